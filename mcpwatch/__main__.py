@@ -1,0 +1,12 @@
+"""`python -m mcpwatch` and the console script: hands over to the command line, importing nothing else."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line."""
+    raise SystemExit("not built yet")
+
+
+if __name__ == "__main__":
+    main()

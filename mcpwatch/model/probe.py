@@ -1,0 +1,190 @@
+"""What a probe is asked and what it answers: targets, stages, symptoms, outcomes. Data only; knows no wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Vantage = Literal["direct", "route"]
+Transport = Literal["auto", "sse", "http", "stateless", "stdio"]
+"""How to speak: `sse` = HTTP+SSE 2024-11-05, `http` = Streamable HTTP 2025, `stateless` = 2026-07-28, `auto` = find out."""
+
+
+class Outcome(StrEnum):
+    """Result of one probe. `UNKNOWN` means the prober itself broke and argues neither for nor against the member."""
+
+    SUCCESS = "success"
+    DEGRADED = "degraded"
+    FAILURE = "failure"
+    UNKNOWN = "unknown"
+
+
+class Stage(StrEnum):
+    """The steps of a probe, in order. A failed probe names the stage it failed in."""
+
+    SPAWN = "spawn"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    OPEN = "open"
+    ENDPOINT = "endpoint"
+    DISCOVER = "discover"
+    INITIALIZE = "initialize"
+    INITIALIZED = "initialized"
+    PING = "ping"
+    TOOLS_LIST = "tools_list"
+    PROMPTS_LIST = "prompts_list"
+    RESOURCES_LIST = "resources_list"
+    CANARY = "canary"
+    SAFE_CALL = "safe_call"
+    REFUSAL = "refusal"
+    CLOSE = "close"
+
+
+class Symptom(StrEnum):
+    """Why a probe failed or is degraded: a closed list. Meaning and repair of each: `mcpwatch.checks.symptoms`."""
+
+    REFUSED = "refused"
+    UNRESOLVED = "unresolved"
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    TIMEOUT = "timeout"
+    CUT = "cut"
+    NOT_MOUNTED = "not_mounted"
+    AUTH = "auth"
+    UNGUARDED = "unguarded"
+    REDIRECT = "redirect"
+    HOST_GUARD = "host_guard"
+    HTTP_STATUS = "http_status"
+    OVERLOADED = "overloaded"
+    UPSTREAM_DOWN = "upstream_down"
+    WRONG_TYPE = "wrong_type"
+    NO_ENDPOINT = "no_endpoint"
+    BAD_ENDPOINT = "bad_endpoint"
+    BUFFERED = "buffered"
+    NO_REPLY = "no_reply"
+    BAD_REPLY = "bad_reply"
+    TOO_LARGE = "too_large"
+    RPC_ERROR = "rpc_error"
+    SESSION_LOST = "session_lost"
+    ERA_MISMATCH = "era_mismatch"
+    EMPTY_TOOLS = "empty_tools"
+    MISSING_TOOLS = "missing_tools"
+    SCHEMA = "schema"
+    DRIFT = "drift"
+    TOOL_ERROR = "tool_error"
+    UNEXPECTED = "unexpected"
+    STALE_SESSION = "stale_session"
+    WRONG_SERVER = "wrong_server"
+    SLOW = "slow"
+    EXITED = "exited"
+    NOT_FOUND = "not_found"
+    POLLUTED = "polluted"
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Assertions of a check. Unset fields assert nothing."""
+
+    min_tools: int | None = None
+    tools: tuple[str, ...] = ()
+    server_name: str | None = None
+    server_version: str | None = None
+    max_latency: float | None = None
+    """Seconds for the whole probe; slower is degraded."""
+    contains: str | None = None
+    regex: str | None = None
+    jsonpath: str | None = None
+    """RFC 9535 query on the canary's result; must select at least one value."""
+    json_schema: str | None = None
+    """JSON text of a schema the canary's result must satisfy."""
+    certificate_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A `tools/call` that proves the whole way to the upstream. `arguments` is JSON text of an object."""
+
+    tool: str
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a member or a route answers. `token` never appears in a repr."""
+
+    url: str = ""
+    transport: Transport = "auto"
+    token: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    command: tuple[str, ...] = ()
+    """For `stdio`: the argv to spawn and speak to."""
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StageTiming:
+    """How long one stage took, in seconds."""
+
+    stage: Stage
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool as listed: its name, whether it says it is read-only, and the hash of its whole contract."""
+
+    name: str
+    fingerprint: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What the server said of itself. `protocol` is the negotiated MCP version, `wire` the transport found."""
+
+    name: str = ""
+    version: str = ""
+    protocol: str = ""
+    wire: Transport = "auto"
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One execution of a check.
+
+    `symptom` and `stage` are set unless the outcome is success. `message` is one line, bounded and redacted.
+    `said` is what the server answered, bounded and redacted. `contract` is canonical JSON text of the listed items
+    when the check asked for it (see `mcpwatch.checks.contract`). `tokens` estimates what `tools/list` weighs in a model's context.
+    """
+
+    outcome: Outcome
+    symptom: Symptom | None = None
+    stage: Stage | None = None
+    message: str = ""
+    said: str = ""
+    http_status: int | None = None
+    rpc_code: int | None = None
+    seconds: float = 0.0
+    timings: tuple[StageTiming, ...] = ()
+    server: ServerInfo | None = None
+    tools: tuple[Tool, ...] | None = None
+    fingerprint: str | None = None
+    contract: str | None = None
+    tokens: int | None = None
+    lint: tuple[str, ...] = ()
+    certificate_days: float | None = None
+
+    @property
+    def symptom_text(self) -> str:
+        """The symptom as shown: `timeout@tools_list`, `refused`, or the empty string."""
+        if self.symptom is None:
+            return ""
+        if self.symptom in (Symptom.TIMEOUT, Symptom.CUT) and self.stage is not None:
+            return f"{self.symptom}@{self.stage}"
+        return str(self.symptom)

@@ -1,0 +1,166 @@
+"""The plan: the whole desired fleet, as frozen data. Written by `config.plan`, read by everyone, free of file formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mcpwatch.model.probe import Canary, Expect, Target, Transport, Vantage
+
+MemberKind = Literal["proxy", "bridge", "server"]
+RestartCondition = Literal["always", "on-failure", "never"]
+CheckKindName = str
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pause before restart n: nothing before the first, then `first * 2^(n-2)` up to `max` seconds, times 1 ± `jitter`."""
+
+    first: float = 0.25
+    max: float = 30.0
+    jitter: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How often a member may come back. More than `intensity` restarts within `period` seconds parks it in FAILED;
+    after `retry` seconds it gets one more try (`None`: only an operator or a config change brings it back)."""
+
+    condition: RestartCondition = "always"
+    intensity: int = 5
+    period: float = 120.0
+    backoff: Backoff = Backoff()
+    retry: float | None = 60.0
+    fatal_exit_codes: tuple[int, ...] = (78, 126, 127)
+    max_memory: int | None = None
+    """Bytes of resident memory of the whole tree above which a planned restart is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """One rule: what to probe, from where, how often, and what counts.
+
+    `interval` in seconds or `cron` (five fields), never both. `timeout` is the absolute deadline of the whole probe.
+    """
+
+    name: str
+    kind: CheckKindName = "mcp"
+    vantages: tuple[Vantage, ...] = ("direct", "route")
+    interval: float | None = 30.0
+    cron: str | None = None
+    timeout: float = 10.0
+    failure_threshold: int = 3
+    success_threshold: int = 1
+    expect: Expect = Expect()
+    canary: Canary | None = None
+    contract: Literal["ignore", "warn", "degrade", "quarantine"] = "warn"
+    options: tuple[tuple[str, str], ...] = ()
+    """What only this kind of check understands, as validated by its own spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSpec:
+    """One member to supervise.
+
+    `runtime` names the room that carries it, `carrier` is that runtime's own frozen spec (command, image …).
+    `direct` is where the member itself answers MCP, `None` when nothing outside its runtime can reach it (hosted).
+    `fingerprint` changes when, and only when, a running incarnation must be replaced.
+    """
+
+    name: str
+    kind: MemberKind
+    runtime: str
+    carrier: object = field(repr=False)
+    fingerprint: str = ""
+    direct: Target | None = None
+    route: str | None = None
+    checks: tuple[CheckSpec, ...] = ()
+    restart: RestartPolicy = RestartPolicy()
+    start_grace: float = 60.0
+    """Seconds from start to first proven health before a start counts as failed (uvx and npx start cold)."""
+    stop_grace: float = 10.0
+    depends_on: tuple[str, ...] = ()
+    want_up: bool = True
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One public name on the proxy. `url` is what clients are given; `probe` is where and how we look (maybe over loopback)."""
+
+    name: str
+    member: str
+    url: str
+    probe: Target
+    http_url: str | None = None
+    """The `/mcp` twin of `url` when the proxy serves Streamable HTTP too."""
+    checks: tuple[CheckSpec, ...] = ()
+    guarded: bool = False
+    """True when the route has tokens, so that a caller without one must be refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """How the proxy reaches one member: a stdio command it hosts itself, or a URL."""
+
+    name: str
+    transport: Transport
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    cwd: str | None = None
+    url: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    options: str = "{}"
+    """JSON text of what only some proxy kinds understand (tool filters, isolation …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySpec:
+    """The proxy in front: what it is, where it listens, what it serves. `member` is its name in the fleet."""
+
+    kind: str
+    member: str
+    listen: str
+    base_url: str
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    upstreams: tuple[Upstream, ...] = ()
+    options: object = field(default=None, repr=False)
+    """The proxy kind's own frozen spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole desired fleet. `members` are in start order: members first, the proxy last.
+
+    `sections` holds what the other rooms asked config to validate for them: room name to that room's own frozen spec.
+    """
+
+    members: tuple[MemberSpec, ...] = ()
+    proxy: ProxySpec | None = None
+    routes: tuple[RouteSpec, ...] = ()
+    sections: tuple[tuple[str, object], ...] = ()
+    source: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Every secret value the plan holds, for the redaction filter."""
+
+    def member(self, name: str) -> MemberSpec | None:
+        """The member of that name, or `None`."""
+        return next((member for member in self.members if member.name == name), None)
+
+    def section(self, room: str) -> object | None:
+        """The spec that `room` asked for, or `None` when the user wrote nothing."""
+        return next((spec for name, spec in self.sections if name == room), None)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDiff:
+    """What a reload must do, by member name: `retune` changes checks or policies without touching the process."""
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    retune: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.remove or self.replace or self.retune)

@@ -1,0 +1,224 @@
+"""What the rooms need of each other, as Protocols. Rooms import this file and `model`, never one another.
+
+Contracts common to all: every call is bounded in time, raises only `mcpwatch.model.errors`, and never logs or shows a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from mcpwatch.model.fact import Fact
+from mcpwatch.model.probe import ProbeResult, Target, Vantage
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import FleetView, Usage
+
+Publish = Callable[[Fact], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A runtime saw an incarnation end. `code` and `signal` as the kernel or engine tells; `None` when it cannot be known."""
+
+    member: str
+    generation: int
+    code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Appeared:
+    """A runtime with `supervision = "theirs"` started a new incarnation by itself."""
+
+    member: str
+    pid: int | None = None
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A runtime lost sight of everything it carries (engine away, gateway down); `back` when it sees again."""
+
+    runtime: str
+    detail: str = ""
+    back: bool = False
+
+
+RuntimeEvent = Exited | Appeared | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One living member as its runtime knows it: what adoption finds and `start` returns.
+
+    `direct` is set when only the runtime knows where the member answers (a container's address).
+    """
+
+    member: str
+    generation: int
+    fingerprint: str
+    pid: int | None = None
+    container: str | None = None
+    started_at: WallTime | None = None
+    direct: Target | None = None
+
+
+class Runtime(Protocol):
+    """Carries members. `supervision` is "theirs" when the carrier itself brings a dead member back (the gateway does)."""
+
+    name: str
+    supervision: Literal["ours", "theirs"]
+
+    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
+        """What already lives and is provably ours; called once, before the first start. Ends what is ours but unwanted."""
+        ...
+
+    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
+        """Start a new incarnation; returns as soon as it lives (not when it is ready). Raises `RuntimeFailed`."""
+        ...
+
+    async def stop(self, spec: MemberSpec, grace: float) -> None:
+        """Stop it and everything it started; nothing of it is alive on return. Stopping what is not there is no error."""
+        ...
+
+    def watch(self) -> AsyncIterator[RuntimeEvent]:
+        """Every end of every incarnation, exactly once, as it happens."""
+        ...
+
+    def usage(self, member: str) -> Usage | None:
+        """What it uses now; cheap, may be a few seconds old."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything without stopping any member."""
+        ...
+
+
+class Prober(Protocol):
+    """Runs checks. One instance serves the whole daemon."""
+
+    async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
+        """Run one check now, within `check.timeout`. Never raises: a broken prober answers `Outcome.UNKNOWN`."""
+        ...
+
+    def forget(self, target: Target) -> None:
+        """Drop what was learned of this target (its wire, its connections): it is a new incarnation."""
+        ...
+
+    async def close(self) -> None:
+        """Cancel what runs and close every connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is special about a proxy, found by looking where it can be.
+
+    `holds_sessions`: keeps its upstream session for ever, so a restarted member stays lost until the proxy restarts.
+    `lists_from_cache`: answers initialize, tools/list and ping with the upstream dead.
+    `mounts_late`: a member that was down at the proxy's start gets its route when it comes up.
+    `reconnects`, `reloads`, `dies_on_bad_command`: as the words say.
+    """
+
+    holds_sessions: bool = False
+    lists_from_cache: bool = False
+    mounts_late: bool = True
+    reconnects: bool = True
+    reloads: bool = True
+    dies_on_bad_command: bool = False
+    serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
+    generation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """A file that a proxy needs: written atomically with `mode` before the proxy starts or reloads."""
+
+    path: Path
+    text: str
+    mode: int = 0o600
+    merge: Literal["replace", "keep-foreign"] = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class LogHint:
+    """What one log line of a proxy means for one of its members (or for the proxy itself when `member` is empty)."""
+
+    member: str
+    meaning: Literal["connected", "failed", "lost", "ready", "bad_config"]
+    text: str = ""
+
+
+class ProxyKind(Protocol):
+    """What is special about one kind of proxy. Everything here is pure."""
+
+    name: str
+
+    def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
+        """The files the proxy reads."""
+        ...
+
+    def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
+        """The argv that runs it as a process; never holds a token."""
+        ...
+
+    def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
+        """The public path of member `name` for each wire it serves, from the root of the proxy."""
+        ...
+
+    def hint(self, line: str) -> LogHint | None:
+        """What a line of its log means, or `None`."""
+        ...
+
+    traits: Traits
+
+
+class Store(Protocol):
+    """The durable memory: SQLite. Writes are queued and never block the loop; reads run in a thread."""
+
+    def record(self, fact: Fact) -> None:
+        """Keep a fact. Never blocks, never raises."""
+        ...
+
+    def remember(self, room: str, key: str, value: str | None) -> None:
+        """Keep (or, with `None`, drop) one small value for a room. Never blocks, never raises."""
+        ...
+
+    def recall(self, room: str) -> dict[str, str]:
+        """All small values of a room, including those just remembered."""
+        ...
+
+    async def facts(
+        self, *, since: WallTime | None = None, limit: int = 1000, member: str | None = None
+    ) -> list[dict[str, object]]:
+        """Recorded facts as JSON objects (see `model.json.fact_json`), oldest first; the newest `limit` of them."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything recorded so far is on disk."""
+        ...
+
+
+class Fleet(Protocol):
+    """What the other rooms may see and ask of the supervised fleet."""
+
+    def view(self) -> FleetView:
+        """The fleet as shown, now."""
+        ...
+
+    def plan(self) -> Plan:
+        """The plan in force."""
+        ...
+
+    async def command(self, verb: Literal["start", "stop", "restart"], member: str) -> None:
+        """Hand a command to a member's mailbox. Raises `UsageError` for an unknown name."""
+        ...
+
+    async def probe_now(self, name: str, vantage: Vantage | None = None) -> tuple[tuple[str, Vantage, ProbeResult], ...]:
+        """Run the checks of a member or route at once; `(check, vantage, result)` each."""
+        ...

@@ -1,0 +1,59 @@
+"""Kinds: how a word in the user's file finds the code behind it. Every room lists its kinds in one explicit tuple.
+
+A kind is a name, the frozen pydantic spec a user writes, and what makes the thing. An unknown name is refused with a suggestion.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class KindSpec(BaseModel):
+    """What a user writes for a kind: frozen, and every unknown key is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """One kind: `name` as written by the user, `spec` that validates the rest, `make` that builds it (no side effects)."""
+
+    name: str
+    spec: type[KindSpec]
+    make: Callable[..., T]
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """All kinds that `config.plan.build` may meet, by room. Filled by `app` alone."""
+
+    checks: tuple[Kind[Any], ...] = ()
+    runtimes: tuple[Kind[Any], ...] = ()
+    proxies: tuple[Kind[Any], ...] = ()
+    notifiers: tuple[Kind[Any], ...] = ()
+    clients: tuple[Kind[Any], ...] = ()
+    sections: tuple[tuple[str, type[KindSpec]], ...] = ()
+    """Top-level keys of the file that belong to a room (`telemetry`, `web` …) and the spec that room asks for."""
+
+
+def find(kinds: Iterable[Kind[T]], name: str) -> Kind[T] | None:
+    """The kind called `name`, or `None`."""
+    return next((kind for kind in kinds if kind.name == name), None)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when a known word is near, else the list of known words, else nothing."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known: {', '.join(names)}" if names and len(names) <= 24 else ""

@@ -1,0 +1,25 @@
+"""What every test gets: the anyio backend, and `needs(part)` that skips here and fails where MCPWATCH_REQUIRE names the part."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.parts import missing
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A part that is absent skips its tests, unless MCPWATCH_REQUIRE (comma-separated, or `all`) says it must be there."""
+    required = {part.strip() for part in os.environ.get("MCPWATCH_REQUIRE", "").split(",") if part.strip()}
+    for item in items:
+        for marker in item.iter_markers("needs"):
+            for part in marker.args:
+                reason = missing(str(part))
+                if reason and not required & {str(part), "all"}:
+                    item.add_marker(pytest.mark.skip(reason=f"{part}: {reason}"))
