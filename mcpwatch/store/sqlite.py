@@ -220,8 +220,12 @@ class SqliteStore:
     async def flush(self) -> None:
         """Return when everything recorded so far is on disk."""
         done = threading.Event()
-        self._queue.put(done)
-        await asyncio.to_thread(done.wait, 10.0)
+
+        def wait() -> None:
+            self._queue.put(done, timeout=5.0)
+            done.wait(10.0)
+
+        await asyncio.to_thread(wait)
 
     def close(self) -> None:
         """Write what waits and end the thread."""

@@ -88,7 +88,12 @@ class Fleet:
         )
         routes = tuple(
             route_view(
-                route, self.actors.get(route.member), tallies, diagnoses, self._route_verdicts.get(route.name, (None, None))[1]
+                route,
+                self.actors.get(route.member),
+                self._proxy(),
+                tallies,
+                diagnoses,
+                self._route_verdicts.get(route.name, (None, None))[1],
             )
             for route in self._plan.routes
         )
