@@ -166,7 +166,7 @@ def _options(options: Value, made: dict[str, Value], path: Path, complain: Compl
     rules = options.get("toolFilter")
     if isinstance(rules, dict):
         mode = rules.get("mode", "allow")
-        if mode in {"allow", "block"} and isinstance(mode, str):
+        if isinstance(mode, str) and mode in {"allow", "block"}:
             made["tools"] = {mode: rules.get("list", [])}
         else:
             complain((*path, "options", "toolFilter", "mode"), "must be 'allow' or 'block'")

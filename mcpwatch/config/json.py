@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bisect
 import re
-from json.decoder import JSONDecodeError, scanstring
-from typing import cast
+from collections.abc import Callable
+from json import JSONDecodeError, decoder
 
 from mcpwatch.config.document import Document, Path, Value, duplicate
 from mcpwatch.model.errors import ConfigError, Fault
@@ -15,6 +15,7 @@ MAX_DEPTH = 200
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
+_SCAN: Callable[[str, int], tuple[str, int]] = getattr(decoder, "scanstring")  # noqa: B009  # public, but unknown to the type stubs
 _WORDS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
 
@@ -74,7 +75,7 @@ class _Walk:
 
     def string(self) -> str:
         try:
-            made, self.at = cast("tuple[str, int]", scanstring(self.text, self.at + 1))
+            made, self.at = _SCAN(self.text, self.at + 1)
         except JSONDecodeError as error:
             raise self.wrong(error.msg.lower()) from None
         return made

@@ -1,4 +1,4 @@
-"""What a user writes: every key, its default beside it, and the sentence that documents it. Only shapes of single values are checked here.
+"""What a user writes: every key, its default beside it, and the sentence that documents it. Checks single values only.
 
 What other rooms own (`docker`, `process`, proxy kinds, `telemetry`, `web`, `alerts` …) comes from their kinds, not from this page;
 what spans several keys is checked in `rules`.
@@ -83,7 +83,7 @@ class StdioConfig(KindSpec):
     cwd: str | None = Field(None, description="Working directory. Default: that of mcpwatch.")
     sessions: Literal["auto", "shared", "isolated"] = Field(
         "auto",
-        description="`shared`: one process serves every client session; `isolated`: each session gets its own; `auto`: the proxy decides.",
+        description="`shared`: one process serves all client sessions; `isolated`: one for each; `auto`: the proxy decides.",
     )
 
 

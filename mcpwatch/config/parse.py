@@ -216,7 +216,7 @@ def _entries(raw: dict[str, Value] | list[Value], path: Path) -> Iterator[tuple[
         yield from ((None, value, (*path, index)) for index, value in enumerate(raw))
 
 
-def _only(raw: dict[str, Value], keys: Iterable[str]) -> Value:
+def _only(raw: dict[str, Value], keys: Iterable[str]) -> dict[str, Value]:
     """The part of `raw` that these keys own, with the `_file` twin of each."""
     owned = set(keys)
     return {key: value for key, value in raw.items() if key in owned or key.removesuffix("_file") in owned}

@@ -1,4 +1,4 @@
-"""Config to Plan, pure: every default filled in, every member given what carries it, every route its URL. Opens nothing, reads no clock."""
+"""Config to Plan, pure: every default filled in, every member given what carries it, every route its URL. Reads no clock."""
 
 from __future__ import annotations
 

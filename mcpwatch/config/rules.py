@@ -1,4 +1,4 @@
-"""What is wrong between values that are each right: clashes, cycles, what cannot be found or can never work. Pure: the machine is data."""
+"""What is wrong between values that are each right: clashes, cycles, what is not found or can never work. The machine is data."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _process(block: BaseModel, path: Path, world: World) -> Iterator[Problem]:
 def _command(command: str, search: str | None, cwd: str | None, path: Path, world: World) -> Iterator[Problem]:
     program = world.place(command) if command.startswith(("./", "../", "~/")) else command
     if world.which(program, search) is None:
-        first = command.split()[0] if command.split() else ""
+        first = next(iter(command.split()), "")
         if first != command and world.which(first, search):
             yield (*path, "command"), f"'{command}' is not one program; write command: {first} and the rest in args"
         elif "/" in command:

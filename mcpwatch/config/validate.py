@@ -41,7 +41,7 @@ def validate(model: type[M], raw: Value, path: Path, findings: Findings, read: R
         findings.add(path, f"must be a mapping, not {_called(raw)}")
         return None
     data = _copy(raw)
-    _fill_files(model, data, path, findings, read)
+    _Filler(model, path, findings, read).fill(data)
     pruned: set[Path] = set()
     for _ in range(MAX_ROUNDS):
         try:
@@ -181,55 +181,63 @@ def _plain(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _fill_files(model: type[BaseModel], data: Value, path: Path, findings: Findings, read: Read) -> None:
-    """Replace every `NAME_file` whose spec knows a secret `NAME` (but no `NAME_file`) by the text of that file."""
+@dataclass(frozen=True, slots=True)
+class _Filler:
+    """Replaces every `NAME_file` whose spec knows a secret `NAME` (and no `NAME_file`) by the text of that file."""
 
-    def walk(value: Value, where: Path) -> None:
+    model: type[BaseModel]
+    path: Path
+    findings: Findings
+    read: Read
+
+    def fill(self, value: Value, where: Path = ()) -> None:
         if isinstance(value, list):
             for index, item in enumerate(value):
-                walk(item, (*where, index))
-            return
-        if not isinstance(value, dict):
-            return
-        spec = _spec_at(model, where)
-        for key in list(value):
-            stem = key.removesuffix("_file")
-            if spec and key != stem and key not in keys_at(model, where) and (annotation := _secret_field(spec, stem)) is not None:
-                _read_into(value, key, stem, annotation, (*path, *where, key), findings, read)
-            else:
-                walk(value[key], (*where, key))
+                self.fill(item, (*where, index))
+        elif isinstance(value, dict):
+            spec = _spec_at(self.model, where)
+            for key in list(value):
+                annotation = _secret_field(spec, key.removesuffix("_file")) if spec and key not in keys_of(spec) else None
+                if annotation is None or not key.endswith("_file"):
+                    self.fill(value[key], (*where, key))
+                elif (secret := self.secret(value, key, (*self.path, *where, key))) is not None:
+                    lines = secret.splitlines()
+                    value[key.removesuffix("_file")] = cast("Value", lines) if _holds_many(annotation) else secret
 
-    walk(data, ())
+    def secret(self, above: dict[str, Value], key: str, path: Path) -> str | None:
+        """The text of the file named at `key` (which is removed), each line stripped; `None` with a fault."""
+        name, stem = above.pop(key), key.removesuffix("_file")
+        if stem in above:
+            self.findings.add(path, f"'{stem}' is written too; keep one of them")
+            return None
+        if not isinstance(name, str) or not name:
+            self.findings.add(path, f"must be the path of a file, not {_called(name)}")
+            return None
+        try:
+            text = self.read(name)
+        except (OSError, UnicodeDecodeError) as error:
+            self.findings.add(path, f"cannot read {name}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
+            return None
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if not lines:
+            self.findings.add(path, f"{name} is empty")
+            return None
+        self.findings.secrets.update(lines)
+        return "\n".join(lines)
 
 
 def _secret_field(spec: type[BaseModel], name: str) -> Any:
-    """The annotation of `name` when it is text, a secret, or a list of either; else `None`."""
+    """The annotation of `name` in `spec` when it is a secret or a list of secrets; else `None`."""
     for known, info in spec.model_fields.items():
-        if name in {known, info.alias}:
-            words = repr(info.annotation)
-            return info.annotation if "SecretStr" in words or "str" in words else None
+        if name in {known, info.alias} and SecretStr in _leaves(info.annotation):
+            return info.annotation
     return None
 
 
-def _read_into(value: dict[str, Value], key: str, stem: str, annotation: Any, path: Path, findings: Findings, read: Read) -> None:
-    name = value.pop(key)
-    if stem in value:
-        findings.add(path, f"'{stem}' is written too; keep one of them")
-        return
-    if not isinstance(name, str) or not name:
-        findings.add(path, f"must be the path of a file, not {_called(name)}")
-        return
-    try:
-        text = read(name).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        findings.add(path, f"cannot read {name}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
-        return
-    if not text:
-        findings.add(path, f"{name} is empty")
-        return
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    findings.secrets.update(lines)
-    value[stem] = cast("Value", lines) if _holds_many(annotation) else text
+def _leaves(annotation: Any) -> set[Any]:
+    """The plain types at the ends of an annotation."""
+    arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    return {leaf for argument in arguments for leaf in _leaves(argument)} if arguments else {annotation}
 
 
 def _holds_many(annotation: Any) -> bool:

@@ -11,7 +11,10 @@ from mcpwatch.registry import suggest
 
 _PLAIN = re.compile(r"\$(?:(?P<twice>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\{[^}]*\}?))")
 _SHELL = re.compile(_PLAIN.pattern[:-1] + r"|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))")
-_SECRET = re.compile(r"token|secret|passw|passphrase|credential|api_?key|private|(^|_)(key|pat|pwd|dsn|auth)($|_)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"token|secret|passw|passphrase|credential|api_?key|private|authorization|cookie|(^|_)(key|pat|pwd|dsn|auth)($|_)",
+    re.IGNORECASE,
+)
 _ENV_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*)")
 
 MIN_SECRET = 4
@@ -81,7 +84,7 @@ def _near(name: str, known: str) -> bool:
 def read_env(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
     """The variables of a `.env` file, and `(line, what is wrong)` for each line that is none.
 
-    `NAME=value`, optional `export`, `#` comments, single quotes literal, double quotes with `\\n`, `\\"` and `\\\\`.
+    `NAME=value`, optional `export`, `#` comments, single quotes literal, double quotes with backslash escapes.
     """
     values: dict[str, str] = {}
     faults: list[tuple[int, str]] = []

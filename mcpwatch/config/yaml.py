@@ -7,11 +7,11 @@ order and quotes stay.
 from __future__ import annotations
 
 from io import StringIO
-from typing import Any, cast
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
 from mcpwatch.config.document import Document, Path, Value, duplicate
 from mcpwatch.model.errors import ConfigError, Fault
@@ -24,12 +24,13 @@ _TAG = "tag:yaml.org,2002:"
 
 def read(text: str, file: str) -> Document:
     """The document in `text`. Raises `ConfigError` when it is no YAML at all; duplicate keys become faults of the document."""
-    reader = YAML(typ="safe", pure=True)
+    reader: Any = YAML(typ="safe", pure=True)
     try:
-        node = cast("Any", reader.compose(text))  # pyright: ignore[reportUnknownMemberType]
+        node: Any = reader.compose(text)
     except MarkedYAMLError as error:
-        mark = cast("Any", error.problem_mark or error.context_mark)
-        what = ", ".join(part for part in (error.context, error.problem) if part) or "not YAML"
+        marked: Any = error
+        mark = marked.problem_mark or marked.context_mark
+        what = ", ".join(str(part) for part in (marked.context, marked.problem) if part) or "cannot be understood"
         raise ConfigError(Fault("", f"not YAML: {what}", file, mark.line + 1 if mark else None)) from None
     except (YAMLError, ValueError) as error:
         raise ConfigError(Fault("", f"not YAML: {' '.join(str(error).split())}", file)) from None
@@ -47,7 +48,7 @@ class _Walk:
         self.faults: list[Fault] = []
         self.count = 0
         self.above: list[int] = []
-        self.scalars = YAML(typ="safe", pure=True).constructor
+        self.scalars: Any = YAML(typ="safe", pure=True).constructor
 
     def value(self, node: Any, path: Path) -> Value:
         line = int(node.start_mark.line) + 1
@@ -58,31 +59,30 @@ class _Walk:
         if self.count > MAX_NODES:
             raise ConfigError(Fault("", f"more than {MAX_NODES} values; are aliases nested?", self.file, line))
         if isinstance(node, ScalarNode):
-            return self.scalar(node, path, line)
+            return self.scalar(node, path)
         self.above.append(id(node))
         try:
             if isinstance(node, SequenceNode):
-                items = cast("list[Any]", node.value)
-                return [self.value(item, (*path, index)) for index, item in enumerate(items)]
-            return self.mapping(cast("Any", node), path)
+                return [self.value(item, (*path, index)) for index, item in enumerate(_items(node))]
+            return self.mapping(node, path)
         finally:
             self.above.pop()
 
-    def scalar(self, node: ScalarNode, path: Path, line: int) -> Value:
-        tag = str(cast("Any", node).tag)
+    def scalar(self, node: Any, path: Path) -> Value:
+        tag = str(node.tag)
         if tag in {_TAG + "timestamp", _TAG + "binary"} or not tag.startswith(_TAG):
-            return str(cast("Any", node).value)
+            return str(node.value)
         try:
-            made = cast("Any", self.scalars).construct_object(node)
+            made: object = self.scalars.construct_object(node)
         except (YAMLError, ValueError) as error:
             self.faults.append(Document(None, self.lines, self.file).fault(path, f"cannot be read: {' '.join(str(error).split())}"))
             return None
         return made if made is None or isinstance(made, (bool, int, float)) else str(made)
 
-    def mapping(self, node: MappingNode, path: Path) -> Value:
+    def mapping(self, node: Any, path: Path) -> Value:
         made: dict[str, Value] = {}
         merged: dict[str, Value] = {}
-        for key_node, value_node in cast("list[tuple[Any, Any]]", node.value):
+        for key_node, value_node in _items(node):
             if str(key_node.tag) == _TAG + "merge":
                 merged = self.merge(value_node, path) | merged
                 continue
@@ -90,7 +90,7 @@ class _Walk:
             if not isinstance(key_node, ScalarNode):
                 self.faults.append(Fault("", "a key must be plain text", self.file, line))
                 continue
-            key = str(cast("Any", key_node).value)
+            key = str(key_node.value)
             where = (*path, key)
             if key in made:
                 self.faults.append(duplicate(where, self.lines[where], line, self.file))
@@ -101,7 +101,7 @@ class _Walk:
 
     def merge(self, node: Any, path: Path) -> dict[str, Value]:
         """What `<<: *other` brings; the first of several wins."""
-        sources = cast("list[Any]", node.value) if isinstance(node, SequenceNode) else [node]
+        sources = _items(node) if isinstance(node, SequenceNode) else [node]
         made: dict[str, Value] = {}
         for source in sources:
             value = self.value(source, path)
@@ -110,25 +110,28 @@ class _Walk:
         return made
 
 
+def _items(node: Any) -> list[Any]:
+    return list(node.value)
+
+
 def dump(value: object) -> str:
     """`value` as YAML text in the house style: two spaces, lists indented, no line folded."""
-    writer = _round_trip()
     out = StringIO()
-    cast("Any", writer).dump(value, out)
+    _round_trip().dump(value, out)
     return out.getvalue()
 
 
 def edit(text: str) -> Any:
     """The round-trip tree of `text`, to change and give back to `dump`. Raises `ConfigError`."""
     try:
-        return cast("Any", _round_trip()).load(text)
+        return _round_trip().load(text)
     except YAMLError as error:
         raise ConfigError(Fault("", f"not YAML: {' '.join(str(error).split())}")) from None
 
 
-def _round_trip() -> YAML:
-    writer = YAML(typ="rt", pure=True)
+def _round_trip() -> Any:
+    writer: Any = YAML(typ="rt", pure=True)
     writer.preserve_quotes = True
     writer.width = 4096
-    cast("Any", writer).indent(mapping=2, sequence=4, offset=2)
+    writer.indent(mapping=2, sequence=4, offset=2)
     return writer

@@ -14,7 +14,7 @@ from mcpwatch.units import Duration, Listen
 class ProcessSpec(KindSpec):
     command: str = Field(min_length=1)
     args: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field({})
     env_file: tuple[str, ...] = ()
     cwd: str | None = None
 
@@ -22,7 +22,7 @@ class ProcessSpec(KindSpec):
 class HostedSpec(KindSpec):
     command: str
     args: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field({})
     cwd: str | None = None
 
 
@@ -35,7 +35,7 @@ class DockerSpec(KindSpec):
     command: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     memory: str | None = None
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field({})
     registry_password: SecretStr | None = None
 
 
