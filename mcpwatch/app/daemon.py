@@ -23,8 +23,8 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clock import SystemClock
-from mcpwatch.config import load_plan
 from mcpwatch.config.diff import diff
+from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
 from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, MemberChanged, RouteChanged, Troubled
 from mcpwatch.model.json import plain, status_json
@@ -37,6 +37,9 @@ from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
+
+CONTROL_STOP = 3.0
+"""Seconds that open requests on the control socket are given at the end."""
 
 STATUS_EVERY = 5.0
 """Seconds between writes of the last known status, at most, and only after a change."""
@@ -68,6 +71,7 @@ class Daemon:
         self._exec = False
         self._forced = False
         self._config_error = ""
+        self._living: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
@@ -122,9 +126,10 @@ class Daemon:
                 await self._stop.wait()
                 await self._end()
                 control.stop()
-                for task in background[1:]:
-                    task.cancel()
+                await asyncio.wait(background[:1], timeout=CONTROL_STOP)
                 await prober.close()
+                for task in tuple(self._living):
+                    task.cancel()
         finally:
             self.paths.control.unlink(missing_ok=True)
             listener.close()
@@ -161,7 +166,10 @@ class Daemon:
                 text = f"{name} failed: {type(error).__name__}: {error}"
                 self.bus.publish(Troubled(at=self.clock.wall(), text=text, level="error", subject=name))
 
-        return self._tasks.create_task(guarded(), name=name)
+        task = self._tasks.create_task(guarded(), name=name)
+        self._living.add(task)
+        task.add_done_callback(self._living.discard)
+        return task
 
     def _prepare(self, plan: Plan) -> bool:
         """Write what the proxy reads and learn its traits. Returns whether a file changed."""
@@ -172,7 +180,7 @@ class Daemon:
             raise McpwatchError(f"no proxy kind '{plan.proxy.kind}'")
         proxy: ProxyKind = kind.make()
         self.fleet.traits = proxy.traits
-        return write_files(proxy.render(plan.proxy, self.paths.proxy))
+        return write_files(proxy.render(plan.proxy, self.paths.root))
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""
@@ -243,7 +251,7 @@ class Daemon:
         """Reload when the file changes, once per burst of changes."""
         if not self.options.watch_config:
             return
-        from watchfiles import awatch
+        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
         path = self.options.config.absolute()
         wanted = {str(path), str(path.resolve())}

@@ -29,6 +29,7 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration: validate, show, schema.", rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 
+
 def _names(incomplete: str) -> list[str]:
     """Names of members and routes that the running daemon knows, for completion."""
     from mcpwatch.cli.control import call
@@ -40,16 +41,13 @@ def _names(incomplete: str) -> list[str]:
     return sorted(entry["name"] for entry in (*found["members"], *found["routes"]) if entry["name"].startswith(incomplete))
 
 
-
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Configuration file: mcpwatch YAML, TBXark config.json, mcp-servers.json or sparfenyuk."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of a member.", autocompletion=_names)]
-MaybeName = Annotated[
-    str | None, typer.Argument(help="Name of a member or route.", autocompletion=_names)
-]
+MaybeName = Annotated[str | None, typer.Argument(help="Name of a member or route.", autocompletion=_names)]
 
 
 def main() -> None:

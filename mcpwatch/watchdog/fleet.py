@@ -330,9 +330,6 @@ class Fleet:
         name, generation = actor.spec.name, actor.state.generation
         self._memory.remember(ROOM, f"generation:{name}", str(generation))
         self.probing.renew(name, generation)
-        if actor.spec.kind == "proxy":
-            for watched in (w for route in self._plan.routes for w in self.probing.of(route.name, "route")):
-                self._spawn(self._probe_soon(watched), f"soon {watched.name}")
         proof = self._proof(actor)
         if proof is None or actor.spec.runtime == "external":
             actor.tell(d.Judged(self._clock.now(), "nothing to prove", generation, Verdict.UNKNOWN, proven=True))
@@ -349,7 +346,9 @@ class Fleet:
         return next(iter(direct), None) or (next(iter(routed), None) if actor.spec.runtime == "hosted" else None)
 
     def _probe_all(self, actor: MemberActor) -> None:
-        """Run all checks of a member once, so that its verdicts are known."""
+        """Run all checks of a member once, so that its verdicts are known; of every route when it is the proxy."""
+        if actor.spec.kind == "proxy":
+            self._probe_routes()
         for watched in self.probing.of_member(actor.spec.name):
             if self.probing.tallies.get(watched.key, Tally()).verdict is Verdict.UNKNOWN:
                 self._spawn(self._probe_soon(watched), f"soon {watched.name}")
@@ -373,6 +372,11 @@ class Fleet:
             if starting and actor.state.phase is Phase.RUNNING:
                 self._probe_all(actor)
         self.look()
+
+    def _probe_routes(self) -> None:
+        """The proxy runs (again): look through it at every route."""
+        for watched in (w for route in self._plan.routes for w in self.probing.of(route.name, "route")):
+            self._spawn(self._probe_soon(watched), f"soon {watched.name}")
 
     def look(self) -> None:
         """Diagnose again, once, after what is happening now has happened."""
@@ -445,6 +449,9 @@ class Fleet:
 
     def _target(self, watched: Watched) -> Target | None:
         if watched.key.vantage == "route":
+            proxy = self._proxy()
+            if proxy is not None and proxy.state.phase is not Phase.RUNNING:
+                return None
             route = next((route for route in self._plan.routes if route.name == watched.key.subject), None)
             return route.probe if route else None
         actor = self.actors.get(watched.member)
