@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 from mcpwatch.config import json, yaml
 from mcpwatch.config.dialects import Complain, Dialect, convert, detect
 from mcpwatch.config.document import Document, Path, Value
-from mcpwatch.config.parse import Config, Parser
+from mcpwatch.config.parse import Config, Parser, runtime_keys
 from mcpwatch.config.plan import build
 from mcpwatch.config.rules import World, problems
 from mcpwatch.config.validate import Findings
@@ -65,7 +65,7 @@ def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str]) -> Loaded:
     raw = convert(data, dialect, complain)
     config = Parser(kinds, findings, lambda name: world.read(world.place(name))).config(raw, str(path))
     config = replace(config, secrets=frozenset(findings.secrets | expansion.secrets))
-    for where, message in (*findings.faults, *problems(config, world)):
+    for where, message in (*findings.faults, *problems(config, world, frozenset(runtime_keys(kinds)))):
         complain(dialect.place(where), message)
     told = _without_echoes(faults, {where for where, _ in expansion.faults})
     return Loaded(document, dialect, config, world, tuple(sorted((*document.faults, *told), key=lambda fault: fault.line or 0)))

@@ -9,7 +9,6 @@ from mcpwatch.config.models import CheckConfig, CheckDefaults, RestartConfig
 from mcpwatch.model.probe import Canary, Expect
 from mcpwatch.model.spec import Backoff, CheckSpec, RestartPolicy
 from mcpwatch.model.text import canonical
-from mcpwatch.registry import KindSpec
 
 
 def effective_restart(defaults: RestartConfig, written: RestartConfig | None) -> RestartConfig:
@@ -36,8 +35,8 @@ def restart_policy(written: RestartConfig) -> RestartPolicy:
     )
 
 
-def check_spec(name: str, written: CheckConfig, options: KindSpec | None, defaults: CheckDefaults) -> CheckSpec:
-    """The check as the prober reads it."""
+def check_spec(name: str, written: CheckConfig, options: tuple[tuple[str, str], ...], defaults: CheckDefaults) -> CheckSpec:
+    """The check as the prober reads it; `options` is what its kind made of the keys of its own."""
     expect = written.expect.model_dump()
     if expect["json_schema"] is not None:
         expect["json_schema"] = canonical(expect["json_schema"])
@@ -53,11 +52,5 @@ def check_spec(name: str, written: CheckConfig, options: KindSpec | None, defaul
         expect=Expect(**expect),
         canary=Canary(written.tool, canonical(written.arguments)) if written.tool else None,
         contract=written.contract or defaults.contract,
-        options=check_options(options),
+        options=options,
     )
-
-
-def check_options(options: KindSpec | None) -> tuple[tuple[str, str], ...]:
-    """What only the kind understands: each field that has a value, as text (JSON unless it is text already)."""
-    values = options.model_dump(mode="json", exclude_none=True) if options is not None else {}
-    return tuple((key, value if isinstance(value, str) else canonical(value)) for key, value in sorted(values.items()))

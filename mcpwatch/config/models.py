@@ -108,7 +108,7 @@ class RestartConfig(KindSpec):
     condition: Literal["always", "on-failure", "never"] = Field(
         "always", description="`always`: whatever its exit code; `on-failure`: unless it ended with 0; `never`."
     )
-    intensity: int = Field(5, ge=0, le=10_000, description="Restarts allowed within `period`; one more parks the member as FAILED.")
+    intensity: int = Field(5, ge=0, le=1000, description="Restarts allowed within `period`; one more parks the member as FAILED.")
     period: Span = Field(120.0, description="The window for `intensity`.")
     backoff: BackoffConfig = Field(BackoffConfig(), description="Pauses between restarts.")  # pyright: ignore[reportCallIssue]
     retry: Duration | None = Field(60.0, description="A FAILED member gets one more try after this long; `null`: only by hand.")

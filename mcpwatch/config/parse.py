@@ -35,12 +35,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member as written. `blocks` are the runtimes it names, normally none or one."""
+    """One member as written. `blocks` are the runtimes it names, normally none or one; `keys` are all keys written, also faulty ones."""
 
     name: str
     written: MemberConfig
     blocks: tuple[tuple[str, KindSpec], ...] = ()
     checks: tuple[Check, ...] = ()
+    keys: frozenset[str] = frozenset()
 
     @property
     def path(self) -> Path:
@@ -119,10 +120,10 @@ class Parser:
         if not isinstance(raw, dict):
             self.findings.add(path, "must be a mapping that says what it is, e.g. stdio: {command: mcp-server-time}")
             return None
-        own = self.unknown(raw, path, {*keys_of(MemberConfig), *self.runtimes(), "checks"})
+        own = self.unknown(raw, path, {*keys_of(MemberConfig), *runtime_keys(self.kinds), "checks"})
         written = validate(MemberConfig, _only(own, keys_of(MemberConfig)), path, self.findings, self.read)
         blocks, checks = self.blocks(own, path), self.checks(own.get("checks"), (*path, "checks"))
-        return Member(name, written, blocks, checks) if written is not None else None
+        return Member(name, written, blocks, checks, frozenset(own)) if written is not None else None
 
     def proxy(self, raw: Value) -> Proxy | None:
         """The proxy; without the key the embedded gateway."""
@@ -138,16 +139,12 @@ class Parser:
         kind = self.kind(self.kinds.proxies, word, (*path, "kind"), "proxy kind", ("none",))
         if kind is None:
             return None
-        own = self.unknown(raw, path, {*keys_of(ProxyConfig), *self.runtimes(), *keys_of(kind.spec), "checks"})
+        own = self.unknown(raw, path, {*keys_of(ProxyConfig), *runtime_keys(self.kinds), *keys_of(kind.spec), "checks"})
         written = validate(ProxyConfig, _only(own, keys_of(ProxyConfig)), path, self.findings, self.read)
         rest = _only(own, set(keys_of(kind.spec)) - ({*keys_of(ProxyConfig)} - {*kind.spec.model_fields}))
         options = validate(kind.spec, rest, path, self.findings, self.read)
         blocks, checks = self.blocks(own, path), self.checks(own.get("checks"), (*path, "checks"))
         return Proxy(written, options, blocks, checks) if written is not None and options is not None else None
-
-    def runtimes(self) -> tuple[str, ...]:
-        """The runtimes that a key names."""
-        return tuple(kind.name for kind in self.kinds.runtimes if kind.name not in IMPLIED_RUNTIMES)
 
     def blocks(self, raw: dict[str, Value], path: Path) -> tuple[tuple[str, KindSpec], ...]:
         """The runtime blocks of a member, each validated by its runtime."""
@@ -207,6 +204,11 @@ class Parser:
         for key in strange:
             self.findings.add((*path, key), f"unknown key{suggest(key, known)}")
         return {key: value for key, value in raw.items() if key not in strange}
+
+
+def runtime_keys(kinds: Kinds) -> tuple[str, ...]:
+    """The runtimes that a key names."""
+    return tuple(kind.name for kind in kinds.runtimes if kind.name not in IMPLIED_RUNTIMES)
 
 
 def _entries(raw: dict[str, Value] | list[Value], path: Path) -> Iterator[tuple[str | None, Value, Path]]:

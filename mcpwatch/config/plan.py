@@ -15,8 +15,8 @@ from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
 from mcpwatch.config.order import start_order
-from mcpwatch.config.parse import Check, Config, Member, Proxy
-from mcpwatch.config.rules import ANYWHERE, World, problems
+from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
+from mcpwatch.config.rules import ANYWHERE, World, hosted, problems
 from mcpwatch.config.variables import MIN_SECRET, read_env, secret_name
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.probe import Target, Transport, Vantage
@@ -31,7 +31,7 @@ REFUSAL_INTERVAL = 300.0
 
 def build(config: Config, kinds: Kinds, *, state_dir: Path, world: World) -> Plan:
     """The whole desired fleet. Raises `ConfigError` listing every fault between values (without lines: `load` knows those)."""
-    found = problems(config, world)
+    found = problems(config, world, frozenset(runtime_keys(kinds)))
     if found:
         raise ConfigError(*(Fault(spell(path), message, config.source or None) for path, message in found))
     return _Builder(config, kinds, state_dir, world).plan()
@@ -85,12 +85,21 @@ class _Builder:
             kind="bridge" if written.bridge else "server",
             runtime=runtime,
             carrier=carrier,
-            fingerprint=digest(runtime, _unwrapped(carrier), direct.url if direct else ""),
+            fingerprint=self.fingerprint(member, runtime, carrier),
             direct=direct,
             route=_route(member) if proxy is not None else None,
             checks=_from(checks, "direct"),
             **self.policy(written),
         )
+
+    def fingerprint(self, member: Member, runtime: str, carrier: KindSpec) -> str:
+        """Changes when, and only when, the running incarnation must be replaced."""
+        stdio = member.written.stdio
+        inner: object = None
+        if stdio is not None and hosted(member):
+            env = sorted(self.env(stdio).items())
+            inner = (self.program(stdio.command), stdio.args, env, self.cwd(stdio.cwd), stdio.sessions)
+        return digest(runtime, _unwrapped(carrier), member.written.url or "", inner)
 
     def policy(self, written: Common) -> dict[str, Any]:
         start = self.defaults.start_grace if written.start_grace is None else written.start_grace
@@ -111,17 +120,11 @@ class _Builder:
             argv = bridge_argv(written.bridge.listen, written.stdio)
             return "process", self.process(argv, self.env(written.stdio), written.stdio.cwd)
         if written.stdio:
-            hosted = self.config.proxy is not None and self.config.proxy.written.kind == "gateway"
-            return ("hosted", self.hosted(member, written.stdio)) if hosted else ("external", self.make("external", {}))
+            ours = self.config.proxy is not None and self.config.proxy.written.kind == "gateway"
+            return ("hosted", self.make("hosted", {})) if ours else ("external", self.make("external", {}))
         for name, block in member.blocks:
             return name, self.placed(block)
         return "external", self.make("external", {"url": written.url})
-
-    def hosted(self, member: Member, stdio: StdioConfig) -> KindSpec:
-        return self.make("hosted", {
-            "command": stdio.command, "args": stdio.args, "env": self.env(stdio), "cwd": self.cwd(stdio.cwd),
-            "route": _route(member), "server": _route(member) or member.name, "sessions": stdio.sessions,
-        })  # fmt: skip
 
     def process(self, argv: tuple[str, ...], env: Mapping[str, str], cwd: str | None) -> KindSpec:
         """A process carrier for a command of ours."""
@@ -181,15 +184,17 @@ class _Builder:
     def written_check(self, check: Check) -> CheckSpec | None:
         if not check.written.enabled:
             return None
-        return check_spec(check.name, check.written, check.options, self.defaults.check)
+        return check_spec(check.name, check.written, self.options(check.written.kind, check.options), self.defaults.check)
 
     def default_check(self, kind: str, **values: Any) -> CheckSpec:
         written = CheckConfig.model_validate({"kind": kind, **values})
         known = find(self.kinds.checks, kind)
-        options = None
-        if known is not None and not any(info.is_required() for info in known.spec.model_fields.values()):
-            options = known.spec()
-        return check_spec(kind, written, options, self.defaults.check)
+        return check_spec(kind, written, self.options(kind, known.spec() if known else None), self.defaults.check)
+
+    def options(self, kind: str, written: KindSpec | None) -> tuple[tuple[str, str], ...]:
+        """What a check's kind makes of the keys of its own."""
+        known = find(self.kinds.checks, kind)
+        return known.make(written) if known is not None and written is not None else ()
 
     # --- routes and proxy
 
@@ -311,8 +316,7 @@ def _route(member: Member) -> str | None:
 
 def _serves(member: Member) -> bool:
     """Whether the proxy is told of it: a hosted server that is switched off would be started by being named."""
-    hosted = member.written.stdio is not None and member.written.bridge is None
-    return _route(member) is not None and (member.written.enabled or not hosted)
+    return _route(member) is not None and (member.written.enabled or not hosted(member))
 
 
 def _from(checks: tuple[CheckSpec, ...], vantage: Vantage) -> tuple[CheckSpec, ...]:

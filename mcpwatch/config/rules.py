@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from mcpwatch.config.document import Path, spell
 from mcpwatch.config.merge import effective_restart, restart_policy
-from mcpwatch.config.models import CheckConfig
+from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, Member
 from mcpwatch.config.variables import Read
 from mcpwatch.model.restart import reachable
@@ -22,6 +23,9 @@ from mcpwatch.units import spell_seconds
 Problem = tuple[Path, str]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, never bound
+_PUBLISHED = re.compile(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d+):\d+(?:/tcp)?")
+"""A port a container publishes, as compose writes it: `9072:8080`, `127.0.0.1:9072:8080`."""
+
 SELF_HOSTING = frozenset({"gateway", "tbxark", "sparfenyuk"})
 """Proxy kinds that can host a stdio server themselves."""
 
@@ -42,11 +46,11 @@ class World:
         return str(self.base / FilePath(path).expanduser())
 
 
-def problems(config: Config, world: World) -> list[Problem]:
-    """Everything wrong between the values of a config, in the order of the file."""
+def problems(config: Config, world: World, runtimes: frozenset[str]) -> list[Problem]:
+    """Everything wrong between the values of a config; `runtimes` are those that a key names."""
     found: list[Problem] = []
     for member in config.members:
-        found += _carried(member, config)
+        found += _carried(member, config, runtimes)
         found += _reached(member)
         found += _commands(member, config, world)
         found += _restarts(member.path, member.written.restart, config)
@@ -59,28 +63,34 @@ def problems(config: Config, world: World) -> list[Problem]:
     return found
 
 
-def _carried(member: Member, config: Config) -> Iterator[Problem]:
-    written, names = member.written, [name for name, _ in member.blocks]
-    runs = [*(["stdio"] if written.stdio else []), *names]
+def _carried(member: Member, config: Config, runtimes: frozenset[str]) -> Iterator[Problem]:
+    written = member.written
+    runs = [key for key in ("stdio", *sorted(runtimes)) if key in member.keys]
     if len(runs) > 1:
         yield member.path, f"has {' and '.join(runs)}; keep the one that runs it"
-    if written.bridge and not written.stdio:
+    if "bridge" in member.keys and "stdio" not in member.keys:
         yield (*member.path, "bridge"), "a bridge carries a stdio server; write stdio, or remove bridge"
     if written.stdio and written.url:
         yield (*member.path, "url"), "a stdio server has no URL of its own; remove it, or run the server by 'process'"
-    if not runs and not written.url:
-        yield member.path, "nothing to run and nothing to watch; write stdio, process, docker, or url"
-    hosted = written.stdio and not written.bridge
+    if not runs and "url" not in member.keys:
+        yield member.path, f"nothing to run and nothing to watch; write {', '.join(('stdio', *sorted(runtimes)))}, or url"
     kind = config.proxy.written.kind if config.proxy else "none"
-    if hosted and kind not in SELF_HOSTING:
+    if hosted(member) and kind not in SELF_HOSTING:
         yield (*member.path, "stdio"), f"a proxy of kind '{kind}' cannot host it; add bridge: {{listen: 127.0.0.1:9071}}"
+
+
+def hosted(member: Member) -> bool:
+    """Whether the proxy itself runs it: a stdio server without a bridge."""
+    return member.written.stdio is not None and "bridge" not in member.keys
 
 
 def _reached(member: Member) -> Iterator[Problem]:
     written = member.written
-    if member.blocks and not written.url and written.route != "":
+    if member.blocks and "url" not in member.keys and written.route != "":
         yield member.path, "needs 'url', where it answers MCP; or 'route: false' when it serves no MCP"
-    if not written.url:
+    if hosted(member) and written.route not in {None, "", member.name}:
+        yield (*member.path, "route"), "a hosted server is served under its own name; rename the member, or add a bridge"
+    if "url" not in member.keys:
         for key in ("upstream_url", "token", "headers", "ca_file", "insecure"):
             if key in written.model_fields_set and not (key == "upstream_url" and written.bridge):
                 yield (*member.path, key), "says how to call 'url', which is missing"
@@ -130,15 +140,17 @@ def _command(command: str, search: str | None, cwd: str | None, path: Path, worl
         yield (*path, "cwd"), f"{cwd} is not a directory"
 
 
-def _restarts(path: Path, written: Any, config: Config) -> Iterator[Problem]:
+def _restarts(path: Path, written: RestartConfig | None, config: Config) -> Iterator[Problem]:
     policy = restart_policy(effective_restart(config.file.defaults.restart, written))
-    own = written is not None and written.model_fields_set & {"intensity", "period", "backoff"}
-    if (own or path == ("defaults",)) and not reachable(policy):
+    own = path == ("defaults",) or (
+        written is not None and written.model_fields_set & {"condition", "intensity", "period", "backoff"}
+    )
+    if own and policy.condition != "never" and not reachable(policy):
         yield (
             (*path, "restart"),
             (
-                f"a crash loop is never parked: with these pauses {policy.intensity} restarts do not fit into {spell_seconds(policy.period)}; "
-                "lower intensity or backoff, or lengthen period"
+                f"a crash loop would never be parked: {policy.intensity} restarts with these pauses take longer than "
+                f"{spell_seconds(policy.period)}; lower intensity or backoff, or lengthen period"
             ),
         )
 
@@ -152,8 +164,7 @@ def _check(check: Check, member: Member | None, config: Config) -> Iterator[Prob
         yield (*check.path, "vantages"), "must name direct, route, or both"
     if member is None or set(written.vantages) == {"direct", "route"}:
         return
-    hosted = member.written.stdio is not None and member.written.bridge is None
-    if hosted and set(written.vantages) == {"direct"}:
+    if hosted(member) and set(written.vantages) == {"direct"}:
         yield (*check.path, "vantages"), "it is hosted in the proxy and has no direct vantage; add a bridge, or look from route"
     if set(written.vantages) == {"route"} and (member.written.route == "" or config.proxy is None):
         yield (*check.path, "vantages"), "it has no route to look through"
@@ -166,6 +177,10 @@ def _asserted(written: CheckConfig, path: Path) -> Iterator[Problem]:
                 yield (*path, "expect", key), "is about the result of a call; name the 'tool' to call"
         if written.arguments:
             yield (*path, "arguments"), "are of a call; name the 'tool' to call"
+
+
+RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
+"""First path segments that the embedded gateway answers itself."""
 
 
 def _proxy(config: Config, world: World) -> Iterator[Problem]:
@@ -193,6 +208,8 @@ def _names(config: Config) -> Iterator[Problem]:
         if config.proxy is not None and member.name == config.proxy.written.name:
             yield member.path, "is the name of the proxy; rename one of them (proxy.name)"
         route = member.name if member.written.route is None else member.written.route
+        if route in RESERVED and config.proxy is not None and config.proxy.written.kind == "gateway":
+            yield member.path, f"/{route} is a path of the gateway's own; choose another name or 'route'"
         if route and route in routes:
             path = (*member.path, "route") if member.written.route else member.path
             yield path, f"route '{route}' is already that of {spell(routes[route].path)}; routes are unique"
@@ -261,6 +278,10 @@ def claims(config: Config) -> Iterator[tuple[Path, str]]:
         parts = urlsplit(member.written.url or "")
         if any(name == "process" for name, _ in member.blocks) and parts.hostname in LOOPBACK and parts.port:
             yield (*member.path, "url"), f"{parts.hostname}:{parts.port}"
+        for name, block in member.blocks:
+            for index, port in enumerate(cast("tuple[object, ...]", getattr(block, "ports", None) or ())):
+                if match := _PUBLISHED.fullmatch(str(port)):
+                    yield (*member.path, name, "ports", index), f"{match[1] or '127.0.0.1'}:{match[2]}"
     for room, spec in config.sections:
         yield from _listens(spec, (room,))
 

@@ -71,7 +71,7 @@ class _Walk:
     def scalar(self, node: Any, path: Path) -> Value:
         tag = str(node.tag)
         if tag in {_TAG + "timestamp", _TAG + "binary"} or not tag.startswith(_TAG):
-            return str(node.value)
+            return _text(node)
         try:
             made: object = self.scalars.construct_object(node)
         except (YAMLError, ValueError) as error:
@@ -90,7 +90,7 @@ class _Walk:
             if not isinstance(key_node, ScalarNode):
                 self.faults.append(Fault("", "a key must be plain text", self.file, line))
                 continue
-            key = str(key_node.value)
+            key = _text(key_node)
             where = (*path, key)
             if key in made:
                 self.faults.append(duplicate(where, self.lines[where], line, self.file))
@@ -108,6 +108,10 @@ class _Walk:
             if isinstance(value, dict):
                 made = {**value, **made}
         return made
+
+
+def _text(node: Any) -> str:
+    return str(node.value)
 
 
 def _items(node: Any) -> list[Any]:

@@ -20,10 +20,7 @@ class ProcessSpec(KindSpec):
 
 
 class HostedSpec(KindSpec):
-    command: str
-    args: tuple[str, ...] = ()
-    env: dict[str, str] = Field({})
-    cwd: str | None = None
+    pass
 
 
 class ExternalSpec(KindSpec):
@@ -75,8 +72,16 @@ def _kind(name: str, spec: type[KindSpec]) -> Kind[Any]:
     return Kind(name, spec, lambda *_: None)
 
 
+def _check(name: str, spec: type[KindSpec]) -> Kind[Any]:
+    return Kind(name, spec, _options)
+
+
+def _options(spec: KindSpec) -> tuple[tuple[str, str], ...]:
+    return tuple((key, str(value)) for key, value in spec.model_dump(exclude_defaults=True).items())
+
+
 KINDS = Kinds(
-    checks=(_kind("mcp", NoOptions), _kind("refusal", NoOptions), _kind("http", HttpSpec), _kind("tcp", NoOptions)),
+    checks=(_check("mcp", NoOptions), _check("refusal", NoOptions), _check("http", HttpSpec), _check("tcp", NoOptions)),
     runtimes=(
         _kind("process", ProcessSpec),
         _kind("hosted", HostedSpec),
