@@ -6,7 +6,8 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from itertools import pairwise
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -49,7 +50,7 @@ def schema(kinds: Kinds) -> Schema:
     proxy = _with_kinds(defs[names[ProxyConfig]], [defs[names[kind.spec]] for kind in kinds.proxies], kinds.proxies, also=("none",))
     proxy = _more(proxy, {**carried, "checks": checks})
     top = _more(defs[names[FileConfig]], {
-        "proxy": {"anyOf": [{"$ref": "#/$defs/Proxy"}, {"const": False}], "description": "The proxy in front. Default: the gateway."},
+        "proxy": {"anyOf": [{"$ref": "#/$defs/Proxy"}, {"const": False}], "description": "Default: the gateway."},
         "members": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Member"}, "description": "The members, by name."},
         **{room: {"$ref": f"#/$defs/{names[spec]}"} for room, spec in kinds.sections},
     })  # fmt: skip
@@ -113,11 +114,12 @@ def _nested(models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
     found: dict[type[BaseModel], None] = {}
 
     def visit(annotation: Any) -> None:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in found:
-            found[annotation] = None
-            for info in annotation.model_fields.values():
+        spec: type[BaseModel] | None = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        if spec is not None and spec not in found:
+            found[spec] = None
+            for info in spec.model_fields.values():
                 visit(info.annotation)
-        for argument in getattr(annotation, "__args__", ()):
+        for argument in get_args(annotation):
             visit(argument)
 
     for model in models:
@@ -136,7 +138,7 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
         except (OSError, TypeError, SyntaxError):
             continue
         body = cast("ast.ClassDef", tree.body[0]).body
-        for field, below in zip(body, body[1:], strict=False):
+        for field, below in pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
                 words = below.value.value if isinstance(below.value, ast.Constant) else None
                 if isinstance(words, str):
