@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from mcpwatch.model.probe import ProbeResult, Target, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, FleetView, SelfView
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Traits
+from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Store, Traits
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.diagnose import Scene, diagnose
@@ -40,19 +40,28 @@ REGISTRY_PAUSE = 1.0
 """Seconds before a runtime whose watch broke is watched again."""
 
 
-class Fleet:
-    """Everything supervised. Lives on one event loop; `spawn` runs tasks in the app's task group."""
+Carriers = Callable[[str], Runtime]
+"""Gives the runtime of a name, made when first asked for."""
 
-    def __init__(
-        self, runtimes: Mapping[str, Runtime], prober: Prober, clock: Clock, publish: Publish, tasks: asyncio.TaskGroup
-    ) -> None:
+Guard = Callable[[Coroutine[Any, Any, Any], str], object]
+"""Runs a named task whose failure is told and harms nobody."""
+
+ROOM = "fleet"
+
+
+class Fleet:
+    """Everything supervised. Lives on one event loop; `guard` runs a task of the app that cannot take the watchdog down."""
+
+    def __init__(self, carry: Carriers, prober: Prober, clock: Clock, publish: Publish, guard: Guard, memory: Store) -> None:
         self.actors: dict[str, MemberActor] = {}
         self.traits = Traits()
         self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
-        self._runtimes = runtimes
+        self._carrier = carry
+        self._runtimes: dict[str, Runtime] = {}
+        self._memory = memory
         self._clock = clock
         self._publish = publish
-        self._tasks = tasks
+        self._guard = guard
         self._plan = Plan()
         self._route_verdicts: dict[str, tuple[Verdict, WallTime]] = {}
         self._engine_gone = ""
@@ -70,7 +79,7 @@ class Fleet:
         if self._closing and not name.startswith("stop "):
             work.close()
             return
-        self._tasks.create_task(work, name=name)
+        self._guard(work, name)
 
     # What others may see and ask.
 
@@ -109,6 +118,7 @@ class Fleet:
         if actor is None:
             raise UsageError(f"no member '{member}'; members: {', '.join(self.actors) or 'none'}")
         self.repair.forget(member)
+        self._memory.remember(ROOM, f"down:{member}", "1" if verb == "stop" else None)
         at, why = self._clock.now(), "an operator asked"
         match verb:
             case "start":
@@ -134,32 +144,48 @@ class Fleet:
         """Take the first plan: adopt what lives, start what is wanted, in order. Returns how many were adopted."""
         self._plan = plan
         found: dict[str, Incarnation] = {}
-        for name, runtime in self._runtimes.items():
-            try:
-                specs = [member for member in plan.members if member.runtime == name]
-                found |= {living.member: living for living in await runtime.owned(specs)}
-            except RuntimeFailed as error:
-                self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {name}"))
-            self._tasks.create_task(self._follow(runtime), name=f"watch {name}")
+        for name in sorted({member.runtime for member in plan.members}):
+            found |= await self._open(name, plan)
         for spec in plan.members:
             self._add(spec)
         self._rewatch()
         self.probing.schedule.start()
-        adopted = 0
+        held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
         for spec in plan.members:
-            living = found.get(spec.name)
-            if living is not None:
-                self.actors[spec.name].adopt(living)
-                adopted += 1
-                if living.fingerprint and living.fingerprint != spec.fingerprint:
-                    self.actors[spec.name].tell(d.WantRestart(self._clock.now(), "its spec changed"))
-            if spec.want_up and living is None:
-                self._spawn(self._start_in_order(spec), f"order {spec.name}")
-        return adopted
+            self._begin_member(spec, found.get(spec.name), held=spec.name in held)
+        return len(found)
+
+    async def _open(self, name: str, plan: Plan) -> dict[str, Incarnation]:
+        """Begin to use a runtime: find what of ours lives in it, and follow it."""
+        runtime = self._runtimes[name] = self._carrier(name)
+        living: dict[str, Incarnation] = {}
+        try:
+            specs = [member for member in plan.members if member.runtime == name]
+            living = {found.member: found for found in await runtime.owned(specs)}
+        except RuntimeFailed as error:
+            self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {name}"))
+        self._guard(self._follow(runtime), f"watch {name}")
+        return living
+
+    def _begin_member(self, spec: MemberSpec, living: Incarnation | None, *, held: bool) -> None:
+        """Adopt a living member, start a wanted one, and keep down one that an operator stopped."""
+        actor = self.actors[spec.name]
+        if living is not None:
+            actor.adopt(living)
+            if held or not spec.want_up:
+                actor.tell(d.WantDown(self._clock.now(), "an operator stopped it"))
+            elif living.fingerprint and living.fingerprint != spec.fingerprint:
+                actor.tell(d.WantRestart(self._clock.now(), "its configuration changed while nobody watched"))
+        elif held:
+            actor.reason = "an operator stopped it"
+        elif spec.want_up:
+            self._spawn(self._start_in_order(spec), f"order {spec.name}")
 
     async def apply(self, plan: Plan, diff: PlanDiff) -> None:
         """Change to a new plan, touching only the members it names. Publishes `PlanApplied`."""
         self._plan = plan
+        for name in sorted({member.runtime for member in plan.members} - self._runtimes.keys()):
+            await self._open(name, plan)
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
         for name in (*diff.remove, *moved):
             await self._remove(name)
@@ -203,6 +229,12 @@ class Fleet:
             await asyncio.gather(*(self._at_rest(actor) for actor in wave))
         self.close()
 
+    def hurry(self) -> None:
+        """Someone asked again to stop: kill what is still being stopped."""
+        for actor in self.actors.values():
+            if actor.state.phase is Phase.STOPPING:
+                self._spawn(actor.force(), f"stop {actor.spec.name}")
+
     def close(self) -> None:
         """Let go of everything; members live on."""
         self._closing = True
@@ -229,6 +261,9 @@ class Fleet:
         actor = MemberActor(spec, self._runtimes[spec.runtime], self._clock, self._publish, self._spawn)
         actor.on_start = self._on_start
         actor.on_change = lambda _: self.look()
+        kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
+        if kept.isdecimal():
+            actor.state = replace(actor.state, generation=int(kept))
         self.actors[spec.name] = actor
 
     async def _start_in_order(self, spec: MemberSpec) -> None:
@@ -293,10 +328,8 @@ class Fleet:
     def _on_start(self, actor: MemberActor) -> None:
         """A new generation lives: its tallies begin again, and it must prove itself."""
         name, generation = actor.spec.name, actor.state.generation
+        self._memory.remember(ROOM, f"generation:{name}", str(generation))
         self.probing.renew(name, generation)
-        if actor.spec.kind == "proxy":
-            for watched in (w for route in self._plan.routes for w in self.probing.of(route.name, "route")):
-                self._spawn(self._probe_soon(watched), f"soon {watched.name}")
         proof = self._proof(actor)
         if proof is None or actor.spec.runtime == "external":
             actor.tell(d.Judged(self._clock.now(), "nothing to prove", generation, Verdict.UNKNOWN, proven=True))
@@ -313,7 +346,9 @@ class Fleet:
         return next(iter(direct), None) or (next(iter(routed), None) if actor.spec.runtime == "hosted" else None)
 
     def _probe_all(self, actor: MemberActor) -> None:
-        """Run all checks of a member once, so that its verdicts are known."""
+        """Run all checks of a member once, so that its verdicts are known; of every route when it is the proxy."""
+        if actor.spec.kind == "proxy":
+            self._probe_routes()
         for watched in self.probing.of_member(actor.spec.name):
             if self.probing.tallies.get(watched.key, Tally()).verdict is Verdict.UNKNOWN:
                 self._spawn(self._probe_soon(watched), f"soon {watched.name}")
@@ -337,6 +372,11 @@ class Fleet:
             if starting and actor.state.phase is Phase.RUNNING:
                 self._probe_all(actor)
         self.look()
+
+    def _probe_routes(self) -> None:
+        """The proxy runs (again): look through it at every route."""
+        for watched in (w for route in self._plan.routes for w in self.probing.of(route.name, "route")):
+            self._spawn(self._probe_soon(watched), f"soon {watched.name}")
 
     def look(self) -> None:
         """Diagnose again, once, after what is happening now has happened."""
@@ -409,6 +449,9 @@ class Fleet:
 
     def _target(self, watched: Watched) -> Target | None:
         if watched.key.vantage == "route":
+            proxy = self._proxy()
+            if proxy is not None and proxy.state.phase is not Phase.RUNNING:
+                return None
             route = next((route for route in self._plan.routes if route.name == watched.key.subject), None)
             return route.probe if route else None
         actor = self.actors.get(watched.member)
