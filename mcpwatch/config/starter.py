@@ -11,17 +11,18 @@ _SERVERS = (
 )
 
 _HEAD = """\
-# yaml-language-server: $schema={schema}
 # The fleet that mcpwatch keeps alive. Check it with 'mcpwatch config validate', run it with 'mcpwatch up'.
+# Editors complete it after 'mcpwatch config schema > mcpwatch.schema.json' by this line:
+# yaml-language-server: $schema=./mcpwatch.schema.json
 version: 1
 
-# env_file: .env                    # NAME=value lines that ${{NAME}} below may use; keep secrets there, not here
+# env_file: .env                    # NAME=value lines that ${NAME} below may use; keep secrets there, not here
 
 proxy:
   kind: gateway                     # our own proxy
   listen: 127.0.0.1:9090            # every member answers at http://127.0.0.1:9090/<name>/sse and /<name>/mcp
   # base_url: http://host.lan:9090  # how clients on other machines reach it
-  # auth: {{tokens: ["${{MCP_PROXY_TOKEN}}"]}}
+  # auth: {tokens: ["${MCP_PROXY_TOKEN}"]}
 
 members:
 """
@@ -44,18 +45,18 @@ _TAIL = """
 # What members and checks use unless they say otherwise; these are the built-in values:
 # defaults:
 #   check: {interval: 30s, timeout: 10s, failure_threshold: 3, success_threshold: 1}
-#   restart: {intensity: 5, period: 2m, backoff: {first: 250ms, max: 30s}}
+#   restart: {intensity: 5, period: 2m, backoff: {first: 250ms, max: 30s}
 """
 
 
-def starter(which: Callable[[str], str | None], schema: str = "docs/reference/mcpwatch.schema.json") -> str:
+def starter(which: Callable[[str], str | None]) -> str:
     """The text of a first file. Servers that `which` finds, directly or through `uvx`, are in it; the others in comments."""
     members = [_member(name, program, words, which) for name, program, words in _SERVERS]
     text = "\n".join(members)
     if not any(line.startswith("  ") and not line.startswith("  #") for line in text.splitlines()):
         head = _HEAD.replace("members:\n", "members: {}                        # remove the {} with the first member\n")
-        return head.format(schema=schema) + text + _TAIL
-    return _HEAD.format(schema=schema) + text + _TAIL
+        return head + text + _TAIL
+    return _HEAD + text + _TAIL
 
 
 def _member(name: str, program: str, words: str, which: Callable[[str], str | None]) -> str:
