@@ -26,7 +26,7 @@ from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
 from mcpwatch.runtimes.record import Record, Records
-from mcpwatch.runtimes.spawn import ProcessSpec, spawn
+from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
 from mcpwatch.runtimes.table import Table
 from mcpwatch.runtimes.tree import Root, Trees
 from mcpwatch.runtimes.usage import Meter
@@ -270,6 +270,7 @@ class ProcessRuntime:
             return True
         live.record = self._last[member] = self._records.note(live.record, ended=True)
         live.ended.set()
+        end_lines(self._directory, member)
         self._meter.forget(member)
         detail = (
             "" if code is not None or number is not None else "exit status unknown: it was adopted and this kernel does not tell"
