@@ -295,6 +295,7 @@ class Fleet:
             for actor in self.actors.values():
                 if actor.runtime is runtime:
                     lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
+                    actor.last_exit = lost.reason
                     actor.tell(lost)
         self.oversight.look()
 
