@@ -114,7 +114,7 @@ class Faulty:
         try:
             while await self._one(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, UnicodeDecodeError):
             pass
         finally:
             self._writers.discard(writer)
