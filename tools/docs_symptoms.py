@@ -14,8 +14,9 @@ HEAD = """# Symptoms
 <!-- Made of mcpwatch/checks/symptoms.py by `python -m tools.docs_symptoms`. Do not edit. -->
 
 Every probe that does not succeed says why by one of these words, and where: the stage it was in. `mcpwatch check` prints
-the word, what it usually means and what to do; `--json` has `symptom`, `stage`, `message`, `http_status`, `rpc_code` and `said`
-(what the server answered: one line, bounded, without secrets). `timeout` and `cut` are shown with their stage: `timeout@tools_list`.
+the word, what it usually means and what to do; `--json` has `symptom`, `stage`, `message`, `http_status`, `rpc_code`, `said`
+(what the server answered: one line, bounded, without secrets). `timeout` and `cut` are shown with their stage, as in
+`timeout@tools_list`.
 
 The list is closed: there is no unknown error. An outcome `unknown` means that mcpwatch's own prober broke.
 

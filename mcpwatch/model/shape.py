@@ -74,10 +74,10 @@ class _Comparison:
         if depth > DEPTH_MAX or not isinstance(old, dict) or not isinstance(new, dict):
             self._whole(old, new, where)
             return
-        if (id(old), id(new)) in self._walked:  # a schema that refers to itself
-            return
-        self._walked.add((id(old), id(new)))
         before, after = cast("Schema", old), cast("Schema", new)
+        if (id(before), id(after)) in self._walked:  # a schema that refers to itself
+            return
+        self._walked.add((id(before), id(after)))
         self._types(before, after, where)
         self._enums(before, after, where)
         self._bounds(before, after, where)

@@ -88,10 +88,8 @@ def test_the_way_back_is_the_other_turn_or_breaking_again(what: str, schema: Jso
 
 
 def test_an_output_schema_is_judged_for_those_who_read_it() -> None:
-    full, less = (
-        {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]},
-        {"type": "object", "properties": {"a": {}}, "required": ["a"]},
-    )
+    full: Json = {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]}
+    less: Json = {"type": "object", "properties": {"a": {}}, "required": ["a"]}
     assert turned(tool(outputSchema=full), tool(outputSchema=less)) == [("loosened", "breaking")]
     assert turned(tool(outputSchema=less), tool(outputSchema=full)) == [("tightened", "compatible")]
     assert turned(tool(outputSchema=full), tool()) == [("loosened", "breaking")]
@@ -179,7 +177,7 @@ def test_lint_names_what_real_clients_refuse() -> None:
     assert len(lint_tools([{"name": f"bad name {n}"} for n in range(100)])) == 20
 
 
-schemas = st.recursive(
+schemas: st.SearchStrategy[Json] = st.recursive(  # pyright: ignore[reportUnknownVariableType]
     st.fixed_dictionaries(
         {}, optional={"type": st.sampled_from(["string", "integer", "object", "array", "text"]), "title": st.text(max_size=4)}
     ),

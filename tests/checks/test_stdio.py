@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.checks import probe
-from mcpwatch.checks.stdio import marked
 from mcpwatch.model.probe import Outcome
+from tests.checks.until import until
 from tests.parts import server
 
 pytestmark = pytest.mark.anyio
@@ -93,10 +92,9 @@ async def test_nothing_of_it_lives_on_not_even_a_child_in_a_session_of_its_own(t
     )
     result = await probe(command=tiny(before), timeout=20)
     assert result.outcome is Outcome.SUCCESS, result
-    async with asyncio.timeout(5):
-        while any(alive(int(pid)) for pid in pids.read_text().split()):
-            await asyncio.sleep(0)
-    assert marked("") == [] or all(pid not in map(int, pids.read_text().split()) for pid in marked(""))
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    await until(lambda: not any(alive(pid) for pid in started))
 
 
 def alive(pid: int) -> bool:

@@ -438,7 +438,8 @@ class Faulty:
             case "tools/call":
                 if self.hits(method) and self.fault in CALLS:
                     return CALLS[self.fault]
-                given = (params.get("arguments") or {}).get("text")
+                arguments: Json = params.get("arguments") or {}
+                given = arguments.get("text")
                 if given is None:
                     return {"content": [{"type": "text", "text": "validation error: text is required"}], "isError": True}
                 return {"content": [{"type": "text", "text": str(given)}]}
