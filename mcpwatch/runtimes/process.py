@@ -203,7 +203,8 @@ class ProcessRuntime:
         self._live[member] = _Live(record, Root(member, (pid, record.ticks)))
         if self._cgroups.usable and pid not in self._cgroups.pids(member):
             self._enter(member, pid)
-        self._deaths.follow(member, pid, record.ticks, child=False)
+        # After an upgrade in place the adopted process is our own child, and its corpse ours to collect.
+        self._deaths.follow(member, pid, record.ticks, child=proc is not None and proc.ppid == os.getpid())
         return _incarnation(record)
 
     def _settle(self, record: Record | None, *, wanted: bool) -> None:
