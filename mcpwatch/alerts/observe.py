@@ -71,13 +71,8 @@ def observe(book: Book, event: Event, now: WallTime) -> Book:
             return _diagnosed(book, event)
         case ToolsChanged():
             return _tools_changed(book, event)
-        case Troubled():
-            condition = Condition("trouble", event.subject, Severity.WARNING, member=event.member)
-            return turn(book, condition, not event.cleared, event.at, event.text)
-        case ConfigRejected():
-            return turn(book, _CONFIG, True, event.at, event.text)
-        case PlanApplied():
-            return turn(book, _CONFIG, False, event.at, "a configuration took effect")
+        case Troubled() | ConfigRejected() | PlanApplied():
+            return _own(book, event)
         case WatchGap():
             return _unwatched(book, event.seconds, now)
         case _:
@@ -115,7 +110,7 @@ def turn(book: Book, condition: Condition, active: bool, at: WallTime, why: str,
                 flips=(at,),
             )
         )
-    checked = max(checked, old.checked_at)
+    checked, at = max(checked, old.checked_at), max(at, old.changed_at)
     if active == old.active:
         if not active:
             return book
@@ -145,9 +140,7 @@ def _member_changed(book: Book, fact: MemberChanged) -> Book:
     return _judge_member(book, fact.member, seen, fact.at, fact.reason, fact.at, proven=ready)
 
 
-def _judge_member(
-    book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool
-) -> Book:
+def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool) -> Book:
     """`proven`: RUNNING was just reached, which is itself a proof of health unless a verdict says otherwise."""
 
     def was(alert: str) -> bool:
@@ -186,7 +179,9 @@ def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
         seen = replace(seen, exit=Note(fact.at, _exit_words(fact)), tail=tail)
     else:
         tried = fact.rung if isinstance(fact, RepairTried) else _proof_words(fact)
-        earlier = seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
+        earlier = (
+            seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
+        )
         seen = replace(seen, tried=(*earlier, Note(fact.at, tried))[-TRIED_KEPT:])
     return replace(book, members={**book.members, fact.member: seen})
 
@@ -253,8 +248,9 @@ def _member_view(book: Book, shown: MemberView, view: FleetView, now: WallTime) 
         book = replace(book, members={**book.members, shown.name: seen})
     checked_at = max((probe.at for probe in shown.probes), default=view.at)
     unprobed = not shown.probes and _stale(book, f"down:{shown.name}", view, now)
-    at = shown.verdict_since if shown.verdict == "unhealthy" and shown.verdict_since else shown.since
-    return _judge_member(book, shown.name, seen, _when(at, now), shown.reason, checked_at, proven=unprobed)
+    times = (shown.verdict_since,) if shown.verdict == "unhealthy" else (shown.since, shown.verdict_since)
+    at = _when(max((time for time in times if time), default=None), now)
+    return _judge_member(book, shown.name, seen, at, shown.reason, checked_at, proven=unprobed)
 
 
 def _route_view(book: Book, shown: RouteView, view: FleetView, now: WallTime) -> Book:
@@ -309,6 +305,13 @@ def _diagnosed(book: Book, fact: Diagnosed) -> Book:
 
 def _without(diagnoses: Iterable[Diagnosis], subject: str, cause: str) -> tuple[Diagnosis, ...]:
     return tuple(one for one in diagnoses if (one.subject, one.cause) != (subject, cause))
+
+
+def _own(book: Book, fact: Troubled | ConfigRejected | PlanApplied) -> Book:
+    if isinstance(fact, Troubled):
+        condition = Condition("trouble", fact.subject, Severity.WARNING, member=fact.member)
+        return turn(book, condition, not fact.cleared, fact.at, fact.text)
+    return turn(book, _CONFIG, isinstance(fact, ConfigRejected), fact.at, fact.text)
 
 
 def _tools_changed(book: Book, fact: ToolsChanged) -> Book:

@@ -46,9 +46,7 @@ def matches(patterns: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> b
     return all(any(_fits(label, one, labels) for one in pattern.split("|")) for label, pattern in patterns)
 
 
-def muting(
-    silences: Iterable[Silence], windows: Iterable[Window], labels: Mapping[str, str], now: WallTime
-) -> str:
+def muting(silences: Iterable[Silence], windows: Iterable[Window], labels: Mapping[str, str], now: WallTime) -> str:
     """What mutes an alert with these labels now, in words, or the empty string."""
     for silence in silences:
         if silence.since <= now < silence.until and matches(silence.match, labels):
