@@ -224,6 +224,8 @@ class Notification:
     group: str
     at: WallTime
     items: tuple[Item, ...]
+    perhaps_again: bool = False
+    """Set when a crash came in between an earlier hand-over and its acknowledgement."""
 
 
 T = TypeVar("T")

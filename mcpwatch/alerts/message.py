@@ -30,16 +30,20 @@ _WORDS = {
 _SHORT = {"route_down": "down", "route_degraded": "degraded", "gave_up": "gave up", "tools_changed": "tools changed"}
 
 _ADVICE = (
-    ("stale", "Restarting this member cannot help: the proxy must be restarted or reloaded."),
-    ("not_mounted", "The proxy does not know this route; reload it: mcpwatch reload"),
-    ("auth", "A restart cannot help: check the token of this route and of the proxy."),
-    ("config", "A restart cannot help: correct the configuration, then mcpwatch reload"),
+    ("stale_session", "Restarting this member cannot help: the proxy must be restarted or reloaded."),
+    ("not_mounted", "The proxy does not know this route: mcpwatch reload"),
+    ("wrong_base_url", "Correct proxy.base_url: clients cannot use the address that the proxy announces."),
+    ("proxy_", "No route can work before the proxy does: mcpwatch logs on the proxy says why."),
+    ("engine_gone", "Start the container engine; its members are watched again as soon as it answers."),
+    ("port_taken", "Something else holds this address: end it, or give the member another port."),
+    ("member_oom", "Give it more memory, or set restart.max_memory so that it is restarted in time."),
+    ("auth", "A restart cannot help: check the token of this member and of the proxy."),
     ("dependency", "What this member depends on is failing; a restart cannot help."),
-    ("host", "Look at the machine first: memory, disk, network."),
-    ("schema", "The server's tools break the protocol's rules; report it to its author, or pin an older version."),
-    ("drift", "Look at the change; when it is wanted, approve the new tools."),
-    ("empty_tools", "The server answers but offers no tools: look at its log for what it could not reach."),
     ("host_guard", "The server refuses this host name: allow it in the server's settings."),
+    ("config", "A restart cannot help: correct the configuration, then: mcpwatch reload"),
+    ("drift", "Look at the change; when it is wanted, approve the new tools."),
+    ("schema", "The server's tools break the protocol's rules: tell its author, or pin an older version."),
+    ("empty_tools", "The server answers but offers too few tools: its log says what it could not reach."),
 )
 
 
@@ -57,6 +61,8 @@ def render(notification: Notification) -> Message:
     blocks = [_block(item, notification) for item in shown]
     if len(notification.items) > len(shown):
         blocks.append(f"… and {len(notification.items) - len(shown)} more: mcpwatch alerts list")
+    if notification.perhaps_again:
+        blocks.append("You may have been told this already: mcpwatch was interrupted while sending it.")
     return Message(title(notification), "\n\n".join(blocks))
 
 
@@ -97,6 +103,7 @@ def document(notification: Notification) -> dict[str, Any]:
         "severity": str(severity),
         "at": iso(notification.at),
         "group": notification.group,
+        "perhaps_again": notification.perhaps_again,
         "title": message.title,
         "body": message.body,
         "alerts": alerts,
@@ -108,13 +115,23 @@ def advice(item: Item) -> str:
     if item.state is State.RESOLVED:
         return ""
     for key, text in _ADVICE:
-        if key in item.cause or key in item.symptom:
+        if key in (item.cause or item.symptom):
             return text
+    if item.alert == "tools_changed":
+        return f"Look at the change: mcpwatch status {item.subject}"
     if item.alert in ("trouble", "config_rejected"):
         return "See: mcpwatch status"
     if item.alert == "gave_up":
         return f"Correct what is wrong, then: mcpwatch start {item.subject}"
     return f"See: mcpwatch status {item.subject}; mcpwatch logs {item.member or item.subject}"
+
+
+def one_line(item: Item) -> str:
+    """One alert in one line, for receivers that group by themselves."""
+    if item.state is State.RESOLVED:
+        return f"{_who(item)} recovered after {span(_length(item))}"
+    cause = item.cause_text or item.why or item.symptom
+    return f"{_who(item)} {_WORDS.get(item.alert, item.alert)}" + (f": {cause}" if cause else "")
 
 
 def span(seconds: float) -> str:
