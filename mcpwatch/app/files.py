@@ -1,4 +1,4 @@
-"""Writing what a proxy reads: atomically, with the mode that keeps secrets, a backup of what was there, and only when it differs."""
+"""Writing what a proxy reads: atomically, with the mode that keeps secrets, a backup of what was, and only when it differs."""
 
 from __future__ import annotations
 

@@ -203,6 +203,10 @@ class MemberActor:
             self.incarnation = None
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
 
+    async def force(self) -> None:
+        """End it now, without grace, beside a stop that is under way."""
+        await self.runtime.stop(self.spec, 0.0)
+
     def _set_timer(self) -> None:
         """Tick when the deadline of the present phase passes."""
         if self._timer is not None:

@@ -20,6 +20,7 @@ CONFIG_SYMPTOMS = frozenset(
 )
 HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT})
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
+CONTAINERS = ("docker", "swarm")
 STALE_SYMPTOMS = frozenset(
     {Symptom.SESSION_LOST, Symptom.STALE_SESSION, Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.EMPTY_TOOLS}
 )
@@ -60,10 +61,17 @@ class Actor:
     last_exit: str = ""
     oom: bool = False
     depends_on: tuple[str, ...] = ()
+    failures: int = 0
+    """Unplanned ends since it was last stable: a start after them has still to be proven."""
     stopped_processes: bool = False
     """The kernel says its processes are stopped (state T)."""
     foreign_port: str = ""
     """Who else holds the member's port, when somebody does."""
+
+    @property
+    def down(self) -> bool:
+        """Whether it is down, or was and has not proven itself since."""
+        return self.phase in (Phase.BACKOFF, Phase.FAILED) or (self.phase is Phase.STARTING and self.failures > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +91,15 @@ class Scene:
 
 def diagnose(scene: Scene) -> tuple[Diagnosis, ...]:
     """One cause per trouble, the farthest-reaching first."""
-    found: list[Diagnosis] = []
-    explained: set[str] = set()
-    for cause in (_engine(scene), _proxy(scene)):
-        if cause is not None:
-            found.append(cause)
-            explained.update((cause.subject, *cause.affects))
-    down = {actor.name for actor in scene.actors if actor.want is Want.UP and actor.phase in (Phase.BACKOFF, Phase.FAILED)}
+    engine, proxy = _engine(scene), _proxy(scene)
+    found = [cause for cause in (engine, proxy) if cause is not None]
+    down = {actor.name for actor in scene.actors if actor.want is Want.UP and actor.down}
     for actor in scene.actors:
-        if actor.want is Want.DOWN or actor.name in explained or actor.name == scene.proxy:
+        if actor.want is Want.DOWN or actor.name == scene.proxy:
             continue
-        cause = _member(actor, down) or _route(scene, actor)
+        if (engine and actor.runtime in CONTAINERS) or (proxy and actor.runtime == "hosted"):
+            continue
+        cause = _member(actor, down) or (None if proxy else _route(scene, actor))
         if cause is not None:
             found.append(cause)
     return tuple(found)
@@ -103,7 +109,7 @@ def _engine(scene: Scene) -> Diagnosis | None:
     """The container engine is away: nothing about its members can be known or repaired."""
     if not scene.engine_gone:
         return None
-    carried = tuple(actor.name for actor in scene.actors if actor.runtime in ("docker", "swarm"))
+    carried = tuple(actor.name for actor in scene.actors if actor.runtime in CONTAINERS)
     return Diagnosis("engine_gone", "engine", "the container engine does not answer", (scene.engine_gone,), None, carried)
 
 
@@ -115,7 +121,7 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     affected = tuple(actor.route for actor in scene.actors if actor.route) + tuple(
         actor.name for actor in scene.actors if actor.runtime == "hosted"
     )
-    if proxy.phase in (Phase.BACKOFF, Phase.FAILED):
+    if proxy.down:
         text = f"the proxy is down ({proxy.last_exit or proxy.phase})"
         return Diagnosis("proxy_down", proxy.name, text, _evidence(proxy), None, affected)
     if proxy.phase is not Phase.RUNNING:
@@ -137,7 +143,7 @@ def _proxy(scene: Scene) -> Diagnosis | None:
 def _member(actor: Actor, down: set[str]) -> Diagnosis | None:
     """What is wrong with the member itself, seen past the proxy."""
     routes = (actor.route,) if actor.route else ()
-    if actor.phase in (Phase.BACKOFF, Phase.FAILED):
+    if actor.down:
         if actor.foreign_port:
             return Diagnosis("port_taken", actor.name, f"its port is held by {actor.foreign_port}", _evidence(actor), None, routes)
         if actor.oom:

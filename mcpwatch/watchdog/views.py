@@ -49,6 +49,7 @@ def scene_actor(actor: MemberActor, tallies: Tallies) -> Actor:
         last_exit=actor.last_exit,
         oom=actor.oom,
         depends_on=spec.depends_on,
+        failures=actor.state.failures,
     )
 
 
@@ -89,7 +90,8 @@ def member_view(
         verdict_since=actor.verdict_since,
         reason=actor.reason,
         last_exit=actor.last_exit,
-        diagnosis=next((found for found in diagnoses if found.subject == spec.name), None) or explained_by(diagnoses, spec.name),
+        diagnosis=next((found for found in diagnoses if found.subject == spec.name), None)
+        or (explained_by(diagnoses, spec.name) if spec.runtime == "hosted" else None),
         probes=probe_views(tallies, spec.name, "direct"),
         retry_at=retry_at,
         adopted=actor.adopted,
