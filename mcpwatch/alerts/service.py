@@ -71,11 +71,11 @@ HEARD: tuple[type[Fact], ...] = (
 class Alerts:
     """The room. `run` until cancelled; `handlers` is what the control socket serves."""
 
-    def __init__(self, fleet: Fleet, store: Store, bus: Bus, clock: Clock, spec: AlertsSpec | None = None) -> None:
+    def __init__(self, fleet: Fleet, store: Store, bus: Bus, clock: Clock, spec: object = None) -> None:
         self._fleet = fleet
         self._bus = bus
         self.clock = clock
-        self.spec = spec or AlertsSpec.model_validate({})
+        self.spec = _spec(spec)
         self.rules = rules(self.spec)
         self.ledger = Ledger(store, clock)
         self.workers: dict[str, Worker] = {}
@@ -109,9 +109,9 @@ class Alerts:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def reload(self, spec: AlertsSpec | None) -> None:
+    def reload(self, spec: object) -> None:
         """Take a new configuration: open alerts, silences and what waits to be sent stay as they are."""
-        self.spec = spec or AlertsSpec.model_validate({})
+        self.spec = _spec(spec)
         self.rules = rules(self.spec)
         self._staff()
         self._wake.set()
@@ -251,3 +251,8 @@ class Alerts:
             routes=tuple(replace(one, message=scrub(one.message, secrets)) for one in view.routes),
             diagnoses=scrub(view.diagnoses, secrets),
         )
+
+
+def _spec(section: object) -> AlertsSpec:
+    """The plan's section of this room; without one, nobody is told and alerts are only kept."""
+    return section if isinstance(section, AlertsSpec) else AlertsSpec.model_validate({})
