@@ -33,7 +33,7 @@ _ADVICE = (
     ("stale_session", "Restarting this member cannot help: the proxy must be restarted or reloaded."),
     ("not_mounted", "The proxy does not know this route: mcpwatch reload"),
     ("wrong_base_url", "Correct proxy.base_url: clients cannot use the address that the proxy announces."),
-    ("proxy_", "No route can work before the proxy does: mcpwatch logs on the proxy says why."),
+    ("proxy_", "No route can work before the proxy does; its log says why."),
     ("engine_gone", "Start the container engine; its members are watched again as soon as it answers."),
     ("port_taken", "Something else holds this address: end it, or give the member another port."),
     ("member_oom", "Give it more memory, or set restart.max_memory so that it is restarted in time."),
@@ -118,12 +118,12 @@ def advice(item: Item) -> str:
         if key in (item.cause or item.symptom):
             return text
     if item.alert == "tools_changed":
-        return f"Look at the change: mcpwatch status {item.subject}"
+        return f"Look at the change: mcpwatch events {item.subject}"
     if item.alert in ("trouble", "config_rejected"):
         return "See: mcpwatch status"
     if item.alert == "gave_up":
         return f"Correct what is wrong, then: mcpwatch start {item.subject}"
-    return f"See: mcpwatch status {item.subject}; mcpwatch logs {item.member or item.subject}"
+    return f"See: mcpwatch check {item.subject}; mcpwatch logs {item.member or item.subject}"
 
 
 def one_line(item: Item) -> str:
@@ -195,10 +195,10 @@ def _block(item: Item, notification: Notification) -> str:
         lines.append(f"Cause: {item.cause.replace('_', ' ')}" + (f" - {item.cause_text}" if item.cause_text else ""))
     if item.symptom:
         lines.append(f"Symptom: {item.symptom}")
-    if item.why and item.why not in (item.cause_text, item.symptom):
+    if item.why and item.why != item.symptom and item.why not in item.cause_text:
         lines.append(f"Seen: {item.why}")
     lines += [f"  {line}" for line in item.evidence]
-    if item.exit:
+    if item.exit and not any(item.exit in line for line in item.evidence):
         lines.append(f"Last end: {item.exit}")
     lines += [f"  stderr: {line}" for line in item.tail]
     lines += [f"  {line}" for line in item.changes]

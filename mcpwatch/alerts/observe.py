@@ -142,13 +142,14 @@ def _member_changed(book: Book, fact: MemberChanged) -> Book:
 
 def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool) -> Book:
     """`proven`: RUNNING was just reached, which is itself a proof of health unless a verdict says otherwise."""
+    passing = seen.phase in ("starting", "stopping")  # why it is so is told by what was before
 
     def was(alert: str) -> bool:
         old = book.alerts.get(f"{alert}:{name}")
         return old is not None and old.active
 
     def set_to(book: Book, alert: str, severity: Severity, active: bool) -> Book:
-        return turn(book, Condition(alert, name, severity, member=name), active, at, why, checked_at)
+        return turn(book, Condition(alert, name, severity, member=name), active, at, "" if passing else why, checked_at)
 
     up = seen.want == "up"
     book = set_to(book, "down", Severity.CRITICAL, up and _down(seen, was("down"), proven=proven))

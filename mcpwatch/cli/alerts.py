@@ -54,8 +54,8 @@ def list_alerts(
     raise typer.Exit(exits.UNHEALTHY if firing else exits.OK)
 
 
-@alerts_app.command(epilog="Examples:  mcpwatch alerts test    mcpwatch alerts test ops")
-def test(
+@alerts_app.command("test", epilog="Examples:  mcpwatch alerts test    mcpwatch alerts test ops")
+def send_test(
     receiver: Annotated[str | None, typer.Argument(help="Name of a receiver; default: all of them.")] = None,
     json_: JsonOption = False,
 ) -> None:
@@ -124,9 +124,7 @@ def start(
 
 @maintenance_app.command(epilog="Examples:  mcpwatch maintenance stop    mcpwatch maintenance stop m1a2b3c")
 def stop(
-    id_: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Id of a maintenance; default: all that were started by hand.")
-    ] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="ID", help="Id of a maintenance; default: all started by hand.")] = None,
     json_: JsonOption = False,
 ) -> None:
     """End a maintenance now."""
@@ -164,11 +162,8 @@ def _silence_lines(found: list[dict[str, Any]]) -> str:
 
 
 def _window_line(one: dict[str, Any]) -> str:
-    when = (
-        f"cron {one['cron']} ({one.get('timezone', 'UTC')})"
-        if one.get("cron")
-        else f"{one.get('start', '')} to {one.get('end', '')}"
-    )
+    once = f"{one.get('start', '')} to {one.get('end', '')}"
+    when = f"cron {one['cron']} ({one.get('timezone', 'UTC')})" if one.get("cron") else once
     return f"{one['name']}: {_match(one)}, {when}{', open now' if one['active'] else ''}"
 
 

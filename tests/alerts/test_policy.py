@@ -137,7 +137,7 @@ def test_different_causes_are_different_messages_and_the_same_cause_is_one():
 def test_a_proxy_outage_speaks_for_its_routes():
     w = world(group_wait=5.0)
     w.happen(w.route("fetch", "unhealthy", "refused"), w.route("time", "unhealthy", "refused"))
-    w.after(2, w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch", "time"))
+    w.after(2, w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch", "time", "fetch"))
     (one,) = w.after(60, step=1)
     assert [item.id for item in one.items] == ["down:proxy"]
     assert one.items[0].speaks_for == ("route_down:fetch", "route_down:time")
@@ -415,3 +415,24 @@ def test_an_unknown_silence_cannot_be_ended():
     assert expire(book, "s1", maintenance=False)[0].silences == ()
     with pytest.raises(UsageError, match="no maintenance has the id 's1'"):
         expire(book, "s1", maintenance=True)
+
+
+def test_a_member_that_fell_by_itself_is_not_hidden_by_a_proxy_outage_that_names_only_its_route():
+    w = world(group_wait=5.0)
+    w.happen(w.route("fetch", "unhealthy"), w.down("fetch"), w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch"))
+    told_of = {item.id for one in w.after(5) for item in one.items}
+    assert told_of == {"down:fetch", "down:proxy"}
+
+
+def test_a_member_that_the_proxy_carries_itself_is_spoken_for_by_the_proxy():
+    w = world(group_wait=5.0)
+    w.happen(w.route("fetch", "unhealthy"), w.down("fetch"), w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch", "fetch"))
+    assert {item.id for one in w.after(5) for item in one.items} == {"down:proxy"}
+
+
+def test_the_reason_told_is_why_it_fell_not_that_it_starts_again():
+    w = world(group_wait=5.0)
+    w.happen(w.member("fetch", "backoff", "phase", reason="exited with code 3"))
+    w.happen(w.member("fetch", "starting", "phase", generation=2, reason="the pause is over"))
+    (one,) = w.after(5)
+    assert one.items[0].why == "exited with code 3"

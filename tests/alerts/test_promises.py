@@ -16,6 +16,9 @@ NAMES = ("proxy", "a", "b")
 members = st.sampled_from(NAMES)
 
 steps = st.one_of(
+    st.tuples(st.just("verdict"), members, st.sampled_from(("healthy", "unhealthy"))),
+    st.tuples(st.just("verdict"), st.just("a"), st.sampled_from(("healthy", "unhealthy"))),
+    st.tuples(st.just("wait"), st.just(""), st.sampled_from(("5", "45"))),
     st.tuples(st.just("verdict"), members, st.sampled_from(("healthy", "unhealthy", "degraded", "unknown"))),
     st.tuples(st.just("phase"), members, st.sampled_from(("running", "backoff", "failed", "starting", "stopping"))),
     st.tuples(st.just("want"), members, st.sampled_from(("up", "down"))),
@@ -89,9 +92,11 @@ def check(w: World) -> None:
     assert told == {key for key, fires in believed.items() if fires}, "the book and the receivers disagree"
     for alert in w.book.alerts.values():
         assert alert.open or alert.resolved_at is not None
+        late = 0.0 if alert.resolved_at is None else w.now - alert.resolved_at
+        assert not alert.believed or late <= w.rules.route.group_wait or alert.open, f"the end of {alert.id} is kept back"
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, st.lists(steps, max_size=25))
 def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: Rules, story: list[tuple[str, str, str]]):
     w = World(rules)
@@ -99,7 +104,7 @@ def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: Rule
         w.happen(*w.running(name), w.route(name, "healthy"))
     for step in story:
         take(w, step)
-    check(w)
+        check(w)
     heal(w)
     check(w)
     assert not any(alert.open or alert.believed for alert in w.book.alerts.values()), "something fires in a healthy fleet"
