@@ -44,6 +44,7 @@ class Worker:
         firing: Callable[[str], Sequence[Item]],
         clock: Clock,
         publish: Publish,
+        hide: Callable[[str], str] = str,
     ) -> None:
         self.name = name
         self.notifier = notifier
@@ -52,6 +53,7 @@ class Worker:
         self._firing = firing
         self._clock = clock
         self._publish = publish
+        self._hide = hide
         self._wake = asyncio.Event()
         self._stated_at = clock.now()
         self._deaf = False
@@ -109,12 +111,12 @@ class Worker:
         self._settle(entry.notification, failure)
 
     async def attempt(self, notification: Notification) -> NotifyFailed | None:
-        """Hand one notification over, within the receiver's time. Returns why it failed, or `None`."""
+        """Hand one notification over, within the receiver's time. Returns why it failed (without secrets), or `None`."""
         try:
             async with asyncio.timeout(self.timeout):
                 await self.notifier.notify(notification)
         except NotifyFailed as failure:
-            return failure
+            return NotifyFailed(self._hide(str(failure)), retryable=failure.retryable, retry_after=failure.retry_after)
         except TimeoutError:
             return NotifyFailed(f"no answer within {self.timeout:g} s", retryable=True)
         except Exception as error:  # noqa: BLE001 - a faulty receiver must never stop the others
@@ -157,7 +159,7 @@ class Worker:
         except (NotifyFailed, TimeoutError) as error:
             if not self._deaf:
                 self._deaf = True
-                text = f"{self.name} did not hear what still fires: {error or 'no answer'}"
+                text = f"{self.name} did not hear what still fires: {self._hide(str(error)) or 'no answer'}"
                 at = self._clock.wall()
                 self._publish(NotificationFailed(at=at, text=text, level="warning", receiver=self.name, alert=items[0].id))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
@@ -16,6 +17,8 @@ RETRY_AFTER_MAX = 3600.0
 SAID_MAX = 200
 AGAIN = frozenset({408, 409, 425, 429})
 """Client errors that a later try may get past."""
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs whole URLs, and those of receivers hold tokens
 
 
 class Poster:

@@ -228,6 +228,7 @@ class Alerts:
                 firing=self.firing,
                 clock=self.clock,
                 publish=self._bus.publish,
+                hide=self._scrubbed,
             )
             self._specs[name], self.workers[name] = spec, worker
             self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from mcpwatch.alerts.book import Ack, Book, Severity, Silence, State
@@ -348,7 +350,7 @@ def test_time_nobody_watched_is_told_in_the_end_of_an_alert():
 def test_changed_tools_fire_and_end_an_hour_after_the_last_change():
     w = world()
 
-    def change(severity: str) -> ToolsChanged:
+    def change(severity: Literal["breaking", "compatible"]) -> ToolsChanged:
         return ToolsChanged(
             at=WallTime(w.now),
             text="tools changed",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mcpwatch.alerts.book import Ack, Reason, Silence, State
 from mcpwatch.alerts.policy import acknowledge, silence
-from mcpwatch.alerts.routing import Flapping, Rules, Step
+from mcpwatch.alerts.routing import Rules, Step
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime
 from tests.alerts.world import World, route
@@ -29,11 +29,13 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.just(""), st.sampled_from(("1", "20", "70", "400", "4000"))),
 )
 
+
+def made(for_: float, wait: float, interval: float, repeat: float | None) -> Rules:
+    return Rules(route(for_=for_, group_wait=wait, group_interval=interval, repeat=repeat, escalate=(Step(300.0, "boss"),)))
+
+
 RULES = st.builds(
-    lambda for_, wait, interval, repeat: Rules(
-        route(for_=for_, group_wait=wait, group_interval=interval, repeat=repeat, escalate=(Step(300.0, "boss"),)),
-        flapping=Flapping(),
-    ),
+    made,
     st.sampled_from((0.0, 30.0)),
     st.sampled_from((0.0, 10.0)),
     st.sampled_from((0.0, 60.0)),

@@ -5,6 +5,8 @@ apprise works in threads of its own and tells no status: whether trying again ca
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from typing import Any, Literal
 
@@ -18,8 +20,6 @@ from mcpwatch.registry import Kind
 
 _STATUS = re.compile(r"error=(\d{3})\b")
 AGAIN = frozenset({408, 409, 425, 429})
-WARNING = 30
-"""The log level from which apprise's records are read."""
 
 
 class AppriseSpec(ReceiverSpec):
@@ -45,31 +45,29 @@ class Apprise(Plain):
 
     async def notify(self, notification: Notification) -> None:
         """Hand it to apprise and wait for its answer."""
-        from apprise import NotifyType
-
+        if self._sender is None:
+            self._sender = await asyncio.to_thread(self._open)
         message = render(notification)
         critical = any(item.severity is Severity.CRITICAL for item in notification.items)
-        kind = (
-            NotifyType.SUCCESS if notification.state is State.RESOLVED else NotifyType.FAILURE if critical else NotifyType.WARNING
-        )
-        result = await self._open().async_notify(
-            title=message.title, body=message.body, notify_type=kind, timeout=self._spec.timeout, log_level=WARNING
+        kind = "success" if notification.state is State.RESOLVED else "failure" if critical else "warning"
+        result = await self._sender.async_notify(
+            title=message.title, body=message.body, notify_type=kind, timeout=self._spec.timeout, log_level=logging.WARNING
         )
         if not result:
             raise _failed(result, self._scheme())
 
     def _open(self) -> Any:
-        """Apprise's sender, made when first needed: importing apprise takes a while."""
-        if self._sender is None:
-            from apprise import Apprise as Sender
-            from apprise import AppriseAsset
+        """Make apprise's sender; in a thread, since apprise reads all of its services first."""
+        from apprise import Apprise as Sender
+        from apprise import AppriseAsset
 
-            asset = AppriseAsset(app_id="mcpwatch", storage_mode="memory", service_timeout=self._spec.timeout)
-            sender: Any = Sender(asset=asset)
-            if not sender.add(self._spec.url.get_secret_value()):
-                raise NotifyFailed(f"apprise does not understand this '{self._scheme()}' URL", retryable=False)
-            self._sender = sender
-        return self._sender
+        for chatty in ("apprise", "urllib3"):  # below WARNING they log whole URLs
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        asset = AppriseAsset(app_id="mcpwatch", storage_mode="memory", service_timeout=self._spec.timeout)
+        sender: Any = Sender(asset=asset)
+        if not sender.add(self._spec.url.get_secret_value()):
+            raise NotifyFailed(f"apprise does not understand this '{self._scheme()}' URL", retryable=False)
+        return sender
 
     def _scheme(self) -> str:
         return self._spec.url.get_secret_value().partition("://")[0]
