@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__, journal
+from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.paths import StatePaths
@@ -71,6 +72,7 @@ class Daemon:
         self.clock = SystemClock()
         self.bus = Bus()
         self.fleet: Fleet
+        self.alerts: Alerts
         self.store: SqliteStore
         self._stop = asyncio.Event()
         self._leave = False
@@ -119,7 +121,8 @@ class Daemon:
                 )
                 self._tell_set_aside()
                 self._prepare(plan)
-                control = Served(build(self.fleet, self.store, self.bus, self), listener)
+                self.alerts = Alerts(self.fleet, self.store, self.bus, self.clock, plan.section("alerts"))
+                control = Served(build(self.fleet, self.store, self.bus, self, self.alerts.handlers), listener)
                 keeper = Keeper(self.paths.root, self.bus.publish)
                 background = [
                     self._guard(control.run(), "control"),
@@ -128,6 +131,7 @@ class Daemon:
                     self._guard(self._watch_config(), "config watch"),
                 ]
                 adopted = await self.fleet.begin(plan)
+                background.append(self._guard(self.alerts.run(), "alerts"))
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 if observer is not None:
@@ -258,6 +262,7 @@ class Daemon:
             changes = diff(self.fleet.plan(), plan)
             self._prepare(plan)
             await self.fleet.apply(plan, changes)
+            self.alerts.reload(plan.section("alerts"))
             return plain(changes)
 
     async def _reload_quietly(self) -> None:
