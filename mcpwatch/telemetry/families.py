@@ -69,6 +69,7 @@ SLO = _gauge("slo_target_ratio", "Share of successful probes the member promises
 # routes and proxy
 ROUTE_UP = _gauge("route_up", "1 when the route is proven healthy through the proxy.", "member", "route")
 ROUTE_VERDICT = _gauge("route_verdict", "1 for the verdict on the route.", "member", "route", "verdict")
+ROUTE_DIAGNOSIS = _gauge("route_diagnosis", "1 while this cause of trouble explains the route.", "member", "route", "cause")
 ROUTE_TOOLS = _gauge("route_tools", "Tools last listed through the proxy.", "member", "route")
 ROUTE_TOKENS = _gauge("route_tools_tokens", "Estimated weight of the tool list in a model's context.", "member", "route")
 ROUTE_SUCCESS = _gauge("route_last_success_timestamp_seconds", "Unix time of the last good probe.", "member", "route")

@@ -172,12 +172,8 @@ class Logging:
         self.redact.use(secrets)
 
     def add(self, handler: logging.Handler) -> None:
-        """Write to one more target; `handler` runs in the caller's thread, so it must be quick and must not raise."""
-        logging.getLogger().addHandler(handler)
-
-    def remove(self, handler: logging.Handler) -> None:
-        """Stop writing to a target that was added."""
-        logging.getLogger().removeHandler(handler)
+        """Write to one more target from now on, in the writing thread."""
+        self._listener.handlers = (*self._listener.handlers, handler)
 
     def close(self) -> None:
         """Write what waits, within `CLOSE_TIMEOUT`, and put the root logger back as it was found."""

@@ -23,6 +23,7 @@ from mcpwatch.telemetry import batch as batches
 from mcpwatch.telemetry.batch import Answer, Entry
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, segments, sources
+from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
 from mcpwatch.telemetry.spool import DeadLetters, OwnSpool, Positions
 
@@ -36,21 +37,6 @@ MEASURE_EVERY = 5.0
 """Seconds between two looks at the size of the backlog."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Shipping:
-    """What the shipper has done since it started, and what is left. `error` is empty while Loki takes what we send."""
-
-    sent: int = 0
-    rejected: int = 0
-    dropped: tuple[tuple[str, int], ...] = (("too_old", 0), ("spool_full", 0), ("unwritable", 0))
-    lost_bytes: int = 0
-    pushes: tuple[tuple[str, int], ...] = ()
-    backlog_bytes: int = 0
-    oldest: WallTime | None = None
-    dead_bytes: int = 0
-    error: str = ""
 
 
 @dataclass(slots=True)
@@ -99,7 +85,7 @@ class Shipper:
         self._turn = 0
         self._splits = MOST_SPLITS
         self._measured = -MEASURE_EVERY
-        self._pushes: Counter[str] = Counter()
+        self._pushes: Counter[str] = Counter(dict(Shipping().pushes))
         self._dropped: Counter[str] = Counter()
         self._luck = random.Random()  # noqa: S311 - jitter
         self._shipping = Shipping(dead_bytes=self._dead.size)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from mcpwatch.registry import KindSpec
+from mcpwatch.units import Listen, Size, Span, Url
 
-Seconds = Annotated[float, Field(gt=0)]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 Level = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "human", "json"]
@@ -23,22 +23,9 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OURS = ("app", "host", "member", "stream")
 
 
-def _listen(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"'{text}' is no address; write HOST:PORT, e.g. 127.0.0.1:9464")
-    if host and not host.startswith("[") and ":" in host:
-        raise ValueError(f"'{text}' is no address; write [{host}]:{port}")
-    return text
-
-
 def _push_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError("not an http(s) URL; write e.g. http://loki:3100/loki/api/v1/push")
-    if url.username or url.password:
-        raise ValueError("holds a password; write it under loki.auth.basic instead")
-    return text if url.path not in {"", "/"} else text.rstrip("/") + "/loki/api/v1/push"
+    """A bare address gets the path of the push API."""
+    return text if urlsplit(text).path not in {"", "/"} else text.rstrip("/") + "/loki/api/v1/push"
 
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:
@@ -50,9 +37,6 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
         if name in _OURS:
             raise ValueError(f"'{name}' is set by mcpwatch itself; use another name")
     return labels
-
-
-Listen = Annotated[str, AfterValidator(_listen)]
 
 
 def loopback(listen: str) -> bool:
@@ -114,7 +98,7 @@ class TlsSpec(KindSpec):
 class LokiSpec(KindSpec):
     """Where and how logs are shipped."""
 
-    url: Annotated[str, AfterValidator(_push_url)]
+    url: Annotated[Url, AfterValidator(_push_url)]
     tenant: str | None = None
     """Sent as `X-Scope-OrgID`."""
     auth: LokiAuth = LokiAuth()
@@ -124,17 +108,17 @@ class LokiSpec(KindSpec):
     labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
     metadata: Literal["structured", "inline"] = "structured"
     """`inline` writes metadata into the line as logfmt, for a Loki older than 3."""
-    batch_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 1 << 20
+    batch_bytes: Annotated[Size, Field(ge=1024, le=1 << 20)] = 1 << 20
     batch_lines: Annotated[int, Field(ge=1, le=50_000)] = 5_000
-    wait: Seconds = 1.0
+    wait: Span = 1.0
     """Pause between looks when everything is shipped."""
-    timeout: Seconds = 15.0
+    timeout: Span = 15.0
     """Deadline of one push."""
-    max_age: Seconds = 7 * 86_400.0
+    max_age: Span = 7 * 86_400.0
     """Older lines are dropped and counted: Loki refuses them anyway."""
-    spool_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
+    spool_bytes: Annotated[Size, Field(ge=1 << 16)] = 64 << 20
     """Cap of our own records waiting to be shipped; the oldest are dropped and counted."""
-    dead_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
+    dead_bytes: Annotated[Size, Field(ge=1 << 16)] = 64 << 20
     """Cap of the dead letters; the oldest are dropped and counted."""
 
 
@@ -151,7 +135,7 @@ class LogsSpec(KindSpec):
 class OtelSpec(KindSpec):
     """Traces of probes and repairs by OTLP over HTTP; needs the extra `mcpwatch[otel]`."""
 
-    endpoint: str
+    endpoint: Url
     """E.g. http://127.0.0.1:4318/v1/traces."""
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -163,7 +147,7 @@ class Objective(KindSpec):
 
     availability: Ratio = 0.99
     """Share of successful probes over 30 days."""
-    latency: Seconds = 5.0
+    latency: Span = 5.0
     """95 of 100 probes are faster than this, in seconds."""
 
 

@@ -18,6 +18,7 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView, MemberView, ProbeView, RouteView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.series import Series
+from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import TelemetrySpec
 
 INFO_WIDTH = 64
@@ -133,8 +134,22 @@ class Tally:
                 self._show_member(member, mine, proxy=view.proxy == member.name)
         self._show_daemon(view)
 
+    def ship(self, shipping: Shipping) -> None:
+        """Show how the log shipping goes."""
+        series = self._series
+        series.set(of.LOKI_SENT, (), shipping.sent)
+        series.set(of.LOKI_REJECTED, (), shipping.rejected)
+        series.set(of.LOKI_LOST, (), shipping.lost_bytes)
+        series.set(of.LOKI_BACKLOG, (), shipping.backlog_bytes)
+        series.set(of.LOKI_OLDEST, (), shipping.oldest or 0)
+        series.set(of.LOKI_DEAD, (), shipping.dead_bytes)
+        for why, count in shipping.dropped:
+            series.set(of.LOKI_DROPPED, (why,), count)
+        for code, count in shipping.pushes:
+            series.set(of.LOKI_PUSHES, (code,), count)
+
     def put(self, family: of.Family, labels: tuple[str, ...], value: float) -> None:
-        """Set one value that is counted elsewhere (the log shipper's, a reading of another room)."""
+        """Set one value that is counted elsewhere (a reading of another room)."""
         self._series.set(family, labels, value)
 
     def get(self, family: of.Family, labels: tuple[str, ...] = ()) -> float | None:
@@ -290,7 +305,7 @@ class Tally:
         series.replace(of.DIAGNOSIS, member.name, causes)
         series.set(of.MEMBER_GENERATION, name, member.generation)
         series.set(of.MEMBER_RESTARTS, name, member.restarts)
-        series.set(of.MEMBER_RETRY, name, member.retry_at or 0)
+        series.set(of.MEMBER_RETRY, name, round(member.retry_at or 0))
         series.set(of.MEMBER_START, name, usage.started_at or 0)
         if member.verdict_since is not None:
             series.set(of.MEMBER_VERDICT_SINCE, name, member.verdict_since)
@@ -303,6 +318,8 @@ class Tally:
             series.set(of.TOOLS, name, len(listed))
         for probe in member.probes:
             self._show_probe((member.name, "", probe.check, probe.vantage), probe)
+        explained = {(member.name, route.name, route.diagnosis.cause): 1.0 for route in routes if route.diagnosis}
+        series.replace(of.ROUTE_DIAGNOSIS, member.name, explained)
         for route in routes:
             self._show_route(route)
 
@@ -379,7 +396,7 @@ def _intervals(plan: Plan) -> dict[tuple[str, str, str, str], float]:
     found: dict[tuple[str, str, str, str], float] = {}
     for member in plan.members:
         for check in member.checks:
-            if "direct" in check.vantages and member.direct is not None:
+            if "direct" in check.vantages:
                 found[member.name, "", check.name, "direct"] = check.interval or 0.0
     for route in plan.routes:
         for check in route.checks:

@@ -34,10 +34,10 @@ def test_secrets_are_in_no_repr_and_no_dump() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ({"metrics": {"listen": "9464"}}, "write HOST:PORT"),
+        ({"metrics": {"listen": "here"}}, "is not an address to listen on"),
         ({"metrics": {"listen": "0.0.0.0:9464"}}, "set 'token', or 'open: true'"),
-        ({"loki": {"url": "loki:3100"}}, "not an http"),
-        ({"loki": {"url": "http://me:pw@loki:3100"}}, "loki.auth.basic"),
+        ({"loki": {"url": "loki:3100"}}, "is not a URL"),
+        ({"loki": {"url": "http://me:pw@loki:3100"}}, "has credentials"),
         ({"loki": {"url": "http://l", "labels": {"1bad": "x"}}}, "is no label name"),
         ({"loki": {"url": "http://l", "labels": {"member": "x"}}}, "set by mcpwatch itself"),
         ({"loki": {"url": "http://l", "labels": {f"l{n}": "x" for n in range(12)}}}, "12 labels"),
