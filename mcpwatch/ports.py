@@ -133,6 +133,8 @@ class Traits:
     dies_on_bad_command: bool = False
     serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
     generation: str = ""
+    health: str = ""
+    """Path on the proxy that answers 200 while the proxy itself lives; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
