@@ -110,13 +110,13 @@ def _node(text: str, event: Any, events: Iterator[Any]) -> _Node:
         pairs: list[tuple[_Node | None, _Node]] = []
         while not isinstance(inner := next(events), yaml.MappingEndEvent):
             pairs.append((_node(text, inner, events), _node(text, next(events), events)))
-        end = inner.end_mark.index if flow or not pairs else pairs[-1][1].end
+        end = int(cast("Any", inner).end_mark.index) if flow or not pairs else pairs[-1][1].end
         return _Node("map", start, end, column, flow=flow, children=tuple(pairs))
     if isinstance(event, yaml.SequenceStartEvent):
         items: list[tuple[_Node | None, _Node]] = []
         while not isinstance(inner := next(events), yaml.SequenceEndEvent):
             items.append((None, _node(text, inner, events)))
-        end = inner.end_mark.index if flow or not items else items[-1][1].end
+        end = int(cast("Any", inner).end_mark.index) if flow or not items else items[-1][1].end
         return _Node("list", start, end, column, flow=flow, children=tuple(items))
     if isinstance(event, yaml.AliasEvent):
         return _Node("alias", start, int(cast("Any", event).end_mark.index), column)
