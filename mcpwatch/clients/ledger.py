@@ -12,6 +12,8 @@ from mcpwatch.model.time import WallTime
 
 DECLINED = "declined"
 """Instead of a hash: a person took our entry out, and it stays out."""
+GOING = "going"
+"""Instead of a pending hash: the entry is about to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Ledger:
 
     def intending(self, entries: Mapping[Path, Value]) -> Ledger:
         """This ledger with a note of what is about to be written."""
-        return replace(self, pending={write(path): fingerprint(value) for path, value in entries.items()})
+        going = dict.fromkeys((key for key, mark in self.entries.items() if mark != DECLINED), GOING)
+        return replace(self, pending=going | {write(path): fingerprint(value) for path, value in entries.items()})
 
 
 def fingerprint(value: Value) -> str:
