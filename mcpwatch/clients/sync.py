@@ -65,7 +65,7 @@ def preview(job: Job) -> Written:
 
 def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = None) -> Written:
     """Bring the file up to date. Raises `ClientFileError`; then it is as it was."""
-    if preview_says_nothing(job):
+    if _settled(job):
         return preview(job)
     real = resolve(job.path)
     make_directory(real)
@@ -88,7 +88,7 @@ def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = 
     raise ClientFileError(f"{job.path}: its client keeps changing it; left alone for now")
 
 
-def preview_says_nothing(job: Job) -> bool:
+def _settled(job: Job) -> bool:
     """Whether there is nothing to write, judged without a lock: most looks end here."""
     return not preview(job).changed
 
