@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, cast
@@ -114,11 +114,15 @@ class ClientsSection(KindSpec):
 
     def made(self) -> tuple[Client, ...]:
         """The clients, each with its adapter."""
-        return tuple(client(spec) for spec in self.clients)
+        return tuple(_made(spec) for spec in self.clients)
 
 
-def client(spec: ClientSpec) -> Client:
-    """The client that `spec` is of."""
+def made(written: Mapping[str, Any]) -> Client:
+    """The client that a user wrote so. Raises pydantic's `ValidationError`."""
+    return ClientsSection.model_validate([dict(written)]).made()[0]
+
+
+def _made(spec: ClientSpec) -> Client:
     kind = find(CLIENTS, spec.kind)
     assert kind is not None
     return kind.make(spec)

@@ -42,6 +42,12 @@ def sync(job: Job, spec: OpenWebUISpec, backups: Backups) -> Written:
         return written
 
 
+def fetch(spec: OpenWebUISpec) -> str:
+    """The list now, as text."""
+    with _client(spec) as client:
+        return _read(client, spec)
+
+
 def restore(spec: OpenWebUISpec, data: bytes) -> None:
     """Put an earlier list back."""
     with _client(spec) as client:

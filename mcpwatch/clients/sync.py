@@ -35,6 +35,7 @@ class Job:
     lock: Literal["", "mkdir"] = ""
     secret: bool = False
     at: WallTime = WallTime(0)
+    backup: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = 
                 return written
             if job.secret:
                 _fit_for_secrets(before)
-            backups.save(job.kind, job.path, before.data, job.ledger, job.at)
+            if job.backup:
+                backups.save(job.kind, job.path, before.data, job.ledger, job.at)
             try:
                 replace(before, written.after, checkpoint)
             except ChangedMeanwhile:
