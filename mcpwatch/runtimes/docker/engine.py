@@ -50,22 +50,32 @@ class Engine:
             self.close()
         with self._named("reach it"):
             client = self._open()
-            version = str(client.version().get("ApiVersion", "0.0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_API:
-            raise RuntimeFailed(f"{self.where} speaks API {version}; mcpwatch needs 1.41 (Docker 20.10) or newer", permanent=True)
         self._client = client
 
     def _open(self) -> docker.DockerClient:
+        """A client that speaks the engine's own version. Raises `RuntimeFailed` when that is too old."""
+        asking = self._client_of("1.41")
+        version = str(asking.api.version(api_version=False).get("ApiVersion", "0.0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_API:
+            raise RuntimeFailed(f"{self.where} speaks API {version}; mcpwatch needs 1.41 (Docker 20.10) or newer", permanent=True)
+        asking.close()
+        return self._client_of(version)
+
+    def _client_of(self, version: str) -> docker.DockerClient:
         if self._host:
-            return docker.DockerClient(base_url=self._host, timeout=CALL_SECONDS, use_ssh_client=True)
-        if self._context is None and os.environ.get("DOCKER_HOST"):
-            return docker.from_env(timeout=CALL_SECONDS, use_ssh_client=True)
-        name = self._context or os.environ.get("DOCKER_CONTEXT")
-        context: Any = ContextAPI.get_context(name)  # pyright: ignore[reportUnknownMemberType]
-        if context is None:
-            raise RuntimeFailed(f"Docker has no context {name!r}; see: docker context ls", permanent=True)
-        tls: Any = context.TLSConfig or False
-        return docker.DockerClient(base_url=context.Host or None, tls=tls, timeout=CALL_SECONDS, use_ssh_client=True)
+            client = docker.DockerClient(base_url=self._host, version=version, timeout=CALL_SECONDS, use_ssh_client=True)
+        elif self._context is None and os.environ.get("DOCKER_HOST"):
+            client = docker.from_env(version=version, timeout=CALL_SECONDS, use_ssh_client=True)
+        else:
+            name = self._context or os.environ.get("DOCKER_CONTEXT")
+            context: Any = ContextAPI.get_context(name)  # pyright: ignore[reportUnknownMemberType]
+            if context is None:
+                raise RuntimeFailed(f"Docker has no context {name!r}; see: docker context ls", permanent=True)
+            where: Any = context.Host or None
+            tls: Any = context.TLSConfig or False
+            client = docker.DockerClient(base_url=where, version=version, tls=tls, timeout=CALL_SECONDS, use_ssh_client=True)
+        client.api.trust_env = False  # else REQUESTS_CA_BUNDLE, once set, replaces the engine's own authority
+        return client
 
     def close(self) -> None:
         """Drop the connections. Harms no container."""
