@@ -1,11 +1,12 @@
-"""Units as a person writes them: `1m30s` and `256m`, and the pydantic types every room uses for them. Knows no room."""
+"""Values as a person writes them — `1m30s`, `256m`, `127.0.0.1:9090`, URLs — and the pydantic types every room uses for them."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -57,6 +58,35 @@ def spell_size(value: int) -> str:
     return str(value)
 
 
+def listen(value: object) -> str:
+    """`host:port` of `127.0.0.1:9090`, `[::1]:9090`, `:9090` (all interfaces) or `9090` (loopback). Raises `ValueError`."""
+    text = str(value).strip()
+    host, colon, port = ("127.0.0.1", ":", text) if text.isdecimal() else text.rpartition(":")
+    if isinstance(value, bool) or not colon or not port.isdecimal() or int(port) > 65535 or not _host(host):
+        raise ValueError(f"{value!r} is not an address to listen on; write 127.0.0.1:9090")
+    return f"{host or '0.0.0.0'}:{int(port)}"  # noqa: S104  # what the user wrote: `:9090` is every interface
+
+
+def _host(host: str) -> bool:
+    if host.startswith("["):
+        return host.endswith("]") and ":" in host
+    return re.fullmatch(r"[A-Za-z0-9_.-]*", host) is not None
+
+
+def url(value: str) -> str:
+    """An absolute http or https URL without credentials in it. Raises `ValueError`."""
+    try:
+        parts = urlsplit(value.strip())
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good, parts = False, urlsplit("")
+    if not good or any(letter.isspace() for letter in value.strip()):
+        raise ValueError("is not a URL; write http://host:port/path")
+    if parts.username or parts.password:
+        raise ValueError("has credentials in the URL, where every log shows them; put them in headers or token")
+    return value.strip()
+
+
 _DURATION_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^({_DURATION.pattern}|{_NUMBER.pattern})$"}],
     "examples": ["30s", "1m30s"],
@@ -74,3 +104,13 @@ Span = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=Fals
 
 Size = Annotated[int, BeforeValidator(size), Field(gt=0), WithJsonSchema(_SIZE_SCHEMA)]
 """Bytes, more than zero."""
+
+Listen = Annotated[
+    str,
+    BeforeValidator(listen),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["127.0.0.1:9090", "[::1]:9090", ":9090"]}),
+]
+"""An address to listen on, as `host:port`."""
+
+Url = Annotated[str, AfterValidator(url), WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://"})]
+"""An absolute http or https URL."""

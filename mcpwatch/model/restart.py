@@ -1,50 +1,34 @@
-"""When a member may come back: three pure functions over a policy. Knows no phase, no clock and no chance."""
+"""The arithmetic of restarting: how long to pause, when the budget is spent, and whether a policy can ever spend it. Pure."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.model.time import Instant
 
-_DOUBLINGS = 64
-"""Above this many doublings every backoff has long reached its `max`; keeps the power finite."""
 
+def delay(policy: RestartPolicy, failures: int, unit: float) -> float:
+    """Seconds to pause after the `failures`-th unplanned end in a row; `unit` in [0, 1) places it within the jitter.
 
-def delay(policy: RestartPolicy, failures: int, unit_random: float) -> float:
-    """Seconds to wait before restart number `failures` (1-based: unplanned ends since the last proven health).
-
-    Nothing before the first, then `first * 2^(failures-2)`, at most `max`, times 1 ± jitter. `unit_random` is in [0, 1].
+    The first is answered at once; then `first`, twice that, and so on up to `max`.
     """
     if failures <= 1:
         return 0.0
     backoff = policy.backoff
-    pause = min(backoff.max, backoff.first * 2.0 ** min(failures - 2, _DOUBLINGS))
-    return pause * (1.0 + backoff.jitter * (2.0 * unit_random - 1.0))
+    pause = min(backoff.max, backoff.first * 2.0 ** min(failures - 2, 60))
+    return pause * (1.0 + backoff.jitter * (2.0 * unit - 1.0))
 
 
-def window(policy: RestartPolicy, starts: Iterable[Instant], now: Instant) -> tuple[Instant, ...]:
-    """Those of `starts` (unplanned restarts) that still count at `now`: the ones younger than `period`."""
-    return tuple(start for start in starts if now - start < policy.period)
-
-
-def exceeded(policy: RestartPolicy, starts: Iterable[Instant], now: Instant) -> bool:
-    """Whether one more restart at `now` would be more than `intensity` within `period`: then the member is parked."""
-    return len(window(policy, starts, now)) >= policy.intensity
+def exceeded(policy: RestartPolicy, starts: tuple[Instant, ...], now: Instant) -> bool:
+    """Whether more than `intensity` unplanned ends lie within the last `period` seconds."""
+    return sum(1 for start in starts if now - start < policy.period) > policy.intensity
 
 
 def reachable(policy: RestartPolicy) -> bool:
-    """Whether a member that dies as soon as it starts is ever parked, at the longest jitter.
-
-    The first run of restarts is the densest, because pauses only grow. It is counted up to the decision about the restart
-    that would be one too many, whether that decision falls before or after its own pause. A policy that never restarts
-    needs no limit.
-    """
-    if policy.condition == "never" or policy.intensity == 0:
-        return True
-    span = 0.0
-    for failures in range(2, policy.intensity + 2):
-        span += delay(policy, failures, 1.0)
-        if span >= policy.period:
-            return False
-    return True
+    """Whether a member that dies at once, every time, is ever parked: pauses may be too long for the budget to be spent."""
+    now, starts = Instant(0.0), ()
+    for failures in range(1, policy.intensity + 2):
+        starts = (*starts, now)
+        if exceeded(policy, starts, now):
+            return True
+        now = Instant(now + delay(policy, failures, 1.0))
+    return False

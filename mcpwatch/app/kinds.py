@@ -1,0 +1,13 @@
+"""All kinds of all rooms, gathered for the configuration. The only list of rooms; a new room is a line here."""
+
+from __future__ import annotations
+
+from mcpwatch.checks import CHECKS
+from mcpwatch.proxies import PROXIES
+from mcpwatch.registry import Kinds
+from mcpwatch.runtimes import RUNTIMES
+
+
+def all_kinds() -> Kinds:
+    """Every kind that a configuration may name."""
+    return Kinds(checks=CHECKS, runtimes=RUNTIMES, proxies=PROXIES)
