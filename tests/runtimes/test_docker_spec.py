@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mcpwatch.model.probe import Target
 from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_container
 from mcpwatch.runtimes.docker.launch import reach
-from mcpwatch.runtimes.docker.logs import LogFile, split_stamp
+from mcpwatch.runtimes.docker.logs import LogFile, split, stamp
 from mcpwatch.runtimes.docker.meter import sample, usage_between
 from mcpwatch.runtimes.docker.options import Labels, create_options, read_labels
 from mcpwatch.runtimes.docker.record import Record, Records
@@ -158,30 +158,67 @@ def test_an_inspected_container_is_read_and_a_running_one_has_no_exit_code() -> 
     assert read.ports == (("81/tcp", "0.0.0.0", 5),)
 
 
-def test_a_stamp_is_cut_to_microseconds_and_split_off() -> None:
-    assert split_stamp(b"2026-11-21T04:10:00.123456789Z hello\r") == (b"2026-11-21T04:10:00.123456Z", b"hello")
-    assert split_stamp(b"2026-11-21T04:10:00Z hello") == (b"2026-11-21T04:10:00.000000Z", b"hello")
-    assert split_stamp(b"no stamp") == (b"", b"no stamp")
+SECOND = 1_795_234_200  # 2026-11-21T04:10:00Z
 
 
-def test_the_position_in_a_log_is_its_last_stamp_and_how_often_it_is_there(tmp_path: Path) -> None:
+def test_a_line_of_the_engine_is_split_into_its_time_and_text() -> None:
+    assert split(b"2026-11-21T04:10:00.123456789Z hello\r") == (SECOND * 10**9 + 123456789, b"hello")
+    assert split(b"no stamp") == (0, b"no stamp")
+    assert stamp(SECOND * 10**6 + 5) == b"2026-11-21T04:10:00.000005Z"
+
+
+def entries(*texts: str, at: int = SECOND * 10**9) -> list[tuple[int, bytes]]:
+    return [(at, text.encode()) for text in texts]
+
+
+def texts(directory: Path) -> list[str]:
+    files = [*sorted(directory.glob("stdout.2*.log")), directory / "stdout.log"]
+    return [line.split(" ", 1)[1] for file in files if file.exists() for line in file.read_text().splitlines()]
+
+
+def test_stamps_rise_even_when_the_engines_do_not_and_a_second_pass_writes_nothing_twice(tmp_path: Path) -> None:
     log = LogFile(tmp_path, "stdout")
-    assert log.position() == (b"", 0)
-    log.append([b"2026-11-21T04:10:00.000001Z a", b"2026-11-21T04:10:00.000002Z b", b"2026-11-21T04:10:00.000002Z c"])
-    assert log.position() == (b"2026-11-21T04:10:00.000002Z", 2)
+    assert log.resume() == 0
+    log.add(entries("a", "b", "c"))
+    again = LogFile(tmp_path, "stdout")
+    assert again.resume() == SECOND
+    again.add(entries("a", "b", "c", "d") + entries("e", at=SECOND * 10**9 + 500))
+    stamps = [line[:27] for line in (tmp_path / "stdout.log").read_text().splitlines()]
+    assert texts(tmp_path) == ["a", "b", "c", "d", "e"]
+    assert stamps == sorted(set(stamps))
 
 
-def test_a_big_log_is_rotated_to_a_name_that_never_changes_and_the_position_is_found_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_written_just_before_a_death_are_not_written_again(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, "stdout")
+    log.resume()
+    log.add(entries("a"))
+    before = (tmp_path / "stdout.engine").read_bytes()
+    log.add(entries("b", "c", at=SECOND * 10**9 + 7000))
+    (tmp_path / "stdout.engine").write_bytes(before)  # killed after the append, before the cursor
+    again = LogFile(tmp_path, "stdout")
+    again.resume()
+    again.add(entries("a") + entries("b", "c", "d", at=SECOND * 10**9 + 7000))
+    assert texts(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_a_big_log_is_rotated_to_a_name_that_never_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcpwatch.runtimes.docker.logs.ROTATE_BYTES", 40)
-    log = LogFile(tmp_path, "stdout")
     for second in range(8):
-        log.append([b"2026-11-21T04:10:0%d.000000Z line of text" % second])
-    names = sorted(path.name for path in tmp_path.iterdir())
+        log = LogFile(tmp_path, "stdout")
+        log.resume()
+        log.add(entries("line of text", at=(SECOND + second) * 10**9))
+    names = sorted(path.name for path in tmp_path.glob("stdout.2*.log"))
     assert len(names) == 5
-    assert names[-1] == "stdout.20261121041007000000.log"
-    assert log.position() == (b"2026-11-21T04:10:07.000000Z", 1)
+    assert names[-1] == "stdout.20261121041006000000.log"
+
+
+def test_a_very_long_line_is_cut_into_parts(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, "stdout")
+    log.resume()
+    log.add(entries("x" * 100_000))
+    first, second = texts(tmp_path)
+    assert first.endswith("x [continues]")
+    assert len(second) == 100_000 - 64 * 1024
 
 
 def test_usage_is_measured_between_two_samples() -> None:
