@@ -179,7 +179,7 @@ class Daemon:
         if kind is None:
             raise McpwatchError(f"no proxy kind '{plan.proxy.kind}'")
         proxy: ProxyKind = kind.make()
-        self.fleet.traits = proxy.traits
+        self.fleet.oversight.traits = proxy.traits
         return write_files(proxy.render(plan.proxy, self.paths.root))
 
     def _store_trouble(self, text: str | None) -> None:

@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member as written. `blocks` are the runtimes it names, normally none or one; `keys` are all keys written, also faulty ones."""
+    """One member as written. `blocks` are the runtimes it names, normally none or one; `keys` is all that was written."""
 
     name: str
     written: MemberConfig

@@ -37,9 +37,15 @@ def build(config: Config, kinds: Kinds, *, state_dir: Path, world: World) -> Pla
     return _Builder(config, kinds, state_dir, world).plan()
 
 
-def bridge_argv(listen: str, stdio: StdioConfig) -> tuple[str, ...]:
-    """The program that bridges one stdio server: the gateway with that one server."""
-    return (sys.executable, "-m", "mcpwatch.gateway", "--bridge-listen", listen, "--", stdio.command, *stdio.args)
+def bridge_argv(name: str, listen: str, stdio: StdioConfig, program: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The program that bridges one stdio server: the gateway with that one server.
+
+    Variables go by name only: their values are in the bridge's own environment, never in its argv.
+    """
+    sessions = () if stdio.sessions == "auto" else ("--sessions", stdio.sessions)
+    passed = tuple(part for key in sorted(env) for part in ("--pass-env", key))
+    head = (sys.executable, "-m", "mcpwatch.gateway", "--bridge-listen", listen, "--name", name, *sessions, *passed)
+    return (*head, "--", program, *stdio.args)
 
 
 def local(listen: str) -> str:
@@ -117,8 +123,9 @@ class _Builder:
         """The runtime of a member and the spec it takes."""
         written = member.written
         if written.stdio and written.bridge:
-            argv = bridge_argv(written.bridge.listen, written.stdio)
-            return "process", self.process(argv, self.env(written.stdio), written.stdio.cwd)
+            stdio, env = written.stdio, self.env(written.stdio)
+            argv = bridge_argv(member.name, written.bridge.listen, stdio, self.program(stdio.command), env)
+            return "process", self.process(argv, env, stdio.cwd)
         if written.stdio:
             ours = self.config.proxy is not None and self.config.proxy.written.kind == "gateway"
             return ("hosted", self.make("hosted", {})) if ours else ("external", self.make("external", {}))
