@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -168,6 +169,15 @@ class DockerSpec(KindSpec):
         if "host" in self.networks and self.ports:
             raise ValueError("ports cannot be published from network 'host'; the container listens on the host itself")
         return self
+
+    def placed(self, place: Callable[[str], str]) -> DockerSpec:
+        """Build context and mounted paths, from the directory of the file that names them."""
+        volumes = tuple(
+            ":".join((place(source), *rest)) if source.startswith((".", "~")) else volume
+            for volume, (source, *rest) in ((volume, volume.split(":")) for volume in self.volumes)
+        )
+        build = self.build.model_copy(update={"context": place(self.build.context)}) if self.build else None
+        return self.model_copy(update={"volumes": volumes, "build": build})
 
 
 def container_name(member: str, spec: DockerSpec) -> str:
