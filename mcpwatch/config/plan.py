@@ -175,7 +175,7 @@ class _Builder:
             return Target(local(written.bridge.listen) + f"/{_BRIDGE_PATH[written.bridge.transport]}", written.bridge.transport)
         if not written.url:
             return None
-        token = written.token.get_secret_value() if written.token else None
+        token = written.token.get_secret_value() or None if written.token else None
         headers = tuple(sorted(written.headers.items()))
         ca_file = self.world.place(written.ca_file) if written.ca_file else None
         return Target(written.url, written.transport, token, headers, ca_file=ca_file, insecure=written.insecure)

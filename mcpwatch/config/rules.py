@@ -92,7 +92,7 @@ def _reached(member: Member) -> Iterator[Problem]:
         yield (*member.path, "route"), "a hosted server is served under its own name; rename the member, or add a bridge"
     if "url" not in member.keys:
         for key in ("upstream_url", "token", "headers", "ca_file", "insecure"):
-            if key in written.model_fields_set and not (key == "upstream_url" and written.bridge):
+            if getattr(written, key) and not (key == "upstream_url" and written.bridge):
                 yield (*member.path, key), "says how to call 'url', which is missing"
     if written.auth.tokens and written.route == "":
         yield (*member.path, "auth"), "guards a route, and 'route: false' says there is none"

@@ -95,7 +95,7 @@ def _told(model: type[BaseModel], where: Path, detail: Mapping[str, Any], found:
     for name, word in (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most")):
         if name in context:
             return f"must be {word} {context[name]:g}"
-    if kind == "string_too_short":
+    if kind in {"string_too_short", "too_short"}:
         return "must not be empty"
     message = str(detail["msg"])
     return message[:1].lower() + message[1:]
