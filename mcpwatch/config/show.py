@@ -53,7 +53,9 @@ def _file(config: Config, plan: Plan) -> dict[str, Any]:
         made["proxy"] = {"kind": "none"}
     made["members"] = {member.name: _member(member, config, plan) for member in config.members}
     made["defaults"] = _plain(config.file.defaults)
-    made |= {room: _plain(spec) for room, spec in config.sections}
+    for room, spec in config.sections:
+        body = _plain(spec)
+        made[room] = body.get(room, []) if set(type(spec).model_fields) == {room} else body
     return made
 
 
