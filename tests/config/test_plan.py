@@ -74,7 +74,7 @@ def test_a_bridged_server_is_a_process_whose_secrets_are_not_in_its_argv(tmp_pat
     assert "k3y-value" not in " ".join(argv)
     assert fetch.carrier.env["API_KEY"] == "k3y-value"
     assert fetch.direct is not None
-    assert (fetch.direct.url, fetch.direct.transport) == ("http://127.0.0.1:9072/sse", "sse")
+    assert (fetch.direct.url, fetch.direct.transport) == ("http://127.0.0.1:9072/fetch/sse", "sse")
 
 
 def test_the_proxy_is_told_how_to_reach_each_member(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ def test_the_proxy_is_told_how_to_reach_each_member(tmp_path: Path, environ: dic
     reached = {u.name: (u.transport, u.command or u.url) for u in proxy.upstreams}
     assert reached == {
         "time": ("stdio", "mcp-server-time"),
-        "fetch": ("sse", "http://127.0.0.1:9072/sse"),
+        "fetch": ("sse", "http://127.0.0.1:9072/fetch/sse"),
         "postgres": ("auto", "http://mcp-postgres:8686/sse"),
         "legacy": ("auto", "http://10.0.0.7:8585/servers/legacy/sse"),
     }

@@ -74,7 +74,7 @@ def test_the_sections_of_the_design_load_as_their_rooms_want_them(tmp_path: Path
         (("kind: apprise, url", "kind: apprise, ulr"), "fleet.yaml:6: alerts.receivers.ops.ulr: unknown key; did you mean 'url'?"),
         (("repeat", "repeet"), "fleet.yaml:7: alerts.route.repeet: unknown key; did you mean 'repeat'?"),
         (("metrics: {listen", "metrics: {lissten"), "fleet.yaml:8: telemetry.metrics.lissten: unknown key; did you mean 'listen'?"),
-        (("r_file: bearer", "r_file: no"), "fleet.yaml:8: telemetry.loki.auth.bearer_file: cannot read no: No such file or directory"),
+        (("file: bearer", "file: x"), "fleet.yaml:8: telemetry.loki.auth.bearer_file: cannot read x: No such file or directory"),
         ((":9464", ":9090"), "fleet.yaml:8: telemetry.metrics.listen: port 9090 is taken by proxy.listen; choose another"),
     ],
 )  # fmt: skip
