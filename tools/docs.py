@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import docs_config
+from tools import dashboards, docs_config, docs_symptoms
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages,)
+
+def _symptoms() -> Mapping[str, str]:
+    return {str(docs_symptoms.PAGE): docs_symptoms.page()}
+
+
+def _dashboards() -> Mapping[str, str]:
+    return {str((dashboards.OUT / name).relative_to(ROOT)): text for name, text in dashboards.build().items()}
+
+
+GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages, _symptoms, _dashboards)
 """Each answers texts by their path from the root of the repository."""
 
 
