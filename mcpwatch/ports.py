@@ -133,6 +133,8 @@ class Traits:
     dies_on_bad_command: bool = False
     serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
     generation: str = ""
+    health: str = ""
+    """Path on the proxy that answers 200 while the proxy itself lives; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,10 @@ class ProxyKind(Protocol):
 
     def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
         """The argv that runs it as a process; never holds a token."""
+        ...
+
+    def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
+        """The keys of a container block that the user may leave out, in the words of the docker runtime."""
         ...
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
