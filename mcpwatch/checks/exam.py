@@ -5,6 +5,7 @@ Knows stages and expectations; the wires know how. What it learns before trouble
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -20,6 +21,8 @@ from mcpwatch.model.spec import CheckSpec
 
 PAGES_MAX = 200
 """Pages of one list that are followed."""
+OTHERS_SHARE = 0.5
+"""Share of the time left that each list beside the tools may take."""
 ITEMS_MAX = 100_000
 """Items of one list that are taken."""
 
@@ -44,6 +47,8 @@ class Found:
     tokens: int | None = None
     contract: str | None = None
     lint: tuple[str, ...] = ()
+    items: list[Message] = field(default_factory=list[Message])
+    digest: bytes = b""
     safe: str | None = None
     """A tool that may be called without arguments."""
     degraded: list[Trouble] = field(default_factory=list[Trouble])
@@ -69,6 +74,7 @@ async def examine(wire: Wire, asked: Asked, course: Course, found: Found) -> Non
         wrong = judge.call(expect, result, canary.tool, asked.vantage)
         if wrong:
             raise wrong
+    await _keep_contract(wire, asked, course, found)
 
 
 async def _list_tools(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
@@ -85,16 +91,22 @@ async def _list_tools(wire: Wire, asked: Asked, course: Course, found: Found) ->
         first, *rest = listed.lint
         more = f" (and {len(rest)} more)" if rest else ""
         found.degraded.append(Trouble(Symptom.SCHEMA, first + more, stage=Stage.TOOLS_LIST))
-    if asked.check.contract != "ignore":
-        others = asked.memory.others(asked.target, course.now)
-        if others is None:
-            others = await _list_others(wire, course)
-            asked.memory.keep_others(asked.target, others)
-        found.contract = asked.memory.contract(digest, items, others)
+    found.items, found.digest = items, digest
 
 
-async def _list_others(wire: Wire, course: Course) -> Others:
-    """The prompts and resources, as far as the server offers them; one that cannot list them has none."""
+async def _keep_contract(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
+    """The contract text, with prompts and resources as listed now or a while ago. Last of all: it proves nothing."""
+    if asked.check.contract == "ignore":
+        return
+    others = asked.memory.others(asked.target, course.now)
+    if others is None:
+        others = await _list_others(wire, course, found)
+        asked.memory.keep_others(asked.target, others)
+    found.contract = asked.memory.contract(found.digest, found.items, others)
+
+
+async def _list_others(wire: Wire, course: Course, found: Found) -> Others:
+    """The prompts and resources, as far as the server offers them and answers in time; no failure of these fails a probe."""
     lists: dict[str, list[Message] | None] = {"prompts": None, "resources": None, "resourceTemplates": None}
     plan: tuple[tuple[str, Stage, str, str], ...] = (
         ("prompts", Stage.PROMPTS_LIST, "prompts/list", "prompts"),
@@ -107,12 +119,19 @@ async def _list_others(wire: Wire, course: Course) -> Others:
             continue
         course.enter(stage)
         try:
-            listed, digest = await pages(wire, method, key)
-            lists[key] = listed
+            async with asyncio.timeout(course.left * OTHERS_SHARE):
+                listed, digest = await pages(wire, method, key)
+        except TimeoutError:
+            found.degraded.append(Trouble(Symptom.TIMEOUT, f"{method} is not answered in time", stage=stage))
+            break  # the wire may be in the middle of something: leave it alone
         except Trouble as trouble:
-            if trouble.symptom is not Symptom.RPC_ERROR:
-                raise
+            if trouble.symptom not in (Symptom.RPC_ERROR, Symptom.BAD_REPLY):
+                trouble.stage = stage
+                found.degraded.append(trouble)
+                break
             digest = b"-"
+        else:
+            lists[key] = listed
         whole += digest
     return Others(course.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"])
 
@@ -142,6 +161,8 @@ async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes
     while True:
         result = await wire.call(method, {} if cursor is None else {"cursor": cursor})
         page = result.get(key)
+        if page is None and key in result:
+            page = []  # servers in Go say null for an empty list
         if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", page)):
             raise Trouble(Symptom.BAD_REPLY, f"the result of {method} has no list of {key}")
         digests.append(wire.digest)

@@ -52,6 +52,7 @@ ERRORS: dict[str, Json] = {
 }
 RESULTS: dict[str, Json] = {
     "empty_tools": {"tools": []},
+    "tools_nil": {"tools": None},
     "tools_no_list": {"tools": "many"},
     "tools_null": {"tools": [None]},
     "tool_no_name": {"tools": [{"inputSchema": {"type": "object"}}]},
