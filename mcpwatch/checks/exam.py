@@ -15,7 +15,7 @@ from mcpwatch.checks.course import Course
 from mcpwatch.checks.memory import Memory, Others
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.trouble import Trouble, one_line
-from mcpwatch.checks.wire import Wire
+from mcpwatch.checks.wire import MODERN_VERSION, Wire
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Tool, Vantage
 from mcpwatch.model.spec import CheckSpec
 
@@ -67,6 +67,7 @@ async def examine(wire: Wire, asked: Asked, course: Course, found: Found) -> Non
         await _list_tools(wire, asked, course, found)
     else:
         found.tools = ()
+    await _hold(wire, asked, course)
     await _safe_call(wire, asked, course, found)
     if canary is not None:
         course.enter(Stage.CANARY)
@@ -100,12 +101,14 @@ async def _keep_contract(wire: Wire, asked: Asked, course: Course, found: Found)
         return
     others = asked.memory.others(asked.target, course.now)
     if others is None:
-        others = await _list_others(wire, course, found)
+        others = await _list_others(wire, course)
         asked.memory.keep_others(asked.target, others)
+    if others.failed is not None:
+        found.degraded.append(others.failed)
     found.contract = asked.memory.contract(found.digest, found.items, others)
 
 
-async def _list_others(wire: Wire, course: Course, found: Found) -> Others:
+async def _list_others(wire: Wire, course: Course) -> Others:
     """The prompts and resources, as far as the server offers them and answers in time; no failure of these fails a probe."""
     lists: dict[str, list[Message] | None] = {"prompts": None, "resources": None, "resourceTemplates": None}
     plan: tuple[tuple[str, Stage, str, str], ...] = (
@@ -114,6 +117,7 @@ async def _list_others(wire: Wire, course: Course, found: Found) -> Others:
         ("resources", Stage.RESOURCES_LIST, "resources/templates/list", "resourceTemplates"),
     )
     whole = b""
+    failed: Trouble | None = None
     for capability, stage, method, key in plan:
         if capability not in wire.server.capabilities:
             continue
@@ -122,18 +126,27 @@ async def _list_others(wire: Wire, course: Course, found: Found) -> Others:
             async with asyncio.timeout(course.left * OTHERS_SHARE):
                 listed, digest = await pages(wire, method, key)
         except TimeoutError:
-            found.degraded.append(Trouble(Symptom.TIMEOUT, f"{method} is not answered in time", stage=stage))
+            failed = Trouble(Symptom.TIMEOUT, f"{method} is not answered in time", stage=stage)
             break  # the wire may be in the middle of something: leave it alone
         except Trouble as trouble:
             if trouble.symptom not in (Symptom.RPC_ERROR, Symptom.BAD_REPLY):
-                trouble.stage = stage
-                found.degraded.append(trouble)
+                trouble.stage, failed = stage, trouble
                 break
             digest = b"-"
         else:
             lists[key] = listed
         whole += digest
-    return Others(course.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"])
+    return Others(course.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"], failed)
+
+
+async def _hold(wire: Wire, asked: Asked, course: Course) -> None:
+    """Leave the session idle for a while, then ping: what cuts or forgets idle sessions shows itself."""
+    seconds = float(dict(asked.check.options).get("hold", "0"))
+    if not seconds or wire.server.protocol == MODERN_VERSION:
+        return
+    course.enter(Stage.PING)
+    await asyncio.sleep(seconds)
+    await wire.call("ping", {})
 
 
 async def _safe_call(wire: Wire, asked: Asked, course: Course, found: Found) -> None:

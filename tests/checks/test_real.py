@@ -32,12 +32,14 @@ def free_port() -> int:
         return int(probe_socket.getsockname()[1])
 
 
-LISTENING = re.compile(rb"running on|listening on|all clients initialized", re.IGNORECASE)
+LISTENING = re.compile(rb"running on|listening on", re.IGNORECASE)
 """What real servers say when they listen."""
 
 
 @contextlib.asynccontextmanager
-async def running(*command: str, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def running(
+    *command: str, until: re.Pattern[bytes] = LISTENING, **environment: str
+) -> AsyncGenerator[asyncio.subprocess.Process]:
     """A server that says that it listens, for the length of a block, in a session of its own, killed with all it started."""
     child = await asyncio.create_subprocess_exec(
         *command,
@@ -53,7 +55,7 @@ async def running(*command: str, **environment: str) -> AsyncGenerator[asyncio.s
     try:
         said = b""
         async with asyncio.timeout(START):
-            while not LISTENING.search(said):
+            while not until.search(said):
                 line = await child.stdout.readline()
                 assert line, f"{command}: ended before it listened: {said.decode()}"
                 said += line
@@ -192,7 +194,7 @@ async def test_tbxark_that_lists_a_dead_member_is_seen_through_by_a_safe_call(tm
     prober = Prober()
     async with running(sys.executable, "-m", "tests.servers.official", "sse", str(inner)) as member:
         await ready(Target(f"http://127.0.0.1:{inner}/sse"))
-        async with running(str(program("tbxark")), "-config", str(path)):
+        async with running(str(program("tbxark")), "-config", str(path), until=re.compile(b"All clients initialized")):
             well = await ready(target, safe)
             assert well.outcome is Outcome.SUCCESS, well
             assert (await prober.probe(plain, Target(url, token="wrong", public_url=public), "route")).symptom_text == "auth"
