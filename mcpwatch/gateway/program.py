@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -65,12 +66,14 @@ def run_bridge(
     server = ServerSettings(
         name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions="isolated" if sessions == "isolated" else "auto"
     )
-    return _run(Settings(listen=listen, tokens=tokens, servers=(server,)), None, None, None, None)
+    return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
 
 
-def _run(settings: Settings, read: object, config: Path | None, admin: Path | None, logs: Path | None) -> int:
+def _run(
+    settings: Settings, read: Callable[[], Settings] | None, config: Path | None, admin: Path | None, logs: Path | None
+) -> int:
     program = Program(settings, config, admin, logs)
-    if callable(read):
+    if read is not None:
         program.read = read
     try:
         split_listen(settings.listen)
@@ -87,12 +90,12 @@ class Program:
         self._settings = settings
         self._config = config
         self._admin_path = admin
-        self._fleet = Fleet(logs)
         self._app = App(settings)
+        self._fleet = Fleet(logs, self._app.member_changed)
         self._admin = Admin(self._fleet, self._reload)
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self.read = lambda: settings
+        self.read: Callable[[], Settings] = lambda: settings
 
     async def run(self) -> int:
         """Serve until stopped. Returns the exit code."""
@@ -115,7 +118,7 @@ class Program:
         log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
         gc.collect()
         gc.freeze()
-        tasks = [loop.create_task(self._app.run(), name="streams")]
+        tasks = [loop.create_task(self._app.sessions.run(), name="streams")]
         if self._config is not None:
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._try_reload(), name="reload")))
             tasks.append(loop.create_task(self._look(self._config), name="configuration"))
@@ -130,7 +133,7 @@ class Program:
     async def _end(self, public: Listener, private: Listener) -> None:
         log.info("stopping")
         public.refuse()
-        self._app.end()
+        self._app.sessions.end()
         await asyncio.gather(public.drain(DRAIN_LIMIT), self._fleet.stop())
         self._admin.end()
         private.refuse()
@@ -170,7 +173,7 @@ class Program:
 async def _own_socket(listener: Listener, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
-        path.unlink()
+        path.unlink()  # noqa: ASYNC240
     before = os.umask(0o177)
     try:
         await listener.unix(str(path))

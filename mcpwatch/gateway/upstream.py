@@ -1,6 +1,7 @@
 """One upstream kept alive: opened, greeted, watched, opened again; and the sessions that use it.
 
-Owns phase, generation, backoff and the MCP handshake with the member. Must not know HTTP clients of the gateway or configuration files.
+Owns phase, generation, backoff and the MCP handshake with the member.
+Must not know HTTP clients of the gateway or configuration files.
 """
 
 from __future__ import annotations
@@ -78,10 +79,11 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """How the member is greeted: the raw parameters of `initialize`, and who says `initialized`."""
+    """How the member is greeted: the raw parameters of `initialize` or `server/discover`, and who says `initialized`."""
 
     params: bytes
     announce: bool = True
+    method: str = "initialize"
 
 
 class Answer:
@@ -143,6 +145,7 @@ class Upstream:
         self._nudge = asyncio.Event()
         self._since = time.monotonic()
         self._retry_at = 0.0
+        self.refused = False
         self._permanent = False
         self._failures = 0
         self._deaths: list[float] = []
@@ -157,6 +160,11 @@ class Upstream:
         """The wire in use, if open."""
         return self._link.wire if self._link is not None else None
 
+    @property
+    def modern(self) -> bool:
+        """Whether this upstream is on the stateless wire."""
+        return self._hello.method == "server/discover" or self.wire == "stateless"
+
     # --- life ---
 
     async def run(self) -> None:
@@ -166,17 +174,20 @@ class Upstream:
                 await self._wanted.wait()
                 served, reason = await self._live()
                 if not self._wanted.is_set():
+                    self.mux.give_up("is held by an operator")
                     continue
                 self.restarts += 1
                 self.error = reason
                 delay = self._delay(served)
                 if delay:
+                    self.mux.give_up(reason)
                     log.warning("%s: %s; next start in %g s", self.name, reason, delay)
                     await self._pause(Phase.FAILED if self._failures > FAILED_AFTER else Phase.BACKOFF, delay)
                 else:
                     log.warning("%s: %s; starting again", self.name, reason)
         finally:
             self.mux.lost("is being stopped")
+            self.mux.give_up("is being stopped")
             if self._link is not None:
                 await asyncio.shield(self._link.close())
 
@@ -234,7 +245,7 @@ class Upstream:
         async with asyncio.timeout(limit):
             return await answer.future
 
-    def _delay(self, served: bool) -> float:  # noqa: FBT001
+    def _delay(self, served: bool) -> float:
         """How long to wait before the next start, after an incarnation that had served or had not."""
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if at > now - FREE_PERIOD]
@@ -253,9 +264,13 @@ class Upstream:
         generation = self.generation
         loop = asyncio.get_running_loop()
         lost = self._lost = loop.create_future()
-        link = self._link = self._make_link(
-            Ends(self.mux.receive, lambda reason, exit_: self._on_lost(generation, reason, exit_), self._on_pollution)
-        )
+
+        def on_lost(reason: str, exit_: Exit | None, read: int | None) -> None:
+            if generation == self.generation:
+                self.last_exit = exit_
+                self._drop(reason, read)
+
+        link = self._link = self._make_link(Ends(self.mux.receive, on_lost, self._on_pollution))
         self.last_exit, self.started_at, self._permanent = None, time.time(), False
         self._enter(Phase.STARTING)
         served = False
@@ -291,22 +306,24 @@ class Upstream:
 
     async def _greet(self, lost: asyncio.Future[str]) -> None:
         answer = Answer()
-        raw = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":' + self._hello.params + b"}"
+        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (self._hello.method.encode(), self._hello.params)
         self.mux.request(self._gateway, message.peek(raw), raw, answer)
         await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.future.done():
             raise LinkFailed(lost.result())
         body = json.loads(answer.future.result())
         if "result" not in body:
-            raise LinkFailed(str(body.get("error", {}).get("message", "initialize was refused")))
+            self.refused = True
+            raise LinkFailed(f"refused {self._hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
         data = answer.future.result()
         span = message.locate(data, ("result",))
         self.server = data[span[0] : span[1]] if span else b"{}"
         self.protocol = str(body["result"].get("protocolVersion", ""))
-        if self._hello.announce or self.generation > 1:
+        if self._hello.method == "initialize" and (self._hello.announce or self.generation > 1):
             self._send(message.notification("notifications/initialized"), None)
         for again in self.mux.restore():
             self._send(again, None)
+        self.mux.resend()
 
     async def _watch(self) -> None:
         last_ping = time.monotonic()
@@ -321,20 +338,15 @@ class Upstream:
                 except (TimeoutError, Down):
                     self._drop("gave no sign of life")
 
-    def _send(self, data: bytes, number: int | None) -> bool:
-        return self._link is not None and self._link.send(data, number)
+    def _send(self, data: bytes, number: int | None) -> int:
+        return self._link.send(data, number) if self._link is not None else 0
 
-    def _on_lost(self, generation: int, reason: str, exit_: Exit | None) -> None:
-        if generation == self.generation:
-            self.last_exit = exit_
-            self._drop(reason)
-
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, read: int | None = None) -> None:
         lost = self._lost
         if lost is not None and not lost.done():
             if self.phase is Phase.RUNNING:
                 self._enter(Phase.STARTING)
-            self.mux.lost(reason)
+            self.mux.lost(reason, read)
             lost.set_result(reason)
 
     def _on_pollution(self) -> None:
