@@ -76,7 +76,7 @@ class Alertmanager:
 
 def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dict[str, Any]:
     """One alert in the v2 form. `endsAt` of a firing one is when it ends unless it is said again. It starts when it fired, as
-    Prometheus' own do: from an earlier start Alertmanager would take its group as having waited already."""
+    Prometheus' own do: from an earlier start Alertmanager would take its group as having waited already. It refuses an end before the start."""
     words = "".join(part.title() for part in item.alert.split("_"))
     labels = {
         "alertname": f"Mcpwatch{words}",
@@ -96,12 +96,13 @@ def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dic
         "tried": ", ".join(item.tried),
         "advice": advice(item),
     }
-    resolved = item.state is State.RESOLVED
+    start = item.fired_at or item.since
+    end = max(item.resolved_at or now, start + 0.001) if item.state is State.RESOLVED else now + lasts
     return {
         "labels": {key: value for key, value in labels.items() if value},
         "annotations": {key: value for key, value in notes.items() if value},
-        "startsAt": iso(item.fired_at or item.since),
-        "endsAt": iso((item.resolved_at or now) if resolved else WallTime(now + lasts)),
+        "startsAt": iso(start),
+        "endsAt": iso(WallTime(end)),
     }
 
 
