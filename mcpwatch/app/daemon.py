@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__
-from mcpwatch.alerts.service import Alerts
+from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.notify import notify
 from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clock import SystemClock
@@ -35,12 +36,18 @@ from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.store.sqlite import SqliteStore
+from mcpwatch.telemetry.logs import Logging
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
 
 CONTROL_STOP = 3.0
 """Seconds that open requests on the control socket are given at the end."""
+
+TAIL = 20
+"""Lines of stderr that go with the news of an exit."""
+
+TAIL_WIDTH = 500
 
 STATUS_EVERY = 5.0
 """Seconds between writes of the last known status, at most, and only after a change."""
@@ -55,6 +62,7 @@ class Options:
     config: Path
     paths: StatePaths
     watch_config: bool = True
+    logs: Logging | None = None
 
 
 class Daemon:
@@ -66,7 +74,7 @@ class Daemon:
         self.clock = SystemClock()
         self.bus = Bus()
         self.fleet: Fleet
-        self.alerts: Alerts
+        self.rooms: Rooms
         self.store: SqliteStore
         self._stop = asyncio.Event()
         self._leave = False
@@ -109,28 +117,32 @@ class Daemon:
                 self._tasks = tasks
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
+                self.fleet.tail = self._tail
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
                 )
                 self._tell_set_aside()
                 self._prepare(plan)
-                self.alerts = Alerts(self.fleet, self.store, self.bus, self.clock, plan.section("alerts"))
-                control = Served(build(self.fleet, self.store, self.bus, self, self.alerts.handlers), listener)
-                background = [
-                    self._guard(control.run(), "control"),
-                    self._guard(self._keep_status(), "status"),
-                    self._guard(self._watch_config(), "config watch"),
-                ]
+                self.rooms = Rooms(
+                    self.fleet, self.store, self.bus, self.clock, paths=self.paths, plan=plan, logs=self.options.logs
+                )
+                control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
+                serving = self._guard(control.run(), "control")
+                self._guard(self._keep_status(), "status")
+                self._guard(self._watch_config(), "config watch")
                 adopted = await self.fleet.begin(plan)
-                background.append(self._guard(self.alerts.run(), "alerts"))
+                for work, name in self.rooms.services():
+                    self._guard(work, name)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
+                notify(f"READY=1\nSTATUS={text}")
                 if observer is not None:
-                    background.append(self._guard(observer(self), "observer"))
+                    self._guard(observer(self), "observer")
                 await self._stop.wait()
                 await self._end()
+                await self.rooms.keeper.drain()
                 control.stop()
-                await asyncio.wait(background[:1], timeout=CONTROL_STOP)
+                await asyncio.wait([serving], timeout=CONTROL_STOP)
                 await prober.close()
                 for task in tuple(self._living):
                     task.cancel()
@@ -140,6 +152,7 @@ class Daemon:
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
+        notify("STOPPING=1")
         words = "the watchdog leaves its members running" if self._leave else "the watchdog stops"
         self.bus.publish(DaemonStopped(at=self.clock.wall(), text=words, members_left=self._leave))
         if self._leave:
@@ -185,6 +198,13 @@ class Daemon:
         proxy: ProxyKind = kind.make()
         self.fleet.oversight.traits = proxy.traits
         return write_files(proxy.render(plan.proxy, self.paths.root))
+
+    def _tail(self, member: str) -> tuple[str, ...]:
+        """The last lines a member wrote to stderr, without the secrets of the plan."""
+        lines = [line.text for line in journal.read(self.paths.root, member, ("stderr",), TAIL)]
+        for secret in self.fleet.plan().secrets:
+            lines = [line.replace(secret, "***") for line in lines]
+        return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""
@@ -245,7 +265,7 @@ class Daemon:
             changes = diff(self.fleet.plan(), plan)
             self._prepare(plan)
             await self.fleet.apply(plan, changes)
-            self.alerts.reload(plan.section("alerts"))
+            self.rooms.reload(plan)
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

@@ -69,6 +69,16 @@ class Course:
         self.scope.reschedule(self._loop.time())
 
     @property
+    def now(self) -> float:
+        """The loop's clock, seconds."""
+        return self._loop.time()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline of all stages."""
+        return max(0.0, self.deadline - self._loop.time())
+
+    @property
     def seconds(self) -> float:
         """Seconds since the probe began."""
         return self._loop.time() - self.started

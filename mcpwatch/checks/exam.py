@@ -9,12 +9,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from mcpwatch.checks import judge
+from mcpwatch.checks import judge, words
 from mcpwatch.checks.course import Course
+from mcpwatch.checks.memory import Memory, Others
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.checks.wire import Wire
-from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Tool, Vantage
+from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Tool, Vantage
 from mcpwatch.model.spec import CheckSpec
 
 PAGES_MAX = 200
@@ -23,53 +24,119 @@ ITEMS_MAX = 100_000
 """Items of one list that are taken."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be examined, and the prober's memory."""
+
+    check: CheckSpec
+    target: Target
+    vantage: Vantage
+    memory: Memory
+
+
+@dataclass(slots=True)
 class Found:
     """What a probe has learned so far; the prober makes its result of it, whatever happens next."""
 
     server: ServerInfo | None = None
     tools: tuple[Tool, ...] | None = None
-    items: list[Message] = field(default_factory=list[Message])
     fingerprint: str | None = None
     tokens: int | None = None
     contract: str | None = None
     lint: tuple[str, ...] = ()
+    safe: str | None = None
+    """A tool that may be called without arguments."""
     degraded: list[Trouble] = field(default_factory=list[Trouble])
     """What is wrong, but not so wrong that a client cannot work."""
 
 
-async def examine(wire: Wire, check: CheckSpec, vantage: Vantage, course: Course, found: Found) -> None:
+async def examine(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
     """Run the check over a wire. Raises `Trouble` at the first failure."""
+    expect, canary = asked.check.expect, asked.check.canary
     await wire.open()
     found.server = wire.server
-    wrong = judge.identity(check.expect, wire.server)
+    wrong = judge.identity(expect, wire.server)
     if wrong:
         raise wrong
-    if "tools" in wire.server.capabilities or check.expect.min_tools or check.expect.tools or check.canary:
-        await _list_tools(wire, check, course, found)
+    if "tools" in wire.server.capabilities or expect.min_tools or expect.tools or canary:
+        await _list_tools(wire, asked, course, found)
     else:
         found.tools = ()
-    if check.canary is not None:
+    await _safe_call(wire, asked, course, found)
+    if canary is not None:
         course.enter(Stage.CANARY)
-        result = await wire.call("tools/call", {"name": check.canary.tool, "arguments": _arguments(check.canary.arguments)})
-        wrong = judge.call(check.expect, result, check.canary.tool, vantage)
+        result = await wire.call("tools/call", {"name": canary.tool, "arguments": _arguments(canary.arguments)})
+        wrong = judge.call(expect, result, canary.tool, asked.vantage)
         if wrong:
             raise wrong
 
 
-async def _list_tools(wire: Wire, check: CheckSpec, course: Course, found: Found) -> None:
+async def _list_tools(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
     course.enter(Stage.TOOLS_LIST)
-    found.items = await pages(wire, "tools/list", "tools")
-    found.tools = judge.tools_of(found.items)
-    found.fingerprint = judge.fingerprint(found.tools)
-    wrong = judge.listing(check.expect, found.tools)
+    items, digest = await pages(wire, "tools/list", "tools")
+    course.leave()  # what follows is our own work, not the server's
+    listed = await asked.memory.listed(digest, items)
+    found.tools, found.fingerprint, found.tokens, found.lint = listed.tools, listed.fingerprint, listed.tokens, listed.lint
+    found.safe = listed.safe
+    wrong = judge.listing(asked.check.expect, listed.tools)
     if wrong:
+        raise wrong
+    if listed.lint:
+        first, *rest = listed.lint
+        more = f" (and {len(rest)} more)" if rest else ""
+        found.degraded.append(Trouble(Symptom.SCHEMA, first + more, stage=Stage.TOOLS_LIST))
+    if asked.check.contract != "ignore":
+        others = asked.memory.others(asked.target, course.now)
+        if others is None:
+            others = await _list_others(wire, course)
+            asked.memory.keep_others(asked.target, others)
+        found.contract = asked.memory.contract(digest, items, others)
+
+
+async def _list_others(wire: Wire, course: Course) -> Others:
+    """The prompts and resources, as far as the server offers them; one that cannot list them has none."""
+    lists: dict[str, list[Message] | None] = {"prompts": None, "resources": None, "resourceTemplates": None}
+    plan: tuple[tuple[str, Stage, str, str], ...] = (
+        ("prompts", Stage.PROMPTS_LIST, "prompts/list", "prompts"),
+        ("resources", Stage.RESOURCES_LIST, "resources/list", "resources"),
+        ("resources", Stage.RESOURCES_LIST, "resources/templates/list", "resourceTemplates"),
+    )
+    whole = b""
+    for capability, stage, method, key in plan:
+        if capability not in wire.server.capabilities:
+            continue
+        course.enter(stage)
+        try:
+            listed, digest = await pages(wire, method, key)
+            lists[key] = listed
+        except Trouble as trouble:
+            if trouble.symptom is not Symptom.RPC_ERROR:
+                raise
+            digest = b"-"
+        whole += digest
+    return Others(course.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"])
+
+
+async def _safe_call(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
+    """Call a read-only tool that needs arguments without any: only who is behind the route can say what is missing."""
+    if dict(asked.check.options).get("safe_call") != "true" or found.safe is None:
+        return
+    course.enter(Stage.SAFE_CALL)
+    try:
+        result = await wire.call("tools/call", {"name": found.safe, "arguments": {}})
+    except Trouble as trouble:
+        if words.judge(trouble, asked.vantage).symptom is not Symptom.RPC_ERROR:
+            raise
+        return
+    wrong = judge.tool_error(result, found.safe, asked.vantage)
+    if wrong is not None and wrong.symptom is not Symptom.TOOL_ERROR:
         raise wrong
 
 
-async def pages(wire: Wire, method: str, key: str) -> list[Message]:
-    """Every item of a paged list. Raises `Trouble(BAD_REPLY)` for a list that is none or never ends."""
+async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes]:
+    """Every item of a paged list, and a digest of what was sent. Raises `Trouble` for one that is none or never ends."""
     items: list[Message] = []
+    digests: list[bytes] = []
     cursor: str | None = None
     seen: set[str] = set()
     while True:
@@ -77,10 +144,11 @@ async def pages(wire: Wire, method: str, key: str) -> list[Message]:
         page = result.get(key)
         if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", page)):
             raise Trouble(Symptom.BAD_REPLY, f"the result of {method} has no list of {key}")
+        digests.append(wire.digest)
         items += cast("list[Message]", page)
         following = result.get("nextCursor")
         if not following:
-            return items
+            return items, b"".join(digests)
         if not isinstance(following, str) or following in seen:
             raise Trouble(Symptom.BAD_REPLY, f"{method} goes in circles: cursor {one_line(json.dumps(following), 60)} came twice")
         seen.add(following)

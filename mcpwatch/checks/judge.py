@@ -22,7 +22,7 @@ def tools_of(items: list[Message]) -> tuple[Tool, ...]:
     for tool in items:
         name = tool.get("name")
         if not isinstance(name, str) or not name:
-            raise Trouble(Symptom.BAD_REPLY, f"a listed tool has no name: {one_line(json.dumps(tool), 120)}")
+            raise Trouble(Symptom.BAD_REPLY, f"a listed tool has no name: {one_line(json.dumps(tool), 90)}", stage=Stage.TOOLS_LIST)
         annotations = tool.get("annotations")
         hints = cast("dict[str, Any]", annotations) if isinstance(annotations, dict) else {}
         found.append(Tool(name, digest(canonical(item(tool))), hints.get("readOnlyHint") is True))
@@ -73,16 +73,36 @@ def text_of(result: Message) -> str:
     return "\n".join(text for text in texts if text)
 
 
+def tool_error(result: Message, tool: str, vantage: Vantage) -> Trouble | None:
+    """What a `tools/call` result with `isError` means: the tool's own failure, unless its words are those of a gateway."""
+    if not result.get("isError"):
+        return None
+    text = text_of(result)
+    shown = one_line(text, 200)
+    symptom = words.gateway_error(text, vantage)
+    if symptom is not None:
+        return Trouble(symptom, f"calling {tool} failed, and not in the tool: {shown or 'no reason given'}", said=shown)
+    return Trouble(Symptom.TOOL_ERROR, f"calling {tool} failed: {shown}", said=shown)
+
+
+def safe_tool(items: list[Message]) -> str | None:
+    """A tool that is read-only by its annotations and needs arguments, so that calling it with none can do nothing."""
+    for tool in items:
+        annotations, schema = tool.get("annotations"), tool.get("inputSchema")
+        if not isinstance(annotations, dict) or not isinstance(schema, dict):
+            continue
+        hints, told = cast("Message", annotations), cast("Message", schema)
+        if hints.get("readOnlyHint") is True and hints.get("destructiveHint") is not True and told.get("required"):
+            return str(tool["name"])
+    return None
+
+
 def call(expect: Expect, result: Message, tool: str, vantage: Vantage) -> Trouble | None:
     """Whether the result of a canary is what was expected."""
+    failed = tool_error(result, tool, vantage)
+    if failed is not None:
+        return failed
     text = text_of(result)
-    if result.get("isError"):
-        shown = one_line(text, 200)
-        if vantage == "route" and words.unconnected_words(text):
-            return Trouble(
-                Symptom.UPSTREAM_DOWN, f"calling {tool} failed, and not in the tool: {shown or 'no reason given'}", said=shown
-            )
-        return Trouble(Symptom.TOOL_ERROR, f"calling {tool} failed: {shown or 'no reason given'}", said=shown)
     whole = text or json.dumps(result, ensure_ascii=False)
     if expect.contains is not None and expect.contains not in whole:
         return _unlike(tool, f"does not contain {expect.contains!r}", whole)

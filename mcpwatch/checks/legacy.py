@@ -27,6 +27,7 @@ class LegacyWire:
         self._endpoint = caller.url
         self._middleman = ""
         self._number = 0
+        self.digest = b""
         self.server = ServerInfo(wire="sse")
 
     async def open(self) -> None:
@@ -59,6 +60,7 @@ class LegacyWire:
         async for event in self._events:
             for message in rpc.parse(event.data):
                 if rpc.answers(message, number):
+                    self.digest = rpc.digest(event.data)
                     return rpc.outcome(message, method)
                 strays += 1
                 if rpc.asks(message):

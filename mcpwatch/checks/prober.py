@@ -16,10 +16,13 @@ from urllib.parse import urlsplit
 from mcpwatch.checks import era, words
 from mcpwatch.checks.caller import Caller
 from mcpwatch.checks.course import Course
-from mcpwatch.checks.exam import Found, examine
+from mcpwatch.checks.era import Eras
+from mcpwatch.checks.exam import Asked, Found, examine
 from mcpwatch.checks.guard import examine_guard
 from mcpwatch.checks.lines import Lines, Shared
+from mcpwatch.checks.memory import Memory
 from mcpwatch.checks.plain import examine_http, examine_tcp
+from mcpwatch.checks.stdio import StdioWire
 from mcpwatch.checks.trouble import MESSAGE_LIMIT, SAID_LIMIT, Trouble, one_line, redact
 from mcpwatch.checks.wire import Wire
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Vantage
@@ -39,11 +42,20 @@ class Prober:
 
     def __init__(self, concurrent: int = CONCURRENT, per_host: int = CONCURRENT_PER_HOST) -> None:
         self._shared = Shared()
+        self._eras = Eras()
+        self._memory = Memory()
         self._slots = asyncio.Semaphore(concurrent)
         self._per_host = per_host
         self._hosts: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}
         self._courses: set[Course] = set()
         self._closed = False
+        self.most_running = 0
+        """The most probes that ever ran at once."""
+
+    @property
+    def running(self) -> int:
+        """Probes that run now."""
+        return len(self._courses)
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
         """Run one check now, within `check.timeout` seconds. Never raises (but is cancelled like any other task)."""
@@ -52,6 +64,7 @@ class Prober:
                 return ProbeResult(Outcome.UNKNOWN, message="the prober is closed")
             course = Course(check.timeout)
             self._courses.add(course)
+            self.most_running = max(self.most_running, len(self._courses))
             try:
                 return await self._run(check, target, vantage, course)
             finally:
@@ -59,8 +72,10 @@ class Prober:
 
     def forget(self, target: Target) -> None:
         """Drop what was learned of this target: it is a new incarnation."""
-        parts = urlsplit(target.url)
+        self._eras.forget(target)
+        self._memory.forget(target)
         with contextlib.suppress(ValueError):
+            parts = urlsplit(target.url)
             if parts.hostname:
                 self._shared.forget(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
 
@@ -79,8 +94,9 @@ class Prober:
         try:
             async with course.scope:
                 if check.kind == "mcp":
-                    wire = await era.choose(target, lines, course)
-                    await examine(wire, check, vantage, course, found)
+                    wire = StdioWire(target, course) if target.command else era.choose(Caller(target, lines, course), self._eras)
+                    await examine(wire, Asked(check, target, vantage, self._memory), course, found)
+                    found.degraded += _polluting(wire)
                 else:
                     await self._plain(check, target, lines, course)
         except TimeoutError:
@@ -116,6 +132,7 @@ class Prober:
 
     async def _close(self, wire: Wire | None, lines: Lines, course: Course) -> None:
         """Close the session within what is left of the timeout; then drop every socket, whatever happened."""
+        child = wire.child if isinstance(wire, StdioWire) else None
         try:
             task = asyncio.current_task()
             if wire is not None and not course.aborted and not (task and task.cancelling()):
@@ -126,10 +143,12 @@ class Prober:
             if wire is not None:
                 wire.abort()
             lines.abort()
+            if isinstance(wire, StdioWire):
+                await wire.reap(child)
 
     @contextlib.asynccontextmanager
     async def _slot(self, target: Target) -> AsyncGenerator[None]:
-        host = urlsplit(target.url).netloc if target.url else ""
+        host = target.url.partition("://")[2].partition("/")[0]
         slots, users = self._hosts.setdefault(host, (asyncio.Semaphore(self._per_host), []))
         users.append(None)
         try:
@@ -178,6 +197,13 @@ def _result(course: Course, found: Found, lines: Lines, outcome: Outcome, troubl
         http_status=trouble.status,
         rpc_code=trouble.code,
     )
+
+
+def _polluting(wire: Wire) -> list[Trouble]:
+    if not isinstance(wire, StdioWire) or not wire.polluted:
+        return []
+    text = f"{len(wire.polluted)} lines of its stdout are no messages, the first: {wire.polluted[0]}"
+    return [Trouble(Symptom.POLLUTED, text, said=wire.polluted[0], stage=Stage.TOOLS_LIST)]
 
 
 def _tardy(check: CheckSpec, course: Course) -> list[Trouble]:

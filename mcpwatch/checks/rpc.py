@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, cast
 
@@ -49,6 +50,12 @@ def parse(text: str | bytes) -> list[Message]:
     if not all(isinstance(message, dict) for message in messages):
         raise Trouble(Symptom.BAD_REPLY, "the answer is JSON but no JSON-RPC message", said=_shown(text))
     return cast("list[Message]", messages)
+
+
+def digest(text: str | bytes) -> bytes:
+    """A digest of what was received."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return hashlib.blake2b(raw, digest_size=16).digest()
 
 
 def answers(message: Message, number: int | str) -> bool:

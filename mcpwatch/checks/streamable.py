@@ -29,6 +29,7 @@ class StreamableWire:
         self._headers: tuple[tuple[str, str], ...] = (ACCEPT,)
         self._session = ""
         self._number = 0
+        self.digest = b""
         self.server = ServerInfo(wire="http")
 
     async def open(self) -> None:
@@ -54,7 +55,7 @@ class StreamableWire:
             raise await self._caller.refuse(response, what)
         if not self._session and method == "initialize":
             self._keep_session(response.headers.get("mcp-session-id", ""))
-        message = await reply_in(response, self._number, what, self._answer)
+        message, self.digest = await reply_in(response, self._number, what, self._answer)
         return rpc.outcome(message, method)
 
     async def close(self) -> None:
@@ -93,17 +94,21 @@ class StreamableWire:
             await read(response, REPLY_LIMIT)
 
 
-async def reply_in(response: httpx.Response, number: int, what: str, answer: Callable[[bytes], Awaitable[None]] | None) -> Message:
-    """The response to request `number` in an HTTP 200 answer: JSON, a batch, or an event stream with other messages before it.
+async def reply_in(
+    response: httpx.Response, number: int, what: str, answer: Callable[[bytes], Awaitable[None]] | None
+) -> tuple[Message, bytes]:
+    """The response to request `number` in an HTTP 200 answer, and a digest of what it came in.
+
+    The answer may be JSON, a batch, or an event stream with other messages before it.
 
     Requests of the server are answered through `answer`. Raises `Trouble` for everything a client could not use.
     """
     kind = media_type(response)
     if kind == "application/json":
-        messages = rpc.parse(await read(response, REPLY_LIMIT))
-        for message in messages:
+        body = await read(response, REPLY_LIMIT)
+        for message in rpc.parse(body):
             if rpc.answers(message, number) or _anonymous_error(message):
-                return message
+                return message, rpc.digest(body)
         raise Trouble(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it (its id is not ours)")
     if kind != "text/event-stream":
         await response.aclose()
@@ -112,14 +117,16 @@ async def reply_in(response: httpx.Response, number: int, what: str, answer: Cal
     return await _reply_on(response, number, what, answer)
 
 
-async def _reply_on(response: httpx.Response, number: int, what: str, answer: Callable[[bytes], Awaitable[None]] | None) -> Message:
+async def _reply_on(
+    response: httpx.Response, number: int, what: str, answer: Callable[[bytes], Awaitable[None]] | None
+) -> tuple[Message, bytes]:
     strays = 0
     stream = events(response)
     try:
         async for event in stream:
             for message in rpc.parse(event.data):
                 if rpc.answers(message, number) or _anonymous_error(message):
-                    return message
+                    return message, rpc.digest(event.data)
                 strays += 1
                 if rpc.asks(message) and answer is not None:
                     await answer(rpc.reply(message))

@@ -10,6 +10,8 @@ from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """Protocol versions with `initialize`, newest first; the first is what we ask for."""
+META = "io.modelcontextprotocol/"
+"""Prefix of what the protocol itself says in `_meta`."""
 MODERN_VERSION = "2026-07-28"
 """The protocol version without sessions."""
 
@@ -17,8 +19,20 @@ MODERN_VERSION = "2026-07-28"
 class Wire(Protocol):
     """One session with a server, over one transport. Every method raises `Trouble` and nothing else on purpose."""
 
-    name: Transport
-    server: ServerInfo
+    @property
+    def name(self) -> Transport:
+        """Which wire it is."""
+        ...
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of the text in which the latest answer came."""
+        ...
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server said of itself in the handshake."""
+        ...
 
     async def open(self) -> None:
         """Go through the whole handshake, a stage at a time; afterwards `server` is known."""
@@ -59,6 +73,18 @@ def server_info(result: Message, wire: Transport) -> ServerInfo:
     if not isinstance(capabilities, dict):
         raise Trouble(Symptom.BAD_REPLY, "the initialize result has no capabilities")
     return describe(result.get("serverInfo"), protocol, capabilities, wire)
+
+
+def modern_info(result: Message, wire: Transport) -> ServerInfo:
+    """What a `server/discover` result says of the server. Raises `Trouble` when it does not speak our version."""
+    versions = result.get("supportedVersions")
+    told = [str(version) for version in cast("list[Any]", versions)] if isinstance(versions, list) else []
+    if MODERN_VERSION not in told:
+        shown = one_line(", ".join(told[:8]), 100) or "none"
+        raise Trouble(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}")
+    meta = result.get("_meta")
+    info = cast("Message", meta).get(f"{META}serverInfo") if isinstance(meta, dict) else None
+    return describe(info, MODERN_VERSION, result.get("capabilities"), wire)
 
 
 def describe(info: Any, protocol: str, capabilities: Any, wire: Transport) -> ServerInfo:

@@ -34,6 +34,14 @@ _INITIALIZATION = re.compile(
 _LOAD = re.compile(r"too many|overload|rate limit|busy", re.IGNORECASE)
 _HOST = re.compile(r"invalid (?:host|origin)|(?:host|origin)[^.]{0,20}not allowed|forbidden origin|misdirected", re.IGNORECASE)
 
+_GATEWAY = re.compile(
+    r"client failed to connect|^not connected$|transport (?:error|closed|is closed)|closedresourceerror|upstream (?:mcp )?server"
+    r"|mcp error -32000|^connection closed$",
+    re.IGNORECASE,
+)
+GATEWAY_WORDS_MAX = 400
+"""Characters of a failed call's text beyond which it is taken for the tool's own words."""
+
 ERA_CODES = frozenset({-32020, -32021, -32022})
 """Codes that only a 2026-07-28 server says: header mismatch, missing capability, unsupported version."""
 
@@ -59,9 +67,16 @@ def judge(trouble: Trouble, vantage: Vantage) -> Trouble:
     return trouble
 
 
-def unconnected_words(said: str) -> bool:
-    """Whether a failed tool call speaks of a lost upstream, not of the tool."""
-    return not said.strip() or bool(_UPSTREAM.search(said) or _SESSION.search(said))
+def gateway_error(said: str, vantage: Vantage) -> Symptom | None:
+    """The symptom when a failed tool call speaks of a gateway's lost upstream, not of the tool; `None` when the tool failed.
+
+    A tool may well fail with "connection refused" of its own database: only words that gateways alone use count.
+    """
+    if not said.strip():
+        return Symptom.UPSTREAM_DOWN
+    if len(said) < GATEWAY_WORDS_MAX and _SESSION.search(said):
+        return Symptom.STALE_SESSION if vantage == "route" else Symptom.SESSION_LOST
+    return Symptom.UPSTREAM_DOWN if len(said) < GATEWAY_WORDS_MAX and _GATEWAY.search(said) else None
 
 
 def status_trouble(status: int, headers: Mapping[str, str], body: bytes, what: str) -> Trouble:

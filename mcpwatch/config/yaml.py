@@ -6,10 +6,14 @@ order and quotes stay.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, util
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
@@ -19,6 +23,7 @@ from mcpwatch.model.errors import ConfigError, Fault
 MAX_NODES = 200_000
 """Values one document may hold, aliases counted each time they are used: bounds an alias bomb."""
 
+_NESTED = re.compile(r"^[^\s#-][^\n#]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( +)[^\s#-]", re.MULTILINE)
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -118,24 +123,52 @@ def _items(node: Any) -> list[Any]:
     return list(node.value)
 
 
-def dump(value: object) -> str:
-    """`value` as YAML text in the house style: two spaces, lists indented, no line folded."""
+def dump(value: object, indent: Indent | None = None) -> str:
+    """`value` as YAML text: in the house style (two spaces, lists indented), or indented as given; no line is folded."""
     out = StringIO()
-    _round_trip().dump(value, out)
+    _round_trip(indent or Indent()).dump(value, out)
     return out.getvalue()
 
 
-def edit(text: str) -> Any:
-    """The round-trip tree of `text`, to change and give back to `dump`. Raises `ConfigError`."""
+def edit(text: str) -> tuple[Any, Indent]:
+    """The round-trip tree of `text` to change, and its indentation; give both to `dump`. Raises `ConfigError`."""
     try:
-        return _round_trip().load(text)
+        tree: Any = _round_trip(Indent()).load(text)
     except YAMLError as error:
         raise ConfigError(Fault("", f"not YAML: {' '.join(str(error).split())}")) from None
+    guessed: Any = getattr(util, "load_yaml_guess_indent")(text)  # noqa: B009  # untyped
+    mapping = next((len(match[1]) for match in _NESTED.finditer(text)), 2)
+    sequence, offset = guessed[1] or mapping + 2, guessed[2] or 0
+    return tree, Indent(mapping, sequence, offset)
 
 
-def _round_trip() -> Any:
+def empty() -> Any:
+    """An empty mapping for an edited tree, written in block style."""
+    return CommentedMap()
+
+
+def commented(value: Mapping[str, Any]) -> Any:
+    """A mapping for `dump` that comments can be put on."""
+    return CommentedMap(value)
+
+
+def remark(mapping: Any, key: str, comment: str, column: int) -> None:
+    """Put a comment line before `key`, indented by `column`."""
+    mapping.yaml_set_comment_before_after_key(key, before=comment, indent=column)
+
+
+@dataclass(frozen=True, slots=True)
+class Indent:
+    """Spaces: of a nested mapping, of a list's items, and of the dash within those."""
+
+    mapping: int = 2
+    sequence: int = 4
+    offset: int = 2
+
+
+def _round_trip(indent: Indent) -> Any:
     writer: Any = YAML(typ="rt", pure=True)
     writer.preserve_quotes = True
     writer.width = 4096
-    writer.indent(mapping=2, sequence=4, offset=2)
+    writer.indent(mapping=indent.mapping, sequence=indent.sequence, offset=indent.offset)
     return writer

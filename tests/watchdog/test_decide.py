@@ -134,6 +134,9 @@ def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, W
     return seen, steps
 
 
+pytestmark = pytest.mark.xdist_group("decide")  # the walk is done once
+
+
 @pytest.fixture(scope="module", params=sorted(RULES))
 def walked(request: pytest.FixtureRequest) -> tuple[Rules, set[World], list[tuple[World, Event, Decision, World]]]:
     rules = RULES[request.param]

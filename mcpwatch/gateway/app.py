@@ -1,0 +1,248 @@
+"""The gateway's HTTP side: which path means what, and who may come in.
+
+Owns routing, authorization and rates. Must not know what a message says or what a member is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mcpwatch.gateway import guard, message, pages
+from mcpwatch.gateway.asgi import Headers, Receive, Scope, Send, TooLarge, answer
+from mcpwatch.gateway.exchange import Request
+from mcpwatch.gateway.group import GroupTarget
+from mcpwatch.gateway.member import Member
+from mcpwatch.gateway.session import MemberTarget
+from mcpwatch.gateway.sessions import Sessions, TooMany
+from mcpwatch.gateway.settings import Settings
+from mcpwatch.gateway.target import Target
+from mcpwatch.gateway.upstream import Down
+from mcpwatch.gateway.wires import Wires
+
+log = logging.getLogger("mcpwatch.gateway")
+
+_KINDS = {"sse": "sse", "mcp": "mcp", "messages": "messages", "message": "messages", "rpc": "rpc", "health": "health"}
+_OPEN_PAGES = frozenset({"/healthz", "/_healthz", "/readyz", "/_readyz"})
+_METHODS = {"sse": b"GET", "messages": b"POST", "mcp": b"GET, POST, DELETE", "rpc": b"POST", "health": b"GET"}
+_ALLOWED_HEADERS = b"Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
+_PREFLIGHT: Headers = [
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", _ALLOWED_HEADERS),
+    (b"access-control-max-age", b"600"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What one path means."""
+
+    kind: str
+    target: Target
+    member: Member | None
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Bucket:
+    """How many calls a token may still make now."""
+
+    left: float
+    at: float
+
+
+class App:
+    """The ASGI application. `serve` gives it what to serve, again at each reload."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sessions = Sessions(settings.limits)
+        self._wires = Wires(self.sessions, "")
+        self._routes: dict[str, Route] = {}
+        self._targets: dict[str, MemberTarget] = {}
+        self._groups: dict[str, GroupTarget] = {}
+        self._members: dict[str, Member] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._refused: Counter[int] = Counter()
+        self.serve(settings, {})
+
+    def serve(self, settings: Settings, members: dict[str, Member]) -> None:
+        """Serve these members from now on. Sessions of members that are gone are closed."""
+        self._limits = self.sessions.limits = settings.limits
+        self._members = members
+        host = split_listen(settings.listen)[0]
+        self._guard = guard.make(host, settings.base_url, settings.allowed_hosts, settings.allowed_origins)
+        self._wires.prefix = urlsplit(settings.base_url or "").path.rstrip("/")
+        self._everyone = tuple(token.encode() for token in settings.tokens)
+        self._targets = {
+            name: known if (known := self._targets.get(name)) and known.member is member else MemberTarget(member)
+            for name, member in members.items()
+        }
+        groups = {"": tuple(members), **dict(settings.groups)}
+        self._groups = {name: self._groups.get(name) or GroupTarget(name) for name in groups}
+        routes: dict[str, Route] = {}
+        for name, named in groups.items():
+            group = self._groups[name]
+            group.serve([members[member] for member in named if member in members])
+            alone = self._targets[named[0]] if settings.bridge and not name and len(named) == 1 else None
+            self._mount(routes, f"/{name}" if name else "", alone or group, alone.member if alone else None, self._shared(group))
+        for name, target in self._targets.items():
+            for base in (f"/servers/{name}", f"/{name}"):
+                self._mount(routes, base, target, target.member, self._tokens(target.member))
+        self._routes = routes
+        self.sessions.keep({route.target for route in routes.values()})
+
+    def member_changed(self, name: str) -> None:
+        """A member is connected again: sessions on several members may list anew."""
+        member = self._members.get(name)
+        for group in self._groups.values():
+            if member is not None:
+                group.changed(member)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path: str = scope["path"]
+        prefix = self._wires.prefix
+        if prefix and path.startswith(prefix + "/"):
+            path = path[len(prefix) :]
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        refusal = self._refuse(headers)
+        if refusal is not None:
+            await self._say(send, *refusal)
+            return
+        extra: Headers = []
+        if b"origin" in headers:
+            extra = self._cors(headers[b"origin"])
+            if scope["method"] == "OPTIONS":
+                await answer(send, 204, extra=[*extra, *_PREFLIGHT] if extra else None)
+                return
+        route = self._routes.get(path)
+        if route is None:
+            await self._page(path, headers, send, extra)
+            return
+        owner = self._owner(headers, route.tokens)
+        if owner is None:
+            await self._say(send, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
+            return
+        if self._limits.calls_per_second and not self._allow(owner):
+            await self._say(send, 429, "too many requests for this token", [*extra, (b"retry-after", b"1")])
+            return
+        await self._serve(route, Request(scope, receive, send, route.target, owner, headers, extra))
+
+    async def _serve(self, route: Route, request: Request) -> None:
+        try:
+            await self._dispatch(route, request, request.scope["method"])
+        except TooLarge:
+            self._refused[413] += 1
+            text = f"message of more than {self._limits.body} bytes"
+            await request.respond(413, message.error(None, message.INVALID_REQUEST, text), [(b"connection", b"close")])
+        except TooMany:
+            self._refused[429] += 1
+            text = f"more than {self._limits.sessions_per_token} sessions for this token; close some"
+            await request.respond(429, message.error(None, message.INVALID_REQUEST, text), [(b"retry-after", b"10")])
+        except Down as down:
+            self._refused[503] += 1
+            await request.unavailable(down, None)
+
+    async def _dispatch(self, route: Route, request: Request, method: str) -> None:
+        wires = self._wires
+        match route.kind, method:
+            case "messages", "POST":
+                await wires.post_message(request)
+            case "mcp", "POST":
+                await wires.post(request)
+            case "sse", "GET":
+                await wires.open_sse(request)
+            case "mcp", "GET":
+                await wires.listen(request)
+            case "mcp", "DELETE":
+                await wires.delete(request)
+            case "rpc", "POST":
+                await pages.rpc(request, route.target, self._limits.body)
+            case "health", "GET" if route.member is not None:
+                await pages.health(request, route.member)
+            case _:
+                text = json.dumps({"error": "method not allowed"}).encode()
+                await request.respond(405, text, [(b"allow", _METHODS[route.kind])])
+
+    def _mount(self, routes: dict[str, Route], base: str, target: Target, member: Member | None, tokens: tuple[bytes, ...]) -> None:
+        for word, kind in _KINDS.items():
+            if kind != "health" or member is not None:
+                routes[f"{base}/{word}"] = routes[f"{base}/{word}/"] = Route(kind, target, member, tokens)
+
+    def _tokens(self, member: Member) -> tuple[bytes, ...]:
+        return tuple(token.encode() for token in member.settings.tokens) or self._everyone
+
+    def _shared(self, group: GroupTarget) -> tuple[bytes, ...]:
+        """The tokens that open every member of a group: a group must be no way around a member's own tokens."""
+        sets = [set(tokens) for member in group.members if (tokens := self._tokens(member))]
+        if not sets:
+            return self._everyone
+        return tuple(sorted(set[bytes].intersection(*sets))) or (secrets.token_bytes(32),)
+
+    # --- pages of the gateway itself ---
+
+    async def _page(self, path: str, headers: dict[bytes, bytes], send: Send, extra: Headers) -> None:
+        if path in _OPEN_PAGES:
+            status, body = (200, pages.alive(self._members)) if path.endswith("healthz") else pages.readiness(self._members)
+            await answer(send, status, body, extra=extra)
+        elif path == "/metrics":
+            if self._owner(headers, self._everyone) is None:
+                await self._say(send, 401, "a valid bearer token is needed", [(b"www-authenticate", b"Bearer")])
+                return
+            body = pages.metrics(self._members, self.sessions, self._refused)
+            await answer(send, 200, body, b"text/plain; version=0.0.4; charset=utf-8", extra)
+        else:
+            await self._say(send, 404, "no such route", extra)
+
+    async def _say(self, send: Send, status: int, text: str, extra: Headers | None = None) -> None:
+        self._refused[status] += 1
+        await answer(send, status, json.dumps({"error": text}).encode(), extra=extra)
+
+    # --- who may come in ---
+
+    def _owner(self, headers: dict[bytes, bytes], tokens: tuple[bytes, ...]) -> str | None:
+        """A mark of the token that came, empty where none is needed, `None` when it is not a valid one."""
+        if not tokens:
+            return ""
+        index = guard.bearer(headers.get(b"authorization"), tokens)
+        return None if index is None else hashlib.sha256(tokens[index]).hexdigest()[:16]
+
+    def _allow(self, owner: str) -> bool:
+        rate, now = self._limits.calls_per_second, time.monotonic()
+        bucket = self._buckets.setdefault(owner, Bucket(rate, now))
+        bucket.left = min(max(rate, 1.0), bucket.left + (now - bucket.at) * rate)
+        bucket.at = now
+        if bucket.left < 1:
+            return False
+        bucket.left -= 1
+        return True
+
+    def _refuse(self, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+        if not self._guard.host(headers.get(b"host", b"").decode("latin-1")):
+            return 421, "Invalid Host header; name it in allowed_hosts or base_url"
+        origin = headers.get(b"origin")
+        if origin is not None and not self._guard.origin(origin.decode("latin-1").rstrip("/")):
+            return 403, "Invalid Origin header; name it in allowed_origins"
+        return None
+
+    def _cors(self, origin: bytes) -> Headers:
+        listed = self._guard.origins
+        if "*" not in listed and origin.decode("latin-1").rstrip("/") not in listed:
+            return []
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", b"Mcp-Session-Id, WWW-Authenticate, Retry-After"),
+            (b"vary", b"Origin"),
+        ]
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9090`, `[::1]:9090` or `:9090` (every interface). Raises `ValueError`."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)

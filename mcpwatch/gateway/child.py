@@ -1,0 +1,308 @@
+"""A stdio server as a process of ours: spawn, lines out and in, death, and the end of its whole tree.
+
+Owns pipes, process group and exit. Must not know JSON-RPC, sessions or restarts.
+Death is learned from a pidfd in the loop; where the system has none, from a thread that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+LINE_LIMIT = 64 * 1024 * 1024
+"""A longer line of a child is dropped (bytes)."""
+WRITE_LIMIT = 32 * 1024 * 1024
+"""A child that leaves more than this unread is told nothing more (bytes)."""
+EOF_GRACE, TERM_GRACE = 2.0, 3.0
+"""Seconds from the closed stdin to SIGTERM, and from there to SIGKILL."""
+LAST_WORDS = 0.05
+"""Seconds that a dead child's unread output may take to arrive."""
+STDERR_LINE = 2000
+
+_KEPT = {
+    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "DOCKER_HOST", "MCPWATCH_MARK",
+}  # fmt: skip
+_KEPT_PREFIXES = ("LC_", "XDG_", "UV_", "NPM_CONFIG_", "npm_config_", "PIP_")
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. `env` is added to a clean environment; `stderr` is a file to append to, or `None` for the log."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str | None = None
+    stderr: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: an exit code, or the signal that killed it."""
+
+    code: int | None
+    signal: int | None
+
+    def __str__(self) -> str:
+        return f"killed by signal {self.signal}" if self.signal is not None else f"exited with code {self.code}"
+
+
+class SpawnFailed(Exception):
+    """The command cannot be run at all; the text says why and what to do."""
+
+
+class Child:
+    """One running stdio server. `on_line` gets every line of its stdout, `on_exit` is called once, after the last line."""
+
+    def __init__(self, command: Command, on_line: Callable[[bytes], None], on_exit: Callable[[Exit], None]) -> None:
+        self._command = command
+        self._on_line = on_line
+        self._on_exit = on_exit
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stdin: asyncio.WriteTransport | None = None
+        self._readers: list[asyncio.ReadTransport] = []
+        self._pidfd = -1
+        self._watch: asyncio.Task[None] | None = None
+        self._eof = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._written = 0
+        self._tap = -1
+        self.read: int | None = None
+        self.dropped = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    async def start(self) -> None:
+        """Run the command. Raises `SpawnFailed`."""
+        process = self._process = _spawn(self._command)
+        loop = asyncio.get_running_loop()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._watch = loop.create_task(self._await_death(), name=f"death of {self._command.name}")
+        self._tap = os.dup(process.stdin.fileno())
+        writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
+        self._stdin = writer
+        await self._read(process.stdout, _Lines(self._on_line, self._eof.set, self._drop))
+        if process.stderr is not None:
+            await self._read(process.stderr, _Lines(self._tell, lambda: None, self._drop))
+
+    def write(self, line: bytes) -> int:
+        """Give the child one line, without its end. Returns all it was given so far (bytes), 0 when it is gone or too slow."""
+        stdin = self._stdin
+        if stdin is None or stdin.is_closing() or stdin.get_write_buffer_size() > WRITE_LIMIT or _dead(self.pid):
+            return 0
+        stdin.write(line + b"\n")
+        self._written += len(line) + 1
+        return self._written
+
+    async def stop(self) -> None:
+        """End the child and everything it started: closed stdin, SIGTERM, SIGKILL; returns when it is gone."""
+        if self._process is None:
+            return
+        if self._stdin is not None:
+            self._stdin.close()
+        self._close_tap()
+        tree = descendants(self.pid)
+        for grace, number in ((EOF_GRACE, signal.SIGTERM), (TERM_GRACE, signal.SIGKILL)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._gone.wait()
+                break
+            tree |= descendants(self.pid)
+            self._signal(number)
+        await self._gone.wait()
+        for pid in tree:
+            with suppress(ProcessLookupError, PermissionError):
+                if _hosted(pid) == self._command.name:
+                    os.kill(pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """SIGKILL the process group at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    async def _read(self, pipe: IO[bytes], protocol: asyncio.Protocol) -> None:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+        self._readers.append(transport)
+
+    async def _await_death(self) -> None:
+        assert self._process is not None
+        await _death(self._process.pid)
+        self._signal(signal.SIGKILL)
+        code = self._process.wait()
+        self.read = self._read_of_stdin()
+        self._close_tap()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._eof.wait()
+        for transport in (self._stdin, *self._readers):
+            if transport is not None:
+                transport.close()
+        self._gone.set()
+        self._on_exit(Exit(None, -code) if code < 0 else Exit(code, None))
+
+    def _read_of_stdin(self) -> int | None:
+        """How much of what was written the child had read: what is left in the pipe outlives it while we hold our end."""
+        if self._tap < 0 or sys.platform != "linux":
+            return None
+        left = array("i", [0])
+        fcntl.ioctl(self._tap, termios.FIONREAD, left)
+        return self._written - left[0]
+
+    def _close_tap(self) -> None:
+        tap, self._tap = self._tap, -1
+        if tap >= 0:
+            os.close(tap)
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        log.warning("%s: a line of more than %d bytes was dropped", self._command.name, LINE_LIMIT)
+
+    def _tell(self, line: bytes) -> None:
+        log.info("%s: stderr: %s", self._command.name, line[:STDERR_LINE].decode(errors="replace"))
+
+
+class _Lines(asyncio.Protocol):
+    """Cuts a stream into lines."""
+
+    def __init__(self, on_line: Callable[[bytes], None], on_eof: Callable[[], None], on_drop: Callable[[], None]) -> None:
+        self._on_line, self._on_eof, self._on_drop = on_line, on_eof, on_drop
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._skipping = False
+
+    def data_received(self, data: bytes) -> None:
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._parts:
+            self._parts.append(lines[0])
+            lines[0] = b"".join(self._parts)
+            self._parts, self._size = [], 0
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+            elif line:
+                self._on_line(line)
+        if rest and not self._skipping:
+            self._parts.append(rest)
+            self._size += len(rest)
+            if self._size > LINE_LIMIT:
+                self._parts, self._size, self._skipping = [], 0, True
+                self._on_drop()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._parts:
+            self._on_line(b"".join(self._parts))
+            self._parts = []
+        self._on_eof()
+
+
+def environment(command: Command) -> dict[str, str]:
+    """A clean environment: what programs need to find themselves, then what the configuration says, then our mark."""
+    kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith(_KEPT_PREFIXES)}
+    return kept | dict(command.env) | {"MCPWATCH_HOSTED": command.name}
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below `pid` now, where the system lists children (Linux); also those that left the group."""
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        for listing in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
+            with suppress(OSError):
+                children = {int(item) for item in listing.read_text().split()} - found
+                found |= children
+                todo.extend(children)
+    return found
+
+
+def _hosted(pid: int) -> str | None:
+    """The `MCPWATCH_HOSTED` mark of a process, so that a number used again is never signalled."""
+    with suppress(OSError):
+        for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if item.startswith(b"MCPWATCH_HOSTED="):
+                return item[16:].decode(errors="replace")
+    return None
+
+
+def _spawn(command: Command) -> subprocess.Popen[bytes]:
+    env = environment(command)
+    program = shutil.which(command.argv[0], path=env.get("PATH"))
+    if program is None:
+        raise SpawnFailed(f"command {command.argv[0]!r} was not found; install it or write its full path")
+    stderr: IO[bytes] | int = subprocess.PIPE
+    try:
+        if command.stderr is not None:
+            command.stderr.parent.mkdir(parents=True, exist_ok=True)
+            stderr = command.stderr.open("ab", buffering=0)
+        return subprocess.Popen(
+            [*_lifeline(), program, *command.argv[1:]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=command.cwd, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise SpawnFailed(f"cannot be run: {error.strerror} ({error.filename or program})") from None
+    finally:
+        if not isinstance(stderr, int):
+            stderr.close()
+
+
+def _lifeline() -> tuple[str, ...]:
+    """Words before the command that let the kernel end the child with us (Linux with util-linux).
+
+    Safe here only because children are spawned by the main thread, which lives as long as the process: the signal is
+    sent when the spawning *thread* ends. Elsewhere a child sees its stdin end.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+
+
+async def _death(pid: int) -> None:
+    """Return when the process has ended, before it is reaped (so that its group id still belongs to it)."""
+    loop = asyncio.get_running_loop()
+    if not hasattr(os, "pidfd_open"):
+        await loop.run_in_executor(None, _wait_unreaped, pid)
+        return
+    descriptor = os.pidfd_open(pid)
+    ended = loop.create_future()
+    try:
+        loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _dead(pid: int) -> bool:
+    """Whether the process has ended, also when the loop has not yet heard of it: a line for the dead must not be lost."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
+
+
+def _wait_unreaped(pid: int) -> None:
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

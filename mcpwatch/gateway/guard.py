@@ -1,0 +1,74 @@
+"""Who may come in: bearer tokens in constant time, Host and Origin against DNS rebinding.
+
+Pure. Must not know routes, sessions or sockets.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The rules of one gateway. `hosts` holds `name` or `name:port`; `*` lets every host in."""
+
+    hosts: frozenset[str]
+    origins: frozenset[str]
+
+    def host(self, value: str) -> bool:
+        """Whether a Host header names this gateway. Numeric addresses may: rebinding needs a name to rebind."""
+        value = value.lower()
+        return "*" in self.hosts or value in self.hosts or bare(value) in self.hosts or _numeric(bare(value))
+
+    def origin(self, value: str) -> bool:
+        """Whether a browser page of this origin may call. No Origin at all means no browser."""
+        if "*" in self.origins or value in self.origins:
+            return True
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and (parts.netloc in self.hosts or bare(parts.netloc) in self.hosts)
+
+
+def bare(host: str) -> str:
+    """A Host without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins: tuple[str, ...]) -> Guard:
+    """The guard for an address: what it listens on, its public URL, loopback, and what the configuration allows."""
+    known = {host.lower() for host in hosts} | set(LOOPBACK)
+    if listen_host not in {"0.0.0.0", "::", ""}:  # noqa: S104
+        known.add(f"[{listen_host}]" if ":" in listen_host else listen_host.lower())
+    if base_url:
+        parts = urlsplit(base_url)
+        known |= {parts.netloc.lower(), (parts.hostname or "").lower()} - {""}
+    return Guard(frozenset(known), frozenset(origin.rstrip("/") for origin in origins))
+
+
+def bearer(header: bytes | None, tokens: tuple[bytes, ...]) -> int | None:
+    """The index of the token that the Authorization header carries, in constant time; `None` when it carries none of them.
+
+    `Bearer X` and a bare `X` are both taken, as TBXark's proxy does.
+    """
+    if header is None:
+        return None
+    given = header[7:] if header[:7].lower() == b"bearer " else header
+    found: int | None = None
+    for index, token in enumerate(tokens):
+        if hmac.compare_digest(given, token):
+            found = index
+    return found

@@ -1,0 +1,127 @@
+"""The one shape of everything that carries messages to an upstream, and the stdio kind of it.
+
+Owns the `Link` protocol and `StdioLink`. Must not know sessions, restarts or HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec import UNSET
+
+from mcpwatch.gateway import message
+from mcpwatch.gateway.child import Child, Command, Exit, SpawnFailed
+from mcpwatch.gateway.message import Envelope
+
+log = logging.getLogger("mcpwatch.gateway")
+
+POLLUTION_SHOWN = 5
+"""How many lines of a child's stdout that are no JSON-RPC are logged before they are only counted."""
+
+
+class LinkFailed(Exception):
+    """The upstream cannot be reached; the text says why. `permanent`: trying again soon cannot help."""
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        self.permanent = permanent
+        super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a link puts what comes: messages (with the request whose stream they came on, if known), and its end.
+
+    The end comes with how the process ended, if there was one, and how far into the stream of `send` it had read, if known.
+    """
+
+    on_message: Callable[[bytes, Envelope, int | None], None]
+    on_lost: Callable[[str, Exit | None, int | None], None]
+    on_pollution: Callable[[], None]
+
+
+class Link(Protocol):
+    """A way to one upstream."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process behind it, where it is ours."""
+        ...
+
+    @property
+    def wire(self) -> str:
+        """The wire in use: stdio, sse, http or stateless."""
+        ...
+
+    async def open(self) -> None:
+        """Connect or spawn. Raises `LinkFailed`."""
+        ...
+
+    def send(self, data: bytes, number: int | None) -> int:
+        """Send one message; `number` is its id when it is a request.
+
+        Returns where it ends in the stream of everything sent (bytes; 1 where the wire is no stream), 0 when it cannot be taken.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close it and everything behind it that is ours. `on_lost` is not called afterwards."""
+        ...
+
+
+class StdioLink:
+    """A stdio server that we run."""
+
+    wire = "stdio"
+
+    def __init__(self, command: Command, ends: Ends) -> None:
+        self._command = command
+        self._ends = ends
+        self._child = Child(command, self._line, self._exited)
+        self._closing = False
+        self._polluted = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child."""
+        return self._child.pid or None
+
+    async def open(self) -> None:
+        """Run the command. Raises `LinkFailed`."""
+        try:
+            await self._child.start()
+        except SpawnFailed as error:
+            raise LinkFailed(str(error), permanent=True) from None
+
+    def send(self, data: bytes, number: int | None) -> int:  # noqa: ARG002
+        """Write one line."""
+        return self._child.write(data)
+
+    async def close(self) -> None:
+        """End the child and its tree."""
+        self._closing = True
+        await self._child.stop()
+
+    def _line(self, line: bytes) -> None:
+        try:
+            envelope = message.peek(line)
+        except message.Malformed:
+            self._pollute(line)
+            return
+        if envelope.id is UNSET and envelope.method is UNSET:
+            self._pollute(line)
+            return
+        self._ends.on_message(message.one_line(line), envelope, None)
+
+    def _pollute(self, line: bytes) -> None:
+        self._polluted += 1
+        self._ends.on_pollution()
+        if self._polluted <= POLLUTION_SHOWN:
+            shown = line[:200].decode(errors="replace")
+            log.warning("%s: stdout holds a line that is no JSON-RPC message: %r", self._command.name, shown)
+
+    def _exited(self, exit_: Exit) -> None:
+        if not self._closing:
+            self._ends.on_lost(str(exit_), exit_, self._child.read)

@@ -1,0 +1,173 @@
+"""A member as the gateway serves it: its settings, its main upstream, and an upstream of its own for sessions that need one.
+
+Owns which session uses which upstream. Must not know wires of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcpwatch import __version__
+from mcpwatch.gateway import modern
+from mcpwatch.gateway.child import Command
+from mcpwatch.gateway.link import Ends, Link, StdioLink
+from mcpwatch.gateway.message import HANDSHAKE, MODERN
+from mcpwatch.gateway.remote import HttpLink, SseLink, detect
+from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.upstream import Down, Happening, Hello, Upstream
+
+CLOSE_LIMIT = 10.0
+"""Seconds for the end of one upstream, its process included."""
+
+PLAIN: dict[str, Any] = {
+    "protocolVersion": HANDSHAKE[-1],
+    "capabilities": {},
+    "clientInfo": {"name": "mcpwatch-gateway", "version": __version__},
+}
+DISCOVER: dict[str, Any] = {
+    "_meta": {modern.VERSION_KEY: MODERN, modern.CAPABILITIES_KEY: {}, modern.CLIENT_KEY: PLAIN["clientInfo"]}
+}
+EVERYTHING: dict[str, Any] = PLAIN | {
+    "capabilities": {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
+}
+ASKABLE = frozenset({"roots", "sampling", "elicitation", "tasks"})
+"""Capabilities by which a member may ask its client something; such a session gets an upstream of its own."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """An upstream and the task that keeps it."""
+
+    upstream: Upstream
+    task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        """End it, bounded."""
+        self.task.cancel()
+        await asyncio.wait({self.task}, timeout=CLOSE_LIMIT)
+
+
+class Member:
+    """One served member."""
+
+    def __init__(self, settings: ServerSettings, limits: Limits, logs: Path | None, tell: Callable[[Happening], None]) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self._limits = limits
+        self._logs = logs
+        self._tell = tell
+        self._own: set[Running] = set()
+        self._modern: Running | None = None
+        self._era_of = 0
+        hello = EVERYTHING if settings.sessions == "shared" else PLAIN
+        self._main = self._run(Hello(json.dumps(hello).encode()), tell)
+
+    @property
+    def main(self) -> Upstream:
+        """The upstream that is always kept open."""
+        return self._main.upstream
+
+    @property
+    def kind(self) -> str:
+        """stdio, sse, http or stateless."""
+        if self.settings.command is not None:
+            return "stdio"
+        return self.main.wire or (self.settings.transport if self.settings.transport != "auto" else "http")
+
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """The main upstream and those of single sessions."""
+        modern_one = [self._modern.upstream] if self._modern is not None else []
+        return [self.main, *modern_one, *(running.upstream for running in self._own)]
+
+    def needs_own(self, capabilities: frozenset[str]) -> bool:
+        """Whether a session with these capabilities gets an upstream of its own (ADR 0012)."""
+        match self.settings.sessions:
+            case "shared":
+                return False
+            case "isolated":
+                return True
+            case "auto":
+                return self.settings.url is not None or bool(capabilities & ASKABLE)
+
+    def open_own(self, params: bytes) -> Running:
+        """An upstream for one session, greeted with that client's own words."""
+        running = self._run(Hello(params, announce=False), lambda _: None)
+        self._own.add(running)
+        running.task.add_done_callback(lambda _: self._own.discard(running))
+        return running
+
+    async def stateless(self) -> Upstream | None:
+        """The upstream that speaks the stateless wire, opened when first asked for; `None` when this member knows none.
+
+        A connection to a stdio server belongs to one era, decided by its first message: hence a second process.
+        Raises `Down`.
+        """
+        if self.main.modern:
+            return self.main
+        if self.settings.command is None or self._era_of == self.main.generation:
+            return None
+        if self._modern is None:
+            self._modern = self._run(Hello(json.dumps(DISCOVER).encode(), announce=False, method="server/discover"), lambda _: None)
+        running = self._modern
+        try:
+            await running.upstream.ready()
+        except Down:
+            if running.upstream.generation == 1 and running.upstream.refused:
+                self._era_of = self.main.generation
+                self._modern = None
+                await running.stop()
+                return None
+            raise
+        return running.upstream
+
+    async def stop(self) -> None:
+        """End every upstream."""
+        rest = {*self._own, self._modern} - {None}
+        await asyncio.gather(*(running.stop() for running in (self._main, *rest) if running is not None))
+
+    def _run(self, hello: Hello, tell: Callable[[Happening], None]) -> Running:
+        upstream = Upstream(self.name, self._link, hello, tell, start_limit=self._limits.start, call_limit=self._limits.call)
+        return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
+
+    def _link(self, ends: Ends) -> Link:
+        spec = self.settings
+        if spec.command is not None:
+            stderr = self._logs / spec.name / "stderr.raw" if self._logs is not None else None
+            return StdioLink(Command(spec.name, (spec.command, *spec.args), spec.env, spec.cwd, stderr), ends)
+        assert spec.url is not None
+        if spec.transport == "auto":
+            return _Found(spec.url, spec.headers, ends)
+        kind = SseLink if spec.transport == "sse" else HttpLink
+        return kind(spec.url, spec.headers, ends)
+
+
+class _Found:
+    """A link whose wire is found out when it is opened."""
+
+    pid: int | None = None
+
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
+        self._url, self._headers, self._ends = url, headers, ends
+        self._link: Link | None = None
+
+    @property
+    def wire(self) -> str:
+        return self._link.wire if self._link is not None else "http"
+
+    async def open(self) -> None:
+        kind = SseLink if await detect(self._url, self._headers) == "sse" else HttpLink
+        self._link = kind(self._url, self._headers, self._ends)
+        await self._link.open()
+
+    def send(self, data: bytes, number: int | None) -> int:
+        return self._link.send(data, number) if self._link is not None else 0
+
+    async def close(self) -> None:
+        if self._link is not None:
+            await self._link.close()

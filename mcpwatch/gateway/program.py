@@ -1,0 +1,204 @@
+"""The gateway as a program: sockets, signals, reload, stop. `run_gateway` and `run_bridge` are its two entries.
+
+Owns the process. Must not know messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import uvloop
+
+from mcpwatch.gateway.admin import Admin
+from mcpwatch.gateway.app import App, split_listen
+from mcpwatch.gateway.asgi import Listener
+from mcpwatch.gateway.fleet import Fleet
+from mcpwatch.gateway.settings import ServerSettings, Settings, load
+from mcpwatch.model.errors import ConfigError, Fault
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at the configuration file."""
+DRAIN_LIMIT = 5.0
+"""Seconds that running requests get when the gateway stops."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+def run_gateway(
+    config: Path, *, listen: str | None = None, admin: Path | None = None, logs: Path | None = None, log_to: str = "stderr",
+) -> int:  # fmt: skip
+    """Serve the servers of a configuration file until SIGTERM or SIGINT.
+
+    `config` is the native file, a TBXark `config.json`, an `mcp-servers.json` or a sparfenyuk file; it is read again when it
+    changes and on SIGHUP. `listen` (`HOST:PORT` or `:PORT`) wins over the file. `admin` is the path of a unix socket to make.
+    `logs` is the directory for the stderr of stdio servers. `log_to` is `stderr` or `syslog`.
+    Returns the exit code; raises `ConfigError` before anything is started.
+    """
+    _log_to(log_to)
+
+    def read() -> Settings:
+        settings = load(config)
+        return replace(settings, listen=listen) if listen else settings
+
+    return _run(read(), read, config, admin, logs)
+
+
+def run_bridge(
+    command: list[str], *, name: str = "bridge", listen: str = "127.0.0.1:9072", sessions: str = "auto",
+    tokens: tuple[str, ...] = (), env: dict[str, str] | None = None, log_to: str = "stderr",
+) -> int:  # fmt: skip
+    """Serve one stdio server at `/sse` and `/mcp` (and below `/<name>/`) until SIGTERM or SIGINT.
+
+    `command` is the program and its arguments. Returns the exit code; raises `ConfigError` when it cannot be a command.
+    """
+    _log_to(log_to)
+    if not command:
+        raise ConfigError(Fault("", "no command given; write it after --, e.g. mcpwatch bridge -- mcp-server-fetch"))
+    server = ServerSettings(
+        name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions="isolated" if sessions == "isolated" else "auto"
+    )
+    return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
+
+
+def _run(
+    settings: Settings, read: Callable[[], Settings] | None, config: Path | None, admin: Path | None, logs: Path | None
+) -> int:
+    program = Program(settings, config, admin, logs)
+    if read is not None:
+        program.read = read
+    try:
+        split_listen(settings.listen)
+    except ValueError:
+        raise ConfigError(Fault("listen", f"{settings.listen!r} is no HOST:PORT")) from None
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(program.run())
+
+
+class Program:
+    """One running gateway."""
+
+    def __init__(self, settings: Settings, config: Path | None, admin: Path | None, logs: Path | None) -> None:
+        self._settings = settings
+        self._config = config
+        self._admin_path = admin
+        self._app = App(settings)
+        self._fleet = Fleet(logs, self._app.member_changed)
+        self._admin = Admin(self._fleet, self._reload)
+        self._stop = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self.read: Callable[[], Settings] = lambda: settings
+
+    async def run(self) -> int:
+        """Serve until stopped. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        public = Listener(self._app, self._settings.limits.headers)
+        private = Listener(self._admin, self._settings.limits.headers)
+        host, port = split_listen(self._settings.listen)
+        try:
+            bound = await public.tcp(host, port)
+        except OSError as error:
+            log.error(
+                "cannot listen on %s: %s; stop what holds it or choose another address", self._settings.listen, error.strerror
+            )
+            return 1
+        if self._admin_path is not None:
+            await _own_socket(private, self._admin_path)
+        await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))
+        log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
+        gc.collect()
+        gc.freeze()
+        tasks = [loop.create_task(self._app.sessions.run(), name="streams")]
+        if self._config is not None:
+            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._try_reload(), name="reload")))
+            tasks.append(loop.create_task(self._look(self._config), name="configuration"))
+        try:
+            await self._stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._end(public, private)
+        return 0
+
+    async def _end(self, public: Listener, private: Listener) -> None:
+        log.info("stopping")
+        public.refuse()
+        self._app.sessions.end()
+        await asyncio.gather(public.drain(DRAIN_LIMIT), self._fleet.stop())
+        self._admin.end()
+        private.refuse()
+        await private.drain(1.0)
+        if self._admin_path is not None:
+            self._admin_path.unlink(missing_ok=True)
+
+    async def _reload(self) -> list[str]:
+        async with self._reloading:
+            settings = self.read()
+            if settings.listen != self._settings.listen:
+                log.warning("listen changed from %s to %s; that takes a restart", self._settings.listen, settings.listen)
+                settings = replace(settings, listen=self._settings.listen)
+            changed = await self._fleet.apply(settings, lambda members: self._app.serve(settings, members))
+            self._settings = settings
+            log.info("configuration read again; changed: %s", ", ".join(changed) or "no server")
+            return changed
+
+    async def _try_reload(self) -> None:
+        try:
+            await self._reload()
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("configuration is left as it was: %s", fault)
+
+    async def _look(self, path: Path) -> None:
+        """Read the file again when it changed, once it has stopped changing."""
+        known = _stamp(path)
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            stamp = _stamp(path)
+            if stamp != known and stamp is not None:
+                known = stamp
+                await self._try_reload()
+
+
+async def _own_socket(listener: Listener, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.unlink()  # noqa: ASYNC240
+    before = os.umask(0o177)
+    try:
+        await listener.unix(str(path))
+    finally:
+        os.umask(before)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _log_to(target: str) -> None:
+    from logging.handlers import SysLogHandler
+
+    if target == "syslog":
+        where = "/dev/log" if Path("/dev/log").exists() else ("localhost", 514)
+        handler: logging.Handler = SysLogHandler(where, SysLogHandler.LOG_DAEMON)
+        handler.setFormatter(logging.Formatter("mcpwatch-gateway[%(process)d]: %(levelname)s %(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)

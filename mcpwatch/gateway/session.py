@@ -1,0 +1,243 @@
+"""A client's session with one member: its handshake, its requests, and its way back.
+
+Owns what a client said about itself and which upstream serves it. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from msgspec import UNSET, Raw
+
+from mcpwatch.gateway import message, modern, tools
+from mcpwatch.gateway.member import Member, Running
+from mcpwatch.gateway.message import HANDSHAKE, Envelope
+from mcpwatch.gateway.mux import FINAL, Share, Sink
+from mcpwatch.gateway.settings import ToolRules
+from mcpwatch.gateway.upstream import Down, Phase, Upstream
+
+PING_LIMIT = 10.0
+"""Seconds in which a shared member must prove that it lives before a handshake is answered."""
+UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024
+"""What is kept for a client that has no stream open; the oldest goes first and is counted."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class Session:
+    """One client session on one member."""
+
+    def __init__(self, member: Member, owner: str) -> None:
+        self.id = secrets.token_hex(16)
+        self.member = member
+        self.owner = owner
+        self.capabilities: frozenset[str] = frozenset()
+        self.seen = time.monotonic()
+        self.open = 0
+        self.closed = False
+        self.dropped = 0
+        self.on_close: Callable[[], None] = lambda: None
+        self._upstream: Upstream | None = None
+        self._own: Running | None = None
+        self._write: Callable[[bytes], None] | None = None
+        self._unsent: deque[bytes] = deque()
+        self._unsent_bytes = 0
+        self._ruled = member.settings.tools != ToolRules()
+
+    # --- the way back ---
+
+    def push(self, data: bytes) -> None:
+        """Send the client a message that belongs to no request."""
+        if self._write is not None:
+            self._write(data)
+            return
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        while len(self._unsent) > UNSENT_MESSAGES or self._unsent_bytes > UNSENT_BYTES:
+            self._unsent_bytes -= len(self._unsent.popleft())
+            self.dropped += 1
+
+    def deliver(self, data: bytes, share: Share) -> None:  # noqa: ARG002
+        """On the legacy wire everything goes back on the one stream."""
+        if data:
+            self.push(data)
+
+    def connect(self, write: Callable[[bytes], None]) -> None:
+        """A stream to the client is open: what waited goes out first."""
+        self._write = write
+        while self._unsent:
+            write(self._unsent.popleft())
+        self._unsent_bytes = 0
+
+    def disconnect(self, write: Callable[[bytes], None]) -> None:
+        """That stream is gone."""
+        if self._write == write:
+            self._write = None
+
+    # --- the way in ---
+
+    async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """One message of the client. What goes wrong with a request is its answer; raises `Down` only before that."""
+        self.seen = time.monotonic()
+        upstream = self._upstream
+        if envelope.method is UNSET:
+            self.answer(data, envelope)
+        elif envelope.id is UNSET:
+            if upstream is not None and (envelope.method != "notifications/initialized" or self._own is not None):
+                upstream.mux.notify(self, envelope, data)
+        elif envelope.method == "initialize":
+            await self._initialize(data, envelope, sink)
+        else:
+            if self._ruled:
+                ruled = self._rule(data, envelope, sink)
+                if ruled is None:
+                    return
+                data, sink = ruled
+            await self._forward(data, envelope, sink)
+
+    def answer(self, data: bytes, envelope: Envelope) -> bool:
+        """The client's answer to a question. False when this session was asked no such thing."""
+        return self._upstream is not None and isinstance(envelope.id, Raw) and self._upstream.mux.respond(self, envelope, data)
+
+    def use(self, upstream: Upstream) -> None:
+        """Be served by this upstream, without a handshake."""
+        self._upstream = upstream
+        upstream.mux.attach(self)
+
+    async def close(self) -> None:
+        """The session is over."""
+        if self.closed:
+            return
+        self.closed = True
+        self.on_close()
+        if self._upstream is not None:
+            self._upstream.mux.detach(self)
+        if self._own is not None:
+            await self._own.stop()
+
+    async def _initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        assert isinstance(envelope.id, Raw)
+        raw_id = bytes(envelope.id)
+        span = message.locate(data, ("params",))
+        params = data[span[0] : span[1]] if span else b"{}"
+        asked = _object(params)
+        self.capabilities = frozenset(_object_of(asked, "capabilities"))
+        await self.member.main.ready()
+        if self._upstream is None:
+            if self.member.needs_own(self.capabilities):
+                self._own = self.member.open_own(message.one_line(params))
+                self._upstream = self._own.upstream
+            else:
+                self._upstream = self.member.main
+        upstream = self._upstream
+        await upstream.ready()
+        if self._own is None:
+            try:
+                await upstream.ask("ping", None, PING_LIMIT)
+            except TimeoutError:
+                raise Down(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+        if self.closed:
+            return
+        upstream.mux.attach(self)
+        result = upstream.server if self._own is not None else _agreed(upstream, asked)
+        sink.deliver(message.result(raw_id, result), FINAL)
+
+    async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        upstream = self._upstream
+        if upstream is None:
+            await self.member.main.ready()
+            self.use(self.member.main)
+            upstream = self.member.main
+        elif upstream.phase is not Phase.RUNNING:
+            await upstream.ready()
+        if self.closed or upstream.mux.request(self, envelope, data, sink):
+            return
+        await upstream.renewed(upstream.generation)
+        if not upstream.mux.request(self, envelope, data, sink):
+            upstream.mux.refuse(envelope, sink, "takes no more input")
+
+    def _rule(self, data: bytes, envelope: Envelope, sink: Sink) -> tuple[bytes, Sink] | None:
+        """Apply the member's tool rules to a request; `None` when that answered it."""
+        rules = self.member.settings.tools
+        if envelope.method == "tools/list":
+            return data, Filter(sink, lambda body: tools.filtered(body, "tools", lambda own: tools.shown_name(rules, own)))
+        if envelope.method != "tools/call":
+            return data, sink
+        shown = tools.parameter(data, "name")
+        own = tools.own_name(rules, shown) if isinstance(shown, str) else None
+        if own is None:
+            text = message.error(bytes(cast("Raw", envelope.id)), message.INVALID_PARAMS, f"Unknown tool: {shown}")
+            sink.deliver(text, FINAL)
+            return None
+        return (data if own == shown else tools.with_parameter(data, own, "name")), sink
+
+
+class Filter:
+    """A sink that changes the answer before it hands it on."""
+
+    def __init__(self, sink: Sink, change: Callable[[bytes], bytes]) -> None:
+        self._sink = sink
+        self._change = change
+
+    def deliver(self, data: bytes, share: Share) -> None:
+        """Hand on one message."""
+        self._sink.deliver(self._change(data) if share == FINAL and data else data, share)
+
+
+class MemberTarget:
+    """A route to one member."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.name = member.name
+
+    async def ready(self) -> None:
+        """Return when the member can take requests. Raises `Down`."""
+        await self.member.main.ready()
+
+    def begin(self, owner: str) -> Session:
+        """A new session for a client."""
+        return Session(self.member, owner)
+
+    async def once(self, owner: str) -> tuple[Session, bool]:
+        """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
+        await self.member.main.ready()
+        session = Session(self.member, owner)
+        native = await self.member.stateless()
+        if native is not None:
+            session.use(native)
+        return session, native is not None
+
+    async def discover(self) -> bytes:
+        """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
+        await self.member.main.ready()
+        return modern.discovery(self.member.main.server)
+
+
+def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:
+    """The member's own answer to `initialize`, with the version that both sides know."""
+    version = asked.get("protocolVersion")
+    if version == upstream.protocol or version not in HANDSHAKE or upstream.protocol not in HANDSHAKE:
+        return upstream.server
+    if HANDSHAKE.index(version) > HANDSHAKE.index(upstream.protocol):
+        return upstream.server
+    return message.with_value(upstream.server, ("protocolVersion",), b'"' + version.encode() + b'"')
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _object_of(holder: dict[str, Any], key: str) -> dict[str, Any]:
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]

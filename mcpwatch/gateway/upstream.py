@@ -1,0 +1,369 @@
+"""One upstream kept alive: opened, greeted, watched, opened again; and the sessions that use it.
+
+Owns phase, generation, backoff and the MCP handshake with the member.
+Must not know HTTP clients of the gateway or configuration files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from mcpwatch.gateway import message
+from mcpwatch.gateway.child import Exit
+from mcpwatch.gateway.link import Ends, Link, LinkFailed
+from mcpwatch.gateway.mux import Mux, Share
+
+BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before the next start after the n-th failure in a row; the last one for ever."""
+FAILED_AFTER = 5
+"""From this many failures in a row a member is called failed; it is still tried."""
+FREE_RESTARTS, FREE_PERIOD = 5, 60.0
+"""A member that had been serving is started again at once, this often in so many seconds; then it backs off too."""
+READY_WAIT = 10.0
+"""Seconds that a request waits for a member which has just begun to start."""
+SOON = 0.6
+"""A request waits for a start that is at most this many seconds away."""
+TICK = 1.0
+"""Seconds between looks for calls that waited past their bound."""
+PING_EVERY, PING_LIMIT = 15.0, 10.0
+"""Seconds between signs of life asked of a remote upstream, and for each."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class Phase(StrEnum):
+    """Where an upstream is."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+    HELD = "held"
+
+
+class Down(Exception):
+    """The member cannot take requests now; the text says why. `retry_after` is in whole seconds."""
+
+    def __init__(self, member: str, reason: str, retry_after: int) -> None:
+        self.member = member
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(f"member {member!r} is down: {reason}")
+
+    def error(self, raw_id: bytes | None) -> bytes:
+        """The JSON-RPC error that a client gets."""
+        data = {"member": self.member, "reason": self.reason, "retryAfter": self.retry_after}
+        return message.error(raw_id, message.MEMBER_DOWN, str(self), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened to a member: `started`, `connected`, `exited`, `lost`, `held`."""
+
+    name: str
+    member: str
+    pid: int | None
+    generation: int
+    code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """How the member is greeted: the raw parameters of `initialize` or `server/discover`, and who says `initialized`."""
+
+    params: bytes
+    announce: bool = True
+    method: str = "initialize"
+
+
+class Answer:
+    """A sink for requests of the gateway's own: the whole answer, as bytes."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def deliver(self, data: bytes, share: Share) -> None:
+        """Keep the answer."""
+        if share == "final" and not self.future.done():
+            self.future.set_result(data)
+
+
+class Gateway:
+    """The gateway itself as a session of a member: it asks, and can be asked nothing."""
+
+    id = "gateway"
+    capabilities: frozenset[str] = frozenset()
+
+    def push(self, data: bytes) -> None:
+        """Nothing to pass on to."""
+
+
+class Upstream:
+    """One link that is kept open. `greet` makes the handshake; `tell` hears what happens."""
+
+    def __init__(
+        self,
+        name: str,
+        make_link: Callable[[Ends], Link],
+        hello: Hello,
+        tell: Callable[[Happening], None] = lambda _: None,
+        *,
+        start_limit: float = 60,
+        call_limit: float = 3600,
+    ) -> None:
+        self.name = name
+        self.mux = Mux(name, self._send, call_limit)
+        self.phase = Phase.STARTING
+        self.generation = 0
+        self.restarts = 0
+        self.started_at: float | None = None
+        self.last_exit: Exit | None = None
+        self.error: str | None = None
+        self.polluted = 0
+        self.server: bytes = b"{}"
+        self.protocol = message.HANDSHAKE[-1]
+        self._make_link = make_link
+        self._hello = hello
+        self._tell = tell
+        self._start_limit = start_limit
+        self._link: Link | None = None
+        self._gateway = Gateway()
+        self._changed = asyncio.Event()
+        self._lost: asyncio.Future[str] | None = None
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._nudge = asyncio.Event()
+        self._since = time.monotonic()
+        self._retry_at = 0.0
+        self.refused = False
+        self._permanent = False
+        self._failures = 0
+        self._deaths: list[float] = []
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the hosted process, if there is one now."""
+        return self._link.pid if self._link is not None else None
+
+    @property
+    def wire(self) -> str | None:
+        """The wire in use, if open."""
+        return self._link.wire if self._link is not None else None
+
+    @property
+    def modern(self) -> bool:
+        """Whether this upstream is on the stateless wire."""
+        return self._hello.method == "server/discover" or self.wire == "stateless"
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Keep it open until cancelled; then close it."""
+        try:
+            while True:
+                await self._wanted.wait()
+                served, reason = await self._live()
+                if not self._wanted.is_set():
+                    self.mux.give_up("is held by an operator")
+                    continue
+                self.restarts += 1
+                self.error = reason
+                delay = self._delay(served)
+                if delay:
+                    self.mux.give_up(reason)
+                    log.warning("%s: %s; next start in %g s", self.name, reason, delay)
+                    await self._pause(Phase.FAILED if self._failures > FAILED_AFTER else Phase.BACKOFF, delay)
+                else:
+                    log.warning("%s: %s; starting again", self.name, reason)
+        finally:
+            self.mux.lost("is being stopped")
+            self.mux.give_up("is being stopped")
+            if self._link is not None:
+                await asyncio.shield(self._link.close())
+
+    async def hold(self) -> None:
+        """Close it and keep it closed until `release`."""
+        self._wanted.clear()
+        self._enter(Phase.HELD)
+        self._tell(Happening("held", self.name, self.pid, self.generation))
+        self._drop("is held by an operator")
+
+    def release(self) -> None:
+        """Open it again, at once."""
+        self._wanted.set()
+        self._nudge.set()
+
+    def restart(self) -> None:
+        """Close it and open it again, at once."""
+        self._drop("is being restarted by an operator")
+        self.release()
+
+    async def ready(self) -> None:
+        """Return when requests can be sent. Raises `Down`, at once unless a start has just begun."""
+        while self.phase is not Phase.RUNNING:
+            now = time.monotonic()
+            left = self._since + READY_WAIT - now
+            soon = self.phase is Phase.STARTING or (self.phase is Phase.BACKOFF and self._retry_at - now < SOON)
+            if not soon or left <= 0:
+                raise self.down()
+            try:
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+            except TimeoutError:
+                raise self.down() from None
+
+    async def renewed(self, generation: int) -> None:
+        """Return when a later incarnation can take requests, or soon, when this one is only slow to read. Raises `Down`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOON):
+                while self.phase is Phase.RUNNING and self.generation == generation:
+                    await self._changed.wait()
+        await self.ready()
+
+    def down(self) -> Down:
+        """Why requests cannot be sent now."""
+        wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in {Phase.BACKOFF, Phase.FAILED} else 1
+        said = {Phase.STARTING: "it is starting", Phase.HELD: "it is held by an operator"}
+        reason = said.get(self.phase) or self.error or "it is not connected"
+        return Down(self.name, reason, 60 if self.phase is Phase.HELD else wait)
+
+    async def ask(self, method: str, params: dict[str, Any] | None, limit: float) -> bytes:
+        """A request of the gateway's own; the whole answer. Raises `TimeoutError`, `Down`."""
+        await self.ready()
+        answer = Answer()
+        self.mux.own(method, params, answer, self._gateway, limit)
+        async with asyncio.timeout(limit):
+            return await answer.future
+
+    def _delay(self, served: bool) -> float:
+        """How long to wait before the next start, after an incarnation that had served or had not."""
+        now = time.monotonic()
+        self._deaths = [at for at in self._deaths if at > now - FREE_PERIOD]
+        if served:
+            self._deaths.append(now)
+            self._failures = max(0, len(self._deaths) - FREE_RESTARTS)
+        else:
+            self._failures = max(self._failures + 1, FAILED_AFTER + 1 if self._permanent else 0)
+        return BACKOFF[min(self._failures, len(BACKOFF) - 1)]
+
+    # --- one incarnation ---
+
+    async def _live(self) -> tuple[bool, str]:
+        """Open, greet, and stay until it is lost. Returns whether it had served, and why it ended."""
+        self.generation += 1
+        generation = self.generation
+        loop = asyncio.get_running_loop()
+        lost = self._lost = loop.create_future()
+
+        def on_lost(reason: str, exit_: Exit | None, read: int | None) -> None:
+            if generation == self.generation:
+                self.last_exit = exit_
+                self._drop(reason, read)
+
+        link = self._link = self._make_link(Ends(self.mux.receive, on_lost, self._on_pollution))
+        self.last_exit, self.started_at, self._permanent = None, time.time(), False
+        self._enter(Phase.STARTING)
+        served = False
+        watch = loop.create_task(self._watch(), name=f"watch of {self.name}")
+        try:
+            async with asyncio.timeout(self._start_limit):
+                await link.open()
+                self._tell(Happening("started", self.name, link.pid, generation))
+                await self._greet(lost)
+            self.error = None
+            served = True
+            self._enter(Phase.RUNNING)
+            self._tell(Happening("connected", self.name, link.pid, generation))
+            reason = await lost
+        except LinkFailed as error:
+            reason = str(error)
+            self._permanent = error.permanent
+        except TimeoutError:
+            reason = f"did not answer initialize within {self._start_limit:g} s"
+        finally:
+            watch.cancel()
+            if self.phase is not Phase.HELD:
+                self._enter(Phase.STARTING if served else Phase.BACKOFF)
+        self.mux.lost(reason)
+        pid = link.pid
+        await link.close()
+        self._link = None
+        exit_ = self.last_exit
+        name = "exited" if link.wire == "stdio" else "lost"
+        code, number = (exit_.code, exit_.signal) if exit_ else (None, None)
+        self._tell(Happening(name, self.name, pid, generation, code, number, reason))
+        return served, reason
+
+    async def _greet(self, lost: asyncio.Future[str]) -> None:
+        answer = Answer()
+        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (self._hello.method.encode(), self._hello.params)
+        self.mux.request(self._gateway, message.peek(raw), raw, answer)
+        await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.future.done():
+            raise LinkFailed(lost.result())
+        body = json.loads(answer.future.result())
+        if "result" not in body:
+            self.refused = True
+            raise LinkFailed(f"refused {self._hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
+        data = answer.future.result()
+        span = message.locate(data, ("result",))
+        self.server = data[span[0] : span[1]] if span else b"{}"
+        self.protocol = str(body["result"].get("protocolVersion", ""))
+        if self._hello.method == "initialize" and (self._hello.announce or self.generation > 1):
+            self._send(message.notification("notifications/initialized"), None)
+        for again in self.mux.restore():
+            self._send(again, None)
+        self.mux.resend()
+
+    async def _watch(self) -> None:
+        last_ping = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            self.mux.expire(now)
+            if self.phase is Phase.RUNNING and self.pid is None and now - last_ping > PING_EVERY:
+                last_ping = now
+                try:
+                    await self.ask("ping", None, PING_LIMIT)
+                except (TimeoutError, Down):
+                    self._drop("gave no sign of life")
+
+    def _send(self, data: bytes, number: int | None) -> int:
+        return self._link.send(data, number) if self._link is not None else 0
+
+    def _drop(self, reason: str, read: int | None = None) -> None:
+        lost = self._lost
+        if lost is not None and not lost.done():
+            if self.phase is Phase.RUNNING:
+                self._enter(Phase.STARTING)
+            self.mux.lost(reason, read)
+            lost.set_result(reason)
+
+    def _on_pollution(self) -> None:
+        self.polluted += 1
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._since = time.monotonic()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _pause(self, phase: Phase, delay: float) -> None:
+        self._retry_at = time.monotonic() + delay
+        self._enter(phase)
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(delay):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass
