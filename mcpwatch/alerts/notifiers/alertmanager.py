@@ -76,7 +76,8 @@ class Alertmanager:
 
 def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dict[str, Any]:
     """One alert in the v2 form. `endsAt` of a firing one is when it ends unless it is said again. It starts when it fired, as
-    Prometheus' own do: from an earlier start Alertmanager would take its group as having waited already. It refuses an end before the start."""
+    Prometheus' own do: from an earlier start Alertmanager would take its group as having waited already, and an end before
+    the start it refuses."""
     words = "".join(part.title() for part in item.alert.split("_"))
     labels = {
         "alertname": f"Mcpwatch{words}",
