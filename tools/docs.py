@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import dashboards, docs_config, docs_symptoms
+from tools import dashboards, docs_alerts, docs_config, docs_symptoms
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +18,12 @@ def _dashboards() -> Mapping[str, str]:
     return {str((dashboards.OUT / name).relative_to(ROOT)): text for name, text in dashboards.build().items()}
 
 
-GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages, _symptoms, _dashboards)
+GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
+    docs_config.pages,
+    _symptoms,
+    _dashboards,
+    docs_alerts.pages,
+)
 """Each answers texts by their path from the root of the repository."""
 
 
