@@ -169,6 +169,10 @@ class ProxyKind(Protocol):
         """The argv that runs it as a process; never holds a token."""
         ...
 
+    def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
+        """The keys of a container block that the user may leave out, in the words of the docker runtime."""
+        ...
+
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The public path of member `name` for each wire it serves, from the root of the proxy."""
         ...

@@ -25,6 +25,9 @@ from mcpwatch.model.text import canonical, digest
 from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kinds, KindSpec, find
 
+CONTAINERS = frozenset({"docker", "swarm"})
+"""Runtimes whose carriers are containers."""
+
 REFUSAL_INTERVAL = 300.0
 """Seconds between two proofs that a guarded route refuses a caller without a token."""
 
@@ -153,7 +156,7 @@ class _Builder:
             update["env_file"] = tuple(self.world.place(name) for name in known["env_file"])
         if isinstance(known.get("command"), str):
             update["command"] = self.program(known["command"])
-        return block.model_copy(update=update) if update else block
+        return (block.model_copy(update=update) if update else block).placed(self.world.place)
 
     def program(self, command: str) -> str:
         return self.world.place(command) if command.startswith(("./", "../", "~/")) else command
@@ -215,6 +218,8 @@ class _Builder:
         urls = {way: _public(proxy.base_url, path) for way, path in paths.items()}
         probe = Target(root + paths["sse" if wire == "sse" else "http"], wire, tokens[0] if tokens else None)
         checks = list(_from(self.checks(member), "route"))
+        if self.kind.traits.lists_from_cache:
+            checks = [_behind_the_cache(check) for check in checks]
         guarded = bool(tokens)
         if guarded and find(self.kinds.checks, "refusal") and not any(check.written.kind == "refusal" for check in member.checks):
             checks.append(self.default_check("refusal", vantages=("route",), interval=REFUSAL_INTERVAL))
@@ -233,7 +238,14 @@ class _Builder:
         upstreams = tuple(self.upstream(member) for member in told if _serves(member))
         base_url = (written.base_url or local(written.listen)).rstrip("/")
         return ProxySpec(
-            written.kind, written.name, written.listen, base_url, _plain(written.auth.tokens), upstreams, proxy.options
+            written.kind,
+            written.name,
+            written.listen,
+            base_url,
+            _plain(written.auth.tokens),
+            upstreams,
+            proxy.options,
+            contained=any(name in CONTAINERS for name, _ in proxy.blocks),
         )
 
     def upstream(self, member: Member) -> Upstream:
@@ -295,7 +307,7 @@ class _Builder:
         if spec.kind == "external":
             return "external", self.make("external", {"url": spec.base_url})
         for name, block in proxy.blocks:
-            return name, self.placed(block)
+            return name, self.placed(_filled(block, kind.container(spec, self.state_dir)) if name in CONTAINERS else block)
         return "process", self.process(kind.command(spec, self.state_dir), {}, None)
 
     # --- secrets
@@ -312,6 +324,25 @@ class _Builder:
                 self.config.proxy.options
             )
         return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
+
+
+def _filled(block: KindSpec, wanted: Mapping[str, object]) -> KindSpec:
+    """A container block with what its proxy kind needs: mounts beside those written, the rest only where nothing is written."""
+    written = {name: getattr(block, name) for name in block.model_fields_set}
+    if "container" in written:
+        return block
+    made = {**wanted, **written}
+    if "host" in written.get("networks", ()):
+        made.pop("ports", None)
+    made["volumes"] = (*written.get("volumes", ()), *cast("list[str]", wanted.get("volumes", [])))
+    return type(block).model_validate(made)
+
+
+def _behind_the_cache(check: CheckSpec) -> CheckSpec:
+    """Lists prove nothing where the proxy answers them from memory: let the handshake make a safe call too."""
+    if check.kind != "mcp" or check.canary is not None or "safe_call" in dict(check.options):
+        return check
+    return replace(check, options=(*check.options, ("safe_call", "true")))
 
 
 _BRIDGE_PATH = {"sse": "sse", "http": "mcp"}

@@ -129,6 +129,8 @@ class ProxySpec:
     upstreams: tuple[Upstream, ...] = ()
     options: object = field(default=None, repr=False)
     """The proxy kind's own frozen spec."""
+    contained: bool = False
+    """Whether it runs in a container: then it listens on every address of that, and finds its files where they are mounted."""
 
 
 @dataclass(frozen=True, slots=True)

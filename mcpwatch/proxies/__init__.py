@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcpwatch.proxies import gateway
+from mcpwatch.proxies import external, gateway, sparfenyuk, tbxark
 from mcpwatch.registry import Kind
 
-PROXIES: tuple[Kind[Any], ...] = (gateway.KIND,)
+PROXIES: tuple[Kind[Any], ...] = (gateway.KIND, tbxark.KIND, sparfenyuk.KIND, external.KIND)

@@ -62,6 +62,11 @@ class Gateway:
             "--log-dir", str(directory / "logs"),
         )  # fmt: skip
 
+    def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
+        """What a container of it needs beside an image that has mcpwatch: its state, at the same place."""
+        _, *arguments = self.command(proxy, directory)
+        return {"entrypoint": ["python", *arguments], "volumes": [f"{directory}:{directory}"], "networks": "host"}
+
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:  # noqa: ARG002
         """`/<name>/sse` and `/<name>/mcp`, both always."""
         return {"sse": f"/{name}/sse", "http": f"/{name}/mcp"}
