@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import docs_config
+from tools import docs_config, docs_telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages,)
+GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages, docs_telemetry.pages)
 """Each answers texts by their path from the root of the repository."""
 
 

@@ -279,10 +279,10 @@ class Shipper:
         self._shipping = replace(self._shipping, **changed, dropped=tuple(dropped.items()), pushes=tuple(self._pushes.items()))
 
 
-def spool_status(state: Path) -> dict[str, object]:
+def spool_status(state: Path) -> dict[str, Any]:
     """What `mcpwatch logs --spool` shows, read from disk alone: backlog by source, oldest unshipped line, dead letters.
 
-    Shape: `{"sources": [{"member", "stream", "bytes", "oldest"}], "bytes", "oldest",
+    Shape: `{"shipped": whether a shipper ever ran here, "sources": [{"member", "stream", "bytes", "oldest"}], "bytes", "oldest",
     "dead_letters": {"files", "bytes", "newest"}}`.
     """
     directory = state / SPOOL
@@ -303,7 +303,13 @@ def spool_status(state: Path) -> dict[str, object]:
         "bytes": sum(size for _, size in dead),
         "newest": str(dead[-1][0]) if dead else None,
     }
-    return {"sources": shown, "bytes": total, "oldest": iso(first) if first else None, "dead_letters": dict(letters)}
+    return {
+        "shipped": directory.is_dir(),
+        "sources": shown,
+        "bytes": total,
+        "oldest": iso(first) if first else None,
+        "dead_letters": dict(letters),
+    }
 
 
 def _oldest(source: Source, position: Position | None, stamps: Stamps) -> WallTime:
