@@ -1,4 +1,4 @@
-"""`docs/reference/metrics.md`, made of the table of metric families."""
+"""`docs/reference/metrics.md` and the rules that `deploy/observability` ships, made of the tables of families and rules."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from mcpwatch.telemetry.conditions import Alert, Recording
 from mcpwatch.telemetry.families import BUCKETS, FAMILIES
-from mcpwatch.telemetry.rules import WINDOWS, groups
+from mcpwatch.telemetry.rules import WINDOWS, groups, render
 from mcpwatch.telemetry.spec import LokiSpec, TelemetrySpec
+
+_EVERYTHING = TelemetrySpec(loki=LokiSpec(url="http://loki"))
 
 HEAD = """# Metrics
 
@@ -39,12 +41,14 @@ def pages() -> Mapping[str, str]:
         lines.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |\n")
     lines.append(f"\nHistograms have the buckets {bounds}. `process_*` and `python_*` are about the watchdog's own process.\n")
     lines.append(_rules())
-    return {"docs/reference/metrics.md": "".join(lines)}
+    return {
+        "docs/reference/metrics.md": "".join(lines),
+        "deploy/observability/rules.yml": render(groups(_EVERYTHING)),
+    }
 
 
 def _rules() -> str:
-    spec = TelemetrySpec(loki=LokiSpec(url="http://loki"))
-    found = [rule for group in groups(spec) for rule in group.rules]
+    found = [rule for group in groups(_EVERYTHING) for rule in group.rules]
     recorded = "".join(f"- `{rule.record}`\n" for rule in found if isinstance(rule, Recording))
     alerts = "".join(
         f"| [{rule.alert}](../how-to/monitoring.md#{rule.alert.lower()}) | {rule.severity} | {rule.wait} |\n"

@@ -25,7 +25,7 @@ from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, segments, sources
 from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
-from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, OwnSpool, Positions
+from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, OwnSpool, Positions, saved_positions
 
 SHARES = 4
 """One source may fill this part of a batch before the next gets its turn."""
@@ -286,12 +286,12 @@ def spool_status(state: Path) -> dict[str, Any]:
     "dead_letters": {"files", "bytes", "newest"}}`.
     """
     directory = state / SPOOL
-    positions, stamps = Positions(directory), Stamps()
+    positions, stamps = saved_positions(directory), Stamps()
     own = Source("mcpwatch", OWN, directory / OWN)
     shown: list[dict[str, object]] = []
     total, first = 0, None
     for source in (*sources(state), own):
-        position = positions.of.get(source.key)
+        position = positions.get(source.key)
         size = backlog(source, position)
         since = _oldest(source, position, stamps) if size else None
         first = since if first is None else min(first, since or first)
