@@ -34,6 +34,11 @@ class Subscription:
         self._queue.append(fact)
         self._ready.set()
 
+    @property
+    def waiting(self) -> int:
+        """Facts offered and not yet read."""
+        return len(self._queue)
+
     def close(self) -> None:
         """End the iteration once what is queued has been read."""
         self._closed = True

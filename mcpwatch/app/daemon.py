@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__
+from mcpwatch import __version__, journal
+from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.paths import StatePaths
@@ -32,6 +33,7 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
+from mcpwatch.runtimes.keeper import Keeper
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
@@ -40,6 +42,11 @@ from mcpwatch.web.serve import Served, listen_unix
 
 CONTROL_STOP = 3.0
 """Seconds that open requests on the control socket are given at the end."""
+
+TAIL = 20
+"""Lines of stderr that go with the news of an exit."""
+
+TAIL_WIDTH = 500
 
 STATUS_EVERY = 5.0
 """Seconds between writes of the last known status, at most, and only after a change."""
@@ -65,6 +72,7 @@ class Daemon:
         self.clock = SystemClock()
         self.bus = Bus()
         self.fleet: Fleet
+        self.alerts: Alerts
         self.store: SqliteStore
         self._stop = asyncio.Event()
         self._leave = False
@@ -107,24 +115,30 @@ class Daemon:
                 self._tasks = tasks
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
+                self.fleet.tail = self._tail
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
                 )
                 self._tell_set_aside()
                 self._prepare(plan)
-                control = Served(build(self.fleet, self.store, self.bus, self), listener)
+                self.alerts = Alerts(self.fleet, self.store, self.bus, self.clock, plan.section("alerts"))
+                control = Served(build(self.fleet, self.store, self.bus, self, self.alerts.handlers), listener)
+                keeper = Keeper(self.paths.root, self.bus.publish)
                 background = [
                     self._guard(control.run(), "control"),
+                    self._guard(keeper.run(), "log keeper"),
                     self._guard(self._keep_status(), "status"),
                     self._guard(self._watch_config(), "config watch"),
                 ]
                 adopted = await self.fleet.begin(plan)
+                background.append(self._guard(self.alerts.run(), "alerts"))
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 if observer is not None:
                     background.append(self._guard(observer(self), "observer"))
                 await self._stop.wait()
                 await self._end()
+                await keeper.drain()
                 control.stop()
                 await asyncio.wait(background[:1], timeout=CONTROL_STOP)
                 await prober.close()
@@ -181,6 +195,13 @@ class Daemon:
         proxy: ProxyKind = kind.make()
         self.fleet.oversight.traits = proxy.traits
         return write_files(proxy.render(plan.proxy, self.paths.root))
+
+    def _tail(self, member: str) -> tuple[str, ...]:
+        """The last lines a member wrote to stderr, without the secrets of the plan."""
+        lines = [line.text for line in journal.read(self.paths.root, member, ("stderr",), TAIL)]
+        for secret in self.fleet.plan().secrets:
+            lines = [line.replace(secret, "***") for line in lines]
+        return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""
@@ -241,6 +262,7 @@ class Daemon:
             changes = diff(self.fleet.plan(), plan)
             self._prepare(plan)
             await self.fleet.apply(plan, changes)
+            self.alerts.reload(plan.section("alerts"))
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mcpwatch.alerts.notifiers import NOTIFIERS
+from mcpwatch.alerts.spec import SECTION as ALERTS
 from mcpwatch.checks import CHECKS
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import Kinds
@@ -10,4 +12,4 @@ from mcpwatch.runtimes import RUNTIMES
 
 def all_kinds() -> Kinds:
     """Every kind that a configuration may name."""
-    return Kinds(checks=CHECKS, runtimes=RUNTIMES, proxies=PROXIES)
+    return Kinds(checks=CHECKS, runtimes=RUNTIMES, proxies=PROXIES, notifiers=NOTIFIERS, sections=(ALERTS,))

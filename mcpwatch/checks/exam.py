@@ -82,8 +82,9 @@ async def _list_tools(wire: Wire, asked: Asked, course: Course, found: Found) ->
     if wrong:
         raise wrong
     if listed.lint:
-        more = f" (and {len(listed.lint) - 1} more)" if len(listed.lint) > 1 else ""
-        found.degraded.append(Trouble(Symptom.SCHEMA, listed.lint[0] + more, stage=Stage.TOOLS_LIST))
+        first, *rest = listed.lint
+        more = f" (and {len(rest)} more)" if rest else ""
+        found.degraded.append(Trouble(Symptom.SCHEMA, first + more, stage=Stage.TOOLS_LIST))
     if asked.check.contract != "ignore":
         others = asked.memory.others(asked.target, course.now)
         if others is None:

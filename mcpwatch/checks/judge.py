@@ -22,7 +22,7 @@ def tools_of(items: list[Message]) -> tuple[Tool, ...]:
     for tool in items:
         name = tool.get("name")
         if not isinstance(name, str) or not name:
-            raise Trouble(Symptom.BAD_REPLY, f"a listed tool has no name: {one_line(json.dumps(tool), 120)}")
+            raise Trouble(Symptom.BAD_REPLY, f"a listed tool has no name: {one_line(json.dumps(tool), 90)}", stage=Stage.TOOLS_LIST)
         annotations = tool.get("annotations")
         hints = cast("dict[str, Any]", annotations) if isinstance(annotations, dict) else {}
         found.append(Tool(name, digest(canonical(item(tool))), hints.get("readOnlyHint") is True))

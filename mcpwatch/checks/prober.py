@@ -49,6 +49,13 @@ class Prober:
         self._hosts: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}
         self._courses: set[Course] = set()
         self._closed = False
+        self.most_running = 0
+        """The most probes that ever ran at once."""
+
+    @property
+    def running(self) -> int:
+        """Probes that run now."""
+        return len(self._courses)
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
         """Run one check now, within `check.timeout` seconds. Never raises (but is cancelled like any other task)."""
@@ -57,6 +64,7 @@ class Prober:
                 return ProbeResult(Outcome.UNKNOWN, message="the prober is closed")
             course = Course(check.timeout)
             self._courses.add(course)
+            self.most_running = max(self.most_running, len(self._courses))
             try:
                 return await self._run(check, target, vantage, course)
             finally:
@@ -66,8 +74,8 @@ class Prober:
         """Drop what was learned of this target: it is a new incarnation."""
         self._eras.forget(target)
         self._memory.forget(target)
-        parts = urlsplit(target.url)
         with contextlib.suppress(ValueError):
+            parts = urlsplit(target.url)
             if parts.hostname:
                 self._shared.forget(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
 
@@ -140,7 +148,7 @@ class Prober:
 
     @contextlib.asynccontextmanager
     async def _slot(self, target: Target) -> AsyncGenerator[None]:
-        host = urlsplit(target.url).netloc if target.url else ""
+        host = target.url.partition("://")[2].partition("/")[0]
         slots, users = self._hosts.setdefault(host, (asyncio.Semaphore(self._per_host), []))
         users.append(None)
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import cast
 
 from mcpwatch import journal
 from mcpwatch.app.paths import state_paths
@@ -15,7 +14,6 @@ from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import iso
-from mcpwatch.registry_names import suggest
 
 
 def show_logs(name: str, *, follow: bool, lines: int, stream: str | None, since: str | None, as_json: bool) -> int:
@@ -23,7 +21,7 @@ def show_logs(name: str, *, follow: bool, lines: int, stream: str | None, since:
     state = state_paths(Settings.state_dir).root
     known = journal.members(state)
     if name not in known:
-        hint = suggest(name, known) if known else f"; nothing has been logged in {state} yet"
+        hint = f"; there are logs of: {', '.join(known)}" if known else f"; nothing has been logged in {state} yet"
         raise UsageError(f"no logs of '{name}'{hint}")
     streams = journal.STREAMS if stream is None else (stream,)
     if stream is not None and stream not in journal.STREAMS:
@@ -42,5 +40,4 @@ def _json(line: journal.Line) -> str:
 
 def _text(line: journal.Line, *, colour: bool) -> str:
     stamp = paint(iso(line.at), "grey", on=colour)
-    text = cast("str", line.text)
-    return f"{stamp}  {paint(text, 'yellow', on=colour) if line.stream == 'stderr' and colour else text}"
+    return f"{stamp}  {paint(line.text, 'yellow', on=colour) if line.stream == 'stderr' else line.text}"

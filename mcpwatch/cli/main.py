@@ -13,6 +13,7 @@ import typer
 
 from mcpwatch import __version__
 from mcpwatch.cli import exits
+from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import Settings
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError
@@ -28,6 +29,9 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration: validate, show, schema.", rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+app.add_typer(alerts_app, name="alerts")
+app.add_typer(silence_app, name="silence")
+app.add_typer(maintenance_app, name="maintenance")
 
 
 def _names(incomplete: str) -> list[str]:

@@ -29,6 +29,10 @@ _TYPES: Mapping[str, str] = {
 }
 
 
+_FAULTY: Mapping[str, Value] = {"url": "http://faulty.invalid/", "enabled": False}
+"""Stands for a server whose fault is told already, so that nothing more is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One format: its name, whether `$VAR` without braces is a variable in it, and where our paths stand in it."""
@@ -117,7 +121,8 @@ def _proxy(written: Value, complain: Complain) -> Value:
 def _member(name: str, written: Value, dialect: Dialect, complain: Complain) -> Value:
     path: Path = ("mcpServers", name)
     if not isinstance(written, dict):
-        return written
+        complain(path, "must be a mapping with 'command' or 'url'")
+        return dict(_FAULTY)
     made: dict[str, Value] = {}
     kind = _wire(written, path, complain)
     url = next((key for key in ("url", "serverUrl", "httpUrl") if written.get(key)), None)
@@ -133,7 +138,7 @@ def _member(name: str, written: Value, dialect: Dialect, complain: Complain) -> 
         made["transport"] = kind or default
     else:
         complain(path, "has neither 'command' nor 'url'")
-        return {"url": "http://faulty.invalid/", "enabled": False}
+        return dict(_FAULTY)
     if written.get("disabled") is True or written.get("enabled") is False:
         made["enabled"] = False
     _options(written.get("options"), made, path, complain)

@@ -172,9 +172,7 @@ class Common(KindSpec):
 
     description: str = Field("", description="A few words for people, shown in status and on the page.")
     enabled: bool = Field(True, description="`false`: known, shown, but not started.")
-    depends_on: tuple[Filled, ...] = Field(
-        (), description="Members that are started (and ready, or past their grace) before this one."
-    )
+    depends_on: Texts = Field((), description="Members that are started (and ready, or past their grace) before this one.")
     start_grace: Span | None = Field(None, description="Time from start to first proven health. Default: `defaults.start_grace`.")
     stop_grace: Duration | None = Field(None, description="Time from SIGTERM to SIGKILL. Default: `defaults.stop_grace`.")
     restart: RestartConfig | None = Field(None, description="When it comes back; what is left out comes from `defaults.restart`.")

@@ -61,13 +61,18 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole file, typed. `proxy` is `None` for a fleet without one. `names` are all members written, also the faulty ones."""
+    """The whole file, typed. `proxy` is `None` for a fleet without one, and when it is faulty: then `bare` is false.
+
+    `names` are all members written, also the faulty ones.
+    """
 
     file: FileConfig = FileConfig()  # pyright: ignore[reportCallIssue]
     proxy: Proxy | None = None
     members: tuple[Member, ...] = ()
     sections: tuple[tuple[str, KindSpec], ...] = ()
     names: frozenset[str] = frozenset()
+    bare: bool = False
+    """Whether the user wants no proxy."""
     source: str = ""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
@@ -92,13 +97,15 @@ class Parser:
                 self.findings.add((key,), f"unknown key{suggest(key, known)}")
         file = validate(FileConfig, _only(raw, keys_of(FileConfig)), (), self.findings, self.read)
         members, names = self.members(raw.get("members"))
-        proxy = self.proxy(raw.get("proxy", {}))
+        written = raw.get("proxy", {})
+        bare = written is None or written is False or (isinstance(written, dict) and written.get("kind") == "none")
+        proxy = None if bare else self.proxy(written)
         sections = [
             (name, made)
             for name, spec in rooms.items()
             if name in raw and (made := validate(spec, raw[name], (name,), self.findings, self.read)) is not None
         ]
-        return Config(file or FileConfig(), proxy, members, tuple(sections), names, source)  # pyright: ignore[reportCallIssue]
+        return Config(file or FileConfig(), proxy, members, tuple(sections), names, bare, source)  # pyright: ignore[reportCallIssue]
 
     def members(self, raw: Value) -> tuple[tuple[Member, ...], frozenset[str]]:
         """All members that can be built, and the names of all that were written."""
@@ -126,17 +133,12 @@ class Parser:
         return Member(name, written, blocks, checks, frozenset(own)) if written is not None else None
 
     def proxy(self, raw: Value) -> Proxy | None:
-        """The proxy; without the key the embedded gateway."""
+        """The proxy; without the key the embedded gateway. `None` when too little of it is right."""
         path = ("proxy",)
-        if raw is None or raw is False:
-            return None
         if not isinstance(raw, dict):
             self.findings.add(path, "must be a mapping, e.g. {kind: gateway, listen: 127.0.0.1:9090}")
             return None
-        word = raw.get("kind", "gateway")
-        if word == "none":
-            return None
-        kind = self.kind(self.kinds.proxies, word, (*path, "kind"), "proxy kind", ("none",))
+        kind = self.kind(self.kinds.proxies, raw.get("kind", "gateway"), (*path, "kind"), "proxy kind", ("none",))
         if kind is None:
             return None
         own = self.unknown(raw, path, {*keys_of(ProxyConfig), *runtime_keys(self.kinds), *keys_of(kind.spec), "checks"})

@@ -234,7 +234,8 @@ class _Builder:
         if proxy is None:
             return None
         written = proxy.written
-        upstreams = tuple(self.upstream(member) for member in self.config.members if _serves(member))
+        told = self.config.members if written.kind != "external" else ()
+        upstreams = tuple(self.upstream(member) for member in told if _serves(member))
         base_url = (written.base_url or local(written.listen)).rstrip("/")
         return ProxySpec(
             written.kind,

@@ -72,10 +72,10 @@ def _carried(member: Member, config: Config, runtimes: frozenset[str]) -> Iterat
         yield (*member.path, "bridge"), "a bridge carries a stdio server; write stdio, or remove bridge"
     if written.stdio and written.url:
         yield (*member.path, "url"), "a stdio server has no URL of its own; remove it, or run the server by 'process'"
-    if not runs and "url" not in member.keys:
+    kind = config.proxy.written.kind if config.proxy else "none" if config.bare else ""
+    if not runs and "url" not in member.keys and kind != "external":
         yield member.path, f"nothing to run and nothing to watch; write {', '.join(('stdio', *sorted(runtimes)))}, or url"
-    kind = config.proxy.written.kind if config.proxy else "none"
-    if hosted(member) and kind not in SELF_HOSTING:
+    if hosted(member) and kind and kind not in SELF_HOSTING:
         yield (*member.path, "stdio"), f"a proxy of kind '{kind}' cannot host it; add bridge: {{listen: 127.0.0.1:9071}}"
 
 
@@ -166,7 +166,7 @@ def _check(check: Check, member: Member | None, config: Config) -> Iterator[Prob
         return
     if hosted(member) and set(written.vantages) == {"direct"}:
         yield (*check.path, "vantages"), "it is hosted in the proxy and has no direct vantage; add a bridge, or look from route"
-    if set(written.vantages) == {"route"} and (member.written.route == "" or config.proxy is None):
+    if set(written.vantages) == {"route"} and (member.written.route == "" or config.bare):
         yield (*check.path, "vantages"), "it has no route to look through"
 
 

@@ -298,3 +298,5 @@ def _drop(data: Value, path: Path) -> None:
         above.pop(step, None)
     elif isinstance(above, list) and isinstance(step, int) and step < len(above):
         del above[step]
+        if not above and len(path) > 1:
+            _drop(data, path[:-1])

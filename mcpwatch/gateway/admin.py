@@ -33,7 +33,8 @@ class Admin:
         for stream in list(self._streams):
             stream.end("stop")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Answer one request."""
         method, parts = scope["method"], [part for part in scope["path"].split("/") if part]
         match method, parts:
             case "GET", ["members"]:

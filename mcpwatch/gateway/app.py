@@ -145,6 +145,7 @@ class App:
             stream.end("stop")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         path: str = scope["path"]
         if self._prefix and path.startswith(self._prefix + "/"):
             path = path[len(self._prefix) :]
@@ -382,12 +383,12 @@ class App:
         await answer(request.send, 404, text, extra=request.extra)
 
 
+_ALLOWED_HEADERS = b"Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, "
-     b"Mcp-Name, Last-Event-ID"),
+    (b"access-control-allow-headers", _ALLOWED_HEADERS),
     (b"access-control-max-age", b"600"),
-]  # fmt: skip
+]
 
 
 def split_listen(listen: str) -> tuple[str, int]:

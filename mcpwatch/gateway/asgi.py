@@ -41,26 +41,37 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, {"connection": self})
         self.on_lost: Callable[[], None] | None = None
         self._head = 0
+        self._in_head = True
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
         super().connection_made(transport)
         self._patience = self.loop.call_later(HEAD_LIMIT, transport.close)
 
     def data_received(self, data: bytes) -> None:
+        """Parse, and give up on a head without end."""
         self._head += len(data)
         super().data_received(data)
-        if self._head > self.head_bytes and self.cycle is None and not self.transport.is_closing():
+        if self._in_head and self._head > self.head_bytes and not self.transport.is_closing():
             self.send_400_response("Request head is too large.")
 
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
+        """A request can be answered."""
         self._head = 0
+        self._in_head = False
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever streams on this connection."""
         if self._patience is not None:
             self._patience.cancel()
         super().connection_lost(exc)

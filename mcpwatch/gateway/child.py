@@ -7,12 +7,15 @@ Death is learned from a pidfd in the loop; where the system has none, from a thr
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import termios
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +33,7 @@ LAST_WORDS = 0.05
 STDERR_LINE = 2000
 
 _KEPT = {
-    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "PYTHONPATH_UNSET",
+    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "DOCKER_HOST", "MCPWATCH_MARK",
 }  # fmt: skip
@@ -79,6 +82,9 @@ class Child:
         self._watch: asyncio.Task[None] | None = None
         self._eof = asyncio.Event()
         self._gone = asyncio.Event()
+        self._written = 0
+        self._tap = -1
+        self.read: int | None = None
         self.dropped = 0
 
     @property
@@ -93,19 +99,21 @@ class Child:
         assert process.stdin is not None
         assert process.stdout is not None
         self._watch = loop.create_task(self._await_death(), name=f"death of {self._command.name}")
+        self._tap = os.dup(process.stdin.fileno())
         writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
         self._stdin = writer
         await self._read(process.stdout, _Lines(self._on_line, self._eof.set, self._drop))
         if process.stderr is not None:
             await self._read(process.stderr, _Lines(self._tell, lambda: None, self._drop))
 
-    def write(self, line: bytes) -> bool:
-        """Give the child one line (without its end). False when the child is gone or reads too slowly."""
+    def write(self, line: bytes) -> int:
+        """Give the child one line (without its end). Returns how much it was given so far, 0 when it is gone or reads too slowly."""
         stdin = self._stdin
-        if stdin is None or stdin.is_closing() or stdin.get_write_buffer_size() > WRITE_LIMIT:
-            return False
+        if stdin is None or stdin.is_closing() or stdin.get_write_buffer_size() > WRITE_LIMIT or _dead(self.pid):
+            return 0
         stdin.write(line + b"\n")
-        return True
+        self._written += len(line) + 1
+        return self._written
 
     async def stop(self) -> None:
         """End the child and everything it started: closed stdin, SIGTERM, SIGKILL; returns when it is gone."""
@@ -113,6 +121,7 @@ class Child:
             return
         if self._stdin is not None:
             self._stdin.close()
+        self._close_tap()
         tree = descendants(self.pid)
         for grace, number in ((EOF_GRACE, signal.SIGTERM), (TERM_GRACE, signal.SIGKILL)):
             with suppress(TimeoutError):
@@ -145,6 +154,8 @@ class Child:
         await _death(self._process.pid)
         self._signal(signal.SIGKILL)
         code = self._process.wait()
+        self.read = self._read_of_stdin()
+        self._close_tap()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._eof.wait()
@@ -153,6 +164,19 @@ class Child:
                 transport.close()
         self._gone.set()
         self._on_exit(Exit(None, -code) if code < 0 else Exit(code, None))
+
+    def _read_of_stdin(self) -> int | None:
+        """How much of what was written the child had read: what is left in the pipe outlives it while we hold our end."""
+        if self._tap < 0 or sys.platform != "linux":
+            return None
+        left = array("i", [0])
+        fcntl.ioctl(self._tap, termios.FIONREAD, left)
+        return self._written - left[0]
+
+    def _close_tap(self) -> None:
+        tap, self._tap = self._tap, -1
+        if tap >= 0:
+            os.close(tap)
 
     def _drop(self) -> None:
         self.dropped += 1
@@ -190,7 +214,7 @@ class _Lines(asyncio.Protocol):
                 self._parts, self._size, self._skipping = [], 0, True
                 self._on_drop()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if self._parts:
             self._on_line(b"".join(self._parts))
             self._parts = []
@@ -270,6 +294,14 @@ async def _death(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _dead(pid: int) -> bool:
+    """Whether the process has ended, also when the loop has not yet heard of it: a line for the dead must not be lost."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
 
 
 def _wait_unreaped(pid: int) -> None:

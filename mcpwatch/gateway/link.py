@@ -32,10 +32,13 @@ class LinkFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where a link puts what comes: messages (with the request whose stream they came on, if known), and its end."""
+    """Where a link puts what comes: messages (with the request whose stream they came on, if known), and its end.
+
+    The end comes with how the process ended, if there was one, and how far into the stream of `send` it had read, if known.
+    """
 
     on_message: Callable[[bytes, Envelope, int | None], None]
-    on_lost: Callable[[str, Exit | None], None]
+    on_lost: Callable[[str, Exit | None, int | None], None]
     on_pollution: Callable[[], None]
 
 
@@ -56,8 +59,11 @@ class Link(Protocol):
         """Connect or spawn. Raises `LinkFailed`."""
         ...
 
-    def send(self, data: bytes, number: int | None) -> bool:
-        """Send one message; `number` is its id when it is a request. False when it cannot be taken."""
+    def send(self, data: bytes, number: int | None) -> int:
+        """Send one message; `number` is its id when it is a request.
+
+        Returns where it ends in the stream of everything sent (bytes; 1 where the wire is no stream), 0 when it cannot be taken.
+        """
         ...
 
     async def close(self) -> None:
@@ -79,18 +85,22 @@ class StdioLink:
 
     @property
     def pid(self) -> int | None:
+        """The process id of the child."""
         return self._child.pid or None
 
     async def open(self) -> None:
+        """Run the command. Raises `LinkFailed`."""
         try:
             await self._child.start()
         except SpawnFailed as error:
             raise LinkFailed(str(error), permanent=True) from None
 
-    def send(self, data: bytes, number: int | None) -> bool:  # noqa: ARG002
+    def send(self, data: bytes, number: int | None) -> int:  # noqa: ARG002
+        """Write one line."""
         return self._child.write(data)
 
     async def close(self) -> None:
+        """End the child and its tree."""
         self._closing = True
         await self._child.stop()
 
@@ -114,4 +124,4 @@ class StdioLink:
 
     def _exited(self, exit_: Exit) -> None:
         if not self._closing:
-            self._ends.on_lost(str(exit_), exit_)
+            self._ends.on_lost(str(exit_), exit_, self._child.read)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mcpwatch import __version__
 from mcpwatch.gateway.child import Command
@@ -22,8 +23,14 @@ from mcpwatch.gateway.upstream import Happening, Hello, Upstream
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
 
-PLAIN = {"protocolVersion": HANDSHAKE[-1], "capabilities": {}, "clientInfo": {"name": "mcpwatch-gateway", "version": __version__}}
-EVERYTHING = PLAIN | {"capabilities": {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}}
+PLAIN: dict[str, Any] = {
+    "protocolVersion": HANDSHAKE[-1],
+    "capabilities": {},
+    "clientInfo": {"name": "mcpwatch-gateway", "version": __version__},
+}
+EVERYTHING: dict[str, Any] = PLAIN | {
+    "capabilities": {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
+}
 ASKABLE = frozenset({"roots", "sampling", "elicitation", "tasks"})
 """Capabilities by which a member may ask its client something; such a session gets an upstream of its own."""
 
@@ -126,8 +133,8 @@ class _Found:
         self._link = kind(self._url, self._headers, self._ends)
         await self._link.open()
 
-    def send(self, data: bytes, number: int | None) -> bool:
-        return self._link is not None and self._link.send(data, number)
+    def send(self, data: bytes, number: int | None) -> int:
+        return self._link.send(data, number) if self._link is not None else 0
 
     async def close(self) -> None:
         if self._link is not None:

@@ -1,6 +1,7 @@
 """One JSON-RPC message as bytes: what it is, and how to change an id in it without touching anything else.
 
-Owns the reading of the few fields that routing needs and the splicing of bytes. Pure. Must not know transports, sessions or members.
+Owns the reading of the few fields that routing needs and the splicing of bytes. Pure.
+Must not know transports, sessions or members.
 Every other byte of a message (unknown fields, number formats, order of keys, white space) stays what it was: ADR 0010.
 """
 
@@ -18,6 +19,8 @@ MODERN = "2026-07-28"
 HANDSHAKE = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Versions that begin with `initialize`, oldest first."""
 
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 MEMBER_DOWN = -32000
 """JSON-RPC code of every error that the gateway makes because a member is away; `data.member` names it."""
@@ -28,9 +31,10 @@ class Malformed(ValueError):
 
 
 class Meta(Struct, gc=False):
-    """`params._meta`: only the token that ties progress to its request."""
+    """`params._meta`: the token that ties progress to its request, the id that ties a change to its subscription."""
 
     progress_token: Raw | UnsetType = field(default=UNSET, name="progressToken")
+    subscription: Raw | UnsetType = field(default=UNSET, name=SUBSCRIPTION)
 
 
 class Params(Struct, gc=False):

@@ -60,8 +60,9 @@ class Call:
     sink: Sink
     method: str
     token: bytes | None
-    since: float
     until: float
+    out: bytes = b""
+    position: int = 0
 
 
 @dataclass(slots=True)
@@ -94,15 +95,16 @@ class Place:
 
 
 class Mux:
-    """Sessions on one link. `send` writes one message upstream and says whether it went."""
+    """Sessions on one link. `send` writes one message upstream and says where in the link's stream it ends, 0 when it could not."""
 
-    def __init__(self, name: str, send: Callable[[bytes, int | None], bool], call_limit: float) -> None:
+    def __init__(self, name: str, send: Callable[[bytes, int | None], int], call_limit: float) -> None:
         self._name = name
         self._send = send
         self._call_limit = call_limit
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call] = {}
         self._asks: dict[int, Ask] = {}
+        self._unread: list[Call] = []
         self._held: list[Held] = []
         self._places: dict[Peer, Place] = {}
         self._level = -1
@@ -142,19 +144,18 @@ class Mux:
 
     # --- from a client ---
 
-    def request(self, peer: Peer, envelope: Envelope, data: bytes, sink: Sink) -> bool:
-        """Forward a request under a number of this link; the answer reaches `sink`. False when it could not be sent."""
+    def request(self, peer: Peer, envelope: Envelope, data: bytes, sink: Sink) -> int:
+        """Forward a request under a number of this link; the answer reaches `sink`. 0 when it could not be sent."""
         assert isinstance(envelope.id, Raw)
         assert isinstance(envelope.method, str)
         raw_id = bytes(envelope.id)
         number = next(self._numbers)
-        now = time.monotonic()
         token = self._token(envelope)
         method = envelope.method
-        call = Call(number, peer, raw_id, sink, method, token, now, now + self._call_limit)
+        call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
         place = self._places.get(peer)
         if place is not None and method in _LOCAL and self._answer_here(place, call, data):
-            return True
+            return number
         fresh = b"%d" % number
         out = message.with_id(data, raw_id, fresh)
         if token is not None:
@@ -162,10 +163,12 @@ class Mux:
         self._calls[number] = call
         if place is not None:
             place.calls[raw_id] = number
-        if not self._send(message.one_line(out), number):
+        call.out = message.one_line(out)
+        call.position = self._send(call.out, number)
+        if not call.position:
             self._finish(number)
-            return False
-        return True
+            return 0
+        return number
 
     def notify(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
         """Forward a client's notification."""
@@ -174,18 +177,24 @@ class Mux:
         else:
             self._send(message.one_line(data), None)
 
-    def respond(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
-        """A client answered a question of the member."""
+    def cancel(self, number: int, reason: str) -> None:
+        """The client of a request went away, on a wire where that ends it."""
+        if self._finish(number):
+            self._send(message.notification("notifications/cancelled", {"requestId": number, "reason": reason}), None)
+
+    def respond(self, peer: Peer, envelope: Envelope, data: bytes) -> bool:
+        """A client answered a question of the member. False when there is no such question on this link."""
         assert isinstance(envelope.id, Raw)
         raw = bytes(envelope.id)
         number = int(raw) if raw.isdigit() else -1
         ask = self._asks.get(number)
         if ask is None or ask.peer is not peer:
-            return
+            return False
         del self._asks[number]
         if place := self._places.get(peer):
             place.asks.discard(number)
         self._send(message.one_line(message.with_id(data, raw, ask.raw_id)), None)
+        return True
 
     def refuse(self, envelope: Envelope, sink: Sink, reason: str) -> None:
         """Answer a request that could not be sent."""
@@ -194,8 +203,7 @@ class Mux:
     def own(self, method: str, params: dict[str, Any] | None, sink: Sink, peer: Peer, limit: float) -> int:
         """A request of the gateway's own on this link."""
         number = next(self._numbers)
-        now = time.monotonic()
-        self._calls[number] = Call(number, peer, b"%d" % number, sink, method, None, now, now + limit)
+        self._calls[number] = Call(number, peer, b"%d" % number, sink, method, None, time.monotonic() + limit)
         if not self._send(message.request(number, method, params), number):
             self._calls.pop(number, None)
             sink.deliver(self._refusal(b"%d" % number, "takes no more input"), FINAL)
@@ -212,14 +220,37 @@ class Mux:
         else:
             self._question(data, envelope, related)
 
-    def lost(self, reason: str) -> None:
-        """The link is gone: every waiting request fails now, naming the member."""
-        calls, self._calls = list(self._calls.values()), {}
+    def lost(self, reason: str, read: int | None = None) -> None:
+        """The link is gone: every waiting request fails now, naming the member.
+
+        `read` is how much of the link's stream the member had read, where that is known: a request that it never saw
+        is kept for `resend`.
+        """
+        calls: list[Call] = []
+        for call in self._calls.values():
+            unread = read is not None and call.out and call.position - len(call.out) > read
+            (self._unread if unread else calls).append(call)
+        self._calls = {}
         self._asks.clear()
         self._held.clear()
         for place in self._places.values():
             place.calls.clear()
             place.asks.clear()
+        for call in calls:
+            call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
+
+    def resend(self) -> None:
+        """Send a fresh member what the last one never read."""
+        calls, self._unread = self._unread, []
+        for call in calls:
+            self._calls[call.number] = call
+            if place := self._places.get(call.peer):
+                place.calls[call.raw_id] = call.number
+            call.position = self._send(call.out, call.number)
+
+    def give_up(self, reason: str) -> None:
+        """There will be no fresh member soon: what was kept for it fails."""
+        calls, self._unread = self._unread, []
         for call in calls:
             call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
 
@@ -289,6 +320,8 @@ class Mux:
                     call.sink.deliver(message.with_value(data, ("params", "progressToken"), call.token), PART)
             case "notifications/cancelled" if params is not None and isinstance(params.request_id, Raw):
                 self._cancel_ask(data, bytes(params.request_id))
+            case _ if params is not None and isinstance(params.meta, message.Meta) and isinstance(params.meta.subscription, Raw):
+                self._changed(data, bytes(params.meta.subscription))
             case "notifications/resources/updated":
                 uri = _uri(data)
                 for peer, place in list(self._places.items()):
@@ -298,6 +331,12 @@ class Mux:
                 self._tell(data, related)
             case _:
                 self._broadcast(data, related)
+
+    def _changed(self, data: bytes, raw: bytes) -> None:
+        """What belongs to a `subscriptions/listen` request of the stateless wire."""
+        call = self._calls.get(int(raw)) if raw.isdigit() else None
+        if call is not None:
+            call.sink.deliver(message.with_value(data, ("params", "_meta", message.SUBSCRIPTION), call.raw_id), PART)
 
     def _broadcast(self, data: bytes, related: int | None) -> None:
         call = self._calls.get(related) if related is not None else None
@@ -311,7 +350,7 @@ class Mux:
         """A log message goes to the one request that can have caused it, else to every session that wants its level."""
         calls = self._calls
         call = calls.get(related) if related is not None else next(iter(calls.values())) if len(calls) == 1 else None
-        if call is not None and call.peer in self._places:
+        if call is not None:
             call.sink.deliver(data, PART)
             return
         level = _level(data)
@@ -359,7 +398,7 @@ class Mux:
             self._reject(envelope, f"the client does not support {needed}")
             return
         raw = bytes(envelope.id)
-        number = next(self._numbers)
+        number = next(_ask_numbers)
         self._asks[number] = Ask(peer, raw, number)
         if place := self._places.get(peer):
             place.asks.add(number)
@@ -422,6 +461,8 @@ class Mux:
             self._send(body, None)
 
 
+_ask_numbers = itertools.count(1)
+"""Questions of all links share one count, because a session on several links answers all of them."""
 _LOCAL = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 _NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 

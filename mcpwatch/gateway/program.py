@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,11 @@ def run_bridge(
     return _run(Settings(listen=listen, tokens=tokens, servers=(server,)), None, None, None, None)
 
 
-def _run(settings: Settings, read: object, config: Path | None, admin: Path | None, logs: Path | None) -> int:
+def _run(
+    settings: Settings, read: Callable[[], Settings] | None, config: Path | None, admin: Path | None, logs: Path | None
+) -> int:
     program = Program(settings, config, admin, logs)
-    if callable(read):
+    if read is not None:
         program.read = read
     try:
         split_listen(settings.listen)
@@ -92,7 +95,7 @@ class Program:
         self._admin = Admin(self._fleet, self._reload)
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self.read = lambda: settings
+        self.read: Callable[[], Settings] = lambda: settings
 
     async def run(self) -> int:
         """Serve until stopped. Returns the exit code."""
@@ -170,7 +173,7 @@ class Program:
 async def _own_socket(listener: Listener, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
-        path.unlink()
+        path.unlink()  # noqa: ASYNC240
     before = os.umask(0o177)
     try:
         await listener.unix(str(path))

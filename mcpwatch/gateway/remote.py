@@ -54,7 +54,7 @@ class _Remote:
     def _lose(self, reason: str) -> None:
         if not self._closed:
             self._closed = True
-            self._ends.on_lost(reason, None)
+            self._ends.on_lost(reason, None, None)
 
     def _take(self, data: bytes, related: int | None) -> None:
         data = message.one_line(data)
@@ -105,15 +105,15 @@ class SseLink(_Remote):
             raise LinkFailed(f"no endpoint event within {ENDPOINT_LIMIT:g} s") from None
         self._go(self._post(), "sse posts")
 
-    def send(self, data: bytes, number: int | None) -> bool:
+    def send(self, data: bytes, number: int | None) -> int:
         """Queue one message; messages keep their order."""
         if self._closed:
-            return False
+            return 0
         try:
             self._queue.put_nowait((data, number))
         except asyncio.QueueFull:
-            return False
-        return True
+            return 0
+        return 1
 
     async def close(self) -> None:
         """Close the stream; that ends the session."""
@@ -177,10 +177,10 @@ class HttpLink(_Remote):
     async def open(self) -> None:
         """Nothing to open: the first message connects."""
 
-    def send(self, data: bytes, number: int | None) -> bool:
+    def send(self, data: bytes, number: int | None) -> int:
         """Post one message."""
         if self._closed:
-            return False
+            return 0
         if self._session is None and self._hello is None and number is not None:
             self._hello = data
         prior = self._told
@@ -189,7 +189,7 @@ class HttpLink(_Remote):
             self._go(self._tell(data, prior, told), "http notification")
         else:
             self._go(self._post(data, number, prior), "http request")
-        return True
+        return 1
 
     async def close(self) -> None:
         """Say farewell to the session, then close."""

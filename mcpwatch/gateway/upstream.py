@@ -1,6 +1,7 @@
 """One upstream kept alive: opened, greeted, watched, opened again; and the sessions that use it.
 
-Owns phase, generation, backoff and the MCP handshake with the member. Must not know HTTP clients of the gateway or configuration files.
+Owns phase, generation, backoff and the MCP handshake with the member.
+Must not know HTTP clients of the gateway or configuration files.
 """
 
 from __future__ import annotations
@@ -166,17 +167,20 @@ class Upstream:
                 await self._wanted.wait()
                 served, reason = await self._live()
                 if not self._wanted.is_set():
+                    self.mux.give_up("is held by an operator")
                     continue
                 self.restarts += 1
                 self.error = reason
                 delay = self._delay(served)
                 if delay:
+                    self.mux.give_up(reason)
                     log.warning("%s: %s; next start in %g s", self.name, reason, delay)
                     await self._pause(Phase.FAILED if self._failures > FAILED_AFTER else Phase.BACKOFF, delay)
                 else:
                     log.warning("%s: %s; starting again", self.name, reason)
         finally:
             self.mux.lost("is being stopped")
+            self.mux.give_up("is being stopped")
             if self._link is not None:
                 await asyncio.shield(self._link.close())
 
@@ -234,7 +238,7 @@ class Upstream:
         async with asyncio.timeout(limit):
             return await answer.future
 
-    def _delay(self, served: bool) -> float:  # noqa: FBT001
+    def _delay(self, served: bool) -> float:
         """How long to wait before the next start, after an incarnation that had served or had not."""
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if at > now - FREE_PERIOD]
@@ -254,7 +258,7 @@ class Upstream:
         loop = asyncio.get_running_loop()
         lost = self._lost = loop.create_future()
         link = self._link = self._make_link(
-            Ends(self.mux.receive, lambda reason, exit_: self._on_lost(generation, reason, exit_), self._on_pollution)
+            Ends(self.mux.receive, lambda *end: self._on_lost(generation, *end), self._on_pollution)
         )
         self.last_exit, self.started_at, self._permanent = None, time.time(), False
         self._enter(Phase.STARTING)
@@ -307,6 +311,7 @@ class Upstream:
             self._send(message.notification("notifications/initialized"), None)
         for again in self.mux.restore():
             self._send(again, None)
+        self.mux.resend()
 
     async def _watch(self) -> None:
         last_ping = time.monotonic()
@@ -321,20 +326,20 @@ class Upstream:
                 except (TimeoutError, Down):
                     self._drop("gave no sign of life")
 
-    def _send(self, data: bytes, number: int | None) -> bool:
-        return self._link is not None and self._link.send(data, number)
+    def _send(self, data: bytes, number: int | None) -> int:
+        return self._link.send(data, number) if self._link is not None else 0
 
-    def _on_lost(self, generation: int, reason: str, exit_: Exit | None) -> None:
+    def _on_lost(self, generation: int, reason: str, exit_: Exit | None, read: int | None) -> None:
         if generation == self.generation:
             self.last_exit = exit_
-            self._drop(reason)
+            self._drop(reason, read)
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, read: int | None = None) -> None:
         lost = self._lost
         if lost is not None and not lost.done():
             if self.phase is Phase.RUNNING:
                 self._enter(Phase.STARTING)
-            self.mux.lost(reason)
+            self.mux.lost(reason, read)
             lost.set_result(reason)
 
     def _on_pollution(self) -> None:

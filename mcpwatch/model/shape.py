@@ -56,6 +56,7 @@ class _Comparison:
         self._roots = (old, new)
         self._direction: Direction = direction
         self._found: list[Verdict] = []
+        self._walked: set[tuple[int, int]] = set()
 
     def run(self) -> list[Verdict]:
         self._walk(self._roots[0], self._roots[1], "", 0)
@@ -69,19 +70,20 @@ class _Comparison:
         self._found.append(_verdict(turn, self._direction, f"{place}{what}", broken=broken))
 
     def _walk(self, old: Any, new: Any, where: str, depth: int) -> None:
-        if old == new and depth:
-            return
         old, new = self._resolved(old, 0), self._resolved(new, 1)
         if depth > DEPTH_MAX or not isinstance(old, dict) or not isinstance(new, dict):
             self._whole(old, new, where)
             return
         before, after = cast("Schema", old), cast("Schema", new)
+        if (id(before), id(after)) in self._walked:  # a schema that refers to itself
+            return
+        self._walked.add((id(before), id(after)))
         self._types(before, after, where)
         self._enums(before, after, where)
         self._bounds(before, after, where)
         self._properties(before, after, where, depth)
         if "items" in before or "items" in after:
-            self._walk(before.get("items", {}), after.get("items", {}), f"{where}[]", depth + 1)
+            self._walk(before.get("items", True), after.get("items", True), f"{where}[]", depth + 1)
         self._others(before, after, where)
         if any(before.get(key) != after.get(key) for key in WORDS):
             self._add("description", where, "is described in other words")

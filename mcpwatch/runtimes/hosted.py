@@ -145,10 +145,10 @@ class HostedRuntime:
     def _read(self, name: str, data: object) -> tuple[RuntimeEvent, ...]:
         """What one event of the gateway means."""
         if name == "snapshot":
-            running = [child for child in _children(data) if child.phase == "running" and child.pid is not None]
-            return tuple(event for child in running for event in self._appeared(child.name, child.pid or 0))
+            living = [child for child in _children(data) if child.phase in ("starting", "running") and child.pid is not None]
+            return tuple(event for child in living for event in self._appeared(child.name, child.pid or 0))
         child = _child(data, "member")
-        if name == "started" and child.pid is not None:
+        if name in ("started", "connected") and child.pid is not None:
             return self._appeared(child.name, child.pid)
         if name == "exited":
             self._pids.pop(child.name, None)

@@ -26,7 +26,7 @@ from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
 from mcpwatch.runtimes.record import Record, Records
-from mcpwatch.runtimes.spawn import ProcessSpec, spawn
+from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
 from mcpwatch.runtimes.table import Table
 from mcpwatch.runtimes.tree import Root, Trees
 from mcpwatch.runtimes.usage import Meter
@@ -203,7 +203,8 @@ class ProcessRuntime:
         self._live[member] = _Live(record, Root(member, (pid, record.ticks)))
         if self._cgroups.usable and pid not in self._cgroups.pids(member):
             self._enter(member, pid)
-        self._deaths.follow(member, pid, record.ticks, child=False)
+        # After an upgrade in place the adopted process is our own child, and its corpse ours to collect.
+        self._deaths.follow(member, pid, record.ticks, child=proc is not None and proc.ppid == os.getpid())
         return _incarnation(record)
 
     def _settle(self, record: Record | None, *, wanted: bool) -> None:
@@ -270,6 +271,7 @@ class ProcessRuntime:
             return True
         live.record = self._last[member] = self._records.note(live.record, ended=True)
         live.ended.set()
+        end_lines(self._directory, member)
         self._meter.forget(member)
         detail = (
             "" if code is not None or number is not None else "exit status unknown: it was adopted and this kernel does not tell"

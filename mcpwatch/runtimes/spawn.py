@@ -6,6 +6,7 @@ through `setpriv`, which execs and so keeps the process number.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -17,8 +18,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.registry import KindSpec
+from mcpwatch.runtimes.stamping import end_line
 from mcpwatch.runtimes.table import MARK
 
+RAW = ("stdout.raw", "stderr.raw")
 NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MCPWATCH_HOSTED")
 
 
@@ -52,6 +55,8 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
     try:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        for name in RAW:
+            end_line(logs / name)
         out = os.open(logs / "stdout.raw", flags, 0o600)
         err = os.open(logs / "stderr.raw", flags, 0o600)
     except OSError as error:
@@ -80,6 +85,13 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
         os.close(err)
     child.returncode = 0  # the end is ours to collect, by pidfd: Popen must neither wait nor warn
     return child.pid
+
+
+def end_lines(directory: Path, member: str) -> None:
+    """A last word without an end of line is a line, once its writer is dead."""
+    for name in RAW:
+        with contextlib.suppress(OSError):
+            end_line(directory / "logs" / member / name)
 
 
 def environment(member: str, spec: ProcessSpec, mark: str, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -164,6 +164,11 @@ def sample(pids: Iterable[int], first: int | None = None) -> Sample:
     return Sample(cpu, rss, fds, count, started)
 
 
+def sample_self() -> Sample:
+    """What this very process uses, without its children."""
+    return sample((os.getpid(),))
+
+
 def _read_stat(pid: int) -> bytes | None:
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)

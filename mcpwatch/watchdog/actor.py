@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -118,7 +119,7 @@ class MemberActor:
     def exited(self, end: RuntimeExited, tail: tuple[str, ...] = ()) -> None:
         """The runtime saw an incarnation end."""
         planned = self.state.phase is Phase.STOPPING or end.generation != self.state.generation
-        self.last_exit = describe_exit(end)
+        self.last_exit = describe_exit(end, () if planned else tail)
         self.oom = end.oom
         level: Level = "info" if planned else "warning"
         self._publish(
@@ -233,20 +234,23 @@ class MemberActor:
             self._timer = None
 
 
-def describe_exit(end: RuntimeExited) -> str:
-    """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1`."""
+def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
+    """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1: <its last line of stderr>`."""
     if end.signal is not None:
-        import signal as signals
-
-        try:
-            name = signals.Signals(end.signal).name
-        except ValueError:
-            name = f"signal {end.signal}"
-        words = f"killed by {name}"
+        words = f"killed by {_signal_name(end.signal)}"
     elif end.code is not None:
         words = f"exited with code {end.code}"
     else:
         words = "ended, how cannot be known"
     if end.oom:
         words += " (out of memory)"
-    return f"{words}: {end.detail}" if end.detail else words
+    said = end.detail if end.detail and not end.detail.startswith(("killed by", "exited")) else ""
+    said = said or (tail[-1].strip() if tail and end.code else "")
+    return f"{words}: {said}" if said else words
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

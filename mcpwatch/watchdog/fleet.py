@@ -48,6 +48,7 @@ class Fleet:
     def __init__(self, carry: Carriers, prober: Prober, clock: Clock, publish: Publish, guard: Guard, memory: Store) -> None:
         self.actors: dict[str, MemberActor] = {}
         self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
+        self.tail: Callable[[str], tuple[str, ...]] = lambda _: ()
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
         self._memory = memory
@@ -270,7 +271,7 @@ class Fleet:
         match event:
             case Exited():
                 if (actor := self.actors.get(event.member)) is not None:
-                    actor.exited(event)
+                    actor.exited(event, self.tail(event.member))
             case Appeared():
                 if (actor := self.actors.get(event.member)) is not None:
                     actor.appeared(event.pid, event.container)
@@ -294,6 +295,7 @@ class Fleet:
             for actor in self.actors.values():
                 if actor.runtime is runtime:
                     lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
+                    actor.last_exit = lost.reason
                     actor.tell(lost)
         self.oversight.look()
 

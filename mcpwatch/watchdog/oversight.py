@@ -30,6 +30,10 @@ PROOF_PAUSE = 0.5
 """Seconds between tries while a repair is being proved."""
 
 
+LOOK_DELAY = 0.05
+"""Seconds between a change and the diagnosis, so that what falls together is seen together. Restarts do not wait for it."""
+
+
 class Oversight:
     """Sees all members through their probes. `actors` is the fleet's own table, `plan` gives the plan in force."""
 
@@ -138,10 +142,10 @@ class Oversight:
             self._spawn(self._probe_soon(watched), f"soon {watched.name}")
 
     def look(self) -> None:
-        """Diagnose again, once, after what is happening now has happened."""
+        """Diagnose again, once, after what is happening now has happened: a proxy and what it hosts fall within milliseconds."""
         if not self._due and not self._closed:
             self._due = True
-            asyncio.get_running_loop().call_soon(self._look)
+            asyncio.get_running_loop().call_later(LOOK_DELAY, self._look)
 
     def _look(self) -> None:
         self._due = False

@@ -42,6 +42,10 @@ class Operations(Protocol):
         """Load the configuration again and apply it. Raises `ConfigError`."""
         ...
 
+    async def upgrade(self) -> None:
+        """Become the code installed now, leaving members running. Returns at once."""
+        ...
+
 
 def build(
     fleet: Fleet, store: Store, bus: Bus, operations: Operations, extra: Mapping[tuple[str, str], Handler] | None = None
@@ -55,6 +59,7 @@ def build(
         Route("/members/{name}/{verb}", control.command, methods=["POST"]),
         Route("/down", control.down, methods=["POST"]),
         Route("/reload", control.reload, methods=["POST"]),
+        Route("/upgrade", control.upgrade, methods=["POST"]),
     ]
     routes += [Route(path, _room(handler), methods=[method]) for (method, path), handler in (extra or {}).items()]
     handlers = {McpwatchError: _on_error}
@@ -131,6 +136,11 @@ class _Control:
     async def reload(self, request: Request) -> Response:  # noqa: ARG002
         """Load the configuration again."""
         return JSONResponse(await self._operations.reload())
+
+    async def upgrade(self, request: Request) -> Response:  # noqa: ARG002
+        """Become the code installed now."""
+        await self._operations.upgrade()
+        return JSONResponse({"pid": self._fleet.view().daemon.pid})
 
     async def events(self, request: Request) -> Response:
         """Facts as NDJSON: the recorded ones (`since` epoch seconds, `limit`, `member`), then with `follow` the live ones."""

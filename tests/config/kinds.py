@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, SecretStr
 
 from mcpwatch.proxies.gateway import KIND as GATEWAY
+from mcpwatch.proxies.gateway import Gateway
 from mcpwatch.registry import Kind, Kinds, KindSpec
 from mcpwatch.units import Duration, Listen
 
@@ -32,6 +33,7 @@ class DockerSpec(KindSpec):
     command: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     memory: str | None = None
+    ports: tuple[str, ...] = ()
     env: dict[str, str] = Field({})
     registry_password: SecretStr | None = None
 
@@ -68,6 +70,12 @@ class WebSpec(KindSpec):
     listen: Listen = "127.0.0.1:9465"
 
 
+class External(Gateway):
+    """A proxy that others run: the gateway's routes, nothing rendered."""
+
+    name = "external"
+
+
 def _kind(name: str, spec: type[KindSpec]) -> Kind[Any]:
     return Kind(name, spec, lambda *_: None)
 
@@ -88,6 +96,6 @@ KINDS = Kinds(
         _kind("external", ExternalSpec),
         _kind("docker", DockerSpec),
     ),
-    proxies=(GATEWAY,),
+    proxies=(GATEWAY, Kind("external", ExternalProxySpec, External)),
     sections=(("telemetry", TelemetrySpec), ("web", WebSpec)),
 )
