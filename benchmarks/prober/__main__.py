@@ -72,14 +72,18 @@ def main() -> None:
         name, base, concurrent, checks = options.run
         print(json.dumps(uvloop.run(measure(name, base, int(concurrent), int(checks)))))
         return
-    mock = subprocess.Popen([sys.executable, "-m", "benchmarks.prober.mock"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    mock = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.prober.mock"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert mock.stdout is not None
     base = f"http://127.0.0.1:{mock.stdout.readline().strip()}"
     print(f"{'variant':<20}{'concurrent':>11}{'CPU ms/check':>14}{'checks/s':>10}{'per core':>10}{'RSS MiB':>9}{'errors':>8}")
     try:
         for concurrent in options.concurrent:
             for name in options.only:
-                checks = (300 if name.startswith("sdk") else 3000) if concurrent < 1000 else 2000 if not name.startswith("sdk") else 1000
+                checks = (
+                    (300 if name.startswith("sdk") else 3000) if concurrent < 1000 else 2000 if not name.startswith("sdk") else 1000
+                )
                 if concurrent == 1:
                     checks //= 3
                 figures = child(name, base, concurrent, max(concurrent, checks // (10 if options.quick else 1)))

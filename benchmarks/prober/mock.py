@@ -64,7 +64,9 @@ class Mock(asyncio.Protocol):
             self._key = b"%d-%d" % (os.getpid(), id(self))
             STREAMS[self._key] = self._transport
             self._transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: endpoint\ndata: /message?s=" + self._key + b"\n\n"
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: endpoint\ndata: /message?s="
+                + self._key
+                + b"\n\n"
             )
             return
         if method == b"DELETE":
@@ -85,7 +87,8 @@ class Mock(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
             return
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nMcp-Session-Id: s1\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nMcp-Session-Id: s1\r\nContent-Length: %d\r\n\r\n" % len(reply)
+            + reply
         )
 
 

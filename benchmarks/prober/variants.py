@@ -60,7 +60,9 @@ def raw(url: str) -> Check:
 
         async def post(body: dict[str, Any]) -> None:
             data = json.dumps({"jsonrpc": "2.0", **body}).encode()
-            head = f"POST {endpoint} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            head = (
+                f"POST {endpoint} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            )
             post_writer.write(head.encode() + data)
             await post_reader.readuntil(b"\r\n\r\n")
 
@@ -70,7 +72,13 @@ def raw(url: str) -> Check:
             await reader.readline()
             return json.loads(data)["result"]
 
-        await post({"id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}})
+        await post(
+            {
+                "id": 1,
+                "method": "initialize",
+                "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+            }
+        )
         await answer()
         await post({"method": "notifications/initialized"})
         await post({"id": 2, "method": "tools/list", "params": {}})

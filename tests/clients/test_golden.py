@@ -25,7 +25,10 @@ CASES = sorted(path.parent for path in HERE.glob("*/after*"))
 
 def load(case: Path) -> tuple[Adapter, ClientSpec, str | None, Path]:
     spec_file = case / "spec.json"
-    written: dict[str, Any] = {"kind": case.name.split("+")[0], **(json.loads(spec_file.read_text("utf-8")) if spec_file.exists() else {})}
+    written: dict[str, Any] = {
+        "kind": case.name.split("+")[0],
+        **(json.loads(spec_file.read_text("utf-8")) if spec_file.exists() else {}),
+    }
     made = ClientsSection.model_validate([written]).made()[0]
     before = next(case.glob("before*"), None)
     text = before.read_bytes().decode() if before else None
