@@ -20,6 +20,7 @@ from mcpwatch import __version__, journal
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
@@ -130,6 +131,7 @@ class Daemon:
                     self._guard(self._keep_status(), "status"),
                     self._guard(self._watch_config(), "config watch"),
                 ]
+                background.append(self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log"))
                 adopted = await self.fleet.begin(plan)
                 background.append(self._guard(self.alerts.run(), "alerts"))
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")

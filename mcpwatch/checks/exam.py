@@ -141,7 +141,8 @@ async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes
     seen: set[str] = set()
     while True:
         result = await wire.call(method, {} if cursor is None else {"cursor": cursor})
-        page = result.get(key)
+        page: object = result.get(key, "")
+        page = [] if page is None else page  # Go servers say null for an empty list
         if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", page)):
             raise Trouble(Symptom.BAD_REPLY, f"the result of {method} has no list of {key}")
         digests.append(wire.digest)
