@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__, journal
-from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clock import SystemClock
@@ -34,9 +35,9 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
-from mcpwatch.runtimes.keeper import Keeper
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.store.sqlite import SqliteStore
+from mcpwatch.telemetry.logs import Logging
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
@@ -62,6 +63,7 @@ class Options:
     config: Path
     paths: StatePaths
     watch_config: bool = True
+    logs: Logging | None = None
 
 
 class Daemon:
@@ -73,7 +75,7 @@ class Daemon:
         self.clock = SystemClock()
         self.bus = Bus()
         self.fleet: Fleet
-        self.alerts: Alerts
+        self.rooms: Rooms
         self.store: SqliteStore
         self._stop = asyncio.Event()
         self._leave = False
@@ -122,27 +124,27 @@ class Daemon:
                 )
                 self._tell_set_aside()
                 self._prepare(plan)
-                self.alerts = Alerts(self.fleet, self.store, self.bus, self.clock, plan.section("alerts"))
-                control = Served(build(self.fleet, self.store, self.bus, self, self.alerts.handlers), listener)
-                keeper = Keeper(self.paths.root, self.bus.publish)
-                background = [
-                    self._guard(control.run(), "control"),
-                    self._guard(keeper.run(), "log keeper"),
-                    self._guard(self._keep_status(), "status"),
-                    self._guard(self._watch_config(), "config watch"),
-                ]
-                background.append(self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log"))
+                self.rooms = Rooms(
+                    self.fleet, self.store, self.bus, self.clock, paths=self.paths, plan=plan, logs=self.options.logs
+                )
+                control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
+                serving = self._guard(control.run(), "control")
+                self._guard(self._keep_status(), "status")
+                self._guard(self._watch_config(), "config watch")
+                self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
                 adopted = await self.fleet.begin(plan)
-                background.append(self._guard(self.alerts.run(), "alerts"))
+                for work, name in self.rooms.services():
+                    self._guard(work, name)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
+                notify(f"READY=1\nSTATUS={text}")
                 if observer is not None:
-                    background.append(self._guard(observer(self), "observer"))
+                    self._guard(observer(self), "observer")
                 await self._stop.wait()
                 await self._end()
-                await keeper.drain()
+                await self.rooms.keeper.drain()
                 control.stop()
-                await asyncio.wait(background[:1], timeout=CONTROL_STOP)
+                await asyncio.wait([serving], timeout=CONTROL_STOP)
                 await prober.close()
                 for task in tuple(self._living):
                     task.cancel()
@@ -152,6 +154,7 @@ class Daemon:
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
+        notify("STOPPING=1")
         words = "the watchdog leaves its members running" if self._leave else "the watchdog stops"
         self.bus.publish(DaemonStopped(at=self.clock.wall(), text=words, members_left=self._leave))
         if self._leave:
@@ -264,7 +267,7 @@ class Daemon:
             changes = diff(self.fleet.plan(), plan)
             self._prepare(plan)
             await self.fleet.apply(plan, changes)
-            self.alerts.reload(plan.section("alerts"))
+            self.rooms.reload(plan)
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

@@ -75,8 +75,8 @@ class Overhearing:
 
     async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
         """Ask the proxy itself and, where it is a program of this machine, its usage."""
-        direct = actor.incarnation.direct if actor.incarnation else None
-        status, body = await ask((direct or actor.spec.direct).url, kind.asks) if direct or actor.spec.direct else (0, "")
+        direct = (actor.incarnation.direct if actor.incarnation else None) or actor.spec.direct
+        status, body = await ask(direct.url, kind.asks) if direct else (0, "")
         carrier = actor.spec.carrier
         usage = await asyncio.to_thread(_usage, carrier.command) if isinstance(carrier, ProcessSpec) and not status else ""
         last = journal.read(self._state, actor.spec.name, n=1)

@@ -121,9 +121,8 @@ def print_purge(answers: list[Answer], *, as_json: bool) -> int:
             if answer.get("error"):
                 say(f"{answer['path']}: {answer['error']}")
             else:
-                say(
-                    f"{answer['path']}: '{answer['entry']}' {'removed: it ' if answer['removed'] else ''}{answer['reason']} ({answer['url']})"
-                )
+                verb = "removed: it " if answer["removed"] else ""
+                say(f"{answer['path']}: '{answer['entry']}' {verb}{answer['reason']} ({answer['url']})")
         if not answers:
             say("nothing to purge")
         elif any(not answer.get("error") and not answer["removed"] for answer in answers):

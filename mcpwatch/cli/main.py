@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mcpwatch import __version__
+from mcpwatch.cli import clients as client_commands
 from mcpwatch.cli import exits
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import Settings
@@ -32,6 +33,9 @@ app.add_typer(config_app, name="config")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(silence_app, name="silence")
 app.add_typer(maintenance_app, name="maintenance")
+app.add_typer(client_commands.app)
+app.add_typer(client_commands.clients_app, name="clients")
+app.add_typer(client_commands.token_app, name="token")
 
 
 def _names(incomplete: str) -> list[str]:

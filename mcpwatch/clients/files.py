@@ -65,11 +65,12 @@ def read(path: Path, real: Path) -> Snapshot:
         return Snapshot(path, real, None)
     except OSError as error:
         raise ClientFileError(f"{path}: cannot be read: {error.strerror}; left alone") from None
+    status = os.fstat(fd)
+    why = _hands_off(status)
+    if why:
+        os.close(fd)
+        raise ClientFileError(f"{path}: {why}; left alone")
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(file.fileno())
-        why = _hands_off(status)
-        if why:
-            raise ClientFileError(f"{path}: {why}; left alone")
         try:
             data = file.read(LARGEST + 1)
         except OSError as error:

@@ -62,11 +62,11 @@ def _mkdir(lock: Path, deadline: float, path: Path) -> Generator[None]:
             lock.mkdir()
             break
         except FileExistsError:
-            if not _abandoned(lock):
+            if _abandoned(lock):
+                with suppress(OSError):
+                    lock.rmdir()
+            else:
                 _pause(deadline, path, f"its client holds {lock.name}")
-                continue
-            with suppress(OSError):
-                lock.rmdir()
         except OSError as error:
             raise ClientFileError(f"{path}: cannot be locked: {error.strerror}") from None
     mine = lock.stat().st_ino
@@ -79,10 +79,9 @@ def _mkdir(lock: Path, deadline: float, path: Path) -> Generator[None]:
 
 
 def _abandoned(lock: Path) -> bool:
+    """Whether it is there and older than its owner would let it become. One that just went is free, not abandoned."""
     try:
         return time.time() - lock.stat().st_mtime > STALE
-    except FileNotFoundError:
-        return True
     except OSError:
         return False
 

@@ -107,7 +107,7 @@ class Child:
             await self._read(process.stderr, _Lines(self._tell, lambda: None, self._drop))
 
     def write(self, line: bytes) -> int:
-        """Give the child one line (without its end). Returns how much it was given so far, 0 when it is gone or reads too slowly."""
+        """Give the child one line, without its end. Returns all it was given so far (bytes), 0 when it is gone or too slow."""
         stdin = self._stdin
         if stdin is None or stdin.is_closing() or stdin.get_write_buffer_size() > WRITE_LIMIT or _dead(self.pid):
             return 0

@@ -26,9 +26,10 @@ log = logging.getLogger("mcpwatch.gateway")
 class Fleet:
     """The members being served, by name."""
 
-    def __init__(self, logs: Path | None) -> None:
+    def __init__(self, logs: Path | None, connected: Callable[[str], None]) -> None:
         self.members: dict[str, Member] = {}
         self._logs = logs
+        self._connected = connected
         self._limits = Limits()
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
 
@@ -81,6 +82,8 @@ class Fleet:
     def _happened(self, happening: Happening) -> None:
         text = {key: value for key, value in asdict(happening).items() if key not in {"name", "member"} and value is not None}
         log.info("%s: %s %s", happening.member, happening.name, text)
+        if happening.name == "connected" and happening.generation > 1:
+            self._connected(happening.member)
         self.tell(happening.name, asdict(happening) | {"event": happening.name})
 
 

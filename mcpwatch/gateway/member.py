@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__
+from mcpwatch.gateway import modern
 from mcpwatch.gateway.child import Command
 from mcpwatch.gateway.link import Ends, Link, StdioLink
-from mcpwatch.gateway.message import HANDSHAKE
+from mcpwatch.gateway.message import HANDSHAKE, MODERN
 from mcpwatch.gateway.remote import HttpLink, SseLink, detect
 from mcpwatch.gateway.settings import Limits, ServerSettings
-from mcpwatch.gateway.upstream import Happening, Hello, Upstream
+from mcpwatch.gateway.upstream import Down, Happening, Hello, Upstream
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
@@ -27,6 +28,9 @@ PLAIN: dict[str, Any] = {
     "protocolVersion": HANDSHAKE[-1],
     "capabilities": {},
     "clientInfo": {"name": "mcpwatch-gateway", "version": __version__},
+}
+DISCOVER: dict[str, Any] = {
+    "_meta": {modern.VERSION_KEY: MODERN, modern.CAPABILITIES_KEY: {}, modern.CLIENT_KEY: PLAIN["clientInfo"]}
 }
 EVERYTHING: dict[str, Any] = PLAIN | {
     "capabilities": {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
@@ -58,6 +62,8 @@ class Member:
         self._logs = logs
         self._tell = tell
         self._own: set[Running] = set()
+        self._modern: Running | None = None
+        self._era_of = 0
         hello = EVERYTHING if settings.sessions == "shared" else PLAIN
         self._main = self._run(Hello(json.dumps(hello).encode()), tell)
 
@@ -76,7 +82,8 @@ class Member:
     @property
     def upstreams(self) -> list[Upstream]:
         """The main upstream and those of single sessions."""
-        return [self.main, *(running.upstream for running in self._own)]
+        modern_one = [self._modern.upstream] if self._modern is not None else []
+        return [self.main, *modern_one, *(running.upstream for running in self._own)]
 
     def needs_own(self, capabilities: frozenset[str]) -> bool:
         """Whether a session with these capabilities gets an upstream of its own (ADR 0012)."""
@@ -95,9 +102,34 @@ class Member:
         running.task.add_done_callback(lambda _: self._own.discard(running))
         return running
 
+    async def stateless(self) -> Upstream | None:
+        """The upstream that speaks the stateless wire, opened when first asked for; `None` when this member knows none.
+
+        A connection to a stdio server belongs to one era, decided by its first message: hence a second process.
+        Raises `Down`.
+        """
+        if self.main.modern:
+            return self.main
+        if self.settings.command is None or self._era_of == self.main.generation:
+            return None
+        if self._modern is None:
+            self._modern = self._run(Hello(json.dumps(DISCOVER).encode(), announce=False, method="server/discover"), lambda _: None)
+        running = self._modern
+        try:
+            await running.upstream.ready()
+        except Down:
+            if running.upstream.generation == 1 and running.upstream.refused:
+                self._era_of = self.main.generation
+                self._modern = None
+                await running.stop()
+                return None
+            raise
+        return running.upstream
+
     async def stop(self) -> None:
         """End every upstream."""
-        await asyncio.gather(*(running.stop() for running in (self._main, *self._own)))
+        rest = {*self._own, self._modern} - {None}
+        await asyncio.gather(*(running.stop() for running in (self._main, *rest) if running is not None))
 
     def _run(self, hello: Hello, tell: Callable[[Happening], None]) -> Running:
         upstream = Upstream(self.name, self._link, hello, tell, start_limit=self._limits.start, call_limit=self._limits.call)

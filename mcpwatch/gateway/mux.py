@@ -109,6 +109,7 @@ class Mux:
         self._places: dict[Peer, Place] = {}
         self._level = -1
         self.unmatched = 0
+        self.sent = 0
 
     # --- sessions ---
 
@@ -163,6 +164,7 @@ class Mux:
         self._calls[number] = call
         if place is not None:
             place.calls[raw_id] = number
+        self.sent += 1
         call.out = message.one_line(out)
         call.position = self._send(call.out, number)
         if not call.position:

@@ -66,7 +66,7 @@ def run_bridge(
     server = ServerSettings(
         name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions="isolated" if sessions == "isolated" else "auto"
     )
-    return _run(Settings(listen=listen, tokens=tokens, servers=(server,)), None, None, None, None)
+    return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
 
 
 def _run(
@@ -90,8 +90,8 @@ class Program:
         self._settings = settings
         self._config = config
         self._admin_path = admin
-        self._fleet = Fleet(logs)
         self._app = App(settings)
+        self._fleet = Fleet(logs, self._app.member_changed)
         self._admin = Admin(self._fleet, self._reload)
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -118,7 +118,7 @@ class Program:
         log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
         gc.collect()
         gc.freeze()
-        tasks = [loop.create_task(self._app.run(), name="streams")]
+        tasks = [loop.create_task(self._app.sessions.run(), name="streams")]
         if self._config is not None:
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._try_reload(), name="reload")))
             tasks.append(loop.create_task(self._look(self._config), name="configuration"))
@@ -133,7 +133,7 @@ class Program:
     async def _end(self, public: Listener, private: Listener) -> None:
         log.info("stopping")
         public.refuse()
-        self._app.end()
+        self._app.sessions.end()
         await asyncio.gather(public.drain(DRAIN_LIMIT), self._fleet.stop())
         self._admin.end()
         private.refuse()

@@ -11,14 +11,15 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway import message
+from mcpwatch.gateway import message, modern, tools
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
-from mcpwatch.gateway.mux import FINAL, Sink
+from mcpwatch.gateway.mux import FINAL, Share, Sink
+from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
 PING_LIMIT = 10.0
@@ -47,6 +48,7 @@ class Session:
         self._write: Callable[[bytes], None] | None = None
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
+        self._ruled = member.settings.tools != ToolRules()
 
     # --- the way back ---
 
@@ -61,7 +63,7 @@ class Session:
             self._unsent_bytes -= len(self._unsent.popleft())
             self.dropped += 1
 
-    def deliver(self, data: bytes, share: str) -> None:  # noqa: ARG002
+    def deliver(self, data: bytes, share: Share) -> None:  # noqa: ARG002
         """On the legacy wire everything goes back on the one stream."""
         if data:
             self.push(data)
@@ -85,23 +87,28 @@ class Session:
         self.seen = time.monotonic()
         upstream = self._upstream
         if envelope.method is UNSET:
-            if upstream is not None and isinstance(envelope.id, Raw):
-                upstream.mux.respond(self, envelope, data)
+            self.answer(data, envelope)
         elif envelope.id is UNSET:
             if upstream is not None and (envelope.method != "notifications/initialized" or self._own is not None):
                 upstream.mux.notify(self, envelope, data)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
         else:
-            if upstream is None:
-                upstream = await self._adopt()
-            elif upstream.phase is not Phase.RUNNING:
-                await upstream.ready()
-            if self.closed or upstream.mux.request(self, envelope, data, sink):
-                return
-            await upstream.renewed(upstream.generation)
-            if not upstream.mux.request(self, envelope, data, sink):
-                upstream.mux.refuse(envelope, sink, "takes no more input")
+            if self._ruled:
+                ruled = self._rule(data, envelope, sink)
+                if ruled is None:
+                    return
+                data, sink = ruled
+            await self._forward(data, envelope, sink)
+
+    def answer(self, data: bytes, envelope: Envelope) -> bool:
+        """The client's answer to a question. False when this session was asked no such thing."""
+        return self._upstream is not None and isinstance(envelope.id, Raw) and self._upstream.mux.respond(self, envelope, data)
+
+    def use(self, upstream: Upstream) -> None:
+        """Be served by this upstream, without a handshake."""
+        self._upstream = upstream
+        upstream.mux.attach(self)
 
     async def close(self) -> None:
         """The session is over."""
@@ -141,13 +148,76 @@ class Session:
         result = upstream.server if self._own is not None else _agreed(upstream, asked)
         sink.deliver(message.result(raw_id, result), FINAL)
 
-    async def _adopt(self) -> Upstream:
-        """A client that did not say hello is served by the main upstream."""
-        upstream = self.member.main
-        await upstream.ready()
-        self._upstream = upstream
-        upstream.mux.attach(self)
-        return upstream
+    async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        upstream = self._upstream
+        if upstream is None:
+            await self.member.main.ready()
+            self.use(self.member.main)
+            upstream = self.member.main
+        elif upstream.phase is not Phase.RUNNING:
+            await upstream.ready()
+        if self.closed or upstream.mux.request(self, envelope, data, sink):
+            return
+        await upstream.renewed(upstream.generation)
+        if not upstream.mux.request(self, envelope, data, sink):
+            upstream.mux.refuse(envelope, sink, "takes no more input")
+
+    def _rule(self, data: bytes, envelope: Envelope, sink: Sink) -> tuple[bytes, Sink] | None:
+        """Apply the member's tool rules to a request; `None` when that answered it."""
+        rules = self.member.settings.tools
+        if envelope.method == "tools/list":
+            return data, Filter(sink, lambda body: tools.filtered(body, "tools", lambda own: tools.shown_name(rules, own)))
+        if envelope.method != "tools/call":
+            return data, sink
+        shown = tools.parameter(data, "name")
+        own = tools.own_name(rules, shown) if isinstance(shown, str) else None
+        if own is None:
+            text = message.error(bytes(cast("Raw", envelope.id)), message.INVALID_PARAMS, f"Unknown tool: {shown}")
+            sink.deliver(text, FINAL)
+            return None
+        return (data if own == shown else tools.with_parameter(data, own, "name")), sink
+
+
+class Filter:
+    """A sink that changes the answer before it hands it on."""
+
+    def __init__(self, sink: Sink, change: Callable[[bytes], bytes]) -> None:
+        self._sink = sink
+        self._change = change
+
+    def deliver(self, data: bytes, share: Share) -> None:
+        """Hand on one message."""
+        self._sink.deliver(self._change(data) if share == FINAL and data else data, share)
+
+
+class MemberTarget:
+    """A route to one member."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.name = member.name
+
+    async def ready(self) -> None:
+        """Return when the member can take requests. Raises `Down`."""
+        await self.member.main.ready()
+
+    def begin(self, owner: str) -> Session:
+        """A new session for a client."""
+        return Session(self.member, owner)
+
+    async def once(self, owner: str) -> tuple[Session, bool]:
+        """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
+        await self.member.main.ready()
+        session = Session(self.member, owner)
+        native = await self.member.stateless()
+        if native is not None:
+            session.use(native)
+        return session, native is not None
+
+    async def discover(self) -> bytes:
+        """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
+        await self.member.main.ready()
+        return modern.discovery(self.member.main.server)
 
 
 def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:

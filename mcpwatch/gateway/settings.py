@@ -63,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that one gateway serves."""
+    """Everything that one gateway serves. `bridge`: `/sse` and `/mcp` are those of the only server."""
 
     listen: str = DEFAULT_LISTEN
     base_url: str | None = None
@@ -72,6 +72,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     limits: Limits = Limits()
+    bridge: bool = False
     servers: tuple[ServerSettings, ...] = ()
 
 

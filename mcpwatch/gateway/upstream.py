@@ -79,10 +79,11 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """How the member is greeted: the raw parameters of `initialize`, and who says `initialized`."""
+    """How the member is greeted: the raw parameters of `initialize` or `server/discover`, and who says `initialized`."""
 
     params: bytes
     announce: bool = True
+    method: str = "initialize"
 
 
 class Answer:
@@ -144,6 +145,7 @@ class Upstream:
         self._nudge = asyncio.Event()
         self._since = time.monotonic()
         self._retry_at = 0.0
+        self.refused = False
         self._permanent = False
         self._failures = 0
         self._deaths: list[float] = []
@@ -157,6 +159,11 @@ class Upstream:
     def wire(self) -> str | None:
         """The wire in use, if open."""
         return self._link.wire if self._link is not None else None
+
+    @property
+    def modern(self) -> bool:
+        """Whether this upstream is on the stateless wire."""
+        return self._hello.method == "server/discover" or self.wire == "stateless"
 
     # --- life ---
 
@@ -257,9 +264,13 @@ class Upstream:
         generation = self.generation
         loop = asyncio.get_running_loop()
         lost = self._lost = loop.create_future()
-        link = self._link = self._make_link(
-            Ends(self.mux.receive, lambda *end: self._on_lost(generation, *end), self._on_pollution)
-        )
+
+        def on_lost(reason: str, exit_: Exit | None, read: int | None) -> None:
+            if generation == self.generation:
+                self.last_exit = exit_
+                self._drop(reason, read)
+
+        link = self._link = self._make_link(Ends(self.mux.receive, on_lost, self._on_pollution))
         self.last_exit, self.started_at, self._permanent = None, time.time(), False
         self._enter(Phase.STARTING)
         served = False
@@ -295,19 +306,20 @@ class Upstream:
 
     async def _greet(self, lost: asyncio.Future[str]) -> None:
         answer = Answer()
-        raw = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":' + self._hello.params + b"}"
+        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (self._hello.method.encode(), self._hello.params)
         self.mux.request(self._gateway, message.peek(raw), raw, answer)
         await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.future.done():
             raise LinkFailed(lost.result())
         body = json.loads(answer.future.result())
         if "result" not in body:
-            raise LinkFailed(str(body.get("error", {}).get("message", "initialize was refused")))
+            self.refused = True
+            raise LinkFailed(f"refused {self._hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
         data = answer.future.result()
         span = message.locate(data, ("result",))
         self.server = data[span[0] : span[1]] if span else b"{}"
         self.protocol = str(body["result"].get("protocolVersion", ""))
-        if self._hello.announce or self.generation > 1:
+        if self._hello.method == "initialize" and (self._hello.announce or self.generation > 1):
             self._send(message.notification("notifications/initialized"), None)
         for again in self.mux.restore():
             self._send(again, None)
@@ -328,11 +340,6 @@ class Upstream:
 
     def _send(self, data: bytes, number: int | None) -> int:
         return self._link.send(data, number) if self._link is not None else 0
-
-    def _on_lost(self, generation: int, reason: str, exit_: Exit | None, read: int | None) -> None:
-        if generation == self.generation:
-            self.last_exit = exit_
-            self._drop(reason, read)
 
     def _drop(self, reason: str, read: int | None = None) -> None:
         lost = self._lost

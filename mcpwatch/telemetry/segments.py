@@ -1,25 +1,25 @@
-"""Reading log files from a saved position, across rotations: the files themselves are the spool.
+"""Reading journals from a saved position, byte by byte, across rotations: the files themselves are the spool.
 
-A stream is `<stream>.log` (live) and `<stream>.<digits>.log` (rotated, never changed again), each line `<RFC 3339 stamp> <text>`.
-A segment is known by the stamp of its first line, which rotation does not change. Knows nothing of Loki.
+Names and stamps are `mcpwatch.journal`'s. A segment is one file, known by the stamp of its first line, which rotation does not
+change. Knows nothing of Loki.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-STAMP_WIDTH = len("2026-11-21T04:10:00.123456Z")
+from mcpwatch import journal
+
+STAMP_WIDTH = journal.STAMP
 LONGEST_READ = 1 << 20
 """Bytes read at once; a longer line is cut there and its rest becomes the next line."""
 TRIES = 3
 """Times a segment is looked up again when it was renamed between listing and opening."""
 
-_NAME = re.compile(r"(?P<stream>[a-z][a-z0-9_-]*)\.(?:(?P<digits>\d{14,})\.)?log")
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -70,32 +70,26 @@ class Chunk:
     lost: int = 0
 
 
-def sources(root: Path) -> list[Source]:
-    """Every stream under `root/<member>/`, in a stable order."""
-    found: set[Source] = set()
-    for directory in _directories(root):
-        for entry in _files(directory):
-            name = _NAME.fullmatch(entry.name)
-            if name:
-                found.add(Source(directory.name, name["stream"], directory))
-    return sorted(found)
+def sources(state: Path) -> list[Source]:
+    """Every stream of every member's journal, in a stable order."""
+    folders = ((member, journal.directory(state, member)) for member in journal.members(state))
+    return [
+        Source(member, stream, folder) for member, folder in folders for stream in journal.STREAMS if journal.files(folder, stream)
+    ]
 
 
 def segments(source: Source) -> list[Segment]:
     """The files of a source that hold anything, oldest first."""
     found: list[Segment] = []
-    for entry in _files(source.directory):
-        name = _NAME.fullmatch(entry.name)
-        if not name or name["stream"] != source.stream:
-            continue
+    for path in journal.files(source.directory, source.stream):
         try:
-            size = entry.stat().st_size
-            digits = name["digits"] or (_first(Path(entry.path)) if size else "")
+            size = path.stat().st_size
+            name = _digits(path) or (_first(path) if size else "")
         except OSError:
             continue
-        if digits and size:
-            found.append(Segment(digits, Path(entry.path), size))
-    return sorted(found, key=lambda segment: (segment.id, segment.path.name == f"{source.stream}.log"))
+        if name and size:
+            found.append(Segment(name, path, size))
+    return found
 
 
 def read(source: Source, position: Position | None) -> Chunk | None:
@@ -138,8 +132,8 @@ class Stamps:
         return self._nanoseconds + int(line[20:26]) * 1000
 
 
-def stamp_digits(line: bytes) -> str:
-    """The digits of the stamp that `line` begins with, or of the line's position at the start of time when it has none."""
+def segment_id(line: bytes) -> str:
+    """What a segment is known by whose first line begins so: the digits of its stamp, zeros when it has none."""
     return re.sub(rb"\D", b"", line[:STAMP_WIDTH]).decode() if _STAMP.match(line) else "0" * 20
 
 
@@ -172,7 +166,7 @@ def _take(segment: Segment, position: Position, *, closed: bool) -> Chunk | None
     if segment.size <= position.offset:
         return None
     with segment.path.open("rb") as file:
-        if stamp_digits(file.read(STAMP_WIDTH)) != segment.id and segment.path.name.count(".") == 1:
+        if not _digits(segment.path) and segment_id(file.read(STAMP_WIDTH)) != segment.id:
             raise FileNotFoundError(segment.path)
         file.seek(position.offset)
         data = file.read(LONGEST_READ)
@@ -189,20 +183,10 @@ def _take(segment: Segment, position: Position, *, closed: bool) -> Chunk | None
 def _first(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(STAMP_WIDTH)
-    return stamp_digits(head) if len(head) == STAMP_WIDTH else ""
+    return segment_id(head) if len(head) == STAMP_WIDTH else ""
 
 
-def _directories(root: Path) -> Iterator[Path]:
-    try:
-        with os.scandir(root) as entries:
-            yield from [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return
-
-
-def _files(directory: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return [entry for entry in entries if entry.name.endswith(".log")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _digits(path: Path) -> str:
+    """The id that stands in the name of a rotated file; nothing for the one being written."""
+    middle = path.name.split(".")[1:-1]
+    return middle[0] if middle else ""

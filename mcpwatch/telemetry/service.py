@@ -172,24 +172,21 @@ class Telemetry:
             return
         for text in faults(loki):
             self._tell(Troubled(at=self._house.clock.wall(), text=f"telemetry.{text}", level="error", subject="loki"))
-        directory = self._house.state_dir / "spool"
         try:
-            self._shipper = self._new_shipper(loki, directory)
+            self._shipper = self._new_shipper(loki)
         except OSError as error:
-            text = f"logs are not shipped: {directory}: {error.strerror}"
+            text = f"logs are not shipped: {error.filename}: {error.strerror}"
             self._tell(Troubled(at=self._house.clock.wall(), text=text, level="error", subject="loki"))
             return
         self._shipper.start()
 
-    def _new_shipper(self, loki: LokiSpec, directory: Path) -> Shipper:
-        wall = self._house.clock.wall
-        spool = self._spool = OwnSpool(directory, wall)
+    def _new_shipper(self, loki: LokiSpec) -> Shipper:
+        state, wall = self._house.state_dir, self._house.clock.wall
+        spool = self._spool = OwnSpool(state, wall)
         if self._house.logs:
             self._house.logs.add(SpoolHandler(spool, loki.url, self._redact))
-        logs = self._house.state_dir / "logs"
-        return Shipper(
-            loki, Push(loki), logs, spool, directory, wall=wall, redact=self._redact, on_error=self._later(self._tell_loki)
-        )
+        tell = self._later(self._tell_loki)
+        return Shipper(loki, Push(loki), state, spool, wall=wall, redact=self._redact, on_error=tell)
 
     def _later(self, call: Callable[[str], None]) -> Callable[[str], None]:
         """`call`, to be called from any thread and run in the loop."""

@@ -25,7 +25,7 @@ from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, segments, sources
 from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
-from mcpwatch.telemetry.spool import DeadLetters, OwnSpool, Positions
+from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, OwnSpool, Positions
 
 SHARES = 4
 """One source may fill this part of a batch before the next gets its turn."""
@@ -56,15 +56,14 @@ class Batch:
 
 
 class Shipper:
-    """Ships `roots` (member logs) and the own spool by `push`. `on_error` hears a new trouble, and "" when it is over."""
+    """Ships the journals in `state` and the own spool by `push`. `on_error` hears a new trouble, and "" when it is over."""
 
     def __init__(
         self,
         spec: LokiSpec,
         push: Callable[[bytes], Answer],
-        logs: Path,
+        state: Path,
         spool: OwnSpool,
-        directory: Path,
         *,
         wall: Callable[[], WallTime],
         redact: Redactor | None = None,
@@ -72,14 +71,14 @@ class Shipper:
     ) -> None:
         self._spec = spec
         self._push = push
-        self._logs = logs
+        self._state = state
         self._spool = spool
         self._host = spec.host or socket.gethostname()
         self._wall = wall
         self._redact = redact or Redactor()
         self._on_error = on_error
-        self._positions = Positions(directory)
-        self._dead = DeadLetters(directory, spec.dead_bytes)
+        self._positions = Positions(state / SPOOL)
+        self._dead = DeadLetters(state / SPOOL, spec.dead_bytes)
         self._stamps = Stamps()
         self._labels: dict[tuple[str, str], str] = {}
         self._turn = 0
@@ -108,7 +107,7 @@ class Shipper:
 
     def gather(self) -> Batch:
         """The next lines of all sources, each source in turn, up to the caps of the spec."""
-        found = [*sources(self._logs), self._spool.source]
+        found = [*sources(self._state), self._spool.source]
         batch = Batch()
         share = max(4096, self._spec.batch_bytes // SHARES)
         start = self._turn % len(found)
@@ -124,7 +123,7 @@ class Shipper:
         self._splits = MOST_SPLITS
         if batch.entries and not self._send(batch.entries):
             return False
-        known = {source.key for source in sources(self._logs)} | {self._spool.source.key}
+        known = {source.key for source in sources(self._state)} | {self._spool.source.key}
         gone = {key for key in self._positions.of if key not in known}
         lost = batch.lost + sum(max(0, p.size - p.offset) for key, p in self._positions.of.items() if key in gone)
         self._positions.save(batch.positions, gone)
@@ -266,7 +265,7 @@ class Shipper:
             return
         self._measured = now
         left, oldest = 0, None
-        for source in (*sources(self._logs), self._spool.source):
+        for source in (*sources(self._state), self._spool.source):
             position = self._positions.of.get(source.key)
             size = backlog(source, position)
             if size:
@@ -280,17 +279,18 @@ class Shipper:
         self._shipping = replace(self._shipping, **changed, dropped=tuple(dropped.items()), pushes=tuple(self._pushes.items()))
 
 
-def spool_status(logs: Path, directory: Path) -> dict[str, object]:
+def spool_status(state: Path) -> dict[str, object]:
     """What `mcpwatch logs --spool` shows, read from disk alone: backlog by source, oldest unshipped line, dead letters.
 
     Shape: `{"sources": [{"member", "stream", "bytes", "oldest"}], "bytes", "oldest",
     "dead_letters": {"files", "bytes", "newest"}}`.
     """
+    directory = state / SPOOL
     positions, stamps = Positions(directory), Stamps()
-    own = Source("mcpwatch", "own", directory / "own" / "mcpwatch")
+    own = Source("mcpwatch", OWN, directory / OWN)
     shown: list[dict[str, object]] = []
     total, first = 0, None
-    for source in (*sources(logs), own):
+    for source in (*sources(state), own):
         position = positions.of.get(source.key)
         size = backlog(source, position)
         since = _oldest(source, position, stamps) if size else None

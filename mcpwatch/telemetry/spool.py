@@ -1,6 +1,6 @@
 """What is durable of the shipping: our own records in a small spool, the saved positions, the dead letters.
 
-Layout under `<state>/spool/`: `positions.json`, `own/mcpwatch/own.log` (and rotated segments, in the form of member logs, each
+Layout under `<state>/spool/`: `positions.json`, `own/own.log` (and rotated segments, in the form of member logs, each
 line JSON), `dead/*.json.gz`. Everything is 0600. What has been appended survives SIGKILL.
 """
 
@@ -12,15 +12,17 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from mcpwatch import journal
 from mcpwatch.model.time import WallTime
-from mcpwatch.telemetry.segments import Position, Segment, Source, segments, stamp_digits
+from mcpwatch.telemetry.segments import Position, Segment, Source, segments
 
 SEGMENT_BYTES = 4 << 20
 OWN = "own"
+SPOOL = "spool"
+"""The directory below the state directory."""
 
 
 def _open(path: str, flags: int) -> int:
@@ -30,8 +32,8 @@ def _open(path: str, flags: int) -> int:
 class OwnSpool:
     """Records and facts of mcpwatch itself, waiting. Safe for threads; appending never raises and is one write."""
 
-    def __init__(self, directory: Path, wall: Callable[[], WallTime]) -> None:
-        self.source = Source("mcpwatch", OWN, directory / OWN / "mcpwatch")
+    def __init__(self, state: Path, wall: Callable[[], WallTime]) -> None:
+        self.source = Source("mcpwatch", OWN, state / SPOOL / OWN)
         self.source.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._live = self.source.directory / f"{OWN}.log"
         self._wall = wall
@@ -78,8 +80,7 @@ class OwnSpool:
     def _write(self, text: str) -> None:
         now = round(self._wall() * 1_000_000)
         self._last = now if now > self._last else self._last + 1
-        stamp = datetime.fromtimestamp(self._last // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        data = f"{stamp}.{self._last % 1_000_000:06d}Z {text}\n".encode("utf-8", "replace")
+        data = f"{journal.stamp(self._last / 1_000_000)} {text}\n".encode("utf-8", "replace")
         if self._fd < 0:
             self._fd = _open(str(self._live), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._size = self._mend()
@@ -102,8 +103,8 @@ class OwnSpool:
     def _rotate(self) -> None:
         self._close()
         with self._live.open("rb") as file:
-            digits = stamp_digits(file.read(64))
-        self._live.rename(self._live.with_name(f"{OWN}.{digits}.log"))
+            first = file.read(journal.STAMP).decode("ascii", "replace")
+        self._live.rename(self._live.with_name(journal.rotated_name(OWN, first)))
         self._fd = _open(str(self._live), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._size = 0
 
@@ -120,10 +121,8 @@ class OwnSpool:
         with found[-1].path.open("rb") as file:
             file.seek(max(0, found[-1].size - (1 << 20)))
             for line in reversed(file.read().split(b"\n")):
-                try:
-                    return round(datetime.fromisoformat(line[:27].decode()).timestamp() * 1_000_000)
-                except ValueError:
-                    continue
+                if (at := journal.unstamp(line)) is not None:
+                    return round(at * 1_000_000)
         return 0
 
 

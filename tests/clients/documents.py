@@ -50,17 +50,20 @@ def toml(draw: st.DrawFn) -> str:
     """A TOML text with tables, arrays of tables, multi-line strings, comments and dotted keys."""
     eol = draw(EOLS)
     values = [
-        "1", "3.0", "true", "'lit # \"'", '"a # [x]"', "[1, 2]", f"[{eol}  1, # one{eol}  2,{eol}]", f'"""{eol}[not.a.table]{eol}k = 1"""',
+        "1", "3.0", "true", "'lit # \"'", '"a # [x]"', "[1, 2]", f"[{eol}  1, # one{eol}  2,{eol}]",
+        f'"""{eol}[not.a.table]{eol}k = 1"""',
         f"'''{eol}[mcp_servers.x]{eol}'''", "{ a = 1, b = { c = 'x' } }", "1979-05-27T07:32:00Z", '"\\"[q]\\\\"',
     ]  # fmt: skip
     names = ["a", "b-c", '"q.r"', "'s t'", "d.e", '"é"']
 
+    def one_of(*texts: str) -> str:
+        return draw(st.sampled_from(texts))
+
     def assignments() -> str:
         keys = draw(st.lists(st.sampled_from(names), max_size=3, unique=True))
+        after = ("", eol, f"# [mcp_servers.fake]{eol}")
         return "".join(
-            f"{draw(st.sampled_from(['', '  ', chr(9)]))}{key} = {draw(st.sampled_from(values))}{draw(st.sampled_from(['', ' # c']))}{eol}"
-            f"{draw(st.sampled_from(['', eol, '# [mcp_servers.fake]' + eol]))}"
-            for key in keys
+            f"{one_of('', '  ', chr(9))}{key} = {one_of(*values)}{one_of('', ' # c')}{eol}{one_of(*after)}" for key in keys
         )
 
     headers = [
@@ -106,7 +109,8 @@ def yaml(draw: st.DrawFn, container: str = "servers", *, listed: bool = False) -
                 out += f"{pad}{name}:{tail}{eol}{dash}- one{eol}{dash}-   k: v{eol}{dash}    l: w # c{eol}"
             else:
                 style = draw(st.sampled_from(["|", "|-", ">", "|+", "|2"]))
-                out += f"{pad}{name}: {style}{eol}{pad}  text # no comment{eol}{draw(st.sampled_from(['', eol, pad + '    deeper' + eol]))}"
+                more = draw(st.sampled_from(["", eol, f"{pad}    deeper{eol}"]))
+                out += f"{pad}{name}: {style}{eol}{pad}  text # no comment{eol}{more}"
         return out
 
     names = draw(st.lists(st.sampled_from(["a", "b c", "'q'", '"é"', "d-e"]), max_size=4, unique=True))

@@ -106,6 +106,8 @@ def test_an_editor_refuses_or_proves_whatever_text_it_meets(syntax: Syntax, text
     try:
         done = edit(syntax, text, {("servers", "time"): {"url": "http://h/time/sse"}})
     except EditRefused as refusal:
-        assert re.fullmatch(r"[^\n]{1,200}", str(refusal))
+        said = str(refusal)
+    else:
+        assert look(syntax.parse(done.text), ("servers", "time")) == {"url": "http://h/time/sse"}
         return
-    assert look(syntax.parse(done.text), ("servers", "time")) == {"url": "http://h/time/sse"}
+    assert re.fullmatch(r"[^\n]{1,200}", said)

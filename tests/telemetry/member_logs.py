@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mcpwatch.telemetry.segments import stamp_digits
+from mcpwatch import journal
 
 
 class MemberLog:
@@ -29,7 +29,7 @@ class MemberLog:
 
     def rotate(self) -> Path:
         """Rename the live file; the next write begins a new one."""
-        digits = stamp_digits(self.path.read_bytes()[:64])
-        rotated = self.path.with_name(f"{self.path.stem}.{digits}.log")
+        first = self.path.read_bytes()[: journal.STAMP].decode()
+        rotated = self.path.with_name(journal.rotated_name(self.path.stem, first))
         self.path.rename(rotated)
         return rotated

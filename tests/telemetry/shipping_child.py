@@ -24,8 +24,8 @@ PAUSE = 0.0005
 def main(state: Path, url: str, run: str) -> None:
     clock = SystemClock()
     spec = LokiSpec(url=url, host="box", wait=0.01, timeout=0.5, batch_lines=200)
-    spool = OwnSpool(state / "spool", clock.wall)
-    shipper = Shipper(spec, Push(spec), state / "logs", spool, state / "spool", wall=clock.wall)
+    spool = OwnSpool(state, clock.wall)
+    shipper = Shipper(spec, Push(spec), state, spool, wall=clock.wall)
     shipper.start()
     os.write(1, b"ready\n")
     handler = SpoolHandler(spool, url, Redactor())

@@ -36,7 +36,8 @@ class House:
     def __init__(self, directory: Path, loki: FakeLoki, **spec: Any) -> None:
         self.logs, self.directory = directory / "logs", directory / "spool"
         self.spec = LokiSpec.model_validate({"url": loki.url, "host": "box", "wait": 0.02, "timeout": 0.3, **spec})
-        self.spool = OwnSpool(self.directory, CLOCK.wall)
+        self.state = directory
+        self.spool = OwnSpool(directory, CLOCK.wall)
         self.errors: list[str] = []
         self.heard = threading.Event()
         self.shipper = self.new()
@@ -49,9 +50,7 @@ class House:
             self.heard.set()
 
         redact = Redactor(["s3cr3t-value"])
-        return Shipper(
-            self.spec, Push(self.spec), self.logs, self.spool, self.directory, wall=CLOCK.wall, redact=redact, on_error=hear
-        )
+        return Shipper(self.spec, Push(self.spec), self.state, self.spool, wall=CLOCK.wall, redact=redact, on_error=hear)
 
     def ship(self) -> None:
         """Everything there is, in this thread."""
@@ -211,7 +210,7 @@ def test_refused_lines_go_to_the_dead_letters_and_only_those(house: House, loki:
     assert "entry too far behind" in letters[0]
     assert "refused one" in "".join(letters)
     assert "accepted" not in "".join(letters)
-    assert spool_status(house.logs, house.directory)["dead_letters"] != {"files": 0, "bytes": 0, "newest": None}
+    assert spool_status(house.state)["dead_letters"] != {"files": 0, "bytes": 0, "newest": None}
 
 
 def test_a_batch_too_large_for_the_way_is_halved_until_it_passes(house: House, loki: FakeLoki) -> None:
@@ -316,7 +315,7 @@ def test_a_torn_own_line_is_mended_and_time_does_not_step_back_over_a_restart(tm
     house.spool.close()
     with (house.spool.source.directory / "own.log").open("ab") as file:
         file.write(b"2026-11-21T04")
-    slow = OwnSpool(house.directory, lambda: CLOCK.wall().__class__(1_000_000_000.0))
+    slow = OwnSpool(house.state, lambda: CLOCK.wall().__class__(1_000_000_000.0))
     slow.append("m", "records", "after", {})
     house.ship()
     assert loki.lines() == ["whole", "after"]
@@ -345,11 +344,11 @@ def test_broken_positions_are_set_aside_and_everything_is_sent_again(house: Hous
 def test_the_status_shows_backlog_and_its_age(house: House, loki: FakeLoki) -> None:
     log = MemberLog(house.logs, at=datetime(2026, 11, 21, 4, 10, tzinfo=UTC))
     log.write("one")
-    status: dict[str, Any] = spool_status(house.logs, house.directory)
+    status: dict[str, Any] = spool_status(house.state)
     assert status["bytes"] == log.path.stat().st_size
     assert status["oldest"] == "2026-11-21T04:10:00.000Z"
     house.ship()
-    assert spool_status(house.logs, house.directory)["bytes"] == 0
+    assert spool_status(house.state)["bytes"] == 0
 
 
 def test_the_library_as_it_comes_stores_nothing_which_is_why_ours_is_registered(loki: FakeLoki) -> None:

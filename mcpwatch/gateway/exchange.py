@@ -1,0 +1,98 @@
+"""One HTTP request on its way through the gateway, and the answers that all wires share.
+
+Owns the reading of a request and the writing of its answer as JSON or as a stream. Must not know members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mcpwatch.gateway import message
+from mcpwatch.gateway.asgi import Headers, Receive, Scope, Send, answer, end_stream, open_stream, read_body
+from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.mux import FINAL, Share
+from mcpwatch.gateway.target import Target
+from mcpwatch.gateway.upstream import Down
+
+KEEP_ALIVE = 10.0
+"""Seconds of silence after which an open stream gets a comment, and a waiting POST becomes a stream."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    target: Target
+    owner: str
+    headers: dict[bytes, bytes]
+    extra: Headers
+
+    async def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
+        """A whole answer as JSON."""
+        await answer(self.send, status, body, extra=[*self.extra, *extra] if extra else self.extra)
+
+    async def read(self, limit: int) -> tuple[bytes, Envelope] | None:
+        """The message in the body; `None` when there is none, and that is answered already. Raises `TooLarge`."""
+        body = await read_body(self.receive, limit)
+        if body is None:
+            return None
+        try:
+            return body, message.peek(body)
+        except message.Malformed as error:
+            await self.respond(400, message.error(None, message.PARSE_ERROR, f"Parse error: {error}"))
+            return None
+
+    async def unavailable(self, down: Down, raw_id: bytes | None) -> None:
+        """The answer when a member is down."""
+        await self.respond(503, down.error(raw_id), [(b"retry-after", b"%d" % down.retry_after)])
+
+    async def lost_session(self) -> None:
+        """The answer to a session id that means nothing here."""
+        await self.respond(404, message.error(None, message.INVALID_REQUEST, "Session not found; initialize again"))
+
+
+class Exchange:
+    """The sink of one POST: messages in order, until the answer."""
+
+    __slots__ = ("_wake", "done", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.done = False
+        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def deliver(self, data: bytes, share: Share) -> None:
+        """One more message."""
+        if data:
+            self.messages.append(data)
+        self.done = self.done or share == FINAL
+        if not self._wake.done():
+            self._wake.set_result(None)
+
+    def abandon(self) -> None:
+        """The client went away: nothing more is waited for."""
+        self.deliver(b"", FINAL)
+
+    async def more(self, limit: float) -> list[bytes]:
+        """What came since the last call, after at most `limit` seconds; empty when nothing did."""
+        if not self.messages and not self.done:
+            self._wake = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._wake,), timeout=limit)
+        messages, self.messages = self.messages, []
+        return messages
+
+
+async def stream(request: Request, exchange: Exchange, messages: list[bytes]) -> None:
+    """An answer as an event stream, from `messages` on until the exchange is done."""
+    await open_stream(request.send, request.extra)
+    while True:
+        text = b"".join(b"event: message\r\ndata: " + data + b"\r\n\r\n" for data in messages) or b": ping\r\n\r\n"
+        await request.send({"type": "http.response.body", "body": text, "more_body": True})
+        if exchange.done and not exchange.messages:
+            break
+        messages = await exchange.more(KEEP_ALIVE)
+    await end_stream(request.send)

@@ -1,0 +1,118 @@
+"""Client sessions by id, and their open streams: found, kept awake, reaped when idle, bounded per token.
+
+Owns the registry. Must not know what a session leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+
+from mcpwatch.gateway.asgi import Send, Stream, end_stream
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Request
+from mcpwatch.gateway.settings import Limits
+from mcpwatch.gateway.target import ClientSession, Target
+
+TICK = 1.0
+"""Seconds between looks for idle sessions."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class TooMany(Exception):
+    """A token holds all the sessions it may."""
+
+
+class Sessions:
+    """Every open client session."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.slow = 0
+        self.reaped = 0
+        self._by_id: dict[str, tuple[ClientSession, Target]] = {}
+        self._owned: Counter[str] = Counter()
+        self._streams: set[Stream] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def streams(self) -> int:
+        """How many event streams are open."""
+        return len(self._streams)
+
+    def begin(self, request: Request) -> ClientSession:
+        """A new session. Raises `TooMany`."""
+        if self._owned[request.owner] >= self.limits.sessions_per_token:
+            raise TooMany
+        session = request.target.begin(request.owner)
+        self._by_id[session.id] = session, request.target
+        self._owned[request.owner] += 1
+        return session
+
+    def find(self, request: Request, wanted: str) -> ClientSession | None:
+        """The session with this id, if the same token opened it on the same route."""
+        session, target = self._by_id.get(wanted, (None, None))
+        if session is None or session.owner != request.owner or target is not request.target:
+            return None
+        return session
+
+    def drop(self, session: ClientSession) -> None:
+        """End a session, in the background."""
+        if self._forget(session):
+            task = asyncio.get_running_loop().create_task(session.close(), name="session close")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def keep(self, targets: set[Target]) -> None:
+        """End the sessions of targets that are gone."""
+        for session, target in list(self._by_id.values()):
+            if target not in targets:
+                self.drop(session)
+
+    async def flow(self, session: ClientSession, stream: Stream, send: Send) -> None:
+        """Let a stream carry a session's messages until something ends it."""
+        self._streams.add(stream)
+        session.open += 1
+        session.on_close = lambda: stream.end("closed")
+        session.connect(stream.write)
+        try:
+            self.slow += await stream.ended == "slow"
+        finally:
+            session.disconnect(stream.write)
+            session.open -= 1
+            session.seen = time.monotonic()
+            self._streams.discard(stream)
+        await end_stream(send)
+
+    async def run(self) -> None:
+        """Keep streams awake and reap idle sessions, until cancelled."""
+        turn = 0
+        while True:
+            await asyncio.sleep(TICK)
+            turn += 1
+            if turn % int(KEEP_ALIVE / TICK) == 0:
+                for stream in list(self._streams):
+                    stream.raw(b": ping\r\n\r\n")
+            oldest = time.monotonic() - self.limits.session_idle
+            for session, target in [pair for pair in self._by_id.values() if pair[0].open == 0 and pair[0].seen < oldest]:
+                log.info("%s: a session was idle for %g s and is closed", target.name or "all", self.limits.session_idle)
+                self.reaped += 1
+                self.drop(session)
+
+    def end(self) -> None:
+        """End every stream, so that running requests finish."""
+        for stream in list(self._streams):
+            stream.end("stop")
+
+    def _forget(self, session: ClientSession) -> bool:
+        if self._by_id.pop(session.id, None) is None:
+            return False
+        self._owned[session.owner] -= 1
+        if self._owned[session.owner] <= 0:
+            del self._owned[session.owner]
+        return True

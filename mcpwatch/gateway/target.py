@@ -1,0 +1,71 @@
+"""What a route leads to: one member, or several together. The shapes that the wires know.
+
+Owns the `Target` and `ClientSession` protocols. Must not know HTTP or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.mux import Share, Sink
+
+
+class ClientSession(Protocol):
+    """One client's session, whatever it leads to."""
+
+    id: str
+    owner: str
+    seen: float
+    open: int
+    on_close: Callable[[], None]
+
+    async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """One message of the client. Raises `Down` while a request has no answer."""
+        ...
+
+    def deliver(self, data: bytes, share: Share) -> None:
+        """Be the sink of a request, on the wire with one stream for everything."""
+        ...
+
+    def push(self, data: bytes) -> None:
+        """Send the client a message that belongs to no request."""
+        ...
+
+    def connect(self, write: Callable[[bytes], None]) -> None:
+        """A stream to the client is open."""
+        ...
+
+    def disconnect(self, write: Callable[[bytes], None]) -> None:
+        """That stream is gone."""
+        ...
+
+    async def close(self) -> None:
+        """The session is over."""
+        ...
+
+
+class Target(Protocol):
+    """What a route leads to."""
+
+    @property
+    def name(self) -> str:
+        """The name of the member or group; empty for all."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when it can take requests. Raises `Down`."""
+        ...
+
+    def begin(self, owner: str) -> ClientSession:
+        """A new session for a client."""
+        ...
+
+    async def once(self, owner: str) -> tuple[ClientSession, bool]:
+        """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `Down`."""
+        ...
+
+    async def discover(self) -> bytes:
+        """The result of `server/discover`, for a target that does not speak the stateless wire itself. Raises `Down`."""
+        ...

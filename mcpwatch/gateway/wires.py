@@ -1,0 +1,236 @@
+"""The three wires that clients speak: legacy HTTP+SSE, Streamable HTTP with sessions, and the stateless one.
+
+Owns what each kind of request is answered. Must not know routing, authorization or members.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, cast
+from urllib.parse import parse_qs
+
+from msgspec import UNSET
+
+from mcpwatch.gateway import message, modern, tools
+from mcpwatch.gateway.asgi import Stream, open_stream
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
+from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.sessions import Sessions
+from mcpwatch.gateway.target import ClientSession
+from mcpwatch.gateway.upstream import Down
+
+SESSION = b"mcp-session-id"
+
+
+def raw_id(envelope: Envelope) -> bytes | None:
+    """The id of a message as it was written."""
+    return bytes(envelope.id) if envelope.id is not UNSET else None
+
+
+class Wires:
+    """Answers requests on every wire, with the sessions of one gateway."""
+
+    def __init__(self, sessions: Sessions, prefix: str) -> None:
+        self._sessions = sessions
+        self.prefix = prefix
+
+    # --- legacy HTTP+SSE ---
+
+    async def open_sse(self, request: Request) -> None:
+        """GET: a session begins, its stream stays open."""
+        await request.target.ready()
+        session = self._sessions.begin(request)
+        try:
+            await open_stream(request.send, request.extra)
+            pipe = Stream(request.scope)
+            base = f"{self.prefix}/{request.target.name}" if request.target.name else self.prefix
+            pipe.raw(f"event: endpoint\r\ndata: {base}/messages?session_id={session.id}\r\n\r\n".encode())
+            await self._sessions.flow(session, pipe, request.send)
+        finally:
+            self._sessions.drop(session)
+
+    async def post_message(self, request: Request) -> None:
+        """POST: a message of a session; its answer goes back on the stream."""
+        session = self._sessions.find(request, _named_session(request.scope["query_string"]))
+        if session is None:
+            await request.lost_session()
+            return
+        read = await request.read(self._sessions.limits.body)
+        if read is None:
+            return
+        body, envelope = read
+        await request.respond(202)
+        try:
+            await session.take(body, envelope, session)
+        except Down as down:
+            if envelope.id is not UNSET and envelope.method is not UNSET:
+                session.push(down.error(raw_id(envelope)))
+
+    # --- Streamable HTTP ---
+
+    async def post(self, request: Request) -> None:
+        """POST: one message, on the wire that its headers name."""
+        if request.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower() != b"application/json":
+            text = message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json")
+            await request.respond(415, text)
+            return
+        read = await request.read(self._sessions.limits.body)
+        if read is None:
+            return
+        body, envelope = read
+        method = envelope.method if isinstance(envelope.method, str) else None
+        if modern.wanted(request.headers, method):
+            await self._post_stateless(request, body, envelope)
+        elif method == "initialize":
+            await self._initialize(request, body, envelope)
+        else:
+            await self._post_in_session(request, body, envelope)
+
+    async def _initialize(self, request: Request, body: bytes, envelope: Envelope) -> None:
+        session = self._sessions.begin(request)
+        request.extra = [*request.extra, (SESSION, session.id.encode())]
+        try:
+            await self._exchange(request, session, body, envelope)
+        except Down:
+            request.extra = request.extra[:-1]
+            self._sessions.drop(session)
+            raise
+
+    async def _post_in_session(self, request: Request, body: bytes, envelope: Envelope) -> None:
+        given = request.headers.get(SESSION)
+        if given is None:
+            text = message.error(None, message.INVALID_REQUEST, "Bad Request: Missing session ID; send initialize first")
+            await request.respond(400, text)
+            return
+        session = self._sessions.find(request, given.decode("latin-1"))
+        if session is None:
+            await request.lost_session()
+            return
+        version = request.headers.get(b"mcp-protocol-version")
+        if version is not None and version.decode("latin-1") not in message.HANDSHAKE:
+            text = message.error(None, message.INVALID_REQUEST, "Bad Request: Unsupported protocol version")
+            await request.respond(400, text)
+            return
+        await self._exchange(request, session, body, envelope)
+
+    async def _exchange(self, request: Request, session: ClientSession, body: bytes, envelope: Envelope) -> None:
+        """Hand a message on and answer the POST: plain JSON when the answer comes first and soon, else a stream."""
+        exchange = Exchange()
+        session.open += 1
+        try:
+            await session.take(body, envelope, exchange)
+            if envelope.id is UNSET or envelope.method is UNSET:
+                await request.respond(202)
+                return
+            messages = await exchange.more(KEEP_ALIVE)
+            if exchange.done and len(messages) == 1:
+                await request.respond(200, messages[0])
+            else:
+                await stream(request, exchange, messages)
+        except Down as down:
+            if envelope.method == "initialize":
+                raise
+            await request.unavailable(down, raw_id(envelope))
+        finally:
+            session.open -= 1
+            session.seen = time.monotonic()
+
+    async def listen(self, request: Request) -> None:
+        """GET: a stream for what belongs to no request."""
+        session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
+        if session is None:
+            await request.lost_session()
+            return
+        await open_stream(request.send, [*request.extra, (SESSION, session.id.encode())])
+        pipe = Stream(request.scope)
+        pipe.raw(b": open\r\n\r\n")
+        await self._sessions.flow(session, pipe, request.send)
+
+    async def delete(self, request: Request) -> None:
+        """DELETE: the session is over."""
+        session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
+        if session is None:
+            await request.lost_session()
+            return
+        self._sessions.drop(session)
+        await request.respond(200)
+
+    # --- stateless ---
+
+    async def _post_stateless(self, request: Request, body: bytes, envelope: Envelope) -> None:
+        if envelope.id is UNSET or envelope.method is UNSET:
+            await self._acknowledge(request, envelope)
+            return
+        parsed: dict[str, Any] = json.loads(body)
+        refusal = modern.judge(request.scope["headers"], parsed)
+        if refusal is not None:
+            await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+            return
+        session, native = await request.target.once(request.owner)
+        exchange = Exchange()
+        request.scope["state"]["connection"].on_lost = exchange.abandon
+        try:
+            if native:
+                refusal = await _mirrored(request, session, parsed)
+            elif envelope.method in modern.GONE:
+                refusal = modern.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
+            if refusal is not None:
+                await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+            elif not native and envelope.method == "server/discover":
+                await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
+            else:
+                await session.take(body, envelope, exchange)
+                await _reply(request, exchange, "" if native else str(envelope.method))
+        except Down as down:
+            await request.unavailable(down, raw_id(envelope))
+        finally:
+            request.scope["state"]["connection"].on_lost = None
+            await session.close()
+
+    async def _acknowledge(self, request: Request, envelope: Envelope) -> None:
+        """This wire has no notifications of clients that mean anything, and no answers to servers."""
+        if envelope.id is not UNSET or envelope.method is UNSET:
+            await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
+            return
+        refusal = modern.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
+        if refusal is not None:
+            await request.respond(400, refusal.error(None))
+        else:
+            await request.respond(202)
+
+
+async def _reply(request: Request, exchange: Exchange, translated: str) -> None:
+    messages = await exchange.more(KEEP_ALIVE)
+    if exchange.done and len(messages) == 1:
+        body = modern.completed(messages[0], translated) if translated else messages[0]
+        span = message.locate(body, ("error", "code"))
+        await request.respond(modern.status(int(body[span[0] : span[1]]) if span else None), body)
+    elif not exchange.done or messages:
+        await stream(request, exchange, messages)
+
+
+async def _mirrored(request: Request, session: ClientSession, parsed: dict[str, Any]) -> modern.Refusal | None:
+    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for."""
+    arguments = parsed["params"].get("arguments")
+    if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
+        return None
+    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+    if not arguments and not any(name.startswith(b"mcp-param-") for name, _ in headers):
+        return None
+    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
+    listing = Exchange()
+    await session.take(asked, message.peek(asked), listing)
+    answers = await listing.more(KEEP_ALIVE)
+    name: object = parsed["params"].get("name")
+    listed: list[dict[str, Any]] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
+    schema = next((tool.get("inputSchema") for tool in listed if tool.get("name") == name), None)
+    return modern.mirrored(schema, cast("dict[str, Any]", arguments), headers)
+
+
+def _named_session(query: bytes) -> str:
+    name, _, value = query.partition(b"=")
+    if name == b"session_id" and b"&" not in value:
+        return value.decode("latin-1")
+    asked = parse_qs(query.decode("latin-1"))
+    return (asked.get("session_id") or asked.get("sessionId") or [""])[0]
