@@ -98,6 +98,8 @@ class Daemon:
             self.store = SqliteStore(self.paths.store, self._store_trouble)
             try:
                 await self._serve(plan, observer)
+            except* McpwatchError as group:
+                raise _first(group) from None
             finally:
                 await self._write_status()
                 self.store.close()
@@ -303,6 +305,15 @@ class Daemon:
         text = json.dumps(status_json(self.fleet.view()), ensure_ascii=False)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(write_atomically, self.paths.status, text, 0o600)
+
+
+def _first(group: BaseExceptionGroup[McpwatchError]) -> McpwatchError:
+    """The first error of a group: what a person is told."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, McpwatchError)
+    return found
 
 
 def config_file(given: Path | None) -> Path:

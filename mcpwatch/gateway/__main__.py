@@ -1,27 +1,41 @@
-"""`python -m mcpwatch.gateway`: the gateway as the watchdog runs it."""
+"""`python -m mcpwatch.gateway`: the gateway, or a bridge for one stdio server, as the watchdog runs it."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from mcpwatch.gateway.program import run_gateway
+from mcpwatch.gateway.program import run_bridge, run_gateway
 from mcpwatch.model.errors import ConfigError
 
 
 def main() -> int:
     """Read the arguments, serve, return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m mcpwatch.gateway", description="The MCP gateway of mcpwatch.")
-    parser.add_argument(
-        "--config", type=Path, required=True, help="native JSON, TBXark config.json, mcp-servers.json or sparfenyuk file"
-    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, help="native JSON, TBXark config.json, mcp-servers.json or sparfenyuk file")
+    what.add_argument("--bridge-listen", metavar="HOST:PORT", help="serve only the stdio server COMMAND, here")
     parser.add_argument("--listen", help="HOST:PORT or :PORT; wins over the file")
     parser.add_argument("--admin", type=Path, help="path of the admin unix socket to make")
     parser.add_argument("--log-dir", type=Path, help="directory for the stderr of stdio servers")
     parser.add_argument("--log", choices=("stderr", "syslog"), default="stderr", help="where the gateway's own log goes")
+    parser.add_argument("--name", default="bridge", help="with --bridge-listen: the server's name")
+    parser.add_argument(
+        "--sessions", choices=("auto", "isolated"), default="auto", help="with --bridge-listen: one child per session?"
+    )
+    parser.add_argument(
+        "--pass-env", metavar="NAME", action="append", default=[], help="with --bridge-listen: a variable to hand on"
+    )
+    parser.add_argument("command", nargs="*", help="with --bridge-listen: the stdio server, after --")
     given = parser.parse_args()
     try:
+        if given.bridge_listen:
+            env = {name: os.environ[name] for name in given.pass_env if name in os.environ}
+            return run_bridge(
+                given.command, name=given.name, listen=given.bridge_listen, sessions=given.sessions, env=env, log_to=given.log
+            )
         return run_gateway(given.config, listen=given.listen, admin=given.admin, logs=given.log_dir, log_to=given.log)
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201

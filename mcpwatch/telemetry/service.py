@@ -65,7 +65,9 @@ class Telemetry:
         self._tracer = Tracer(spec.otel, house.version) if spec.otel else None
         self._shipper: Shipper | None = None
         self._spool: OwnSpool | None = None
+        self._counting = False
         self._collector = FleetCollector(spec, house.version, LoopLook(self._loop, self._see), house.readings, [self._read])
+        self._counting = True
         self._facts = house.bus.subscribe(size=FACT_QUEUE)
         self._unwritten: list[Fact] = []
         self._open = True
@@ -126,7 +128,7 @@ class Telemetry:
         return Seen(
             house.fleet.plan(),
             house.fleet.view(),
-            self._collector.offered,
+            self._collector.offered if self._counting else 0,
             tuple(readings.maintained()),
             readings.pending(),
             readings.silences(),
