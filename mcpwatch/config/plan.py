@@ -46,7 +46,7 @@ def bridge_argv(name: str, listen: str, stdio: StdioConfig, program: str, env: M
 
     Variables go by name only: their values are in the bridge's own environment, never in its argv.
     """
-    sessions = () if stdio.sessions == "auto" else ("--sessions", stdio.sessions)
+    sessions = ("--sessions", "isolated") if stdio.sessions == "isolated" else ()
     passed = tuple(part for key in sorted(env) for part in ("--pass-env", key))
     head = (sys.executable, "-m", "mcpwatch.gateway", "--bridge-listen", listen, "--name", name, *sessions, *passed)
     return (*head, "--", program, *stdio.args)
