@@ -115,7 +115,9 @@ async def ask(ctx: Context, question: str, schema: dict[str, Any]) -> Any:
 
 async def elicitation(ctx: Context, params: types.CallToolRequestParams) -> Any:
     field = {"response": {"type": "string", "description": "User's response"}}
-    return await ask(ctx, str((params.arguments or {}).get("message")), {"type": "object", "properties": field, "required": ["response"]})
+    return await ask(
+        ctx, str((params.arguments or {}).get("message")), {"type": "object", "properties": field, "required": ["response"]}
+    )
 
 
 async def elicitation_defaults(ctx: Context, _: types.CallToolRequestParams) -> Any:
@@ -403,7 +405,7 @@ def build() -> Server[Any]:
     hint = CacheHint(ttl_ms=1000, scope="private")
     return Server(
         "mcpwatch-fixtures", version="1.0.0",
-        cache_hints={name: hint for name in ("tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list")},
+        cache_hints=dict.fromkeys(("tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list"), hint),
         get_tool_input_schema=lambda name: TOOLS[name][1] if name in TOOLS else None,
         on_list_tools=list_tools, on_call_tool=call_tool, on_list_resources=list_resources,
         on_list_resource_templates=list_templates, on_read_resource=read_resource, on_subscribe_resource=acknowledge,
