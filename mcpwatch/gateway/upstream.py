@@ -221,7 +221,7 @@ class Upstream:
             now = time.monotonic()
             left = self._since + READY_WAIT - now
             soon = self.phase is Phase.STARTING or (self.phase is Phase.BACKOFF and self._retry_at - now < SOON)
-            if not soon or left <= 0:
+            if not soon or left <= 0 or self.refused:
                 raise self.down()
             try:
                 async with asyncio.timeout(left):
@@ -278,7 +278,8 @@ class Upstream:
                 self._drop(reason, read)
 
         link = self._link = self._make_link(Ends(self.mux.receive, on_lost, self._on_pollution))
-        self.last_exit, self.started_at, self._permanent = None, time.time(), False
+        self.last_exit, self.started_at = None, time.time()
+        self._permanent = self.refused = False
         self._enter(Phase.STARTING)
         served = False
         watch = loop.create_task(self._watch(), name=f"watch of {self.name}")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Gateway:
 
 
 @contextmanager
-def gateway(settings: dict[str, Any], *words: str) -> Iterator[Gateway]:
+def gateway(settings: dict[str, Any], *words: str) -> Generator[Gateway]:
     """A gateway that serves; ended afterwards, whatever happens."""
     with tempfile.TemporaryDirectory() as directory:
         running = Gateway(Path(directory), settings, *words)
@@ -162,7 +162,7 @@ class Sse:
 
 
 @asynccontextmanager
-async def sse(url: str, headers: dict[str, str] | None = None) -> AsyncIterator[Sse]:
+async def sse(url: str, headers: dict[str, str] | None = None) -> AsyncGenerator[Sse]:
     async with (
         httpx.AsyncClient(timeout=LIMIT, headers=headers) as client,
         client.stream("GET", url) as response,
@@ -198,7 +198,7 @@ class Http:
 
 
 @asynccontextmanager
-async def http(url: str, headers: dict[str, str] | None = None) -> AsyncIterator[Http]:
+async def http(url: str, headers: dict[str, str] | None = None) -> AsyncGenerator[Http]:
     async with httpx.AsyncClient(timeout=LIMIT, headers=headers) as client:
         yield Http(client, url)
 

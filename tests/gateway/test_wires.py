@@ -50,7 +50,10 @@ async def test_streamable_http_is_served_with_and_without_slash(served: Gateway,
 async def test_every_byte_of_a_message_but_its_id_arrives(served: Gateway) -> None:
     async with sse(f"{served.url}/tiny/sse") as client:
         await client.hello()
-        sent = b'{"jsonrpc":"2.0","x-extra":[1.50,1E3],"id":"\\u00e9","method":"tools/call","params":{"name":"raw", "n":12345678901234567890123}}'
+        sent = (
+            b'{"jsonrpc":"2.0","x-extra":[1.50,1E3],"id":"\\u00e9",'
+            b'"method":"tools/call","params":{"name":"raw", "n":12345678901234567890123}}'
+        )
         await client.post(sent)
         answer = await client.next()
         assert answer["id"] == "é"

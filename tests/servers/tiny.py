@@ -45,6 +45,7 @@ def call(request: dict[str, Any], line: str) -> Any:
             return line
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+            return None
         case "sleep":
             time.sleep(float(arguments.get("seconds", 0.2)))
             return "slept"
