@@ -71,23 +71,48 @@ def recorded(directory: Path) -> dict[str, tuple[dict[str, Any], list[tuple[str,
     (directory / "file.txt").write_text("zwölf Boxkämpfer\n")
     subprocess.run(["git", "init", "-q", str(directory)], check=True)
     where = str(directory)
+    everything = {"command": str(NPM / ".bin" / "mcp-server-everything")}
+    files = {"command": str(NPM / ".bin" / "mcp-server-filesystem"), "args": [where]}
     return {
-        "time": ({"command": str(server("mcp-server-time"))}, [
-            ("get_current_time", {"timezone": "Europe/Berlin"}), ("get_current_time", {"timezone": "Nowhere/Else"}), ("get_current_time", {}),
-            ("convert_time", {"source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo"}), ("no_such_tool", {"a": 1.5}),
-        ]),
-        "git": ({"command": str(server("mcp-server-git"))}, [
-            ("git_status", {"repo_path": where}), ("git_log", {"repo_path": where}), ("git_add", {"repo_path": where, "files": ["nothing"]}),
-        ]),
-        "filesystem": ({"command": str(NPM / ".bin" / "mcp-server-filesystem"), "args": [where]}, [
-            ("read_text_file", {"path": f"{where}/file.txt"}), ("list_directory", {"path": where}), ("read_text_file", {"path": "/etc/passwd"}),
-            ("get_file_info", {}),
-        ]),
-        "everything": ({"command": str(NPM / ".bin" / "mcp-server-everything")}, [
-            ("echo", {"message": "grüß Gott \u2028 \U0001f600"}), ("get-sum", {"a": 1.5, "b": 1e300}), ("get-tiny-image", {}),
-            ("get-annotated-message", {"messageType": "error", "includeImage": True}), ("echo", {}), ("get-structured-content", {"location": "Chicago"}),
-        ]),
-    }  # fmt: skip
+        "time": (
+            {"command": str(server("mcp-server-time"))},
+            [
+                ("get_current_time", {"timezone": "Europe/Berlin"}),
+                ("get_current_time", {"timezone": "Nowhere/Else"}),
+                ("get_current_time", {}),
+                ("convert_time", {"source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo"}),
+                ("no_such_tool", {"a": 1.5}),
+            ],
+        ),
+        "git": (
+            {"command": str(server("mcp-server-git"))},
+            [
+                ("git_status", {"repo_path": where}),
+                ("git_log", {"repo_path": where}),
+                ("git_add", {"repo_path": where, "files": ["nothing"]}),
+            ],
+        ),
+        "filesystem": (
+            files,
+            [
+                ("read_text_file", {"path": f"{where}/file.txt"}),
+                ("list_directory", {"path": where}),
+                ("read_text_file", {"path": "/etc/passwd"}),
+                ("get_file_info", {}),
+            ],
+        ),
+        "everything": (
+            everything,
+            [
+                ("echo", {"message": "grüß Gott \u2028 \U0001f600"}),
+                ("get-sum", {"a": 1.5, "b": 1e300}),
+                ("get-tiny-image", {}),
+                ("get-annotated-message", {"messageType": "error", "includeImage": True}),
+                ("echo", {}),
+                ("get-structured-content", {"location": "Chicago"}),
+            ],
+        ),
+    }
 
 
 @pytest.mark.parametrize("wire", ["sse", "mcp"])

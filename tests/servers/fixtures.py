@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 import uvicorn
+from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
