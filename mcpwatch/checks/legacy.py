@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
+import httpx
+
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
 from mcpwatch.checks.rpc import Message
@@ -25,7 +27,7 @@ class LegacyWire:
         self._caller = caller
         self._events: Events | None = None
         self._endpoint = caller.url.path
-        self._middleman = ""
+        self._heard = httpx.Headers()
         self._number = 0
         self.digest = b""
         self.server = ServerInfo(wire="sse")
@@ -40,7 +42,7 @@ class LegacyWire:
         if response.status_code != 200:
             raise await self._caller.refuse(response, what)
         must_be_stream(response, what)
-        self._middleman = middleman(response.headers)
+        self._heard = response.headers
         self._events = events(response)
         course.enter(Stage.ENDPOINT)
         self._endpoint = await self._announced(self._events)
@@ -59,7 +61,7 @@ class LegacyWire:
         strays = 0
         async for event in self._events:
             for message in rpc.parse(event.data):
-                if rpc.answers(message, number):
+                if rpc.answers(message, number) or rpc.rejects(message):
                     self.digest = rpc.digest(event.data)
                     return rpc.outcome(message, method)
                 strays += 1
@@ -80,10 +82,9 @@ class LegacyWire:
     def silence(self, stage: Stage) -> Trouble | None:
         """What it means that the deadline of `stage` passed, where that is more than slowness."""
         if stage is Stage.ENDPOINT:
-            if self._middleman:
-                return Trouble(
-                    Symptom.BUFFERED, f"the stream opened through {self._middleman}, but no event came: it probably buffers"
-                )
+            between = middleman(self._heard)
+            if between:
+                return Trouble(Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers")
             return Trouble(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
         if stage is Stage.INITIALIZE and self._number:
             return Trouble(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -12,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.checks import Prober, probe
+from mcpwatch.checks.line import connect
+from mcpwatch.checks.trouble import Trouble
 from mcpwatch.model.json import plain
 from mcpwatch.model.probe import Canary, Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.checks.until import until
+from tests.parts import ROOT
 from tests.servers.faulty import faulty
 
 CHECK = CheckSpec("mcp", timeout=5)
@@ -161,3 +166,25 @@ def test_importing_the_room_costs_no_http_client() -> None:
     code = f"import sys, {rooms}; print(*({{'httpx', 'pydantic'}} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert told.stdout.split() == []
+
+
+@pytest.mark.anyio
+async def test_the_second_address_of_a_host_is_tried_when_the_first_refuses() -> None:
+    async with faulty() as server:
+        line = await connect("host", server.port, ("127.0.0.9", "127.0.0.1"), 1.0)
+        assert line.idle
+        line.abort()
+        with pytest.raises(Trouble, match="refuses"):
+            await connect("host", server.port, ("127.0.0.8", "127.0.0.9"), 1.0)
+
+
+def test_the_examples_of_the_how_to_are_python_and_use_what_exists() -> None:
+    text = (ROOT / "docs/how-to/pytest.md").read_text()
+    blocks = text.split("```python\n")[1:]
+    assert len(blocks) == 3
+    for block in blocks:
+        tree = ast.parse(block.partition("```")[0], mode="exec") if "await asyncio" not in block else None
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, name.name) for name in node.names)

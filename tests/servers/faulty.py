@@ -403,6 +403,8 @@ class Faulty:
             return None
         if self.hits(method) and self.fault in ERRORS:
             return {"jsonrpc": "2.0", "id": number, "error": ERRORS[self.fault]}
+        if self.hits(method) and self.fault == "unread":
+            return {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}}
         body: Json = {"jsonrpc": "2.0", "id": number, "result": self.result(method, message.get("params") or {})}
         if self.era == "modern":
             body["result"] |= {"resultType": "input_required" if self.hits(method) and self.fault == "wants" else "complete"}
