@@ -109,7 +109,7 @@ class Prober:
         finally:
             if trouble is not None:
                 trouble.stage = trouble.stage or course.stage
-            course.leave()
+            course.finish()
             await self._close(wire, lines, course)
         if course.aborted:
             return _result(course, found, lines, Outcome.UNKNOWN, None, "the prober was closed")
@@ -137,7 +137,7 @@ class Prober:
             task = asyncio.current_task()
             if wire is not None and not course.aborted and not (task and task.cancelling()):
                 with contextlib.suppress(TimeoutError, Trouble, OSError):
-                    async with asyncio.timeout_at(course.end):
+                    async with asyncio.timeout_at(course.closing):
                         await wire.close()
         finally:
             if wire is not None:

@@ -98,6 +98,34 @@ async def test_closing_the_prober_ends_running_probes_as_unknown() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_session_whose_deletion_hangs_costs_no_more_than_the_timeout() -> None:
+    async with faulty("delete_hangs") as server:
+        result = await probe(server.url("/mcp"), transport="http", timeout=1)
+        assert result.outcome is Outcome.SUCCESS
+        assert result.seconds < 1
+        prober = Prober()
+        started = asyncio.get_running_loop().time()
+        await prober.probe(CheckSpec("mcp", timeout=30), Target(server.url("/mcp"), "http"), "direct")
+        assert asyncio.get_running_loop().time() - started < 10
+        task = asyncio.create_task(prober.probe(CHECK, Target(server.url("/mcp"), "http"), "direct"))
+        await until(lambda: len(server.seen("DELETE")) == 3)
+        await prober.close()
+        assert (await task).outcome in (Outcome.SUCCESS, Outcome.UNKNOWN)
+
+
+@pytest.mark.anyio
+async def test_a_timeout_of_any_length_ends_in_a_named_symptom() -> None:
+    async with faulty("no_reply", "server/discover") as server:
+        prober = Prober()
+        for timeout in (0.001, 0.003, 0.01, 0.03, 0.1):
+            for path in ("/sse", "/mcp"):
+                prober.forget(Target(server.url(path)))
+                result = await prober.probe(CheckSpec("mcp", timeout=timeout), Target(server.url(path)), "direct")
+                assert result.outcome in (Outcome.SUCCESS, Outcome.FAILURE), result
+                assert result.symptom is None or result.stage is not None, result
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_probe_is_cancelled_and_drops_its_stream() -> None:
     async with faulty("no_endpoint") as server:
         prober = Prober()

@@ -155,6 +155,9 @@ class Faulty:
         if request.method == "POST" and request.path.startswith("/mcp"):
             return await self._streamable(request, reader, writer)
         if request.method == "DELETE":
+            if self.fault == "delete_hangs":
+                await reader.read()
+                return False
             return await self._plain(writer, 200, "text/plain", "")
         if request.method == "GET" and request.path.startswith("/health"):
             return await self._plain(writer, 200, "text/plain", "all is well")
