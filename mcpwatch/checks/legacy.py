@@ -9,7 +9,7 @@ import httpx
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.trouble import Trouble, one_line, without_query
 from mcpwatch.checks.wire import initialize_params, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
@@ -113,8 +113,8 @@ class LegacyWire:
         if origin not in self._caller.origins:
             raise Trouble(
                 Symptom.BAD_ENDPOINT,
-                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc, 80)}, "
-                f"which is not where the stream is ({self._caller.target.public_url or self._caller.target.url})",
+                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc.rpartition('@')[2], 80)}, "
+                f"which is not where the stream is ({without_query(self._caller.target.public_url or self._caller.target.url)})",
                 said=shown,
             )
         # it may name the public origin: the messages go where the stream was opened

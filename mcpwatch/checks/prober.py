@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from mcpwatch.checks import era, words
 from mcpwatch.checks.caller import Caller
@@ -231,4 +231,7 @@ def _days(lines: Lines) -> float | None:
 
 def _secrets(target: Target) -> tuple[str, ...]:
     values = [target.token or "", *(value for _, value in target.headers), *(value for _, value in target.env)]
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(target.url)
+        values += [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
     return tuple(sorted({value for value in values if len(value) >= 6}, key=len, reverse=True))

@@ -172,6 +172,18 @@ async def test_a_token_that_the_server_repeats_is_not_told_again() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("fault", ["", "foreign", "redirect", "not_mounted", "prefix", "no_endpoint", "nonsense"])
+async def test_a_key_in_the_url_is_never_told(fault: str) -> None:
+    async with faulty(fault) as server:
+        url = server.url("/sse?key=s3cr3t-in-url").replace("://", "://user:passw0rd@")
+        result = await probe(url, timeout=0.3 if fault == "no_endpoint" else 5)
+        broken = await probe(url.replace("127.0.0.1", "no such host"))
+    for told in (result, broken):
+        assert "s3cr3t-in-url" not in str(plain(told)), told
+        assert "passw0rd" not in str(plain(told)), told
+
+
+@pytest.mark.anyio
 async def test_the_token_is_sent_and_a_wrong_one_is_an_auth_symptom() -> None:
     async with faulty(token="right") as server:
         good = await probe(server.url(), token="right")
