@@ -210,7 +210,8 @@ class _Builder:
         root = self.root(proxy)
         wire: Transport = "sse" if "sse" in paths else "http"
         urls = {way: public(proxy.base_url, path) for way, path in paths.items()}
-        probe = Target(root + paths["sse" if wire == "sse" else "http"], wire, tokens[0] if tokens else None)
+        url = root + paths["sse" if wire == "sse" else "http"]
+        probe = Target(url, wire, tokens[0] if tokens else None, public_url=urls[wire] if urls[wire] != url else "")
         checks = list(_from(self.checks(member), "route"))
         if self.kind.traits.lists_from_cache:
             checks = [_behind_the_cache(check) for check in checks]
