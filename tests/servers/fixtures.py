@@ -115,7 +115,9 @@ async def ask(ctx: Context, question: str, schema: dict[str, Any]) -> Any:
 
 async def elicitation(ctx: Context, params: types.CallToolRequestParams) -> Any:
     field = {"response": {"type": "string", "description": "User's response"}}
-    return await ask(ctx, str((params.arguments or {}).get("message")), {"type": "object", "properties": field, "required": ["response"]})
+    return await ask(
+        ctx, str((params.arguments or {}).get("message")), {"type": "object", "properties": field, "required": ["response"]}
+    )
 
 
 async def elicitation_defaults(ctx: Context, _: types.CallToolRequestParams) -> Any:
