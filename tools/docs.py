@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import docs_alerts, docs_config, docs_symptoms, docs_telemetry
+from tools import dashboards, docs_alerts, docs_config, docs_symptoms, docs_telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _dashboards() -> Mapping[str, str]:
+    return {str((dashboards.OUT / name).relative_to(ROOT)): text for name, text in dashboards.build().items()}
 
 
 def _symptoms() -> Mapping[str, str]:
@@ -19,6 +23,7 @@ GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
     _symptoms,
     docs_alerts.pages,
     docs_telemetry.pages,
+    _dashboards,
 )
 """Each answers texts by their path from the root of the repository."""
 

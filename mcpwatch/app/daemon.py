@@ -20,6 +20,7 @@ from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.notify import notify
+from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
@@ -132,6 +133,7 @@ class Daemon:
                 serving = self._guard(control.run(), "control")
                 self._guard(self._keep_status(), "status")
                 self._guard(self._watch_config(), "config watch")
+                self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
                 adopted = await self.fleet.begin(plan)
                 for work, name in self.rooms.services():
                     self._guard(work, name)

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, RenderedFile, Traits
+from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
 
@@ -43,6 +43,7 @@ class Gateway:
     """Renders the native configuration; the program is `python -m mcpwatch.gateway`."""
 
     name = "gateway"
+    asks = ""
     traits = Traits(
         holds_sessions=False,
         lists_from_cache=False,
@@ -91,6 +92,10 @@ class Gateway:
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:  # noqa: ARG002
         """`/<name>/sse` and `/<name>/mcp`, both always."""
         return {"sse": f"/{name}/sse", "http": f"/{name}/mcp"}
+
+    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+        """There is but one generation of it."""
+        return self.traits
 
     def hint(self, line: str) -> LogHint | None:  # noqa: ARG002
         """Nothing: the gateway tells by its admin socket, not by its log."""

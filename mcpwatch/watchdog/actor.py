@@ -179,8 +179,9 @@ class MemberActor:
     def _began(self, living: Incarnation, *, adopted: bool) -> None:
         """An incarnation lives: remember it, tell, and let it prove itself."""
         self.incarnation = living
-        self.started_at = self.now()
-        self.oom = False
+        age = self._clock.wall() - living.started_at if adopted and living.started_at is not None else 0.0
+        self.started_at = Instant(self.now() - max(0.0, age))
+        self.oom = self.oom and self.state.failures > 0  # told until it has proven itself
         where = f"pid {living.pid}" if living.pid else f"container {living.container[:12]}" if living.container else "watched"
         how = "adopted" if adopted else "started"
         self._publish(
