@@ -66,7 +66,7 @@ class Chaos(RuleBasedStateMachine):
         self.adopts: dict[str, int] = {}
         self.trace: list[str] = []
         self.always: list[Callable[[str], None]] = [self.kill_member, self.kill_member, self.kill_everyone, self.kill_grandchild]
-        self.without: list[Callable[[str], None]] = [self.start_watchdog, self.start_watchdog]
+        self.without: list[Callable[[str], None]] = [self.start_watchdog, self.start_watchdog, self.edit_unwatched]
         self.with_watchdog: list[Callable[[str], None]] = [
             self.kill_watchdog,
             self.kill_watchdog,
@@ -202,6 +202,13 @@ class Chaos(RuleBasedStateMachine):
         self.pids.pop(name, None)
         self.adopts.pop(name, None)
         self.reload()
+
+    def edit_unwatched(self, name: str) -> None:
+        """The file names one member more or less while no watchdog runs: the next one ends or starts it."""
+        self.named ^= {name}
+        self.stopped.discard(name)
+        self.pids.pop(name, None)
+        self.daemon.write(self.config())
 
     def change(self, name: str) -> None:
         """The file changes one member: only that one is replaced."""
