@@ -25,6 +25,7 @@ from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
+from mcpwatch.runtimes.pace import Pace
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
 from mcpwatch.runtimes.table import Table
@@ -69,6 +70,7 @@ class ProcessRuntime:
         self._last: dict[str, Record] = {}
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
+        self._pace = Pace()
         self._opened = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
@@ -109,6 +111,9 @@ class ProcessRuntime:
         if not isinstance(carrier, ProcessSpec):
             raise RuntimeFailed(f"{spec.name}: not a process ({type(carrier).__name__})", permanent=True)
         await self._clear(spec.name)
+        self._pace, pause = self._pace.take(asyncio.get_running_loop().time())
+        if pause:
+            await asyncio.sleep(pause)
         previous = self._last.get(spec.name)
         restarts = 0 if previous is None else previous.restarts + (0 if previous.planned else 1)
         record = self._records.write(
