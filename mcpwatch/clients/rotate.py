@@ -46,7 +46,10 @@ def admit(plan: Plan, state_dir: Path) -> Plan:
     rotation = _noted(state_dir)
     if rotation is None or plan.proxy is None:
         return plan
-    text = _env_text(Path(rotation.env_file))
+    try:
+        text = _env_text(Path(rotation.env_file))
+    except UsageError:  # the configuration names the same file, and says so itself
+        return plan
     extra = [token for name in (rotation.following, rotation.former) if (token := pure.value(text, name))]
     tokens = tuple(dict.fromkeys((*plan.proxy.tokens, *extra)))
     known = tuple(dict.fromkeys((*plan.secrets, *extra)))
@@ -57,13 +60,21 @@ class Rotator:
     """Rotates the token of one daemon's proxy."""
 
     def __init__(
-        self, service: ClientsService, reload: Reload, clock: Clock, state_dir: Path, last_use: LastUse | None = None
+        self,
+        service: ClientsService,
+        reload: Reload,
+        clock: Clock,
+        state_dir: Path,
+        *,
+        last_use: LastUse | None = None,
+        ask: Callable[[str, str], int | None] = answers,
     ) -> None:
         self._service = service
-        self._reload = reload
+        self.reload = reload
         self._clock = clock
         self._state_dir = state_dir
         self._last_use = last_use
+        self._ask = ask
         self._lock = anyio.Lock()
 
     def handlers(self) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[Any]]]:
@@ -73,10 +84,14 @@ class Rotator:
     async def run(self) -> None:
         """Finish what is under way, whenever it may be finished, until cancelled."""
         while True:
-            async with self._lock:
-                with suppress(McpwatchError):
-                    await self._go_on()
+            with suppress(McpwatchError):
+                await self.finish()
             await anyio.sleep(LOOK)
+
+    async def finish(self) -> list[str]:
+        """Take what steps may be taken now, in words. Raises `McpwatchError`; then the next look tries again."""
+        async with self._lock:
+            return await self._go_on()
 
     async def status(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Whether a rotation runs."""
@@ -95,7 +110,7 @@ class Rotator:
             if _noted(self._state_dir) is not None:
                 raise UsageError("a rotation is under way already; see 'mcpwatch token status'")
             rotation = self._begin(body)
-            await self._write(rotation, {rotation.following: secrets.token_urlsafe(32)})
+            await self.write(rotation, {rotation.following: secrets.token_urlsafe(32)})
             _note(self._state_dir, rotation)
             steps = [f"{rotation.env_file}: the new token is there beside the old one"]
             steps += await self._go_on()
@@ -132,9 +147,9 @@ class Rotator:
         last = await self._last_use(old) if self._last_use and old else None
         reason = pure.may_drop(rotation, self._clock.wall(), last, known=self._last_use is not None)
         if reason:
-            await self._write(rotation, {rotation.former: None})
+            await self.write(rotation, {rotation.former: None})
             (self._state_dir / NOTE).unlink(missing_ok=True)
-            await self._reload()
+            await self.reload()
             steps.append(f"the old token is refused from now on: {reason}")
         return steps
 
@@ -142,14 +157,14 @@ class Rotator:
         """Have the proxy accept both, then make the new one the token, and rewrite the clients that hold it."""
         text = _env_text(Path(rotation.env_file))
         old, new = pure.value(text, rotation.variable), pure.value(text, rotation.following)
-        await self._reload()
+        await self.reload()
         await self._admitted(new or old)
         steps = ["the proxy accepts both"]
         if new is not None:
-            await self._write(rotation, {rotation.variable: new, rotation.former: old, rotation.following: None})
+            await self.write(rotation, {rotation.variable: new, rotation.former: old, rotation.following: None})
         rotation = changed(rotation, phase="waiting")
         _note(self._state_dir, rotation)
-        await self._reload()
+        await self.reload()
         steps.append(f"{rotation.variable} is the new token; programs that take it from their environment need it anew")
         for client in self._service.clients():
             try:
@@ -166,12 +181,13 @@ class Rotator:
         if url is None or token is None:
             return
         for _ in range(round(ADMITTED / PAUSE)):
-            if await anyio.to_thread.run_sync(partial(answers, url, token)) not in (None, 401, 403):
+            if await anyio.to_thread.run_sync(partial(self._ask, url, token)) not in (None, 401, 403):
                 return
             await anyio.sleep(PAUSE)
         raise McpwatchError("the proxy does not accept the new token; the old one stays in force (is it a kind that reloads?)")
 
-    async def _write(self, rotation: Rotation, values: dict[str, str | None]) -> None:
+    async def write(self, rotation: Rotation, values: dict[str, str | None]) -> None:
+        """Set (or, with `None`, take out) variables of the env file."""
         await anyio.to_thread.run_sync(_write_env, Path(rotation.env_file), values)
 
 
