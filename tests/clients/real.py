@@ -56,11 +56,11 @@ class Desk:
         }
 
     def run(self, *argv: str, check: bool = True, without: tuple[str, ...] = ()) -> str:
-        """What a program prints, in the environment less the variables named in `without`."""
+        """What a program prints (Gemini CLI speaks on standard error alone), in the environment less the variables named in `without`."""
         env = {name: value for name, value in self.env.items() if name not in without}
         done = subprocess.run(argv, env=env, cwd=self.root, input="", capture_output=True, text=True, timeout=DEADLINE)
         assert not check or done.returncode == 0, f"{argv}: {done.returncode}: {done.stdout}\n{done.stderr}"
-        return done.stdout
+        return done.stdout or done.stderr
 
     def lines(self, *argv: str, said: str = "") -> Generator[str]:
         """The lines of a program, which is ended when no more are asked for; bounded by `DEADLINE`."""
