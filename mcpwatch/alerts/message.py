@@ -26,6 +26,7 @@ _WORDS = {
     "tools_changed": "changed its tools",
     "trouble": "is in trouble",
     "config_rejected": "was refused; the running configuration stays",
+    "test": "sends a test",
 }
 _SHORT = {"route_down": "down", "route_degraded": "degraded", "gave_up": "gave up", "tools_changed": "tools changed"}
 
@@ -113,7 +114,7 @@ def document(notification: Notification) -> dict[str, Any]:
 
 def advice(item: Item) -> str:
     """What to do, one line."""
-    if item.state is State.RESOLVED:
+    if item.state is State.RESOLVED or item.alert == "test":
         return ""
     for key, text in _ADVICE:
         if key in (item.cause or item.symptom):
@@ -209,9 +210,10 @@ def _block(item: Item, notification: Notification) -> str:
         lines.append(f"Not watched for {span(item.unwatched)} of this time.")
     if item.speaks_for:
         lines.append(f"Also affected: {', '.join(item.speaks_for)}")
-    if item.alert not in ("trouble", "config_rejected", "tools_changed"):
+    if item.alert not in ("trouble", "config_rejected", "tools_changed", "test"):
         lines.append(f"Tried: {', '.join(item.tried) or 'nothing yet'}")
-    lines.append(f"To do: {advice(item)}")
+    if to_do := advice(item):
+        lines.append(f"To do: {to_do}")
     return "\n".join(lines)
 
 

@@ -140,10 +140,14 @@ def _member_changed(book: Book, fact: MemberChanged) -> Book:
     if fact.at < old.at or fact.generation < old.generation:
         return book
     fresh = {"want": old.want, "phase": old.phase, "verdict": old.verdict, fact.field: fact.new}
-    seen = replace(old, **fresh, generation=fact.generation, at=fact.at)
+    seen = _ran(replace(old, **fresh, generation=fact.generation, at=fact.at))
     ready = fact.field == "phase" and fact.new == "running"
     book = replace(book, members={**book.members, fact.member: seen})
     return _judge_member(book, fact.member, seen, fact.at, fact.reason, fact.at, proven=ready)
+
+
+def _ran(seen: SeenMember) -> SeenMember:
+    return replace(seen, ran=seen.want == "up" and (seen.ran or seen.phase == "running"))
 
 
 def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool) -> Book:
@@ -169,7 +173,7 @@ def _down(seen: SeenMember, was: bool, *, proven: bool) -> bool:
     if seen.phase in ("backoff", "failed"):
         return True
     if seen.phase == "stopped":
-        return was or seen.generation > 0
+        return was or seen.ran
     if seen.phase != "running":
         return was
     if seen.verdict == "unhealthy":
@@ -251,6 +255,7 @@ def _member_view(book: Book, shown: MemberView, view: FleetView, now: WallTime) 
     seen = replace(
         old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
     )
+    seen = _ran(seen)
     if seen != old:
         book = replace(book, members={**book.members, shown.name: seen})
     checked_at = max((probe.at for probe in shown.probes), default=view.at)

@@ -95,7 +95,7 @@ class Machine:
         """Tell the policy what is so now, as the view of a fleet does."""
         w = World(now=self.clock.at)
         verdict = w.up("fetch") if self.healthy else w.down("fetch")
-        facts = (w.member("fetch", "running", "phase"), verdict) if self.healthy else (verdict,)
+        facts = (verdict, w.member("fetch", "running", "phase"))
         book, new = advance(self.ledger.book, facts, self.clock.wall(), Rules(route()))
         self.ledger.put(book, new)
 
