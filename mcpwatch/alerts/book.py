@@ -142,6 +142,8 @@ class SeenMember:
     at: WallTime = WallTime(0)
     exit: Note | None = None
     tail: tuple[str, ...] = ()
+    starts: tuple[WallTime, ...] = ()
+    """When it was started again."""
     tried: tuple[Note, ...] = ()
 
 

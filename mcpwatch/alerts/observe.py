@@ -16,6 +16,7 @@ from mcpwatch.model.fact import (
     Fact,
     MemberChanged,
     MemberExited,
+    MemberStarted,
     PlanApplied,
     RepairProved,
     RepairTried,
@@ -48,6 +49,7 @@ CONDITIONS: tuple[tuple[str, str, str], ...] = (
 """Every alert: name, severity, meaning."""
 FLIPS_KEPT = 32
 TRIED_KEPT = 8
+STARTS_KEPT = 64
 TAIL_KEPT = 5
 
 
@@ -71,6 +73,8 @@ def observe(book: Book, event: Event, now: WallTime) -> Book:
             return _member_changed(book, event)
         case RouteChanged():
             return _route_changed(book, event)
+        case MemberStarted():
+            return _started(book, event)
         case MemberExited() | RepairTried() | RepairProved():
             return _note(book, event)
         case Diagnosed():
@@ -186,7 +190,7 @@ def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
     if isinstance(fact, MemberExited):
         if fact.planned:
             return book
-        tail = fact.tail[-TAIL_KEPT:] or seen.tail
+        tail = tuple(dict.fromkeys(fact.tail))[-TAIL_KEPT:] or seen.tail
         seen = replace(seen, exit=Note(fact.at, _exit_words(fact)), tail=tail)
     else:
         tried = fact.rung if isinstance(fact, RepairTried) else _proof_words(fact)
@@ -194,6 +198,14 @@ def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
             seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
         )
         seen = replace(seen, tried=(*earlier, Note(fact.at, tried))[-TRIED_KEPT:])
+    return replace(book, members={**book.members, fact.member: seen})
+
+
+def _started(book: Book, fact: MemberStarted) -> Book:
+    seen = book.members.get(fact.member, SeenMember())
+    if fact.adopted:
+        return book
+    seen = replace(seen, starts=(*seen.starts, fact.at)[-STARTS_KEPT:])
     return replace(book, members={**book.members, fact.member: seen})
 
 

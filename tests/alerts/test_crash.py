@@ -143,7 +143,7 @@ async def play(story: list[str]) -> Machine:
     return machine
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions)
 def test_killed_anywhere_nothing_is_lost_nothing_is_doubled(story: list[str]):
     machine = asyncio.run(play(story))

@@ -34,7 +34,7 @@ def receiver() -> Generator[tuple[str, queue.Queue[dict[str, Any]]]]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *args: Any) -> None: ...
+        def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     threading.Thread(target=server.serve_forever, daemon=True).start()
