@@ -181,6 +181,11 @@ def test_a_delivery_cut_off_by_a_kill_is_made_again_under_its_id_and_says_so():
     assert end.state is State.RESOLVED
 
 
+def test_a_delivery_cut_off_by_a_kill_still_says_so_when_the_next_attempt_fails():
+    machine = asyncio.run(play(["fall", "killed after", "deliver", "away", "deliver", "back", "wait", "deliver"]))
+    assert [one.perhaps_again for one in machine.inbox.got if one.state is State.FIRING] == [False, True]
+
+
 def test_an_hour_away_delivers_everything_in_order_when_the_receiver_is_back():
     story = ["away"] + ["fall", "deliver", "heal", "deliver", "wait"] * 12 + ["back"]
     machine = asyncio.run(play(story))
