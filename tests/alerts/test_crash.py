@@ -201,6 +201,35 @@ def test_what_was_kept_and_cannot_be_read_is_told_and_begun_anew():
     assert ledger.book.alerts == {}
 
 
+def test_what_fires_is_said_again_to_a_receiver_that_would_forget_it():
+    async def play() -> list[tuple[float, list[str]]]:
+        said: list[tuple[float, list[str]]] = []
+
+        class Forgetful(Inbox):
+            restate: float | None = 60.0
+
+            async def state(self, items: Sequence[Item], now: WallTime) -> None:
+                said.append((now - START, [item.id for item in items]))
+
+        clock, items = Hand(), notification().items
+        firing: list[Sequence[Item]] = [items, items, ()]
+        worker = Worker(
+            "am",
+            Forgetful(),
+            5.0,
+            ledger=Ledger(MemoryStore(), clock),
+            firing=lambda _: firing.pop(0),
+            clock=clock,
+            publish=lambda _: None,
+        )
+        for _ in range(20):
+            clock.at += 10
+            await worker._once()  # pyright: ignore[reportPrivateUsage]
+        return said
+
+    assert asyncio.run(play()) == [(60, ["down:fetch"]), (120, ["down:fetch"])]
+
+
 def test_pauses_grow_to_a_bound_and_are_spread():
     pauses = [backoff(attempts, 1.0) for attempts in range(1, 12)]
     assert pauses[:4] == [2, 4, 8, 16]

@@ -99,6 +99,18 @@ def test_an_incident_is_told_once_and_its_end_once_over_a_kill_of_the_watchdog(t
         assert listed.returncode == 1
         assert {one["id"] for one in json.loads(listed.stdout)["alerts"] if one["told"]} == told
 
+        acked = daemon.run("alerts", "ack", "time", "--by", "me")
+        assert acked.stdout.startswith("acknowledged: "), acked.stderr
+        assert "acknowledged by me" in daemon.run("alerts", "list").stdout
+        work = daemon.run("maintenance", "start", "git", "--for", "5m", "--comment", "a new disk")
+        assert work.returncode == 0
+        assert "a new disk" in daemon.run("maintenance", "list").stdout
+        assert daemon.run("maintenance", "stop", work.stdout.split(":")[0]).returncode == 0
+        assert daemon.run("maintenance", "list").stdout.strip() == "no maintenance"
+        for wrong in (("silence", "add"), ("silence", "expire", "nope"), ("alerts", "ack", "nope"), ("alerts", "test", "nope")):
+            refused = daemon.run(*wrong)
+            assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+
         daemon.stop(signal.SIGKILL)
         daemon.start()
         assert daemon.run("silence", "add", "time", "--for", "10m").returncode == 0
