@@ -232,7 +232,7 @@ async def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path
 
 def _lives(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in ("Z", "X")
     return False
 
 
