@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import socket
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,32 @@ async def test_a_state_directory_that_cannot_be_written_is_told_and_metrics_stil
     async with room(tmp_path, spec, FleetAsData("time"), bus) as telemetry:
         assert "mcpwatch_build_info" in await scrape(telemetry)
     assert any("logs are not shipped" in fact.text for fact in facts)
+
+
+async def test_a_reload_moves_the_port_and_turns_shipping_on_and_off(tmp_path: Path) -> None:
+    bus = Bus()
+    with fake_loki() as loki:
+        async with room(tmp_path, spec_of(metrics={"listen": "127.0.0.1:0"}), FleetAsData("time"), bus) as telemetry:
+            first = telemetry.port
+            MemberLog(tmp_path / "logs").write("one")
+            telemetry.retune(spec_of(loki={"url": loki.url, "wait": 0.02}, metrics={"listen": "127.0.0.1:0", "open": True}))
+            await shipped(loki, 1)
+            async with asyncio.timeout(10):
+                await telemetry.serving.wait()
+            assert telemetry.port != first
+            assert "mcpwatch_loki_sent_lines_total 1\n" in await scrape(telemetry)
+            telemetry.retune(spec_of())
+            MemberLog(tmp_path / "logs", "late").write("two")
+        assert loki.lines() == ["one"]
+
+
+async def test_traces_without_the_extra_are_told_and_hurt_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    bus = Bus()
+    told = bus.subscribe(Troubled)
+    spec = spec_of(otel={"endpoint": "http://127.0.0.1:9"}, metrics={"listen": "127.0.0.1:0"})
+    async with room(tmp_path, spec, FleetAsData("time"), bus) as telemetry:
+        async with asyncio.timeout(10):
+            fact = await anext(aiter(told))
+        assert "pip install 'mcpwatch[otel]'" in fact.text
+        assert "mcpwatch_build_info" in await scrape(telemetry)
