@@ -156,10 +156,24 @@ class LogHint:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What looking at a running proxy showed: its `-help`, its answer to `ProxyKind.asks`, a line of its log. Empty: not seen."""
+
+    usage: str = ""
+    status: int = 0
+    body: str = ""
+    line: str = ""
+
+
 class ProxyKind(Protocol):
-    """What is special about one kind of proxy. Everything here is pure."""
+    """What is special about one kind of proxy. Everything here is pure.
+
+    `asks` is the path on the proxy whose answer tells its generation; empty when there is but one.
+    """
 
     name: str
+    asks: str
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """The files the proxy reads."""
@@ -179,6 +193,10 @@ class ProxyKind(Protocol):
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means, or `None`."""
+        ...
+
+    def learn(self, look: Look) -> Traits:
+        """The traits that this look shows; the worst that is possible where it shows nothing."""
         ...
 
     traits: Traits

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import docs_config, docs_telemetry
+from tools import dashboards, docs_alerts, docs_config, docs_symptoms, docs_telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages, docs_telemetry.pages)
+
+def _dashboards() -> Mapping[str, str]:
+    return {str((dashboards.OUT / name).relative_to(ROOT)): text for name, text in dashboards.build().items()}
+
+
+def _symptoms() -> Mapping[str, str]:
+    return {str(docs_symptoms.PAGE): docs_symptoms.page()}
+
+
+GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
+    docs_config.pages,
+    _symptoms,
+    docs_alerts.pages,
+    docs_telemetry.pages,
+    _dashboards,
+)
 """Each answers texts by their path from the root of the repository."""
 
 

@@ -20,6 +20,7 @@ from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.notify import notify
+from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
@@ -97,6 +98,8 @@ class Daemon:
             self.store = SqliteStore(self.paths.store, self._store_trouble)
             try:
                 await self._serve(plan, observer)
+            except* McpwatchError as group:
+                raise _first(group) from None
             finally:
                 await self._write_status()
                 self.store.close()
@@ -130,6 +133,7 @@ class Daemon:
                 serving = self._guard(control.run(), "control")
                 self._guard(self._keep_status(), "status")
                 self._guard(self._watch_config(), "config watch")
+                self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
                 adopted = await self.fleet.begin(plan)
                 for work, name in self.rooms.services():
                     self._guard(work, name)
@@ -263,8 +267,7 @@ class Daemon:
                 raise
             self.fleet.daemon = replace(self.fleet.daemon, config_error="")
             changes = diff(self.fleet.plan(), plan)
-            self._prepare(plan)
-            await self.fleet.apply(plan, changes)
+            await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
             self.rooms.reload(plan)
             return plain(changes)
 
@@ -301,6 +304,15 @@ class Daemon:
         text = json.dumps(status_json(self.fleet.view()), ensure_ascii=False)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(write_atomically, self.paths.status, text, 0o600)
+
+
+def _first(group: BaseExceptionGroup[McpwatchError]) -> McpwatchError:
+    """The first error of a group: what a person is told."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, McpwatchError)
+    return found
 
 
 def config_file(given: Path | None) -> Path:

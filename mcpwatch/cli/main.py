@@ -268,6 +268,35 @@ def version(json_: JsonOption = False) -> None:
         say(f"mcpwatch {__version__}")
 
 
+@app.command(epilog="Example:  mcpwatch bridge --listen 127.0.0.1:9072 -- mcp-server-fetch")
+def bridge(
+    command: Annotated[list[str], typer.Argument(help="The stdio server and its arguments, after --.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT or :PORT to serve it on.")] = "127.0.0.1:9072",
+    name: Annotated[str, typer.Option(help="Its name: it also answers at /<name>/sse and /<name>/mcp.")] = "bridge",
+    sessions: Annotated[str, typer.Option(help="auto, or isolated for one child per client session.")] = "auto",
+    env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME of a variable to hand on to the server.")] = None,
+    log: Annotated[str, typer.Option(help="stderr or syslog.")] = "stderr",
+) -> None:
+    """Serve one stdio server over SSE and Streamable HTTP, with no watchdog around it."""
+    from mcpwatch.cli.serve import bridge as run
+
+    raise typer.Exit(run(command, listen=listen, name=name, sessions=sessions, env=tuple(env or ()), log=log))
+
+
+@app.command(epilog="Example:  mcpwatch gateway -c mcp-servers.json --listen :12009 --log syslog")
+def gateway(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="mcp-servers.json, TBXark config.json, sparfenyuk or native file.")
+    ],
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT or :PORT; wins over the file.")] = None,
+    log: Annotated[str, typer.Option(help="stderr or syslog.")] = "stderr",
+) -> None:
+    """Run the gateway alone: every server of a file at /<name>/sse and /<name>/mcp, all together at /sse and /mcp."""
+    from mcpwatch.cli.serve import gateway as run
+
+    raise typer.Exit(run(config, listen=listen, log=log))
+
+
 @config_app.command()
 def validate(config: ConfigOption = None, json_: JsonOption = False) -> None:
     """Find every fault of the configuration, a line each. Exits 3 when there is one."""

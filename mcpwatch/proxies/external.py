@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mcpwatch.model.spec import ProxySpec
-from mcpwatch.ports import LogHint, RenderedFile, Traits
+from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 
 _SHAPES: dict[str, dict[Literal["sse", "http"], str]] = {
@@ -51,6 +51,7 @@ class External:
     """Somebody else's proxy."""
 
     name = "external"
+    asks = ""
     traits = Traits(holds_sessions=True, lists_from_cache=True, mounts_late=True, reconnects=False, reloads=False)
     """Nothing is taken for granted: its lists may be cached, its sessions stale."""
 
@@ -78,6 +79,10 @@ class External:
                 found["http"] = written.http.replace("{name}", name)
             return found
         return {way: pattern.replace("{name}", name) for way, pattern in _SHAPES[options.like].items()}
+
+    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+        """There is but one generation of it."""
+        return self.traits
 
     def hint(self, line: str) -> LogHint | None:  # noqa: ARG002
         """Its log is not ours to read."""

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, RenderedFile, Traits
+from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -41,6 +41,7 @@ class Sparfenyuk:
     """Renders the named-server file; the program is the user's own."""
 
     name = "sparfenyuk"
+    asks = ""
     traits = Traits(
         holds_sessions=True,
         lists_from_cache=False,
@@ -92,6 +93,10 @@ class Sparfenyuk:
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:  # noqa: ARG002
         """`/servers/<name>/sse` and `/servers/<name>/mcp`."""
         return {"sse": f"/servers/{name}/sse", "http": f"/servers/{name}/mcp"}
+
+    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+        """There is but one generation of it."""
+        return self.traits
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means."""

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, RenderedFile, Traits
+from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -50,6 +50,7 @@ class Tbxark:
     """Renders config.json; the program is the user's own build or image."""
 
     name = "tbxark"
+    asks = "/_readyz"
     traits = Traits(
         holds_sessions=True,
         lists_from_cache=True,
@@ -106,6 +107,11 @@ class Tbxark:
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """`/<name>/sse`, or `/<name>/mcp` where it serves Streamable HTTP: one of them, never both."""
         return {"http": f"/{name}/mcp"} if _options(proxy).type == "streamable-http" else {"sse": f"/{name}/sse"}
+
+    def learn(self, look: Look) -> Traits:
+        """The traits of the generation that this shows: its own answer first, then its usage, then the shape of its log."""
+        asked = generation_of_ready(look.status, look.body) if look.status else ""
+        return traits_of(asked or generation_of_help(look.usage) or generation_of_line(look.line))
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means; both log shapes are read."""

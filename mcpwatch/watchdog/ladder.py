@@ -18,6 +18,9 @@ Rung = Literal["reconnect", "restart", "restart_proxy", "recreate", "quarantine"
 HOLD_DOWN = 30.0
 """Seconds after a repair of a member before the next one of the same member, unless the cause is another."""
 
+HOLD_LOOK = 1.0
+"""Seconds until a repair that has to wait is considered again."""
+
 ATTEMPTS = 3
 """Repairs of one cause that may fail before it is left to a person (and an alert)."""
 
@@ -55,6 +58,8 @@ def choose(diagnosis: Diagnosis, tried: tuple[Attempt, ...], now: Instant, recre
     """The rung for a diagnosis, given every attempt on its subject (oldest first). `recreates`: its runtime can recreate it."""
     if diagnosis.rung is None:
         return Choice(None, f"a restart does not help against {diagnosis.cause}")
+    if diagnosis.hold:
+        return Choice(None, diagnosis.hold, Instant(now + HOLD_LOOK))
     recent = tuple(attempt for attempt in tried if attempt.subject == diagnosis.subject and now - attempt.at < FORGET)
     if recent and recent[-1].proved is None:
         return Choice(None, "a repair is under way")

@@ -16,13 +16,14 @@ from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
-from mcpwatch.ports import Prober, Publish, Traits
+from mcpwatch.ports import LogHint, Prober, Publish, Traits
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor, Spawn
-from mcpwatch.watchdog.diagnose import Scene, diagnose
+from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.ladder import Rung
 from mcpwatch.watchdog.probing import Probing, Watched
 from mcpwatch.watchdog.repair import Repair
+from mcpwatch.watchdog.scene import Said, Scene
 from mcpwatch.watchdog.verdict import Key, Tally, worst
 from mcpwatch.watchdog.views import route_verdict, route_view, scene_actor
 
@@ -54,6 +55,7 @@ class Oversight:
         self._publish = publish
         self._spawn = spawn
         self._route_verdicts: dict[str, tuple[Verdict, WallTime]] = {}
+        self._said: dict[str, Said] = {}
         self._closed = False
         self._due = False
         self.probing = Probing(prober, clock, publish, spawn)
@@ -92,6 +94,8 @@ class Oversight:
     def on_start(self, actor: MemberActor) -> None:
         """A new generation lives: its tallies begin again, and it must prove itself."""
         name, generation = actor.spec.name, actor.state.generation
+        if actor.spec.kind == "proxy":
+            self._said.clear()
         self.probing.renew(name, generation)
         proof = self._proof(actor)
         if proof is None or actor.spec.runtime == "external":
@@ -141,6 +145,16 @@ class Oversight:
         for watched in (w for route in self._plan().routes for w in self.probing.of(route.name, "route")):
             self._spawn(self._probe_soon(watched), f"soon {watched.name}")
 
+    def hear(self, hint: LogHint) -> None:
+        """The proxy's own log said something of a route (or, with `ready`, of all): look through it again, and at the cause."""
+        if hint.member:
+            self._said[hint.member] = Said(hint.member, hint.meaning, hint.text)
+            for watched in self.probing.of(hint.member, "route"):
+                self._spawn(self._probe_soon(watched), f"soon {watched.name}")
+        elif hint.meaning == "ready":
+            self._probe_routes()
+        self.look()
+
     def look(self) -> None:
         """Diagnose again, once, after what is happening now has happened: a proxy and what it hosts fall within milliseconds."""
         if not self._due and not self._closed:
@@ -161,6 +175,8 @@ class Oversight:
             mounts_late=self.traits.mounts_late,
             lists_from_cache=self.traits.lists_from_cache,
             engine_gone=self.engine_gone,
+            reconnects=self.traits.reconnects,
+            proxy_said=tuple(self._said.values()),
         )
         self.repair.consider(diagnose(scene))
 

@@ -11,7 +11,8 @@ from mcpwatch.model.spec import RouteSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, MemberView, ProbeView, RouteView, Usage
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.diagnose import Actor, Seen, explained_by
+from mcpwatch.watchdog.diagnose import explained_by
+from mcpwatch.watchdog.scene import Actor, Seen
 from mcpwatch.watchdog.verdict import Key, Tally, worst
 
 Tallies = Mapping[Key, Tally]

@@ -28,7 +28,7 @@ FOREVER = "import time; print('up', flush=True); time.sleep(600)"
 def docker(*words: str) -> str:
     """Ask the engine by its own socket, whatever the test set in the environment."""
     env = {key: value for key, value in os.environ.items() if key not in {"DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}}
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, env=env)
+    done = subprocess.run(["docker", *words], capture_output=True, encoding="utf-8", timeout=60, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -95,6 +95,6 @@ def _watch(file: Path, predicate: Callable[[str], bool]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + BOUND
     for _ in watch(file.parent, step=20, rust_timeout=200, yield_on_timeout=True):
-        if file.exists() and predicate(file.read_text()):
+        if file.exists() and predicate(file.read_text("utf-8")):
             return
         assert time.monotonic() < deadline, f"{file} never held what was waited for"

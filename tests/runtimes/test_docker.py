@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("docker"), pytest.mark.slow]
 async def test_a_container_is_created_as_written_and_is_labelled_with_restart_policy_no(tmp_path: Path) -> None:
     async with laboratory(tmp_path) as lab:
         (tmp_path / "shared").mkdir()
-        (tmp_path / "one.env").write_text("FROM_FILE=yes\nBOTH=file\n")
+        (tmp_path / "one.env").write_text("FROM_FILE=yes\nBOTH=file\n", encoding="utf-8")
         net = f"net-{lab.instance}"
         spec = lab.spec(
             environment={"BOTH": "written", "SECRET": "s3cret"},
@@ -159,7 +159,7 @@ async def test_output_goes_to_the_member_log_stamped_and_no_line_twice_or_lost_o
         lab.runtime = DockerRuntime(tmp_path, lab.instance)
         await lab.runtime.owned((spec,))
         await holds(log, lambda text: len(text.splitlines()) >= 60)
-        lines = [line.split(" ", 1) for line in log.read_text().splitlines()]
+        lines = [line.split(" ", 1) for line in log.read_text("utf-8").splitlines()]
         assert [text for _, text in lines] == [str(i) for i in range(60)]
         assert all(len(stamp) == 27 and stamp.endswith("Z") for stamp, _ in lines)
         assert [stamp for stamp, _ in lines] == sorted(stamp for stamp, _ in lines)

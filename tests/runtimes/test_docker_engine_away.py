@@ -17,7 +17,12 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.ports import Exited, Gone
 from tests.runtimes.docker_lab import docker, laboratory
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("docker"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.needs("docker"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::EncodingWarning"),  # of the docker SDK and trustme, when they read files
+]
 
 ENGINE = "/var/run/docker.sock"
 REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n" + b'{"message":"forbidden"}'
@@ -144,7 +149,7 @@ async def test_an_engine_behind_tls_is_reached_by_docker_host(tmp_path: Path, mo
 async def test_an_engine_is_found_by_context_and_a_missing_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "config.json").write_text(json.dumps({}))
+    (tmp_path / "config" / "config.json").write_text(json.dumps({}), encoding="utf-8")
     async with relay() as between, laboratory(tmp_path) as lab:
         path = tmp_path / "engine.sock"
         await between.listen(path)

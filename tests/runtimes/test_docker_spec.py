@@ -173,7 +173,7 @@ def entries(*texts: str, at: int = SECOND * 10**9) -> list[tuple[int, bytes]]:
 
 def texts(directory: Path) -> list[str]:
     files = [*sorted(directory.glob("stdout.2*.log")), directory / "stdout.log"]
-    return [line.split(" ", 1)[1] for file in files if file.exists() for line in file.read_text().splitlines()]
+    return [line.split(" ", 1)[1] for file in files if file.exists() for line in file.read_text("utf-8").splitlines()]
 
 
 def test_stamps_rise_even_when_the_engines_do_not_and_a_second_pass_writes_nothing_twice(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_stamps_rise_even_when_the_engines_do_not_and_a_second_pass_writes_nothi
     again = LogFile(tmp_path, "stdout")
     assert again.resume() == SECOND
     again.add(entries("a", "b", "c", "d") + entries("e", at=SECOND * 10**9 + 500))
-    stamps = [line[:27] for line in (tmp_path / "stdout.log").read_text().splitlines()]
+    stamps = [line[:27] for line in (tmp_path / "stdout.log").read_text("utf-8").splitlines()]
     assert texts(tmp_path) == ["a", "b", "c", "d", "e"]
     assert stamps == sorted(set(stamps))
 
@@ -239,7 +239,7 @@ def test_the_generation_of_a_restarted_container_is_remembered(tmp_path: Path) -
     records = Records(tmp_path)
     assert not records.any()
     records.write(Record("a/b", "c0ffee", 5))
-    (tmp_path / "docker" / "broken.json").write_text("{")
+    (tmp_path / "docker" / "broken.json").write_text("{", encoding="utf-8")
     assert records.load() == {"a/b": Record("a/b", "c0ffee", 5)}
     records.drop("a/b")
     assert records.load() == {}

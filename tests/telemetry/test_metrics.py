@@ -39,6 +39,8 @@ class World:
     def __init__(self, *members: str, spec: TelemetrySpec | None = None) -> None:
         self.plan: Plan = fleet.plan(*members)
         self.view: FleetView = fleet.view(*members)
+        self._text = ""
+        self._samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         readings = Readings(receivers=("ops",), clients=("vscode",))
         self.collector = FleetCollector(spec or TelemetrySpec(), "1.2.3", self.look, readings)
 
@@ -46,11 +48,15 @@ class World:
         return Seen(self.plan, self.view, offered=self.collector.offered)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        return {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(self.collector.text())
-            for sample in family.samples
-        }
+        text = self.collector.text()
+        if text != self._text:
+            self._text = text
+            self._samples = {
+                (sample.name, frozenset(sample.labels.items())): sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            }
+        return self._samples
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.samples().get((name, frozenset(labels.items())))

@@ -9,7 +9,8 @@ import pytest
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose import Actor, Scene, Seen, diagnose
+from mcpwatch.watchdog.diagnose import diagnose
+from mcpwatch.watchdog.scene import Actor, Scene, Seen
 
 OK = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS))
 
