@@ -13,6 +13,7 @@ from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.readings import readings
 from mcpwatch.bus import Bus
 from mcpwatch.clients.desk import Desk
 from mcpwatch.clients.service import ClientsService
@@ -43,7 +44,7 @@ class Rooms:
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
-        house = House(fleet, bus, clock, paths.root, __version__, logs)
+        house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, _telemetry(plan))
         self._beat = heartbeat()
         self._beaten = 0.0

@@ -142,16 +142,8 @@ class Telemetry:
     # metrics
 
     def _see(self) -> Seen:
-        house = self._house
-        readings = house.readings
-        return Seen(
-            house.fleet.plan(),
-            house.fleet.view(),
-            self._collector.offered,
-            tuple(readings.maintained()),
-            readings.pending(),
-            readings.silences(),
-        )
+        fleet = self._house.fleet
+        return Seen(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
 
     def _read(self, tally: Tally) -> None:
         if self._shipper:

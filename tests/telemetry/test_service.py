@@ -17,7 +17,7 @@ from mcpwatch.telemetry import service
 from mcpwatch.telemetry.logs import configure
 from mcpwatch.telemetry.service import House, Telemetry
 from mcpwatch.telemetry.spec import TelemetrySpec
-from mcpwatch.telemetry.tally import Readings
+from mcpwatch.telemetry.tally import AlertsNow, Readings
 from tests.fakes.loki import FakeLoki, fake_loki
 from tests.telemetry import fleet
 from tests.telemetry.member_logs import MemberLog
@@ -40,12 +40,16 @@ async def scrape(telemetry: Telemetry) -> str:
 
 async def test_facts_published_are_in_the_next_scrape_with_what_other_rooms_know(tmp_path: Path) -> None:
     bus = Bus()
-    readings = Readings(pending=lambda: 3, silences=lambda: 2, maintained=lambda: ["time"])
+    now = AlertsNow({"critical": 1}, {"silence": 1}, {"ops": 3}, 2, frozenset({"time"}))
+    readings = Readings(lambda: now, receivers=("ops",))
     async with room(tmp_path, spec_of(metrics={"listen": "127.0.0.1:0"}), FleetAsData("time"), bus, readings) as telemetry:
         bus.publish(fleet.probed("time"))
         text = await scrape(telemetry)
     assert 'mcpwatch_probes_total{member="time",check="mcp",vantage="direct",outcome="success"} 1\n' in text
-    assert "mcpwatch_notifications_pending 3\n" in text
+    assert 'mcpwatch_notifications_pending{receiver="ops"} 3\n' in text
+    assert 'mcpwatch_alerts_firing{severity="critical"} 1\n' in text
+    assert 'mcpwatch_alerts_firing{severity="info"} 0\n' in text
+    assert 'mcpwatch_alerts_muted{why="silence"} 1\n' in text
     assert "mcpwatch_silences_active 2\n" in text
     assert 'mcpwatch_member_maintenance{member="time"} 1\n' in text
 
@@ -177,8 +181,12 @@ async def test_a_reload_moves_the_port_and_turns_shipping_on_and_off(tmp_path: P
                 await telemetry.serving.wait()
             assert telemetry.port != first
             assert "mcpwatch_loki_sent_lines_total 1\n" in await scrape(telemetry)
-            telemetry.retune(spec_of())
+            telemetry.serving.clear()
+            telemetry.retune(spec_of(metrics={"listen": "127.0.0.1:0"}))
+            async with asyncio.timeout(10):
+                await telemetry.serving.wait()
             MemberLog(tmp_path / "logs", "late").write("two")
+            assert "mcpwatch_build_info" in await scrape(telemetry)
         assert loki.lines() == ["one"]
 
 
