@@ -45,7 +45,7 @@ class Kinds:
     proxies: tuple[Kind[Any], ...] = ()
     notifiers: tuple[Kind[Any], ...] = ()
     clients: tuple[Kind[Any], ...] = ()
-    sections: tuple[tuple[str, type[KindSpec]], ...] = ()
+    sections: tuple[tuple[str, type[BaseModel]], ...] = ()
     """Top-level keys of the file that belong to a room (`telemetry`, `web` …) and the spec that room asks for."""
 
 

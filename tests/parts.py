@@ -15,6 +15,7 @@ PROGRAMS: dict[str, Path | str] = {
     "tbxark-new": PARTS / "tbxark-new" / "mcp-proxy",
     "sparfenyuk": PARTS / "sparfenyuk" / "bin" / "mcp-proxy",
     "npm": PARTS / "npm" / "node_modules" / ".bin" / "mcp-server-everything",
+    "fastmcp": PARTS / "fastmcp" / "bin" / "python",
     "node22": PARTS / "npm" / "node_modules" / ".bin" / "node",
     "prometheus": "prometheus",
     "promtool": "promtool",

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import docs_config
+from tools import docs_alerts, docs_config, docs_symptoms, docs_telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (docs_config.pages,)
+
+def _symptoms() -> Mapping[str, str]:
+    return {str(docs_symptoms.PAGE): docs_symptoms.page()}
+
+
+GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
+    docs_config.pages,
+    _symptoms,
+    docs_alerts.pages,
+    docs_telemetry.pages,
+)
 """Each answers texts by their path from the root of the repository."""
 
 

@@ -1,6 +1,6 @@
 """The mock servers answer from: legacy SSE, Streamable HTTP and stateless on one port, as cheaply as asyncio allows.
 
-`python -m benchmarks.prober.mock [PROCESSES]` prints the port; processes share it by SO_REUSEPORT. It keeps no state but the open streams.
+`python -m benchmarks.prober.mock` prints its port and serves until its stdin closes. It keeps no state but the open streams.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ TOOLS = [
     {"name": f"tool_{n}", "description": "x" * 200, "inputSchema": {"type": "object", "properties": {"a": {"type": "string"}}}}
     for n in range(10)
 ]
-INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "mock", "version": "1"}}
+INITIALIZE: dict[str, Any] = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "mock", "version": "1"},
+}
 DISCOVER: dict[str, Any] = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"}
 ANSWERS = {
     "initialize": json.dumps(INITIALIZE).encode(),
@@ -40,6 +44,7 @@ class Mock(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         STREAMS.pop(self._key, None)
 
     def data_received(self, data: bytes) -> None:

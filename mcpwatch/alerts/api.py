@@ -25,6 +25,18 @@ from mcpwatch.units import seconds
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 Handlers = dict[tuple[str, str], Handler]
 
+PATHS: tuple[tuple[str, str, str, str], ...] = (
+    ("GET", "/alerts", "`all` (also the lately ended)", "`alerts`, `outbox`, `receivers`"),
+    ("POST", "/alerts/test", "`receiver` (default: all)", "`results`: `receiver`, `ok`, `error`"),
+    ("POST", "/alerts/ack", "`alert` (id or name), `comment`, `by`", "`acknowledged`: ids"),
+    ("GET", "/silences", "", "`silences`"),
+    ("POST", "/silences", "`targets`, `for`, `comment`, `by`", "the silence, with its `id`"),
+    ("POST", "/silences/expire", "`id`", "`ended`: ids"),
+    ("GET", "/maintenance", "", "`maintenance` by hand, `windows` of the configuration"),
+    ("POST", "/maintenance", "`targets` (default: everything), `for`, `comment`, `by`", "the maintenance, with its `id`"),
+    ("POST", "/maintenance/stop", "`id` (default: all started by hand)", "`ended`: ids"),
+)
+"""Every path of this room: method, path, body, answer."""
 FOR_DEFAULT = 3600.0
 FOR_MAX = 366 * 86400.0
 

@@ -197,6 +197,7 @@ class Item:
     since: WallTime
     member: str = ""
     route: str = ""
+    fired_at: WallTime | None = None
     resolved_at: WallTime | None = None
     why: str = ""
     cause: str = ""

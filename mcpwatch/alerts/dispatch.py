@@ -70,7 +70,8 @@ class Worker:
                 pause = await self._once()
                 if pause > 0:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), min(pause, IDLE_MAX))
+                        async with asyncio.timeout(min(pause, IDLE_MAX)):
+                            await self._wake.wait()
         finally:
             await self.notifier.close()
 

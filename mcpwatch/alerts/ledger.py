@@ -57,7 +57,8 @@ class Ledger:
     async def flush(self) -> None:
         """Return when everything put so far is on disk, or after `FLUSH_MAX`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._store.flush(), FLUSH_MAX)
+            async with asyncio.timeout(FLUSH_MAX):
+                await self._store.flush()
 
     def _save(self) -> None:
         kept = Kept(_slim(self.book), self.outbox)

@@ -87,6 +87,7 @@ def document(notification: Notification) -> dict[str, Any]:
         {
             **plain(item),
             "since": iso(item.since),
+            "fired_at": iso(item.fired_at) if item.fired_at else None,
             "resolved_at": iso(item.resolved_at) if item.resolved_at else None,
             "seconds": round(_length(item, notification.at), 3),
             "advice": advice(item),

@@ -1,12 +1,7 @@
 """From what happened to which conditions are true: facts and the fleet as shown into the book. Pure; sends nothing.
 
-    down, gave_up, degraded          of a member
-    route_down, route_degraded       of a route, as a client sees it
-    tools_changed                    of a member's contract; ends after an hour without another change
-    trouble, config_rejected         of mcpwatch itself
-
-Facts are quick, the fleet as shown is complete: it repairs what a lost fact, a crash or a reload left standing. An unknown
-verdict argues neither way, so nothing starts or ends by the watchdog's own blindness.
+Which there are says `CONDITIONS`. Facts are quick, the fleet as shown is complete: it repairs what a lost fact, a crash or a
+reload left standing. An unknown verdict argues neither way, so nothing starts or ends by the watchdog's own blindness.
 """
 
 from __future__ import annotations
@@ -40,6 +35,17 @@ UNPROBED_MAX = 900.0
 """Seconds after which an alert on something that is no longer probed at all ends."""
 UNCONFIRMED_MAX = 600.0
 """Seconds a trouble from before a restart stands unless it is told again."""
+CONDITIONS: tuple[tuple[str, str, str], ...] = (
+    ("down", "critical", "a member that should be up does not run, or fails its checks"),
+    ("gave_up", "critical", "a member failed too often and is no longer restarted"),
+    ("degraded", "warning", "a member runs, but is slow or offers less than it should"),
+    ("route_down", "critical", "a route fails its checks through the proxy, as a client sees it"),
+    ("route_degraded", "warning", "a route is slow or offers less than it should"),
+    ("tools_changed", "warning (info when compatible)", "a member changed its tools; ends an hour after the last change"),
+    ("trouble", "warning", "something of mcpwatch itself: the disk, the store, the container engine"),
+    ("config_rejected", "warning", "a changed configuration was refused; the running one stays"),
+)
+"""Every alert: name, severity, meaning."""
 FLIPS_KEPT = 32
 TRIED_KEPT = 8
 TAIL_KEPT = 5

@@ -87,7 +87,8 @@ class Alerts:
         self._dropped = 0
         self._started = clock.now()
         self._viewed = float("-inf")
-        self._stopping = False
+        self._running = self._stopping = False
+        self._staff()
         self.handlers: Handlers = handlers(self)
 
     async def run(self) -> None:
@@ -95,14 +96,17 @@ class Alerts:
         if self.ledger.unreadable:
             self._bus.publish(Troubled(at=self.clock.wall(), text=self.ledger.unreadable, level="warning", subject="alerts"))
         reader = asyncio.create_task(self._read())
+        self._running = True
         self._staff()
         try:
             while True:
                 await self._step()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), TICK)
+                    async with asyncio.timeout(TICK):  # `wait_for` loses a cancellation that meets its end
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
+            self._running = False
             self._subscription.close()
             tasks = (reader, *self._tasks.values())
             for task in tasks:
@@ -215,7 +219,8 @@ class Alerts:
         wanted = self.spec.receivers
         for name in [name for name in self._specs if self._specs[name] != wanted.get(name)]:
             del self._specs[name], self.workers[name]
-            self._tasks.pop(name).cancel()
+            if name in self._tasks:
+                self._tasks.pop(name).cancel()
         for name, spec in wanted.items():
             kind = find(NOTIFIERS, str(getattr(spec, "kind", "")))
             if name in self.workers or kind is None:
@@ -231,7 +236,10 @@ class Alerts:
                 hide=self._scrubbed,
             )
             self._specs[name], self.workers[name] = spec, worker
-            self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+        if self._running:
+            for name, worker in self.workers.items():
+                if name not in self._tasks:
+                    self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
 
     def _drop_orphans(self) -> None:
         orphans = [one.notification for one in self.ledger.outbox.entries if one.notification.receiver not in self.spec.receivers]

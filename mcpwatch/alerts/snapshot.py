@@ -28,6 +28,7 @@ def snapshot(book: Book, alert: Alert, receiver: str, speaks_for: tuple[str, ...
         since=alert.since,
         member=alert.member,
         route=alert.route,
+        fired_at=alert.fired_at,
         resolved_at=alert.resolved_at,
         why=alert.ended if alert.state is State.RESOLVED else alert.why,
         cause=found.cause if found else "",

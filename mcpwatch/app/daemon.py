@@ -267,8 +267,7 @@ class Daemon:
                 raise
             self.fleet.daemon = replace(self.fleet.daemon, config_error="")
             changes = diff(self.fleet.plan(), plan)
-            self._prepare(plan)
-            await self.fleet.apply(plan, changes)
+            await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
             self.rooms.reload(plan)
             return plain(changes)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
@@ -23,6 +24,7 @@ REPLY_LIMIT = 24 * 1024 * 1024
 """Bytes of one answer, decoded; more is `too_large`."""
 ERROR_LIMIT = 16 * 1024
 """Bytes read of an answer that is only an error."""
+CONTENT = ("Content-Type", "application/json")
 AGENT = f"mcpwatch/{mcpwatch.__version__}"
 MIDDLEMEN = ("nginx", "openresty", "cloudflare", "haproxy", "envoy", "traefik", "varnish", "squid", "caddy", "apache")
 """Words in `Server` or `Via` that name a proxy which may buffer."""
@@ -41,27 +43,35 @@ class Caller:
         public = parse_url(target.public_url) if target.public_url else self.url
         self.origins = {_origin(self.url), _origin(public)}
         self._base = _base_headers(target, public)
+        self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
 
-    def path(self, method: str, url: httpx.URL | None = None) -> str:
+    def path(self, method: str) -> str:
         """`GET /time/sse`, for messages; a query is not shown (it may hold a session)."""
-        return f"{method} {(url or self.url).path}"
+        return f"{method} {self.url.path}"
 
     async def get(self, headers: tuple[tuple[str, str], ...]) -> httpx.Response:
         """Open a GET on the target; the answer's head only."""
-        return await self._send("GET", self.url, headers, None)
+        return await self._send("GET", headers)
 
-    async def post(self, url: httpx.URL, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> httpx.Response:
-        """POST a JSON body; the answer's head only."""
-        return await self._send("POST", url, (*headers, ("Content-Type", "application/json")), body)
+    async def post(self, body: bytes, headers: tuple[tuple[str, str], ...] = (), target: str = "") -> httpx.Response:
+        """POST a JSON body, to the target's own path or to `target` (path and query); the answer's head only."""
+        return await self._send("POST", (*headers, CONTENT), body, target)
 
     async def delete(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Send DELETE and take whatever comes back."""
-        response = await self._send("DELETE", self.url, headers, None)
+        response = await self._send("DELETE", headers)
         await response.aclose()
 
-    async def _send(self, method: str, url: httpx.URL, headers: tuple[tuple[str, str], ...], body: bytes | None) -> httpx.Response:
-        request = httpx.Request(method, url, headers=[*self._base, *headers], content=body)
-        return await self.lines.handle_async_request(request)
+    async def _send(
+        self, method: str, headers: tuple[tuple[str, str], ...], body: bytes | None = None, target: str = ""
+    ) -> httpx.Response:
+        extensions = {"target": target.encode("ascii")} if target else None
+        made = self._headers.get(headers)
+        if made is None:
+            made = self._headers[headers] = httpx.Headers([*self._base, *headers])
+        return await self.lines.handle_async_request(
+            httpx.Request(method, self.url, headers=made, content=body, extensions=extensions)
+        )
 
     async def refuse(self, response: httpx.Response, what: str) -> Trouble:
         """The trouble that an answer with a bad status is."""
@@ -74,7 +84,7 @@ class Caller:
 def parse_url(text: str) -> httpx.URL:
     """The URL of a target. Raises `Trouble(UNRESOLVED)` when it is none that can be probed."""
     try:
-        url = httpx.URL(text)
+        url = _parsed(text)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise Trouble(Symptom.UNRESOLVED, f"{one_line(text, 100)} is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
@@ -99,6 +109,18 @@ async def read(response: httpx.Response, limit: int, *, cut: bool = False) -> by
     finally:
         await response.aclose()
     return b"".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> httpx.URL:
+    return httpx.URL(text)
+
+
+async def skip(response: httpx.Response) -> None:
+    """Read over the body of an answer whose status said everything."""
+    if isinstance(response.stream, Body):
+        await response.stream.skip(ERROR_LIMIT)
+    await response.aclose()
 
 
 def media_type(response: httpx.Response) -> str:
@@ -160,8 +182,3 @@ def _base_headers(target: Target, public: httpx.URL) -> list[tuple[str, str]]:
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
-
-
-def same_origin(url: httpx.URL, origins: set[tuple[str, str, int]]) -> bool:
-    """Whether a URL has one of `origins` (scheme, host, port)."""
-    return _origin(url) in origins

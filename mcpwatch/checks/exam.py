@@ -5,6 +5,7 @@ Knows stages and expectations; the wires know how. What it learns before trouble
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,12 +15,14 @@ from mcpwatch.checks.course import Course
 from mcpwatch.checks.memory import Memory, Others
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.trouble import Trouble, one_line
-from mcpwatch.checks.wire import Wire
+from mcpwatch.checks.wire import MODERN_VERSION, Wire
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Tool, Vantage
 from mcpwatch.model.spec import CheckSpec
 
 PAGES_MAX = 200
 """Pages of one list that are followed."""
+OTHERS_SHARE = 0.5
+"""Share of the time left that each list beside the tools may take."""
 ITEMS_MAX = 100_000
 """Items of one list that are taken."""
 
@@ -44,6 +47,8 @@ class Found:
     tokens: int | None = None
     contract: str | None = None
     lint: tuple[str, ...] = ()
+    items: list[Message] = field(default_factory=list[Message])
+    digest: bytes = b""
     safe: str | None = None
     """A tool that may be called without arguments."""
     degraded: list[Trouble] = field(default_factory=list[Trouble])
@@ -62,6 +67,7 @@ async def examine(wire: Wire, asked: Asked, course: Course, found: Found) -> Non
         await _list_tools(wire, asked, course, found)
     else:
         found.tools = ()
+    await _hold(wire, asked, course)
     await _safe_call(wire, asked, course, found)
     if canary is not None:
         course.enter(Stage.CANARY)
@@ -69,6 +75,7 @@ async def examine(wire: Wire, asked: Asked, course: Course, found: Found) -> Non
         wrong = judge.call(expect, result, canary.tool, asked.vantage)
         if wrong:
             raise wrong
+    await _keep_contract(wire, asked, course, found)
 
 
 async def _list_tools(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
@@ -85,16 +92,24 @@ async def _list_tools(wire: Wire, asked: Asked, course: Course, found: Found) ->
         first, *rest = listed.lint
         more = f" (and {len(rest)} more)" if rest else ""
         found.degraded.append(Trouble(Symptom.SCHEMA, first + more, stage=Stage.TOOLS_LIST))
-    if asked.check.contract != "ignore":
-        others = asked.memory.others(asked.target, course.now)
-        if others is None:
-            others = await _list_others(wire, course)
-            asked.memory.keep_others(asked.target, others)
-        found.contract = asked.memory.contract(digest, items, others)
+    found.items, found.digest = items, digest
+
+
+async def _keep_contract(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
+    """The contract text, with prompts and resources as listed now or a while ago. Last of all: it proves nothing."""
+    if asked.check.contract == "ignore":
+        return
+    others = asked.memory.others(asked.target, course.now)
+    if others is None:
+        others = await _list_others(wire, course)
+        asked.memory.keep_others(asked.target, others)
+    if others.failed is not None:
+        found.degraded.append(others.failed)
+    found.contract = asked.memory.contract(found.digest, found.items, others)
 
 
 async def _list_others(wire: Wire, course: Course) -> Others:
-    """The prompts and resources, as far as the server offers them; one that cannot list them has none."""
+    """The prompts and resources, as far as the server offers them and answers in time; no failure of these fails a probe."""
     lists: dict[str, list[Message] | None] = {"prompts": None, "resources": None, "resourceTemplates": None}
     plan: tuple[tuple[str, Stage, str, str], ...] = (
         ("prompts", Stage.PROMPTS_LIST, "prompts/list", "prompts"),
@@ -102,19 +117,36 @@ async def _list_others(wire: Wire, course: Course) -> Others:
         ("resources", Stage.RESOURCES_LIST, "resources/templates/list", "resourceTemplates"),
     )
     whole = b""
+    failed: Trouble | None = None
     for capability, stage, method, key in plan:
         if capability not in wire.server.capabilities:
             continue
         course.enter(stage)
         try:
-            listed, digest = await pages(wire, method, key)
-            lists[key] = listed
+            async with asyncio.timeout(course.left * OTHERS_SHARE):
+                listed, digest = await pages(wire, method, key)
+        except TimeoutError:
+            failed = Trouble(Symptom.TIMEOUT, f"{method} is not answered in time", stage=stage)
+            break  # the wire may be in the middle of something: leave it alone
         except Trouble as trouble:
-            if trouble.symptom is not Symptom.RPC_ERROR:
-                raise
+            if trouble.symptom not in (Symptom.RPC_ERROR, Symptom.BAD_REPLY):
+                trouble.stage, failed = stage, trouble
+                break
             digest = b"-"
+        else:
+            lists[key] = listed
         whole += digest
-    return Others(course.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"])
+    return Others(course.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"], failed)
+
+
+async def _hold(wire: Wire, asked: Asked, course: Course) -> None:
+    """Leave the session idle for a while, then ping: what cuts or forgets idle sessions shows itself."""
+    seconds = float(dict(asked.check.options).get("hold", "0"))
+    if not seconds or wire.server.protocol == MODERN_VERSION:
+        return
+    course.enter(Stage.PING)
+    await asyncio.sleep(seconds)
+    await wire.call("ping", {})
 
 
 async def _safe_call(wire: Wire, asked: Asked, course: Course, found: Found) -> None:
@@ -141,8 +173,9 @@ async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes
     seen: set[str] = set()
     while True:
         result = await wire.call(method, {} if cursor is None else {"cursor": cursor})
-        page: object = result.get(key, "")
-        page = [] if page is None else page  # Go servers say null for an empty list
+        page = result.get(key)
+        if page is None and key in result:
+            page = []  # servers in Go say null for an empty list
         if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in cast("list[Any]", page)):
             raise Trouble(Symptom.BAD_REPLY, f"the result of {method} has no list of {key}")
         digests.append(wire.digest)

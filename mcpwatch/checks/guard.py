@@ -36,7 +36,7 @@ async def _ask(caller: Caller, course: Course, who: str) -> None:
     if legacy:
         response = await caller.get(STREAM)
     else:
-        response = await caller.post(caller.url, rpc.request(1, "initialize", initialize_params(client_info())), (ACCEPT,))
+        response = await caller.post(rpc.request(1, "initialize", initialize_params(client_info())), (ACCEPT,))
     what = caller.path("GET" if legacy else "POST")
     status = response.status_code
     if status in (401, 403):

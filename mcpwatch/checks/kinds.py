@@ -19,6 +19,9 @@ class McpCheck(KindSpec):
         False,
         description="Call one read-only tool that needs arguments without any: the upstream's own validation error proves the way.",
     )
+    hold: float = Field(
+        0, ge=0, le=3600, description="Leave the session idle for this many seconds, then ping it: shows what cuts idle streams."
+    )
 
 
 class RefusalCheck(KindSpec):

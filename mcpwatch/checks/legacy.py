@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import httpx
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, same_origin
+from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.checks.wire import initialize_params, server_info
@@ -24,7 +24,7 @@ class LegacyWire:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._events: Events | None = None
-        self._endpoint = caller.url
+        self._endpoint = caller.url.path
         self._middleman = ""
         self._number = 0
         self.digest = b""
@@ -89,7 +89,7 @@ class LegacyWire:
             return Trouble(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
         return None
 
-    async def _announced(self, stream: Events) -> httpx.URL:
+    async def _announced(self, stream: Events) -> str:
         seen = 0
         async for event in stream:
             if event.event == "endpoint":
@@ -101,32 +101,39 @@ class LegacyWire:
             raise Trouble(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
         raise Trouble(Symptom.CUT, "the stream ended before its 'endpoint' event")
 
-    def _checked(self, data: str) -> httpx.URL:
+    def _checked(self, data: str) -> str:
+        """The path and query that messages go to. Raises `Trouble(BAD_ENDPOINT)` when clients could not use it."""
         shown = one_line(data.partition("?")[0], 120)
         try:
-            endpoint = self._caller.url.join(data.strip())
-        except (httpx.InvalidURL, ValueError) as error:
+            parts = urlsplit(urljoin(self._caller.target.url, data.strip()))
+            origin = (parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80))
+        except ValueError as error:
             raise Trouble(Symptom.BAD_ENDPOINT, f"the endpoint event names no URL: {shown}", said=shown) from error
-        if not same_origin(endpoint, self._caller.origins):
+        if origin not in self._caller.origins:
             raise Trouble(
                 Symptom.BAD_ENDPOINT,
-                f"the endpoint event sends clients to {endpoint.scheme}://{endpoint.netloc.decode('ascii', 'replace')}, "
+                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc, 80)}, "
                 f"which is not where the stream is ({self._caller.target.public_url or self._caller.target.url})",
                 said=shown,
             )
-        url = self._caller.url
-        return endpoint.copy_with(scheme=url.scheme, host=url.host, port=url.port)
+        # it may name the public origin: the messages go where the stream was opened
+        return quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe="%/:=&?~#+!$,;'@()*[]")
+
+    @property
+    def _path(self) -> str:
+        """The endpoint without its query, which holds the session."""
+        return self._endpoint.partition("?")[0]
 
     async def _post(self, body: bytes, what: str) -> None:
-        response = await self._caller.post(self._endpoint, body)
+        response = await self._caller.post(body, target=self._endpoint)
         if response.is_success:
-            await response.aread()
+            await skip(response)
             return
-        trouble = await self._caller.refuse(response, f"{self._caller.path('POST', self._endpoint)} ({what})")
+        trouble = await self._caller.refuse(response, f"POST {self._path} ({what})")
         if trouble.symptom in (Symptom.NOT_MOUNTED, Symptom.REDIRECT, Symptom.ERA_MISMATCH) and not self.server.protocol:
             trouble.symptom = Symptom.BAD_ENDPOINT
             trouble.message = (
-                f"the endpoint event names {self._endpoint.path}, but nothing takes messages there (HTTP {trouble.status}): "
+                f"the endpoint event names {self._path}, but nothing takes messages there (HTTP {trouble.status}): "
                 "a path prefix may be missing"
             )
         raise trouble

@@ -103,6 +103,13 @@ class Body(httpx.AsyncByteStream):
                         continue
             yield piece
 
+    async def skip(self, limit: int) -> None:
+        """Read over a body that says nothing; one longer than `limit` bytes is dropped with its line."""
+        size = 0
+        while size <= limit and (piece := await self._line.chunk()):
+            size += len(piece)
+        await self.aclose()
+
     async def settle(self) -> None:
         """Give a short stream a moment to end by itself, so that its line can be used again; then close it."""
         if not self._line.idle:
@@ -184,7 +191,8 @@ class Lines(httpx.AsyncBaseTransport):
 
 
 def _serialize(request: httpx.Request) -> bytes:
-    head = [request.method.encode(), b" ", request.url.raw_path, b" HTTP/1.1\r\n"]
+    target: bytes = request.extensions.get("target") or request.url.raw_path
+    head = [request.method.encode(), b" ", target, b" HTTP/1.1\r\n"]
     for name, value in request.headers.raw:
         head += (name, b": ", value, b"\r\n")
     head += (b"\r\n", request.content)

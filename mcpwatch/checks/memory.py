@@ -13,6 +13,7 @@ from typing import TypeVar
 from mcpwatch.checks import judge
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.schema import lint_tools
+from mcpwatch.checks.trouble import Trouble
 from mcpwatch.model.contract import snapshot, weight
 from mcpwatch.model.probe import Target, Tool
 
@@ -51,6 +52,8 @@ class Others:
     prompts: list[Message] | None
     resources: list[Message] | None
     templates: list[Message] | None
+    failed: Trouble | None = None
+    """Why not all of it could be listed."""
 
 
 class Memory:

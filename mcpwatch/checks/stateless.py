@@ -48,9 +48,7 @@ class StatelessWire:
         """POST a request with all it must say of itself and read its answer."""
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
-        response = await self._caller.post(
-            self._caller.url, rpc.request(self._number, method, envelope(params)), self._headers(method, params)
-        )
+        response = await self._caller.post(rpc.request(self._number, method, envelope(params)), self._headers(method, params))
         if response.status_code != 200:
             raise await self._caller.refuse(response, what)
         message, self.digest = await reply_in(response, self._number, what, None)

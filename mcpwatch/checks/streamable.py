@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import REPLY_LIMIT, Caller, client_info, events, media_type, must_be_stream, read
+from mcpwatch.checks.caller import REPLY_LIMIT, Caller, client_info, events, media_type, must_be_stream, read, skip
 from mcpwatch.checks.legacy import STRAYS_MAX
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.trouble import Trouble
@@ -47,7 +47,7 @@ class StreamableWire:
         """POST a request and read its answer, whichever form it takes."""
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
-        response = await self._caller.post(self._caller.url, rpc.request(self._number, method, params), self._headers)
+        response = await self._caller.post(rpc.request(self._number, method, params), self._headers)
         if response.status_code != 200:
             if response.is_success:
                 await response.aclose()
@@ -85,13 +85,13 @@ class StreamableWire:
         await self._notify(body, "an answer to the server's own request")
 
     async def _notify(self, body: bytes, what: str) -> None:
-        response = await self._caller.post(self._caller.url, body, self._headers)
+        response = await self._caller.post(body, self._headers)
         if not response.is_success:
             raise await self._caller.refuse(response, f"{self._caller.path('POST')} ({what})")
         if media_type(response) == "text/event-stream":
             await response.aclose()
         else:
-            await read(response, REPLY_LIMIT)
+            await skip(response)
 
 
 async def reply_in(

@@ -17,6 +17,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import Settings
 from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.telemetry import dashboards_app, rules_app
 from mcpwatch.model.errors import McpwatchError
 
 app = typer.Typer(
@@ -33,6 +34,8 @@ app.add_typer(config_app, name="config")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(silence_app, name="silence")
 app.add_typer(maintenance_app, name="maintenance")
+app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(rules_app, name="rules")
 app.add_typer(client_commands.app)
 app.add_typer(client_commands.clients_app, name="clients")
 app.add_typer(client_commands.token_app, name="token")
@@ -180,14 +183,21 @@ def restart(name: NameArgument, wait: WaitOption = True, json_: JsonOption = Fal
 
 @app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs proxy --stream stderr")
 def logs(
-    name: NameArgument,
+    name: MaybeName = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest lines.", min=0)] = 100,
     stream: Annotated[str | None, typer.Option(help="stdout or stderr; both by default.")] = None,
     since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
+    spool: Annotated[bool, typer.Option("--spool", help="Show what waits for Loki, and what Loki refused.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Show what a member wrote, across rotations. Needs no daemon."""
+    """Show what a member wrote, across rotations; or, with --spool, how shipping to Loki stands. Needs no daemon."""
+    if spool:
+        from mcpwatch.cli.telemetry import show_spool
+
+        raise typer.Exit(show_spool(as_json=json_))
+    if name is None:
+        raise typer.BadParameter("name a member, or use --spool", param_hint="NAME")
     from mcpwatch.cli.logs import show_logs
 
     raise typer.Exit(show_logs(name, follow=follow, lines=lines, stream=stream, since=since, as_json=json_))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, cast
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec
 from mcpwatch.clients.adapters import (
@@ -31,7 +31,7 @@ from mcpwatch.clients.adapters import (
     windsurf,
     zed,
 )
-from mcpwatch.registry import Kind, KindSpec, find, suggest
+from mcpwatch.registry import Kind, find, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,16 @@ AnySpec = Annotated[
 ]
 
 
-class ClientsSection(KindSpec):
+class ClientsSection(RootModel[tuple[AnySpec, ...]], frozen=True):
     """The key `clients` of the user's file: a list, one entry per client file."""
 
-    clients: tuple[AnySpec, ...] = ()
+    model_config = ConfigDict(hide_input_in_errors=True)
+    root: tuple[AnySpec, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _as_list(cls, written: Any) -> Any:
-        """Take the bare list people write; refuse an unknown kind with a suggestion."""
+    def _known(cls, written: Any) -> Any:
+        """Refuse an unknown kind with a suggestion."""
         if not isinstance(written, (list, tuple)):
             return written
         for index, item in enumerate(cast("Sequence[Any]", written)):
@@ -110,11 +111,11 @@ class ClientsSection(KindSpec):
                 known = [known.name for known in CLIENTS]
                 what = f"unknown client {kind!r}{suggest(str(kind), known)}" if kind else f"needs 'kind'{suggest('', known)}"
                 raise ValueError(f"[{index}]: {what}")
-        return {"clients": cast("object", written)}
+        return cast("object", written)
 
     def made(self) -> tuple[Client, ...]:
         """The clients, each with its adapter."""
-        return tuple(_made(spec) for spec in self.clients)
+        return tuple(_made(spec) for spec in self.root)
 
 
 def made(written: Mapping[str, Any]) -> Client:

@@ -226,8 +226,11 @@ class ClientsService:
             yield
 
     def forget(self, client: Client) -> None:
-        """Look at a client afresh."""
-        self._states.pop(self.writer.name(client), None)
+        """Believe the ledger again about what is listed; what is known of the routes' health stays."""
+        state = self._states.pop(self.writer.name(client), None)
+        if state is not None:
+            listed = self._first_book(client).listed
+            self._states[self.writer.name(client)] = State(Book(state.book.held, listed))
 
     def _token(self) -> str:
         proxy = self._fleet.plan().proxy

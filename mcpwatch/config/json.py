@@ -69,15 +69,19 @@ class _Walk:
                 self.at += len(word)
                 return made
         if match := _NUMBER.match(self.text, self.at):
+            try:
+                made = float(match[0]) if match[1] or match[2] else int(match[0])
+            except ValueError:
+                raise self.wrong("a number with too many digits") from None
             self.at = match.end()
-            return float(match[0]) if match[1] or match[2] else int(match[0])
+            return made
         raise self.wrong("a value is missing here" if letter else "the text ends too early")
 
     def string(self) -> str:
         try:
             made, self.at = _SCAN(self.text, self.at + 1)
         except JSONDecodeError as error:
-            raise self.wrong(error.msg.lower()) from None
+            raise self.wrong(error.msg.lower().removesuffix(" starting at")) from None
         return made
 
     def object(self, path: Path, depth: int) -> Value:

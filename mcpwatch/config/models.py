@@ -55,6 +55,7 @@ Regex = Annotated[str, AfterValidator(_regex), WithJsonSchema({"type": "string",
 Route = Annotated[str | None, BeforeValidator(_route), AfterValidator(lambda v: _name(v) if v else v), WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": f"^{NAME_PATTERN}$"}, {"type": "boolean"}]}
 )]  # fmt: skip
+Secret = Annotated[SecretStr, Field(min_length=1)]
 FromWhere = Literal["direct", "route"]
 Wire = Literal["auto", "sse", "http", "stateless"]
 
@@ -62,7 +63,7 @@ Wire = Literal["auto", "sse", "http", "stateless"]
 class AuthConfig(KindSpec):
     """Who may call: bearer tokens. Several are valid at once, so that they can be rotated."""
 
-    tokens: tuple[SecretStr, ...] = Field((), description="Bearer tokens, any of which is accepted. Empty: no token is asked for.")
+    tokens: tuple[Secret, ...] = Field((), description="Bearer tokens, any of which is accepted. Empty: no token is asked for.")
 
 
 class ToolsConfig(KindSpec):

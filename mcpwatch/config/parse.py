@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from mcpwatch.config.document import Path, Value
 from mcpwatch.config.models import CheckConfig, FileConfig, MemberConfig, Name, ProxyConfig
@@ -69,7 +69,7 @@ class Config:
     file: FileConfig = FileConfig()  # pyright: ignore[reportCallIssue]
     proxy: Proxy | None = None
     members: tuple[Member, ...] = ()
-    sections: tuple[tuple[str, KindSpec], ...] = ()
+    sections: tuple[tuple[str, BaseModel], ...] = ()
     names: frozenset[str] = frozenset()
     bare: bool = False
     """Whether the user wants no proxy."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 
 from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
-from mcpwatch.config.models import CheckConfig, Common, StdioConfig
+from mcpwatch.config.models import BridgeConfig, CheckConfig, Common, StdioConfig
 from mcpwatch.config.order import start_order
 from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
 from mcpwatch.config.rules import ANYWHERE, World, hosted, problems
@@ -49,6 +49,11 @@ def bridge_argv(name: str, listen: str, stdio: StdioConfig, program: str, env: M
     passed = tuple(part for key in sorted(env) for part in ("--pass-env", key))
     head = (sys.executable, "-m", "mcpwatch.gateway", "--bridge-listen", listen, "--name", name, *sessions, *passed)
     return (*head, "--", program, *stdio.args)
+
+
+def bridge_url(name: str, bridge: BridgeConfig) -> str:
+    """Where a bridge of ours answers on this machine."""
+    return f"{local(bridge.listen)}/{name}/{'sse' if bridge.transport == 'sse' else 'mcp'}"
 
 
 def local(listen: str) -> str:
@@ -175,10 +180,10 @@ class _Builder:
         """Where the member itself answers MCP, when something outside its runtime can reach it."""
         written = member.written
         if written.bridge:
-            return Target(local(written.bridge.listen) + f"/{_BRIDGE_PATH[written.bridge.transport]}", written.bridge.transport)
+            return Target(bridge_url(member.name, written.bridge), written.bridge.transport)
         if not written.url:
             return None
-        token = written.token.get_secret_value() if written.token else None
+        token = written.token.get_secret_value() or None if written.token else None
         headers = tuple(sorted(written.headers.items()))
         ca_file = self.world.place(written.ca_file) if written.ca_file else None
         return Target(written.url, written.transport, token, headers, ca_file=ca_file, insecure=written.insecure)
@@ -343,9 +348,6 @@ def _behind_the_cache(check: CheckSpec) -> CheckSpec:
     if check.kind != "mcp" or check.canary is not None or "safe_call" in dict(check.options):
         return check
     return replace(check, options=(*check.options, ("safe_call", "true")))
-
-
-_BRIDGE_PATH = {"sse": "sse", "http": "mcp"}
 
 
 def _route(member: Member) -> str | None:

@@ -92,7 +92,7 @@ def _reached(member: Member) -> Iterator[Problem]:
         yield (*member.path, "route"), "a hosted server is served under its own name; rename the member, or add a bridge"
     if "url" not in member.keys:
         for key in ("upstream_url", "token", "headers", "ca_file", "insecure"):
-            if key in written.model_fields_set and not (key == "upstream_url" and written.bridge):
+            if getattr(written, key) and not (key == "upstream_url" and written.bridge):
                 yield (*member.path, key), "says how to call 'url', which is missing"
     if written.auth.tokens and written.route == "":
         yield (*member.path, "auth"), "guards a route, and 'route: false' says there is none"
@@ -182,6 +182,9 @@ def _asserted(written: CheckConfig, path: Path) -> Iterator[Problem]:
 RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
 """First path segments that the embedded gateway answers itself."""
 
+SERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""Names of routes that the embedded gateway takes."""
+
 
 def _proxy(config: Config, world: World) -> Iterator[Problem]:
     yield from _restarts(("defaults",), config.file.defaults.restart, config)
@@ -204,17 +207,32 @@ def _proxy(config: Config, world: World) -> Iterator[Problem]:
 
 def _names(config: Config) -> Iterator[Problem]:
     routes: dict[str, Member] = {}
+    ours = config.proxy is not None and config.proxy.written.kind == "gateway"
     for member in config.members:
         if config.proxy is not None and member.name == config.proxy.written.name:
             yield member.path, "is the name of the proxy; rename one of them (proxy.name)"
         route = member.name if member.written.route is None else member.written.route
-        if route in RESERVED and config.proxy is not None and config.proxy.written.kind == "gateway":
-            yield member.path, f"/{route} is a path of the gateway's own; choose another name or 'route'"
+        if route and ours and (route in RESERVED or not SERVED.fullmatch(route)):
+            why = f"/{route} is a path of the gateway's own" if route in RESERVED else "the gateway serves no route of that name"
+            yield member.path, f"{why}; choose another name or 'route' (up to 63 characters, a letter or digit first)"
         if route and route in routes:
             path = (*member.path, "route") if member.written.route else member.path
             yield path, f"route '{route}' is already that of {spell(routes[route].path)}; routes are unique"
         elif route:
             routes[route] = member
+    yield from _groups(config, frozenset(routes))
+
+
+def _groups(config: Config, routes: frozenset[str]) -> Iterator[Problem]:
+    """Groups of a proxy that serves some: each of known routes, under a name of its own."""
+    groups = cast("dict[str, tuple[str, ...]]", getattr(config.proxy.options, "groups", {}) if config.proxy else {})
+    for name, listed in groups.items():
+        path = ("proxy", "groups", name)
+        if name in routes or name in RESERVED or not SERVED.fullmatch(name):
+            yield path, "is the name of a route or a path of the gateway's own; choose another"
+        for index, route in enumerate(listed):
+            if route not in routes and route not in config.names:
+                yield (*path, index), f"no route '{route}'{suggest(route, routes)}"
 
 
 def _dependencies(config: Config) -> Iterator[Problem]:

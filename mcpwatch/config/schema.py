@@ -52,7 +52,7 @@ def schema(kinds: Kinds) -> Schema:
     top = _more(defs[names[FileConfig]], {
         "proxy": {"anyOf": [{"$ref": "#/$defs/Proxy"}, {"const": False}], "description": "Default: the gateway."},
         "members": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Member"}, "description": "The members, by name."},
-        **{room: {"$ref": f"#/$defs/{names[spec]}"} for room, spec in kinds.sections},
+        **{room: _section(room, names[spec], defs) for room, spec in kinds.sections},
     })  # fmt: skip
     kept = {
         name: value
@@ -62,6 +62,14 @@ def schema(kinds: Kinds) -> Schema:
     kept |= {"Member": member, "Proxy": proxy, "Check": check}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE}
     return {**head, **top, "patternProperties": {"^x-": {}}, "$defs": _reachable({**top, "$defs": kept})}
+
+
+def _section(room: str, name: str, defs: Mapping[str, Schema]) -> Schema:
+    """A room's section; one whose only key is its own name is written as the bare list (`clients`)."""
+    properties = cast("dict[str, Schema]", defs[name].get("properties", {}))
+    if set(properties) == {room}:
+        return {**properties[room], "description": defs[name].get("description", "")}
+    return {"$ref": f"#/$defs/{name}", "description": defs[name].get("description", "")}
 
 
 def _with_kinds(base: Schema, specs: list[Schema], kinds: tuple[Kind[Any], ...], also: tuple[str, ...] = ()) -> Schema:

@@ -28,10 +28,18 @@ def show(path: Path, kinds: Kinds, environ: Mapping[str, str], state_dir: Path) 
     if loaded.faults:
         raise ConfigError(*loaded.faults)
     plan = build(loaded.config, kinds, state_dir=state_dir, world=loaded.world)
-    text = yaml.dump(_plain(_file(loaded.config, plan)))
-    for secret in plan.secrets:
-        text = text.replace(secret, MASK)
-    return text
+    return yaml.dump(_masked(_plain(_file(loaded.config, plan)), plan.secrets))
+
+
+def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _masked(item, secrets) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_masked(item, secrets) for item in cast("list[Any]", value)]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+    return value
 
 
 def _file(config: Config, plan: Plan) -> dict[str, Any]:
@@ -45,17 +53,22 @@ def _file(config: Config, plan: Plan) -> dict[str, Any]:
         made["proxy"] = {"kind": "none"}
     made["members"] = {member.name: _member(member, config, plan) for member in config.members}
     made["defaults"] = _plain(config.file.defaults)
-    made |= {room: _plain(spec) for room, spec in config.sections}
+    for room, spec in config.sections:
+        body = _plain(spec)
+        made[room] = body.get(room, []) if set(type(spec).model_fields) == {room} else body
     return made
 
 
 def _member(member: Member, config: Config, plan: Plan) -> dict[str, Any]:
     spec = plan.member(member.name)
     route = next((route for route in plan.routes if route.member == member.name), None)
-    body = {**_plain(member.written), **_blocks(member.blocks), "route": route.name if route else False}
-    body |= _policy(config, member.written)
+    written = member.written
+    body = {**_plain(written), **_blocks(member.blocks), "route": route.name if route else False}
+    body |= _policy(config, written)
+    if not written.url:
+        body.pop("transport", None)
     body["checks"] = _checks((*(spec.checks if spec else ()), *(route.checks if route else ())))
-    return {key: value for key, value in body.items() if value not in ({}, [], "", None)}
+    return {key: value for key, value in body.items() if value not in ({}, [], "", None) and (key, value) != ("insecure", False)}
 
 
 def _policy(config: Config, written: Any) -> dict[str, Any]:
@@ -112,4 +125,6 @@ def _plain(value: object) -> Any:
 
 
 def _says(value: object) -> bool:
+    if isinstance(value, SecretStr):
+        return bool(value.get_secret_value())
     return value is not None and value not in ("", (), {}) and not (isinstance(value, BaseModel) and not value.model_fields_set)

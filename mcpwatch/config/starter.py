@@ -45,7 +45,7 @@ _TAIL = """
 # What members and checks use unless they say otherwise; these are the built-in values:
 # defaults:
 #   check: {interval: 30s, timeout: 10s, failure_threshold: 3, success_threshold: 1}
-#   restart: {intensity: 5, period: 2m, backoff: {first: 250ms, max: 30s}
+#   restart: {intensity: 5, period: 2m, backoff: {first: 250ms, max: 30s}}
 """
 
 

@@ -5,6 +5,7 @@ Also fills in `NAME_file` secrets: where a spec knows `token`, a user may write 
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from mcpwatch.registry import suggest
 
 MAX_ROUNDS = 20
 """Times a value is cleaned and tried again; each round removes at least one faulty key."""
+
+_ITEM = re.compile(r"\[(\d+)\]: ")
+"""How a spec that is written as a list names the item that is wrong."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,9 +41,6 @@ class Findings:
 
 def validate(model: type[M], raw: Value, path: Path, findings: Findings, read: Read) -> M | None:
     """`raw` (found at `path`) as a `model`; faults go to `findings`. `None` when nothing can be built from what is left."""
-    if not isinstance(raw, dict) and not _is_root(model):
-        findings.add(path, f"must be a mapping, not {_called(raw)}")
-        return None
     data = _copy(raw)
     _Filler(model, path, findings, read).fill(data)
     pruned: set[Path] = set()
@@ -70,7 +71,9 @@ def _clean(model: type[BaseModel], data: Value, error: ValidationError, path: Pa
                 findings.add((*path, *where), "is missing")
             doomed.add(where[:-1])
             continue
-        findings.add((*path, *where), _told(model, where, dict(detail), _at(data, where)))
+        message = _told(model, where, dict(detail), _at(data, where))
+        item = _ITEM.match(message)
+        findings.add((*path, *where, int(item[1])) if item else (*path, *where), message[item.end() :] if item else message)
         doomed.add(where)
     if () in doomed:
         return False
@@ -84,7 +87,8 @@ def _told(model: type[BaseModel], where: Path, detail: Mapping[str, Any], found:
     """The fault in our words: what is wrong and what to write instead."""
     kind, context = str(detail["type"]), cast("dict[str, Any]", detail.get("ctx") or {})
     if kind == "extra_forbidden":
-        return f"unknown key{suggest(str(where[-1]), keys_at(model, where[:-1]))}"
+        known = keys_at(model, cast("Path", detail["loc"])[:-1]) or keys_at(model, where[:-1])
+        return f"unknown key{suggest(str(where[-1]), known)}"
     if kind == "value_error":
         return str(context.get("error", detail["msg"]))
     if kind == "literal_error":
@@ -95,7 +99,7 @@ def _told(model: type[BaseModel], where: Path, detail: Mapping[str, Any], found:
     for name, word in (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most")):
         if name in context:
             return f"must be {word} {context[name]:g}"
-    if kind == "string_too_short":
+    if kind in {"string_too_short", "too_short"}:
         return "must not be empty"
     message = str(detail["msg"])
     return message[:1].lower() + message[1:]
@@ -162,6 +166,8 @@ def _below(annotation: Any, step: str | int) -> list[Any]:
         origin, arguments = get_origin(plain), get_args(plain)
         if isinstance(plain, type) and issubclass(plain, BaseModel):
             made += [info.annotation for name, info in plain.model_fields.items() if step in {name, info.alias}]
+            if not made and "kind" in plain.model_fields and step in get_args(plain.model_fields["kind"].annotation):
+                made.append(plain)  # the tag of a union by kind, which pydantic counts as a step
             if isinstance(step, int) and _is_root(plain):
                 made += _below(plain.model_fields["root"].annotation, step)
         elif isinstance(origin, type) and issubclass(origin, Mapping):

@@ -20,10 +20,14 @@ from ruamel.yaml.nodes import ScalarNode, SequenceNode
 from mcpwatch.config.document import Document, Path, Value, duplicate
 from mcpwatch.model.errors import ConfigError, Fault
 
-MAX_NODES = 200_000
+MAX_DEPTH = 100
+"""Levels of nesting; bounds the recursion."""
+
+MAX_NODES = 50_000
 """Values one document may hold, aliases counted each time they are used: bounds an alias bomb."""
 
 _NESTED = re.compile(r"^[^\s#-][^\n#]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( +)[^\s#-]", re.MULTILINE)
+_DASH = re.compile(r"^ *- ", re.MULTILINE)
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -37,6 +41,8 @@ def read(text: str, file: str) -> Document:
         mark = marked.problem_mark or marked.context_mark
         what = ", ".join(str(part) for part in (marked.context, marked.problem) if part) or "cannot be understood"
         raise ConfigError(Fault("", f"not YAML: {what}", file, mark.line + 1 if mark else None)) from None
+    except RecursionError:
+        raise ConfigError(Fault("", f"nested deeper than {MAX_DEPTH} levels", file)) from None
     except (YAMLError, ValueError) as error:
         raise ConfigError(Fault("", f"not YAML: {' '.join(str(error).split())}", file)) from None
     walk = _Walk(file)
@@ -61,6 +67,8 @@ class _Walk:
         self.count += 1
         if id(node) in self.above:
             raise ConfigError(Fault("", "an alias holds itself; write the value out", self.file, line))
+        if len(self.above) > MAX_DEPTH:
+            raise ConfigError(Fault("", f"nested deeper than {MAX_DEPTH} levels", self.file, line))
         if self.count > MAX_NODES:
             raise ConfigError(Fault("", f"more than {MAX_NODES} values; are aliases nested?", self.file, line))
         if isinstance(node, ScalarNode):
@@ -138,7 +146,7 @@ def edit(text: str) -> tuple[Any, Indent]:
         raise ConfigError(Fault("", f"not YAML: {' '.join(str(error).split())}")) from None
     guessed: Any = getattr(util, "load_yaml_guess_indent")(text)  # noqa: B009  # untyped
     mapping = next((len(match[1]) for match in _NESTED.finditer(text)), 2)
-    sequence, offset = guessed[1] or mapping + 2, guessed[2] or 0
+    sequence, offset = (guessed[1] or mapping, guessed[2] or 0) if _DASH.search(text) else (mapping + 2, mapping)
     return tree, Indent(mapping, sequence, offset)
 
 

@@ -82,6 +82,9 @@ class GroupTarget:
         await self.ready()
         return GroupSession(self.members, owner), False
 
+    async def passage(self) -> None:
+        """A group is served by its gateway alone."""
+
     async def discover(self) -> bytes:
         """What all members together can do."""
         return modern.discovery(_introduction(self.members, {}))

@@ -16,8 +16,8 @@ from mcpwatch import __version__
 from mcpwatch.gateway import modern
 from mcpwatch.gateway.child import Command
 from mcpwatch.gateway.link import Ends, Link, StdioLink
-from mcpwatch.gateway.message import HANDSHAKE, MODERN
-from mcpwatch.gateway.remote import HttpLink, SseLink, detect
+from mcpwatch.gateway.message import HANDSHAKE
+from mcpwatch.gateway.remote import HttpLink, SseLink, StatelessLink, detect
 from mcpwatch.gateway.settings import Limits, ServerSettings
 from mcpwatch.gateway.upstream import Down, Happening, Hello, Upstream
 
@@ -28,9 +28,6 @@ PLAIN: dict[str, Any] = {
     "protocolVersion": HANDSHAKE[-1],
     "capabilities": {},
     "clientInfo": {"name": "mcpwatch-gateway", "version": __version__},
-}
-DISCOVER: dict[str, Any] = {
-    "_meta": {modern.VERSION_KEY: MODERN, modern.CAPABILITIES_KEY: {}, modern.CLIENT_KEY: PLAIN["clientInfo"]}
 }
 EVERYTHING: dict[str, Any] = PLAIN | {
     "capabilities": {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
@@ -93,7 +90,9 @@ class Member:
             case "isolated":
                 return True
             case "auto":
-                return self.settings.url is not None or bool(capabilities & ASKABLE)
+                return (self.settings.url is not None and not self.main.modern) or bool(
+                    capabilities & ASKABLE and not self.main.modern
+                )
 
     def open_own(self, params: bytes) -> Running:
         """An upstream for one session, greeted with that client's own words."""
@@ -108,12 +107,12 @@ class Member:
         A connection to a stdio server belongs to one era, decided by its first message: hence a second process.
         Raises `Down`.
         """
-        if self.main.modern:
-            return self.main
         if self.settings.command is None or self._era_of == self.main.generation:
             return None
         if self._modern is None:
-            self._modern = self._run(Hello(json.dumps(DISCOVER).encode(), announce=False, method="server/discover"), lambda _: None)
+            self._modern = self._run(
+                Hello(json.dumps(modern.QUESTION).encode(), announce=False, method="server/discover"), lambda _: None
+            )
         running = self._modern
         try:
             await running.upstream.ready()
@@ -143,8 +142,10 @@ class Member:
         assert spec.url is not None
         if spec.transport == "auto":
             return _Found(spec.url, spec.headers, ends)
-        kind = SseLink if spec.transport == "sse" else HttpLink
-        return kind(spec.url, spec.headers, ends)
+        return _KINDS[spec.transport](spec.url, spec.headers, ends)
+
+
+_KINDS: dict[str, type[SseLink | HttpLink]] = {"sse": SseLink, "http": HttpLink, "stateless": StatelessLink}
 
 
 class _Found:
@@ -161,8 +162,7 @@ class _Found:
         return self._link.wire if self._link is not None else "http"
 
     async def open(self) -> None:
-        kind = SseLink if await detect(self._url, self._headers) == "sse" else HttpLink
-        self._link = kind(self._url, self._headers, self._ends)
+        self._link = _KINDS[await detect(self._url, self._headers)](self._url, self._headers, self._ends)
         await self._link.open()
 
     def send(self, data: bytes, number: int | None) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from mcpwatch import __version__
 from mcpwatch.gateway import message
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
@@ -30,6 +31,11 @@ _BAD_REQUEST = frozenset(
 )
 _SENTINEL = re.compile(r"=\?base64\?([A-Za-z0-9+/=]*)\?=")
 _DECIMAL = re.compile(r"-?[0-9]+(\.0+)?")
+
+
+CLIENT = {"name": "mcpwatch-gateway", "version": __version__}
+QUESTION: dict[str, Any] = {"_meta": {VERSION_KEY: message.MODERN, CAPABILITIES_KEY: {}, CLIENT_KEY: CLIENT}}
+"""Parameters of the gateway's own `server/discover`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def judge(headers: Sequence[tuple[bytes, bytes]], body: dict[str, Any]) -> Refus
     if missing:
         return Refusal(message.INVALID_PARAMS, f"params._meta lacks {', '.join(missing)}")
     version = cast("dict[str, Any]", meta)[VERSION_KEY]
-    lines = {name: value.decode("latin-1") for name, value in headers}
+    lines = {name: value.decode("latin-1").strip() for name, value in headers}
     if lines.get(b"mcp-protocol-version") != version:
         return Refusal(HEADER_MISMATCH, "MCP-Protocol-Version header and params._meta name different versions")
     method = body.get("method")
@@ -108,11 +114,18 @@ def decoded(value: str | None) -> str | None:
         return None
 
 
+def encoded(value: str) -> str:
+    """A header value, wrapped in base64 when it would not survive as it is."""
+    if value.isascii() and value.isprintable() and value == value.strip() and not _SENTINEL.fullmatch(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+
+
 def mirrored(schema: object, arguments: dict[str, Any], headers: Sequence[tuple[bytes, bytes]]) -> Refusal | None:
     """Whether `Mcp-Param-*` headers repeat the arguments that the tool's schema marks with `x-mcp-header`."""
     for path, token, kind in _marked(schema, ()):
         name = f"mcp-param-{token}".lower().encode("latin-1", "replace")
-        given = [value.decode("latin-1") for key, value in headers if key == name]
+        given = [value.decode("latin-1").strip() for key, value in headers if key == name]
         value = _at(arguments, path)
         expected = _rendered(value)
         shown = ".".join(path)
@@ -173,6 +186,16 @@ def envelope(data: bytes, client: dict[str, Any], capabilities: dict[str, Any]) 
     meta = params.setdefault("_meta", {})
     meta |= {VERSION_KEY: message.MODERN, CLIENT_KEY: client, CAPABILITIES_KEY: capabilities}
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def bare(data: bytes) -> bytes:
+    """A request of this wire without its envelope, for a member that would refuse it; other `_meta` keys stay."""
+    span = message.locate(data, ("params", "_meta"))
+    if span is None:
+        return data
+    meta: dict[str, Any] = json.loads(data[span[0] : span[1]])
+    rest = {key: value for key, value in meta.items() if not key.startswith("io.modelcontextprotocol/")}
+    return message.with_value(data, ("params", "_meta"), json.dumps(rest).encode())
 
 
 def discovery(server: bytes) -> bytes:

@@ -6,6 +6,7 @@ Owns the client side of both wires. Must not know sessions of the gateway or res
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -13,10 +14,10 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway import message
+from mcpwatch.gateway import message, modern
 from mcpwatch.gateway.http import Client, HttpFailed, Response
 from mcpwatch.gateway.link import Ends, LinkFailed
-from mcpwatch.gateway.message import HANDSHAKE
+from mcpwatch.gateway.message import HANDSHAKE, MODERN
 
 ENDPOINT_LIMIT = 10.0
 """Seconds until an SSE upstream must have named its message endpoint."""
@@ -206,6 +207,9 @@ class HttpLink(_Remote):
         finally:
             self._client.close()
 
+    def _headers_for(self, data: bytes, session: str | None) -> dict[str, str]:  # noqa: ARG002
+        return self._headers(session)
+
     def _headers(self, session: str | None) -> dict[str, str]:
         headers = {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}"}
         if session is not None:
@@ -226,7 +230,7 @@ class HttpLink(_Remote):
             if prior is not None:
                 await prior.wait()
             session = self._session
-            response = await self._client.request("POST", self._url, self._headers(session), data)
+            response = await self._client.request("POST", self._url, self._headers_for(data, session), data)
             if response.status == 404 and session is not None:
                 response.close()
                 await self._greet_again(session)
@@ -318,8 +322,30 @@ class HttpLink(_Remote):
             await asyncio.sleep(REOPEN)
 
 
+class StatelessLink(HttpLink):
+    """An upstream on the stateless wire: every request carries its envelope, nothing is remembered."""
+
+    wire = "stateless"
+
+    def send(self, data: bytes, number: int | None) -> int:
+        """Post one request in its envelope. Notifications mean nothing on this wire and stay here."""
+        if self._closed:
+            return 0
+        if number is not None:
+            self._go(self._post(modern.envelope(data, modern.CLIENT, {}), number, None), "stateless request")
+        return 1
+
+    def _headers_for(self, data: bytes, session: str | None) -> dict[str, str]:  # noqa: ARG002
+        body = json.loads(data)
+        method = body["method"]
+        headers = {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}", "MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+        if method in modern.NAMED:
+            headers["Mcp-Name"] = modern.encoded(str(body["params"].get(modern.NAMED[method], "")))
+        return headers
+
+
 async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 10.0) -> str:
-    """The wire that an upstream speaks: `sse` or `http`. Raises `LinkFailed` when it cannot be reached."""
+    """The wire that an upstream speaks: `sse`, `http` or `stateless`. Raises `LinkFailed` when it cannot be reached."""
     if urlsplit(url).path.rstrip("/").endswith("/sse"):
         return "sse"
     client = Client(url, headers)
@@ -330,6 +356,7 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 
                 "POST", url, {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}"}, message.request(0, "initialize", params)
             )
             session = response.headers.get("mcp-session-id")
+            refused = b"" if response.status == 200 else await response.read()
             response.close()
             if session is not None:
                 farewell = await client.request("DELETE", url, {"Mcp-Session-Id": session})
@@ -340,4 +367,6 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 
         raise LinkFailed(f"no answer to initialize within {limit:g} s") from None
     finally:
         client.close()
+    if b"-32601" in refused or b"-32022" in refused or b"-32020" in refused or b"-32602" in refused:
+        return "stateless"
     return "sse" if response.status in {404, 405} else "http"

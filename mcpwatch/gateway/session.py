@@ -19,6 +19,7 @@ from mcpwatch.gateway import message, modern, tools
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.mux import FINAL, Share, Sink
+from mcpwatch.gateway.passage import Passage, speaks
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
@@ -91,6 +92,9 @@ class Session:
         elif envelope.id is UNSET:
             if upstream is not None and (envelope.method != "notifications/initialized" or self._own is not None):
                 upstream.mux.notify(self, envelope, data)
+        elif envelope.method == "ping" and upstream is not None and upstream.modern:
+            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+            sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
         else:
@@ -139,13 +143,15 @@ class Session:
         await upstream.ready()
         if self._own is None:
             try:
-                await upstream.ask("ping", None, PING_LIMIT)
+                await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
             except TimeoutError:
                 raise Down(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
         if self.closed:
             return
         upstream.mux.attach(self)
         result = upstream.server if self._own is not None else _agreed(upstream, asked)
+        if upstream.modern:
+            result = modern.greeting(upstream.server)
         sink.deliver(message.result(raw_id, result), FINAL)
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
@@ -196,6 +202,10 @@ class MemberTarget:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.name = member.name
+        self._passage = Passage(member.name, member.settings.url or "", member.settings.headers)
+        self._ruled = member.settings.tools != ToolRules()
+        self._native = False
+        self._asked_of = 0
 
     async def ready(self) -> None:
         """Return when the member can take requests. Raises `Down`."""
@@ -213,6 +223,18 @@ class MemberTarget:
         if native is not None:
             session.use(native)
         return session, native is not None
+
+    async def passage(self) -> Passage | None:
+        """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `Down`."""
+        member = self.member
+        if member.settings.url is None or member.kind == "sse" or self._ruled:
+            return None
+        await member.main.ready()
+        if self._asked_of != member.main.generation:
+            self._passage.client.close()
+            self._native = await speaks(self._passage)
+            self._asked_of = member.main.generation
+        return self._passage if self._native else None
 
     async def discover(self) -> bytes:
         """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""

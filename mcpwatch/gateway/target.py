@@ -6,10 +6,13 @@ Owns the `Target` and `ClientSession` protocols. Must not know HTTP or processes
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.mux import Share, Sink
+
+if TYPE_CHECKING:
+    from mcpwatch.gateway.passage import Passage
 
 
 class ClientSession(Protocol):
@@ -64,6 +67,10 @@ class Target(Protocol):
 
     async def once(self, owner: str) -> tuple[ClientSession, bool]:
         """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `Down`."""
+        ...
+
+    async def passage(self) -> Passage | None:
+        """The way to an upstream that takes requests of the stateless wire as they are. Raises `Down`."""
         ...
 
     async def discover(self) -> bytes:

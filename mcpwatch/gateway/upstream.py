@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from mcpwatch.gateway import message
+from mcpwatch.gateway import message, modern
 from mcpwatch.gateway.child import Exit
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.mux import Mux, Share
@@ -165,6 +165,11 @@ class Upstream:
         """Whether this upstream is on the stateless wire."""
         return self._hello.method == "server/discover" or self.wire == "stateless"
 
+    @property
+    def sign_of_life(self) -> tuple[str, dict[str, Any] | None]:
+        """The cheapest request that this upstream must answer."""
+        return ("server/discover", modern.QUESTION) if self.modern else ("ping", None)
+
     # --- life ---
 
     async def run(self) -> None:
@@ -306,7 +311,8 @@ class Upstream:
 
     async def _greet(self, lost: asyncio.Future[str]) -> None:
         answer = Answer()
-        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (self._hello.method.encode(), self._hello.params)
+        hello = self._hello if self.wire != "stateless" else Hello(json.dumps(modern.QUESTION).encode(), method="server/discover")
+        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (hello.method.encode(), hello.params)
         self.mux.request(self._gateway, message.peek(raw), raw, answer)
         await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.future.done():
@@ -314,12 +320,12 @@ class Upstream:
         body = json.loads(answer.future.result())
         if "result" not in body:
             self.refused = True
-            raise LinkFailed(f"refused {self._hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
+            raise LinkFailed(f"refused {hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
         data = answer.future.result()
         span = message.locate(data, ("result",))
         self.server = data[span[0] : span[1]] if span else b"{}"
         self.protocol = str(body["result"].get("protocolVersion", ""))
-        if self._hello.method == "initialize" and (self._hello.announce or self.generation > 1):
+        if hello.method == "initialize" and (hello.announce or self.generation > 1):
             self._send(message.notification("notifications/initialized"), None)
         for again in self.mux.restore():
             self._send(again, None)
@@ -334,7 +340,7 @@ class Upstream:
             if self.phase is Phase.RUNNING and self.pid is None and now - last_ping > PING_EVERY:
                 last_ping = now
                 try:
-                    await self.ask("ping", None, PING_LIMIT)
+                    await self.ask(*self.sign_of_life, PING_LIMIT)
                 except (TimeoutError, Down):
                     self._drop("gave no sign of life")
 

@@ -16,6 +16,7 @@ from mcpwatch.gateway import message, modern, tools
 from mcpwatch.gateway.asgi import Stream, open_stream
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
 from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.passage import relay
 from mcpwatch.gateway.sessions import Sessions
 from mcpwatch.gateway.target import ClientSession
 from mcpwatch.gateway.upstream import Down
@@ -115,7 +116,7 @@ class Wires:
         await self._exchange(request, session, body, envelope)
 
     async def _exchange(self, request: Request, session: ClientSession, body: bytes, envelope: Envelope) -> None:
-        """Hand a message on and answer the POST: plain JSON when the answer comes first and soon, else a stream."""
+        """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
         exchange = Exchange()
         session.open += 1
         try:
@@ -124,7 +125,7 @@ class Wires:
                 await request.respond(202)
                 return
             messages = await exchange.more(KEEP_ALIVE)
-            if exchange.done and len(messages) == 1:
+            if exchange.done and len(messages) == 1 and session.open == 1:
                 await request.respond(200, messages[0])
             else:
                 await stream(request, exchange, messages)
@@ -160,7 +161,11 @@ class Wires:
 
     async def _post_stateless(self, request: Request, body: bytes, envelope: Envelope) -> None:
         if envelope.id is UNSET or envelope.method is UNSET:
-            await self._acknowledge(request, envelope)
+            await _acknowledge(request, envelope)
+            return
+        passage = await request.target.passage()
+        if passage is not None:
+            await relay(request, passage, body)
             return
         parsed: dict[str, Any] = json.loads(body)
         refusal = modern.judge(request.scope["headers"], parsed)
@@ -171,16 +176,16 @@ class Wires:
         exchange = Exchange()
         request.scope["state"]["connection"].on_lost = exchange.abandon
         try:
-            if native:
-                refusal = await _mirrored(request, session, parsed)
-            elif envelope.method in modern.GONE:
+            if envelope.method in modern.GONE:
                 refusal = modern.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
+            elif native:
+                refusal = await _mirrored(request, session, parsed)
             if refusal is not None:
                 await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
             elif not native and envelope.method == "server/discover":
                 await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
             else:
-                await session.take(body, envelope, exchange)
+                await session.take(body if native else modern.bare(body), envelope, exchange)
                 await _reply(request, exchange, "" if native else str(envelope.method))
         except Down as down:
             await request.unavailable(down, raw_id(envelope))
@@ -188,16 +193,17 @@ class Wires:
             request.scope["state"]["connection"].on_lost = None
             await session.close()
 
-    async def _acknowledge(self, request: Request, envelope: Envelope) -> None:
-        """This wire has no notifications of clients that mean anything, and no answers to servers."""
-        if envelope.id is not UNSET or envelope.method is UNSET:
-            await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
-            return
-        refusal = modern.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
-        if refusal is not None:
-            await request.respond(400, refusal.error(None))
-        else:
-            await request.respond(202)
+
+async def _acknowledge(request: Request, envelope: Envelope) -> None:
+    """This wire has no notifications of clients that mean anything, and no answers to servers."""
+    if envelope.id is not UNSET or envelope.method is UNSET:
+        await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
+        return
+    refusal = modern.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
+    if refusal is not None:
+        await request.respond(400, refusal.error(None))
+    else:
+        await request.respond(202)
 
 
 async def _reply(request: Request, exchange: Exchange, translated: str) -> None:

@@ -13,6 +13,19 @@ from pydantic import Field
 from mcpwatch.model.spec import ProxySpec, Upstream
 from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
+from mcpwatch.units import Size, Span
+
+
+class GatewayLimits(KindSpec):
+    """Bounds of the gateway. What is left out has the gateway's own default."""
+
+    body: Size | None = Field(None, description="Longest request body. Default 8m.")
+    headers: Size | None = Field(None, description="Most bytes of request headers. Default 64k.")
+    sessions_per_token: int | None = Field(None, ge=1, description="Sessions one token may hold open. Default 1000.")
+    calls_per_second: float | None = Field(None, ge=0, description="Calls one token may make; 0: any number. Default 0.")
+    session_idle: Span | None = Field(None, description="A session without traffic is ended after this long. Default 30m.")
+    call: Span | None = Field(None, description="Longest call. Default 1h.")
+    start: Span | None = Field(None, description="Longest start of a server, from spawn to its first answer. Default 1m.")
 
 
 class GatewaySpec(KindSpec):
@@ -20,6 +33,10 @@ class GatewaySpec(KindSpec):
 
     allowed_hosts: tuple[str, ...] = Field((), description="Host headers accepted beside loopback and the host of `base_url`.")
     allowed_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from. Default: none but its own.")
+    groups: dict[str, tuple[str, ...]] = Field(
+        {}, description="Routes served together as one: name of the group to names of routes."
+    )
+    limits: GatewayLimits = Field(GatewayLimits(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
 
 
 class Gateway:
@@ -42,7 +59,7 @@ class Gateway:
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """`<state>/proxy/gateway.json`, readable by nobody else: it holds the tokens."""
         options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec()  # pyright: ignore[reportCallIssue]
-        body = {
+        body: dict[str, Any] = {
             "version": 1,
             "listen": proxy.listen,
             "base_url": proxy.base_url,
@@ -51,6 +68,10 @@ class Gateway:
             "allowed_origins": list(options.allowed_origins),
             "servers": {upstream.name: _server(upstream) for upstream in proxy.upstreams},
         }
+        if options.groups:
+            body["groups"] = {name: list(routes) for name, routes in options.groups.items()}
+        if limits := options.limits.model_dump(exclude_none=True):
+            body["limits"] = limits
         return (RenderedFile(_directory(directory) / "gateway.json", json.dumps(body, indent=2, ensure_ascii=False) + "\n", 0o600),)
 
     def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:  # noqa: ARG002

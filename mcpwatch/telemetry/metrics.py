@@ -133,10 +133,10 @@ class LoopLook:
     def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], Seen]) -> None:
         self._loop = loop
         self._look = look
-        self._last = look()
+        self._last: Seen | None = None
 
     def __call__(self) -> Seen:
-        """What is seen now, or what was seen last."""
+        """What is seen now, or what was seen last. Raises `TimeoutError` when the loop has never answered."""
         answer: Future[Seen] = Future()
 
         def read() -> None:
@@ -149,7 +149,8 @@ class LoopLook:
             self._loop.call_soon_threadsafe(read)
             self._last = answer.result(VIEW_TIMEOUT)
         except (TimeoutError, RuntimeError):
-            pass
+            if self._last is None:
+                raise TimeoutError from None
         return self._last
 
 
@@ -231,6 +232,8 @@ class MetricsServer:
             return answer("503 Service Unavailable", b"", ("Retry-After", "5"))
         try:
             body = self.render()
+        except TimeoutError:
+            return answer("503 Service Unavailable", b"the watchdog does not answer\n", plain, ("Retry-After", "5"))
         finally:
             self._slots.release()
         headers = [("Content-Type", CONTENT_TYPE), ("Vary", "Accept-Encoding")]

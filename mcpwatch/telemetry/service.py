@@ -71,8 +71,9 @@ class Telemetry:
         self._facts = house.bus.subscribe(size=FACT_QUEUE)
         self._unwritten: list[Fact] = []
         self._open = True
-        self.port: int | None = None
-        """Where metrics are served, once they are."""
+        self.port = 0
+        """Where metrics are served, once `serving` is set."""
+        self.serving = asyncio.Event()
         house.bus.hook(self._hear)
 
     async def run(self) -> None:
@@ -158,6 +159,7 @@ class Telemetry:
                 told = True
             await asyncio.sleep(REBIND_EVERY)
         self.port = server.port
+        self.serving.set()
         if told:
             text = f"metrics are served on {spec.listen}"
             self._tell(Troubled(at=self._house.clock.wall(), text=text, subject="metrics", cleared=True))

@@ -25,7 +25,7 @@ from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, segments, sources
 from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
-from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, OwnSpool, Positions
+from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, OwnSpool, Positions, saved_positions
 
 SHARES = 4
 """One source may fill this part of a batch before the next gets its turn."""
@@ -279,19 +279,19 @@ class Shipper:
         self._shipping = replace(self._shipping, **changed, dropped=tuple(dropped.items()), pushes=tuple(self._pushes.items()))
 
 
-def spool_status(state: Path) -> dict[str, object]:
+def spool_status(state: Path) -> dict[str, Any]:
     """What `mcpwatch logs --spool` shows, read from disk alone: backlog by source, oldest unshipped line, dead letters.
 
-    Shape: `{"sources": [{"member", "stream", "bytes", "oldest"}], "bytes", "oldest",
+    Shape: `{"shipped": whether a shipper ever ran here, "sources": [{"member", "stream", "bytes", "oldest"}], "bytes", "oldest",
     "dead_letters": {"files", "bytes", "newest"}}`.
     """
     directory = state / SPOOL
-    positions, stamps = Positions(directory), Stamps()
+    positions, stamps = saved_positions(directory), Stamps()
     own = Source("mcpwatch", OWN, directory / OWN)
     shown: list[dict[str, object]] = []
     total, first = 0, None
     for source in (*sources(state), own):
-        position = positions.of.get(source.key)
+        position = positions.get(source.key)
         size = backlog(source, position)
         since = _oldest(source, position, stamps) if size else None
         first = since if first is None else min(first, since or first)
@@ -303,7 +303,13 @@ def spool_status(state: Path) -> dict[str, object]:
         "bytes": sum(size for _, size in dead),
         "newest": str(dead[-1][0]) if dead else None,
     }
-    return {"sources": shown, "bytes": total, "oldest": iso(first) if first else None, "dead_letters": dict(letters)}
+    return {
+        "shipped": directory.is_dir(),
+        "sources": shown,
+        "bytes": total,
+        "oldest": iso(first) if first else None,
+        "dead_letters": dict(letters),
+    }
 
 
 def _oldest(source: Source, position: Position | None, stamps: Stamps) -> WallTime:

@@ -136,7 +136,9 @@ class Positions:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "positions.json"
-        self.of: dict[str, Position] = _load(self._path)
+        self.of: dict[str, Position] = saved_positions(directory)
+        if not self.of and self._path.exists():
+            self._path.replace(self._path.with_suffix(".broken"))
 
     def save(self, changed: Mapping[str, Position], gone: set[str] | frozenset[str] = frozenset()) -> None:
         """Move on, durably. Raises `OSError` when the disk does not take it."""
@@ -150,14 +152,12 @@ class Positions:
         new.replace(self._path)
 
 
-def _load(path: Path) -> dict[str, Position]:
+def saved_positions(directory: Path) -> dict[str, Position]:
+    """The positions as saved; none when the file is not there or cannot be read."""
     try:
-        document = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+        document = cast("dict[str, Any]", json.loads((directory / "positions.json").read_text(encoding="utf-8")))
         return {key: Position(**value) for key, value in document["positions"].items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        path.replace(path.with_suffix(".broken"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

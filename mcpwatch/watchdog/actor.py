@@ -42,6 +42,8 @@ class MemberActor:
         self.last_exit = ""
         self.oom = False
         self.adopted = False
+        self.replacing = False
+        """Its carrier is about to replace it by itself, because its configuration changed: the next end is no failure."""
         self.on_start: Callable[[MemberActor], None] = lambda _: None
         self.on_change: Callable[[MemberActor], None] = lambda _: None
         self._clock = clock
@@ -118,7 +120,8 @@ class MemberActor:
 
     def exited(self, end: RuntimeExited, tail: tuple[str, ...] = ()) -> None:
         """The runtime saw an incarnation end."""
-        planned = self.state.phase is Phase.STOPPING or end.generation != self.state.generation
+        replaced, self.replacing = self.replacing, False
+        planned = replaced or self.state.phase is Phase.STOPPING or end.generation != self.state.generation
         self.last_exit = describe_exit(end, () if planned else tail)
         self.oom = end.oom
         level: Level = "info" if planned else "warning"
@@ -136,7 +139,10 @@ class MemberActor:
                 tail=tail,
             )
         )
-        self.tell(d.Exited(self.now(), self.last_exit, generation=end.generation, code=end.code))
+        if replaced:
+            self.tell(d.Lost(self.now(), "its configuration changed", generation=end.generation))
+        else:
+            self.tell(d.Exited(self.now(), self.last_exit, generation=end.generation, code=end.code))
 
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot."""

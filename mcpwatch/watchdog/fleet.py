@@ -152,30 +152,36 @@ class Fleet:
         elif spec.want_up:
             self._spawn(self._start_in_order(spec), f"order {spec.name}")
 
-    async def apply(self, plan: Plan, diff: PlanDiff) -> None:
-        """Change to a new plan, touching only the members it names. Publishes `PlanApplied`."""
+    async def apply(self, plan: Plan, diff: PlanDiff, prepare: Callable[[], object] = lambda: None) -> None:
+        """Change to a new plan, touching only the members it names. Publishes `PlanApplied`.
+
+        `prepare` writes what the proxy reads: a proxy that reloads by itself then replaces what it hosts, which is no failure.
+        """
+        moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
+        stay = [name for name in diff.replace if name not in moved and name in self.actors]
+        theirs = [n for n in stay if self.actors[n].runtime.supervision == "theirs" and self.oversight.traits.reloads]
+        for name in theirs:
+            self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
+        prepare()
         self._plan = plan
         for name in sorted({member.runtime for member in plan.members} - self._runtimes.keys()):
             await self._open(name, plan)
-        moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
         for name in (*diff.remove, *moved):
             await self._remove(name)
-        for name in (*diff.replace, *diff.retune):
+        for name in (*stay, *diff.retune):
             spec = plan.member(name)
-            if spec is not None and name not in moved and name in self.actors:
+            if spec is not None and name in self.actors:
                 self.actors[name].spec = spec
-        for name in (*diff.add, *moved):
-            spec = plan.member(name)
-            if spec is not None:
-                self._add(spec)
+        fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
+        for spec in fresh:
+            self._add(spec)
         self.oversight.rewatch()
-        for name in diff.replace:
-            if name not in moved and name in self.actors:
+        for name in stay:
+            if name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF):
                 self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
-        for name in (*diff.add, *moved):
-            spec = plan.member(name)
-            if spec is not None and spec.want_up:
-                self._spawn(self._start_in_order(spec), f"order {name}")
+        for spec in fresh:
+            if spec.want_up:
+                self._spawn(self._start_in_order(spec), f"order {spec.name}")
         text = f"configuration applied: {len(diff.add)} added, {len(diff.remove)} removed, {len(diff.replace)} replaced"
         self._publish(
             PlanApplied(

@@ -63,6 +63,7 @@ LEGACY = [
     ("too_early", "tools/list", "not_initialized@tools_list"),
     ("crowded", "tools/list", "overloaded@tools_list"),
     ("empty_tools", "tools/list", "empty_tools@tools_list"),
+    ("tools_nil", "tools/list", "empty_tools@tools_list"),
     ("tools_no_list", "tools/list", "bad_reply@tools_list"),
     ("tools_null", "tools/list", "bad_reply@tools_list"),
     ("tool_no_name", "tools/list", "bad_reply@tools_list"),

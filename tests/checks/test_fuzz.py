@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -21,6 +26,7 @@ from mcpwatch.checks.stateless import encoded, parameter_headers
 from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.model.probe import Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
+from tests.parts import ROOT
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -200,3 +206,24 @@ async def test_no_random_bytes_from_a_server_break_or_hang_a_probe() -> None:
             assert result.outcome is Outcome.FAILURE, result
             assert result.symptom is not None
     server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this platform")
+def test_guided_fuzzing_finds_no_crash_no_hang_and_no_greed(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    listed = b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","inputSchema":{"type":"object"}}]}}'
+    seeds = (
+        b"\x40\x01event: message\ndata: " + listed + b"\n\n",
+        b'\x40\x02{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"no"}}',
+        b"\x10\x00HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    )
+    for number, seed in enumerate(seeds):
+        (corpus / str(number)).write_bytes(seed)
+    limits = ("-max_total_time=15", "-timeout=5", "-rss_limit_mb=1024")
+    command = [sys.executable, "-m", "tests.checks.fuzz_atheris", *limits, str(corpus)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done" in done.stderr

@@ -126,7 +126,7 @@ async def test_https_to_a_plain_port_and_an_unreadable_ca_file_are_tls_symptoms(
 
 
 def test_what_a_user_writes_for_a_kind_becomes_options() -> None:
-    assert options(McpCheck(safe_call=True)) == (("safe_call", "true"),)
+    assert options(McpCheck.model_validate({"safe_call": True, "hold": 90})) == (("safe_call", "true"), ("hold", "90.0"))
     assert options(HttpCheck(path="/x", status=(200, 204))) == (("path", "/x"), ("status", "200,204"))
     assert options(McpCheck.model_validate({})) == ()
     kind = find(CHECKS, "http")

@@ -74,7 +74,7 @@ def test_a_bridged_server_is_a_process_whose_secrets_are_not_in_its_argv(tmp_pat
     assert "k3y-value" not in " ".join(argv)
     assert fetch.carrier.env["API_KEY"] == "k3y-value"
     assert fetch.direct is not None
-    assert (fetch.direct.url, fetch.direct.transport) == ("http://127.0.0.1:9072/sse", "sse")
+    assert (fetch.direct.url, fetch.direct.transport) == ("http://127.0.0.1:9072/fetch/sse", "sse")
 
 
 def test_the_proxy_is_told_how_to_reach_each_member(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ def test_the_proxy_is_told_how_to_reach_each_member(tmp_path: Path, environ: dic
     reached = {u.name: (u.transport, u.command or u.url) for u in proxy.upstreams}
     assert reached == {
         "time": ("stdio", "mcp-server-time"),
-        "fetch": ("sse", "http://127.0.0.1:9072/sse"),
+        "fetch": ("sse", "http://127.0.0.1:9072/fetch/sse"),
         "postgres": ("auto", "http://mcp-postgres:8686/sse"),
         "legacy": ("auto", "http://10.0.0.7:8585/servers/legacy/sse"),
     }
@@ -358,6 +358,28 @@ def test_the_gateway_file_holds_what_the_contract_says(tmp_path: Path, environ: 
     }
     assert route(found, "time").probe.token == "ghijkl"
     assert route(found, "pg").probe.token == "abcdef"
+
+
+def test_groups_and_limits_reach_the_gateway_and_defaults_stay_its_own(tmp_path: Path, environ: dict[str, str]) -> None:
+    text = "proxy: {groups: {all: [a]}, limits: {body: 1m, session_idle: 5m}}\nmembers: {a: {url: http://h:1/sse}}"
+    found = plan(text, tmp_path, environ)
+    assert found.proxy is not None
+    body: dict[str, Any] = json.loads(Gateway().render(found.proxy, STATE)[0].text)
+    assert body["groups"] == {"all": ["a"]}
+    assert body["limits"] == {"body": 1048576, "session_idle": 300.0}
+
+
+def test_the_rendered_file_is_one_the_gateway_takes(tmp_path: Path, environ: dict[str, str]) -> None:
+    from mcpwatch.gateway.settings import load
+
+    found = plan(DESIGN.replace("auth:", "groups: {all: [time, fetch]}\n      limits: {call: 5m}\n      auth:"), tmp_path, environ)
+    assert found.proxy is not None
+    file = tmp_path / "gateway.json"
+    file.write_text(Gateway().render(found.proxy, STATE)[0].text, encoding="utf-8")
+    settings = load(file)
+    assert [server.name for server in settings.servers] == ["time", "fetch", "postgres", "legacy"]
+    assert settings.groups == (("all", ("time", "fetch")),)
+    assert settings.tokens == ("s3cret-proxy-token",)
 
 
 def test_build_alone_refuses_what_does_not_fit_together(tmp_path: Path, environ: dict[str, str]) -> None:

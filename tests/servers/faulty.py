@@ -52,6 +52,7 @@ ERRORS: dict[str, Json] = {
 }
 RESULTS: dict[str, Json] = {
     "empty_tools": {"tools": []},
+    "tools_nil": {"tools": None},
     "tools_no_list": {"tools": "many"},
     "tools_null": {"tools": [None]},
     "tool_no_name": {"tools": [{"inputSchema": {"type": "object"}}]},
@@ -89,6 +90,8 @@ class Faulty:
     token: str | None = None
     era: str = "legacy"
     port: int = 0
+    more: Json = field(default_factory=dict[str, Any])
+    """Capabilities beside tools."""
     requests: list[Request] = field(default_factory=list[Request])
     open_streams: int = 0
     answered: list[Json] = field(default_factory=list[Json])
@@ -190,6 +193,8 @@ class Faulty:
                 message = take.result()
                 if message is None:
                     break
+                if self.fault == "idle_cut" and message.get("id") == 2:
+                    asyncio.get_running_loop().call_later(0.05, writer.transport.abort)
                 await self._event(writer, message)
         finally:
             self.open_streams -= 1
@@ -408,7 +413,7 @@ class Faulty:
             case "initialize":
                 result: Json = {
                     "protocolVersion": "2025-11-25",
-                    "capabilities": {"tools": {}},
+                    "capabilities": {"tools": {}, **self.more},
                     "serverInfo": {"name": "faulty", "version": "1"},
                 }
                 if self.hits(method) and self.fault == "no_version":
@@ -435,6 +440,8 @@ class Faulty:
                 if self.fault == "big":
                     return {"tools": [{**TOOL, "name": f"echo{n}", "description": "x" * 100_000} for n in range(100)]}
                 return {"tools": [TOOL]}
+            case "prompts/list":
+                return {"prompts": [{"name": "greet"}]}
             case "tools/call":
                 if self.hits(method) and self.fault in CALLS:
                     return CALLS[self.fault]

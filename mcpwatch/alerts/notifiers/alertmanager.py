@@ -75,7 +75,9 @@ class Alertmanager:
 
 
 def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dict[str, Any]:
-    """One alert in the v2 form. `endsAt` of a firing one is when it ends unless it is said again."""
+    """One alert in the v2 form. `endsAt` of a firing one is when it ends unless it is said again. It starts when it fired, as
+    Prometheus' own do: from an earlier start Alertmanager would take its group as having waited already, and an end before
+    the start it refuses."""
     words = "".join(part.title() for part in item.alert.split("_"))
     labels = {
         "alertname": f"Mcpwatch{words}",
@@ -88,18 +90,20 @@ def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dic
     }
     notes = {
         "summary": one_line(item),
+        "since": iso(item.since),
         "cause": item.cause_text or item.cause.replace("_", " "),
         "symptom": item.symptom,
         "evidence": "\n".join((*item.evidence, item.exit, *item.tail)).strip(),
         "tried": ", ".join(item.tried),
         "advice": advice(item),
     }
-    resolved = item.state is State.RESOLVED
+    start = item.fired_at or item.since
+    end = max(item.resolved_at or now, start + 0.001) if item.state is State.RESOLVED else now + lasts
     return {
         "labels": {key: value for key, value in labels.items() if value},
         "annotations": {key: value for key, value in notes.items() if value},
-        "startsAt": iso(item.since),
-        "endsAt": iso((item.resolved_at or now) if resolved else WallTime(now + lasts)),
+        "startsAt": iso(start),
+        "endsAt": iso(WallTime(end)),
     }
 
 

@@ -80,7 +80,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     if process.returncode is None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(process.wait()), END_WAIT)
+            async with asyncio.timeout(END_WAIT):
+                await process.wait()
 
 
 EXEC: Kind[Notifier] = Kind("exec", ExecSpec, Exec, "A program of yours")
