@@ -46,12 +46,27 @@ class Peer:
                 return [sys.executable, "-m", "mcpwatch.gateway", "--config", str(directory / "c.json")]
             case "tbxark":
                 kind = "sse" if wire == "sse" else "streamable-http"
-                proxy = {"baseURL": f"http://127.0.0.1:{port}", "addr": f"127.0.0.1:{port}", "name": "b", "version": "1", "type": kind}
+                proxy = {
+                    "baseURL": f"http://127.0.0.1:{port}",
+                    "addr": f"127.0.0.1:{port}",
+                    "name": "b",
+                    "version": "1",
+                    "type": kind,
+                }
                 write(directory, {"mcpProxy": proxy, "mcpServers": plain})
                 return [str(PARTS / "tbxark-a" / "mcp-proxy"), "-config", str(directory / "c.json")]
             case "sparfenyuk":
-                write(directory, {"mcpServers": {name: spec | {"enabled": True, "transportType": "stdio"} for name, spec in plain.items()}})
-                return [str(PARTS / "sparfenyuk/bin/mcp-proxy"), "--port", str(port), "--named-server-config", str(directory / "c.json")]
+                write(
+                    directory,
+                    {"mcpServers": {name: spec | {"enabled": True, "transportType": "stdio"} for name, spec in plain.items()}},
+                )
+                return [
+                    str(PARTS / "sparfenyuk/bin/mcp-proxy"),
+                    "--port",
+                    str(port),
+                    "--named-server-config",
+                    str(directory / "c.json"),
+                ]
             case _:
                 write(directory, {"mcpServers": plain})
                 script = Path(__file__).with_name("fastmcp_proxy.py")
@@ -59,7 +74,9 @@ class Peer:
 
     def url(self, port: int, server: str, wire: str) -> str:
         base = f"http://127.0.0.1:{port}"
-        return {"sparfenyuk": f"{base}/servers/{server}/{wire}", "fastmcp": f"{base}/{wire}"}.get(self.name, f"{base}/{server}/{wire}")
+        return {"sparfenyuk": f"{base}/servers/{server}/{wire}", "fastmcp": f"{base}/{wire}"}.get(
+            self.name, f"{base}/{server}/{wire}"
+        )
 
 
 def write(directory: Path, document: dict[str, Any]) -> None:
@@ -79,7 +96,9 @@ class Running:
         self.peer, self.wire, self.port = peer, wire, free_port()
         self._directory = tempfile.TemporaryDirectory()
         command = peer.start(Path(self._directory.name), self.port, servers, wire)
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
+        )
 
     def url(self, server: str) -> str:
         return self.peer.url(self.port, server, self.wire)
@@ -189,7 +208,11 @@ def show(results: dict[str, dict[str, list[float]]]) -> None:
     print("|---" * (len(names) + 2) + "|")
     for row in rows:
         medians = {name: statistics.median(results[name][row]) for name in names if results[name].get(row)}
-        ratio = f"{medians['mcpwatch'] / medians['tbxark']:.2f}" if {"mcpwatch", "tbxark"} <= medians.keys() and medians["tbxark"] else ""
+        ratio = (
+            f"{medians['mcpwatch'] / medians['tbxark']:.2f}"
+            if {"mcpwatch", "tbxark"} <= medians.keys() and medians["tbxark"]
+            else ""
+        )
         print(f"| {row} | " + " | ".join(f"{medians[name]:.3g}" if name in medians else "" for name in names) + f" | {ratio} |")
 
 
