@@ -40,26 +40,44 @@ class Peer:
 
     def start(self, directory: Path, port: int, servers: dict[str, list[str]], wire: str) -> list[str]:
         plain = {name: {"command": command[0], "args": command[1:]} for name, command in servers.items()}
+        config = str(directory / "c.json")
         match self.name:
             case "mcpwatch":
                 write(directory, {"version": 1, "listen": f"127.0.0.1:{port}", "servers": plain})
-                return [sys.executable, "-m", "mcpwatch.gateway", "--config", str(directory / "c.json")]
+                return [sys.executable, "-m", "mcpwatch.gateway", "--config", config]
             case "tbxark":
                 kind = "sse" if wire == "sse" else "streamable-http"
-                proxy = {"baseURL": f"http://127.0.0.1:{port}", "addr": f"127.0.0.1:{port}", "name": "b", "version": "1", "type": kind}
+                proxy = {
+                    "baseURL": f"http://127.0.0.1:{port}",
+                    "addr": f"127.0.0.1:{port}",
+                    "name": "b",
+                    "version": "1",
+                    "type": kind,
+                }
                 write(directory, {"mcpProxy": proxy, "mcpServers": plain})
-                return [str(PARTS / "tbxark-a" / "mcp-proxy"), "-config", str(directory / "c.json")]
+                return [str(PARTS / "tbxark-a" / "mcp-proxy"), "-config", config]
             case "sparfenyuk":
-                write(directory, {"mcpServers": {name: spec | {"enabled": True, "transportType": "stdio"} for name, spec in plain.items()}})
-                return [str(PARTS / "sparfenyuk/bin/mcp-proxy"), "--port", str(port), "--named-server-config", str(directory / "c.json")]
+                write(
+                    directory,
+                    {"mcpServers": {name: spec | {"enabled": True, "transportType": "stdio"} for name, spec in plain.items()}},
+                )
+                return [
+                    str(PARTS / "sparfenyuk/bin/mcp-proxy"),
+                    "--port",
+                    str(port),
+                    "--named-server-config",
+                    str(directory / "c.json"),
+                ]
             case _:
                 write(directory, {"mcpServers": plain})
                 script = Path(__file__).with_name("fastmcp_proxy.py")
-                return [str(PARTS / "fastmcp/bin/python"), str(script), str(directory / "c.json"), str(port), wire]
+                return [str(PARTS / "fastmcp/bin/python"), str(script), config, str(port), wire]
 
     def url(self, port: int, server: str, wire: str) -> str:
         base = f"http://127.0.0.1:{port}"
-        return {"sparfenyuk": f"{base}/servers/{server}/{wire}", "fastmcp": f"{base}/{wire}"}.get(self.name, f"{base}/{server}/{wire}")
+        return {"sparfenyuk": f"{base}/servers/{server}/{wire}", "fastmcp": f"{base}/{wire}"}.get(
+            self.name, f"{base}/{server}/{wire}"
+        )
 
 
 def write(directory: Path, document: dict[str, Any]) -> None:
@@ -79,7 +97,9 @@ class Running:
         self.peer, self.wire, self.port = peer, wire, free_port()
         self._directory = tempfile.TemporaryDirectory()
         command = peer.start(Path(self._directory.name), self.port, servers, wire)
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
+        )
 
     def url(self, server: str) -> str:
         return self.peer.url(self.port, server, self.wire)
@@ -118,7 +138,7 @@ async def measure(peer: Peer, wire: str, scale: float) -> Figures:
             calls = int(4000 * scale) if peer.name in {"mcpwatch", "tbxark"} else int(1000 * scale)
             before = running.cpu()
             found[f"{wire} calls/s @{sessions}"] = await load.throughput(url, wire, sessions, calls)
-            if sessions == 10:  # noqa: PLR2004
+            if sessions == 10:
                 found[f"{wire} cpu ms/call @10"] = 1000 * (running.cpu() - before) / calls
         for clients in (1, 10, 50):
             found[f"{wire} handshakes/s @{clients}"] = await load.handshakes(url, wire, clients, int(200 * scale))
@@ -156,7 +176,7 @@ async def measure_respawn() -> Figures:
     own: list[float] = []
     for _ in range(5):
         begun = time.perf_counter()
-        with subprocess.Popen(ECHO, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        with subprocess.Popen(ECHO, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
             assert child.stdin is not None
             assert child.stdout is not None
             child.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"initialize"}\n')
@@ -189,8 +209,13 @@ def show(results: dict[str, dict[str, list[float]]]) -> None:
     print("|---" * (len(names) + 2) + "|")
     for row in rows:
         medians = {name: statistics.median(results[name][row]) for name in names if results[name].get(row)}
-        ratio = f"{medians['mcpwatch'] / medians['tbxark']:.2f}" if {"mcpwatch", "tbxark"} <= medians.keys() and medians["tbxark"] else ""
-        print(f"| {row} | " + " | ".join(f"{medians[name]:.3g}" if name in medians else "" for name in names) + f" | {ratio} |")
+        ratio = (
+            f"{medians['mcpwatch'] / medians['tbxark']:.2f}"
+            if {"mcpwatch", "tbxark"} <= medians.keys() and medians["tbxark"]
+            else ""
+        )
+        cells = " | ".join(f"{medians[name]:.3g}" if name in medians else "" for name in names)
+        print(f"| {row} | {cells} | {ratio} |")
 
 
 async def main() -> None:
