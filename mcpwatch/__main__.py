@@ -5,7 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line."""
-    raise SystemExit("not built yet")
+    from mcpwatch.cli.main import main as run
+
+    run()
 
 
 if __name__ == "__main__":

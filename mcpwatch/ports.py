@@ -133,6 +133,8 @@ class Traits:
     dies_on_bad_command: bool = False
     serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
     generation: str = ""
+    health: str = ""
+    """Path on the proxy that answers 200 while the proxy itself lives; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +156,24 @@ class LogHint:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What looking at a running proxy showed: its `-help`, its answer to `ProxyKind.asks`, a line of its log. Empty: not seen."""
+
+    usage: str = ""
+    status: int = 0
+    body: str = ""
+    line: str = ""
+
+
 class ProxyKind(Protocol):
-    """What is special about one kind of proxy. Everything here is pure."""
+    """What is special about one kind of proxy. Everything here is pure.
+
+    `asks` is the path on the proxy whose answer tells its generation; empty when there is but one.
+    """
 
     name: str
+    asks: str
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """The files the proxy reads."""
@@ -167,12 +183,20 @@ class ProxyKind(Protocol):
         """The argv that runs it as a process; never holds a token."""
         ...
 
+    def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
+        """The keys of a container block that the user may leave out, in the words of the docker runtime."""
+        ...
+
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The public path of member `name` for each wire it serves, from the root of the proxy."""
         ...
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means, or `None`."""
+        ...
+
+    def learn(self, look: Look) -> Traits:
+        """The traits that this look shows; the worst that is possible where it shows nothing."""
         ...
 
     traits: Traits

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,10 @@ class KindSpec(BaseModel):
     """What a user writes for a kind: frozen, and every unknown key is a fault."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def placed(self, place: Callable[[str], str]) -> Self:  # noqa: ARG002
+        """The same with its relative paths made absolute by `place`. Kinds that hold paths say which."""
+        return self
 
 
 T = TypeVar("T")
@@ -41,7 +45,7 @@ class Kinds:
     proxies: tuple[Kind[Any], ...] = ()
     notifiers: tuple[Kind[Any], ...] = ()
     clients: tuple[Kind[Any], ...] = ()
-    sections: tuple[tuple[str, type[KindSpec]], ...] = ()
+    sections: tuple[tuple[str, type[BaseModel]], ...] = ()
     """Top-level keys of the file that belong to a room (`telemetry`, `web` …) and the spec that room asks for."""
 
 

@@ -15,11 +15,15 @@ def anyio_backend() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A part that is absent skips its tests, unless MCPWATCH_REQUIRE (comma-separated, or `all`) says it must be there."""
+    """A part that is absent skips its tests, unless MCPWATCH_REQUIRE says it must be there.
+
+    Comma-separated part names, or `all`, with `-part` for one that cannot be had on this machine.
+    """
     required = {part.strip() for part in os.environ.get("MCPWATCH_REQUIRE", "").split(",") if part.strip()}
     for item in items:
         for marker in item.iter_markers("needs"):
             for part in marker.args:
                 reason = missing(str(part))
-                if reason and not required & {str(part), "all"}:
+                must = str(part) in required or ("all" in required and f"-{part}" not in required)
+                if reason and not must:
                     item.add_marker(pytest.mark.skip(reason=f"{part}: {reason}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from mcpwatch.model.time import Instant
 
@@ -41,24 +42,28 @@ class Streaks:
 
     failures: int = 0
     successes: int = 0
-    degraded: int = 0
+
+
+Then = Literal["rest", "start", "again", "park"]
+"""What follows when a stop is done: stay stopped, start at once, start after the backoff, or be parked in FAILED."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
     """One member as observed. Replaced, never mutated; only `decide` makes new ones.
 
-    `failures` counts unplanned ends since the last proven health and drives the backoff. `starts` is the window of
-    unplanned starts for the intensity. `wake_at` is the deadline of a passing phase, `healthy_since` when health was last proven.
+    `starts` is the window of unplanned restarts that the intensity is measured on, `failures` counts unplanned ends since the
+    member was last stable and drives the backoff, `ready_at` is when this generation was first proven healthy, `wake_at` the
+    deadline of a passing phase.
     """
 
     want: Want = Want.DOWN
     phase: Phase = Phase.STOPPED
     verdict: Verdict = Verdict.UNKNOWN
     generation: int = 0
-    streaks: Streaks = Streaks()
     starts: tuple[Instant, ...] = ()
     failures: int = 0
-    wake_at: Instant | None = None
+    restarts: int = 0
     ready_at: Instant | None = None
-    restart_after_stop: bool = False
+    wake_at: Instant | None = None
+    then: Then = "rest"

@@ -82,6 +82,7 @@ class Symptom(StrEnum):
     EXITED = "exited"
     NOT_FOUND = "not_found"
     POLLUTED = "polluted"
+    NOT_INITIALIZED = "not_initialized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,9 @@ class Target:
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: str | None = None
     insecure: bool = False
+    public_url: str = ""
+    """What clients are given, when it differs from `url`: its host goes into the `Host` header, and the
+    `endpoint` event of a legacy SSE server may name its origin."""
 
 
 @dataclass(frozen=True, slots=True)

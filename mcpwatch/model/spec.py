@@ -111,6 +111,8 @@ class Upstream:
     cwd: str | None = None
     url: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    """Tokens of this route alone; empty means those of the proxy."""
     options: str = "{}"
     """JSON text of what only some proxy kinds understand (tool filters, isolation …)."""
 
@@ -127,6 +129,8 @@ class ProxySpec:
     upstreams: tuple[Upstream, ...] = ()
     options: object = field(default=None, repr=False)
     """The proxy kind's own frozen spec."""
+    contained: bool = False
+    """Whether it runs in a container: then it listens on every address of that, and finds its files where they are mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,8 @@ class PlanDiff:
     remove: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     retune: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    """Rooms whose own section changed (`telemetry`, `alerts` …)."""
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.remove or self.replace or self.retune)
+        return bool(self.add or self.remove or self.replace or self.retune or self.sections)

@@ -43,6 +43,8 @@ class Diagnosis:
     rung: str | None = None
     affects: tuple[str, ...] = ()
     """Names of routes and members that are unhealthy because of this."""
+    hold: str = ""
+    """Why the rung has to wait, when it has to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,360 @@
+"""From what happened to which conditions are true: facts and the fleet as shown into the book. Pure; sends nothing.
+
+Which there are says `CONDITIONS`. Facts are quick, the fleet as shown is complete: it repairs what a lost fact, a crash or a
+reload left standing. An unknown verdict argues neither way, so nothing starts or ends by the watchdog's own blindness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mcpwatch.alerts.book import Alert, Book, Note, SeenMember, SeenRoute, Severity, State
+from mcpwatch.model.fact import (
+    ConfigRejected,
+    Diagnosed,
+    Fact,
+    MemberChanged,
+    MemberExited,
+    MemberStarted,
+    PlanApplied,
+    RepairProved,
+    RepairTried,
+    RouteChanged,
+    ToolsChanged,
+    Troubled,
+    WatchGap,
+)
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import Diagnosis, FleetView, MemberView, RouteView
+
+Event = Fact | FleetView
+
+TOOLS_CHANGED_FOR = 3600.0
+"""Seconds after the last contract change until its alert ends."""
+UNPROBED_MAX = 900.0
+"""Seconds after which an alert on something that is no longer probed at all ends."""
+UNCONFIRMED_MAX = 600.0
+"""Seconds a trouble from before a restart stands unless it is told again."""
+CONDITIONS: tuple[tuple[str, str, str], ...] = (
+    ("down", "critical", "a member that should be up does not run, or fails its checks"),
+    ("gave_up", "critical", "a member failed too often and is no longer restarted"),
+    ("degraded", "warning", "a member runs, but is slow or offers less than it should"),
+    ("route_down", "critical", "a route fails its checks through the proxy, as a client sees it"),
+    ("route_degraded", "warning", "a route is slow or offers less than it should"),
+    ("tools_changed", "warning (info when compatible)", "a member changed its tools; ends an hour after the last change"),
+    ("trouble", "warning", "something of mcpwatch itself: the disk, the store, the container engine"),
+    ("config_rejected", "warning", "a changed configuration was refused; the running one stays"),
+)
+"""Every alert: name, severity, meaning."""
+FLIPS_KEPT = 32
+TRIED_KEPT = 8
+STARTS_KEPT = 64
+TAIL_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What an alert is about, before it is known to be true."""
+
+    name: str
+    subject: str
+    severity: Severity
+    member: str = ""
+    route: str = ""
+
+
+def observe(book: Book, event: Event, now: WallTime) -> Book:
+    """The book after `event`. Unknown facts change nothing."""
+    match event:
+        case FleetView():
+            return _view(book, event, now)
+        case MemberChanged():
+            return _member_changed(book, event)
+        case RouteChanged():
+            return _route_changed(book, event)
+        case MemberStarted():
+            return _started(book, event)
+        case MemberExited() | RepairTried() | RepairProved():
+            return _note(book, event)
+        case Diagnosed():
+            return _diagnosed(book, event)
+        case ToolsChanged():
+            return _tools_changed(book, event)
+        case Troubled() | ConfigRejected() | PlanApplied():
+            return _own(book, event)
+        case WatchGap():
+            return _unwatched(book, event.seconds, now)
+        case _:
+            return book
+
+
+def restarted(book: Book, now: WallTime) -> Book:
+    """The book as a new watchdog takes it over: troubles must be told again to stand, what a member tried is history."""
+    alerts = {
+        key: replace(alert, expires_at=WallTime(now + UNCONFIRMED_MAX)) if alert.name == "trouble" and alert.active else alert
+        for key, alert in book.alerts.items()
+    }
+    return replace(book, alerts=alerts)
+
+
+def turn(book: Book, condition: Condition, active: bool, at: WallTime, why: str, checked_at: WallTime | None = None) -> Book:
+    """Set whether a condition is true. A first time opens an alert; a change is a flip."""
+    old = book.alerts.get(f"{condition.name}:{condition.subject}")
+    checked = checked_at or at
+    if old is None:
+        if not active:
+            return book
+        return book.with_alert(
+            Alert(
+                condition.name,
+                condition.subject,
+                condition.severity,
+                State.PENDING,
+                since=at,
+                changed_at=at,
+                checked_at=checked,
+                member=condition.member,
+                route=condition.route,
+                why=why,
+                flips=(at,),
+            )
+        )
+    checked, at = max(checked, old.checked_at), max(at, old.changed_at)
+    if active == old.active:
+        if not active:
+            return book
+        return book.with_alert(replace(old, checked_at=checked, why=why or old.why, expires_at=None))
+    if active:
+        old = replace(old, why=why or old.why, severity=condition.severity, member=condition.member, expires_at=None)
+    else:
+        old = replace(old, ended=why)
+    flips = (*old.flips, at)[-FLIPS_KEPT:]
+    return book.with_alert(replace(old, active=active, changed_at=at, checked_at=checked, flips=flips))
+
+
+_CONFIG = Condition("config_rejected", "config", Severity.WARNING)
+
+
+# members
+
+
+def _member_changed(book: Book, fact: MemberChanged) -> Book:
+    old = book.members.get(fact.member, SeenMember())
+    if fact.at < old.at or fact.generation < old.generation:
+        return book
+    fresh = {"want": old.want, "phase": old.phase, "verdict": old.verdict, fact.field: fact.new}
+    seen = _ran(replace(old, **fresh, generation=fact.generation, at=fact.at))
+    ready = fact.field == "phase" and fact.new == "running"
+    book = replace(book, members={**book.members, fact.member: seen})
+    return _judge_member(book, fact.member, seen, fact.at, fact.reason, fact.at, proven=ready)
+
+
+def _ran(seen: SeenMember) -> SeenMember:
+    return replace(seen, ran=seen.want == "up" and (seen.ran or seen.phase == "running"))
+
+
+def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool) -> Book:
+    """`proven`: RUNNING was just reached, which is itself a proof of health unless a verdict says otherwise."""
+    passing = seen.phase in ("starting", "stopping")  # why it is so is told by what was before
+
+    def was(alert: str) -> bool:
+        old = book.alerts.get(f"{alert}:{name}")
+        return old is not None and old.active
+
+    def set_to(book: Book, alert: str, severity: Severity, active: bool) -> Book:
+        return turn(book, Condition(alert, name, severity, member=name), active, at, "" if passing else why, checked_at)
+
+    up = seen.want == "up"
+    book = set_to(book, "down", Severity.CRITICAL, up and _down(seen, was("down"), proven=proven))
+    gave_up = seen.phase == "failed" or (was("gave_up") and seen.phase in ("starting", "backoff", "stopping"))
+    book = set_to(book, "gave_up", Severity.CRITICAL, up and gave_up)
+    degraded = seen.verdict == "degraded" or (was("degraded") and seen.verdict == "unknown" and not proven)
+    return set_to(book, "degraded", Severity.WARNING, up and seen.phase == "running" and degraded)
+
+
+def _down(seen: SeenMember, was: bool, *, proven: bool) -> bool:
+    if seen.phase in ("backoff", "failed"):
+        return True
+    if seen.phase == "stopped":
+        return was or seen.ran
+    if seen.phase != "running":
+        return was
+    if seen.verdict == "unhealthy":
+        return True
+    return was and seen.verdict == "unknown" and not proven
+
+
+def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
+    seen = book.members.get(fact.member, SeenMember())
+    if isinstance(fact, MemberExited):
+        if fact.planned:
+            return book
+        tail = tuple(dict.fromkeys(fact.tail))[-TAIL_KEPT:] or seen.tail
+        seen = replace(seen, exit=Note(fact.at, _exit_words(fact)), tail=tail)
+    else:
+        tried = fact.rung if isinstance(fact, RepairTried) else _proof_words(fact)
+        earlier = (
+            seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
+        )
+        seen = replace(seen, tried=(*earlier, Note(fact.at, tried))[-TRIED_KEPT:])
+    return replace(book, members={**book.members, fact.member: seen})
+
+
+def _started(book: Book, fact: MemberStarted) -> Book:
+    seen = book.members.get(fact.member, SeenMember())
+    if fact.adopted:
+        return book
+    seen = replace(seen, starts=(*seen.starts, fact.at)[-STARTS_KEPT:])
+    return replace(book, members={**book.members, fact.member: seen})
+
+
+def _exit_words(fact: MemberExited) -> str:
+    if fact.oom:
+        return "killed for using too much memory (OOM)"
+    if fact.signal:
+        return f"ended by signal {fact.signal}"
+    return "ended, exit code unknown" if fact.code is None else f"exited with code {fact.code}"
+
+
+def _proof_words(fact: RepairProved) -> str:
+    return f"{fact.rung}: {'helped' if fact.outcome == 'proved' else 'did not help'} ({fact.seconds:.1f} s)"
+
+
+# routes
+
+
+def _route_changed(book: Book, fact: RouteChanged) -> Book:
+    old = book.routes.get(fact.route, SeenRoute())
+    if fact.at < old.at:
+        return book
+    seen = SeenRoute(fact.member, fact.new, fact.symptom, fact.at)
+    book = replace(book, routes={**book.routes, fact.route: seen})
+    return _judge_route(book, fact.route, seen, fact.at, fact.reason, fact.at)
+
+
+def _judge_route(book: Book, name: str, seen: SeenRoute, at: WallTime, why: str, checked_at: WallTime) -> Book:
+    member = book.members.get(seen.member, SeenMember())
+    for alert, verdict, severity in (
+        ("route_down", "unhealthy", Severity.CRITICAL),
+        ("route_degraded", "degraded", Severity.WARNING),
+    ):
+        old = book.alerts.get(f"{alert}:{name}")
+        unknown_keeps = seen.verdict == "unknown" and old is not None and old.active
+        active = member.want == "up" and (seen.verdict == verdict or unknown_keeps)
+        book = turn(book, Condition(alert, name, severity, seen.member, name), active, at, why, checked_at)
+        now_open = book.alerts.get(f"{alert}:{name}")
+        if now_open and active and seen.symptom and seen.symptom != now_open.symptom:
+            book = book.with_alert(replace(now_open, symptom=seen.symptom))
+    return book
+
+
+# the whole fleet
+
+
+def _view(book: Book, view: FleetView, now: WallTime) -> Book:
+    book = replace(book, diagnoses=view.diagnoses, proxy=view.proxy or "")
+    for member in view.members:
+        book = _member_view(book, member, view, now)
+    for route in view.routes:
+        book = _route_view(book, route, view, now)
+    book = turn(book, _CONFIG, bool(view.daemon.config_error), now, view.daemon.config_error)
+    return _removed(book, view, now)
+
+
+def _member_view(book: Book, shown: MemberView, view: FleetView, now: WallTime) -> Book:
+    old = book.members.get(shown.name, SeenMember())
+    seen = replace(
+        old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
+    )
+    seen = _ran(seen)
+    if seen != old:
+        book = replace(book, members={**book.members, shown.name: seen})
+    checked_at = max((probe.at for probe in shown.probes), default=view.at)
+    unprobed = not shown.probes and _stale(book, f"down:{shown.name}", view, now)
+    times = (shown.verdict_since,) if shown.verdict == "unhealthy" else (shown.since, shown.verdict_since)
+    at = _when(max((time for time in times if time), default=None), now)
+    return _judge_member(book, shown.name, seen, at, shown.reason, checked_at, proven=unprobed)
+
+
+def _route_view(book: Book, shown: RouteView, view: FleetView, now: WallTime) -> Book:
+    verdict = str(shown.verdict)
+    if verdict == "unknown" and not shown.probes and _stale(book, f"route_down:{shown.name}", view, now):
+        verdict = "healthy"
+    seen = SeenRoute(shown.member, verdict, shown.symptom, view.at)
+    if seen != book.routes.get(shown.name):
+        book = replace(book, routes={**book.routes, shown.name: seen})
+    checked_at = max((probe.at for probe in shown.probes), default=view.at)
+    return _judge_route(book, shown.name, seen, _when(shown.verdict_since, now), shown.message or shown.symptom, checked_at)
+
+
+def _when(at: WallTime | None, now: WallTime) -> WallTime:
+    """When the shown state became true; never in the future."""
+    return min(at, now) if at else now
+
+
+def _stale(book: Book, alert: str, view: FleetView, now: WallTime) -> bool:
+    old = book.alerts.get(alert)
+    return old is not None and now - max(old.checked_at, view.daemon.started_at) > UNPROBED_MAX
+
+
+def _removed(book: Book, view: FleetView, now: WallTime) -> Book:
+    """End what is about members and routes that the fleet no longer has; forget them."""
+    members = {member.name for member in view.members}
+    routes = {route.name for route in view.routes}
+    for alert in tuple(book.alerts.values()):
+        gone = (alert.route and alert.route not in routes) or (alert.member and alert.member not in members)
+        if gone and alert.active:
+            condition = Condition(alert.name, alert.subject, alert.severity, alert.member, alert.route)
+            book = turn(book, condition, False, now, "it was removed from the configuration")
+    if len(book.members) > len(members) or len(book.routes) > len(routes):
+        book = replace(
+            book,
+            members={name: seen for name, seen in book.members.items() if name in members},
+            routes={name: seen for name, seen in book.routes.items() if name in routes},
+        )
+    return book
+
+
+# the rest
+
+
+def _diagnosed(book: Book, fact: Diagnosed) -> Book:
+    others = _without(book.diagnoses, fact.member, fact.cause)
+    if fact.cleared:
+        return replace(book, diagnoses=others)
+    named = Diagnosis(fact.cause, fact.member, fact.text, fact.evidence, None, fact.affects)
+    return replace(book, diagnoses=(*others, named))
+
+
+def _without(diagnoses: Iterable[Diagnosis], subject: str, cause: str) -> tuple[Diagnosis, ...]:
+    return tuple(one for one in diagnoses if (one.subject, one.cause) != (subject, cause))
+
+
+def _own(book: Book, fact: Troubled | ConfigRejected | PlanApplied) -> Book:
+    if isinstance(fact, Troubled):
+        condition = Condition("trouble", fact.subject, Severity.WARNING, member=fact.member)
+        return turn(book, condition, not fact.cleared, fact.at, fact.text)
+    return turn(book, _CONFIG, isinstance(fact, ConfigRejected), fact.at, fact.text)
+
+
+def _tools_changed(book: Book, fact: ToolsChanged) -> Book:
+    severity = Severity.INFO if fact.severity == "compatible" else Severity.WARNING
+    subject = fact.route or fact.member
+    book = turn(book, Condition("tools_changed", subject, severity, fact.member, fact.route), True, fact.at, fact.text)
+    alert = book.alerts[f"tools_changed:{subject}"]
+    worst = max(alert.severity, severity, key=lambda one: one.rank)
+    expires = WallTime(fact.at + TOOLS_CHANGED_FOR)
+    return book.with_alert(replace(alert, changes=fact.changes, severity=worst, expires_at=expires))
+
+
+def _unwatched(book: Book, seconds: float, now: WallTime) -> Book:
+    """Time that nobody watched counts for nothing: it fulfils no `for` and is told as unknown in the length of an outage."""
+
+    def shift(alert: Alert) -> Alert:
+        if alert.state is State.PENDING:
+            since = WallTime(min(now, alert.since + seconds))
+            return replace(alert, since=since, changed_at=max(alert.changed_at, since))
+        return replace(alert, unwatched=alert.unwatched + min(seconds, now - alert.since)) if alert.open else alert
+
+    return replace(book, alerts={key: shift(alert) for key, alert in book.alerts.items()})

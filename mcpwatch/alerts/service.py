@@ -1,0 +1,269 @@
+"""The room as the daemon runs it: listens, ticks, keeps the ledger, runs one worker per receiver, and reloads without losing any.
+
+Start it when the fleet has begun. When the watchdog says it stops, nothing more is decided: what it then stops has not failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from mcpwatch.alerts.api import Handlers, handlers
+from mcpwatch.alerts.book import Book, Item, Notification, State
+from mcpwatch.alerts.dispatch import Worker
+from mcpwatch.alerts.ledger import Ledger
+from mcpwatch.alerts.message import scrub, title
+from mcpwatch.alerts.notifiers import NOTIFIERS
+from mcpwatch.alerts.observe import Event
+from mcpwatch.alerts.policy import advance
+from mcpwatch.alerts.receiver import ReceiverSpec
+from mcpwatch.alerts.snapshot import snapshot
+from mcpwatch.alerts.spec import AlertsSpec, rules
+from mcpwatch.bus import Bus
+from mcpwatch.clock import Clock
+from mcpwatch.model.fact import (
+    AlertChanged,
+    ConfigRejected,
+    DaemonStopped,
+    Diagnosed,
+    Fact,
+    MemberChanged,
+    MemberExited,
+    MemberStarted,
+    NotificationFailed,
+    PlanApplied,
+    RepairProved,
+    RepairTried,
+    RouteChanged,
+    ToolsChanged,
+    Troubled,
+    WatchGap,
+)
+from mcpwatch.model.view import FleetView
+from mcpwatch.ports import Fleet, Store
+from mcpwatch.registry import find
+
+TICK = 1.0
+"""Seconds between looks at the clock: how late a `for` or a `repeat` may be."""
+VIEW_EVERY = 10.0
+"""Seconds between looks at the whole fleet, which mend what lost facts left standing."""
+EMPTY_GRACE = 60.0
+"""Seconds after the start for which a fleet without members is taken as not there yet."""
+
+HEARD: tuple[type[Fact], ...] = (
+    MemberChanged,
+    RouteChanged,
+    MemberExited,
+    MemberStarted,
+    Diagnosed,
+    RepairTried,
+    RepairProved,
+    ToolsChanged,
+    Troubled,
+    ConfigRejected,
+    PlanApplied,
+    WatchGap,
+    DaemonStopped,
+)
+
+
+class Alerts:
+    """The room. `run` until cancelled; `handlers` is what the control socket serves."""
+
+    def __init__(self, fleet: Fleet, store: Store, bus: Bus, clock: Clock, spec: object = None) -> None:
+        self._fleet = fleet
+        self._bus = bus
+        self.clock = clock
+        self.spec = _spec(spec)
+        self.rules = rules(self.spec)
+        self.ledger = Ledger(store, clock)
+        self.workers: dict[str, Worker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._specs: dict[str, ReceiverSpec] = {}
+        self._inbox: list[Fact] = []
+        self._wake = asyncio.Event()
+        self._subscription = bus.subscribe(*HEARD)
+        self._dropped = 0
+        self._started = clock.now()
+        self._viewed = float("-inf")
+        self._running = self._stopping = False
+        self._staff()
+        self.handlers: Handlers = handlers(self)
+
+    async def run(self) -> None:
+        """Listen, decide and deliver until cancelled; a hand-over in progress is given a moment to end."""
+        if self.ledger.unreadable:
+            self._bus.publish(Troubled(at=self.clock.wall(), text=self.ledger.unreadable, level="warning", subject="alerts"))
+        reader = asyncio.create_task(self._read())
+        self._running = True
+        self._staff()
+        try:
+            while True:
+                await self._step()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):  # `wait_for` loses a cancellation that meets its end
+                        await self._wake.wait()
+                self._wake.clear()
+        finally:
+            self._running = False
+            self._subscription.close()
+            tasks = (reader, *self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def reload(self, spec: object) -> None:
+        """Take a new configuration: open alerts, silences and what waits to be sent stay as they are."""
+        self.spec = _spec(spec)
+        self.rules = rules(self.spec)
+        self._staff()
+        self._wake.set()
+
+    def change(self, book: Book) -> None:
+        """A book that an operator changed: keep it, and see at once what follows."""
+        self._decide(book, ())
+
+    def firing(self, receiver: str) -> Sequence[Item]:
+        """What this receiver believes fires, as it is now."""
+        book = self.ledger.book
+        told = [alert for alert in book.alerts.values() if any(one.receiver == receiver for one in alert.believed)]
+        return self._scrubbed(tuple(snapshot(book, alert, receiver) for alert in told))
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for metrics: firing by severity, muted by why, pending, waiting in the outbox by receiver, silences."""
+        book = self.ledger.book
+        found: dict[str, Any] = {"firing": {}, "muted": {}, "outbox": dict.fromkeys(self.workers, 0)}
+        for alert in book.alerts.values():
+            if alert.state is State.FIRING:
+                found["firing"][str(alert.severity)] = found["firing"].get(str(alert.severity), 0) + 1
+            if alert.muted:
+                why = alert.muted.split(" ", 1)[0]
+                found["muted"][why] = found["muted"].get(why, 0) + 1
+        for entry in self.ledger.outbox.entries:
+            name = entry.notification.receiver
+            found["outbox"][name] = found["outbox"].get(name, 0) + 1
+        pending = sum(alert.state is State.PENDING for alert in book.alerts.values())
+        return {**found, "pending": pending, "silences": len(book.silences)}
+
+    # deciding
+
+    async def _read(self) -> None:
+        async for fact in self._subscription:
+            if isinstance(fact, DaemonStopped):
+                self._stopping = True
+            if not self._stopping:
+                self._inbox.append(fact)
+            self._wake.set()
+
+    async def _step(self) -> None:
+        await asyncio.sleep(0)  # let the reader take what was published before this view of the fleet
+        if self._stopping:
+            return
+        events: list[Event] = list(self._scrubbed(tuple(self._inbox)))
+        self._inbox.clear()
+        lost = self._subscription.dropped != self._dropped
+        if lost or self.clock.now() - self._viewed >= VIEW_EVERY:
+            self._dropped, self._viewed = self._subscription.dropped, self.clock.now()
+            view = self._fleet.view()
+            if view.members or self.clock.now() - self._started > EMPTY_GRACE:
+                events.append(self._scrubbed_view(view))
+        self._decide(self.ledger.book, events)
+
+    def _decide(self, before: Book, events: Sequence[Event]) -> None:
+        book, notifications = advance(before, events, self.clock.wall(), self.rules)
+        dropped = self.ledger.put(book, self._scrubbed(notifications))
+        self._tell_dropped(dropped, "there are too many for this receiver already")
+        self._tell_changes(before, book)
+        self._drop_orphans()
+        for worker in self.workers.values():
+            worker.wake()
+
+    def _tell_changes(self, before: Book, after: Book) -> None:
+        for key, alert in after.alerts.items():
+            old = before.alerts[key].state if key in before.alerts else State.PENDING
+            begun = alert.state is State.FIRING and old is not State.FIRING
+            ended = alert.state is State.RESOLVED and old is State.FIRING
+            if begun or ended:
+                text = f"alert {key} {'fires' if begun else 'is resolved'}" + (f" ({alert.why})" if begun and alert.why else "")
+                self._bus.publish(
+                    AlertChanged(
+                        at=self.clock.wall(),
+                        text=text,
+                        level="warning" if begun else "info",
+                        member=alert.member,
+                        alert=alert.name,
+                        old=str(old),
+                        new=str(alert.state),
+                        severity=str(alert.severity),
+                    )
+                )
+
+    def _tell_dropped(self, dropped: Sequence[Notification], why: str) -> None:
+        for one in dropped:
+            self._bus.publish(
+                NotificationFailed(
+                    at=self.clock.wall(),
+                    text=f"{one.receiver} will not be told ({why}): {title(one)}",
+                    level="error",
+                    receiver=one.receiver,
+                    alert=one.items[0].id if one.items else "",
+                    permanent=True,
+                )
+            )
+
+    # receivers
+
+    def _staff(self) -> None:
+        """One worker per receiver of the configuration; those whose spec did not change go on as they are."""
+        wanted = self.spec.receivers
+        for name in [name for name in self._specs if self._specs[name] != wanted.get(name)]:
+            del self._specs[name], self.workers[name]
+            if name in self._tasks:
+                self._tasks.pop(name).cancel()
+        for name, spec in wanted.items():
+            kind = find(NOTIFIERS, str(getattr(spec, "kind", "")))
+            if name in self.workers or kind is None:
+                continue
+            worker = Worker(
+                name,
+                kind.make(spec),
+                spec.timeout,
+                ledger=self.ledger,
+                firing=self.firing,
+                clock=self.clock,
+                publish=self._bus.publish,
+                hide=self._scrubbed,
+            )
+            self._specs[name], self.workers[name] = spec, worker
+        if self._running:
+            for name, worker in self.workers.items():
+                if name not in self._tasks:
+                    self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+
+    def _drop_orphans(self) -> None:
+        orphans = [one.notification for one in self.ledger.outbox.entries if one.notification.receiver not in self.spec.receivers]
+        for one in orphans:
+            self.ledger.set_outbox(self.ledger.outbox.without(one.id))
+        self._tell_dropped(orphans, "this receiver is no longer configured")
+
+    # secrets
+
+    def _scrubbed(self, value: Any) -> Any:
+        return scrub(value, self._fleet.plan().secrets)
+
+    def _scrubbed_view(self, view: FleetView) -> FleetView:
+        secrets = self._fleet.plan().secrets
+        return replace(
+            view,
+            members=tuple(replace(one, reason=scrub(one.reason, secrets)) for one in view.members),
+            routes=tuple(replace(one, message=scrub(one.message, secrets)) for one in view.routes),
+            diagnoses=scrub(view.diagnoses, secrets),
+        )
+
+
+def _spec(section: object) -> AlertsSpec:
+    """The plan's section of this room; without one, nobody is told and alerts are only kept."""
+    return section if isinstance(section, AlertsSpec) else AlertsSpec.model_validate({})

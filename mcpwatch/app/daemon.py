@@ -1,0 +1,337 @@
+"""The composition root: builds the rooms, owns the task group, the signals, the reload and the order of the end.
+
+The only file that knows every room. It decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mcpwatch import __version__, journal
+from mcpwatch.app.files import write_atomically, write_files
+from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.notify import notify
+from mcpwatch.app.overhear import Overhearing
+from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.rooms import Rooms
+from mcpwatch.bus import Bus
+from mcpwatch.checks import Prober
+from mcpwatch.clients.rotate import admit
+from mcpwatch.clock import SystemClock
+from mcpwatch.config.diff import diff
+from mcpwatch.config.load import load_plan
+from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
+from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, MemberChanged, RouteChanged, Troubled
+from mcpwatch.model.json import plain, status_json
+from mcpwatch.model.spec import Plan
+from mcpwatch.model.view import SelfView
+from mcpwatch.ports import ProxyKind, Runtime
+from mcpwatch.registry import find
+from mcpwatch.runtimes.lock import Lock
+from mcpwatch.store.sqlite import SqliteStore
+from mcpwatch.telemetry.logs import Logging
+from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.web.control import build
+from mcpwatch.web.serve import Served, listen_unix
+
+CONTROL_STOP = 3.0
+"""Seconds that open requests on the control socket are given at the end."""
+
+TAIL = 20
+"""Lines of stderr that go with the news of an exit."""
+
+TAIL_WIDTH = 500
+
+STATUS_EVERY = 5.0
+"""Seconds between writes of the last known status, at most, and only after a change."""
+
+Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the daemon is run."""
+
+    config: Path
+    paths: StatePaths
+    watch_config: bool = True
+    logs: Logging | None = None
+
+
+class Daemon:
+    """One watchdog. `run` returns the exit code."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.paths = options.paths
+        self.clock = SystemClock()
+        self.bus = Bus()
+        self.fleet: Fleet
+        self.rooms: Rooms
+        self.store: SqliteStore
+        self._stop = asyncio.Event()
+        self._leave = False
+        self._exec = False
+        self._forced = False
+        self._config_error = ""
+        self._living: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._kinds = all_kinds()
+        self._runtimes: dict[str, Runtime] = {}
+        self._tasks: asyncio.TaskGroup
+        self._loop: asyncio.AbstractEventLoop
+
+    async def run(self, observer: Observer | None = None) -> int:
+        """Supervise until told to stop. Raises `ConfigError`, `AlreadyRunning` and other `McpwatchError` before anything starts."""
+        self._loop = asyncio.get_running_loop()
+        plan = self._load()
+        self.paths.make()
+        with Lock(self.paths.lock):
+            self.store = SqliteStore(self.paths.store, self._store_trouble)
+            try:
+                await self._serve(plan, observer)
+            except* McpwatchError as group:
+                raise _first(group) from None
+            finally:
+                await self._write_status()
+                self.store.close()
+        if self._exec:
+            os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
+        return 0
+
+    def _load(self) -> Plan:
+        return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
+
+    async def _serve(self, plan: Plan, observer: Observer | None) -> None:
+        listener = listen_unix(self.paths.control)
+        self.bus.hook(self.store.record)
+        prober = Prober()
+        started = self.clock.wall()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self._signals()
+                self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
+                self.fleet.tail = self._tail
+                self.fleet.daemon = SelfView(
+                    os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
+                )
+                self._tell_set_aside()
+                self._prepare(plan)
+                self.rooms = Rooms(
+                    self.fleet,
+                    self.store,
+                    self.bus,
+                    self.clock,
+                    paths=self.paths,
+                    plan=plan,
+                    logs=self.options.logs,
+                    reload=self.reload,
+                )
+                control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
+                serving = self._guard(control.run(), "control")
+                self._guard(self._keep_status(), "status")
+                self._guard(self._watch_config(), "config watch")
+                self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
+                adopted = await self.fleet.begin(plan)
+                for work, name in self.rooms.services():
+                    self._guard(work, name)
+                text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
+                self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
+                notify(f"READY=1\nSTATUS={text}")
+                if observer is not None:
+                    self._guard(observer(self), "observer")
+                await self._stop.wait()
+                await self._end()
+                await self.rooms.keeper.drain()
+                control.stop()
+                await asyncio.wait([serving], timeout=CONTROL_STOP)
+                await prober.close()
+                for task in tuple(self._living):
+                    task.cancel()
+        finally:
+            self.paths.control.unlink(missing_ok=True)
+            listener.close()
+
+    async def _end(self) -> None:
+        """Stop the fleet, or let go of it; a second signal cuts the grace short."""
+        if not self._exec:  # after an upgrade in place this same process goes on
+            notify("STOPPING=1")
+        words = "the watchdog leaves its members running" if self._leave else "the watchdog stops"
+        self.bus.publish(DaemonStopped(at=self.clock.wall(), text=words, members_left=self._leave))
+        if self._leave:
+            self.fleet.close()
+        else:
+            await self.fleet.stop()
+        for runtime in self._runtimes.values():
+            await runtime.close()
+
+    # What the rooms need.
+
+    def _runtime(self, name: str) -> Runtime:
+        """The runtime of that name, made when first needed: a fleet without containers needs no engine."""
+        if name not in self._runtimes:
+            kind = find(self._kinds.runtimes, name)
+            if kind is None:
+                raise McpwatchError(f"no runtime '{name}'")
+            self._runtimes[name] = kind.make(self.paths.root, self.paths.instance)
+        return self._runtimes[name]
+
+    def _guard(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
+        """A task of the daemon's group whose failure is told and never takes the watchdog down."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - the last line of defence: the watchdog must not be the outage
+                text = f"{name} failed: {type(error).__name__}: {error}"
+                self.bus.publish(Troubled(at=self.clock.wall(), text=text, level="error", subject=name))
+
+        task = self._tasks.create_task(guarded(), name=name)
+        self._living.add(task)
+        task.add_done_callback(self._living.discard)
+        return task
+
+    def _prepare(self, plan: Plan) -> bool:
+        """Write what the proxy reads and learn its traits. Returns whether a file changed."""
+        if plan.proxy is None:
+            return False
+        kind = find(self._kinds.proxies, plan.proxy.kind)
+        if kind is None:
+            raise McpwatchError(f"no proxy kind '{plan.proxy.kind}'")
+        proxy: ProxyKind = kind.make()
+        self.fleet.oversight.traits = proxy.traits
+        return write_files(proxy.render(plan.proxy, self.paths.root))
+
+    def _tail(self, member: str) -> tuple[str, ...]:
+        """The last lines a member wrote to stderr, without the secrets of the plan."""
+        lines = [line.text for line in journal.read(self.paths.root, member, ("stderr",), TAIL)]
+        for secret in self.fleet.plan().secrets:
+            lines = [line.replace(secret, "***") for line in lines]
+        return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
+
+    def _store_trouble(self, text: str | None) -> None:
+        """Called in the store's thread: tell it on the loop."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tell_store, text)
+
+    def _tell_store(self, text: str | None) -> None:
+        words = text or "the store can be written again"
+        level = "error" if text else "info"
+        self.bus.publish(Troubled(at=self.clock.wall(), text=words, level=level, subject="store", cleared=text is None))
+
+    def _tell_set_aside(self) -> None:
+        if self.store.set_aside:
+            self.bus.publish(Troubled(at=self.clock.wall(), text=self.store.set_aside, level="warning", subject="store"))
+
+    # Signals and commands.
+
+    def _signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self._reload_quietly(), "reload"))
+        loop.add_signal_handler(signal.SIGQUIT, self._on_leave)
+
+    def _on_stop(self) -> None:
+        if self._stop.is_set():
+            self._forced = True
+            self.fleet.hurry()
+        self._stop.set()
+
+    def _on_leave(self) -> None:
+        self._leave = True
+        self._stop.set()
+
+    async def down(self, *, leave: bool) -> None:
+        """Stop the watchdog (and, unless `leave`, all members). Returns at once."""
+        self._leave = leave
+        asyncio.get_running_loop().call_later(0.05, self._stop.set)
+
+    async def upgrade(self) -> None:
+        """Leave the members running and become the code that is on disk now."""
+        self._leave = self._exec = True
+        asyncio.get_running_loop().call_later(0.05, self._stop.set)
+
+    async def reload(self) -> dict[str, Any]:
+        """Load the configuration again and apply it. A bad file changes nothing, and raises `ConfigError` after telling so."""
+        async with self._reloading:
+            try:
+                plan = await asyncio.to_thread(self._load)
+            except ConfigError as error:
+                faults = tuple(str(fault) for fault in error.faults)
+                self._config_error = faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more)"
+                self.fleet.daemon = replace(self.fleet.daemon, config_error=self._config_error)
+                text = f"configuration rejected, the running one stays: {self._config_error}"
+                self.bus.publish(ConfigRejected(at=self.clock.wall(), text=text, level="error", faults=faults))
+                raise
+            self.fleet.daemon = replace(self.fleet.daemon, config_error="")
+            changes = diff(self.fleet.plan(), plan)
+            await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
+            self.rooms.reload(plan)
+            return plain(changes)
+
+    async def _reload_quietly(self) -> None:
+        with contextlib.suppress(ConfigError):
+            await self.reload()
+
+    async def _watch_config(self) -> None:
+        """Reload when the file changes, once per burst of changes."""
+        if not self.options.watch_config:
+            return
+        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
+
+        path = self.options.config.absolute()
+        wanted = {str(path), str(path.resolve())}
+        async for changes in awatch(
+            path.parent, recursive=False, step=100, debounce=400, rust_timeout=60_000, yield_on_timeout=False
+        ):
+            if any(str(Path(name)) in wanted for _, name in changes) and path.exists():
+                await self._reload_quietly()
+
+    # The last known status.
+
+    async def _keep_status(self) -> None:
+        """Write the status file soon after a change, so that `status` without a daemon has something to show."""
+        changed = self.bus.subscribe(MemberChanged, RouteChanged, size=1)
+        async for _ in changed:
+            await asyncio.sleep(STATUS_EVERY)
+            await self._write_status()
+
+    async def _write_status(self) -> None:
+        if not hasattr(self, "fleet"):
+            return
+        text = json.dumps(status_json(self.fleet.view()), ensure_ascii=False)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(write_atomically, self.paths.status, text, 0o600)
+
+
+def _first(group: BaseExceptionGroup[McpwatchError]) -> McpwatchError:
+    """The first error of a group: what a person is told."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, McpwatchError)
+    return found
+
+
+def config_file(given: Path | None) -> Path:
+    """The configuration file: as given, else the first that exists of the usual places. Raises `ConfigError`."""
+    if given is not None:
+        return given
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = (Path("mcpwatch.yaml"), Path("mcpwatch.yml"), home / "mcpwatch" / "mcpwatch.yaml", Path("/etc/mcpwatch/mcpwatch.yaml"))
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise ConfigError(Fault("", f"no configuration file found (looked for {looked}); make one with 'mcpwatch init'"))

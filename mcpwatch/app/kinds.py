@@ -1,0 +1,24 @@
+"""All kinds of all rooms, gathered for the configuration. The only list of rooms; a new room is a line here."""
+
+from __future__ import annotations
+
+from mcpwatch.alerts.notifiers import NOTIFIERS
+from mcpwatch.alerts.spec import SECTION as ALERTS
+from mcpwatch.checks import CHECKS
+from mcpwatch.clients.catalog import CLIENTS, ClientsSection
+from mcpwatch.proxies import PROXIES
+from mcpwatch.registry import Kinds
+from mcpwatch.runtimes import RUNTIMES
+from mcpwatch.telemetry.spec import SECTION as TELEMETRY
+
+
+def all_kinds() -> Kinds:
+    """Every kind that a configuration may name."""
+    return Kinds(
+        checks=CHECKS,
+        runtimes=RUNTIMES,
+        proxies=PROXIES,
+        notifiers=NOTIFIERS,
+        clients=CLIENTS,
+        sections=(ALERTS, TELEMETRY, ("clients", ClientsSection)),
+    )

@@ -1,0 +1,75 @@
+"""Where the watchdog keeps what it knows: the state directory and the names in it. Cheap to import: the command line needs it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcpwatch.model.errors import McpwatchError
+
+
+@dataclass(frozen=True, slots=True)
+class StatePaths:
+    """The state directory of one fleet."""
+
+    root: Path
+
+    @property
+    def control(self) -> Path:
+        """The control socket, 0600."""
+        return self.root / "control.sock"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that makes a watchdog the one owner."""
+        return self.root / "lock"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite store."""
+        return self.root / "state.db"
+
+    @property
+    def logs(self) -> Path:
+        """The members' logs, a folder each."""
+        return self.root / "logs"
+
+    @property
+    def proxy(self) -> Path:
+        """What was rendered for the proxy."""
+        return self.root / "proxy"
+
+    @property
+    def status(self) -> Path:
+        """The last known status document."""
+        return self.root / "status.json"
+
+    @property
+    def instance(self) -> str:
+        """Twelve hex digits that name this state directory in environment marks and container labels."""
+        return hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:12]
+
+    def make(self) -> None:
+        """Make the directories, readable by the owner only. Raises `McpwatchError`."""
+        try:
+            for directory in (self.root, self.logs, self.proxy):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise McpwatchError(
+                f"{error.filename}: the state directory cannot be made: {error.strerror}; choose another with --state-dir"
+            ) from error
+
+
+def state_paths(given: Path | None = None) -> StatePaths:
+    """The state directory: as given, else `MCPWATCH_STATE_DIR`, `XDG_STATE_HOME`, `/var/lib` for root, `~/.local/state`."""
+    if given is not None:
+        return StatePaths(given.absolute())
+    if named := os.environ.get("MCPWATCH_STATE_DIR"):
+        return StatePaths(Path(named).absolute())
+    if xdg := os.environ.get("XDG_STATE_HOME"):
+        return StatePaths(Path(xdg) / "mcpwatch")
+    if os.geteuid() == 0:
+        return StatePaths(Path("/var/lib/mcpwatch"))
+    return StatePaths(Path.home() / ".local" / "state" / "mcpwatch")

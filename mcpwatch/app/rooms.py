@@ -1,0 +1,110 @@
+"""The rooms that listen: alerts, clients, telemetry, the log keeper and the self-watch, built from a plan and run beside the fleet.
+
+Each is a service with `run`; none can hurt the fleet. A new room of this kind is a few lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mcpwatch import __version__
+from mcpwatch.alerts.service import Alerts
+from mcpwatch.app.notify import heartbeat, notify
+from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.readings import readings
+from mcpwatch.bus import Bus
+from mcpwatch.clients.desk import Desk
+from mcpwatch.clients.rotate import Reload, Rotator
+from mcpwatch.clients.service import ClientsService
+from mcpwatch.clock import Clock
+from mcpwatch.model.fact import WatchGap
+from mcpwatch.model.spec import Plan
+from mcpwatch.ports import Store
+from mcpwatch.runtimes.gap import Gap
+from mcpwatch.runtimes.keeper import Keeper
+from mcpwatch.runtimes.self_watch import SelfWatch
+from mcpwatch.telemetry.logs import Logging
+from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.spec import TelemetrySpec
+from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.web.control import Handler
+
+
+class Rooms:
+    """All listening rooms of one daemon. Make it before the fleet begins, so that no fact is missed."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        *,
+        paths: StatePaths,
+        plan: Plan,
+        logs: Logging | None,
+        reload: Reload,
+    ) -> None:
+        self._fleet = fleet
+        self._bus = bus
+        self._clock = clock
+        self.keeper = Keeper(paths.root, bus.publish)
+        self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
+        self.clients = ClientsService(fleet, store, bus, clock, paths.root)
+        self.rotator = Rotator(self.clients, reload, clock, paths.root)
+        self.self_watch = SelfWatch(self._on_gap, self._on_tick)
+        house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
+        self.telemetry = Telemetry(house, _telemetry(plan))
+        self._beat = heartbeat()
+        self._beaten = 0.0
+
+    @property
+    def handlers(self) -> Mapping[tuple[str, str], Handler]:
+        """Every room's own commands, for the control socket."""
+        return {**self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+
+    def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
+        """What runs for as long as the daemon does, by name."""
+        return (
+            (self.keeper.run(), "log keeper"),
+            (self.self_watch.run(), "self-watch"),
+            (self.telemetry.run(), "telemetry"),
+            (self.alerts.run(), "alerts"),
+            (self.clients.run(), "clients"),
+            (self.rotator.run(), "token rotation"),
+        )
+
+    def reload(self, plan: Plan) -> None:
+        """Take a new plan's sections; what is open stays open."""
+        self.alerts.reload(plan.section("alerts"))
+        self.telemetry.retune(_telemetry(plan))
+
+    def _on_gap(self, gap: Gap) -> None:
+        """Time that was not watched: told, and failures of probes begun before it are void."""
+        if gap.cause != "clock_step":
+            self._fleet.oversight.probing.gap(self._clock.now())
+        self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
+
+    def _on_tick(self) -> None:
+        """Once a second: the figures of the watchdog itself, and the service manager's heartbeat."""
+        seen, probing = self.self_watch.look(), self._fleet.oversight.probing
+        self._fleet.daemon = replace(
+            self._fleet.daemon,
+            rss=seen.rss,
+            fds=seen.fds,
+            cpu_seconds=seen.cpu_seconds,
+            loop_lag=seen.loop_lag,
+            schedule_lag=probing.worst_lag,
+            dropped_facts=self._bus.dropped,
+        )
+        now = self._clock.now()
+        if self._beat is not None and now - self._beaten >= self._beat:
+            self._beaten = now
+            notify("WATCHDOG=1")
+
+
+def _telemetry(plan: Plan) -> TelemetrySpec:
+    spec = plan.section("telemetry")
+    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()

@@ -1,0 +1,169 @@
+"""Which wire a target speaks: as its spec says, as remembered, or found out by asking (references/gateways.md §5.4).
+
+What was found is kept per target until `forget`, so that a legacy server is asked once in its life, not at every probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.legacy import LegacyWire
+from mcpwatch.checks.rpc import Message
+from mcpwatch.checks.stateless import StatelessWire
+from mcpwatch.checks.streamable import StreamableWire
+from mcpwatch.checks.trouble import Trouble
+from mcpwatch.checks.wire import Wire
+from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
+
+DISCOVER_SHARE = 0.3
+"""Share of the time left that a server may take to say whether it is modern, when that is not known."""
+ERAS_MAX = 50_000
+"""Targets whose wire is remembered; beyond it all are forgotten."""
+GATES = frozenset(
+    {
+        Symptom.REFUSED,
+        Symptom.UNRESOLVED,
+        Symptom.UNREACHABLE,
+        Symptom.TLS,
+        Symptom.CUT,
+        Symptom.AUTH,
+        Symptom.HOST_GUARD,
+        Symptom.REDIRECT,
+        Symptom.OVERLOADED,
+        Symptom.UPSTREAM_DOWN,
+        Symptom.TOO_LARGE,
+    }
+)
+"""What stands before every wire alike: no other need be tried."""
+ANOTHER = frozenset({Symptom.NOT_MOUNTED, Symptom.ERA_MISMATCH, Symptom.HTTP_STATUS, Symptom.WRONG_TYPE})
+"""What a server of the legacy SSE wire may say to a POST."""
+
+
+class Eras:
+    """The wires found so far, by target."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Transport] = {}
+
+    def get(self, target: Target) -> Transport | None:
+        """The wire that this target was found to speak."""
+        return self._found.get(target.url)
+
+    def keep(self, target: Target, wire: Transport) -> None:
+        """Remember the wire of a target."""
+        if len(self._found) >= ERAS_MAX:
+            self._found.clear()
+        self._found[target.url] = wire
+
+    def forget(self, target: Target) -> None:
+        """Find out anew next time."""
+        self._found.pop(target.url, None)
+
+
+class FoundWire:
+    """A wire that finds out which one it is. `open` asks as little as needed and remembers the answer."""
+
+    def __init__(self, caller: Caller, eras: Eras) -> None:
+        self._caller = caller
+        self._eras = eras
+        self._wire: Wire = StatelessWire(caller)
+
+    @property
+    def name(self) -> Transport:
+        """The wire found."""
+        return self._wire.name
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of the latest answer."""
+        return self._wire.digest
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server said of itself."""
+        return self._wire.server
+
+    async def open(self) -> None:
+        """Open the remembered wire, or find one."""
+        target = self._caller.target
+        known = self._eras.get(target)
+        if known is None:
+            await self._find()
+            self._eras.keep(target, self._wire.name)
+            return
+        self._wire = made(known, self._caller)
+        try:
+            await self._wire.open()
+        except Trouble as trouble:
+            if trouble.symptom in ANOTHER:
+                self._eras.forget(target)
+            raise
+
+    async def call(self, method: str, params: Message) -> Message:
+        """Send a request over the wire found."""
+        return await self._wire.call(method, params)
+
+    async def close(self) -> None:
+        """End the session of the wire found."""
+        await self._wire.close()
+
+    def abort(self) -> None:
+        """Drop everything at once."""
+        self._wire.abort()
+
+    def silence(self, stage: Stage) -> Trouble | None:
+        """What the wire found makes of a passed deadline."""
+        return self._wire.silence(stage)
+
+    async def _find(self) -> None:
+        try:
+            async with asyncio.timeout(self._caller.course.left * DISCOVER_SHARE):
+                await self._wire.open()
+        except TimeoutError:
+            self._caller.lines.abort()
+        except Trouble as trouble:
+            if not _open_question(trouble):
+                raise
+        else:
+            return
+        self._wire = StreamableWire(self._caller)
+        first: Trouble | None = None
+        try:
+            await self._wire.open()
+        except Trouble as trouble:
+            if trouble.symptom not in ANOTHER or self._caller.course.stage is not Stage.INITIALIZE:
+                raise
+            first = trouble
+            first.stage = Stage.INITIALIZE
+        if first is None:
+            return
+        self._wire = LegacyWire(self._caller)
+        try:
+            await self._wire.open()
+        except Trouble as trouble:
+            if trouble.symptom in ANOTHER:
+                # neither wire is served here: what the POST said is the better answer
+                raise first from trouble
+            raise
+
+
+def _open_question(trouble: Trouble) -> bool:
+    """Whether a failed discover leaves open what the server speaks."""
+    return trouble.symptom not in GATES
+
+
+def made(wire: Transport, caller: Caller) -> Wire:
+    """A wire of the given kind."""
+    if wire == "sse":
+        return LegacyWire(caller)
+    return StatelessWire(caller) if wire == "stateless" else StreamableWire(caller)
+
+
+def choose(caller: Caller, eras: Eras) -> Wire:
+    """The wire for a target: as its spec says; a path that ends in `/sse` is legacy; else one that finds out."""
+    transport = caller.target.transport
+    if transport == "auto":
+        legacy = caller.url.path.rstrip("/").endswith("/sse")
+        return LegacyWire(caller) if legacy else FoundWire(caller, eras)
+    return made(transport, caller)

@@ -1,0 +1,140 @@
+"""The legacy HTTP+SSE wire of 2024-11-05: a GET that stays open, requests by POST to the endpoint it announced."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+import httpx
+
+from mcpwatch.checks import rpc
+from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
+from mcpwatch.checks.rpc import Message
+from mcpwatch.checks.trouble import Trouble, one_line, without_query
+from mcpwatch.checks.wire import initialize_params, server_info
+from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
+
+STREAM = (("Accept", "text/event-stream"), ("Cache-Control", "no-store"))
+STRAYS_MAX = 10_000
+"""Messages that are not our answer, read in one call before it counts as endless."""
+
+
+class LegacyWire:
+    """One legacy SSE session."""
+
+    name: Transport = "sse"
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._events: Events | None = None
+        self._endpoint = caller.url.path
+        self._heard = httpx.Headers()
+        self._number = 0
+        self.digest = b""
+        self.server = ServerInfo(wire="sse")
+
+    async def open(self) -> None:
+        """Open the stream, learn the endpoint, initialize."""
+        course = self._caller.course
+        await self._caller.lines.prepare(self._caller.url)
+        course.enter(Stage.OPEN)
+        what = self._caller.path("GET")
+        response = await self._caller.get(STREAM)
+        if response.status_code != 200:
+            raise await self._caller.refuse(response, what)
+        must_be_stream(response, what)
+        self._heard = response.headers
+        self._events = events(response)
+        course.enter(Stage.ENDPOINT)
+        self._endpoint = await self._announced(self._events)
+        course.enter(Stage.INITIALIZE)
+        result = await self.call("initialize", initialize_params(client_info()))
+        self.server = server_info(result, "sse")
+        course.enter(Stage.INITIALIZED)
+        await self._post(rpc.notification("notifications/initialized"), "notifications/initialized")
+
+    async def call(self, method: str, params: Message) -> Message:
+        """POST a request and wait for its answer on the stream."""
+        self._number += 1
+        number = self._number
+        await self._post(rpc.request(number, method, params), method)
+        assert self._events is not None
+        strays = 0
+        async for event in self._events:
+            for message in rpc.parse(event.data):
+                if rpc.answers(message, number) or rpc.rejects(message):
+                    self.digest = rpc.digest(event.data)
+                    return rpc.outcome(message, method)
+                strays += 1
+                if rpc.asks(message):
+                    await self._post(rpc.reply(message), "an answer to the server's own request")
+            if strays > STRAYS_MAX:
+                raise Trouble(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {method}")
+        raise Trouble(Symptom.CUT, f"the stream ended before the answer to {method}")
+
+    async def close(self) -> None:
+        """Close the stream; the session ends with it."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the stream."""
+        self._caller.lines.abort()
+
+    def silence(self, stage: Stage) -> Trouble | None:
+        """What it means that the deadline of `stage` passed, where that is more than slowness."""
+        if stage is Stage.ENDPOINT:
+            between = middleman(self._heard)
+            if between:
+                return Trouble(Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers")
+            return Trouble(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
+        if stage is Stage.INITIALIZE and self._number:
+            return Trouble(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
+        return None
+
+    async def _announced(self, stream: Events) -> str:
+        seen = 0
+        async for event in stream:
+            if event.event == "endpoint":
+                return self._checked(event.data)
+            seen += 1
+            if seen > STRAYS_MAX:
+                break
+        if seen > STRAYS_MAX:
+            raise Trouble(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
+        raise Trouble(Symptom.CUT, "the stream ended before its 'endpoint' event")
+
+    def _checked(self, data: str) -> str:
+        """The path and query that messages go to. Raises `Trouble(BAD_ENDPOINT)` when clients could not use it."""
+        shown = one_line(data.partition("?")[0], 120)
+        try:
+            parts = urlsplit(urljoin(self._caller.target.url, data.strip()))
+            origin = (parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80))
+        except ValueError as error:
+            raise Trouble(Symptom.BAD_ENDPOINT, f"the endpoint event names no URL: {shown}", said=shown) from error
+        if origin not in self._caller.origins:
+            raise Trouble(
+                Symptom.BAD_ENDPOINT,
+                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc.rpartition('@')[2], 80)}, "
+                f"which is not where the stream is ({without_query(self._caller.target.public_url or self._caller.target.url)})",
+                said=shown,
+            )
+        # it may name the public origin: the messages go where the stream was opened
+        return quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe="%/:=&?~#+!$,;'@()*[]")
+
+    @property
+    def _path(self) -> str:
+        """The endpoint without its query, which holds the session."""
+        return self._endpoint.partition("?")[0]
+
+    async def _post(self, body: bytes, what: str) -> None:
+        response = await self._caller.post(body, target=self._endpoint)
+        if response.is_success:
+            await skip(response)
+            return
+        trouble = await self._caller.refuse(response, f"POST {self._path} ({what})")
+        if trouble.symptom in (Symptom.NOT_MOUNTED, Symptom.REDIRECT, Symptom.ERA_MISMATCH) and not self.server.protocol:
+            trouble.symptom = Symptom.BAD_ENDPOINT
+            trouble.message = (
+                f"the endpoint event names {self._path}, but nothing takes messages there (HTTP {trouble.status}): "
+                "a path prefix may be missing"
+            )
+        raise trouble

@@ -1,0 +1,199 @@
+"""The httpx transport of one probe: its connections, dialled through the stages of its course, never shared, always closed.
+
+One probe has one `Lines` with at most a handful of connections: no pool to scan (ADR 0020). What is worth sharing between
+probes - TLS contexts, resolved names - is in `Shared`. Knows HTTP; knows nothing of MCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+
+from mcpwatch.checks.course import Course
+from mcpwatch.checks.line import Line, connect, resolve
+from mcpwatch.checks.trouble import Trouble
+from mcpwatch.model.probe import Stage, Symptom, Target
+
+NAME_TTL = 30.0
+"""Seconds a resolved name is used again."""
+NAMES_MAX = 4096
+"""Resolved names kept; beyond it all are dropped."""
+FALLBACK_AFTER = 1.0
+"""Seconds the first of several addresses of a host gets before the next is tried."""
+SETTLE = 0.02
+"""Seconds a short event stream gets to end after its answer before its connection is dropped."""
+LINES_MAX = 8
+"""Connections one probe may open; a server that closes after every answer may use them up slowly."""
+
+
+class Shared:
+    """What all probes share: TLS contexts by trust, resolved names for a while."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[tuple[str | None, bool, float], ssl.SSLContext] = {}
+        self._names: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
+
+    def context(self, target: Target) -> ssl.SSLContext:
+        """The TLS context for a target. Raises `Trouble` when its CA file cannot be read."""
+        try:
+            stamp = Path(target.ca_file).stat().st_mtime if target.ca_file else 0.0
+            key = (target.ca_file, target.insecure, stamp)
+            if key not in self._contexts:
+                self._contexts[key] = _context(target)
+            return self._contexts[key]
+        except (OSError, ssl.SSLError) as error:
+            raise Trouble(Symptom.TLS, f"the CA file {target.ca_file} cannot be used: {error}") from error
+
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        """The addresses of a host, asked of the resolver at most once in `NAME_TTL` seconds."""
+        now = asyncio.get_running_loop().time()
+        kept = self._names.get((host, port))
+        if kept and now - kept[0] < NAME_TTL:
+            return kept[1]
+        found = await resolve(host, port)
+        if len(self._names) >= NAMES_MAX:
+            self._names.clear()
+        self._names[host, port] = (now, found)
+        return found
+
+    def forget(self, host: str, port: int) -> None:
+        """Resolve this host anew next time."""
+        self._names.pop((host, port), None)
+
+
+def _context(target: Target) -> ssl.SSLContext:
+    if target.insecure:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    if target.ca_file:
+        return ssl.create_default_context(cafile=target.ca_file)
+    return httpx.create_ssl_context()  # certifi, or what SSL_CERT_FILE and SSL_CERT_DIR name
+
+
+class Body(httpx.AsyncByteStream):
+    """A response body on a line; closing it early drops the line.
+
+    With `limit` set it is an event stream: `size` counts bytes since it was last put to zero and may not pass the limit,
+    and a byte order mark at the start is dropped.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.limit: int | None = None
+        self.size = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        first = True
+        while piece := await self._line.chunk():
+            if self.limit is not None:
+                self.size += len(piece)
+                if self.size > self.limit:
+                    raise Trouble(Symptom.TOO_LARGE, f"one event of the stream is larger than {self.limit >> 20} MiB")
+                if first:
+                    piece = piece.removeprefix(b"\xef\xbb\xbf")
+                    first = False
+                    if not piece:
+                        continue
+            yield piece
+
+    async def skip(self, limit: int) -> None:
+        """Read over a body that says nothing; one longer than `limit` bytes is dropped with its line."""
+        size = 0
+        while size <= limit and (piece := await self._line.chunk()):
+            size += len(piece)
+        await self.aclose()
+
+    async def settle(self) -> None:
+        """Give a short stream a moment to end by itself, so that its line can be used again; then close it."""
+        if not self._line.idle:
+            with contextlib.suppress(TimeoutError, Trouble):
+                async with asyncio.timeout(SETTLE):
+                    while await self._line.chunk():
+                        pass
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Drop the line unless its response is whole."""
+        if not self._line.idle:
+            self._line.abort()
+
+
+class Lines(httpx.AsyncBaseTransport):
+    """The connections of one probe."""
+
+    def __init__(self, target: Target, shared: Shared, course: Course) -> None:
+        self._target = target
+        self._shared = shared
+        self._course = course
+        self._lines: list[Line] = []
+        self.certificate: dict[str, object] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request on an idle line or a new one. Raises `Trouble`."""
+        url = request.url
+        payload = _serialize(request)
+        line = next((line for line in self._lines if line.idle), None)
+        if line is None:
+            line = await self._dial(url)
+        try:
+            status, headers = await line.exchange(payload)
+        except Trouble as trouble:
+            if trouble.symptom is not Symptom.CUT or line.uses < 2 or line.received:
+                raise
+            # the server closed an idle connection just as we used it: not its fault, and not processed
+            line = await self._dial(url)
+            status, headers = await line.exchange(payload)
+        return httpx.Response(status, headers=headers, stream=Body(line), request=request)
+
+    async def _dial(self, url: httpx.URL) -> Line:
+        self._lines = [line for line in self._lines if not line.closed]
+        if len(self._lines) >= LINES_MAX:
+            raise Trouble(Symptom.BAD_REPLY, f"the server leaves {LINES_MAX} answers unfinished")
+        first = not self._course.dialled
+        self._course.dialled = True
+        host = url.host
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if first:
+            self._course.enter(Stage.RESOLVE)
+        addresses = await self._shared.addresses(host, port)
+        if first:
+            self._course.enter(Stage.CONNECT)
+        line = await connect(host, port, addresses, FALLBACK_AFTER)
+        self._lines.append(line)
+        if url.scheme == "https":
+            if first:
+                self._course.enter(Stage.TLS)
+            await line.secure(host, self._shared.context(self._target))
+            self.certificate = self.certificate or line.peer_certificate
+        return line
+
+    async def prepare(self, url: httpx.URL) -> None:
+        """Dial the first line, so that what follows is timed without it."""
+        if not self._course.dialled:
+            await self._dial(url)
+
+    def abort(self) -> None:
+        """Drop every connection at once. Never blocks."""
+        for line in self._lines:
+            line.abort()
+        self._lines = []
+
+    async def aclose(self) -> None:
+        """Drop every connection."""
+        self.abort()
+
+
+def _serialize(request: httpx.Request) -> bytes:
+    target: bytes = request.extensions.get("target") or request.url.raw_path
+    head = [request.method.encode(), b" ", target, b" HTTP/1.1\r\n"]
+    for name, value in request.headers.raw:
+        head += (name, b": ", value, b"\r\n")
+    head += (b"\r\n", request.content)
+    return b"".join(head)

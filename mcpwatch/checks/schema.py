@@ -1,0 +1,73 @@
+"""The deep part of schema lint: whether every schema of a tool is valid JSON Schema at all. Pure; the door of jsonschema for it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from mcpwatch.checks.trouble import one_line
+from mcpwatch.model.contract import Definition, lint
+
+TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+LINES_MAX = 20
+"""Lines of lint kept of one server."""
+
+
+def lint_tools(tools: list[Definition]) -> tuple[str, ...]:
+    """Everything that makes real clients refuse a tool, or all tools of the server, a line each."""
+    lines = list(lint(tools))
+    for tool in tools:
+        for key in ("inputSchema", "outputSchema"):
+            schema = tool.get(key)
+            if isinstance(schema, dict) and not plain(cast("Definition", schema)):
+                reason = invalid(cast("Definition", schema))
+                if reason:
+                    lines.append(f"tool {str(tool.get('name'))[:60]!r}: its {key} is not valid JSON Schema: {reason}")
+    if len(lines) > LINES_MAX:
+        lines = [*lines[: LINES_MAX - 1], f"and {len(lines) - LINES_MAX + 1} more"]
+    return tuple(lines)
+
+
+def plain(schema: object, depth: int = 0) -> bool:
+    """Whether a schema is made of the plainest parts only, so that it is valid without asking jsonschema (which is slow)."""
+    if schema is True or schema is False:
+        return True
+    if not isinstance(schema, dict) or depth > 16:
+        return False
+    for key, value in cast("Definition", schema).items():
+        if key in ("title", "description", "$comment"):
+            fine = isinstance(value, str)
+        elif key == "type":
+            fine = isinstance(value, str) and value in TYPES
+        elif key in ("properties", "$defs", "definitions"):
+            fine = isinstance(value, dict) and all(plain(part, depth + 1) for part in cast("Definition", value).values())
+        elif key in ("items", "additionalProperties"):
+            fine = plain(value, depth + 1)
+        elif key in ("anyOf", "oneOf", "allOf"):
+            parts = cast("list[Any]", value) if isinstance(value, list) else []
+            fine = bool(parts) and all(plain(part, depth + 1) for part in parts)
+        elif key == "required":
+            names = cast("list[Any]", value) if isinstance(value, list) else [None]
+            fine = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+        else:
+            fine = key in ("default", "examples") and (key == "default" or isinstance(value, list))
+        if not fine:
+            return False
+    return True
+
+
+def invalid(schema: Definition) -> str:
+    """Why a schema is none, or the empty string. A dialect that is not known is taken for 2020-12."""
+    import jsonschema
+    from jsonschema.validators import validator_for
+
+    try:
+        kind: Any = validator_for(schema, default=jsonschema.Draft202012Validator)
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        where = "/".join(str(step) for step in error.absolute_path)
+        return one_line(f"{where}: {error.message}" if where else error.message, 160)
+    except RecursionError:
+        return "it is nested too deeply"
+    except Exception as error:  # noqa: BLE001 - a schema can break its checker in ways nobody listed (patterns, references)
+        return one_line(f"it cannot be checked ({type(error).__name__})", 160)
+    return ""

@@ -1,0 +1,256 @@
+"""The stdio wire: a server spawned for the probe, spoken to line by line, ended with everything it started.
+
+The child gets a session of its own and a mark in its environment, by which descendants that left the session are found.
+Knows processes and lines; the handshake is tried modern first, then legacy, because any error may mean "not modern".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import uuid
+from collections import deque
+from pathlib import Path
+
+from mcpwatch.checks import rpc
+from mcpwatch.checks.caller import client_info
+from mcpwatch.checks.course import Course
+from mcpwatch.checks.rpc import Message
+from mcpwatch.checks.stateless import envelope
+from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.wire import MODERN_VERSION, initialize_params, modern_info, server_info
+from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
+
+LINE_LIMIT = 24 * 1024 * 1024
+"""Bytes of one line of stdout."""
+STRAYS_MAX = 10_000
+"""Lines that are not our answer, read in one call."""
+STDERR_LINES = 20
+"""Last lines of stderr kept."""
+DISCOVER_SHARE = 0.3
+"""Share of the time left that a server may take to say whether it is modern."""
+CLOSE_GRACE = 0.2
+"""Seconds a server gets to end after its stdin closed, and again after SIGTERM."""
+REAP_LIMIT = 2.0
+"""Seconds to wait for the kernel after SIGKILL."""
+MARK = "MCPWATCH_PROBE"
+
+
+class StdioWire:
+    """One stdio server, alive for one probe."""
+
+    name: Transport = "stdio"
+
+    def __init__(self, target: Target, course: Course) -> None:
+        self._target = target
+        self._course = course
+        self._mark = uuid.uuid4().hex
+        self._child: asyncio.subprocess.Process | None = None
+        self._drain: asyncio.Task[None] | None = None
+        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._number = 0
+        self._modern = False
+        self.polluted: list[str] = []
+        """Lines of stdout that are no messages, bounded."""
+        self.digest = b""
+        self.server = ServerInfo(wire="stdio")
+
+    async def open(self) -> None:
+        """Spawn the server and go through whichever handshake it knows."""
+        self._course.enter(Stage.SPAWN)
+        await self._spawn()
+        self._course.enter(Stage.DISCOVER)
+        try:
+            if await self._discovered():
+                return
+        except Trouble as trouble:
+            if trouble.symptom is not Symptom.EXITED:
+                raise
+            # some old servers die of a method they do not know: give it a second life without that question
+            self._modern = False
+            self.abort()
+            self._course.enter(Stage.SPAWN)
+            await self._spawn()
+        self._course.enter(Stage.INITIALIZE)
+        result = await self.call("initialize", initialize_params(client_info()))
+        self.server = server_info(result, "stdio")
+        self._course.enter(Stage.INITIALIZED)
+        await self._write(rpc.notification("notifications/initialized"))
+
+    async def call(self, method: str, params: Message) -> Message:
+        """Write a request and read lines until its answer."""
+        self._number += 1
+        number = self._number
+        await self._write(rpc.request(number, method, envelope(params) if self._modern else params))
+        for _ in range(STRAYS_MAX):
+            line = await self._line(method)
+            for message in self._messages(line):
+                if rpc.answers(message, number) or rpc.rejects(message):
+                    self.digest = rpc.digest(line)
+                    return rpc.outcome(message, method)
+                if rpc.asks(message):
+                    await self._write(rpc.reply(message))
+        raise Trouble(Symptom.NO_REPLY, f"{STRAYS_MAX} other lines came instead of the answer to {method}")
+
+    async def close(self) -> None:
+        """Close stdin, wait, SIGTERM, wait, then SIGKILL everything that bears our mark."""
+        child = self._child
+        if child is None:
+            return
+        if child.stdin is not None:
+            child.stdin.close()
+        for number in (None, signal.SIGTERM):
+            if number is not None:
+                self._signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_GRACE):
+                    await child.wait()
+                break
+        self.abort()
+
+    def abort(self) -> None:
+        """Kill the whole tree at once."""
+        child = self._child
+        if child is None:
+            return
+        self._signal(signal.SIGKILL)
+        for pid in marked(self._mark):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if self._drain is not None:
+            self._drain.cancel()
+        self._child = None
+
+    async def reap(self, child: asyncio.subprocess.Process | None) -> None:
+        """Wait until the kernel has the child's end, so that no zombie is left."""
+        if child is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REAP_LIMIT):
+                    await child.wait()
+
+    @property
+    def child(self) -> asyncio.subprocess.Process | None:
+        """The living child."""
+        return self._child
+
+    def silence(self, stage: Stage) -> Trouble | None:
+        """A passed deadline, with what the server last wrote to stderr."""
+        tail = self._tail()
+        return Trouble(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", said=tail, stage=stage) if tail else None
+
+    async def _spawn(self) -> None:
+        command = self._target.command
+        environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
+        if not command:
+            raise Trouble(Symptom.NOT_FOUND, "no command is given")
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+                limit=LINE_LIMIT,
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise Trouble(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
+        self._drain = asyncio.get_running_loop().create_task(self._read_stderr(self._child))
+
+    async def _discovered(self) -> bool:
+        """Whether the server is modern. Any error, or silence, means that it is not."""
+        self._modern = True
+        try:
+            async with asyncio.timeout(self._course.left * DISCOVER_SHARE):
+                result = await self.call("server/discover", {})
+        except TimeoutError:
+            self._modern = False
+        except Trouble as trouble:
+            if trouble.symptom in (Symptom.EXITED, Symptom.TOO_LARGE):
+                raise
+            self._modern = False
+        else:
+            versions = result.get("supportedVersions")
+            self._modern = isinstance(versions, list) and MODERN_VERSION in versions
+            if self._modern:
+                self.server = modern_info(result, "stdio")
+        return self._modern
+
+    async def _write(self, body: bytes) -> None:
+        child = self._child
+        if child is None or child.stdin is None:
+            raise Trouble(Symptom.EXITED, "the server is not running")
+        with contextlib.suppress(ConnectionError):  # its end is told by stdout
+            child.stdin.write(body + b"\n")
+            await child.stdin.drain()
+
+    async def _line(self, method: str) -> bytes:
+        child = self._child
+        if child is None or child.stdout is None:
+            raise Trouble(Symptom.EXITED, "the server is not running")
+        try:
+            line = await child.stdout.readline()
+        except ValueError as error:
+            raise Trouble(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB") from error
+        if line:
+            return line
+        raise await self._exited(child, method)
+
+    async def _exited(self, child: asyncio.subprocess.Process, method: str) -> Trouble:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_GRACE):
+                await child.wait()
+                if self._drain is not None:
+                    await self._drain
+        code = child.returncode
+        if code is None:
+            how = "closed its stdout"
+        elif code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"exited with code {code}"
+        return Trouble(Symptom.EXITED, f"the server {how} before it answered {method}", said=self._tail())
+
+    def _messages(self, line: bytes) -> list[Message]:
+        if not line.strip():
+            return []
+        try:
+            return rpc.parse(line)
+        except Trouble:
+            if len(self.polluted) < STDERR_LINES:
+                self.polluted.append(one_line(line[:400].decode("utf-8", "replace"), 120))
+            return []
+
+    def _tail(self) -> str:
+        return one_line(" | ".join(list(self._stderr)[-3:]), 300)
+
+    async def _read_stderr(self, child: asyncio.subprocess.Process) -> None:
+        """Keep the child from blocking on a full pipe, and remember its last words."""
+        assert child.stderr is not None
+        rest = b""
+        while piece := await child.stderr.read(65536):
+            *whole, rest = (rest + piece).split(b"\n")
+            self._stderr.extend(one_line(line[:400].decode("utf-8", "replace"), 200) for line in whole[-STDERR_LINES:] if line)
+            rest = rest[-4096:]
+        if rest:
+            self._stderr.append(one_line(rest.decode("utf-8", "replace"), 200))
+
+    def _signal(self, number: signal.Signals) -> None:
+        child = self._child
+        if child is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(child.pid, number)
+
+
+def marked(mark: str) -> list[int]:
+    """The processes whose environment bears our mark (Linux; elsewhere none are found)."""
+    needle = f"{MARK}={mark}".encode()
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError, ValueError):
+            if needle in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found

@@ -1,0 +1,100 @@
+"""What a wire is to a check: handshake, calls, close. The wires themselves are `legacy`, `streamable`, `stateless` and `stdio`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from mcpwatch.checks.rpc import Message
+from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
+
+HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+"""Protocol versions with `initialize`, newest first; the first is what we ask for."""
+META = "io.modelcontextprotocol/"
+"""Prefix of what the protocol itself says in `_meta`."""
+MODERN_VERSION = "2026-07-28"
+"""The protocol version without sessions."""
+
+
+class Wire(Protocol):
+    """One session with a server, over one transport. Every method raises `Trouble` and nothing else on purpose."""
+
+    @property
+    def name(self) -> Transport:
+        """Which wire it is."""
+        ...
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of the text in which the latest answer came."""
+        ...
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server said of itself in the handshake."""
+        ...
+
+    async def open(self) -> None:
+        """Go through the whole handshake, a stage at a time; afterwards `server` is known."""
+        ...
+
+    async def call(self, method: str, params: Message) -> Message:
+        """Send a request in the present stage and return its result."""
+        ...
+
+    async def close(self) -> None:
+        """End the session as the protocol asks (DELETE, close streams, end the child). Bounded by the caller."""
+        ...
+
+    def abort(self) -> None:
+        """Drop everything at once, without waiting."""
+        ...
+
+    def silence(self, stage: Stage) -> Trouble | None:
+        """What it means on this wire that the deadline of `stage` passed, where that is more than slowness."""
+        ...
+
+
+def initialize_params(client: Message) -> Message:
+    """What we say in `initialize`."""
+    return {"protocolVersion": HANDSHAKE_VERSIONS[0], "capabilities": {}, "clientInfo": client}
+
+
+def server_info(result: Message, wire: Transport) -> ServerInfo:
+    """What an `initialize` result says of the server. Raises `Trouble(BAD_REPLY)` when a client could not use it."""
+    protocol = result.get("protocolVersion")
+    if not isinstance(protocol, str) or not protocol:
+        raise Trouble(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
+    if protocol not in HANDSHAKE_VERSIONS:
+        raise Trouble(
+            Symptom.ERA_MISMATCH, f"the server negotiated protocol {one_line(protocol, 40)}, which no known client speaks"
+        )
+    capabilities: Any = result.get("capabilities")
+    if not isinstance(capabilities, dict):
+        raise Trouble(Symptom.BAD_REPLY, "the initialize result has no capabilities")
+    return describe(result.get("serverInfo"), protocol, capabilities, wire)
+
+
+def modern_info(result: Message, wire: Transport) -> ServerInfo:
+    """What a `server/discover` result says of the server. Raises `Trouble` when it does not speak our version."""
+    versions = result.get("supportedVersions")
+    told = [str(version) for version in cast("list[Any]", versions)] if isinstance(versions, list) else []
+    if MODERN_VERSION not in told:
+        shown = one_line(", ".join(told[:8]), 100) or "none"
+        raise Trouble(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}")
+    meta = result.get("_meta")
+    info = cast("Message", meta).get(f"{META}serverInfo") if isinstance(meta, dict) else None
+    return describe(info, MODERN_VERSION, result.get("capabilities"), wire)
+
+
+def describe(info: Any, protocol: str, capabilities: Any, wire: Transport) -> ServerInfo:
+    """A `ServerInfo` from what a server says of itself, bounded."""
+    told = cast("Message", info) if isinstance(info, dict) else {}
+    names = cast("Message", capabilities) if isinstance(capabilities, dict) else {}
+    return ServerInfo(
+        name=one_line(str(told.get("name", "")), 120),
+        version=one_line(str(told.get("version", "")), 60),
+        protocol=protocol,
+        wire=wire,
+        capabilities=tuple(sorted(one_line(str(name), 60) for name in names)[:32]),
+    )

@@ -1,0 +1,202 @@
+"""`mcpwatch alerts`, `silence`, `maintenance`: asks the daemon and prints. Knows nothing of how alerts are decided."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.out import say, say_json
+
+alerts_app = typer.Typer(no_args_is_help=True, help="What is wrong, whom it was told: list, test, ack.", rich_markup_mode=None)
+silence_app = typer.Typer(no_args_is_help=True, help="Mute alerts for a while: add, list, expire.", rich_markup_mode=None)
+maintenance_app = typer.Typer(no_args_is_help=True, help="Announce work: start, stop, list.", rich_markup_mode=None)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+ForOption = Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")]
+CommentOption = Annotated[str, typer.Option("--comment", help="Why; shown in lists.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who; default: you.")]
+TargetsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names of members or routes (* and ? allowed), or label=pattern, e.g. severity=warning."),
+]
+
+
+def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    from mcpwatch.cli.control import call
+
+    return call(method, path, body)
+
+
+def _who(by: str) -> str:
+    import getpass
+
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@alerts_app.command("list", epilog="Examples:  mcpwatch alerts list    mcpwatch alerts list --json | jq '.alerts[].id'")
+def list_alerts(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also those that ended a little while ago.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show what is pending or fires, since when, and whom it was told. Exits 1 when something fires."""
+    found = _call("GET", "/alerts?all=1" if everything else "/alerts")
+    if json_:
+        say_json(found)
+    else:
+        for line in _alert_lines(found):
+            say(line)
+    firing = any(alert["state"] == "firing" for alert in found["alerts"])
+    raise typer.Exit(exits.UNHEALTHY if firing else exits.OK)
+
+
+@alerts_app.command("test", epilog="Examples:  mcpwatch alerts test    mcpwatch alerts test ops")
+def send_test(
+    receiver: Annotated[str | None, typer.Argument(help="Name of a receiver; default: all of them.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Send a test message at once, past grouping and silences. Exits 1 when a receiver did not take it."""
+    found = _call("POST", "/alerts/test", {"receiver": receiver or ""})
+    if json_:
+        say_json(found)
+    else:
+        for one in found["results"]:
+            say(f"{one['receiver']}: {'delivered' if one['ok'] else one['error']}")
+    raise typer.Exit(exits.OK if all(one["ok"] for one in found["results"]) else exits.UNHEALTHY)
+
+
+@alerts_app.command(epilog="Examples:  mcpwatch alerts ack fetch    mcpwatch alerts ack down:fetch --comment 'rolling back'")
+def ack(
+    alert: Annotated[str, typer.Argument(help="Id of an alert, or the name of a member or route.")],
+    comment: CommentOption = "",
+    by: ByOption = "",
+    json_: JsonOption = False,
+) -> None:
+    """Say that somebody is on it: no reminders and no escalation until it ends; the end is still told."""
+    found = _call("POST", "/alerts/ack", {"alert": alert, "comment": comment, "by": _who(by)})
+    _print(found, f"acknowledged: {', '.join(found['acknowledged'])}", as_json=json_)
+
+
+@silence_app.command("add", epilog="Examples:  mcpwatch silence add fetch --for 2h    mcpwatch silence add severity=warning 'pg*'")
+def add_silence(
+    targets: TargetsArgument = None,
+    for_: ForOption = "1h",
+    comment: CommentOption = "",
+    by: ByOption = "",
+    json_: JsonOption = False,
+) -> None:
+    """Mute what matches all labels given; checks go on, and the end of what was told is still told."""
+    body = {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)}
+    found = _call("POST", "/silences", body)
+    _print(found, f"{found['id']}: {_match(found)} is silent until {found['until']}", as_json=json_)
+
+
+@silence_app.command("list")
+def list_silences(json_: JsonOption = False) -> None:
+    """Show the silences in force."""
+    found = _call("GET", "/silences")
+    _print(found, _silence_lines(found["silences"]) or "nothing is silenced", as_json=json_)
+
+
+@silence_app.command(epilog="Example:  mcpwatch silence expire s1a2b3c")
+def expire(id_: Annotated[str, typer.Argument(metavar="ID", help="Id of a silence.")], json_: JsonOption = False) -> None:
+    """End a silence now; what still fires is told."""
+    found = _call("POST", "/silences/expire", {"id": id_})
+    _print(found, f"ended: {', '.join(found['ended'])}", as_json=json_)
+
+
+@maintenance_app.command(epilog="Examples:  mcpwatch maintenance start --for 30m    mcpwatch maintenance start 'pg*' --for 2h")
+def start(
+    targets: TargetsArgument = None,
+    for_: ForOption = "1h",
+    comment: CommentOption = "",
+    by: ByOption = "",
+    json_: JsonOption = False,
+) -> None:
+    """Announce work on some members, or on the whole fleet; nothing of it is told until it ends."""
+    found = _call("POST", "/maintenance", {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)})
+    _print(found, f"{found['id']}: maintenance of {_match(found)} until {found['until']}", as_json=json_)
+
+
+@maintenance_app.command(epilog="Examples:  mcpwatch maintenance stop    mcpwatch maintenance stop m1a2b3c")
+def stop(
+    id_: Annotated[str | None, typer.Argument(metavar="ID", help="Id of a maintenance; default: all started by hand.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """End a maintenance now."""
+    found = _call("POST", "/maintenance/stop", {"id": id_ or ""})
+    _print(found, f"ended: {', '.join(found['ended']) or 'none was running'}", as_json=json_)
+
+
+@maintenance_app.command("list")
+def list_maintenance(json_: JsonOption = False) -> None:
+    """Show maintenance started by hand, and the windows of the configuration."""
+    found = _call("GET", "/maintenance")
+    lines = [line for line in (_silence_lines(found["maintenance"]), *map(_window_line, found["windows"])) if line]
+    _print(found, "\n".join(lines) or "no maintenance", as_json=json_)
+
+
+def _print(found: Any, text: str, *, as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+    else:
+        say(text)
+
+
+def _match(one: dict[str, Any]) -> str:
+    words = [pattern if label == "name" else f"{label}={pattern}" for label, pattern in one["match"].items()]
+    return " ".join(words) or "everything"
+
+
+def _silence_lines(found: list[dict[str, Any]]) -> str:
+    from mcpwatch.cli.table import coloured, table
+
+    if not found:
+        return ""
+    rows = [(one["id"], _match(one), one["until"][:19] + "Z", one["by"], one["comment"]) for one in found]
+    return "\n".join(table(("ID", "MATCH", "UNTIL", "BY", "COMMENT"), rows, colour=coloured()))
+
+
+def _window_line(one: dict[str, Any]) -> str:
+    once = f"{one.get('start', '')} to {one.get('end', '')}"
+    when = f"cron {one['cron']} ({one.get('timezone', 'UTC')})" if one.get("cron") else once
+    return f"{one['name']}: {_match(one)}, {when}{', open now' if one['active'] else ''}"
+
+
+def _alert_lines(found: dict[str, Any]) -> list[str]:
+    from mcpwatch.cli.table import ago, coloured, paint, table
+
+    colour = coloured()
+    shades = {"firing": "red", "pending": "yellow", "resolved": "green"}
+    rows = [
+        (
+            one["id"],
+            paint(one["state"], shades[one["state"]], on=colour),
+            one["severity"],
+            ago(one["seconds"]),
+            _told(one),
+            one["why"] if one["state"] != "resolved" else one["ended"],
+        )
+        for one in found["alerts"]
+    ]
+    lines = table(("ALERT", "STATE", "SEVERITY", "FOR", "TOLD", "WHY"), rows, colour=colour) if rows else ["nothing is wrong"]
+    for one in found["outbox"]:
+        error = f": {one['error']}" if one["error"] else ""
+        lines.append(f"waiting for {one['receiver']} ({one['reason']}, {one['attempts']} attempts){error}")
+    if not found["receivers"]:
+        lines.append("nobody is told: no receivers are configured under alerts.receivers")
+    return lines
+
+
+def _told(one: dict[str, Any]) -> str:
+    told = [each["receiver"] for each in one["told"] if each["state"] == "firing" or one["state"] == "resolved"]
+    notes = [one["muted"]] if one["muted"] else []
+    if one["ack"]:
+        notes.append(f"acknowledged by {one['ack']['by']}")
+    if one["flapping"]:
+        notes.append("flapping")
+    return (", ".join(told) or "-") + (f" ({'; '.join(notes)})" if notes else "")

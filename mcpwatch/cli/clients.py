@@ -1,0 +1,117 @@
+"""Commands about AI clients: sync, clients, print, token. Bodies import what they need when they run.
+
+Mounted without a name, so that its commands stand beside the others.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None)
+clients_app = typer.Typer(help="AI clients whose files follow the fleet's health.", rich_markup_mode=None)
+token_app = typer.Typer(no_args_is_help=True, help="The token that guards the routes.", rich_markup_mode=None)
+app.add_typer(clients_app, name="clients")
+app.add_typer(token_app, name="token")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Clients by kind, or by file; all by default.", show_default=False)]
+
+
+def _call(method: str, path: str, body: Any = None) -> Any:
+    from mcpwatch.cli.control import call
+
+    return call(method, path, body)
+
+
+@app.command(epilog="Examples:  mcpwatch sync    mcpwatch sync claude-code --diff    mcpwatch sync vscode --force")
+def sync(
+    clients: Names = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would change; write nothing.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show it line by line; write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not wait for holds; put back and take over entries of our names.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Bring AI clients' files up to date with the fleet now."""
+    from mcpwatch.cli.clientview import print_sync
+
+    answers = _call("POST", "/clients/sync", {"clients": clients or [], "dry_run": dry_run, "diff": diff, "force": force})
+    raise typer.Exit(print_sync(answers, dry_run=dry_run or diff, as_json=json_))
+
+
+@app.command(name="print", epilog="Examples:  mcpwatch print cursor    mcpwatch print codex-cli >> ~/.codex/config.toml")
+def print_(client: Annotated[str, typer.Argument(help="Kind of client.")], json_: JsonOption = False) -> None:
+    """Print what to paste into a client's file, where mcpwatch may not write it."""
+    from mcpwatch.cli.clientview import print_snippet
+
+    raise typer.Exit(print_snippet(_call("POST", "/clients/print", {"client": client}), as_json=json_))
+
+
+@clients_app.callback(invoke_without_command=True)
+def clients_root(ctx: typer.Context) -> None:
+    """AI clients whose files follow the fleet's health."""
+    if ctx.invoked_subcommand is None:
+        list_()
+
+
+@clients_app.command(name="list")
+def list_(json_: JsonOption = False) -> None:
+    """Show every client: its file, whether it is in sync, drift, last write, what must be restarted."""
+    from mcpwatch.cli.clientview import print_table
+
+    raise typer.Exit(print_table(_call("GET", "/clients"), as_json=json_))
+
+
+@clients_app.command(epilog="Example:  mcpwatch clients undo claude-code")
+def undo(client: Annotated[str, typer.Argument(help="Client, by kind or by file.")], json_: JsonOption = False) -> None:
+    """Take the last write of a client's file back, and leave it alone until the next `mcpwatch sync`."""
+    from mcpwatch.cli.clientview import print_undo
+
+    raise typer.Exit(print_undo(_call("POST", "/clients/undo", {"client": client}), as_json=json_))
+
+
+@clients_app.command()
+def detect(json_: JsonOption = False) -> None:
+    """Find the AI clients on this machine and print the configuration that takes them in. Needs no daemon."""
+    from mcpwatch.cli.clientview import print_detected
+
+    raise typer.Exit(print_detected(as_json=json_))
+
+
+@clients_app.command(epilog="Examples:  mcpwatch clients purge    mcpwatch clients purge cursor --apply")
+def purge(
+    clients: Names = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Take them out (a backup is kept).")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List entries written by hand that point at our routes under an old name or address; with --apply, take them out."""
+    from mcpwatch.cli.clientview import print_purge
+
+    raise typer.Exit(print_purge(_call("POST", "/clients/purge", {"clients": clients or [], "apply": apply}), as_json=json_))
+
+
+@token_app.command(epilog="Examples:  mcpwatch token rotate --wait 1h    mcpwatch token rotate --env-file .env")
+def rotate(
+    wait: Annotated[str, typer.Option(help="How long callers may go on with the old token.")] = "24h",
+    env_file: Annotated[
+        str | None, typer.Option(help="File that holds the token; the configuration's env_file by default.")
+    ] = None,
+    variable: Annotated[str, typer.Option(help="Name of the variable in it.")] = "MCP_PROXY_TOKEN",
+    json_: JsonOption = False,
+) -> None:
+    """Change the token without a refused request: old and new both work until nobody uses the old one, or --wait is over."""
+    from mcpwatch.cli.clientview import print_rotation
+
+    body = {"wait": wait, "env_file": env_file, "variable": variable}
+    raise typer.Exit(print_rotation(_call("POST", "/token/rotate", body), as_json=json_))
+
+
+@token_app.command(name="status")
+def token_status(json_: JsonOption = False) -> None:
+    """Show whether a rotation runs, and who still uses the old token."""
+    from mcpwatch.cli.clientview import print_rotation
+
+    raise typer.Exit(print_rotation(_call("GET", "/token/rotate"), as_json=json_))

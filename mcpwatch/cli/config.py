@@ -1,0 +1,72 @@
+"""`config validate|show|schema` and `init`: what needs no daemon, only the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from mcpwatch.app.daemon import config_file
+from mcpwatch.app.files import write_atomically
+from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.paths import state_paths
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import Settings
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.model.errors import ConfigError, UsageError
+from mcpwatch.model.json import plain
+
+
+def validate(config: Path | None, *, as_json: bool) -> int:
+    """Load it as `up` would, start nothing. Raises `ConfigError` with every fault (as JSON, prints them and answers 3)."""
+    from mcpwatch.config.explain import summary
+    from mcpwatch.config.load import load_plan
+
+    try:
+        plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(Settings.state_dir).root)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        say_json({"valid": False, "faults": plain(error.faults)})
+        return exits.BAD_CONFIG
+    if as_json:
+        say_json({"valid": True, "faults": [], "summary": summary(plan)})
+    else:
+        say(summary(plan))
+    return exits.OK
+
+
+def show(config: Path | None) -> int:
+    """Print it with every default filled in and every secret masked."""
+    from mcpwatch.config.show import show as shown
+
+    say(shown(config_file(config), all_kinds(), dict(os.environ), state_paths(Settings.state_dir).root).rstrip("\n"))
+    return exits.OK
+
+
+def print_schema() -> int:
+    """Print the JSON Schema."""
+    from mcpwatch.config.schema import schema
+
+    say(json.dumps(schema(all_kinds()), indent=2, ensure_ascii=False))
+    return exits.OK
+
+
+def write_starter(path: Path, source: Path | None, *, force: bool) -> int:
+    """Write a starter file, or an imported one (0600: it may hold secrets). Raises `UsageError` rather than overwrite."""
+    from mcpwatch.config.importers import import_foreign
+    from mcpwatch.config.starter import starter
+
+    text = import_foreign(source) if source is not None else starter(shutil.which)
+    if str(path) == "-":
+        say(text.rstrip("\n"))
+        return exits.OK
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already; write another file, or overwrite it with --force")
+    try:
+        write_atomically(path, text, 0o600 if source is not None else 0o644)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    say(f"wrote {path}; next: mcpwatch config validate -c {path}, then mcpwatch up -c {path}")
+    return exits.OK

@@ -1,0 +1,89 @@
+"""Talking to the daemon: HTTP over the unix socket, by the standard library alone, so that a command starts fast."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from mcpwatch.app.paths import state_paths
+from mcpwatch.model.errors import ConfigError, Fault, McpwatchError, NoDaemon, UsageError
+
+TIMEOUT = 90.0
+"""Seconds for one answer; a probe on demand may take its whole deadline."""
+
+
+class Settings:
+    """What the options before the command said. Set once by the root command."""
+
+    state_dir: Path | None = None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _request(method: str, path: str, body: Any, timeout: float) -> http.client.HTTPResponse:
+    """Send one request. Raises `NoDaemon`, or what the daemon answered as the error it is."""
+    paths = state_paths(Settings.state_dir)
+    connection = _UnixConnection(paths.control, timeout)
+    payload = None if body is None else json.dumps(body)
+    try:
+        connection.request(method, path, payload, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NoDaemon(f"no mcpwatch is running on {paths.root}; start one with 'mcpwatch up'") from error
+    except PermissionError as error:
+        raise NoDaemon(f"{paths.control}: not readable by you: it belongs to the user who runs mcpwatch") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise McpwatchError(f"{paths.control}: no answer from the watchdog: {error or type(error).__name__}") from error
+    if response.status >= 400:
+        raise _refusal(response)
+    return response
+
+
+def _refusal(response: http.client.HTTPResponse) -> McpwatchError:
+    raw = response.read().decode(errors="replace")
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return McpwatchError(f"the watchdog answered {response.status}: {raw[:200]}")
+    if found.get("faults"):
+        return ConfigError(*(Fault("", str(fault)) for fault in found["faults"]))
+    kind = UsageError if response.status == 404 else McpwatchError
+    return kind(str(found.get("error", raw[:200])))
+
+
+def call(method: str, path: str, body: Any = None, timeout: float = TIMEOUT) -> Any:
+    """One request to the daemon, its JSON answer. Raises `NoDaemon` (exit 4), `UsageError`, `ConfigError`, `McpwatchError`."""
+    response = _request(method, path, body, timeout)
+    raw = response.read()
+    return json.loads(raw) if raw.strip() else None
+
+
+def stream(path: str, **query: str) -> Iterator[dict[str, Any]]:
+    """The objects of an NDJSON stream, as they come; ends when the daemon does."""
+    response = _request("GET", f"{path}?{urlencode(query)}", None, TIMEOUT)
+    while True:
+        try:
+            line = response.readline()
+        except (OSError, http.client.HTTPException):
+            return
+        if not line:
+            return
+        if line.strip():
+            yield json.loads(line)

@@ -1,0 +1,344 @@
+"""The command line: every command, its help and its examples. Bodies import what they need when they run.
+
+It talks to the daemon through its API and knows no room's insides; `up` alone builds the daemon, in this process.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcpwatch import __version__
+from mcpwatch.cli import clients as client_commands
+from mcpwatch.cli import exits
+from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
+from mcpwatch.cli.control import Settings
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.telemetry import dashboards_app, rules_app
+from mcpwatch.model.errors import McpwatchError
+
+app = typer.Typer(
+    name="mcpwatch",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Keep an MCP fleet alive and honest: supervise its members, prove every route by speaking MCP, repair what broke.",
+    epilog="Start with: mcpwatch init && mcpwatch up.  Exits: 0 ok, 1 unhealthy, 2 usage, 3 bad config, 4 no daemon, 5 internal.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration: validate, show, schema.", rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+app.add_typer(alerts_app, name="alerts")
+app.add_typer(silence_app, name="silence")
+app.add_typer(maintenance_app, name="maintenance")
+app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(rules_app, name="rules")
+app.add_typer(client_commands.app)
+app.add_typer(client_commands.clients_app, name="clients")
+app.add_typer(client_commands.token_app, name="token")
+
+
+def _names(incomplete: str) -> list[str]:
+    """Names of members and routes that the running daemon knows, for completion."""
+    from mcpwatch.cli.control import call
+
+    try:
+        found = call("GET", "/status", timeout=1.0)
+    except McpwatchError:
+        return []
+    return sorted(entry["name"] for entry in (*found["members"], *found["routes"]) if entry["name"].startswith(incomplete))
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file: mcpwatch YAML, TBXark config.json, mcp-servers.json or sparfenyuk."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+NameArgument = Annotated[str, typer.Argument(help="Name of a member.", autocompletion=_names)]
+MaybeName = Annotated[str | None, typer.Argument(help="Name of a member or route.", autocompletion=_names)]
+
+
+def main() -> None:
+    """Run the command line; every error mcpwatch raises on purpose is one line and its exit code."""
+    try:
+        app()
+    except McpwatchError as error:
+        print(f"mcpwatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)  # noqa: T201
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(exits.OK) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"mcpwatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where the watchdog keeps its state, one directory per fleet.", envvar="MCPWATCH_STATE_DIR"),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
+) -> None:
+    """Options that come before the command."""
+    Settings.state_dir = state_dir
+
+
+@app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
+def up(
+    config: ConfigOption = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; returns once the daemon answers.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines even on a terminal.")] = False,
+    log_format: Annotated[str, typer.Option(help="How plain lines look: human or json.")] = "human",
+    watch: Annotated[
+        bool, typer.Option("--watch-config/--no-watch-config", help="Reload when the configuration file changes.")
+    ] = True,
+) -> None:
+    """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven."""
+    from mcpwatch.cli.up import run_detached, run_here
+
+    if log_format not in ("human", "json"):
+        raise typer.BadParameter("must be human or json", param_hint="--log-format")
+    if detach:
+        raise typer.Exit(run_detached(config, watch=watch))
+    raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
+
+
+@app.command(epilog="Examples:  mcpwatch status    mcpwatch status --watch    mcpwatch status --json | jq .routes")
+def status(
+    json_: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(help="Seconds between refreshes.", min=0.2)] = 2.0,
+) -> None:
+    """Show every member and route at a glance. Exits 0 when all is healthy, 1 when not, 4 without a daemon."""
+    from mcpwatch.cli.show import show_status
+
+    raise typer.Exit(show_status(as_json=json_, watch=watch, interval=interval))
+
+
+@app.command(
+    epilog="Examples:  mcpwatch check    mcpwatch check time --route    mcpwatch check --url http://127.0.0.1:9090/time/sse"
+)
+def check(
+    name: MaybeName = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Only past the proxy, at the member itself.")] = False,
+    route: Annotated[bool, typer.Option("--route", help="Only through the proxy, as a client does.")] = False,
+    url: Annotated[str | None, typer.Option(help="Check any URL; needs no daemon.")] = None,
+    token: Annotated[str | None, typer.Option(help="Bearer token for --url.", envvar="MCPWATCH_TOKEN", show_envvar=True)] = None,
+    timeout: Annotated[str, typer.Option(help="Deadline of the whole probe, e.g. 5s.")] = "10s",
+    transport: Annotated[str, typer.Option(help="auto, sse, http or stateless.")] = "auto",
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", help="Extra header for --url, 'Name: value'.")] = None,
+    tool: Annotated[str | None, typer.Option(help="Also call this tool (a canary).")] = None,
+    arguments: Annotated[str, typer.Option(help="JSON arguments for --tool.")] = "{}",
+    stdio: Annotated[bool, typer.Option("--stdio", help="Check a stdio server: mcpwatch check --stdio -- COMMAND ARGS")] = False,
+    command: Annotated[list[str] | None, typer.Argument(help="With --stdio: the command.", hidden=True)] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Probe now and print each stage with its time; on failure the symptom and what to do. With --url, the curl of MCP."""
+    from mcpwatch.cli.probe import Asked, check_fleet, check_target
+
+    vantage = "direct" if direct and not route else "route" if route and not direct else None
+    if url or stdio:
+        argv = tuple(part for part in (name, *(command or ())) if part) if stdio else ()
+        asked = Asked(url or "", argv, token, timeout, transport, tuple(header or ()), tool, arguments)
+        raise typer.Exit(check_target(asked, as_json=json_))
+    raise typer.Exit(check_fleet(name, vantage, as_json=json_))
+
+
+def _command(verb: str, name: str, *, as_json: bool, wait: bool = True) -> None:
+    from mcpwatch.cli.members import command
+
+    raise typer.Exit(command(verb, name, as_json=as_json, wait=wait))
+
+
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
+
+
+@app.command()
+def start(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Start a member, forgetting earlier failures."""
+    _command("start", name, as_json=json_, wait=wait)
+
+
+@app.command()
+def stop(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Stop a member; it stays down until started, over restarts of the watchdog too."""
+    _command("stop", name, as_json=json_, wait=wait)
+
+
+@app.command()
+def restart(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Restart a member: a new generation."""
+    _command("restart", name, as_json=json_, wait=wait)
+
+
+@app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs proxy --stream stderr")
+def logs(
+    name: MaybeName = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest lines.", min=0)] = 100,
+    stream: Annotated[str | None, typer.Option(help="stdout or stderr; both by default.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
+    spool: Annotated[bool, typer.Option("--spool", help="Show what waits for Loki, and what Loki refused.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show what a member wrote, across rotations; or, with --spool, how shipping to Loki stands. Needs no daemon."""
+    if spool:
+        from mcpwatch.cli.telemetry import show_spool
+
+        raise typer.Exit(show_spool(as_json=json_))
+    if name is None:
+        raise typer.BadParameter("name a member, or use --spool", param_hint="NAME")
+    from mcpwatch.cli.logs import show_logs
+
+    raise typer.Exit(show_logs(name, follow=follow, lines=lines, stream=stream, since=since, as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch events -f    mcpwatch events --since 1h    mcpwatch events time -n 20 --json")
+def events(
+    name: MaybeName = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
+    since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest.", min=0)] = 200,
+    json_: JsonOption = False,
+) -> None:
+    """Show what happened and why: every change of phase or verdict, every cause, every repair."""
+    from mcpwatch.cli.show import show_events
+
+    raise typer.Exit(show_events(name, follow=follow, since=since, lines=lines, as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch why fetch    mcpwatch why fetch --json | jq .causes")
+def why(
+    name: Annotated[str, typer.Argument(help="Name of a member or route.", autocompletion=_names)], json_: JsonOption = False
+) -> None:
+    """Explain: what each vantage said, the cause, the repairs tried and what came of them."""
+    from mcpwatch.cli.why import show_why
+
+    raise typer.Exit(show_why(name, as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch drill fetch --fault kill    mcpwatch drill fetch --fault hang --timeout 2m")
+def drill(
+    name: NameArgument,
+    fault: Annotated[str, typer.Option(help="kill, hang, stale, oom or partition.")] = "kill",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the recovery.", min=1)] = 120.0,
+    json_: JsonOption = False,
+) -> None:
+    """Hurt a member on purpose and time how it is detected, named and healed. It interrupts that member's clients."""
+    from mcpwatch.cli.drill import drill as run
+
+    raise typer.Exit(run(name, fault, timeout=timeout, as_json=json_))
+
+
+@app.command()
+def down(
+    leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.", min=0)] = 60.0,
+    json_: JsonOption = False,
+) -> None:
+    """Stop the watchdog and, unless --leave, the whole fleet."""
+    from mcpwatch.cli.members import take_down
+
+    raise typer.Exit(take_down(leave=leave, timeout=timeout, as_json=json_))
+
+
+@app.command(name="upgrade-in-place")
+def upgrade_in_place() -> None:
+    """Make the running watchdog become the code that is installed now; members are not touched."""
+    from mcpwatch.cli.members import upgrade
+
+    raise typer.Exit(upgrade())
+
+
+@app.command(name="reload")
+def reload_(json_: JsonOption = False) -> None:
+    """Load the configuration again and apply what changed, touching nothing else."""
+    from mcpwatch.cli.members import reload
+
+    raise typer.Exit(reload(as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch init    mcpwatch init fleet.yaml --from config.json")
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write; - for standard output.")] = Path("mcpwatch.yaml"),
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Import a TBXark config.json, an mcp-servers.json or a sparfenyuk file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+) -> None:
+    """Write a commented starter configuration."""
+    from mcpwatch.cli.config import write_starter
+
+    raise typer.Exit(write_starter(path, source, force=force))
+
+
+@app.command()
+def version(json_: JsonOption = False) -> None:
+    """Print the version."""
+    if json_:
+        say_json({"version": __version__, "python": sys.version.split()[0]})
+    else:
+        say(f"mcpwatch {__version__}")
+
+
+@app.command(epilog="Example:  mcpwatch bridge --listen 127.0.0.1:9072 -- mcp-server-fetch")
+def bridge(
+    command: Annotated[list[str], typer.Argument(help="The stdio server and its arguments, after --.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT or :PORT to serve it on.")] = "127.0.0.1:9072",
+    name: Annotated[str, typer.Option(help="Its name: it also answers at /<name>/sse and /<name>/mcp.")] = "bridge",
+    sessions: Annotated[str, typer.Option(help="auto, or isolated for one child per client session.")] = "auto",
+    env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME of a variable to hand on to the server.")] = None,
+    log: Annotated[str, typer.Option(help="stderr or syslog.")] = "stderr",
+) -> None:
+    """Serve one stdio server over SSE and Streamable HTTP, with no watchdog around it."""
+    from mcpwatch.cli.serve import bridge as run
+
+    raise typer.Exit(run(command, listen=listen, name=name, sessions=sessions, env=tuple(env or ()), log=log))
+
+
+@app.command(epilog="Example:  mcpwatch gateway -c mcp-servers.json --listen :12009 --log syslog")
+def gateway(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="mcp-servers.json, TBXark config.json, sparfenyuk or native file.")
+    ],
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT or :PORT; wins over the file.")] = None,
+    log: Annotated[str, typer.Option(help="stderr or syslog.")] = "stderr",
+) -> None:
+    """Run the gateway alone: every server of a file at /<name>/sse and /<name>/mcp, all together at /sse and /mcp."""
+    from mcpwatch.cli.serve import gateway as run
+
+    raise typer.Exit(run(config, listen=listen, log=log))
+
+
+@config_app.command()
+def validate(config: ConfigOption = None, json_: JsonOption = False) -> None:
+    """Find every fault of the configuration, a line each. Exits 3 when there is one."""
+    from mcpwatch.cli.config import validate as run
+
+    raise typer.Exit(run(config, as_json=json_))
+
+
+@config_app.command()
+def show(config: ConfigOption = None) -> None:
+    """Print the configuration in force, every default filled in, secrets masked."""
+    from mcpwatch.cli.config import show as run
+
+    raise typer.Exit(run(config))
+
+
+@config_app.command()
+def schema() -> None:
+    """Print the JSON Schema, for editors to complete and check the file."""
+    from mcpwatch.cli.config import print_schema
+
+    raise typer.Exit(print_schema())

@@ -1,0 +1,112 @@
+"""`start`, `stop`, `restart`, `down`, `reload`, `upgrade-in-place`: commands to the daemon, and waiting until they are done."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+from urllib.parse import quote
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import call
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.model.errors import McpwatchError, NoDaemon
+
+WAIT = 120.0
+"""Seconds to wait for a member to come to rest or to run."""
+
+PAUSE = 0.1
+
+
+def command(verb: str, name: str, *, as_json: bool, wait: bool) -> int:
+    """Send a command and, with `wait`, follow the member until it is where it was sent."""
+    shown: dict[str, Any] = call("POST", f"/members/{quote(name, safe='')}/{verb}")
+    if wait:
+        shown = _follow(verb, name, shown)
+    if as_json:
+        say_json(shown)
+    else:
+        why = f" ({shown['last_exit']})" if shown["phase"] in ("failed", "backoff") and shown["last_exit"] else ""
+        say(f"{name}: {shown['phase']}, generation {shown['generation']}{why}")
+    reached = shown["phase"] == ("stopped" if verb == "stop" else "running")
+    return exits.OK if reached or not wait else exits.UNHEALTHY
+
+
+def _follow(verb: str, name: str, shown: dict[str, Any]) -> dict[str, Any]:
+    ends = ("stopped", "failed") if verb == "stop" else ("running", "failed")
+    deadline = time.monotonic() + WAIT
+    while shown["phase"] not in ends and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+        members: list[dict[str, Any]] = call("GET", "/status")["members"]
+        shown = next((member for member in members if member["name"] == name), shown)
+    return shown
+
+
+def take_down(*, leave: bool, timeout: float, as_json: bool) -> int:
+    """Stop the daemon and wait until its process is gone."""
+    pid = int(call("POST", "/down", {"leave": leave})["pid"])
+    if not _gone(pid, timeout):
+        raise McpwatchError(f"the watchdog (pid {pid}) has not ended after {timeout:g}s; look at 'mcpwatch status'")
+    if as_json:
+        say_json({"pid": pid, "left_members": leave})
+    else:
+        say("mcpwatch: stopped" + (", members left running" if leave else ""))
+    return exits.OK
+
+
+def _gone(pid: int, timeout: float) -> bool:
+    """Whether the process ended (or answers no more) within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        try:
+            call("GET", "/status", timeout=2.0)
+        except NoDaemon:
+            if _zombie(pid):
+                return True
+        except McpwatchError:
+            pass
+        time.sleep(PAUSE)
+    return False
+
+
+def _zombie(pid: int) -> bool:
+    """Whether the process has ended and only waits for its parent to notice."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def reload(*, as_json: bool) -> int:
+    """Ask the daemon to load its configuration again."""
+    changes: dict[str, list[str]] = call("POST", "/reload")
+    if as_json:
+        say_json(changes)
+        return exits.OK
+    told = [f"{kind}: {', '.join(names)}" for kind, names in changes.items() if names]
+    say("; ".join(told) if told else "nothing changed")
+    return exits.OK
+
+
+def upgrade() -> int:
+    """Ask the daemon to become the code installed now, and wait until it answers again."""
+    before = call("GET", "/status")["daemon"]
+    call("POST", "/upgrade")
+    deadline = time.monotonic() + WAIT
+    while time.monotonic() < deadline:
+        time.sleep(PAUSE)
+        try:
+            after = call("GET", "/status", timeout=5.0)["daemon"]
+        except McpwatchError:
+            continue
+        if after["started_at"] != before["started_at"]:
+            say(f"mcpwatch: {before['version']} -> {after['version']}, pid {after['pid']}, members untouched")
+            return exits.OK
+    raise McpwatchError("the watchdog does not answer after the upgrade; its members run on, start it with 'mcpwatch up'")

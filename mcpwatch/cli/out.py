@@ -1,0 +1,18 @@
+"""Printing for people and for programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def say(line: str = "") -> None:
+    """Print a line."""
+    sys.stdout.write(line + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON, indented on a terminal."""
+    import json
+
+    say(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))

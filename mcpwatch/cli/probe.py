@@ -1,0 +1,134 @@
+"""`check`: through the daemon for its own members, or by the prober here for any URL or stdio command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import call
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.since import span
+from mcpwatch.model.errors import UsageError
+from mcpwatch.model.probe import Canary, Outcome, ProbeResult, Target, Transport
+from mcpwatch.model.spec import CheckSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options of a stand-alone check say."""
+
+    url: str
+    argv: tuple[str, ...]
+    token: str | None
+    timeout: str
+    transport: str
+    headers: tuple[str, ...]
+    tool: str | None
+    arguments: str
+
+
+def check_target(asked: Asked, *, as_json: bool) -> int:
+    """Probe a URL or a stdio command from here, without a daemon."""
+    target, check = _target(asked), _check(asked)
+    result = asyncio.run(_probe(check, target))
+    title = asked.url or " ".join(asked.argv)
+    if as_json:
+        from mcpwatch.model.json import plain
+
+        say_json([{"url": asked.url, "vantage": "direct", "check": "mcp", **plain(result)}])
+    else:
+        _print(result, title)
+    return exits.OK if result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED) else exits.UNHEALTHY
+
+
+async def _probe(check: CheckSpec, target: Target) -> ProbeResult:
+    from mcpwatch.checks import Prober
+
+    prober = Prober()
+    try:
+        return await prober.probe(check, target, "direct")
+    finally:
+        await prober.close()
+
+
+def _target(asked: Asked) -> Target:
+    if asked.transport not in get_args(Transport):
+        raise UsageError(f"--transport {asked.transport}: unknown; use one of {', '.join(get_args(Transport))}")
+    if asked.argv:
+        return Target(transport="stdio", command=asked.argv)
+    if not asked.url.startswith(("http://", "https://")):
+        raise UsageError(f"--url {asked.url or '(empty)'}: must begin with http:// or https://")
+    headers: list[tuple[str, str]] = []
+    for header in asked.headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise UsageError(f"--header {header!r}: write it as 'Name: value'")
+        headers.append((name.strip(), value.strip()))
+    return Target(url=asked.url, transport=cast("Transport", asked.transport), token=asked.token, headers=tuple(headers))
+
+
+def _check(asked: Asked) -> CheckSpec:
+    canary = None
+    if asked.tool:
+        try:
+            arguments = json.loads(asked.arguments)
+        except ValueError as error:
+            raise UsageError(f"--arguments: not JSON: {error}") from None
+        if not isinstance(arguments, dict):
+            raise UsageError('--arguments: must be a JSON object, e.g. \'{"timezone": "UTC"}\'')
+        canary = Canary(asked.tool, json.dumps(arguments))
+    timeout = span(asked.timeout)
+    if timeout <= 0:
+        raise UsageError(f"--timeout {asked.timeout}: must be more than nothing")
+    return CheckSpec(name="mcp", timeout=timeout, canary=canary)
+
+
+def check_fleet(name: str | None, vantage: str | None, *, as_json: bool) -> int:
+    """Ask the daemon to run the checks of one member or route, or of all, now."""
+    names: list[str] = [name] if name else [member["name"] for member in call("GET", "/status")["members"]]
+    found: list[dict[str, Any]] = []
+    for one in names:
+        found += call("POST", "/probe", {"name": one, "vantage": vantage})
+    if as_json:
+        say_json(found)
+    for result in () if as_json else found:
+        _print_plain(result)
+    if not found and not as_json:
+        say("nothing to check: no check looks from there, or the member is not running")
+    bad = [result for result in found if result["outcome"] == "failure"]
+    return exits.UNHEALTHY if bad or not found else exits.OK
+
+
+def _print(result: ProbeResult, title: str) -> None:
+    from mcpwatch.checks.render import lines
+
+    for line in lines(result, title):
+        say(line)
+
+
+def _print_plain(found: dict[str, Any]) -> None:
+    """Print a result that came as JSON."""
+    _print(result_from(found), f"{found['name']} {found['check']} {found['vantage']}")
+
+
+def result_from(found: dict[str, Any]) -> ProbeResult:
+    """A `ProbeResult` from its JSON form."""
+    from mcpwatch.model.probe import ServerInfo, Stage, StageTiming, Symptom, Tool
+
+    known = {field: found.get(field) for field in ("message", "said", "http_status", "rpc_code", "seconds", "tokens")}
+    server: dict[str, Any] | None = found.get("server")
+    tools: list[dict[str, Any]] | None = found.get("tools")
+    return ProbeResult(
+        outcome=Outcome(found["outcome"]),
+        symptom=Symptom(found["symptom"]) if found.get("symptom") else None,
+        stage=Stage(found["stage"]) if found.get("stage") else None,
+        timings=tuple(StageTiming(Stage(t["stage"]), t["seconds"]) for t in found["timings"]),
+        server=ServerInfo(**cast("dict[str, Any]", {**server, "capabilities": tuple(server["capabilities"])})) if server else None,
+        tools=tuple(Tool(t["name"], t["fingerprint"], t["read_only"]) for t in tools) if tools is not None else None,
+        lint=tuple(found.get("lint") or ()),
+        certificate_days=found.get("certificate_days"),
+        **cast("Any", known),
+    )

@@ -1,0 +1,105 @@
+"""`status` and `events`: asking the daemon, or the files it left, and printing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from mcpwatch.app.paths import state_paths
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import Settings, call, stream
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.since import since_epoch
+from mcpwatch.cli.status import event_line, render
+from mcpwatch.cli.table import ago, coloured, fit
+from mcpwatch.model.errors import NoDaemon
+
+
+def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
+    """Print the status, once or until Ctrl-C; the exit code says whether all is healthy."""
+    while watch and not as_json:
+        try:
+            document = call("GET", "/status")
+        except NoDaemon:
+            return _no_daemon(as_json=False)
+        _redraw(render(document, colour=coloured(), now=time.time()))
+        time.sleep(interval)
+    try:
+        document = call("GET", "/status")
+    except NoDaemon:
+        return _no_daemon(as_json=as_json)
+    if as_json:
+        say_json(document)
+    else:
+        for line in render(document, colour=coloured(), now=time.time()):
+            say(line)
+    return exits.OK if document["healthy"] else exits.UNHEALTHY
+
+
+def _redraw(lines: list[str]) -> None:
+    """Draw over the last picture on a terminal; below it elsewhere."""
+    if not sys.stdout.isatty():
+        say("\n".join(lines) + "\n")
+        return
+    import shutil
+
+    width, height = shutil.get_terminal_size()
+    shown = [fit(line, width) for line in lines[: height - 1]]
+    sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
+    sys.stdout.flush()
+
+
+def _no_daemon(*, as_json: bool) -> int:
+    """No daemon answers: say so, and show the last known state."""
+    paths = state_paths(Settings.state_dir)
+    known = _last_known()
+    if as_json:
+        say_json({"version": 1, "daemon": None, "members": [], "routes": [], "last_known": known})
+        return exits.NO_DAEMON
+    print(f"mcpwatch: no daemon is running on {paths.root}; start one with 'mcpwatch up'", file=sys.stderr)  # noqa: T201
+    if known:
+        say(f"last known state, {ago(time.time() - known['at'])} ago:")
+        say()
+        for line in render(known, colour=coloured()):
+            say(line)
+    return exits.NO_DAEMON
+
+
+def _last_known() -> dict[str, Any] | None:
+    try:
+        return json.loads(state_paths(Settings.state_dir).status.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def show_events(name: str | None, *, follow: bool, since: str | None, lines: int, as_json: bool) -> int:
+    """Print facts: from the daemon, or from the store it left."""
+    begin = since_epoch(since, time.time())
+    query: dict[str, str] = {"limit": str(lines)}
+    if begin is not None:
+        query["since"] = str(begin)
+    if name:
+        query["member"] = name
+    if follow:
+        query["follow"] = "1"
+    colour = coloured()
+    try:
+        for fact in stream("/events", **query):
+            _print_fact(fact, as_json=as_json, colour=colour)
+    except NoDaemon:
+        from mcpwatch.store.sqlite import read_facts
+
+        path = state_paths(Settings.state_dir).store
+        if follow or not path.exists():
+            raise
+        for fact in read_facts(path, since=begin, limit=lines, member=name):
+            _print_fact(fact, as_json=as_json, colour=colour)
+    return exits.OK
+
+
+def _print_fact(fact: dict[str, Any], *, as_json: bool, colour: bool) -> None:
+    line = json.dumps(fact, ensure_ascii=False) if as_json else event_line(fact, colour=colour)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

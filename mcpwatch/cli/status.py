@@ -1,0 +1,128 @@
+"""The status document as lines for people. Pure: from the JSON of `GET /status` (or of `status.json`) to text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcpwatch.cli.table import ago, milliseconds, paint, size, table
+
+_COLOURS = {
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "red",
+    "unknown": "grey",
+    "running": "green",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "backoff": "red",
+    "failed": "red",
+    "stopped": "grey",
+}
+_STAGES = {"tools_list": "tools", "initialize": "init", "resources_list": "resources", "prompts_list": "prompts"}
+_SHOWN_STAGES = ("resolve", "connect", "tls", "open", "endpoint", "discover", "initialize", "initialized", "tools_list", "canary")
+
+
+def render(document: dict[str, Any], *, colour: bool, now: float | None = None) -> list[str]:
+    """The whole status: one line of the daemon, the members, the routes, and what is wrong in words."""
+    at = document["at"] if now is None else now
+    daemon = document["daemon"]
+    lines = [_headline(document, at, colour=colour)]
+    if daemon.get("config_error"):
+        lines.append(paint(f"configuration rejected, the running one stays: {daemon['config_error']}", "yellow", on=colour))
+    lines += ["", *_members(document, at, colour=colour)]
+    if document["routes"]:
+        lines += ["", *_routes(document, at, colour=colour)]
+    trouble = _trouble(document, at, colour=colour)
+    return [*lines, "", *trouble] if trouble else lines
+
+
+def _headline(document: dict[str, Any], at: float, *, colour: bool) -> str:
+    daemon, members, routes = document["daemon"], document["members"], document["routes"]
+    well = sum(1 for route in routes if route["verdict"] == "healthy")
+    up = sum(1 for member in members if member["phase"] == "running")
+    state = paint("healthy", "green", on=colour) if document["healthy"] else paint("unhealthy", "red", on=colour)
+    uptime = ago(at - daemon["started_at"])
+    counts = f"{up}/{len(members)} members up, {well}/{len(routes)} routes healthy"
+    return f"mcpwatch {daemon['version']}  {state}  {counts}  pid {daemon['pid']}, up {uptime}"
+
+
+def _members(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
+    head = ("MEMBER", "KIND", "RUNTIME", "PHASE", "VERDICT", "GEN", "RESTARTS", "UPTIME", "CPU", "RSS", "PID")
+    rows: list[tuple[str, ...]] = []
+    for member in document["members"]:
+        wanted = "" if member["want"] == "up" else " (down)"
+        started = member.get("started_at")
+        rows.append(
+            (
+                member["name"] + wanted,
+                member["kind"],
+                member["runtime"],
+                _shade(member["phase"], colour=colour),
+                _shade(member["verdict"], colour=colour),
+                str(member["generation"]),
+                str(member["restarts"]),
+                ago(at - started) if started else "-",
+                f"{member['cpu']:.1f}%" if member["pid"] else "-",
+                size(member["rss"]),
+                str(member["pid"] or (member["usage"].get("container") or "-")[:12]),
+            )
+        )
+    return table(head, rows, colour=colour, right=(5, 6, 7, 8, 9))
+
+
+def _routes(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
+    head = ("ROUTE", "URL", "VERDICT", "TOOLS", "LAST OK", "LATENCY ms")
+    rows = [
+        (
+            route["name"],
+            route["url"],
+            _shade(route["verdict"], colour=colour),
+            "-" if route["tools"] is None else str(route["tools"]),
+            f"{ago(at - route['last_success'])} ago" if route["last_success"] else "never",
+            _latency(route),
+        )
+        for route in document["routes"]
+    ]
+    return table(head, rows, colour=colour, right=(3, 4))
+
+
+def _latency(route: dict[str, Any]) -> str:
+    """Each stage of the latest probe: `connect 0.3 · endpoint 1.2 · init 2.0 · tools 1.1`."""
+    timings: dict[str, float] = route.get("latency") or {}
+    return " · ".join(
+        f"{_STAGES.get(stage, stage)} {milliseconds(timings[stage])}" for stage in _SHOWN_STAGES if timings.get(stage, 0) >= 0.00005
+    )
+
+
+def _trouble(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
+    """What is wrong, a line each: the diagnosis where there is one, the symptom where there is none yet."""
+    lines: list[str] = []
+    spoken: set[str] = set()
+    for found in document["diagnoses"]:
+        spoken |= {found["subject"], *found["affects"]}
+        mark = paint("✗", "red", on=colour)
+        affects = [name for name in dict.fromkeys(found["affects"]) if name != found["subject"]]
+        hit = f"  (affects {', '.join(affects)})" if affects else ""
+        lines.append(f"{mark} {found['subject']}: {found['text']}{hit}")
+        lines += [paint(f"    {line}", "grey", on=colour) for line in found["evidence"]]
+    for member in document["members"]:
+        if member["name"] not in spoken and member["want"] == "up" and member["phase"] in ("backoff", "failed"):
+            spoken.add(member["name"])
+            retry = f", next try in {ago(member['retry_at'] - at)}" if member.get("retry_at") else ""
+            lines.append(f"{paint('✗', 'red', on=colour)} {member['name']}: {member['last_exit'] or member['reason']}{retry}")
+    for route in document["routes"]:
+        if route["name"] not in spoken and route["symptom"]:
+            lines.append(f"{paint('!', 'yellow', on=colour)} route {route['name']}: {route['symptom']}: {route['message']}")
+    return lines
+
+
+def _shade(word: str, *, colour: bool) -> str:
+    return paint(word, _COLOURS.get(word, "grey"), on=colour)
+
+
+def event_line(fact: dict[str, Any], *, colour: bool) -> str:
+    """One fact as a line: local-looking time, level by colour, and its sentence."""
+    shade = {"error": "red", "warning": "yellow", "debug": "grey"}.get(str(fact.get("level")), "")
+    text = str(fact.get("text", ""))
+    stamp = str(fact.get("time", ""))
+    return f"{paint(stamp, 'grey', on=colour)}  {paint(text, shade, on=colour) if shade else text}"

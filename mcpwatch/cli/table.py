@@ -1,0 +1,93 @@
+"""Tables and colours for a terminal, by hand: the table library costs more to import than the whole status command."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+_CODES = {"green": "32", "yellow": "33", "red": "31", "grey": "90", "bold": "1", "cyan": "36"}
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def coloured(stream: object = None) -> bool:
+    """Whether to use colour: a terminal, no `NO_COLOR`, or `FORCE_COLOR`."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    target = stream or sys.stdout
+    return bool(getattr(target, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, *, on: bool) -> str:
+    """`text` in a colour, when colours are on."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if on and text else text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool, right: Sequence[int] = ()) -> list[str]:
+    """Lines of a table, columns as wide as they must be, two blanks between; `right` are the columns set to the right."""
+    cells = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(_width(row[column]) for row in cells) for column in range(len(head))]
+    lines: list[str] = []
+    for index, row in enumerate(cells):
+        parts = [_pad(cell, widths[column], to_right=column in right) for column, cell in enumerate(row)]
+        line = "  ".join(parts).rstrip()
+        lines.append(paint(line, "grey", on=colour) if index == 0 else line)
+    return lines
+
+
+def _width(cell: str) -> int:
+    return len(_ANSI.sub("", cell))
+
+
+def _pad(cell: str, width: int, *, to_right: bool) -> str:
+    blanks = " " * (width - _width(cell))
+    return blanks + cell if to_right else cell + blanks
+
+
+def fit(line: str, width: int) -> str:
+    """`line` cut to `width` visible characters, colours kept whole."""
+    if _width(line) <= width:
+        return line
+    kept, seen = "", 0
+    for part in re.split(r"(\x1b\[[0-9;]*m)", line):
+        if _ANSI.fullmatch(part):
+            kept += part
+            continue
+        room = max(0, width - 1 - seen)
+        kept += part[:room]
+        seen += len(part[:room])
+    return kept + "…" + ("\x1b[0m" if "\x1b" in line else "")
+
+
+def ago(seconds: float | None) -> str:
+    """A span for people: `42s`, `3m05s`, `2h10m`, `4d03h`; `-` for none."""
+    if seconds is None:
+        return "-"
+    whole = int(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def size(number: float | None) -> str:
+    """Bytes for people: `812K`, `44M`, `1.2G`; `-` for none."""
+    if not number:
+        return "-"
+    for unit, factor in (("G", 2**30), ("M", 2**20), ("K", 2**10)):
+        if number >= factor:
+            value = number / factor
+            return f"{value:.1f}{unit}" if value < 10 else f"{value:.0f}{unit}"
+    return f"{number:.0f}B"
+
+
+def milliseconds(seconds: float) -> str:
+    """A latency for people: `0.4`, `12`, `1530` (milliseconds, without the unit)."""
+    value = seconds * 1000
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"

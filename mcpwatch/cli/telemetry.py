@@ -1,0 +1,123 @@
+"""`dashboards export`, `rules export`, and what `logs --spool` shows. Needs no daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.out import say, say_json
+
+if TYPE_CHECKING:
+    from mcpwatch.telemetry.spec import TelemetrySpec
+
+dashboards_app = typer.Typer(no_args_is_help=True, help="Grafana dashboards of this fleet: export.", rich_markup_mode=None)
+rules_app = typer.Typer(no_args_is_help=True, help="Prometheus rules with your objectives: export.", rich_markup_mode=None)
+
+
+@dashboards_app.callback()
+@rules_app.callback()
+def _group() -> None:
+    """Keep the verb: there will be more."""
+
+
+@dashboards_app.command("export", epilog="Example:  mcpwatch dashboards export /etc/grafana/dashboards")
+def export_dashboards(
+    directory: Annotated[Path, typer.Argument(help="Where to write them; made when absent.")],
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Write the dashboards: the fleet, one member, mcpwatch itself. They ask for the data sources when imported."""
+    from importlib.resources import files
+
+    written: list[str] = []
+    for source in sorted(files("mcpwatch.telemetry").joinpath("dashboards").iterdir(), key=lambda item: item.name):
+        if source.name.endswith(".json"):
+            _write(directory / f"mcpwatch-{source.name}", source.read_text(encoding="utf-8"))
+            written.append(str(directory / f"mcpwatch-{source.name}"))
+    if json_:
+        say_json({"written": written})
+    else:
+        for path in written:
+            say(path)
+    raise typer.Exit(exits.OK)
+
+
+@rules_app.command(
+    "export", epilog="Examples:  mcpwatch rules export rules.yml    mcpwatch rules export | promtool check rules /dev/stdin"
+)
+def export_rules(
+    file: Annotated[Path | None, typer.Argument(help="Where to write them; standard output when absent.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file whose objectives they use.")] = None,
+) -> None:
+    """Write recording and alert rules for Prometheus 2.42 and later, with the objectives of your configuration."""
+    from mcpwatch.telemetry.rules import groups, render
+
+    text = render(groups(_spec(config)))
+    if file is None:
+        say(text.rstrip("\n"))
+    else:
+        _write(file, text)
+        say(str(file))
+    raise typer.Exit(exits.OK)
+
+
+def show_spool(*, as_json: bool) -> int:
+    """`logs --spool`: how much waits for Loki, since when, and what Loki refused. Needs no daemon."""
+    from mcpwatch.app.paths import state_paths
+    from mcpwatch.cli.control import Settings
+    from mcpwatch.telemetry.shipper import spool_status
+
+    state = state_paths(Settings.state_dir).root
+    status: dict[str, Any] = spool_status(state)
+    if as_json:
+        say_json(status)
+        return exits.OK
+    if not status["shipped"]:
+        say(f"nothing was ever shipped from {state}; set telemetry.loki.url to ship logs to Loki")
+        return exits.OK
+    waiting = [source for source in status["sources"] if source["bytes"]]
+    for source in waiting:
+        say(f"{source['member']:<24} {source['stream']:<8} {_size(source['bytes']):>10}  since {source['oldest']}")
+    say(f"{_size(status['bytes'])} wait for Loki" + (f", the oldest since {status['oldest']}" if status["oldest"] else ""))
+    dead = status["dead_letters"]
+    if dead["files"]:
+        say(f"{dead['files']} dead letters ({_size(dead['bytes'])}) that Loki refused for good; the newest: {dead['newest']}")
+    return exits.OK
+
+
+def _spec(config: Path | None) -> TelemetrySpec:
+    """The `telemetry` section of the configuration; the defaults where there is no configuration at all."""
+    import os
+
+    from mcpwatch.app.daemon import config_file
+    from mcpwatch.app.kinds import all_kinds
+    from mcpwatch.app.paths import state_paths
+    from mcpwatch.cli.control import Settings
+    from mcpwatch.config.load import load_plan
+    from mcpwatch.telemetry.spec import TelemetrySpec
+
+    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(Settings.state_dir).root)
+    spec = plan.section("telemetry")
+    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()
+
+
+def _write(path: Path, text: str) -> None:
+    from mcpwatch.app.files import write_atomically
+    from mcpwatch.model.errors import UsageError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text, 0o644)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

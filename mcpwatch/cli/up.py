@@ -1,0 +1,140 @@
+"""`up`: the daemon in this process with a live table or plain lines, or a daemon in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mcpwatch.app.daemon import Daemon, Options, config_file
+from mcpwatch.app.paths import state_paths
+from mcpwatch.bus import Subscription
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.out import say
+from mcpwatch.cli.status import event_line, render
+from mcpwatch.cli.table import coloured, fit
+from mcpwatch.model.errors import McpwatchError, NoDaemon
+from mcpwatch.model.fact import Fact, ProbeFinished
+from mcpwatch.model.json import fact_json, status_json
+
+REFRESH = 1.0
+RECENT = 8
+DETACH_WAIT = 15.0
+
+
+def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
+    """Run the daemon until it is told to stop."""
+    live = sys.stdout.isatty() and not plain and log_format == "human" and os.environ.get("TERM") != "dumb"
+    daemon_options = Options(config_file(config), state_paths(Settings.state_dir), watch_config=watch)
+    return asyncio.run(_run(daemon_options, live=live, log_format=log_format))
+
+
+async def _run(options: Options, *, live: bool, log_format: str) -> int:
+    daemon = Daemon(options)
+    if not live:
+        colour = coloured()
+        daemon.bus.hook(lambda fact: _print(fact, log_format, colour=colour))
+        return await daemon.run()
+    try:
+        return await daemon.run(_live)
+    finally:
+        sys.stdout.write("\x1b[?25h")
+        sys.stdout.flush()
+
+
+def _print(fact: Fact, log_format: str, *, colour: bool) -> None:
+    """One fact as a line on standard output; a reader that went away is no reason to stop."""
+    if fact.level == "debug":
+        return
+    body = fact_json(fact)
+    if isinstance(fact, ProbeFinished):
+        body.pop("result")
+    line = json.dumps(body, ensure_ascii=False) if log_format == "json" else event_line(body, colour=colour)
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return
+
+
+async def _live(daemon: Daemon) -> None:
+    """Redraw the table every second and after each change, with the latest facts under it."""
+    facts = daemon.bus.subscribe(size=256)
+    recent: list[str] = []
+    sys.stdout.write("\x1b[2J\x1b[?25l")
+    reader = asyncio.get_running_loop().create_task(_collect(facts, recent))
+    try:
+        while True:
+            _draw(daemon, recent)
+            await asyncio.sleep(REFRESH)
+    finally:
+        reader.cancel()
+        facts.close()
+        _draw(daemon, recent)
+
+
+async def _collect(facts: Subscription, recent: list[str]) -> None:
+    async for fact in facts:
+        if fact.level != "debug":
+            recent.append(event_line(fact_json(fact), colour=True))
+            del recent[:-RECENT]
+
+
+def _draw(daemon: Daemon, recent: list[str]) -> None:
+    width, height = shutil.get_terminal_size()
+    body = render(status_json(daemon.fleet.view()), colour=coloured(), now=time.time())
+    lines = [
+        *body,
+        "",
+        *recent,
+        "",
+        "Ctrl-C stops the fleet; in another terminal: mcpwatch status, mcpwatch events -f, mcpwatch check",
+    ]
+    shown = [fit(line, width) for line in lines[: max(1, height - 1)]]
+    sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
+    sys.stdout.flush()
+
+
+def run_detached(config: Path | None, *, watch: bool) -> int:
+    """Start the daemon in the background and return once it answers."""
+    file, paths = config_file(config), state_paths(Settings.state_dir)
+    paths.make()
+    log = paths.root / "mcpwatch.log"
+    argv = [sys.executable, "-m", "mcpwatch", "--state-dir", str(paths.root), "up", "--plain", "-c", str(file.absolute())]
+    with log.open("ab") as output:
+        begun = output.tell()
+        child = subprocess.Popen(
+            [*argv, *(() if watch else ("--no-watch-config",))],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    pid = _answering(child, log, begun)
+    say(f"mcpwatch: running, pid {pid}, state in {paths.root}, log in {log}")
+    return exits.OK
+
+
+def _answering(child: subprocess.Popen[bytes], log: Path, begun: int) -> int:
+    """The pid once the new daemon answers. Raises what it said when it ended instead."""
+    deadline = time.monotonic() + DETACH_WAIT
+    while time.monotonic() < deadline:
+        code = child.poll()
+        if code is not None:
+            said = log.read_bytes()[begun:].decode(errors="replace").strip() or f"ended with code {code}"
+            failure = McpwatchError(said.removeprefix("mcpwatch: "))
+            failure.exit_code = code
+            raise failure
+        try:
+            if call("GET", "/status", timeout=2.0)["daemon"]["pid"] == child.pid:
+                return child.pid
+        except (NoDaemon, McpwatchError):
+            pass
+        time.sleep(0.05)
+    raise McpwatchError(f"the daemon (pid {child.pid}) does not answer after {DETACH_WAIT:g}s; see {log}")

@@ -1,0 +1,1 @@
+"""One file per AI client; `mcpwatch.clients.catalog` lists them all."""

@@ -1,0 +1,41 @@
+"""Claude Code: `~/.claude.json`, a project's `.mcp.json`, and `~/.config/claude/mcp-settings.json`, which it does not read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import stdio_plain, typed
+from mcpwatch.clients.formats.jsonc import Jsonc
+
+
+class ClaudeCodeSpec(ClientSpec, frozen=True):
+    """Claude Code."""
+
+    kind: Literal["claude-code"] = "claude-code"
+    scope: Literal["user", "project", "mcp-settings"] = "user"
+
+
+ADAPTER = Adapter(
+    kind="claude-code",
+    title="Claude Code",
+    syntax=Jsonc(strict=True),
+    container=("mcpServers",),
+    places={
+        "user": Place(linux=("${CLAUDE_CONFIG_DIR:-~/.claude}/.config.json", "${CLAUDE_CONFIG_DIR:-~}/.claude.json"), lock="mkdir"),
+        "project": Place(
+            linux=(".mcp.json",),
+            note="Each person must approve the servers of a project once; Claude Code itself will not write a symlinked .mcp.json.",
+        ),
+        "mcp-settings": Place(
+            linux=("~/.config/claude/mcp-settings.json",),
+            note="Current Claude Code does not read this file; it is written because you asked. Use scope 'user' to be heard.",
+        ),
+    },
+    wires=("sse", "http"),
+    reference="${NAME}",
+    remote=typed("sse", "http"),
+    stdio=stdio_plain,
+    reload="restart running sessions",
+    summary="Takes its own lock (`~/.claude.json.lock`) and refuses a file that is not strict JSON.",
+)

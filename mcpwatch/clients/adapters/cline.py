@@ -1,0 +1,41 @@
+"""Cline: the settings file of its CLI, or of its VS Code extension."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import stdio_plain, switched, typed
+from mcpwatch.clients.formats.jsonc import Jsonc
+
+_EXTENSION = "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
+
+
+class ClineSpec(ClientSpec, frozen=True):
+    """Cline."""
+
+    can_disable: ClassVar[bool] = True
+    kind: Literal["cline"] = "cline"
+    scope: Literal["user", "vscode"] = "user"
+
+
+ADAPTER = Adapter(
+    kind="cline",
+    title="Cline",
+    syntax=Jsonc(strict=True),
+    container=("mcpServers",),
+    places={
+        "user": Place(linux=("${CLINE_MCP_SETTINGS_PATH:-~/.cline/data/settings/cline_mcp_settings.json}",)),
+        "vscode": Place(
+            linux=(f"${{XDG_CONFIG_HOME:-~/.config}}/{_EXTENSION}",),
+            darwin=(f"~/Library/Application Support/{_EXTENSION}",),
+            win32=(f"${{APPDATA:-~/AppData/Roaming}}/{_EXTENSION}",),
+        ),
+    },
+    wires=("sse", "http"),
+    remote=typed("sse", "streamableHttp", disabled=False),
+    stdio=stdio_plain,
+    disabled=switched("disabled", True),
+    reload="the next session",
+    summary="Expands no variable: a guarded route needs `allow_literal: true`.",
+)

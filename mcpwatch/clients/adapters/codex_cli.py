@@ -1,0 +1,42 @@
+"""Codex CLI: `~/.codex/config.toml`, a trusted project's, or the system's."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import Entry, stdio_plain, switched
+from mcpwatch.clients.formats.toml import Toml
+from mcpwatch.clients.route import Link
+
+
+class CodexCliSpec(ClientSpec, frozen=True):
+    """Codex CLI."""
+
+    can_disable: ClassVar[bool] = True
+    kind: Literal["codex-cli"] = "codex-cli"
+    scope: Literal["user", "project", "system"] = "user"
+
+
+def _remote(link: Link) -> Entry:
+    return {"url": link.url, **({"bearer_token_env_var": link.token_env} if link.bearer else {})}
+
+
+ADAPTER = Adapter(
+    kind="codex-cli",
+    title="Codex CLI",
+    syntax=Toml(),
+    container=("mcp_servers",),
+    places={
+        "user": Place(linux=("${CODEX_HOME:-~/.codex}/config.toml",)),
+        "project": Place(linux=(".codex/config.toml",), note="Read only when Codex trusts the project."),
+        "system": Place(linux=("/etc/codex/config.toml",), note="Merged with every user's own file; needs root to write."),
+    },
+    wires=("http",),
+    reference="NAME",
+    remote=_remote,
+    stdio=stdio_plain,
+    disabled=switched("enabled", False),
+    reload="restart running sessions",
+    summary="Speaks Streamable HTTP only; reads the token from the named variable, which `~/.codex/.env` may hold.",
+)

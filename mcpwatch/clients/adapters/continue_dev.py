@@ -1,0 +1,43 @@
+"""Continue: the `mcpServers` list of `~/.continue/config.yaml`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import Entry
+from mcpwatch.clients.formats.yaml import Yaml
+from mcpwatch.clients.route import Bridge, Link
+
+
+class ContinueSpec(ClientSpec, frozen=True):
+    """Continue."""
+
+    kind: Literal["continue"] = "continue"
+    scope: Literal["user"] = "user"
+
+
+def _remote(link: Link) -> Entry:
+    entry: Entry = {"type": "sse" if link.wire == "sse" else "streamable-http", "url": link.url}
+    return {**entry, "requestOptions": {"headers": link.headers}} if link.headers else entry
+
+
+def _stdio(bridge: Bridge) -> Entry:
+    entry: Entry = {"type": "stdio", "command": bridge.command, "args": list(bridge.args)}
+    return {**entry, "env": dict(bridge.env)} if bridge.env else entry
+
+
+ADAPTER = Adapter(
+    kind="continue",
+    title="Continue",
+    syntax=Yaml(),
+    container=("mcpServers",),
+    places={"user": Place(linux=("~/.continue/config.yaml",))},
+    wires=("sse", "http"),
+    reference="${{ secrets.NAME }}",
+    remote=_remote,
+    stdio=_stdio,
+    listed_by="name",
+    reload="restart `cn`, reload the window of the IDE",
+    summary="`cn -p` fails when one server fails: a list that follows health keeps it working.",
+)

@@ -1,0 +1,45 @@
+"""LiteLLM proxy: `mcp_servers` at the top of its `config.yaml`."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import Entry
+from mcpwatch.clients.formats.yaml import Yaml
+from mcpwatch.clients.route import Bridge, Link
+
+
+class LiteLLMSpec(ClientSpec, frozen=True):
+    """LiteLLM."""
+
+    kind: Literal["litellm"] = "litellm"
+    scope: Literal["user"] = "user"
+    path: str
+
+
+def _remote(link: Link) -> Entry:
+    entry: Entry = {"url": link.url, "transport": link.wire}
+    return {**entry, "auth_type": "bearer_token", "auth_value": f"os.environ/{link.token_env}"} if link.bearer else entry
+
+
+def _stdio(bridge: Bridge) -> Entry:
+    entry: Entry = {"transport": "stdio", "command": bridge.command, "args": list(bridge.args)}
+    return {**entry, "env": dict(bridge.env)} if bridge.env else entry
+
+
+ADAPTER = Adapter(
+    kind="litellm",
+    title="LiteLLM",
+    syntax=Yaml(),
+    container=("mcp_servers",),
+    places={"user": Place(linux=("config.yaml",), note="LiteLLM has no file of its own: 'path' names the one you start it with.")},
+    wires=("sse", "http"),
+    reference="os.environ/NAME",
+    remote=_remote,
+    stdio=_stdio,
+    rename=lambda name: re.sub(r"\W", "_", name, flags=re.ASCII),
+    reload="restart it",
+    summary="Refuses to start when a name holds `-`, so names are written with `_`.",
+)

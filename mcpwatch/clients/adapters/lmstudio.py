@@ -1,0 +1,35 @@
+"""LM Studio: `~/.lmstudio/mcp.json`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import plain, stdio_plain
+from mcpwatch.clients.formats.jsonc import Jsonc
+
+
+class LMStudioSpec(ClientSpec, frozen=True):
+    """LM Studio."""
+
+    kind: Literal["lmstudio"] = "lmstudio"
+    scope: Literal["user"] = "user"
+
+
+ADAPTER = Adapter(
+    kind="lmstudio",
+    title="LM Studio",
+    syntax=Jsonc(),
+    container=("mcpServers",),
+    places={
+        "user": Place(
+            linux=("~/.lmstudio/mcp.json",),
+            darwin=("~/.lmstudio/mcp.json", "~/.cache/lm-studio/mcp.json", "~/.lmstudio/mcp.json"),
+        )
+    },
+    wires=("sse", "http"),
+    remote=plain(),
+    stdio=stdio_plain,
+    reload="when its window gets the file, or on restart",
+    summary="Knows no reference for secrets: a guarded route needs `allow_literal: true`.",
+)

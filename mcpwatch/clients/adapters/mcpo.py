@@ -1,0 +1,32 @@
+"""mcpo: the file given to it with `--config`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import stdio_plain, typed
+from mcpwatch.clients.formats.jsonc import Jsonc
+
+
+class McpoSpec(ClientSpec, frozen=True):
+    """mcpo."""
+
+    kind: Literal["mcpo"] = "mcpo"
+    scope: Literal["user"] = "user"
+    path: str
+
+
+ADAPTER = Adapter(
+    kind="mcpo",
+    title="mcpo",
+    syntax=Jsonc(strict=True),
+    container=("mcpServers",),
+    places={"user": Place(linux=("config.json",), note="mcpo has no file of its own: 'path' names the one you start it with.")},
+    wires=("sse", "http"),
+    remote=typed("sse", "streamable-http"),
+    stdio=stdio_plain,
+    refuses_empty=True,
+    reload="restart it after a removal: `--hot-reload` only adds",
+    summary="Will not start with an empty map, so the last entry stays; expands no variable in headers.",
+)

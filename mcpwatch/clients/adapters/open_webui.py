@@ -1,0 +1,54 @@
+"""Open WebUI: no file; its list of tool servers is read and written over its admin API as JSON text."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import Entry
+from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import Link
+
+
+class OpenWebUISpec(ClientSpec, frozen=True):
+    """Open WebUI."""
+
+    can_disable: ClassVar[bool] = True
+    kind: Literal["open-webui"] = "open-webui"
+    scope: Literal["api"] = "api"
+    path: None = None
+    url: str = Field(pattern=r"^https?://", description="Where Open WebUI answers.")
+    api_key_env: str = Field(
+        "OPEN_WEBUI_API_KEY", pattern=r"^[A-Za-z_]\w*$", description="The variable that holds an admin's API key."
+    )
+
+
+def _remote(link: Link) -> Entry:
+    return {
+        "url": link.url,
+        "path": "",
+        "type": "mcp",
+        "auth_type": "bearer" if link.bearer else "none",
+        "key": link.token,
+        "headers": None,
+        "config": {"enable": True},
+        "info": {"id": link.name, "name": link.name},
+        "x_mcpwatch": True,
+    }
+
+
+ADAPTER = Adapter(
+    kind="open-webui",
+    title="Open WebUI",
+    syntax=Jsonc(strict=True),
+    container=("TOOL_SERVER_CONNECTIONS",),
+    places={"api": Place(linux=(), note="Kept in its database; written through its API, which replaces the whole list at once.")},
+    wires=("http",),
+    remote=_remote,
+    disabled=lambda entry: {**entry, "config": {"enable": False}},
+    listed_by="info.id",
+    reload="at once",
+    summary="Speaks Streamable HTTP only; the token is kept in its database, so a guarded route needs `allow_literal: true`.",
+)

@@ -1,0 +1,37 @@
+"""Qwen Code: `~/.qwen/settings.json` and a project's `.qwen/settings.json`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import Entry, stdio_plain
+from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import Link
+
+
+class QwenCodeSpec(ClientSpec, frozen=True):
+    """Qwen Code."""
+
+    kind: Literal["qwen-code"] = "qwen-code"
+    scope: Literal["user", "project"] = "user"
+
+
+def _remote(link: Link) -> Entry:
+    entry: Entry = {"url" if link.wire == "sse" else "httpUrl": link.url}
+    return {**entry, "headers": link.headers} if link.headers else entry
+
+
+ADAPTER = Adapter(
+    kind="qwen-code",
+    title="Qwen Code",
+    syntax=Jsonc(),
+    container=("mcpServers",),
+    places={"user": Place(linux=("~/.qwen/settings.json",)), "project": Place(linux=(".qwen/settings.json",))},
+    wires=("sse", "http"),
+    reference="${NAME}",
+    remote=_remote,
+    stdio=stdio_plain,
+    reload="restart running sessions",
+    summary="When it saves its settings it writes secrets in place of references; mcpwatch puts the references back.",
+)

@@ -1,0 +1,46 @@
+"""Windsurf, since June 2026 Devin Desktop: the new file, or the old one where only that exists."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapters.shapes import plain, stdio_plain, switched
+from mcpwatch.clients.formats.jsonc import Jsonc
+
+
+class WindsurfSpec(ClientSpec, frozen=True):
+    """Windsurf or Devin Desktop."""
+
+    can_disable: ClassVar[bool] = True
+    kind: Literal["windsurf"] = "windsurf"
+    scope: Literal["user", "codeium", "project"] = "user"
+
+
+ADAPTER = Adapter(
+    kind="windsurf",
+    title="Windsurf / Devin Desktop",
+    syntax=Jsonc(),
+    container=("mcpServers",),
+    places={
+        "user": Place(
+            linux=("~/.config/devin/mcp_config.json", "~/.codeium/windsurf/mcp_config.json", "~/.config/devin/mcp_config.json"),
+            win32=(
+                "${APPDATA:-~/AppData/Roaming}/devin/mcp_config.json",
+                "~/.codeium/windsurf/mcp_config.json",
+                "${APPDATA:-~/AppData/Roaming}/devin/mcp_config.json",
+            ),
+        ),
+        "codeium": Place(
+            linux=("~/.codeium/windsurf/mcp_config.json",), note="The file of Windsurf before it became Devin Desktop."
+        ),
+        "project": Place(linux=(".devin/mcp_config.json",)),
+    },
+    wires=("sse", "http"),
+    reference="${env:NAME}",
+    remote=plain(),
+    stdio=stdio_plain,
+    disabled=switched("disabled", True),
+    reload="press refresh in its MCP settings",
+    summary="Of the new and the old file, the one that exists is written.",
+)

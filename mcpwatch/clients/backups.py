@@ -1,0 +1,100 @@
+"""Backups of client files: what a file was before each write, for this user only, with retention. Shell.
+
+Kept under the state directory (never beside the file: that may be a git work tree), one directory per file. The oldest, the file
+as it was before mcpwatch ever touched it, is kept for good; of the others the newest few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcpwatch.clients.ledger import Ledger, dumps, loads
+from mcpwatch.model.errors import ClientFileError
+from mcpwatch.model.time import WallTime, iso
+
+KEEP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One earlier state of a file: its bytes (`None`: there was no file) and the ledger that went with it."""
+
+    at: str
+    path: Path
+    data: bytes | None = field(repr=False)
+    ledger: Ledger
+
+
+class Backups:
+    """The backups of one daemon."""
+
+    def __init__(self, directory: Path, keep: int = KEEP) -> None:
+        self._directory = directory
+        self._keep = keep
+
+    def save(self, kind: str, path: Path, data: bytes | None, ledger: Ledger, at: WallTime) -> None:
+        """Keep `data`. Raises `ClientFileError`: without a backup nothing is written."""
+        folder = self._folder(kind, path)
+        stamp = iso(at).replace(":", "").replace("-", "")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if data is not None:
+                _private(folder / f"{stamp}.bak", data)
+            note = {"path": str(path), "absent": data is None, "ledger": dumps(ledger)}
+            _private(folder / f"{stamp}.json", json.dumps(note).encode())
+        except OSError as error:
+            raise ClientFileError(f"{path}: no backup could be made in {folder}: {error.strerror}; left as it was") from None
+        self._forget(folder)
+
+    def keep(self, kind: str, path: Path, leftover: Path) -> None:
+        """Move in what a killed writer left beside the file: it may be the only copy of something."""
+        folder = self._folder(kind, path)
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _private(folder / f"leftover-{leftover.name.rsplit('-', 1)[-1]}", leftover.read_bytes())
+            for old in sorted(folder.glob("leftover-*"), key=lambda item: item.stat().st_mtime)[: -self._keep]:
+                old.unlink()
+        with suppress(OSError):
+            leftover.unlink()
+
+    def newest(self, kind: str, path: Path) -> Backup | None:
+        """The latest backup of a file, or `None`."""
+        notes = sorted(self._folder(kind, path).glob("*.json"))
+        return _load(notes[-1]) if notes else None
+
+    def drop(self, kind: str, path: Path, backup: Backup) -> None:
+        """Forget a backup that was put back, so that the next undo goes one step further."""
+        folder = self._folder(kind, path)
+        for suffix in ("json", "bak"):
+            (folder / f"{backup.at}.{suffix}").unlink(missing_ok=True)
+
+    def _folder(self, kind: str, path: Path) -> Path:
+        return self._directory / f"{kind}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
+
+    def _forget(self, folder: Path) -> None:
+        notes = sorted(folder.glob("*.json"))
+        for note in notes[1 : -self._keep] if len(notes) > self._keep + 1 else ():
+            note.with_suffix(".bak").unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+
+
+def _load(note: Path) -> Backup | None:
+    try:
+        body = json.loads(note.read_text("utf-8"))
+        data = None if body["absent"] else note.with_suffix(".bak").read_bytes()
+        return Backup(note.stem, Path(body["path"]), data, loads(body["ledger"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _private(path: Path, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)

@@ -1,0 +1,105 @@
+"""HTTP of this room, in a thread; the one door to httpx here. Open WebUI's list of tool servers, over its admin API.
+
+The API takes the whole list at once and knows no version of it, so it is read again just before it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import httpx
+
+from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
+from mcpwatch.clients.backups import Backups
+from mcpwatch.clients.formats.path import EditRefused
+from mcpwatch.clients.sync import Job, Written
+from mcpwatch.model.errors import ClientFileError
+
+PATH = "/api/v1/configs/tool_servers"
+TIMEOUT = 10.0
+"""Seconds for one request."""
+
+
+def preview(job: Job, spec: OpenWebUISpec) -> Written:
+    """What `sync` would do."""
+    with _client(spec) as client:
+        return _rendered(job, spec, _read(client, spec))
+
+
+def sync(job: Job, spec: OpenWebUISpec, backups: Backups) -> Written:
+    """Bring the list up to date. Raises `ClientFileError`; then it is as it was."""
+    with _client(spec) as client:
+        text = _read(client, spec)
+        written = _rendered(job, spec, text)
+        if not written.changed:
+            return written
+        backups.save(job.kind, job.path, text.encode(), job.ledger, job.at)
+        if _read(client, spec) != text:
+            raise ClientFileError(f"{spec.url}: its list is being changed; left alone for now")
+        write(client, spec, written.after or "{}")
+        return written
+
+
+def fetch(spec: OpenWebUISpec) -> str:
+    """The list now, as text."""
+    with _client(spec) as client:
+        return _read(client, spec)
+
+
+def restore(spec: OpenWebUISpec, data: bytes) -> None:
+    """Put an earlier list back."""
+    with _client(spec) as client:
+        write(client, spec, data.decode())
+
+
+def write(client: httpx.Client, spec: OpenWebUISpec, text: str) -> None:
+    """Replace the whole list."""
+    _checked(spec, lambda: client.post(PATH, content=text.encode(), headers={"Content-Type": "application/json"}))
+
+
+def answers(url: str, token: str) -> int | None:
+    """The status that a route answers a caller with this token, or `None`; the body is not read."""
+    try:
+        with httpx.stream(
+            "GET", url, headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}, timeout=TIMEOUT
+        ) as reply:
+            return reply.status_code
+    except httpx.HTTPError:
+        return None
+
+
+def _client(spec: OpenWebUISpec) -> httpx.Client:
+    key = os.environ.get(spec.api_key_env)
+    if not key:
+        raise ClientFileError(f"{spec.url}: no API key; set {spec.api_key_env}")
+    return httpx.Client(base_url=spec.url, timeout=TIMEOUT, headers={"Authorization": f"Bearer {key}"})
+
+
+def _read(client: httpx.Client, spec: OpenWebUISpec) -> str:
+    body = _checked(spec, lambda: client.get(PATH)).content
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        raise ClientFileError(f"{spec.url}: does not answer as Open WebUI; left alone") from None
+
+
+def _checked(spec: OpenWebUISpec, send: Callable[[], httpx.Response]) -> httpx.Response:
+    try:
+        reply = send()
+    except httpx.HTTPError as error:
+        raise ClientFileError(f"{spec.url}: {type(error).__name__}; left alone") from None
+    if reply.status_code in (401, 403):
+        raise ClientFileError(f"{spec.url}: refused the key in {spec.api_key_env}; it must be an admin's")
+    if reply.status_code != 200:
+        raise ClientFileError(f"{spec.url}: answered {reply.status_code}; left alone")
+    return reply
+
+
+def _rendered(job: Job, spec: OpenWebUISpec, text: str) -> Written:
+    try:
+        outcome = job.render(text)
+    except EditRefused as refusal:
+        raise ClientFileError(f"{spec.url}: {refusal}; left alone") from None
+    return Written(outcome, text, outcome.text, job.path)

@@ -1,0 +1,42 @@
+"""Where a client's file is on this machine: the first candidate that exists, else the last. Shell, reads only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
+from mcpwatch.clients.catalog import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The parts of this machine that decide where files are. `base` is where relative paths start."""
+
+    home: Path = field(default_factory=Path.home)
+    platform: str = sys.platform
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    base: Path = field(default_factory=Path.cwd)
+
+    def locate(self, client: Client) -> Path:
+        """The file of `client`; for a client without a file, its address."""
+        if isinstance(client.spec, OpenWebUISpec):
+            return Path(client.spec.url)
+        candidates = [self.base / path for path in client.adapter.locate(client.spec, self.home, self.platform, self.env)]
+        return next((path for path in candidates if _there(path)), candidates[-1])
+
+
+def name(client: Client, path: Path) -> str:
+    """The name of one client's file in the store and on the command line: `claude-code:/home/me/.claude.json`."""
+    where = client.spec.url if isinstance(client.spec, OpenWebUISpec) else str(path)
+    return f"{client.spec.kind}:{where}"
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.is_symlink() or path.stat().st_size > 0
+    except OSError:
+        return False

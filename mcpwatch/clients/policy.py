@@ -1,0 +1,118 @@
+"""When a route enters a client's file and when it leaves: hysteresis with time as data. Pure; knows no file and no format.
+
+A route enters after it was healthy for `hold_up`, leaves after it was unhealthy for `hold_down`; a route of unknown health, and
+a fleet in which nothing is up, take nothing out: the last good file stays, and the time spent so does not count as unhealthy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mcpwatch.clients.adapter import Policy
+from mcpwatch.model.member import Verdict
+from mcpwatch.model.time import Instant, later
+from mcpwatch.units import spell_seconds
+
+UP = (Verdict.HEALTHY, Verdict.DEGRADED)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One route as the fleet shows it now: its verdict through the proxy and, when it is bad, the symptom."""
+
+    name: str
+    verdict: Verdict
+    symptom: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Since when a route is up (or down) without a break."""
+
+    up: bool
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What is remembered between two looks: since when each route is as it is, and which routes are listed."""
+
+    held: Mapping[str, Held] = field(default_factory=dict[str, Held])
+    listed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The part of a client's spec that decides. Seconds."""
+
+    policy: Policy = "remove"
+    hold_up: float = 5.0
+    hold_down: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which routes are listed, which are known and not listed, why anything changed or waits, and when to look again."""
+
+    on: tuple[str, ...]
+    off: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    waiting: Mapping[str, str] = field(default_factory=dict[str, str])
+    wake_at: Instant | None = None
+    kept: str = ""
+    """Why nothing may be removed now, or the empty string."""
+
+
+def advance(book: Book, seen: Sequence[Seen], now: Instant, rules: Rules, *, proxy_up: bool = True) -> tuple[Book, Decision]:
+    """One look at the fleet. `seen` are the routes that exist; `proxy_up` is whether the proxy itself works."""
+    kept = _keep(seen, proxy_up)
+    held = {route.name: _hold(book.held.get(route.name), route, now, kept) for route in seen}
+    listed: set[str] = set()
+    reasons: dict[str, str] = {}
+    waiting: dict[str, str] = {}
+    wakes: list[Instant] = []
+    for route in seen:
+        was, hold = route.name in book.listed, held[route.name]
+        want = was
+        stays = route.verdict is Verdict.UNKNOWN or (was and (kept or rules.policy == "keep"))
+        if hold is not None and hold.up != was and not stays:
+            span = rules.hold_up if hold.up else rules.hold_down
+            state = "healthy" if hold.up else f"unhealthy ({route.symptom})" if route.symptom else "unhealthy"
+            due = later(hold.since, span)
+            if now >= due:
+                want = hold.up
+                reasons[route.name] = f"{state} for {spell_seconds(round(now - hold.since, 1))}"
+            else:
+                wakes.append(due)
+                waiting[route.name] = f"{state}; {spell_seconds(round(due - now, 1))} of {spell_seconds(span)} to wait"
+        if want:
+            listed.add(route.name)
+    known = {route.name for route in seen}
+    if kept:
+        listed |= book.listed
+    else:
+        reasons |= dict.fromkeys(book.listed - known, "no longer in the configuration")
+    on = tuple(name for name in [*(route.name for route in seen), *sorted(book.listed - known)] if name in listed)
+    off = tuple(route.name for route in seen if route.name not in listed)
+    steady = {name: hold for name, hold in held.items() if hold is not None}
+    return Book(steady, frozenset(listed)), Decision(on, off, reasons, waiting, min(wakes, default=None), kept)
+
+
+def _hold(held: Held | None, route: Seen, now: Instant, kept: str) -> Held | None:
+    if route.verdict is Verdict.UNKNOWN:
+        return held
+    up = route.verdict in UP
+    if not up and kept:
+        return Held(False, now)
+    return held if held is not None and held.up == up else Held(up, now)
+
+
+def _keep(seen: Sequence[Seen], proxy_up: bool) -> str:
+    if not seen:
+        return "the fleet has no route"
+    if not proxy_up:
+        return "the proxy itself is down"
+    if not any(route.verdict in UP for route in seen):
+        return "no route is healthy"
+    return ""

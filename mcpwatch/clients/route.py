@@ -1,0 +1,72 @@
+"""What a client is to be given: a public route, and the link to it as one client spells it. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mcpwatch.model.spec import RouteSpec
+
+Wire = Literal["sse", "http"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRoute:
+    """One public route: the URL for each wire it is served on (empty: not served), and whether it asks for a token."""
+
+    name: str
+    sse: str = ""
+    http: str = ""
+    guarded: bool = False
+
+    def url(self, wire: Wire) -> str:
+        """Its URL for `wire`, or the empty string."""
+        return self.sse if wire == "sse" else self.http
+
+
+def client_route(spec: RouteSpec) -> ClientRoute:
+    """A route of the plan as clients see it: `url` is SSE unless the proxy serves nothing but `/mcp`."""
+    only_http = spec.url == spec.http_url or spec.probe.transport in ("http", "stateless")
+    return ClientRoute(spec.name, "" if only_http else spec.url, spec.http_url or (spec.url if only_http else ""), spec.guarded)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One entry to be spelled by an adapter: its name in the client, the wire and URL, and how the token gets there.
+
+    `bearer` is the whole value of the Authorization header (a reference or, if allowed, the token itself), empty for an open
+    route; `token` is the literal token for clients that reference nothing, else empty.
+    """
+
+    name: str
+    wire: Wire
+    url: str
+    bearer: str = field(default="", repr=False)
+    token_env: str = ""
+    token: str = field(default="", repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers to send, ready for an entry."""
+        return {"Authorization": self.bearer} if self.bearer else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A stdio program that speaks to the route for a client that cannot: its argv and what its environment must hold."""
+
+    name: str
+    command: str
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+def bridge(program: Literal["mcp-proxy", "mcp-remote"], link: Link) -> Bridge:
+    """The argv of PyPI `mcp-proxy` or npm `mcp-remote` for `link`; the token travels in the environment, never in argv."""
+    if program == "mcp-proxy":
+        wire = ("--transport", "streamablehttp") if link.wire == "http" else ()
+        env = (("API_ACCESS_TOKEN", link.token),) if link.token else ()
+        return Bridge(link.name, "mcp-proxy", (*wire, link.url), env)
+    header = ("--header", f"Authorization:Bearer ${{{link.token_env}}}") if link.token else ()
+    env = ((link.token_env, link.token),) if link.token else ()
+    return Bridge(link.name, "npx", ("-y", "mcp-remote@0.15.1", link.url, "--allow-http", *header), env)

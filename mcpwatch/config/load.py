@@ -1,0 +1,132 @@
+"""From a path to a Plan: reads the file and what it names, fills in variables, and tells every fault at once, each with its line.
+
+The one place of this room that touches the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+
+from mcpwatch.config import json, yaml
+from mcpwatch.config.dialects import Complain, Dialect, convert, detect
+from mcpwatch.config.document import Document, Path, Value
+from mcpwatch.config.parse import Config, Parser, runtime_keys
+from mcpwatch.config.plan import build
+from mcpwatch.config.rules import World, problems
+from mcpwatch.config.validate import Findings
+from mcpwatch.config.variables import Expansion, expand, read_env
+from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.spec import Plan
+from mcpwatch.registry import Kinds
+
+MAX_BYTES = 4 * 1024 * 1024
+"""Largest configuration file, `env_file` or secret file that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that was read and typed: `config` is right as far as `faults` is empty."""
+
+    document: Document
+    dialect: Dialect
+    config: Config
+    world: World
+    faults: tuple[Fault, ...]
+
+
+def load_plan(path: FilePath, kinds: Kinds, environ: Mapping[str, str], state_dir: FilePath) -> Plan:
+    """The plan in a file of any known dialect. Raises `ConfigError` with every fault, by file and line; changes nothing."""
+    loaded = load(path, kinds, environ)
+    if loaded.faults:
+        raise ConfigError(*loaded.faults)
+    return build(loaded.config, kinds, state_dir=state_dir, world=loaded.world)
+
+
+def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str]) -> Loaded:
+    """The typed file with all its faults. Raises `ConfigError` only when the text cannot be read at all."""
+    document = read_document(path)
+    dialect = detect(document.data)
+    world = machine(path, environ)
+    findings = Findings()
+    faults: list[tuple[Path, Fault]] = []
+
+    def complain(where: Path, message: str) -> None:
+        faults.append((where, document.fault(where, message)))
+
+    variables = _variables(document.data, environ, world, complain)
+    expansion = Expansion()
+    data = expand(document.data, variables, expansion, dollar=dialect.dollar)
+    for where, message in expansion.faults:
+        complain(where, message)
+    raw = convert(data, dialect, complain)
+    config = Parser(kinds, findings, lambda name: world.read(world.place(name))).config(raw, str(path))
+    config = replace(config, secrets=frozenset(findings.secrets | expansion.secrets))
+    for where, message in (*findings.faults, *problems(config, world, frozenset(runtime_keys(kinds)))):
+        complain(dialect.place(where), message)
+    told = _without_echoes(faults, {where for where, _ in expansion.faults})
+    return Loaded(document, dialect, config, world, tuple(sorted((*document.faults, *told), key=lambda fault: fault.line or 0)))
+
+
+def _without_echoes(faults: list[tuple[Path, Fault]], unset: set[Path]) -> list[Fault]:
+    """A value whose variable is missing is told once: that it is then also empty is no news."""
+    kept: list[Fault] = []
+    for where, fault in faults:
+        echo = where in unset and any(other.path == fault.path for other in kept)
+        if not echo and fault not in kept:
+            kept.append(fault)
+    return kept
+
+
+def read_document(path: FilePath) -> Document:
+    """The document in a file, YAML or JSON by its first character. Raises `ConfigError`."""
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise ConfigError(Fault("", f"cannot read it: {error.strerror or error}", str(path))) from None
+    except UnicodeDecodeError:
+        raise ConfigError(Fault("", "is not UTF-8 text", str(path))) from None
+    looks_json = path.suffix.lower() == ".json" or text.lstrip("\ufeff \t\r\n").startswith("{")
+    return json.read(text, str(path)) if looks_json else yaml.read(text, str(path))
+
+
+def read_text(path: FilePath) -> str:
+    """The text of a small file. Raises `OSError` (also when it is too large) or `UnicodeDecodeError`."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise OSError(27, f"larger than {MAX_BYTES} bytes")
+    return raw.decode("utf-8-sig")
+
+
+def machine(path: FilePath, environ: Mapping[str, str]) -> World:
+    """This machine, as `rules` wants to see it."""
+    return World(
+        which=lambda command, search: shutil.which(command, path=search or environ.get("PATH", os.defpath)),
+        is_directory=lambda name: FilePath(name).is_dir(),
+        read=lambda name: read_text(FilePath(name)),
+        base=path.absolute().parent,
+    )
+
+
+def _variables(data: Value, environ: Mapping[str, str], world: World, complain: Complain) -> dict[str, str]:
+    """The environment over the variables of `env_file`."""
+    named = data.get("env_file") if isinstance(data, dict) else None
+    files = [named] if isinstance(named, str) else named if isinstance(named, list) else []
+    made: dict[str, str] = {}
+    for index, name in enumerate(files):
+        where: Path = ("env_file",) if isinstance(named, str) else ("env_file", index)
+        if not isinstance(name, str):
+            continue
+        try:
+            values, wrong = read_env(world.read(world.place(name)))
+        except (OSError, UnicodeDecodeError) as error:
+            complain(where, f"cannot read {name}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
+            continue
+        for line, what in wrong:
+            complain(where, f"{name}:{line}: {what}")
+        made |= values
+    return {**made, **environ}

@@ -1,0 +1,359 @@
+"""Config to Plan, pure: every default filled in, every member given what carries it, every route its URL. Reads no clock."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import SecretStr
+
+from mcpwatch.config.addresses import bridge_url, local, origin, public
+from mcpwatch.config.document import spell
+from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
+from mcpwatch.config.models import CheckConfig, Common, StdioConfig
+from mcpwatch.config.order import start_order
+from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
+from mcpwatch.config.rules import World, hosted, problems
+from mcpwatch.config.secrets import named_secrets, unwrapped
+from mcpwatch.config.variables import read_env
+from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.probe import Target, Transport, Vantage
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
+from mcpwatch.model.text import canonical, digest
+from mcpwatch.ports import ProxyKind
+from mcpwatch.registry import Kinds, KindSpec, find
+
+CONTAINERS = frozenset({"docker", "swarm"})
+"""Runtimes whose carriers are containers."""
+
+REFUSAL_INTERVAL = 300.0
+"""Seconds between two proofs that a guarded route refuses a caller without a token."""
+
+
+def build(config: Config, kinds: Kinds, *, state_dir: Path, world: World) -> Plan:
+    """The whole desired fleet. Raises `ConfigError` listing every fault between values (without lines: `load` knows those)."""
+    found = problems(config, world, frozenset(runtime_keys(kinds)))
+    if found:
+        raise ConfigError(*(Fault(spell(path), message, config.source or None) for path, message in found))
+    return _Builder(config, kinds, state_dir, world).plan()
+
+
+def bridge_argv(name: str, listen: str, stdio: StdioConfig, program: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The program that bridges one stdio server: the gateway with that one server.
+
+    Variables go by name only: their values are in the bridge's own environment, never in its argv.
+    """
+    sessions = ("--sessions", "isolated") if stdio.sessions == "isolated" else ()
+    passed = tuple(part for key in sorted(env) for part in ("--pass-env", key))
+    head = (sys.executable, "-m", "mcpwatch.gateway", "--bridge-listen", listen, "--name", name, *sessions, *passed)
+    return (*head, "--", program, *stdio.args)
+
+
+class _Builder:
+    """Carries the four inputs; every method answers frozen data."""
+
+    def __init__(self, config: Config, kinds: Kinds, state_dir: Path, world: World) -> None:
+        self.config, self.kinds, self.state_dir, self.world = config, kinds, state_dir, world
+        self.defaults = config.file.defaults
+        self.kind = self.proxy_kind(config.proxy)
+
+    def proxy_kind(self, proxy: Proxy | None) -> ProxyKind | None:
+        kind = find(self.kinds.proxies, proxy.written.kind) if proxy else None
+        return cast("ProxyKind", kind.make()) if kind else None
+
+    def plan(self) -> Plan:
+        proxy = self.proxy()
+        by_name = {member.name: member for member in self.config.members}
+        order = start_order({member.name: member.written.depends_on for member in self.config.members})
+        members = [self.member(by_name[name], proxy) for name in order]
+        routes = tuple(self.route(member, proxy) for member in self.config.members if proxy and _route(member))
+        if proxy is not None and self.config.proxy is not None:
+            members.append(self.proxy_member(self.config.proxy, proxy))
+        return Plan(tuple(members), proxy, routes, self.config.sections, self.config.source, self.secrets())
+
+    # --- members
+
+    def member(self, member: Member, proxy: ProxySpec | None) -> MemberSpec:
+        written = member.written
+        runtime, carrier = self.carrier(member)
+        direct = self.direct(member)
+        checks = self.checks(member) if direct is not None else ()
+        if not written.url and not written.stdio:
+            checks = tuple(spec for check in member.checks if (spec := self.written_check(check)) is not None)
+        return MemberSpec(
+            name=member.name,
+            kind="bridge" if written.bridge else "server",
+            runtime=runtime,
+            carrier=carrier,
+            fingerprint=self.fingerprint(member, runtime, carrier),
+            direct=direct,
+            route=_route(member) if proxy is not None else None,
+            checks=_from(checks, "direct"),
+            **self.policy(written),
+        )
+
+    def fingerprint(self, member: Member, runtime: str, carrier: KindSpec) -> str:
+        """Changes when, and only when, the running incarnation must be replaced."""
+        stdio = member.written.stdio
+        inner: object = None
+        if stdio is not None and hosted(member):
+            env = sorted(self.env(stdio).items())
+            inner = (self.program(stdio.command), stdio.args, env, self.cwd(stdio.cwd), stdio.sessions)
+        return digest(runtime, unwrapped(carrier), member.written.url or "", inner)
+
+    def policy(self, written: Common) -> dict[str, Any]:
+        start = self.defaults.start_grace if written.start_grace is None else written.start_grace
+        stop = self.defaults.stop_grace if written.stop_grace is None else written.stop_grace
+        return {
+            "restart": restart_policy(effective_restart(self.defaults.restart, written.restart)),
+            "start_grace": start,
+            "stop_grace": stop,
+            "depends_on": written.depends_on,
+            "want_up": written.enabled,
+            "description": written.description,
+        }
+
+    def carrier(self, member: Member) -> tuple[str, KindSpec]:
+        """The runtime of a member and the spec it takes."""
+        written = member.written
+        if written.stdio and written.bridge:
+            stdio, env = written.stdio, self.env(written.stdio)
+            argv = bridge_argv(member.name, written.bridge.listen, stdio, self.program(stdio.command), env)
+            return "process", self.process(argv, env, stdio.cwd)
+        if written.stdio:
+            ours = self.config.proxy is not None and self.config.proxy.written.kind == "gateway"
+            return ("hosted", self.make("hosted", {})) if ours else ("external", self.make("external", {}))
+        for name, block in member.blocks:
+            return name, self.placed(block)
+        return "external", self.make("external", {"url": written.url})
+
+    def process(self, argv: tuple[str, ...], env: Mapping[str, str], cwd: str | None) -> KindSpec:
+        """A process carrier for a command of ours."""
+        return self.make("process", {"command": argv[0], "args": argv[1:], "env": dict(env), "cwd": self.cwd(cwd)})
+
+    def make(self, runtime: str, values: dict[str, Any]) -> KindSpec:
+        """The runtime's own spec of those values that it knows."""
+        kind = find(self.kinds.runtimes, runtime)
+        if kind is None:
+            raise ConfigError(Fault("", f"this build has no runtime '{runtime}'", self.config.source or None))
+        return kind.spec.model_validate({key: value for key, value in values.items() if key in kind.spec.model_fields})
+
+    def placed(self, block: KindSpec) -> KindSpec:
+        """A block with its paths made absolute from the directory of the file."""
+        known, update = dict(block), dict[str, Any]()
+        if isinstance(known.get("cwd"), str):
+            update["cwd"] = self.cwd(known["cwd"])
+        if known.get("env_file"):
+            update["env_file"] = tuple(self.world.place(name) for name in known["env_file"])
+        if isinstance(known.get("command"), str):
+            update["command"] = self.program(known["command"])
+        return (block.model_copy(update=update) if update else block).placed(self.world.place)
+
+    def program(self, command: str) -> str:
+        return self.world.place(command) if command.startswith(("./", "../", "~/")) else command
+
+    def cwd(self, cwd: str | None) -> str | None:
+        return None if cwd is None else self.world.place(cwd)
+
+    def env(self, stdio: StdioConfig) -> dict[str, str]:
+        """The variables of a stdio server: its files, then its own."""
+        made: dict[str, str] = {}
+        for name in stdio.env_file:
+            made |= read_env(self.world.read(self.world.place(name)))[0]
+        return made | stdio.env
+
+    def direct(self, member: Member) -> Target | None:
+        """Where the member itself answers MCP, when something outside its runtime can reach it."""
+        written = member.written
+        if written.bridge:
+            return Target(bridge_url(member.name, written.bridge), written.bridge.transport)
+        if not written.url:
+            return None
+        token = written.token.get_secret_value() or None if written.token else None
+        headers = tuple(sorted(written.headers.items()))
+        ca_file = self.world.place(written.ca_file) if written.ca_file else None
+        return Target(written.url, written.transport, token, headers, ca_file=ca_file, insecure=written.insecure)
+
+    # --- checks
+
+    def checks(self, member: Member) -> tuple[CheckSpec, ...]:
+        """The checks written, and the default one unless a handshake check is written or switched off."""
+        made = [spec for check in member.checks if (spec := self.written_check(check)) is not None]
+        handshake = any(check.written.kind == "mcp" and check.written.tool is None for check in member.checks)
+        return tuple(made) if handshake else (self.default_check("mcp"), *made)
+
+    def written_check(self, check: Check) -> CheckSpec | None:
+        if not check.written.enabled:
+            return None
+        return check_spec(check.name, check.written, self.options(check.written.kind, check.options), self.defaults.check)
+
+    def default_check(self, kind: str, **values: Any) -> CheckSpec:
+        written = CheckConfig.model_validate({"kind": kind, **values})
+        known = find(self.kinds.checks, kind)
+        return check_spec(kind, written, self.options(kind, known.spec() if known else None), self.defaults.check)
+
+    def options(self, kind: str, written: KindSpec | None) -> tuple[tuple[str, str], ...]:
+        """What a check's kind makes of the keys of its own."""
+        known = find(self.kinds.checks, kind)
+        return known.make(written) if known is not None and written is not None else ()
+
+    # --- routes and proxy
+
+    def route(self, member: Member, proxy: ProxySpec) -> RouteSpec:
+        name = _route(member) or member.name
+        assert self.kind is not None
+        paths = self.kind.routes(proxy, name)
+        tokens = _plain(member.written.auth.tokens) or proxy.tokens
+        root = self.root(proxy)
+        wire: Transport = "sse" if "sse" in paths else "http"
+        urls = {way: public(proxy.base_url, path) for way, path in paths.items()}
+        url = root + paths["sse" if wire == "sse" else "http"]
+        probe = Target(url, wire, tokens[0] if tokens else None, public_url=urls[wire] if urls[wire] != url else "")
+        checks = list(_from(self.checks(member), "route"))
+        if self.kind.traits.lists_from_cache:
+            checks = [_behind_the_cache(check) for check in checks]
+        guarded = bool(tokens)
+        if guarded and find(self.kinds.checks, "refusal") and not any(check.written.kind == "refusal" for check in member.checks):
+            checks.append(self.default_check("refusal", vantages=("route",), interval=REFUSAL_INTERVAL))
+        return RouteSpec(name, member.name, urls[wire], probe, urls.get("http"), tuple(checks), guarded)
+
+    def root(self, proxy: ProxySpec) -> str:
+        """Where this machine reaches the proxy: over the address it listens on, or, when others run it, as clients do."""
+        return origin(proxy.base_url) if proxy.kind == "external" else local(proxy.listen)
+
+    def proxy(self) -> ProxySpec | None:
+        proxy = self.config.proxy
+        if proxy is None:
+            return None
+        written = proxy.written
+        told = self.config.members if written.kind != "external" else ()
+        upstreams = tuple(self.upstream(member) for member in told if _serves(member))
+        base_url = (written.base_url or local(written.listen)).rstrip("/")
+        return ProxySpec(
+            written.kind,
+            written.name,
+            written.listen,
+            base_url,
+            _plain(written.auth.tokens),
+            upstreams,
+            proxy.options,
+            contained=any(name in CONTAINERS for name, _ in proxy.blocks),
+        )
+
+    def upstream(self, member: Member) -> Upstream:
+        """How the proxy reaches one member."""
+        written = member.written
+        stdio = written.stdio
+        options: dict[str, Any] = dict(written.proxy_options)
+        if written.tools.model_fields_set:
+            options["tools"] = written.tools.model_dump(mode="json")
+        if stdio is not None and stdio.sessions != "auto":
+            options["sessions"] = stdio.sessions
+        name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
+        if stdio is not None and written.bridge is None:
+            env = tuple(sorted(self.env(stdio).items()))
+            return Upstream(
+                name,
+                "stdio",
+                self.program(stdio.command),
+                stdio.args,
+                env,
+                self.cwd(stdio.cwd),
+                tokens=tokens,
+                options=canonical(options),
+            )
+        direct = self.direct(member)
+        assert direct is not None
+        headers = dict(direct.headers)
+        if direct.token:
+            headers["Authorization"] = f"Bearer {direct.token}"
+        url, pairs = written.upstream_url or direct.url, tuple(sorted(headers.items()))
+        return Upstream(name, direct.transport, url=url, headers=pairs, tokens=tokens, options=canonical(options))
+
+    def proxy_member(self, proxy: Proxy, spec: ProxySpec) -> MemberSpec:
+        kind = self.kind
+        assert kind is not None
+        written = proxy.written
+        runtime, carrier = self.proxy_carrier(proxy, spec, kind)
+        health = kind.traits.health
+        root = self.root(spec)
+        parts: list[object] = [runtime, unwrapped(carrier), spec.kind, spec.listen]
+        if not kind.traits.reloads:
+            parts += [[str(file.path), file.text] for file in kind.render(spec, self.state_dir)]
+        checks = [made for check in proxy.checks if (made := self.written_check(check)) is not None]
+        default = "http" if health else "tcp"
+        if find(self.kinds.checks, default) and not any(check.written.kind == default for check in proxy.checks):
+            checks.insert(0, self.default_check(default, vantages=("direct",)))
+        return MemberSpec(
+            name=written.name,
+            kind="proxy",
+            runtime=runtime,
+            carrier=carrier,
+            fingerprint=digest(*parts),
+            direct=Target(root + (health or "/")),
+            checks=_from(tuple(checks), "direct"),
+            **self.policy(written),
+        )
+
+    def proxy_carrier(self, proxy: Proxy, spec: ProxySpec, kind: ProxyKind) -> tuple[str, KindSpec]:
+        if spec.kind == "external":
+            return "external", self.make("external", {"url": spec.base_url})
+        for name, block in proxy.blocks:
+            return name, self.placed(_filled(block, kind.container(spec, self.state_dir)) if name in CONTAINERS else block)
+        return "process", self.process(kind.command(spec, self.state_dir), {}, None)
+
+    # --- secrets
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret of the plan, longest first, so that redaction never leaves the tail of one."""
+        found = set(self.config.secrets)
+        for member in self.config.members:
+            written = member.written
+            found |= named_secrets(written.headers) | named_secrets(self.env(written.stdio) if written.stdio else {})
+            found |= {secret for _, block in member.blocks for secret in named_secrets(block)}
+        if self.config.proxy is not None:
+            found |= {secret for _, block in self.config.proxy.blocks for secret in named_secrets(block)} | named_secrets(
+                self.config.proxy.options
+            )
+        return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
+
+
+def _filled(block: KindSpec, wanted: Mapping[str, object]) -> KindSpec:
+    """A container block with what its proxy kind needs: mounts beside those written, the rest only where nothing is written."""
+    written = {name: getattr(block, name) for name in block.model_fields_set}
+    if "container" in written:
+        return block
+    made = {**wanted, **written}
+    if "host" in written.get("networks", ()):
+        made.pop("ports", None)
+    made["volumes"] = (*written.get("volumes", ()), *cast("list[str]", wanted.get("volumes", [])))
+    return type(block).model_validate(made)
+
+
+def _behind_the_cache(check: CheckSpec) -> CheckSpec:
+    """Lists prove nothing where the proxy answers them from memory: let the handshake make a safe call too."""
+    if check.kind != "mcp" or check.canary is not None or "safe_call" in dict(check.options):
+        return check
+    return replace(check, options=(*check.options, ("safe_call", "true")))
+
+
+def _route(member: Member) -> str | None:
+    """The public name of a member, or `None` when it has no route."""
+    return (member.name if member.written.route is None else member.written.route) or None
+
+
+def _serves(member: Member) -> bool:
+    """Whether the proxy is told of it: a hosted server that is switched off would be started by being named."""
+    return _route(member) is not None and (member.written.enabled or not hosted(member))
+
+
+def _from(checks: tuple[CheckSpec, ...], vantage: Vantage) -> tuple[CheckSpec, ...]:
+    """Those checks that look from this vantage, and from it alone."""
+    return tuple(replace(check, vantages=(vantage,)) for check in checks if vantage in check.vantages)
+
+
+def _plain(secrets: tuple[SecretStr, ...]) -> tuple[str, ...]:
+    return tuple(secret.get_secret_value() for secret in secrets)

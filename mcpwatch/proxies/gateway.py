@@ -1,0 +1,122 @@
+"""The embedded gateway as a proxy kind: the file it reads, its routes, its traits. Knows nothing of how it works inside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from mcpwatch.model.spec import ProxySpec, Upstream
+from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.registry import Kind, KindSpec
+from mcpwatch.units import Size, Span
+
+
+class GatewayLimits(KindSpec):
+    """Bounds of the gateway. What is left out has the gateway's own default."""
+
+    body: Size | None = Field(None, description="Longest request body. Default 8m.")
+    headers: Size | None = Field(None, description="Most bytes of request headers. Default 64k.")
+    sessions_per_token: int | None = Field(None, ge=1, description="Sessions one token may hold open. Default 1000.")
+    calls_per_second: float | None = Field(None, ge=0, description="Calls one token may make; 0: any number. Default 0.")
+    session_idle: Span | None = Field(None, description="A session without traffic is ended after this long. Default 30m.")
+    call: Span | None = Field(None, description="Longest call. Default 1h.")
+    start: Span | None = Field(None, description="Longest start of a server, from spawn to its first answer. Default 1m.")
+
+
+class GatewaySpec(KindSpec):
+    """What only the embedded gateway understands."""
+
+    allowed_hosts: tuple[str, ...] = Field((), description="Host headers accepted beside loopback and the host of `base_url`.")
+    allowed_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from. Default: none but its own.")
+    groups: dict[str, tuple[str, ...]] = Field(
+        {}, description="Routes served together as one: name of the group to names of routes."
+    )
+    limits: GatewayLimits = Field(GatewayLimits(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
+
+
+class Gateway:
+    """Renders the native configuration; the program is `python -m mcpwatch.gateway`."""
+
+    name = "gateway"
+    asks = ""
+    traits = Traits(
+        holds_sessions=False,
+        lists_from_cache=False,
+        mounts_late=True,
+        reconnects=True,
+        reloads=True,
+        dies_on_bad_command=False,
+        serves=("sse", "http"),
+        generation="mcpwatch",
+        health="/healthz",
+    )
+
+    def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
+        """`<state>/proxy/gateway.json`, readable by nobody else: it holds the tokens."""
+        options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec()  # pyright: ignore[reportCallIssue]
+        body: dict[str, Any] = {
+            "version": 1,
+            "listen": proxy.listen,
+            "base_url": proxy.base_url,
+            "tokens": list(proxy.tokens),
+            "allowed_hosts": list(options.allowed_hosts),
+            "allowed_origins": list(options.allowed_origins),
+            "servers": {upstream.name: _server(upstream) for upstream in proxy.upstreams},
+        }
+        if options.groups:
+            body["groups"] = {name: list(routes) for name, routes in options.groups.items()}
+        if limits := options.limits.model_dump(exclude_none=True):
+            body["limits"] = limits
+        return (RenderedFile(_directory(directory) / "gateway.json", json.dumps(body, indent=2, ensure_ascii=False) + "\n", 0o600),)
+
+    def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:  # noqa: ARG002
+        """The gateway program, its admin socket and where its children's stderr goes."""
+        place = _directory(directory)
+        return (
+            sys.executable, "-m", "mcpwatch.gateway",
+            "--config", str(place / "gateway.json"),
+            "--admin", str(place / "admin.sock"),
+            "--log-dir", str(directory / "logs"),
+        )  # fmt: skip
+
+    def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
+        """What a container of it needs beside an image that has mcpwatch: its state, at the same place."""
+        _, *arguments = self.command(proxy, directory)
+        return {"entrypoint": ["python", *arguments], "volumes": [f"{directory}:{directory}"], "networks": "host"}
+
+    def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:  # noqa: ARG002
+        """`/<name>/sse` and `/<name>/mcp`, both always."""
+        return {"sse": f"/{name}/sse", "http": f"/{name}/mcp"}
+
+    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+        """There is but one generation of it."""
+        return self.traits
+
+    def hint(self, line: str) -> LogHint | None:  # noqa: ARG002
+        """Nothing: the gateway tells by its admin socket, not by its log."""
+        return None
+
+
+def _directory(state_dir: Path) -> Path:
+    return state_dir / "proxy"
+
+
+def _server(upstream: Upstream) -> dict[str, Any]:
+    """One server of the native configuration."""
+    options = cast("dict[str, Any]", json.loads(upstream.options))
+    common: dict[str, Any] = {"tokens": list(upstream.tokens)} if upstream.tokens else {}
+    if upstream.transport == "stdio":
+        own: dict[str, Any] = {
+            "command": upstream.command, "args": list(upstream.args), "env": dict(upstream.env), "cwd": upstream.cwd,
+        }  # fmt: skip
+    else:
+        own = {"url": upstream.url, "transport": upstream.transport, "headers": dict(upstream.headers)}
+    return {**own, **common, **options}
+
+
+KIND: Kind[Gateway] = Kind("gateway", GatewaySpec, Gateway, "the embedded gateway: every wire, hot reload, no cached lies")

@@ -1,0 +1,318 @@
+"""The process runtime: members as processes of this machine, in a session of their own, that outlive the watchdog.
+
+Owns how a process is started, watched, adopted and ended; must not know why. Members write their output straight into files, death
+is learned from a pidfd (children and adopted processes alike), and what a watchdog killed at any moment leaves behind is found
+again by record and mark. See `docs/explanation/supervision.md` and ADR 30.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import Usage
+from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
+from mcpwatch.runtimes.cgroup import Cgroups
+from mcpwatch.runtimes.death import Deaths
+from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
+from mcpwatch.runtimes.pace import Pace
+from mcpwatch.runtimes.record import Record, Records
+from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
+from mcpwatch.runtimes.table import Table
+from mcpwatch.runtimes.tree import Root, Trees
+from mcpwatch.runtimes.usage import Meter
+
+END_WAIT = 5.0
+"""Seconds to wait for the news of an end after its process was seen gone."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """One incarnation that lives, or whose leftovers are still being ended."""
+
+    record: Record
+    root: Root
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    swept: asyncio.Task[None] | None = None
+    clean: bool = False
+    """Whether nothing of it is left, not even below a dead main process."""
+
+
+class ProcessRuntime:
+    """Carries members whose `carrier` is a `ProcessSpec`."""
+
+    name = "process"
+    supervision: Literal["ours", "theirs"] = "ours"
+
+    def __init__(self, directory: Path, instance: str, *, features: Features | None = None, runtime: str = "process") -> None:
+        """`directory` is the state directory, `instance` its mark (12 hex digits). Does nothing yet."""
+        self.name = runtime
+        self._directory = directory
+        self._instance = instance
+        self._features = features or detect()
+        self._table = Table(self._features)
+        self._cgroups = Cgroups(self._features, instance)
+        self._trees = Trees(self._table, self._cgroups, self._features, instance)
+        self._records = Records(directory, runtime)
+        self._deaths = Deaths(self._table, self._features, self._died)
+        self._meter = Meter(self._table)
+        self._live: dict[str, _Live] = {}
+        self._last: dict[str, Record] = {}
+        self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
+        self._moves: set[asyncio.Task[object]] = set()
+        self._pace = Pace()
+        self._opened = False
+
+    # -- ports.Runtime ------------------------------------------------------------------------------------------------
+
+    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
+        """Adopt what lives and is wanted; end what is ours and is not. What ended while nobody watched is told by `watch`."""
+        self._open()
+        wanted = {spec.name for spec in specs}
+        self._last = self._records.load()
+        boot, now = self._table.boot(), self._table.scan()
+        marks: dict[str, dict[int, int]] = {}  # member -> pid -> generation
+        for proc in now.procs.values():
+            instance, _, rest = proc.mark.partition("/")
+            member, _, generation = rest.rpartition("/")
+            if instance == self._instance and generation.isdigit() and proc.alive:
+                marks.setdefault(member, {})[proc.pid] = int(generation)
+        adopted: list[Incarnation] = []
+        unwanted: list[Root] = []
+        for member in sorted(wanted | set(self._last) | set(marks)):
+            record = self._last.get(member)
+            main = self._recognise(record, boot, marks.get(member, {}), now.procs)
+            if main is not None and member in wanted:
+                generation = marks.get(member, {}).get(main)
+                adopted.append(self._adopt(record, member, main, generation, boot))
+                older = {pid for pid, other in marks.get(member, {}).items() if generation is not None and other != generation}
+                self._trees.tell(older, now, signal.SIGKILL)
+                continue
+            if main is not None or marks.get(member) or self._cgroups.pids(member):
+                unwanted.append(Root(member, (main, now.procs[main].ticks) if main is not None else None))
+            self._settle(record, wanted=member in wanted)
+        await asyncio.gather(*(self._trees.kill(root) for root in unwanted))
+        return tuple(adopted)
+
+    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
+        """Start the next incarnation: leftovers ended, intent recorded, process spawned, identity recorded."""
+        self._open()
+        carrier = spec.carrier
+        if not isinstance(carrier, ProcessSpec):
+            raise RuntimeFailed(f"{spec.name}: not a process ({type(carrier).__name__})", permanent=True)
+        await self._clear(spec.name)
+        self._pace, pause = self._pace.take(asyncio.get_running_loop().time())
+        if pause:
+            await asyncio.sleep(pause)
+        previous = self._last.get(spec.name)
+        restarts = 0 if previous is None else previous.restarts + (0 if previous.planned else 1)
+        record = self._records.write(
+            Record(spec.name, generation, spec.fingerprint, self._table.boot(), started_at=time.time(), restarts=restarts)
+        )
+        self._last[spec.name] = record
+        mark = f"{self._instance}/{spec.name}/{generation}"
+        pid = spawn(spec.name, carrier, mark, self._directory)
+        proc = self._table.look(pid)
+        record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0)
+        live = _Live(record, Root(spec.name, (pid, record.ticks)))
+        self._last[spec.name], self._live[spec.name] = record, live
+        if self._cgroups.usable:
+            self._enter(spec.name, pid)
+        self._deaths.follow(spec.name, pid, record.ticks, child=True)
+        return _incarnation(record)
+
+    async def stop(self, spec: MemberSpec, grace: float) -> None:
+        """The ladder: stop signal to the group, the set until `grace`, then SIGKILL to whoever is left of it."""
+        self._open()
+        live = self._live.get(spec.name)
+        if live is None:
+            await self._trees.kill(Root(spec.name))
+            return
+        live.record = self._last[spec.name] = self._records.note(live.record, planned=True)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        carrier = spec.carrier
+        number = signal.Signals[carrier.stop_signal] if isinstance(carrier, ProcessSpec) else signal.SIGTERM
+        await self._ask(live, number, deadline)
+        await self._trees.kill(live.root)
+        if live.swept:
+            await asyncio.gather(live.swept, return_exceptions=True)
+        await self._let_end(live)
+        if self._live.get(spec.name) is live:
+            del self._live[spec.name]
+
+    async def watch(self) -> AsyncIterator[RuntimeEvent]:
+        """Every end of every incarnation, exactly once, as it happens."""
+        while True:
+            yield await self._events.get()
+
+    def usage(self, member: str) -> Usage | None:
+        """What the member's whole tree uses; sampled for all members at once, at most every few seconds."""
+        self._meter.refresh(
+            {name: live.root.main[0] for name, live in self._live.items() if live.root.main and not live.ended.is_set()}
+        )
+        return self._meter.usage(member)
+
+    async def close(self) -> None:
+        """Stop watching. Members live on."""
+        sweeps = [live.swept for live in self._live.values() if live.swept]
+        await asyncio.gather(*sweeps, *self._moves, return_exceptions=True)
+        self._deaths.close()
+        self._live.clear()
+
+    # -- beyond the port: what a restarted watchdog may ask ------------------------------------------------------------
+
+    def latest(self) -> Mapping[str, Record]:
+        """The latest record of every member, dead or alive: its generation and restarts outlive the watchdog."""
+        return dict(self._last)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if not self._opened:
+            self._opened = True
+            if self._features.subreaper:
+                become_subreaper()
+            self._deaths.open()
+
+    def _recognise(self, record: Record | None, boot: str, marks: dict[int, int], procs: Mapping[int, object]) -> int | None:
+        """The main process of a member found alive, or `None`."""
+        if record and record.pid and not record.ended and record.boot == boot:
+            proc = self._table.look(record.pid)
+            # A program may overwrite its environment (setproctitle), so a missing mark is no proof against it; another's mark is.
+            ours = f"{self._instance}/{record.member}/{record.generation}"
+            if proc and proc.alive and proc.ticks == record.ticks and self._table.mark(record.pid) in {ours, ""}:
+                return record.pid
+        if record and record.pid is None and record.boot == boot:
+            # Killed between spawn and record: the leader of its own session that carries the intended generation is it.
+            for pid, generation in sorted(marks.items()):
+                proc = self._table.look(pid)
+                if generation == record.generation and proc and proc.alive and proc.sid == pid and pid in procs:
+                    return pid
+        return None
+
+    def _adopt(self, record: Record | None, member: str, pid: int, generation: int | None, boot: str) -> Incarnation:
+        proc = self._table.look(pid)
+        assert record is not None
+        if record.pid is None:
+            record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0, boot=boot, generation=generation)
+        if record.planned:  # the last watchdog was killed while it stopped this one: nobody is stopping it now
+            record = self._records.note(record, planned=False)
+        self._last[member] = record
+        self._live[member] = _Live(record, Root(member, (pid, record.ticks)))
+        if self._cgroups.usable and pid not in self._cgroups.pids(member):
+            self._enter(member, pid)
+        # After an upgrade in place the adopted process is our own child, and its corpse ours to collect.
+        self._deaths.follow(member, pid, record.ticks, child=proc is not None and proc.ppid == os.getpid())
+        return _incarnation(record)
+
+    def _settle(self, record: Record | None, *, wanted: bool) -> None:
+        """A recorded member that is not alive any more: told once if it was wanted, forgotten if not."""
+        if record is None:
+            return
+        if not wanted:
+            self._records.drop(record.member)
+            self._last.pop(record.member, None)
+        elif not record.ended:
+            self._last[record.member] = self._records.note(record, ended=True)
+            self._events.put_nowait(Exited(record.member, record.generation, detail="ended while no watchdog was watching"))
+
+    def _enter(self, member: str, pid: int) -> None:
+        move: asyncio.Task[object] = asyncio.get_running_loop().create_task(asyncio.to_thread(self._cgroups.enter, member, pid))
+        self._moves.add(move)
+        move.add_done_callback(self._moves.discard)
+
+    async def _ask(self, live: _Live, number: signal.Signals, deadline: float) -> None:
+        """Ask the group, then, once the main process is gone, whoever of the set did not hear it."""
+        now = await self._trees.look()
+        everyone = self._trees.find(live.root, now)
+        main = live.root.main
+        if main and now.has(*main):
+            _signal_group(main[0], number)
+        else:
+            self._trees.tell(everyone, now, number)
+        if await self._until_ended(live, deadline):
+            now = await self._trees.look()
+            if left := self._trees.find(live.root, now):
+                self._trees.tell(left, now, number)
+                await self._trees.empty(live.root, deadline)
+
+    async def _until_ended(self, live: _Live, deadline: float) -> bool:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await live.ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _clear(self, member: str) -> None:
+        """Nothing of an earlier incarnation may live when the next one starts."""
+        live = self._live.get(member)
+        if live is None:
+            return
+        if live.swept:
+            await asyncio.wait((live.swept,))
+        if not live.clean:
+            await self._trees.kill(live.root)
+            await self._let_end(live)
+        del self._live[member]
+
+    async def _let_end(self, live: _Live) -> None:
+        """Its tree is gone: hear of the end, then let go of the corpse that kept its number."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.ended.wait(), END_WAIT)
+        if live.record.pid is not None:
+            self._deaths.bury(live.record.pid)
+
+    def _died(self, member: str, pid: int, code: int | None, number: int | None) -> bool:
+        """An end, as `Deaths` saw it. True when nothing of the tree is left, so that the corpse may be reaped at once."""
+        live = self._live.get(member)
+        if live is None or live.record.pid != pid:
+            return True
+        live.record = self._last[member] = self._records.note(live.record, ended=True)
+        live.ended.set()
+        end_lines(self._directory, member)
+        self._meter.forget(member)
+        detail = (
+            "" if code is not None or number is not None else "exit status unknown: it was adopted and this kernel does not tell"
+        )
+        self._events.put_nowait(Exited(member, live.record.generation, code, number, detail=detail))
+        if live.record.planned:  # `stop` is at work on the tree, and buries
+            return False
+        clean = self._deaths.childless(pid) and not self._cgroups.pids(member)
+        if clean or not self._trees.find(live.root, self._table.scan()):
+            live.clean = True
+            return True
+        live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
+        return False
+
+    async def _sweep(self, live: _Live, pid: int) -> None:
+        """End what an unrequested death left behind, before the next start; then let the corpse go."""
+        try:
+            await self._trees.kill(live.root)
+            live.clean = True
+        except RuntimeFailed:
+            return  # the next start tries again, and tells
+        finally:
+            self._deaths.bury(pid)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    """To the group of a session leader that is ours; SIGCONT after it, so that a stopped process hears it too."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+        os.killpg(pid, signal.SIGCONT)
+
+
+def _incarnation(record: Record) -> Incarnation:
+    return Incarnation(record.member, record.generation, record.fingerprint, pid=record.pid, started_at=WallTime(record.started_at))

@@ -1,0 +1,87 @@
+"""What is known of a member's latest incarnation, on disk: `<state>/run/<runtime>/<member>.json`, replaced atomically.
+
+Written before the spawn (intent) and again after it (pid, start ticks, boot), so that a watchdog killed anywhere in between leaves
+either a record or a marked process that the next one finds. Holds no secret. Not flushed to the platter: it only has to survive
+the watchdog's death, and after a power cut nothing it names is alive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from mcpwatch.model.errors import RuntimeFailed
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One member's latest incarnation. `pid` is `None` between intent and spawn; `ended` once its end was seen."""
+
+    member: str
+    generation: int
+    fingerprint: str = ""
+    boot: str = ""
+    pid: int | None = None
+    ticks: int = 0
+    started_at: float = 0.0
+    restarts: int = 0
+    ended: bool = False
+    planned: bool = False
+    version: int = VERSION
+
+
+class Records:
+    """The records of one runtime in one state directory."""
+
+    def __init__(self, directory: Path, runtime: str) -> None:
+        self._directory = directory / "run" / runtime
+
+    def load(self) -> dict[str, Record]:
+        """All readable records by member. A broken or newer one is left out: what runs is found by its mark anyway."""
+        found: dict[str, Record] = {}
+        try:
+            paths = sorted(self._directory.glob("*.json"))
+        except OSError:
+            return found
+        for path in paths:
+            try:
+                record = Record(**json.loads(path.read_bytes()))
+            except (OSError, ValueError, TypeError):
+                continue
+            if record.version == VERSION:
+                found[record.member] = record
+        return found
+
+    def write(self, record: Record) -> Record:
+        """Replace the member's record. Raises `RuntimeFailed` when the state directory cannot be written."""
+        path = self._path(record.member)
+        fresh = path.with_suffix(".new")
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(asdict(record)), encoding="utf-8")
+            os.replace(fresh, path)  # noqa: PTH105
+        except OSError as error:
+            raise RuntimeFailed(
+                f"{record.member}: cannot write {path}: {error.strerror}; free or repair the state directory"
+            ) from error
+        return record
+
+    def note(self, record: Record, **changes: object) -> Record:
+        """The record with `changes`, written if that is possible; what is lost with a full disk is found by scanning."""
+        changed = replace(record, **changes)  # pyright: ignore[reportArgumentType]
+        try:
+            return self.write(changed)
+        except RuntimeFailed:
+            return changed
+
+    def drop(self, member: str) -> None:
+        """Forget a member that is no longer in the plan."""
+        self._path(member).unlink(missing_ok=True)
+
+    def _path(self, member: str) -> Path:
+        return self._directory / f"{quote(member, safe='')}.json"

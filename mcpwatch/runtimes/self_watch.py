@@ -1,0 +1,84 @@
+"""The watchdog looks at itself: lag of its event loop, memory, open files, processor time, and times in which it did not run.
+
+A plain interface for `app`: `run` ticks once a second, `look` gives the figures, `on_gap` and `on_tick` are called in the loop (the
+service manager's heartbeat hangs on the latter, so a hung loop is a missing heartbeat). Knows nothing of members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mcpwatch.runtimes.gap import Gap, Tick, gaps
+from mcpwatch.runtimes.table import sample_self
+
+EVERY = 1.0
+"""Seconds between two ticks."""
+WINDOW = 60
+"""Ticks over which the worst lag is told."""
+SAMPLE = 15
+"""Ticks between two samples of memory and files."""
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """`loop_lag`: worst of the last minute, seconds. `rss` bytes, `fds` open descriptors, `cpu_seconds` since the start."""
+
+    loop_lag: float = 0.0
+    rss: int = 0
+    fds: int = 0
+    cpu_seconds: float = 0.0
+
+
+class SelfWatch:
+    """Ticks for ever; cheap enough (about 20 µs a second) to be always on."""
+
+    def __init__(
+        self,
+        on_gap: Callable[[Gap], None] = lambda _: None,
+        on_tick: Callable[[], None] = lambda: None,
+        read: Callable[[], Tick] | None = None,
+    ) -> None:
+        """`read` reads the three clocks; by default the machine's."""
+        self._on_gap = on_gap
+        self._on_tick = on_tick
+        self._read = read or _read
+        self._lags: deque[float] = deque(maxlen=WINDOW)
+        self._sample = sample_self()
+        self._ticks = 0
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        before = self._read()
+        while True:
+            await asyncio.sleep(EVERY)
+            before = self.tick(before)
+
+    def tick(self, before: Tick) -> Tick:
+        """One tick, `EVERY` seconds after `before`; the reading to compare the next one with."""
+        now = self._read()
+        found = gaps(before, now, EVERY)
+        late = max(0.0, now.monotonic - before.monotonic - EVERY)
+        if not any(gap.cause == "stopped" for gap in found):
+            self._lags.append(late)
+        self._ticks += 1
+        if self._ticks % SAMPLE == 0:
+            self._sample = sample_self()
+        self._on_tick()
+        for gap in found:
+            self._on_gap(gap)
+        return now
+
+    def look(self) -> Figures:
+        """The figures now; those of memory and files may be `SAMPLE` seconds old."""
+        used = self._sample
+        return Figures(round(max(self._lags, default=0.0), 4), used.rss, used.fds, used.cpu_seconds)
+
+
+def _read() -> Tick:
+    return Tick(time.monotonic(), time.clock_gettime(_BOOT), time.time())

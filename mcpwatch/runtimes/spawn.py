@@ -1,0 +1,129 @@
+"""How a process is started: environment, files for its output, a session of its own. Blocks for about a millisecond.
+
+Popen without `preexec_fn` and without `user=` stays on vfork, whose cost does not grow with our memory; another user is reached
+through `setpriv`, which execs and so keeps the process number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.registry import KindSpec
+from mcpwatch.runtimes.stamping import end_line
+from mcpwatch.runtimes.table import MARK
+
+RAW = ("stdout.raw", "stderr.raw")
+NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MCPWATCH_HOSTED")
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_number_as_text), WithJsonSchema({"type": ["string", "number"]})]
+"""Text; a YAML number (a port, say) is taken as it was written."""
+
+StopSignal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL"]
+
+
+class ProcessSpec(KindSpec):
+    """A command that mcpwatch runs and keeps running."""
+
+    command: str = Field(min_length=1, description="The program, found on PATH or given as a path.")
+    args: tuple[Text, ...] = Field((), repr=False, description="Its arguments.")
+    env: dict[str, Text] = Field({}, repr=False, description="Environment variables, added to those of mcpwatch itself.")
+    env_file: tuple[str, ...] = Field((), description="Files of `NAME=value` lines added to `env`; `env` wins.")
+    cwd: str | None = Field(None, description="Working directory. Default: that of mcpwatch.")
+    stop_signal: StopSignal = Field("SIGTERM", description="What asks it to stop, before SIGKILL after the grace.")
+    user: str | None = Field(None, description="Run it as this user (mcpwatch must be root, and `setpriv` installed).")
+
+
+def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
+    """Start it; the pid. Output is appended to `<directory>/logs/<member>/{stdout,stderr}.raw`. Raises `RuntimeFailed`."""
+    argv = _argv(member, spec)
+    env = environment(member, spec, mark, os.environ)
+    logs = directory / "logs" / member
+    try:
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        for name in RAW:
+            end_line(logs / name)
+        out = os.open(logs / "stdout.raw", flags, 0o600)
+        err = os.open(logs / "stderr.raw", flags, 0o600)
+    except OSError as error:
+        raise RuntimeFailed(f"{member}: cannot open its log files in {logs}: {error.strerror}") from error
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=spec.cwd,
+            env=env,
+            start_new_session=True,
+            close_fds=True,
+        )
+    except FileNotFoundError as error:
+        missing = spec.cwd if spec.cwd and error.filename == spec.cwd else argv[0]
+        words = f"{member}: cannot start {argv[0]}: {missing}: no such file; check 'command' and 'cwd'"
+        raise RuntimeFailed(words, permanent=True) from error
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        permanent = isinstance(error, (PermissionError, NotADirectoryError, ValueError))
+        raise RuntimeFailed(f"{member}: cannot start {argv[0]}: {text}", permanent=permanent) from error
+    finally:
+        os.close(out)
+        os.close(err)
+    child.returncode = 0  # the end is ours to collect, by pidfd: Popen must neither wait nor warn
+    return child.pid
+
+
+def end_lines(directory: Path, member: str) -> None:
+    """A last word without an end of line is a line, once its writer is dead."""
+    for name in RAW:
+        with contextlib.suppress(OSError):
+            end_line(directory / "logs" / member / name)
+
+
+def environment(member: str, spec: ProcessSpec, mark: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What the process gets: what we have, less what is meant for us alone, plus files, plus `env`, plus the mark."""
+    env = {name: value for name, value in inherited.items() if name not in NOT_INHERITED}
+    env.setdefault("PYTHONUNBUFFERED", "1")
+    for name in spec.env_file:
+        env |= _env_file(member, Path(name))
+    return env | spec.env | {MARK: mark}
+
+
+def _env_file(member: str, path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        words = f"{member}: cannot read env_file {path}: {getattr(error, 'strerror', 'not UTF-8')}"
+        raise RuntimeFailed(words, permanent=True) from error
+    for line in lines:
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            value = value.strip()
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+            found[name.strip()] = value[1:-1] if quoted else value
+    return found
+
+
+def _argv(member: str, spec: ProcessSpec) -> list[str]:
+    if spec.user is None:
+        return [spec.command, *spec.args]
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        words = f"{member}: 'user' needs mcpwatch to run as root and 'setpriv' (util-linux) to be installed"
+        raise RuntimeFailed(words, permanent=True)
+    return [setpriv, f"--reuid={spec.user}", "--init-groups", f"--regid={spec.user}", "--", spec.command, *spec.args]

@@ -1,0 +1,139 @@
+"""Whole trees: everything a member started, found by descent, session, mark, cgroup and memory, and ended to the last process.
+
+The rule of this file: never a signal to a process that is not provably ours. Proof is one of: it descends from, or shares the
+session of, a process whose identity (pid, start ticks) is verified in the same snapshot; it carries our mark; it sits in
+our cgroup; its identity was seen in the tree before. Ourselves and what we descend from are never touched, whatever the proof.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.runtimes.cgroup import Cgroups
+from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal
+from mcpwatch.runtimes.table import Proc, Snapshot, Table
+
+SHARE = 0.005
+"""Seconds for which those who want a fresh scan wait for each other, so that a hundred stops cost one scan."""
+ROUNDS = 60
+"""Scans after which what still lives cannot be killed (about 1.5 s)."""
+PAUSE = (0.002, 0.05)
+"""First and longest pause between two looks at a set that should become empty."""
+
+Identity = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Root:
+    """Where a member's tree hangs. `main` is the first process (dead or alive), `known` every identity ever seen in the tree."""
+
+    member: str
+    main: Identity | None = None
+    known: set[Identity] = field(default_factory=set[Identity])
+
+
+class Trees:
+    """Finds and ends trees. One per runtime; scans are shared between callers."""
+
+    def __init__(self, table: Table, cgroups: Cgroups, features: Features, instance: str) -> None:
+        self._table = table
+        self._cgroups = cgroups
+        self._features = features
+        self._instance = instance
+        self._scan: asyncio.Future[Snapshot] | None = None
+
+    async def look(self) -> Snapshot:
+        """A snapshot taken after this call, shared with everyone who asks in the same few milliseconds."""
+        if self._scan is None:
+            loop = asyncio.get_running_loop()
+            self._scan = loop.create_future()
+            loop.call_later(SHARE, self._scan_now)
+        return await asyncio.shield(self._scan)
+
+    def find(self, root: Root, now: Snapshot) -> set[int]:
+        """Everyone of the member's tree alive in this snapshot, its main process included. Remembers their identities."""
+        prefix = f"{self._instance}/{root.member}/"
+        seeds = {proc.pid for proc in now.procs.values() if proc.mark.startswith(prefix)}
+        seeds |= {pid for pid in self._cgroups.pids(root.member) if pid in now.procs}
+        seeds |= {pid for pid, ticks in root.known if now.has(pid, ticks)}
+        if root.main and (main := now.procs.get(root.main[0])) and main.ticks == root.main[1]:
+            # Alive or an unreaped zombie: its number, and so its session's, is pinned and cannot be another's.
+            seeds.add(main.pid)
+            seeds |= {proc.pid for proc in now.procs.values() if proc.sid == main.pid}
+        found = {pid for pid in now.descend(seeds - _untouchable(now)) if (proc := now.procs.get(pid)) and proc.alive}
+        found -= _untouchable(now)
+        root.known = {(pid, now.procs[pid].ticks) for pid in found}
+        return found
+
+    async def empty(self, root: Root, deadline: float) -> bool:
+        """Wait until nobody of the tree lives, at most until `deadline` on the loop's clock."""
+        loop = asyncio.get_running_loop()
+        pause = PAUSE[0]
+        while True:
+            if not self.find(root, await self.look()):
+                return True
+            if loop.time() + pause > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE[1])
+
+    def tell(self, pids: Iterable[int], now: Snapshot, number: signal.Signals) -> None:
+        """Send a signal to exactly these processes of this snapshot, by pidfd, each identity verified."""
+        for pid in pids:
+            self._send(now.procs[pid], number)
+
+    async def kill(self, root: Root) -> None:
+        """End the whole tree now. Returns when two scans in a row find nobody; raises `RuntimeFailed` when that cannot be had."""
+        nobody = 0
+        left: set[int] = set()
+        now = await self.look()
+        for round_ in range(ROUNDS):
+            left = self.find(root, now)
+            nobody = 0 if left else nobody + 1
+            if nobody == 2:
+                await asyncio.to_thread(self._cgroups.remove, root.member)
+                return
+            if left:
+                self._cgroups.kill(root.member)
+                self.tell(left, now, signal.SIGKILL)
+                await asyncio.sleep(min(PAUSE[0] * (round_ + 1), PAUSE[1]))
+            now = await self.look()
+        who = ", ".join(f"{pid} (state {now.procs[pid].state})" for pid in sorted(left) if pid in now.procs)
+        raise RuntimeFailed(f"{root.member}: cannot be killed: {who or 'it starts new processes faster than they die'}")
+
+    def _send(self, proc: Proc, number: signal.Signals) -> None:
+        if not self._features.pidfd:
+            seen = self._table.look(proc.pid)
+            if seen and seen.ticks == proc.ticks:
+                send_signal(proc.pid, number)
+            return
+        pidfd = open_pidfd(proc.pid)
+        if pidfd is None:
+            return
+        try:  # the pidfd is held before the identity is read, so the number cannot change hands in between
+            seen = self._table.look(proc.pid)
+            if seen and seen.ticks == proc.ticks:
+                send_signal(proc.pid, number, pidfd)
+        finally:
+            os.close(pidfd)
+
+    def _scan_now(self) -> None:
+        scan, self._scan = self._scan, None
+        if scan is not None and not scan.done():
+            scan.set_result(self._table.scan())
+
+
+def _untouchable(now: Snapshot) -> set[int]:
+    """Ourselves, everything we descend from, and the first process of the machine."""
+    found = {0, 1}
+    pid = os.getpid()
+    while pid not in found:
+        found.add(pid)
+        proc = now.procs.get(pid)
+        pid = proc.ppid if proc else 1
+    return found

@@ -1,0 +1,147 @@
+"""The one door to python-logging-loki: its handler, label rules and session, with our own emitter registered in it.
+
+The library's own emitters post once per record in the caller's thread, without timeout, and lose what is refused (its default
+even what is accepted); ours appends to the spool and returns, and `Push` sends batches by the library's session. ADR 0071.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import requests
+from logging_loki.emitter import LokiEmitterV1
+from logging_loki.handlers import LokiHandler
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from mcpwatch.telemetry.batch import Answer
+from mcpwatch.telemetry.logs import FACT_LOGGER, details
+from mcpwatch.telemetry.redact import Redactor
+from mcpwatch.telemetry.spec import LokiSpec
+from mcpwatch.telemetry.spool import OwnSpool
+
+CONNECT_TIMEOUT = 5.0
+LONGEST_ANSWER = 4096
+"""Bytes of an answer that are read: enough for its reason."""
+LONGEST_WAIT = 3600.0
+
+_OWN_TALK = ("urllib3", "requests", "mcpwatch.telemetry.shipper")
+"""Loggers whose records are not shipped: shipping them would make more of them."""
+
+
+class SpoolEmitter(LokiEmitterV1):
+    """Appends a record to the spool; level, logger and the record's own tags and details become metadata."""
+
+    def __init__(self, url: str, tags: dict[str, str] | None = None, auth: Any = None, *, spool: OwnSpool) -> None:
+        super().__init__(url, tags, auth)  # pyright: ignore[reportUnknownMemberType]
+        self._spool = spool
+
+    def __call__(self, record: logging.LogRecord, line: str) -> None:
+        """Keep one record; never touches the network, never raises."""
+        known = details(record)
+        tags = {self.format_label(key): str(value) for key, value in self.build_tags(record).items()}
+        metadata = {key: value for key, value in {**tags, **known}.items() if key != "member"}
+        self._spool.append(known.get("member") or "mcpwatch", "records", line, metadata)
+
+    def close(self) -> None:
+        """Nothing to close: the library calls this after any error, and the spool must stay."""
+
+
+class SpoolHandler(LokiHandler):
+    """The library's handler, with `spool` registered beside its own emitters and chosen."""
+
+    def __init__(self, spool: OwnSpool, url: str, redact: Redactor) -> None:
+        self.emitters = {**LokiHandler.emitters, "spool": cast("Any", partial(SpoolEmitter, spool=spool))}
+        super().__init__(url, version="spool")  # pyright: ignore[reportUnknownMemberType]
+        self.setFormatter(_Plain(redact))
+        self.addFilter(_not_about_shipping)
+
+
+class _Plain(logging.Formatter):
+    """The text alone: time, level and logger travel beside it."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__("%(message)s")
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(super().format(record))
+
+
+def _not_about_shipping(record: logging.LogRecord) -> bool:
+    return record.name != FACT_LOGGER and not record.name.startswith(_OWN_TALK)
+
+
+class _Bearer(AuthBase):
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            r.headers["Authorization"] = f"Bearer {self._token}"
+        return r
+
+
+class Push:
+    """Sends one batch and says what came back. One thread at a time."""
+
+    def __init__(self, spec: LokiSpec) -> None:
+        self._spec = spec
+        self._emitter = LokiEmitterV1(spec.url, {}, cast("Any", _auth(spec)))  # pyright: ignore[reportUnknownMemberType]
+        self._headers = {"Content-Type": "application/json", "Content-Encoding": "gzip", "User-Agent": "mcpwatch"}
+        if spec.tenant:
+            self._headers["X-Scope-OrgID"] = spec.tenant
+        self._verify: bool | str = False if spec.tls.insecure else spec.tls.ca_file or True
+        self._certificate = (spec.tls.cert_file, spec.tls.key_file) if spec.tls.key_file else spec.tls.cert_file
+
+    def __call__(self, body: bytes) -> Answer:
+        """Post `body` (JSON); within the deadlines of the spec for connecting and for each read. Never raises."""
+        try:
+            with self._emitter.session.post(
+                self._spec.url,
+                data=gzip.compress(body, 1),
+                headers=self._headers,
+                timeout=(min(CONNECT_TIMEOUT, self._spec.timeout), self._spec.timeout),
+                verify=self._verify,
+                cert=self._certificate,  # pyright: ignore[reportArgumentType] - a pair or one path, as requests takes them
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                text = response.raw.read(LONGEST_ANSWER, decode_content=True).decode("utf-8", "replace")
+                return Answer(response.status_code, text.strip(), _seconds(response.headers.get("Retry-After")))
+        except (requests.RequestException, OSError, ValueError) as error:
+            self._emitter.close()
+            return Answer(0, f"{type(error).__name__}: {_reason(error)}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._emitter.close()
+
+
+def faults(spec: LokiSpec) -> list[str]:
+    """What of the spec cannot work on this machine: files that are not there."""
+    files = {"ca_file": spec.tls.ca_file, "cert_file": spec.tls.cert_file, "key_file": spec.tls.key_file}
+    return [f"loki.tls.{key}: no file {path}" for key, path in files.items() if path and not Path(path).is_file()]
+
+
+def _auth(spec: LokiSpec) -> AuthBase:
+    if spec.auth.basic:
+        return HTTPBasicAuth(spec.auth.basic.username, spec.auth.basic.password.get_secret_value())
+    return _Bearer(spec.auth.bearer.get_secret_value() if spec.auth.bearer else None)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return min(float(retry_after), LONGEST_WAIT) if retry_after and retry_after.isdigit() else None
+
+
+def _reason(error: Exception) -> str:
+    """One short line, without the URL (it may hold more than it should)."""
+    reason: BaseException = error
+    while reason.args and isinstance(reason.args[0], BaseException):
+        reason = reason.args[0]
+    inner = getattr(reason, "reason", None)
+    text = str(inner or reason).rpartition(": ")[2] or type(reason).__name__
+    return text[:200]

@@ -1,0 +1,263 @@
+"""The room as the daemon sees it: takes the fleet and the bus, serves metrics, ships logs and facts, sends traces.
+
+Trouble here is told as a fact and never reaches the fleet: a port that is taken is tried again, a Loki that is away is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcpwatch.bus import Bus
+from mcpwatch.clock import Clock
+from mcpwatch.model.errors import ConfigError
+from mcpwatch.model.fact import Fact, Troubled
+from mcpwatch.ports import Fleet
+from mcpwatch.telemetry import families as of
+from mcpwatch.telemetry.logs import Logging, log_fact
+from mcpwatch.telemetry.loki import Push, SpoolHandler, faults
+from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.otel import Tracer
+from mcpwatch.telemetry.redact import Redactor
+from mcpwatch.telemetry.shipper import Shipper
+from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
+from mcpwatch.telemetry.spool import OwnSpool
+from mcpwatch.telemetry.tally import Readings, Tally
+
+SETTLE_EVERY = 5.0
+"""Seconds between two counts of waiting facts when nobody scrapes."""
+REBIND_EVERY = 5.0
+"""Seconds until a metrics port that was taken is tried again."""
+STOP_TIMEOUT = 5.0
+"""Seconds that the whole room takes at most to stop."""
+FACT_QUEUE = 10_000
+"""Facts waiting to be written to the spool; the oldest are dropped and counted."""
+FACT_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the daemon gives the room."""
+
+    fleet: Fleet
+    bus: Bus
+    clock: Clock
+    state_dir: Path
+    version: str
+    logs: Logging | None = None
+    """The log as set up by `logs.configure`; records go to Loki only with it."""
+    readings: Readings = Readings()
+
+
+class Telemetry:
+    """Runs until cancelled. Make it in the loop, before the fleet starts, so that no fact is missed."""
+
+    def __init__(self, house: House, spec: TelemetrySpec) -> None:
+        self._house = house
+        self._spec = spec
+        self._loop = asyncio.get_running_loop()
+        self._redact = house.logs.redact if house.logs else Redactor(house.fleet.plan().secrets)
+        self._tracer: Tracer | None = None
+        self._shipper: Shipper | None = None
+        self._spool: OwnSpool | None = None
+        self._collector = FleetCollector(spec, house.version, LoopLook(self._loop, self._see), house.readings, [self._read])
+        self._changed = asyncio.Event()
+        self._handler: SpoolHandler | None = None
+        self._facts = house.bus.subscribe(size=FACT_QUEUE)
+        self._unwritten: list[Fact] = []
+        self._open = True
+        self.port = 0
+        """Where metrics are served, once `serving` is set."""
+        self.serving = asyncio.Event()
+        house.bus.hook(self._hear)
+
+    async def run(self) -> None:
+        """Serve until cancelled; stops within `STOP_TIMEOUT`."""
+        self._start_shipping(self._spec.loki)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(tasks, TelemetrySpec(loki=self._spec.loki)))
+                tasks.create_task(self._settle())
+                tasks.create_task(self._keep_facts())
+        finally:
+            self._open = False
+            self._facts.close()
+            self._unwritten += [fact async for fact in self._facts]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.to_thread(self._stop), STOP_TIMEOUT)
+
+    def retune(self, spec: TelemetrySpec) -> None:
+        """Take a new plan's spec: objectives and level at once, and what serves, ships or traces anew where its part changed."""
+        self._collector.retune(spec)
+        self._redact.use(self._house.fleet.plan().secrets)
+        if self._house.logs:
+            self._house.logs.level(spec.logs.level)
+        self._spec = spec
+        self._changed.set()
+
+    async def _follow(self, tasks: asyncio.TaskGroup, had: TelemetrySpec) -> None:
+        """Make what the spec asks for beside what we `had`, and make it anew whenever it asks for something else."""
+        serving: asyncio.Task[None] | None = None
+        while True:
+            spec = self._spec
+            if spec.loki != had.loki:
+                await asyncio.to_thread(self._stop_shipping)
+                self._start_shipping(spec.loki)
+            if spec.otel != had.otel:
+                self._start_tracing(spec)
+            if spec.metrics != had.metrics:
+                if serving is not None:
+                    serving.cancel()
+                    await asyncio.wait([serving])
+                serving = tasks.create_task(self._serve(spec.metrics)) if spec.metrics else None
+            had = spec
+            await self._changed.wait()
+            self._changed.clear()
+
+    # facts
+
+    def _hear(self, fact: Fact) -> None:
+        """Inside every publish: only puts the fact where a thread will find it."""
+        if not self._open:
+            return
+        self._collector.offer(fact)
+        if self._tracer:
+            self._tracer.offer(fact)
+        if self._house.logs:
+            log_fact(fact)
+
+    async def _keep_facts(self) -> None:
+        """Write facts to the spool in batches, in a thread, in their order."""
+        async for fact in self._facts:
+            self._unwritten.append(fact)
+            if self._facts.waiting and len(self._unwritten) < FACT_BATCH:
+                continue
+            batch, self._unwritten = self._unwritten, []
+            if self._spool is not None:
+                await asyncio.to_thread(_write_facts, self._spool, self._redact, batch)
+
+    # metrics
+
+    def _see(self) -> Seen:
+        fleet = self._house.fleet
+        return Seen(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
+
+    def _read(self, tally: Tally) -> None:
+        if self._shipper:
+            tally.ship(self._shipper.shipping)
+        if self._house.logs:
+            tally.put(of.LOG_DROPPED, (), self._house.logs.dropped)
+
+    async def _settle(self) -> None:
+        while True:
+            await asyncio.sleep(SETTLE_EVERY)
+            await asyncio.to_thread(self._collector.settle, self._house.fleet.plan(), self._collector.offered)
+
+    async def _serve(self, spec: MetricsSpec) -> None:
+        told = False
+        while True:
+            try:
+                server = MetricsServer(spec, self._collector)
+                break
+            except OSError as error:
+                if not told:
+                    text = f"metrics cannot be served on {spec.listen}: {error.strerror or error}; trying again"
+                    self._tell(Troubled(at=self._house.clock.wall(), text=text, level="error", subject="metrics"))
+                told = True
+            await asyncio.sleep(REBIND_EVERY)
+        self.port = server.port
+        self.serving.set()
+        if told:
+            text = f"metrics are served on {spec.listen}"
+            self._tell(Troubled(at=self._house.clock.wall(), text=text, subject="metrics", cleared=True))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.serving.clear()
+            await asyncio.shield(asyncio.to_thread(server.close))
+
+    # logs
+
+    def _start_shipping(self, loki: LokiSpec | None) -> None:
+        if loki is None:
+            return
+        for text in faults(loki):
+            self._tell(Troubled(at=self._house.clock.wall(), text=f"telemetry.{text}", level="error", subject="loki"))
+        try:
+            self._shipper = self._new_shipper(loki)
+        except OSError as error:
+            text = f"logs are not shipped: {error.filename}: {error.strerror}"
+            self._tell(Troubled(at=self._house.clock.wall(), text=text, level="error", subject="loki"))
+            return
+        self._shipper.start()
+
+    def _stop_shipping(self) -> None:
+        if self._house.logs and self._handler:
+            self._house.logs.remove(self._handler)
+        if self._shipper:
+            self._shipper.stop()
+        if self._spool:
+            self._spool.close()
+        self._shipper = self._spool = self._handler = None
+
+    def _start_tracing(self, spec: TelemetrySpec) -> None:
+        old, self._tracer = self._tracer, None
+        if old is not None:
+            self._loop.run_in_executor(None, old.close)
+        if spec.otel is None:
+            return
+        try:
+            self._tracer = Tracer(spec.otel, self._house.version)
+        except ConfigError as error:
+            self._tell(Troubled(at=self._house.clock.wall(), text=str(error), level="error", subject="otel"))
+
+    def _new_shipper(self, loki: LokiSpec) -> Shipper:
+        state, wall = self._house.state_dir, self._house.clock.wall
+        spool = self._spool = OwnSpool(state, wall)
+        if self._house.logs:
+            self._handler = SpoolHandler(spool, loki.url, self._redact)
+            self._house.logs.add(self._handler)
+        tell = self._later(self._tell_loki)
+        return Shipper(loki, Push(loki), state, spool, wall=wall, redact=self._redact, on_error=tell)
+
+    def _later(self, call: Callable[[str], None]) -> Callable[[str], None]:
+        """`call`, to be called from any thread and run in the loop."""
+
+        def hand_over(text: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
+                self._loop.call_soon_threadsafe(call, text)
+
+        return hand_over
+
+    def _tell_loki(self, text: str) -> None:
+        at = self._house.clock.wall()
+        if text:
+            self._tell(Troubled(at=at, text=text, level="warning", subject="loki"))
+        else:
+            self._tell(Troubled(at=at, text="Loki takes logs again", subject="loki", cleared=True))
+
+    def _tell(self, fact: Troubled) -> None:
+        if self._open:
+            self._house.bus.publish(fact)
+
+    def _stop(self) -> None:
+        """In a thread: end what has threads of its own, each within its own bound."""
+        if self._spool:
+            _write_facts(self._spool, self._redact, self._unwritten)
+        self._stop_shipping()
+        if self._tracer:
+            self._tracer.close()
+
+
+def _write_facts(spool: OwnSpool, redact: Redactor, facts: Iterable[Fact]) -> None:
+    for fact in facts:
+        labels = fact.labels()
+        member = labels.pop("member", "mcpwatch")
+        metadata = {"fact": fact.name, "level": fact.level, **labels}
+        symptom = getattr(getattr(fact, "result", None), "symptom_text", "")
+        if symptom:
+            metadata["symptom"] = symptom
+        spool.append(member, "facts", redact(fact.text), metadata)

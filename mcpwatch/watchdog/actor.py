@@ -1,0 +1,263 @@
+"""One member: its mailbox around `decide`, and the hands that carry out what was decided.
+
+Events are handled one at a time, at once, in order; starting and stopping run as tasks of their own and come back as events, so a
+mailbox is never stuck behind a slow stop. It must not know checks, diagnoses or other members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from mcpwatch.clock import Clock
+from mcpwatch.model.errors import McpwatchError, RuntimeFailed
+from mcpwatch.model.fact import Level, MemberChanged, MemberExited, MemberStarted, Troubled
+from mcpwatch.model.member import MemberState, Phase, Verdict
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.ports import Exited as RuntimeExited
+from mcpwatch.ports import Incarnation, Publish, Runtime
+from mcpwatch.watchdog import decide as d
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], None]
+"""Runs a coroutine as a named task of the fleet's task group."""
+
+
+class MemberActor:
+    """One supervised member. All methods are for the event loop's thread."""
+
+    def __init__(self, spec: MemberSpec, runtime: Runtime, clock: Clock, publish: Publish, spawn: Spawn) -> None:
+        self.spec = spec
+        self.runtime = runtime
+        self.state = MemberState()
+        self.incarnation: Incarnation | None = None
+        self.started_at: Instant | None = None
+        self.since: WallTime | None = None
+        self.verdict_since: WallTime | None = None
+        self.reason = ""
+        self.last_exit = ""
+        self.oom = False
+        self.adopted = False
+        self.replacing = False
+        """Its carrier is about to replace it by itself, because its configuration changed: the next end is no failure."""
+        self.on_start: Callable[[MemberActor], None] = lambda _: None
+        self.on_change: Callable[[MemberActor], None] = lambda _: None
+        self._clock = clock
+        self._publish = publish
+        self._spawn = spawn
+        self._mailbox: deque[d.Event] = deque()
+        self._handling = False
+        self._hands = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def rules(self) -> d.Rules:
+        """What `decide` needs of the present spec."""
+        theirs = self.runtime.supervision == "theirs"
+        return d.Rules(self.spec.restart, self.spec.start_grace, self.spec.stop_grace, theirs)
+
+    def now(self) -> Instant:
+        """The clock's instant, for events about this member."""
+        return self._clock.now()
+
+    def tell(self, event: d.Event) -> None:
+        """Handle an event now, or right after the one being handled."""
+        self._mailbox.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._mailbox:
+                self._handle(self._mailbox.popleft())
+        finally:
+            self._handling = False
+
+    def _handle(self, event: d.Event) -> None:
+        decision = d.decide(self.state, event, self.rules, random.random())  # noqa: S311
+        self.state = decision.state
+        for action in decision.actions:
+            match action:
+                case d.Start(generation):
+                    self._spawn(self._start(generation), f"start {self.spec.name}")
+                case d.Stop(generation, grace, hold):
+                    self._spawn(self._stop(generation, grace, hold=hold), f"stop {self.spec.name}")
+                case d.Publish():
+                    self._tell_change(action)
+        self._set_timer()
+        if any(isinstance(action, d.Publish) for action in decision.actions):
+            self._changed.set()
+            self.on_change(self)
+
+    def _tell_change(self, change: d.Publish) -> None:
+        """A change of want, phase or verdict is a fact with a reason."""
+        wall = self._clock.wall()
+        if change.field == "phase":
+            self.since = wall
+        if change.field == "verdict":
+            self.verdict_since = wall
+        self.reason = change.reason or self.reason
+        text = f"{self.spec.name}: {change.field} {change.old} -> {change.new}" + (f" ({change.reason})" if change.reason else "")
+        bad = change.new in (Phase.FAILED, Phase.BACKOFF, Verdict.UNHEALTHY)
+        level: Level = "error" if change.new == Phase.FAILED else "warning" if bad else "info"
+        self._publish(
+            MemberChanged(
+                at=wall,
+                text=text,
+                level=level,
+                member=self.spec.name,
+                generation=self.state.generation,
+                field=change.field,
+                old=change.old,
+                new=change.new,
+                reason=change.reason,
+            )
+        )
+
+    def exited(self, end: RuntimeExited, tail: tuple[str, ...] = ()) -> None:
+        """The runtime saw an incarnation end."""
+        replaced, self.replacing = self.replacing, False
+        planned = replaced or self.state.phase is Phase.STOPPING or end.generation != self.state.generation
+        self.last_exit = describe_exit(end, () if planned else tail)
+        self.oom = end.oom
+        level: Level = "info" if planned else "warning"
+        self._publish(
+            MemberExited(
+                at=self._clock.wall(),
+                text=f"{self.spec.name}: {self.last_exit}" + (" as asked" if planned else ""),
+                level=level,
+                member=self.spec.name,
+                generation=end.generation,
+                code=end.code,
+                signal=end.signal,
+                oom=end.oom,
+                planned=planned,
+                tail=tail,
+            )
+        )
+        if replaced:
+            self.tell(d.Lost(self.now(), "its configuration changed", generation=end.generation))
+        else:
+            self.tell(d.Exited(self.now(), self.last_exit, generation=end.generation, code=end.code))
+
+    def adopt(self, found: Incarnation) -> None:
+        """A living incarnation was found at boot."""
+        self.adopted = True
+        self.tell(d.Adopted(self.now(), "found alive", generation=found.generation))
+        self._began(found, adopted=True)
+
+    def appeared(self, pid: int | None, container: str | None) -> None:
+        """The carrier started a new incarnation by itself."""
+        ours = self.state.phase is Phase.STARTING
+        self.tell(d.Appeared(self.now(), "started by its carrier"))
+        if self.state.phase is Phase.STARTING and not ours:
+            self._began(Incarnation(self.spec.name, self.state.generation, self.spec.fingerprint, pid, container), adopted=False)
+
+    async def reached(self, *phases: Phase) -> None:
+        """Return when the member is in one of the phases. The caller bounds the wait."""
+        while self.state.phase not in phases:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _start(self, generation: int) -> None:
+        async with self._hands:
+            if self.state.generation != generation or self.state.phase is not Phase.STARTING:
+                return
+            self.adopted = False
+            try:
+                living = await self.runtime.start(self.spec, generation)
+            except RuntimeFailed as error:
+                self.last_exit = str(error)
+                self.tell(d.StartFailed(self.now(), str(error), generation=generation, permanent=error.permanent))
+                return
+            self._began(living, adopted=False)
+
+    def _began(self, living: Incarnation, *, adopted: bool) -> None:
+        """An incarnation lives: remember it, tell, and let it prove itself."""
+        self.incarnation = living
+        age = self._clock.wall() - living.started_at if adopted and living.started_at is not None else 0.0
+        self.started_at = Instant(self.now() - max(0.0, age))
+        self.oom = self.oom and self.state.failures > 0  # told until it has proven itself
+        where = f"pid {living.pid}" if living.pid else f"container {living.container[:12]}" if living.container else "watched"
+        how = "adopted" if adopted else "started"
+        self._publish(
+            MemberStarted(
+                at=self._clock.wall(),
+                text=f"{self.spec.name}: {how}, generation {self.state.generation}, {where}",
+                member=self.spec.name,
+                generation=self.state.generation,
+                pid=living.pid,
+                container=living.container,
+                adopted=adopted,
+            )
+        )
+        self.on_start(self)
+
+    async def _stop(self, generation: int, grace: float, *, hold: bool) -> None:  # noqa: ARG002
+        async with self._hands:
+            if self.state.generation != generation or self.state.phase is not Phase.STOPPING:
+                return
+            try:
+                await self.runtime.stop(self.spec, grace)
+            except McpwatchError as error:
+                self._publish(
+                    Troubled(at=self._clock.wall(), text=str(error), level="error", subject="stop", member=self.spec.name)
+                )
+                return
+            self.incarnation = None
+            self.tell(d.Stopped(self.now(), self.reason, generation=generation))
+
+    async def force(self) -> None:
+        """End it now, without grace, beside a stop that is under way."""
+        await self.runtime.stop(self.spec, 0.0)
+
+    def _set_timer(self) -> None:
+        """Tick when the deadline of the present phase passes."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.state.wake_at is not None:
+            wait = max(0.0, self.state.wake_at - self.now())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
+
+    def _tick(self) -> None:
+        phase = self.state.phase
+        reasons = {
+            Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start",
+            Phase.STOPPING: "not stopped in time, forced",
+            Phase.BACKOFF: "the pause is over",
+            Phase.FAILED: "one more try",
+        }
+        self.tell(d.Tick(self.now(), reasons.get(phase, "")))
+
+    def close(self) -> None:
+        """No more ticks."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
+    """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1: <its last line of stderr>`."""
+    if end.signal is not None:
+        words = f"killed by {_signal_name(end.signal)}"
+    elif end.code is not None:
+        words = f"exited with code {end.code}"
+    else:
+        words = "ended, how cannot be known"
+    if end.oom:
+        words += " (out of memory)"
+    said = end.detail if end.detail and not end.detail.startswith(("killed by", "exited")) else ""
+    said = said or (tail[-1].strip() if tail and end.code else "")
+    return f"{words}: {said}" if said else words
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

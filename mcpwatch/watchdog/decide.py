@@ -1,0 +1,412 @@
+"""The lifecycle of one member, as one total function: what an event means in a state, and what to do about it.
+
+Everything that affects a member's want, phase and verdict happens here and nowhere else. `decide` never awaits, reads no clock
+and never raises; a test walks every reachable (state, event) and asserts the invariants (`docs/explanation/state-machine.md`):
+
+- a start is issued only where nothing lives, and every start raises the generation;
+- whatever an older generation says changes nothing;
+- every passing phase (STARTING, STOPPING, BACKOFF) has a deadline;
+- FAILED is reachable from a crash loop under every policy that the configuration accepts.
+
+It must not know what carries the member, what a probe looks like, or why someone asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
+from mcpwatch.model.restart import delay, exceeded
+from mcpwatch.model.spec import RestartPolicy
+from mcpwatch.model.time import Instant, later
+
+STOP_MARGIN = 5.0
+"""Seconds beyond the grace after which a stop that has not ended is forced again."""
+
+CARRIER_PATIENCE = 30.0
+"""Seconds that a member whose carrier went away (its gateway, its engine) is given to come back by itself."""
+
+STABLE = 60.0
+"""Seconds of proven health after which earlier failures are forgotten (or twice the last pause, if that is longer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What `decide` needs of a member's spec. `theirs`: the carrier itself restarts the member and we only follow."""
+
+    restart: RestartPolicy = RestartPolicy()
+    start_grace: float = 60.0
+    stop_grace: float = 10.0
+    theirs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The root: something happened at an instant. `reason` is shown to people and never read."""
+
+    at: Instant
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WantUp(Event):
+    """Someone wants the member up. `fresh` forgets earlier failures (an operator asked, or the spec changed)."""
+
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WantDown(Event):
+    """Someone wants the member down."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantRestart(Event):
+    """Someone wants a new generation. `counts` when it answers a failure, so that it is limited like a crash."""
+
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted(Event):
+    """At boot, a living generation was found and taken over."""
+
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Event):
+    """Probes of a generation came to a verdict. `proven` when the latest of them succeeded."""
+
+    generation: int = 0
+    verdict: Verdict = Verdict.UNKNOWN
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed(Event):
+    """The runtime could not start a generation. `permanent` when trying again soon cannot help."""
+
+    generation: int = 0
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exited(Event):
+    """A generation ended by itself. `code` is its exit code, or `None` when a signal ended it or it cannot be known."""
+
+    generation: int = 0
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Event):
+    """What carries the member went away, and the member with it; not the member's fault."""
+
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Appeared(Event):
+    """The carrier started a new incarnation by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Event):
+    """A stop is done: nothing of the generation is alive."""
+
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(Event):
+    """A deadline may have passed."""
+
+
+EVENTS: tuple[type[Event], ...] = (
+    WantUp,
+    WantDown,
+    WantRestart,
+    Adopted,
+    Judged,
+    StartFailed,
+    Exited,
+    Lost,
+    Appeared,
+    Stopped,
+    Tick,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start this generation."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End this generation and everything it started, within the grace; `hold` tells the carrier not to bring it back."""
+
+    generation: int
+    grace: float
+    hold: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell that a field changed."""
+
+    field: Literal["want", "phase", "verdict"]
+    old: str
+    new: str
+    reason: str
+
+
+Action = Start | Stop | Publish
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next state and what to do, in order."""
+
+    state: MemberState
+    actions: tuple[Action, ...] = ()
+
+
+def decide(state: MemberState, event: Event, rules: Rules, unit: float = 0.5) -> Decision:
+    """What `event` means in `state`. `unit` is a random number in [0, 1) for the jitter. Total; never raises."""
+    if getattr(event, "generation", state.generation) != state.generation and not isinstance(event, Adopted):
+        return Decision(state)
+    handler = _HANDLERS.get(type(event))
+    if handler is None:
+        return Decision(state)
+    after, effects = handler(state, event, rules, unit)
+    return Decision(after, (*effects, *_changes(state, after, event.reason)))
+
+
+Step = tuple[MemberState, tuple[Start | Stop, ...]]
+
+
+def _want_up(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    assert isinstance(event, WantUp)
+    wanted = replace(state, want=Want.UP)
+    if event.fresh:
+        wanted = replace(wanted, failures=0, starts=())
+    match state.phase:
+        case Phase.STOPPED | Phase.FAILED | Phase.BACKOFF:
+            return _starting(wanted, event.at, rules)
+        case Phase.STOPPING:
+            return replace(wanted, then="start"), ()
+        case Phase.STARTING | Phase.RUNNING:
+            return wanted, ()
+
+
+def _want_down(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    wanted = replace(state, want=Want.DOWN)
+    match state.phase:
+        case Phase.STARTING | Phase.RUNNING:
+            return _stopping(wanted, event.at, rules, "rest")
+        case Phase.STOPPING:
+            return replace(wanted, then="rest"), ()
+        case Phase.BACKOFF if rules.theirs:
+            return _stopping(wanted, event.at, rules, "rest")
+        case Phase.STOPPED | Phase.BACKOFF | Phase.FAILED:
+            return _rest(wanted, Phase.STOPPED), ()
+
+
+def _want_restart(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    assert isinstance(event, WantRestart)
+    match state.phase:
+        case Phase.STARTING | Phase.RUNNING if event.counts:
+            counted = _counted(replace(state, want=Want.UP), event.at, rules)
+            spent = exceeded(rules.restart, counted.starts, event.at)
+            return _stopping(counted, event.at, rules, "park" if spent else "start")
+        case Phase.STARTING | Phase.RUNNING:
+            return _stopping(replace(state, want=Want.UP), event.at, rules, "start")
+        case Phase.STOPPING if state.want is Want.UP or not event.counts:
+            return replace(state, want=Want.UP, then="start"), ()
+        case Phase.STOPPED | Phase.BACKOFF | Phase.FAILED if not event.counts:
+            return _starting(replace(state, want=Want.UP, failures=0, starts=()), event.at, rules)
+        case _:
+            return state, ()
+
+
+def _adopted(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    assert isinstance(event, Adopted)
+    if state.phase is not Phase.STOPPED or event.generation < state.generation:
+        return state, ()
+    taken = replace(
+        state, want=Want.UP, phase=Phase.STARTING, generation=event.generation, wake_at=later(event.at, rules.start_grace)
+    )
+    return taken, ()
+
+
+def _judged(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    assert isinstance(event, Judged)
+    match state.phase:
+        case Phase.STARTING if event.proven:
+            return replace(state, phase=Phase.RUNNING, verdict=event.verdict, ready_at=event.at, wake_at=None), ()
+        case Phase.RUNNING:
+            return replace(state, verdict=event.verdict), ()
+        case _:
+            return state, ()
+
+
+def _start_failed(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
+    assert isinstance(event, StartFailed)
+    if state.phase is not Phase.STARTING:
+        return state, ()
+    if event.permanent:
+        return _parked(_counted(state, event.at, rules), event.at, rules), ()
+    return _again(_counted(state, event.at, rules), event.at, rules, unit)
+
+
+def _exited(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
+    assert isinstance(event, Exited)
+    if state.phase not in (Phase.STARTING, Phase.RUNNING):
+        return state, ()
+    policy = rules.restart
+    if policy.condition == "on-failure" and event.code == 0:
+        return _rest(replace(state, want=Want.DOWN), Phase.STOPPED), ()
+    if policy.condition == "never":
+        return replace(_rest(state, Phase.FAILED), wake_at=None), ()
+    counted = _counted(state, event.at, rules)
+    if event.code in policy.fatal_exit_codes:
+        return replace(_rest(counted, Phase.FAILED), wake_at=None), ()
+    return _again(counted, event.at, rules, unit)
+
+
+def _lost(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    match state.phase:
+        case Phase.STARTING | Phase.RUNNING:
+            away = _rest(state, Phase.BACKOFF)
+            return replace(away, wake_at=later(event.at, max(CARRIER_PATIENCE, rules.start_grace))), ()
+        case _:
+            return state, ()
+
+
+def _appeared(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    match state.phase:
+        case Phase.STOPPED if state.want is Want.DOWN:
+            return _stopping(replace(state, generation=state.generation + 1), event.at, rules, "rest")
+        case Phase.STOPPED | Phase.BACKOFF | Phase.FAILED | Phase.RUNNING:
+            begun, _ = _starting(state, event.at, rules)
+            return begun, ()
+        case Phase.STARTING | Phase.STOPPING:
+            return state, ()
+
+
+def _stopped(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
+    if state.phase is not Phase.STOPPING:
+        return state, ()
+    match state.then:
+        case "rest":
+            return _rest(state, Phase.STOPPED), ()
+        case "start":
+            return _starting(state, event.at, rules)
+        case "again":
+            return _again(replace(state, phase=Phase.STOPPED), event.at, rules, unit)
+        case "park":
+            return _parked(state, event.at, rules), ()
+
+
+def _tick(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    if state.wake_at is None or event.at < state.wake_at:
+        return state, ()
+    match state.phase:
+        case Phase.STARTING:
+            counted = _counted(state, event.at, rules)
+            return _stopping(counted, event.at, rules, "park" if exceeded(rules.restart, counted.starts, event.at) else "again")
+        case Phase.STOPPING:
+            return _stopping(state, event.at, rules, state.then)
+        case Phase.BACKOFF:
+            return _starting(state, event.at, rules)
+        case Phase.FAILED:
+            one_try = replace(state, starts=(event.at,) * rules.restart.intensity)
+            return _starting(one_try, event.at, rules)
+        case Phase.STOPPED | Phase.RUNNING:
+            return replace(state, wake_at=None), ()
+
+
+_HANDLERS: dict[type[Event], Callable[[MemberState, Event, Rules, float], Step]] = {
+    WantUp: _want_up,
+    WantDown: _want_down,
+    WantRestart: _want_restart,
+    Adopted: _adopted,
+    Judged: _judged,
+    StartFailed: _start_failed,
+    Exited: _exited,
+    Lost: _lost,
+    Appeared: _appeared,
+    Stopped: _stopped,
+    Tick: _tick,
+}
+
+
+def _starting(state: MemberState, at: Instant, rules: Rules) -> Step:
+    """A new generation begins."""
+    begun = replace(
+        state,
+        phase=Phase.STARTING,
+        verdict=Verdict.UNKNOWN,
+        generation=state.generation + 1,
+        restarts=state.restarts + (1 if state.generation else 0),
+        ready_at=None,
+        wake_at=later(at, rules.start_grace),
+        then="rest",
+    )
+    return begun, (Start(begun.generation),)
+
+
+def _stopping(state: MemberState, at: Instant, rules: Rules, then: Then) -> Step:
+    """The living generation is being ended."""
+    deadline = later(at, rules.stop_grace + STOP_MARGIN)
+    ending = replace(state, phase=Phase.STOPPING, verdict=Verdict.UNKNOWN, wake_at=deadline, then=then)
+    return ending, (Stop(state.generation, rules.stop_grace, hold=then != "start"),)
+
+
+def _rest(state: MemberState, phase: Phase) -> MemberState:
+    """Nothing lives and nothing is due."""
+    return replace(state, phase=phase, verdict=Verdict.UNKNOWN, ready_at=None, wake_at=None, then="rest")
+
+
+def _parked(state: MemberState, at: Instant, rules: Rules) -> MemberState:
+    """The budget is spent: FAILED, with one more try after the policy's `retry`."""
+    retry = rules.restart.retry
+    return replace(_rest(state, Phase.FAILED), wake_at=None if retry is None else later(at, retry))
+
+
+def _counted(state: MemberState, at: Instant, rules: Rules) -> MemberState:
+    """One more unplanned end, forgetting the earlier ones if the member was stable since."""
+    pause = delay(rules.restart, state.failures, 0.5)
+    stable = state.ready_at is not None and at - state.ready_at >= max(STABLE, 2 * pause)
+    recent = tuple(start for start in state.starts if at - start < rules.restart.period)
+    return replace(state, failures=1 if stable else state.failures + 1, starts=(*recent, at))
+
+
+def _again(state: MemberState, at: Instant, rules: Rules, unit: float) -> Step:
+    """An unplanned end, already counted: start at once, after a pause, or not at all."""
+    if exceeded(rules.restart, state.starts, at):
+        if rules.theirs:
+            return _stopping(state, at, rules, "park")
+        return _parked(state, at, rules), ()
+    if rules.theirs:
+        return replace(_rest(state, Phase.BACKOFF), wake_at=later(at, max(CARRIER_PATIENCE, rules.start_grace))), ()
+    pause = delay(rules.restart, state.failures, unit)
+    if pause <= 0:
+        return _starting(state, at, rules)
+    return replace(_rest(state, Phase.BACKOFF), wake_at=later(at, pause)), ()
+
+
+def _changes(before: MemberState, after: MemberState, reason: str) -> tuple[Publish, ...]:
+    """One `Publish` for each of want, phase and verdict that differs."""
+    fields: tuple[Literal["want", "phase", "verdict"], ...] = ("want", "phase", "verdict")
+    return tuple(
+        Publish(field, str(getattr(before, field)), str(getattr(after, field)), reason)
+        for field in fields
+        if getattr(before, field) != getattr(after, field)
+    )

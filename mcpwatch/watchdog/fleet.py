@@ -1,0 +1,334 @@
+"""The fleet: every member's actor, the probing, the repair, and the plan they serve. Implements `ports.Fleet`.
+
+Owns the order of things: members before the proxy, the proxy before what it hosts, stop in reverse. It must not know file formats,
+wires, or who listens to its facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Literal
+
+from mcpwatch.clock import Clock
+from mcpwatch.model.errors import RuntimeFailed, UsageError
+from mcpwatch.model.fact import PlanApplied, Troubled
+from mcpwatch.model.member import Phase, Want
+from mcpwatch.model.probe import ProbeResult, Vantage
+from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import FleetView, SelfView
+from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Store
+from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.oversight import Oversight
+from mcpwatch.watchdog.views import member_view
+
+GATE_MARGIN = 5.0
+"""Seconds beyond its start grace that a member may keep others waiting."""
+
+REGISTRY_PAUSE = 1.0
+"""Seconds before a runtime whose watch broke is watched again."""
+
+
+Carriers = Callable[[str], Runtime]
+"""Gives the runtime of a name, made when first asked for."""
+
+Guard = Callable[[Coroutine[Any, Any, Any], str], object]
+"""Runs a named task whose failure is told and harms nobody."""
+
+BEGIN_WAIT = 30.0
+"""Seconds that a command waits for the fleet to begin."""
+SWEPT = {"process"}
+"""Runtimes asked what they own even when the plan names none of their members: what a removed member left is ended."""
+ROOM = "fleet"
+
+
+class Fleet:
+    """Everything supervised. Lives on one event loop; `guard` runs a task of the app that cannot take the watchdog down."""
+
+    def __init__(self, carry: Carriers, prober: Prober, clock: Clock, publish: Publish, guard: Guard, memory: Store) -> None:
+        self.actors: dict[str, MemberActor] = {}
+        self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
+        self.tail: Callable[[str], tuple[str, ...]] = lambda _: ()
+        self._carrier = carry
+        self._runtimes: dict[str, Runtime] = {}
+        self._memory = memory
+        self._clock = clock
+        self._publish = publish
+        self._guard = guard
+        self._plan = Plan()
+        self._closing = False
+        self._begun = asyncio.Event()
+        self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a task of the fleet; after closing, nothing new begins."""
+        if self._closing and not name.startswith("stop "):
+            work.close()
+            return
+        self._guard(work, name)
+
+    # What others may see and ask.
+
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._plan
+
+    def view(self) -> FleetView:
+        """The fleet as shown, now."""
+        now, wall = self._clock.now(), self._clock.wall()
+        diagnoses, tallies = self.oversight.repair.current, self.oversight.probing.tallies
+        members = tuple(
+            member_view(actor, tallies, actor.runtime.usage(actor.spec.name), diagnoses, now, wall)
+            for actor in self.actors.values()
+        )
+        proxy = self._plan.proxy.member if self._plan.proxy else None
+        return FleetView(wall, self.daemon, proxy, members, self.oversight.route_views(), diagnoses)
+
+    async def command(self, verb: Literal["start", "stop", "restart"], member: str) -> None:
+        """Hand a command to a member's mailbox. Raises `UsageError` for an unknown name."""
+        await self._until_begun()
+        actor = self.actors.get(member)
+        if actor is None:
+            raise UsageError(f"no member '{member}'; members: {', '.join(self.actors) or 'none'}")
+        self.oversight.repair.forget(member)
+        self._memory.remember(ROOM, f"down:{member}", "1" if verb == "stop" else None)
+        at, why = self._clock.now(), "an operator asked"
+        match verb:
+            case "start":
+                actor.tell(d.WantUp(at, why))
+            case "stop":
+                actor.tell(d.WantDown(at, why))
+            case "restart":
+                actor.tell(d.WantRestart(at, why))
+
+    async def probe_now(self, name: str, vantage: Vantage | None = None) -> tuple[tuple[str, Vantage, ProbeResult], ...]:
+        """Run the checks of a member and its route at once; `(check, vantage, result)` each. Raises `UsageError`."""
+        await self._until_begun()
+        actor = self.actors.get(name)
+        watched = self.oversight.probing.of_member(name) if actor else self.oversight.probing.of(name)
+        if actor is None and not watched:
+            raise UsageError(f"no member or route '{name}'; members: {', '.join(self.actors) or 'none'}")
+        wanted = [w for w in watched if vantage in (None, w.key.vantage)]
+        results = await asyncio.gather(*(self.oversight.probing.run(w) for w in wanted))
+        return tuple((w.key.check, w.key.vantage, r) for w, r in zip(wanted, results, strict=True) if r is not None)
+
+    # The plan.
+
+    async def begin(self, plan: Plan) -> int:
+        """Take the first plan: adopt what lives, start what is wanted, in order. Returns how many were adopted."""
+        self._plan = plan
+        found: dict[str, Incarnation] = {}
+        for name in sorted({member.runtime for member in plan.members} | SWEPT):
+            found |= await self._open(name, plan)
+        for spec in plan.members:
+            self._add(spec)
+        self.oversight.rewatch()
+        self.oversight.probing.schedule.start()
+        held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
+        for spec in plan.members:
+            self._begin_member(spec, found.get(spec.name), held=spec.name in held)
+        self._begun.set()
+        return len(found)
+
+    async def _until_begun(self) -> None:
+        """Whatever is asked while what lives is still being looked for waits for that, or it would be started twice."""
+        try:
+            async with asyncio.timeout(BEGIN_WAIT):
+                await self._begun.wait()
+        except TimeoutError:
+            raise UsageError(f"the watchdog is still looking for what lives after {BEGIN_WAIT:g}s; try again") from None
+
+    async def _open(self, name: str, plan: Plan) -> dict[str, Incarnation]:
+        """Begin to use a runtime: find what of ours lives in it, and follow it."""
+        runtime = self._runtimes[name] = self._carrier(name)
+        living: dict[str, Incarnation] = {}
+        try:
+            specs = [member for member in plan.members if member.runtime == name]
+            living = {found.member: found for found in await runtime.owned(specs)}
+        except RuntimeFailed as error:
+            self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {name}"))
+        self._guard(self._follow(runtime), f"watch {name}")
+        return living
+
+    def _begin_member(self, spec: MemberSpec, living: Incarnation | None, *, held: bool) -> None:
+        """Adopt a living member, start a wanted one, and keep down one that an operator stopped."""
+        actor = self.actors[spec.name]
+        if living is not None:
+            actor.adopt(living)
+            if held or not spec.want_up:
+                actor.tell(d.WantDown(self._clock.now(), "an operator stopped it"))
+            elif living.fingerprint and living.fingerprint != spec.fingerprint:
+                actor.tell(d.WantRestart(self._clock.now(), "its configuration changed while nobody watched"))
+        elif held:
+            actor.reason = "an operator stopped it"
+        elif spec.want_up:
+            self._spawn(self._start_in_order(spec), f"order {spec.name}")
+
+    async def apply(self, plan: Plan, diff: PlanDiff, prepare: Callable[[], object] = lambda: None) -> None:
+        """Change to a new plan, touching only the members it names. Publishes `PlanApplied`.
+
+        `prepare` writes what the proxy reads: a proxy that reloads by itself then replaces what it hosts, which is no failure.
+        """
+        await self._until_begun()
+        moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
+        stay = [name for name in diff.replace if name not in moved and name in self.actors]
+        theirs = [n for n in stay if self.actors[n].runtime.supervision == "theirs" and self.oversight.traits.reloads]
+        for name in theirs:
+            self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
+        prepare()
+        self._plan = plan
+        for name in sorted({member.runtime for member in plan.members} - self._runtimes.keys()):
+            await self._open(name, plan)
+        for name in (*diff.remove, *moved):
+            await self._remove(name)
+        for name in (*stay, *diff.retune):
+            spec = plan.member(name)
+            if spec is not None and name in self.actors:
+                self.actors[name].spec = spec
+        fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
+        for spec in fresh:
+            self._add(spec)
+        self.oversight.rewatch()
+        for name in stay:
+            if name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF):
+                self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
+        for spec in fresh:
+            if spec.want_up:
+                self._spawn(self._start_in_order(spec), f"order {spec.name}")
+        text = f"configuration applied: {len(diff.add)} added, {len(diff.remove)} removed, {len(diff.replace)} replaced"
+        self._publish(
+            PlanApplied(
+                at=self._clock.wall(), text=text, added=diff.add, removed=diff.remove, replaced=diff.replace, retuned=diff.retune
+            )
+        )
+        self.oversight.look()
+
+    async def stop(self) -> None:
+        """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""
+        self._closing = True
+        self.oversight.close()
+        order = list(reversed(self.actors.values()))
+        hosted = [actor for actor in order if actor.spec.runtime == "hosted"]
+        others = [actor for actor in order if actor.spec.runtime != "hosted"]
+        proxy = [actor for actor in others if actor.spec.kind == "proxy"]
+        rest = [actor for actor in others if actor.spec.kind != "proxy"]
+        for wave in (hosted, proxy, *_waves(rest)):
+            for actor in wave:
+                actor.tell(d.WantDown(self._clock.now(), "the watchdog stops"))
+            await asyncio.gather(*(self._at_rest(actor) for actor in wave))
+        self.close()
+
+    def hurry(self) -> None:
+        """Someone asked again to stop: kill what is still being stopped."""
+        for actor in self.actors.values():
+            if actor.state.phase is Phase.STOPPING:
+                self._spawn(actor.force(), f"stop {actor.spec.name}")
+
+    def close(self) -> None:
+        """Let go of everything; members live on."""
+        self._closing = True
+        self.oversight.close()
+        for actor in self.actors.values():
+            actor.close()
+
+    async def _at_rest(self, actor: MemberActor) -> None:
+        limit = actor.spec.stop_grace + 2 * d.STOP_MARGIN
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await actor.reached(Phase.STOPPED, Phase.FAILED)
+
+    async def _remove(self, name: str) -> None:
+        actor = self.actors[name]
+        actor.tell(d.WantDown(self._clock.now(), "removed from the configuration"))
+        await self._at_rest(actor)
+        actor.close()
+        del self.actors[name]
+        self.oversight.repair.forget(name)
+
+    def _add(self, spec: MemberSpec) -> None:
+        actor = MemberActor(spec, self._runtimes[spec.runtime], self._clock, self._publish, self._spawn)
+        actor.on_start = self._on_start
+        actor.on_change = lambda _: self.oversight.look()
+        kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
+        if kept.isdecimal():
+            actor.state = replace(actor.state, generation=int(kept))
+        self.actors[spec.name] = actor
+
+    async def _start_in_order(self, spec: MemberSpec) -> None:
+        """Start a member once those it waits for are ready, failed, or out of grace. Never waits for ever."""
+        waits = list(spec.depends_on)
+        if spec.kind == "proxy" and not self.oversight.traits.mounts_late:
+            waits += [member.name for member in self._plan.members if member.name != spec.name and member.runtime != "hosted"]
+        for name in waits:
+            other = self.actors.get(name)
+            if other is None or (other.state.want is Want.DOWN and not other.spec.want_up):
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(other.spec.start_grace + GATE_MARGIN):
+                    await other.reached(Phase.RUNNING, Phase.FAILED)
+        actor = self.actors.get(spec.name)
+        if actor is not None and actor.state.phase is Phase.STOPPED:
+            actor.tell(d.WantUp(self._clock.now(), "the configuration wants it"))
+
+    def _on_start(self, actor: MemberActor) -> None:
+        self._memory.remember(ROOM, f"generation:{actor.spec.name}", str(actor.state.generation))
+        self.oversight.on_start(actor)
+
+    # What is heard.
+
+    async def _follow(self, runtime: Runtime) -> None:
+        """Hand what a runtime sees to the members, for ever."""
+        while True:
+            try:
+                async for event in runtime.watch():
+                    self._hear(runtime, event)
+            except RuntimeFailed as error:
+                self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {runtime.name}"))
+            await asyncio.sleep(REGISTRY_PAUSE)
+
+    def _hear(self, runtime: Runtime, event: Exited | Appeared | Gone) -> None:
+        match event:
+            case Exited():
+                if (actor := self.actors.get(event.member)) is not None:
+                    actor.exited(event, self.tail(event.member))
+            case Appeared():
+                if (actor := self.actors.get(event.member)) is not None:
+                    actor.appeared(event.pid, event.container)
+            case Gone():
+                self._hear_gone(runtime, event)
+
+    def _hear_gone(self, runtime: Runtime, event: Gone) -> None:
+        if runtime.name in ("docker", "swarm"):
+            self.oversight.engine_gone = "" if event.back else event.detail or "away"
+        words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"
+        self._publish(
+            Troubled(
+                at=self._clock.wall(),
+                text=words,
+                level="info" if event.back else "warning",
+                subject=f"runtime {runtime.name}",
+                cleared=event.back,
+            )
+        )
+        if not event.back and runtime.supervision == "theirs":
+            for actor in self.actors.values():
+                if actor.runtime is runtime:
+                    lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
+                    actor.last_exit = lost.reason
+                    actor.tell(lost)
+        self.oversight.look()
+
+
+def _waves(actors: list[MemberActor]) -> list[list[MemberActor]]:
+    """Members in stop order: those nobody remaining depends on go together, before what they depend on."""
+    left, waves = list(actors), list[list[MemberActor]]()
+    while left:
+        needed = {name for actor in left for name in actor.spec.depends_on}
+        wave = [actor for actor in left if actor.spec.name not in needed] or left
+        waves.append(wave)
+        left = [actor for actor in left if actor not in wave]
+    return waves

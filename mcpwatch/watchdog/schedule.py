@@ -1,0 +1,89 @@
+"""When checks run: the one door to APScheduler, with the defaults that a watchdog needs.
+
+Interval jobs sit on a fixed grid with a stable offset from the hash of their name, so that they spread, keep their place over
+restarts and never drift. Nothing is skipped for being late (`misfire_grace_time=None`), late runs fold into one (`coalesce`),
+and a job never overlaps itself (`max_instances=1`). It must not know what a job does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler  # pyright: ignore[reportMissingTypeStubs]
+from apscheduler.triggers.base import BaseTrigger  # pyright: ignore[reportMissingTypeStubs]
+from apscheduler.triggers.cron import CronTrigger  # pyright: ignore[reportMissingTypeStubs]
+
+Job = Callable[[float], Awaitable[None]]
+"""Called with its lag: seconds between when it was due and now."""
+
+
+def offset(name: str, interval: float) -> float:
+    """Where in its interval a job runs, in seconds: the same for the same name, spread evenly over all names."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 * interval
+
+
+class GridTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
+    """Fires at every `offset + k * interval` of the wall clock's grid. A clock step moves at most one run."""
+
+    def __init__(self, name: str, interval: float) -> None:
+        self._interval = interval
+        self._offset = offset(name, interval)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The first grid point after `now`."""
+        stamp = now.timestamp()
+        turns = int((stamp - self._offset) // self._interval) + 1
+        due = datetime.fromtimestamp(self._offset + turns * self._interval, UTC)
+        if previous_fire_time is not None and due - previous_fire_time < timedelta(seconds=self._interval / 2):
+            due += timedelta(seconds=self._interval)
+        return due
+
+
+class Schedule:
+    """Named jobs on one event loop."""
+
+    def __init__(self) -> None:
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self._scheduler: Any = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
+
+    def start(self) -> None:
+        """Begin to fire. Must be called on the running loop."""
+        self._scheduler.start()
+
+    def put(self, name: str, job: Job, *, interval: float | None = None, cron: str | None = None) -> None:
+        """Add or replace a job. Exactly one of `interval` (seconds) and `cron` (five fields, local time) is given."""
+        from_crontab = cast("Callable[[str], Any]", CronTrigger.from_crontab)  # pyright: ignore[reportUnknownMemberType]
+        trigger: Any = from_crontab(cron) if cron else GridTrigger(name, interval or 30.0)
+        due = [_due(trigger, None)]
+
+        async def run() -> None:
+            planned, due[0] = due[0], _due(trigger, due[0])
+            lag = max(0.0, (datetime.now(UTC) - planned).total_seconds()) if planned else 0.0
+            await job(lag)
+
+        self._scheduler.add_job(run, trigger, id=name, replace_existing=True)
+
+    def drop(self, name: str) -> None:
+        """Remove a job; one that is not there is no error."""
+        if self._scheduler.get_job(name) is not None:
+            self._scheduler.remove_job(name)
+
+    def names(self) -> frozenset[str]:
+        """The names of all jobs."""
+        return frozenset(cast("str", job.id) for job in self._scheduler.get_jobs())
+
+    def stop(self) -> None:
+        """Fire no more. Runs under way are cancelled."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+
+def _due(trigger: Any, previous: datetime | None) -> datetime | None:
+    """When the trigger fires next, seen from now."""
+    return trigger.get_next_fire_time(previous, datetime.now(UTC))

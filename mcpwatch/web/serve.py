@@ -1,0 +1,79 @@
+"""Serving an application on a unix socket or an address, inside the daemon's loop. The door to uvicorn of this room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from mcpwatch.model.errors import McpwatchError
+
+STOP_TIMEOUT = 1
+"""Seconds that open requests are given when the daemon stops."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: the daemon's signals are the daemon's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
+
+
+class Served:
+    """A running server. `run` until `stop`."""
+
+    def __init__(self, app: Any, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            http="httptools",
+            timeout_graceful_shutdown=STOP_TIMEOUT,
+            ws="none",
+        )
+        self._server = _Server(config)
+        self._listener = listener
+
+    async def run(self) -> None:
+        """Serve until stopped."""
+        await self._server.serve(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Ask for the end; open streams are cut after `STOP_TIMEOUT`."""
+        self._server.should_exit = True
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A listening unix socket at `path`, mode 0600 from its first moment. Raises `McpwatchError`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(os.fspath(path))
+    except OSError as error:
+        listener.close()
+        hint = "; use a shorter --state-dir" if len(os.fspath(path)) > 100 else ""
+        raise McpwatchError(f"{path}: cannot listen: {error.strerror or error}{hint}") from error
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener
+
+
+def listen_tcp(address: str) -> socket.socket:
+    """A listening TCP socket at `host:port`. Raises `McpwatchError` naming the address."""
+    host, _, port = address.rpartition(":")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=128)
+    except OSError as error:
+        raise McpwatchError(f"{address}: cannot listen: {error.strerror or error}; is another program using the port?") from error
+    return listener

@@ -1,0 +1,104 @@
+"""A stdio server is spawned, spoken to, and ended with everything it started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcpwatch.checks import probe
+from mcpwatch.model.probe import Outcome
+from tests.checks.until import until
+from tests.parts import server
+
+pytestmark = pytest.mark.anyio
+
+SPEAK = """
+import json, sys, os, signal, subprocess
+for line in sys.stdin:
+    ask = json.loads(line)
+    if ask["method"] == "initialize":
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "tiny", "version": "1"}}
+    elif ask["method"] == "tools/list":
+        result = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
+    elif "id" in ask:
+        print(json.dumps({"jsonrpc": "2.0", "id": ask["id"], "error": {"code": -32601, "message": "no"}}), flush=True)
+        continue
+    else:
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": ask["id"], "result": result}), flush=True)
+"""
+
+
+def tiny(before: str = "") -> list[str]:
+    return [sys.executable, "-c", before + SPEAK]
+
+
+async def test_a_real_stdio_server_is_probed_through_all_stages() -> None:
+    result = await probe(command=[str(server("mcp-server-time"))], timeout=30)
+    assert result.outcome is Outcome.SUCCESS, result
+    assert result.server is not None
+    assert (result.server.wire, len(result.tools or ())) == ("stdio", 2)
+
+
+async def test_an_old_server_is_initialized_after_it_refused_to_discover() -> None:
+    result = await probe(command=tiny(), timeout=20)
+    assert result.outcome is Outcome.SUCCESS, result
+    assert result.server is not None
+    assert (result.server.name, result.server.protocol) == ("tiny", "2025-11-25")
+
+
+async def test_lines_on_stdout_that_are_no_messages_make_it_degraded() -> None:
+    result = await probe(command=tiny("print('Starting up...', flush=True)\n"), timeout=20)
+    assert (result.outcome, result.symptom_text) == (Outcome.DEGRADED, "polluted")
+    assert "Starting up..." in result.message
+
+
+async def test_a_flood_on_stderr_does_not_block_it() -> None:
+    result = await probe(command=tiny("import sys\nsys.stderr.write('x' * 300000 + chr(10))\nsys.stderr.flush()\n"), timeout=20)
+    assert result.outcome is Outcome.SUCCESS, result
+
+
+@pytest.mark.parametrize(
+    ("command", "symptom", "said"),
+    [
+        (["/nonexistent/server"], "not_found", "No such file"),
+        ([str(Path(__file__))], "not_found", "Permission denied"),
+        ([sys.executable, "-c", "import sys; sys.exit('no token given')"], "exited", "no token given"),
+        ([sys.executable, "-c", "import os; os.abort()"], "exited", "SIGABRT"),
+    ],
+)
+async def test_a_server_that_cannot_run_says_why(command: list[str], symptom: str, said: str) -> None:
+    result = await probe(command=command, timeout=20)
+    assert result.symptom_text == symptom, result
+    assert said in f"{result.message} {result.said}"
+
+
+async def test_a_server_that_only_reads_times_out_at_initialize() -> None:
+    result = await probe(command=["cat", "/dev/stdin"], timeout=0.1)
+    assert result.outcome is Outcome.FAILURE
+    silent = await probe(command=["sleep", "60"], timeout=0.5)
+    assert silent.symptom_text == "timeout@initialize"
+
+
+async def test_nothing_of_it_lives_on_not_even_a_child_in_a_session_of_its_own(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    before = (
+        "import os, subprocess, sys\n"
+        f"child = subprocess.Popen(['sleep', '300'], start_new_session=True, stdin=subprocess.DEVNULL)\n"
+        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+    )
+    result = await probe(command=tiny(before), timeout=20)
+    assert result.outcome is Outcome.SUCCESS, result
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    await until(lambda: not any(alive(pid) for pid in started))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8") and os.kill(pid, 0) is None
+    except OSError:
+        return False

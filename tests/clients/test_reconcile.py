@@ -1,0 +1,130 @@
+"""Who owns an entry, and what happens to what a person or a client did to ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mcpwatch.clients.adapter import Wanted
+from mcpwatch.clients.catalog import Client, made
+from mcpwatch.clients.formats.path import EditRefused
+from mcpwatch.clients.ledger import Ledger, dumps, loads
+from mcpwatch.clients.reconcile import Outcome, reconcile
+from mcpwatch.clients.route import ClientRoute
+
+TOKEN = "s3cret-tok"
+TIME = ClientRoute("time", "http://h:9090/time/sse", "http://h:9090/time/mcp", guarded=True)
+FETCH = ClientRoute("fetch", "http://h:9090/fetch/sse", "http://h:9090/fetch/mcp", guarded=True)
+CLAUDE = made({"kind": "claude-code"})
+GEMINI = made({"kind": "gemini-cli"})
+
+
+def put(client: Client, text: str | None, *routes: ClientRoute, ledger: Ledger | None = None, **how: bool) -> Outcome:
+    wanted = client.adapter.wanted(client.spec, routes, (), TOKEN)
+    return reconcile(client.adapter.syntax, text, wanted, ledger or Ledger(), **how)
+
+
+def servers(outcome: Outcome) -> dict[str, Any]:
+    return json.loads(outcome.text or "{}")["mcpServers"]
+
+
+def test_an_entry_of_our_name_that_we_did_not_write_is_left_alone_and_said() -> None:
+    text = '{"mcpServers": {"time": {"type": "stdio", "command": "mine"}}}'
+    done = put(CLAUDE, text, TIME, FETCH)
+    assert servers(done)["time"] == {"type": "stdio", "command": "mine"}
+    assert done.added == ("fetch",)
+    assert [(drift.entry, drift.trouble, drift.left) for drift in done.drift] == [("time", "foreign", True)]
+    assert put(CLAUDE, done.text, ledger=done.ledger).text == text
+
+
+def test_force_takes_over_an_entry_of_our_name() -> None:
+    done = put(CLAUDE, '{"mcpServers": {"time": {"command": "mine"}}}', TIME, force=True)
+    assert servers(done)["time"]["url"] == TIME.sse
+    assert done.ledger.owns(("mcpServers", "time"))
+
+
+def test_an_entry_of_ours_that_a_person_edited_stays_and_is_shown_as_drift() -> None:
+    first = put(CLAUDE, "{}", TIME)
+    edited = (first.text or "").replace("/time/sse", "/time/sse?mine=1")
+    again = put(CLAUDE, edited, TIME, ledger=first.ledger)
+    assert (again.text, again.drift[0].trouble) == (edited, "edited")
+    removed = put(CLAUDE, edited, FETCH, ledger=again.ledger)
+    assert "mine=1" in (removed.text or "")
+    back = put(CLAUDE, edited, TIME, ledger=again.ledger, overwrite=True)
+    assert back.text == first.text
+
+
+def test_an_entry_of_ours_that_a_person_took_out_stays_out_even_after_the_route_was_away() -> None:
+    first = put(CLAUDE, "{}", TIME, FETCH)
+    document = json.loads(first.text or "")
+    del document["mcpServers"]["time"]
+    text = json.dumps(document)
+    again = put(CLAUDE, text, TIME, FETCH, ledger=first.ledger)
+    assert (again.text, again.drift[0].trouble) == (text, "taken out")
+    away = put(CLAUDE, text, FETCH, ledger=again.ledger)
+    assert put(CLAUDE, away.text, TIME, FETCH, ledger=away.ledger).text == text
+    assert "time" in servers(put(CLAUDE, text, TIME, FETCH, ledger=again.ledger, force=True))
+
+
+def test_a_deleted_file_is_not_a_wish_but_a_loss() -> None:
+    first = put(CLAUDE, "{}", TIME)
+    assert servers(put(CLAUDE, None, TIME, ledger=first.ledger))["time"]
+
+
+def test_a_token_that_the_client_expanded_is_taken_back_out() -> None:
+    first = put(GEMINI, "{}", TIME)
+    leaked = (first.text or "").replace("${MCP_PROXY_TOKEN}", TOKEN)
+    assert leaked != first.text
+    again = put(GEMINI, leaked, TIME, ledger=first.ledger)
+    assert (again.text, again.drift[0].trouble, again.drift[0].left) == (first.text, "expanded", False)
+
+
+def test_a_crash_between_the_write_and_its_note_costs_no_ownership() -> None:
+    wanted = CLAUDE.adapter.wanted(CLAUDE.spec, (TIME,), (), TOKEN)
+    noted = loads(dumps(Ledger().intending(wanted.entries)))
+    written = put(CLAUDE, "{}", TIME)
+    assert put(CLAUDE, written.text, ledger=noted).removed == ("time",)
+    assert put(CLAUDE, "{}", TIME, ledger=noted).added == ("time",)
+    owning = put(CLAUDE, "{}", TIME, FETCH).ledger
+    dropping = owning.intending(wanted.entries)
+    assert put(CLAUDE, written.text, TIME, FETCH, ledger=dropping).added == ("fetch",)
+
+
+def test_keep_takes_nothing_out() -> None:
+    first = put(CLAUDE, "{}", TIME, FETCH)
+    kept = put(CLAUDE, first.text, ledger=first.ledger, keep=True)
+    assert (kept.text, kept.ledger.entries) == (first.text, first.ledger.entries)
+
+
+def test_a_file_that_only_we_made_goes_when_nothing_of_it_is_wanted() -> None:
+    first = put(CLAUDE, None, TIME)
+    assert put(CLAUDE, first.text, ledger=first.ledger).text is None
+    foreign = (first.text or "").replace('"mcpServers"', '"user": 1, "mcpServers"')
+    assert json.loads(put(CLAUDE, foreign, ledger=first.ledger).text or "") == {"user": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"mcpServers": {}', '{"mcpServers": []}', "[]", '{"a": 1} x', '{// c\n"mcpServers": {}}', '{"a": 1,}']
+)
+def test_a_broken_file_is_refused_not_emptied(text: str) -> None:
+    with pytest.raises(EditRefused):
+        put(CLAUDE, text, TIME)
+
+
+def test_a_ledger_survives_the_store_and_a_spoilt_one_owns_nothing() -> None:
+    ledger = replace(put(GEMINI, "{}", TIME).ledger, paused=True)
+    assert loads(dumps(ledger)) == ledger
+    assert loads("not json") == loads(None) == Ledger()
+    assert TOKEN not in dumps(ledger)
+
+
+def test_names_that_meet_in_one_client_are_not_written_over_each_other() -> None:
+    litellm = made({"kind": "litellm", "path": "c.yaml"})
+    wanted: Wanted = litellm.adapter.wanted(
+        litellm.spec, (ClientRoute("a-b", "http://h/a/sse"), ClientRoute("a_b", "http://h/b/sse")), ()
+    )
+    assert list(wanted.routes.values()) == ["a-b"]
+    assert "already taken by route 'a-b'" in wanted.skipped[0].reason

@@ -1,0 +1,250 @@
+"""The main job on real servers: a fleet brought up, proven, hurt under load, repaired, proven again, ended without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.daemon import Daemon, free_port, running
+from tests.e2e.load import Load
+
+pytestmark = pytest.mark.timeout(180)
+NOW = ("get_current_time", {"timezone": "UTC"})
+
+
+def fleet(**members: dict[str, Any]) -> dict[str, Any]:
+    """A fleet behind a gateway on a free port, checked often."""
+    return {
+        "version": 1,
+        "proxy": {"kind": "gateway", "listen": f"127.0.0.1:{free_port()}"},
+        "defaults": {"check": {"interval": "2s", "timeout": "3s", "failure_threshold": 2}},
+        "members": members,
+    }
+
+
+def hosted(command: str = "mcp-server-time", *args: str) -> dict[str, Any]:
+    return {"stdio": {"command": command, "args": list(args)}}
+
+
+def bridged(command: str = "mcp-server-time") -> dict[str, Any]:
+    return {"stdio": {"command": command}, "bridge": {"listen": f"127.0.0.1:{free_port()}"}}
+
+
+def route(config: dict[str, Any], name: str) -> str:
+    return f"http://{config['proxy']['listen']}/{name}/mcp"
+
+
+def causes(daemon: Daemon) -> set[tuple[str, str]]:
+    return {
+        (str(fact["member"]), str(fact["cause"])) for fact in daemon.events() if fact["fact"] == "diagnosed" and not fact["cleared"]
+    }
+
+
+def test_three_real_servers_come_up_are_proven_and_leave_nothing_behind(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), fetch=hosted("mcp-server-fetch"), git=hosted("mcp-server-git"))
+    with running(tmp_path, config) as daemon:
+        status = daemon.healthy()
+        assert [(r["name"], r["tools"]) for r in status["routes"]] == [("time", 2), ("fetch", 1), ("git", 12)]
+        assert all(m["pid"] and m["generation"] == 1 and m["phase"] == "running" for m in status["members"])
+        shown = daemon.run("status")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        checked = daemon.run("check", "git", "--route")
+        assert checked.returncode == 0
+        assert "tools_list" in checked.stdout
+        assert daemon.stop(signal.SIGINT) == 0
+        assert daemon.marked() == []
+        assert daemon.run("status").returncode == 4
+
+
+@pytest.mark.slow
+def test_a_killed_hosted_server_is_restarted_and_told_while_its_clients_go_on(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), other=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        with Load(route(config, "time"), *NOW) as load, Load(route(config, "other"), *NOW) as bystander:
+            load.progress()
+            os.kill(daemon.member("time")["pid"], signal.SIGKILL)
+            daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "time")["generation"] == 2, "a second generation")
+            daemon.healthy()
+            load.progress()
+            bystander.progress()
+        assert bystander.failures == []
+        told = [str(fact["text"]) for fact in daemon.events()]
+        assert any("time: killed by SIGKILL" in text for text in told)
+        assert ("time", "member_down") in causes(daemon)
+
+
+@pytest.mark.slow
+def test_a_killed_bridge_is_restarted_and_its_route_proven_through_the_proxy(tmp_path: Path) -> None:
+    config = fleet(time=bridged(), other=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        before = daemon.member("proxy")["pid"]
+        with Load(route(config, "time"), *NOW) as load:
+            load.progress()
+            os.kill(daemon.member("time")["pid"], signal.SIGKILL)
+            daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "time")["generation"] == 2, "a second generation")
+            daemon.healthy()
+            load.progress()
+        assert daemon.member("proxy")["pid"] == before
+        assert ("time", "member_down") in causes(daemon)
+
+
+@pytest.mark.slow
+def test_a_killed_gateway_is_restarted_and_all_routes_return(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), bridge=bridged())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        bridge = daemon.member("bridge")["pid"]
+        with Load(route(config, "time"), *NOW) as load:
+            load.progress()
+            os.kill(daemon.member("proxy")["pid"], signal.SIGKILL)
+            daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "proxy")["generation"] == 2, "a second gateway")
+            daemon.healthy()
+            load.progress()
+        assert daemon.member("bridge")["pid"] == bridge
+        assert ("proxy", "proxy_down") in causes(daemon)
+        assert ("bridge", "member_down") not in causes(daemon)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bridge", "hosted"])
+def test_a_hung_server_is_named_by_its_timeout_and_restarted(tmp_path: Path, kind: str) -> None:
+    config = fleet(time=bridged() if kind == "bridge" else hosted(), other=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        os.kill(daemon.member("time")["pid"], signal.SIGSTOP)
+        daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "time")["generation"] == 2, "a repair", 60.0)
+        daemon.healthy()
+        assert ("time", "member_hung") in causes(daemon)
+        facts = daemon.events()
+        vantage = "direct" if kind == "bridge" else "route"
+        probes = [f for f in facts if f["fact"] == "probe_finished" and f["member"] == "time" and f["vantage"] == vantage]
+        assert any(probe["result"]["symptom"] in ("timeout", "no_reply") for probe in probes)  # type: ignore[index]
+        proved = [f for f in facts if f["fact"] == "repair_proved" and f["member"] == "time"]
+        assert [f["outcome"] for f in proved] == ["proved"]
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_at_start_is_parked_while_the_rest_is_healthy(tmp_path: Path) -> None:
+    broken: dict[str, Any] = {
+        "process": {"command": "/bin/sh", "args": ["-c", "echo no database >&2; exit 3"]},
+        "url": f"http://127.0.0.1:{free_port()}/sse",
+    }
+    config = fleet(time=hosted(), broken=broken, cursed=hosted("/bin/false"))
+    with running(tmp_path, config) as daemon:
+        status = daemon.wait(
+            lambda s: (
+                {m["name"]: m["phase"] for m in s["members"]}
+                == {"time": "running", "broken": "failed", "cursed": "failed", "proxy": "running"}
+            ),
+            "two parked, the others running",
+            90.0,
+        )
+        members = {m["name"]: m for m in status["members"]}
+        assert members["time"]["verdict"] == "healthy"
+        assert "exited with code 3: no database" in members["broken"]["last_exit"]
+        assert members["broken"]["retry_at"] is not None
+        assert daemon.run("status").returncode == 1
+
+
+@pytest.mark.slow
+def test_a_reload_adds_removes_and_changes_without_disturbing_a_session_on_another_route(tmp_path: Path) -> None:
+    config = fleet(keep=hosted(), gone=hosted(), changed=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        kept = daemon.member("keep")["pid"]
+        with Load(route(config, "keep"), *NOW) as load:
+            load.progress()
+            members = config["members"]
+            del members["gone"]
+            members["changed"] = hosted("mcp-server-time", "--local-timezone", "UTC")
+            members["added"] = hosted("mcp-server-fetch")
+            daemon.write(config)
+            names = {"keep", "changed", "added", "proxy"}
+            daemon.wait(lambda s: {m["name"] for m in s["members"]} == names and s["healthy"], "the new fleet is healthy")
+            load.progress()
+        assert load.failures == []
+        assert daemon.member("keep")["pid"] == kept
+        assert daemon.member("changed")["generation"] == 2
+        assert daemon.route("added")["tools"] == 1
+
+
+def test_a_bad_reload_changes_nothing_and_says_why(tmp_path: Path) -> None:
+    config = fleet(time=hosted())
+    with running(tmp_path, config, "--no-watch-config") as daemon:
+        daemon.healthy()
+        before = daemon.member("time")["pid"]
+        daemon.write({**config, "membrs": {}})
+        refused = daemon.run("reload")
+        assert refused.returncode == 3
+        assert "membrs" in refused.stderr
+        assert "did you mean 'members'" in refused.stderr
+        status = daemon.status()
+        assert status["daemon"]["config_error"]
+        assert daemon.member("time")["pid"] == before
+        daemon.write(config)
+        assert daemon.run("reload").returncode == 0
+        assert daemon.status()["daemon"]["config_error"] == ""
+
+
+@pytest.mark.slow
+def test_a_wrong_token_is_named_and_never_answered_with_a_restart(tmp_path: Path) -> None:
+    config = fleet(time=hosted())
+    config["proxy"]["auth"] = {"tokens": ["right-token"]}
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        url = route(config, "time")
+        good = daemon.run("check", "--url", url, "--token", "right-token")
+        assert good.returncode == 0, good.stdout
+        bad = daemon.run("check", "--url", url, "--token", "wrong-token", "--json")
+        assert bad.returncode == 1
+        assert '"symptom": "auth"' in bad.stdout
+        assert "right-token" not in bad.stdout + daemon.said() + daemon.run("status", "--json").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_within_the_grace(tmp_path: Path, number: signal.Signals) -> None:
+    config = fleet(time=hosted(), bridge=bridged())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        assert daemon.stop(number) == 0
+        assert daemon.marked() == []
+
+
+@pytest.mark.slow
+def test_a_stopped_member_stays_down_over_a_restart_of_the_watchdog(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), other=bridged())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        assert daemon.run("stop", "other").returncode == 0
+        daemon.stop()
+        daemon.start()
+        daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "time")["verdict"] == "healthy", "time is healthy")
+        assert daemon.member("other")["phase"] == "stopped"
+        assert daemon.run("start", "other").returncode == 0
+        daemon.healthy()
+
+
+@pytest.mark.slow
+def test_a_killed_watchdog_is_followed_by_one_that_adopts_every_member(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), bridge=bridged())
+    with running(tmp_path, config) as daemon:
+        before = {m["name"]: (m["pid"], m["generation"]) for m in daemon.healthy()["members"]}
+        with Load(route(config, "time"), *NOW) as load:
+            load.progress()
+            daemon.stop(signal.SIGKILL)
+            load.progress()
+            daemon.start()
+            after = {m["name"]: (m["pid"], m["generation"]) for m in daemon.healthy()["members"]}
+            load.progress()
+        assert load.failures == []
+        assert after == before
+        second = daemon.run("up", "-c", str(daemon.config))
+        assert second.returncode == 1
+        assert f"pid {daemon.status()['daemon']['pid']}" in second.stderr

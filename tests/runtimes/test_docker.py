@@ -1,0 +1,272 @@
+"""The docker runtime on a real engine: created, kept, replaced, adopted, ended, named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.probe import Target
+from mcpwatch.ports import Gone
+from mcpwatch.runtimes.docker.runtime import DockerRuntime
+from tests.runtimes.docker_lab import IMAGE, docker, holds, laboratory
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("docker"), pytest.mark.slow]
+
+
+async def test_a_container_is_created_as_written_and_is_labelled_with_restart_policy_no(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        (tmp_path / "shared").mkdir()
+        (tmp_path / "one.env").write_text("FROM_FILE=yes\nBOTH=file\n", encoding="utf-8")
+        net = f"net-{lab.instance}"
+        spec = lab.spec(
+            environment={"BOTH": "written", "SECRET": "s3cret"},
+            env_file=str(tmp_path / "one.env"),
+            networks=[net],
+            ports=["8000"],
+            volumes=[f"{tmp_path / 'shared'}:/shared:ro"],
+            tmpfs=["/tmp"],
+            memory="64m",
+            cpus=0.5,
+            pids=64,
+            user="1000:1000",
+            read_only=True,
+            extra_hosts=["elsewhere:10.0.0.7"],
+            healthcheck={"test": ["CMD", "true"], "interval": "5s"},
+            log={"max_size": "1m", "max_file": 2},
+            cap_drop=["ALL"],
+            no_new_privileges=True,
+        )
+        incarnation = await lab.runtime.start(spec, 7)
+        (raw,) = json.loads(docker("inspect", incarnation.container or ""))
+        host, config = raw["HostConfig"], raw["Config"]
+        assert config["Labels"] == {
+            "mcpwatch.instance": lab.instance,
+            "mcpwatch.member": "one",
+            "mcpwatch.generation": "7",
+            "mcpwatch.fingerprint": "f1",
+        }
+        assert host["RestartPolicy"]["Name"] == "no"
+        assert {"BOTH=written", "FROM_FILE=yes", "SECRET=s3cret"} <= set(config["Env"])
+        assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (64 * 1024**2, 500_000_000, 64)
+        assert (config["User"], host["ReadonlyRootfs"], host["Init"]) == ("1000:1000", True, True)
+        assert host["ExtraHosts"] == ["elsewhere:10.0.0.7"]
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "2", "max-size": "1048576"}}
+        assert (host["CapDrop"], host["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
+        assert config["Healthcheck"]["Test"] == ["CMD", "true"]
+        assert raw["Mounts"][0]["Destination"] == "/shared"
+        assert raw["Mounts"][0]["RW"] is False
+        assert net in raw["NetworkSettings"]["Networks"]
+        assert raw["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostIp"] == "127.0.0.1"
+        assert incarnation.pid == raw["State"]["Pid"]
+        await lab.runtime.stop(spec, 1)
+
+
+async def test_death_is_told_once_with_its_exit_code_and_the_same_container_is_started_again(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec(command=["python3", "-c", "import time; time.sleep(0.5); raise SystemExit(3)"])
+        first = await lab.runtime.start(spec, 1)
+        event = await lab.exited()
+        assert (event.member, event.generation, event.code, event.signal, event.oom) == ("one", 1, 3, None, False)
+        second = await lab.runtime.start(spec, 2)
+        assert second.container == first.container
+        assert (await lab.exited()).generation == 2
+        assert lab.heard.empty()
+
+
+async def test_a_kill_from_outside_is_told_as_a_signal(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        incarnation = await lab.runtime.start(lab.spec(), 1)
+        docker("kill", incarnation.container or "")
+        event = await lab.exited()
+        assert (event.code, event.signal) == (137, 9)
+
+
+async def test_running_out_of_memory_is_named(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        eat = "import time; time.sleep(0.3); x = bytearray(10**9); print(len(x))"
+        await lab.runtime.start(lab.spec(command=["python3", "-c", eat], memory="48m"), 1)
+        event = await lab.exited()
+        assert event.oom
+        assert "memory limit" in event.detail
+
+
+async def test_stop_ends_the_whole_container_and_removes_it(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec(command=["sh", "-c", "trap '' TERM; setsid sleep 600 & while :; do sleep 1; done"])
+        incarnation = await lab.runtime.start(spec, 1)
+        await lab.runtime.stop(spec, 1)
+        assert docker("ps", "-aq", "--no-trunc", "--filter", f"id={incarnation.container}") == ""
+        assert (await lab.exited()).generation == 1
+        await lab.runtime.stop(spec, 1)
+        assert lab.heard.empty()
+
+
+async def test_the_next_watchdog_adopts_by_label_and_hears_the_end(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec()
+        born = await lab.runtime.start(spec, 4)
+        await lab.runtime.close()
+        lab.runtime = DockerRuntime(tmp_path, lab.instance)
+        (adopted,) = await lab.runtime.owned((spec,))
+        assert (adopted.container, adopted.generation, adopted.fingerprint, adopted.pid) == (born.container, 4, "f1", born.pid)
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(lab.listen(lab.runtime))
+            docker("kill", born.container or "")
+            assert (await lab.exited()).generation == 4
+            listening.cancel()
+
+
+async def test_a_restarted_container_keeps_its_newer_generation_through_adoption(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec()
+        born = await lab.runtime.start(spec, 1)
+        docker("kill", born.container or "")
+        await lab.exited()
+        await lab.runtime.start(spec, 2)
+        later = DockerRuntime(tmp_path, lab.instance)
+        (adopted,) = await later.owned((spec,))
+        assert (adopted.container, adopted.generation) == (born.container, 2)
+        await later.close()
+
+
+async def test_a_changed_fingerprint_replaces_the_container_and_an_unwanted_one_is_ended(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        old = await lab.runtime.start(lab.spec(), 1)
+        await lab.runtime.start(lab.spec("two"), 1)
+        docker("kill", old.container or "")
+        await lab.exited()
+        new = await lab.runtime.start(lab.spec(fingerprint="f2"), 2)
+        assert new.container != old.container
+        later = DockerRuntime(tmp_path, lab.instance)
+        adopted = await later.owned((lab.spec(fingerprint="f2"),))
+        assert [item.member for item in adopted] == ["one"]
+        assert docker("ps", "-aq", "--filter", f"name=two-{lab.instance}") == ""
+        await later.close()
+
+
+async def test_output_goes_to_the_member_log_stamped_and_no_line_twice_or_lost_over_two_watchdogs(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        count = "import time\nfor i in range(60):\n print(i, flush=True); time.sleep(0.05)\ntime.sleep(600)"
+        spec = lab.spec(command=["python3", "-c", count])
+        log = tmp_path / "logs" / "one" / "stdout.log"
+        await lab.runtime.start(spec, 1)
+        await holds(log, lambda text: len(text.splitlines()) >= 10)
+        await lab.runtime.close()
+        lab.runtime = DockerRuntime(tmp_path, lab.instance)
+        await lab.runtime.owned((spec,))
+        await holds(log, lambda text: len(text.splitlines()) >= 60)
+        lines = [line.split(" ", 1) for line in log.read_text("utf-8").splitlines()]
+        assert [text for _, text in lines] == [str(i) for i in range(60)]
+        assert all(len(stamp) == 27 and stamp.endswith("Z") for stamp, _ in lines)
+        assert [stamp for stamp, _ in lines] == sorted(stamp for stamp, _ in lines)
+
+
+async def test_the_last_words_of_a_dying_container_are_kept(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec(command=["python3", "-c", "import sys; print('last words', file=sys.stderr); raise SystemExit(1)"])
+        await lab.runtime.start(spec, 1)
+        await lab.exited()
+        log = tmp_path / "logs" / "one" / "stderr.log"
+        await holds(log, lambda text: "last words" in text)
+
+
+async def test_a_missing_image_is_named_and_not_tried_again(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        with pytest.raises(RuntimeFailed, match=r"image no-such-image:1 is not on .* and pull is 'never'") as failed:
+            await lab.runtime.start(lab.spec(image="no-such-image:1", pull="never"), 1)
+        assert failed.value.permanent
+
+
+async def test_a_name_that_somebody_else_has_is_named_and_left_alone(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        other = docker("run", "-d", "--name", f"one-{lab.instance}", IMAGE, "sleep", "600")
+        lab.foreign.append(other)
+        with pytest.raises(RuntimeFailed, match="is taken by one that somebody else created") as failed:
+            await lab.runtime.start(lab.spec(), 1)
+        assert failed.value.permanent
+        assert docker("inspect", "-f", "{{.State.Running}}", other) == "true"
+
+
+async def test_a_taken_port_is_named_and_leaves_no_container(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        lab.foreign.append(docker("run", "-d", "-p", "127.0.0.1::8000", IMAGE, "sleep", "600"))
+        port = docker("port", lab.foreign[0]).rsplit(":", 1)[-1]
+        with pytest.raises(RuntimeFailed, match="published port is taken") as failed:
+            await lab.runtime.start(lab.spec(ports=[f"{port}:8000"]), 1)
+        assert not failed.value.permanent
+        assert docker("ps", "-aq", "--filter", f"label=mcpwatch.instance={lab.instance}") == ""
+
+
+async def test_a_missing_program_and_a_missing_mount_are_named(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        with pytest.raises(RuntimeFailed, match="the image has no such program"):
+            await lab.runtime.start(lab.spec(command=["no-such-program"], init=False), 1)
+        with pytest.raises(RuntimeFailed, match="make that path on the engine's host"):
+            await lab.runtime.start(lab.spec(volumes=[f"{tmp_path}/absent:/x"]), 1)
+
+
+async def test_a_container_of_compose_is_watched_and_restarted_but_never_removed(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        other = docker("run", "-d", "--name", f"pg-{lab.instance}", "--restart", "unless-stopped", IMAGE, "sleep", "600")
+        lab.foreign.append(other)
+        spec = lab.spec("pg", container=f"pg-{lab.instance}")
+        assert await lab.runtime.owned((spec,)) == ()
+        began = docker("inspect", "-f", "{{.State.StartedAt}}", other)
+        taken = await lab.runtime.start(spec, 1)
+        assert (taken.container, docker("inspect", "-f", "{{.State.StartedAt}}", other)) == (other, began)
+        await lab.runtime.stop(spec, 1)
+        assert docker("inspect", "-f", "{{.State.StartedAt}}", other) == began
+        assert (await lab.exited()).generation == 1
+        again = await lab.runtime.start(spec, 2)
+        assert again.container == other
+        assert docker("inspect", "-f", "{{.State.StartedAt}}", other) > began
+
+
+async def test_a_name_that_only_docker_knows_is_reached_by_address_and_asked_by_name(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        name = f"one-{lab.instance}"
+        direct = Target(f"http://{name}:8000/sse")
+        bridged = await lab.runtime.start(lab.spec(direct=direct, networks=[f"net-{lab.instance}"]), 1)
+        assert bridged.direct is not None
+        assert bridged.direct.url.startswith("http://172.")
+        assert ("Host", f"{name}:8000") in bridged.direct.headers
+        published = await lab.runtime.start(
+            lab.spec("two", direct=Target(f"http://two-{lab.instance}:8000/sse"), ports=["8000"]), 1
+        )
+        assert published.direct is not None
+        assert published.direct.url.startswith("http://127.0.0.1:")
+
+
+async def test_usage_is_that_of_the_container(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        incarnation = await lab.runtime.start(lab.spec(), 1)
+        await lab.runtime._reconcile()  # pyright: ignore[reportPrivateUsage]
+        usage = lab.runtime.usage("one")
+        assert usage is not None
+        assert usage.pid == incarnation.pid
+        assert usage.rss > 1_000_000
+        assert usage.processes >= 2
+
+
+async def test_a_container_removed_behind_our_back_counts_as_ended(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        incarnation = await lab.runtime.start(lab.spec(), 1)
+        docker("rm", "-f", incarnation.container or "")
+        assert (await lab.exited()).generation == 1
+        again = await lab.runtime.start(lab.spec(), 2)
+        assert again.container != incarnation.container
+
+
+async def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec(host=f"unix://{tmp_path}/none.sock")
+        with pytest.raises(RuntimeFailed, match="no such socket; start it, or set DOCKER_HOST"):
+            await lab.runtime.start(spec, 1)
+        assert await lab.runtime.owned((spec,)) == ()
+        event = await lab.event()
+        assert isinstance(event, Gone)
+        assert not event.back

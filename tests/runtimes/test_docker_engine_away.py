@@ -1,0 +1,161 @@
+"""The engine behind a relay that can be cut, refuse, or speak TLS: what the docker runtime makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.ports import Exited, Gone
+from tests.runtimes.docker_lab import docker, laboratory
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.needs("docker"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::EncodingWarning"),  # of the docker SDK and trustme, when they read files
+]
+
+ENGINE = "/var/run/docker.sock"
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n" + b'{"message":"forbidden"}'
+
+
+class Relay:
+    """Passes bytes to the engine and back; `cut` drops every connection and listens no more."""
+
+    def __init__(self) -> None:
+        self.refuse: bytes | None = None
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, path: Path) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, path)
+
+    async def listen_tls(self, context: ssl.SSLContext) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        engine_reader, engine_writer = await asyncio.open_unix_connection(ENGINE)
+        self._writers |= {writer, engine_writer}
+        with contextlib.suppress(OSError):
+            await asyncio.gather(self._pipe(reader, engine_writer, writer), self._pipe(engine_reader, writer, None))
+        self._writers -= {writer, engine_writer}
+
+    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: asyncio.StreamWriter | None) -> None:
+        while data := await source.read(65536):
+            if back is not None and self.refuse is not None and data.startswith(self.refuse):
+                back.write(REFUSAL)
+                await back.drain()
+                continue
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+
+
+@asynccontextmanager
+async def relay() -> AsyncGenerator[Relay]:
+    between = Relay()
+    try:
+        yield between
+    finally:
+        await between.cut()
+
+
+async def test_an_engine_that_goes_and_comes_back_loses_no_end_and_kills_nobody(tmp_path: Path) -> None:
+    async with relay() as between, laboratory(tmp_path) as lab:
+        path = tmp_path / "engine.sock"
+        await between.listen(path)
+        survivor, victim = lab.spec("survivor", host=f"unix://{path}"), lab.spec("victim", host=f"unix://{path}")
+        await lab.runtime.start(survivor, 1)
+        doomed = await lab.runtime.start(victim, 1)
+        await between.cut()
+        gone = await lab.event()
+        assert isinstance(gone, Gone)
+        assert not gone.back
+        with pytest.raises(RuntimeFailed, match="does not answer"):
+            await lab.runtime.start(lab.spec("third", host=f"unix://{path}"), 1)
+        docker("kill", doomed.container or "")
+        await between.listen(path)
+        back = await lab.event()
+        assert isinstance(back, Gone)
+        assert back.back
+        ended = await lab.event()
+        assert isinstance(ended, Exited)
+        assert (ended.member, ended.generation) == ("victim", 1)
+        again = await lab.runtime.start(victim, 2)
+        assert again.container == doomed.container
+        assert lab.heard.empty()
+
+
+async def test_an_event_stream_that_only_drops_resumes_without_a_word(tmp_path: Path) -> None:
+    async with relay() as between, laboratory(tmp_path) as lab:
+        path = tmp_path / "engine.sock"
+        await between.listen(path)
+        incarnation = await lab.runtime.start(lab.spec(host=f"unix://{path}"), 1)
+        for writer in tuple(between._writers):  # pyright: ignore[reportPrivateUsage]
+            writer.transport.abort()
+        docker("kill", incarnation.container or "")
+        assert (await lab.exited()).signal == 9
+
+
+async def test_a_socket_proxy_that_refuses_a_call_is_named(tmp_path: Path) -> None:
+    async with relay() as between, laboratory(tmp_path) as lab:
+        path = tmp_path / "engine.sock"
+        await between.listen(path)
+        between.refuse = b"POST /v1.41/containers/create"
+        with pytest.raises(
+            RuntimeFailed, match=r"does not let mcpwatch create container .*allow that call in the socket proxy"
+        ) as failed:
+            await lab.runtime.start(lab.spec(host=f"unix://{path}"), 1)
+        assert failed.value.permanent
+
+
+async def test_an_engine_behind_tls_is_reached_by_docker_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    certificate, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
+    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    client.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    client.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    async with relay() as between, laboratory(tmp_path) as lab:
+        port = await between.listen_tls(context)
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+        incarnation = await lab.runtime.start(lab.spec(), 1)
+        assert docker("inspect", "-f", "{{.State.Running}}", incarnation.container or "") == "true"
+        docker("kill", incarnation.container or "")
+        assert (await lab.exited()).signal == 9
+
+
+async def test_an_engine_is_found_by_context_and_a_missing_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.json").write_text(json.dumps({}), encoding="utf-8")
+    async with relay() as between, laboratory(tmp_path) as lab:
+        path = tmp_path / "engine.sock"
+        await between.listen(path)
+        await asyncio.to_thread(docker, "context", "create", "there", "--docker", f"host=unix://{path}")
+        await lab.runtime.start(lab.spec(context="there"), 1)
+        with pytest.raises(RuntimeFailed, match="Docker has no context 'nowhere'"):
+            await lab.runtime.start(lab.spec("two", context="nowhere"), 1)
+        await between.cut()
+        assert isinstance(await lab.event(), Gone)

@@ -1,0 +1,124 @@
+"""The hosted runtime against a gateway's admin socket, and the external one against nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.ports import Appeared, Exited, Gone, RuntimeEvent
+from mcpwatch.runtimes import hosted
+from mcpwatch.runtimes.external import ExternalRuntime, ExternalSpec
+from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
+from tests.runtimes.bench import INSTANCE, WAIT
+from tests.runtimes.fake_gateway import fake_gateway
+
+pytestmark = pytest.mark.anyio
+
+TIME = MemberSpec("time", "server", "hosted", HostedSpec(), fingerprint="f1")
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A short path: a unix socket's may hold 107 bytes."""
+    directory = Path(tempfile.mkdtemp(prefix="mw-"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+async def take(events: AsyncIterator[RuntimeEvent], count: int) -> list[RuntimeEvent]:
+    async with asyncio.timeout(WAIT):
+        return [await anext(events) for _ in range(count)]
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_start_waits_until_the_child_lives_and_a_stop_until_it_does_not(state: Path, *, chunked: bool) -> None:
+    async with fake_gateway(state, chunked=chunked) as gateway:
+        gateway.put("time", phase="held", pid=None)
+        runtime = HostedRuntime(state, INSTANCE)
+        living = await runtime.start(TIME, 4)
+        assert (living.generation, living.pid, living.fingerprint) == (4, 77, "f1")
+        await runtime.stop(TIME, grace=1)
+        assert gateway.members["time"]["phase"] == "held"
+
+
+async def test_an_end_and_a_return_are_told_with_generations_that_follow_each_other(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        runtime = HostedRuntime(state, INSTANCE)
+        await runtime.start(TIME, 4)
+        events = runtime.watch()
+        assert await take(events, 1) == [Gone("hosted", back=True)]
+        await gateway.say("exited", {"member": "time", "pid": 77, "code": 1, "signal": None, "error": "boom"})
+        await gateway.say("started", {"member": "time", "pid": 78})
+        await gateway.say("exited", {"member": "time", "pid": 78, "code": None, "signal": 9})
+        assert await take(events, 3) == [
+            Exited("time", 4, 1, None, detail="boom"),
+            Appeared("time", 78),
+            Exited("time", 5, None, 9),
+        ]
+
+
+async def test_a_gateway_that_goes_and_comes_back_is_told_as_gone_and_back_with_its_new_children(state: Path) -> None:
+    runtime = HostedRuntime(state, INSTANCE)
+    events = runtime.watch()
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", pid=5)
+        assert await take(events, 2) == [Gone("hosted", back=True), Appeared("time", 5)]
+    (gone,) = await take(events, 1)
+    assert isinstance(gone, Gone)
+    assert not gone.back
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", pid=6)
+        assert await take(events, 2) == [Gone("hosted", back=True), Appeared("time", 6)]
+
+
+async def test_the_next_watchdog_adopts_what_the_gateway_still_runs_with_its_generation(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", phase="held", pid=None)
+        await HostedRuntime(state, INSTANCE).start(TIME, 9)
+        (same,) = await HostedRuntime(state, INSTANCE).owned([TIME])
+        assert (same.generation, same.pid, same.fingerprint) == (9, 77, "f1")
+        gateway.put("time", pid=88)
+        (younger,) = await HostedRuntime(state, INSTANCE).owned([TIME])
+        assert (younger.generation, younger.pid) == (10, 88)
+
+
+async def test_without_a_gateway_nothing_is_owned_a_stop_is_done_and_a_start_fails_with_the_reason(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosted, "START_WAIT", 0.1)
+    runtime = HostedRuntime(state, INSTANCE)
+    assert await runtime.owned([TIME]) == ()
+    await runtime.stop(TIME, grace=0.1)
+    with pytest.raises(RuntimeFailed, match="not running in the gateway after"):
+        await runtime.start(TIME, 1)
+
+
+async def test_usage_is_that_of_the_child(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", pid=os.getpid())
+        runtime = HostedRuntime(state, INSTANCE)
+        await runtime.owned([TIME])
+        usage = runtime.usage("time")
+        assert usage is not None
+        assert usage.pid == os.getpid()
+        assert usage.rss > 0
+
+
+async def test_an_external_member_is_taken_to_live_and_never_touched(state: Path) -> None:
+    runtime = ExternalRuntime(state, INSTANCE)
+    spec = MemberSpec("legacy", "server", "external", ExternalSpec())
+    assert await runtime.owned([spec]) == ()
+    assert (await runtime.start(spec, 3)).pid is None
+    await runtime.stop(spec, grace=0)
+    await runtime.close()
+    assert [event async for event in runtime.watch()] == []
+    assert runtime.usage("legacy") is None

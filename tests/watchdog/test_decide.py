@@ -1,0 +1,253 @@
+"""Every reachable (state, event) of the lifecycle, walked breadth-first, and the invariants that must hold in each."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil
+
+import pytest
+
+from mcpwatch.model.member import MemberState, Phase, Verdict, Want
+from mcpwatch.model.restart import reachable
+from mcpwatch.model.spec import Backoff, RestartPolicy
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.decide import (
+    EVENTS,
+    Adopted,
+    Appeared,
+    Decision,
+    Event,
+    Exited,
+    Judged,
+    Lost,
+    Publish,
+    Rules,
+    Start,
+    StartFailed,
+    Stop,
+    Stopped,
+    Tick,
+    WantDown,
+    WantRestart,
+    WantUp,
+    decide,
+)
+
+GRID = 20.0
+SMALL = RestartPolicy(intensity=1, period=2 * GRID, backoff=Backoff(first=GRID, max=GRID, jitter=0.0), retry=GRID)
+RULES = {
+    "ours": Rules(restart=SMALL, start_grace=GRID, stop_grace=GRID - 5.0),
+    "theirs": Rules(restart=SMALL, start_grace=GRID, stop_grace=GRID - 5.0, theirs=True),
+    "never": Rules(restart=replace(SMALL, condition="never", retry=None), start_grace=GRID, stop_grace=GRID - 5.0),
+    "on-failure": Rules(restart=replace(SMALL, condition="on-failure"), start_grace=GRID, stop_grace=GRID - 5.0),
+}
+STEPS = (0.0, GRID)
+PASSING = {Phase.STARTING, Phase.STOPPING, Phase.BACKOFF}
+
+
+@dataclass(frozen=True)
+class World:
+    """A state with what truly lives beside it: `living` counts generations started and not yet ended."""
+
+    state: MemberState
+    living: int = 0
+
+
+def normal(world: World, now: Instant) -> World:
+    """The same world with `now` shifted to zero and counters capped, so that equal situations are equal values."""
+    state = world.state
+
+    def shift(at: Instant | None) -> Instant | None:
+        return None if at is None else Instant(max(-4, ceil((at - now) / GRID)) * GRID)
+
+    return replace(
+        world,
+        state=replace(
+            state,
+            generation=min(state.generation, 2),
+            restarts=0,
+            failures=min(state.failures, 3),
+            starts=tuple(Instant(start - now) for start in state.starts if now - start < SMALL.period)[-2:],
+            ready_at=shift(state.ready_at),
+            wake_at=shift(state.wake_at),
+        ),
+    )
+
+
+def events(state: MemberState, at: Instant) -> list[Event]:
+    """Every event that could arrive, of this generation and of an older one."""
+    current, older = state.generation, state.generation - 1
+    made: list[Event] = [
+        WantUp(at),
+        WantUp(at, fresh=False),
+        WantDown(at),
+        WantRestart(at),
+        WantRestart(at, counts=True),
+        Appeared(at),
+        Tick(at),
+    ]
+    for generation in (current, older):
+        made += [Exited(at, generation=generation, code=code) for code in (0, 1, 127)]
+        made += [
+            Judged(at, generation=generation, verdict=verdict, proven=proven) for verdict, proven in product(Verdict, (True, False))
+        ]
+        made += [StartFailed(at, generation=generation, permanent=permanent) for permanent in (True, False)]
+        made += [Stopped(at, generation=generation), Lost(at, generation=generation)]
+    return made
+
+
+def truth(world: World, event: Event, decision: Decision, theirs: bool) -> int:
+    """How many incarnations live after the event and the actions."""
+    living = world.living
+    if getattr(event, "generation", world.state.generation) == world.state.generation and isinstance(
+        event, (Exited, Stopped, StartFailed, Lost)
+    ):
+        living = 0
+    if isinstance(event, Appeared) and theirs:
+        living = 1
+    return living + sum(isinstance(action, Start) for action in decision.actions)
+
+
+def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, World]]]:
+    """Every world reachable from rest, and every step between them."""
+    first = World(MemberState())
+    seen, queue, steps = {first}, deque([first]), list[tuple[World, Event, Decision, World]]()
+    while queue:
+        world = queue.popleft()
+        for step in STEPS:
+            at = Instant(step)
+            for event in events(world.state, at):
+                if isinstance(event, Appeared) and not rules.theirs:
+                    continue
+                if isinstance(event, (Exited, Lost)) and event.generation == world.state.generation and not world.living:
+                    continue
+                decision = decide(world.state, event, rules)
+                after = World(decision.state, truth(world, event, decision, rules.theirs))
+                steps.append((world, event, decision, after))
+                settled = normal(after, at)
+                if settled not in seen:
+                    seen.add(settled)
+                    queue.append(settled)
+        assert len(seen) < 20_000, "the state space grew out of hand"
+    return seen, steps
+
+
+pytestmark = pytest.mark.xdist_group("decide")  # the walk is done once
+
+
+@pytest.fixture(scope="module", params=sorted(RULES))
+def walked(request: pytest.FixtureRequest) -> tuple[Rules, set[World], list[tuple[World, Event, Decision, World]]]:
+    rules = RULES[request.param]
+    return rules, *walk(rules)
+
+
+Walked = tuple[Rules, set[World], list[tuple[World, Event, Decision, World]]]
+
+
+def test_every_phase_and_verdict_is_visited(walked: Walked) -> None:
+    _, worlds, steps = walked
+    assert {world.state.phase for world in worlds} == set(Phase)
+    assert {world.state.verdict for world in worlds} == set(Verdict)
+    assert {type(event) for _, event, _, _ in steps} >= set(EVENTS) - {Appeared, Adopted}
+
+
+def test_a_start_is_issued_only_where_nothing_lives_and_raises_the_generation(walked: Walked) -> None:
+    rules, _, steps = walked
+    for world, event, decision, after in steps:
+        starts = [action for action in decision.actions if isinstance(action, Start)]
+        if starts:
+            assert [start.generation for start in starts] == [decision.state.generation] == [world.state.generation + 1]
+            if not rules.theirs:
+                assert after.living == 1, (world, event, decision)
+
+
+def test_every_passing_phase_has_a_deadline_and_no_other_needs_one(walked: Walked) -> None:
+    _, worlds, _ = walked
+    for world in worlds:
+        if world.state.phase in PASSING:
+            assert world.state.wake_at is not None, world
+        if world.state.phase in (Phase.STOPPED, Phase.RUNNING):
+            assert world.state.wake_at is None, world
+
+
+def test_what_an_older_generation_says_changes_nothing(walked: Walked) -> None:
+    _, _, steps = walked
+    for world, event, decision, _ in steps:
+        if getattr(event, "generation", world.state.generation) != world.state.generation:
+            assert decision == Decision(world.state)
+
+
+def test_only_a_running_member_has_a_verdict(walked: Walked) -> None:
+    _, worlds, _ = walked
+    assert all(world.state.verdict is Verdict.UNKNOWN for world in worlds if world.state.phase is not Phase.RUNNING)
+
+
+def test_an_unwanted_member_comes_to_rest(walked: Walked) -> None:
+    _, worlds, _ = walked
+    for world in worlds:
+        if world.state.want is Want.DOWN:
+            assert world.state.phase in (Phase.STOPPED, Phase.STOPPING), world
+            assert world.state.phase is Phase.STOPPED or world.state.then == "rest", world
+
+
+def test_every_change_is_published_with_old_and_new(walked: Walked) -> None:
+    _, _, steps = walked
+    for world, _, decision, _ in steps:
+        for field in ("want", "phase", "verdict"):
+            old, new = str(getattr(world.state, field)), str(getattr(decision.state, field))
+            told = [action for action in decision.actions if isinstance(action, Publish) and action.field == field]
+            assert [(action.old, action.new) for action in told] == ([(old, new)] if old != new else [])
+
+
+def test_a_stop_is_issued_on_the_way_into_stopping_and_only_there(walked: Walked) -> None:
+    _, _, steps = walked
+    for _, event, decision, _ in steps:
+        if any(isinstance(action, Stop) for action in decision.actions):
+            assert decision.state.phase is Phase.STOPPING, (event, decision)
+
+
+@pytest.mark.parametrize("intensity", [0, 1, 3, 5, 8])
+@pytest.mark.parametrize(("first", "longest"), [(0.25, 30.0), (1.0, 60.0), (5.0, 5.0)])
+@pytest.mark.parametrize("period", [5.0, 60.0, 600.0])
+def test_a_policy_is_called_reachable_exactly_when_a_crash_loop_is_parked(
+    intensity: int, first: float, longest: float, period: float
+) -> None:
+    policy = RestartPolicy(intensity=intensity, period=period, backoff=Backoff(first=first, max=longest), retry=None)
+    rules = Rules(restart=policy)
+    state, now = decide(MemberState(), WantUp(Instant(0.0)), rules).state, Instant(0.0)
+    for _ in range(60):
+        state = decide(state, Exited(now, generation=state.generation, code=1), rules, unit=1.0).state
+        if state.phase is Phase.FAILED:
+            break
+        if state.phase is Phase.BACKOFF:
+            assert state.wake_at is not None
+            now = state.wake_at
+            state = decide(state, Tick(now), rules).state
+    assert (state.phase is Phase.FAILED) == reachable(policy)
+
+
+def test_a_parked_member_gets_one_try_and_is_parked_again_by_one_more_crash() -> None:
+    rules = RULES["ours"]
+    parked = MemberState(want=Want.UP, phase=Phase.FAILED, generation=4, failures=3, wake_at=Instant(100.0))
+    tried = decide(parked, Tick(Instant(100.0)), rules)
+    assert tried.state.phase is Phase.STARTING
+    again = decide(tried.state, Exited(Instant(101.0), generation=5, code=1), rules)
+    assert again.state.phase is Phase.FAILED
+    assert again.state.wake_at == Instant(121.0)
+
+
+def test_failures_are_forgotten_after_stable_health_but_not_before() -> None:
+    rules = Rules()
+    running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=7, failures=4, ready_at=Instant(0.0))
+    soon = decide(running, Exited(Instant(30.0), generation=7, code=1), rules)
+    late = decide(running, Exited(Instant(90.0), generation=7, code=1), rules)
+    assert (soon.state.phase, soon.state.failures) == (Phase.BACKOFF, 5)
+    assert (late.state.phase, late.state.failures) == (Phase.STARTING, 1)
+
+
+def test_an_adopted_generation_keeps_its_number_and_must_prove_itself() -> None:
+    decision = decide(MemberState(), Adopted(Instant(5.0), generation=9), Rules(start_grace=60.0))
+    assert (decision.state.phase, decision.state.generation, decision.state.wake_at) == (Phase.STARTING, 9, Instant(65.0))
+    assert not [action for action in decision.actions if isinstance(action, (Start, Stop))]
