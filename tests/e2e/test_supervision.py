@@ -155,3 +155,25 @@ def test_systemd_hears_ready_and_a_heartbeat_that_stops_when_the_watchdog_hangs(
                 daemon.close()
     finally:
         shutil.rmtree(directory)
+
+
+def test_a_member_is_started_and_stopped_by_enabling_it_but_not_by_changing_what_an_operator_stopped(tmp_path: Path) -> None:
+    config = plain(2)
+    with running(tmp_path, config, "--no-watch-config") as daemon:
+        all_run(daemon, 1)
+
+        def load(name: str, **more: Any) -> None:
+            config["members"][name] |= more
+            daemon.write(config)
+            assert daemon.run("reload").returncode == 0
+
+        load("m0", enabled=False)
+        daemon.wait(lambda _: daemon.member("m0")["phase"] == "stopped", "disabled, it stops")
+        assert daemon.run("stop", "m1").returncode == 0
+        daemon.wait(lambda _: daemon.member("m1")["phase"] == "stopped", "it stops")
+        load("m1", process={"command": "sleep", "args": ["601"]})
+        load("m0", enabled=True)
+        daemon.wait(lambda _: daemon.member("m0")["phase"] == "running", "enabled, it runs")
+        assert daemon.member("m1")["phase"] == "stopped"
+        assert daemon.run("start", "m1").returncode == 0
+        daemon.wait(lambda _: daemon.member("m1")["phase"] == "running", "it runs")
