@@ -307,7 +307,7 @@ class Daemon:
         path = self.options.config.absolute()
         wanted = {str(path), str(path.resolve())}
         async for changes in awatch(
-            path.parent, recursive=False, step=100, debounce=400, rust_timeout=60_000, yield_on_timeout=False
+            path.parent, recursive=False, step=500, debounce=1000, rust_timeout=60_000, yield_on_timeout=False
         ):
             if any(str(Path(name)) in wanted for _, name in changes) and path.exists():
                 await self._reload_quietly()
