@@ -83,6 +83,22 @@ async def test_a_route_enters_after_its_hold_leaves_after_its_hold_and_comes_bac
     assert "restart running sessions" in written[1].text
 
 
+async def test_routes_whose_holds_end_together_are_written_once(tmp_path: Path) -> None:
+    here = room(tmp_path, {"time": UP, "fetch": DOWN, "late": DOWN}, {"kind": "claude-code"})
+    await here.after(0)
+    here.fleet.verdicts["fetch"] = UP
+    await here.after(1)
+    here.fleet.verdicts["late"] = UP
+    await here.after(3)
+    await here.after(1)
+    assert not (here.home / ".claude.json").exists()
+    await here.after(1)
+    await here.after(3)
+    written = [fact for fact in here.facts if isinstance(fact, ClientFileWritten)]
+    assert [fact.added for fact in written] == [("time", "fetch"), ("late",)]
+    assert written[0].reason == "time: healthy for 5s; fetch: healthy for 5s"
+
+
 async def test_an_all_down_fleet_keeps_the_last_good_file(tmp_path: Path) -> None:
     here = await settled(tmp_path, {"time": UP, "fetch": UP}, {"kind": "claude-code"})
     before = (here.home / ".claude.json").read_bytes()
