@@ -78,7 +78,7 @@ class ClientsService:
         self._clock = clock
         self._states: dict[str, State] = {}
         self._lock = anyio.Lock()
-        self.writer = Writer(store, Backups(state_dir / "backups" / "clients"), machine or Machine())
+        self.writer = Writer(store, Backups(state_dir / "backups" / "clients"), machine or Machine(), self._base)
 
     # ---- the loop
 
@@ -125,10 +125,18 @@ class ClientsService:
             return min(state.next_look, decision.wake_at or state.next_look)
 
     def _first_book(self, client: Client) -> Book:
-        """At the start, the routes listed are those whose entries are ours in the file."""
-        ledger = self.writer.ledger(client)
-        wanted = client.adapter.wanted(client.spec, self.routes(), (), self._token())
-        return Book({}, frozenset(route for path, route in wanted.routes.items() if ledger.owns(path)))
+        """At the start, the routes listed are those whose entries are ours in the file, and not switched off."""
+        ledger, adapter = self.writer.ledger(client), client.adapter
+        wanted = adapter.wanted(client.spec, self.routes(), (), self._token())
+        off = dict(adapter.wanted(client.spec, (), self.routes(), self._token()).entries)
+        ours = {path: route for path, route in wanted.routes.items() if ledger.owns(path)}
+        switched = {path for path in ours if off[path] != wanted.entries[path] and ledger.wrote(path, off[path])}
+        return Book({}, frozenset(route for path, route in ours.items() if path not in switched))
+
+    def _base(self) -> Path | None:
+        """Where relative paths start: beside the configuration."""
+        source = self._fleet.plan().source
+        return Path(source).absolute().parent if source else None
 
     def _decide(self, client: Client, book: Book, now: Instant) -> tuple[Book, Decision]:
         view, planned = self._fleet.view(), {route.name for route in self._fleet.plan().routes}

@@ -133,6 +133,31 @@ async def test_policy_disable_switches_a_route_off_and_never_lists_one_that_was_
     assert {name: entry["enabled"] for name, entry in shown.items()} == {"time": True, "fetch": False}
 
 
+async def test_a_route_that_was_switched_off_is_not_switched_on_by_a_new_daemon(tmp_path: Path) -> None:
+    spec = {"kind": "opencode", "policy": "disable"}
+    first = await settled(tmp_path, {"time": UP, "fetch": UP}, spec)
+    first.fleet.verdicts["fetch"] = DOWN
+    await first.after(1)
+    await first.after(60)
+    path = first.home / ".config/opencode/config.json"
+    before = path.read_bytes()
+    assert b'"enabled": false' in before
+    second = room(tmp_path, {"time": UP, "fetch": DOWN}, spec, store=first.store)
+    await second.after(0)
+    await second.after(30)
+    assert path.read_bytes() == before
+
+
+async def test_the_file_that_is_written_already_stays_the_clients_file(tmp_path: Path) -> None:
+    here = await settled(tmp_path, {"time": UP, "fetch": UP}, {"kind": "opencode"})
+    (here.home / ".config/opencode/opencode.jsonc").write_text("{}", "utf-8")
+    here.fleet.verdicts["fetch"] = DOWN
+    await here.after(1)
+    await here.after(60)
+    assert here.listed(".config/opencode/config.json", "mcp") == {"time"}
+    assert (here.home / ".config/opencode/opencode.jsonc").read_text("utf-8") == "{}"
+
+
 async def test_mcpo_keeps_its_last_entry_because_it_refuses_an_empty_map(tmp_path: Path) -> None:
     here = await settled(
         tmp_path, {"time": UP, "fetch": UP}, {"kind": "mcpo", "path": "mcpo.json", "routes": ["time"], "allow_literal": True}
