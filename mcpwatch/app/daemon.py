@@ -164,7 +164,8 @@ class Daemon:
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
-        notify("STOPPING=1")
+        if not self._exec:  # after an upgrade in place this same process goes on
+            notify("STOPPING=1")
         words = "the watchdog leaves its members running" if self._leave else "the watchdog stops"
         self.bus.publish(DaemonStopped(at=self.clock.wall(), text=words, members_left=self._leave))
         if self._leave:

@@ -13,6 +13,7 @@ from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.readings import readings
 from mcpwatch.bus import Bus
 from mcpwatch.clients.desk import Desk
 from mcpwatch.clients.rotate import Reload, Rotator
@@ -54,7 +55,7 @@ class Rooms:
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, reload, clock, paths.root)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
-        house = House(fleet, bus, clock, paths.root, __version__, logs)
+        house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, _telemetry(plan))
         self._beat = heartbeat()
         self._beaten = 0.0

@@ -99,7 +99,8 @@ ALERTS = _counter("alerts", "Alerts that changed state, by the new state.", "sta
 NOTIFICATIONS = _counter(
     "notifications", "Notifications by receiver: sent, failed (tried again), refused (given up).", "receiver", "outcome"
 )
-OUTBOX = _gauge("notifications_pending", "Notifications waiting in the outbox.")
+OUTBOX = _gauge("notifications_pending", "Notifications waiting in the outbox.", "receiver")
+ALERTS_MUTED = _gauge("alerts_muted", "Alerts that are not told now, by why.", "why")
 SILENCES = _gauge("silences_active", "Silences and maintenance windows in force.")
 
 # clients

@@ -175,6 +175,10 @@ class Logging:
         """Write to one more target from now on, in the writing thread."""
         self._listener.handlers = (*self._listener.handlers, handler)
 
+    def remove(self, handler: logging.Handler) -> None:
+        """Stop writing to a target that was added."""
+        self._listener.handlers = tuple(one for one in self._listener.handlers if one is not handler)
+
     def close(self) -> None:
         """Write what waits, within `CLOSE_TIMEOUT`, and put the root logger back as it was found."""
         root = logging.getLogger()

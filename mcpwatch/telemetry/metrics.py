@@ -30,7 +30,7 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.spec import MetricsSpec, TelemetrySpec, loopback
-from mcpwatch.telemetry.tally import Readings, Tally
+from mcpwatch.telemetry.tally import AlertsNow, Readings, Tally
 
 QUEUE_SIZE = 65_536
 """Facts waiting to be counted; more are dropped and counted as such."""
@@ -54,9 +54,7 @@ class Seen:
     view: FleetView
     offered: int = 0
     """`FleetCollector.offered` at that moment: later facts may be about a later plan."""
-    maintained: tuple[str, ...] = ()
-    pending: int = 0
-    silences: int = 0
+    alerts: AlertsNow = AlertsNow()
 
 
 class FleetCollector(Collector):
@@ -100,9 +98,7 @@ class FleetCollector(Collector):
         with self._lock:
             began = time.thread_time()
             self._drain(seen.plan, seen.offered)
-            self._tally.show(seen.view, seen.maintained)
-            self._tally.put(of.OUTBOX, (), seen.pending)
-            self._tally.put(of.SILENCES, (), seen.silences)
+            self._tally.show(seen.view, seen.alerts)
             self._tally.put(of.FACTS_DROPPED, (), seen.view.daemon.dropped_facts + self.dropped)
             for read in self._readers:
                 read(self._tally)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
+from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.ports import Fleet
 from mcpwatch.telemetry import families as of
@@ -52,22 +53,19 @@ class House:
 
 
 class Telemetry:
-    """Runs until cancelled. Make it in the loop, before the fleet starts, so that no fact is missed.
-
-    Raises `ConfigError` when the extra `otel` is configured and not installed.
-    """
+    """Runs until cancelled. Make it in the loop, before the fleet starts, so that no fact is missed."""
 
     def __init__(self, house: House, spec: TelemetrySpec) -> None:
         self._house = house
         self._spec = spec
         self._loop = asyncio.get_running_loop()
         self._redact = house.logs.redact if house.logs else Redactor(house.fleet.plan().secrets)
-        self._tracer = Tracer(spec.otel, house.version) if spec.otel else None
+        self._tracer: Tracer | None = None
         self._shipper: Shipper | None = None
         self._spool: OwnSpool | None = None
-        self._counting = False
         self._collector = FleetCollector(spec, house.version, LoopLook(self._loop, self._see), house.readings, [self._read])
-        self._counting = True
+        self._changed = asyncio.Event()
+        self._handler: SpoolHandler | None = None
         self._facts = house.bus.subscribe(size=FACT_QUEUE)
         self._unwritten: list[Fact] = []
         self._open = True
@@ -78,13 +76,12 @@ class Telemetry:
 
     async def run(self) -> None:
         """Serve until cancelled; stops within `STOP_TIMEOUT`."""
-        self._start_shipping()
+        self._start_shipping(self._spec.loki)
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(tasks, TelemetrySpec(loki=self._spec.loki)))
                 tasks.create_task(self._settle())
                 tasks.create_task(self._keep_facts())
-                if self._spec.metrics:
-                    tasks.create_task(self._serve(self._spec.metrics))
         finally:
             self._open = False
             self._facts.close()
@@ -93,11 +90,32 @@ class Telemetry:
                 await asyncio.wait_for(asyncio.to_thread(self._stop), STOP_TIMEOUT)
 
     def retune(self, spec: TelemetrySpec) -> None:
-        """Take the objectives and the log level of a new plan; addresses change only with a restart of the daemon."""
+        """Take a new plan's spec: objectives and level at once, and what serves, ships or traces anew where its part changed."""
         self._collector.retune(spec)
         self._redact.use(self._house.fleet.plan().secrets)
         if self._house.logs:
             self._house.logs.level(spec.logs.level)
+        self._spec = spec
+        self._changed.set()
+
+    async def _follow(self, tasks: asyncio.TaskGroup, had: TelemetrySpec) -> None:
+        """Make what the spec asks for beside what we `had`, and make it anew whenever it asks for something else."""
+        serving: asyncio.Task[None] | None = None
+        while True:
+            spec = self._spec
+            if spec.loki != had.loki:
+                await asyncio.to_thread(self._stop_shipping)
+                self._start_shipping(spec.loki)
+            if spec.otel != had.otel:
+                self._start_tracing(spec)
+            if spec.metrics != had.metrics:
+                if serving is not None:
+                    serving.cancel()
+                    await asyncio.wait([serving])
+                serving = tasks.create_task(self._serve(spec.metrics)) if spec.metrics else None
+            had = spec
+            await self._changed.wait()
+            self._changed.clear()
 
     # facts
 
@@ -124,16 +142,8 @@ class Telemetry:
     # metrics
 
     def _see(self) -> Seen:
-        house = self._house
-        readings = house.readings
-        return Seen(
-            house.fleet.plan(),
-            house.fleet.view(),
-            self._collector.offered if self._counting else 0,
-            tuple(readings.maintained()),
-            readings.pending(),
-            readings.silences(),
-        )
+        fleet = self._house.fleet
+        return Seen(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
 
     def _read(self, tally: Tally) -> None:
         if self._shipper:
@@ -166,12 +176,12 @@ class Telemetry:
         try:
             await asyncio.Event().wait()
         finally:
+            self.serving.clear()
             await asyncio.shield(asyncio.to_thread(server.close))
 
     # logs
 
-    def _start_shipping(self) -> None:
-        loki = self._spec.loki
+    def _start_shipping(self, loki: LokiSpec | None) -> None:
         if loki is None:
             return
         for text in faults(loki):
@@ -184,11 +194,32 @@ class Telemetry:
             return
         self._shipper.start()
 
+    def _stop_shipping(self) -> None:
+        if self._house.logs and self._handler:
+            self._house.logs.remove(self._handler)
+        if self._shipper:
+            self._shipper.stop()
+        if self._spool:
+            self._spool.close()
+        self._shipper = self._spool = self._handler = None
+
+    def _start_tracing(self, spec: TelemetrySpec) -> None:
+        old, self._tracer = self._tracer, None
+        if old is not None:
+            self._loop.run_in_executor(None, old.close)
+        if spec.otel is None:
+            return
+        try:
+            self._tracer = Tracer(spec.otel, self._house.version)
+        except ConfigError as error:
+            self._tell(Troubled(at=self._house.clock.wall(), text=str(error), level="error", subject="otel"))
+
     def _new_shipper(self, loki: LokiSpec) -> Shipper:
         state, wall = self._house.state_dir, self._house.clock.wall
         spool = self._spool = OwnSpool(state, wall)
         if self._house.logs:
-            self._house.logs.add(SpoolHandler(spool, loki.url, self._redact))
+            self._handler = SpoolHandler(spool, loki.url, self._redact)
+            self._house.logs.add(self._handler)
         tell = self._later(self._tell_loki)
         return Shipper(loki, Push(loki), state, spool, wall=wall, redact=self._redact, on_error=tell)
 
@@ -214,11 +245,9 @@ class Telemetry:
 
     def _stop(self) -> None:
         """In a thread: end what has threads of its own, each within its own bound."""
-        if self._shipper:
-            self._shipper.stop()
         if self._spool:
             _write_facts(self._spool, self._redact, self._unwritten)
-            self._spool.close()
+        self._stop_shipping()
         if self._tracer:
             self._tracer.close()
 

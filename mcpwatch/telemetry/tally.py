@@ -6,7 +6,7 @@ event; everything a member has goes when the member goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -38,23 +38,30 @@ METHODS: dict[Stage, str] = {
 
 EXITS = ("clean", "error", "signal", "oom", "planned", "unknown")
 SEVERITIES = ("critical", "warning", "info")
+MUTED_BY = ("silence", "maintenance", "inhibited", "flapping", "waiting")
 VANTAGES: tuple[str, ...] = get_args(Vantage)
 _GOOD = (Outcome.SUCCESS, Outcome.DEGRADED)
 _ABOUT_MEMBERS = tuple(family for family in of.FAMILIES if family.labels[:1] == ("member",))
 _ABOUT_CHECKS = tuple(family for family in of.FAMILIES if family.labels[:4] == of.CHECK)
-_FIRED = "firing"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsNow:
+    """How alerting stands: firing by severity, muted by why, waiting in the outbox by receiver, and who is muted on purpose."""
+
+    firing: Mapping[str, int] = field(default_factory=dict[str, int])
+    muted: Mapping[str, int] = field(default_factory=dict[str, int])
+    waiting: Mapping[str, int] = field(default_factory=dict[str, int])
+    silences: int = 0
+    maintained: frozenset[str] = frozenset()
+    """Members that an operator muted: by a silence or a maintenance window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What only other rooms know, asked at each scrape (in the event loop). Each call is cheap and never raises."""
+    """What only other rooms know. `alerts` is asked at each scrape, in the event loop; it is cheap and never raises."""
 
-    pending: Callable[[], int] = field(default=lambda: 0)
-    """Notifications waiting in the outbox."""
-    silences: Callable[[], int] = field(default=lambda: 0)
-    """Silences and maintenance windows in force."""
-    maintained: Callable[[], Iterable[str]] = field(default=tuple)
-    """Names of members that are muted now."""
+    alerts: Callable[[], AlertsNow] = AlertsNow
     receivers: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
 
@@ -66,7 +73,6 @@ class Tally:
         self._series = Series(of.FAMILIES)
         self._members: frozenset[str] = frozenset()
         self._shown: dict[str, tuple[MemberView, tuple[RouteView, ...]]] = {}
-        self._firing: dict[tuple[str, str], str] = {}
         self._count: dict[type[Fact], Callable[[Any], None]] = {
             facts.ProbeFinished: self._probed,
             facts.MemberStarted: self._started,
@@ -78,7 +84,7 @@ class Tally:
             facts.ConfigRejected: self._config_refused,
             facts.WatchGap: lambda f: self._series.add(of.WATCH_GAP, (f.cause,), f.seconds),
             facts.Troubled: lambda f: self._series.set(of.TROUBLE, (f.subject,), 0 if f.cleared else 1),
-            facts.AlertChanged: self._alert,
+            facts.AlertChanged: lambda f: self._series.add(of.ALERTS, (f.new,)),
             facts.NotificationSent: lambda f: self._series.add(of.NOTIFICATIONS, (f.receiver, "sent")),
             facts.NotificationFailed: lambda f: self._series.add(
                 of.NOTIFICATIONS, (f.receiver, "refused" if f.permanent else "failed")
@@ -86,7 +92,8 @@ class Tally:
             facts.ClientFileWritten: self._client_written,
             facts.ClientFileSkipped: self._client_skipped,
         }
-        self._begin(version, receivers, clients)
+        self._receivers = tuple(receivers)
+        self._begin(version, clients)
 
     def adopt(self, plan: Plan, spec: TelemetrySpec) -> None:
         """Make the series of this plan known, with 0, and drop those of members and checks that are gone."""
@@ -94,8 +101,6 @@ class Tally:
         for gone in self._members - names:
             self._series.forget(gone, _ABOUT_MEMBERS)
             self._shown.pop(gone, None)
-            self._firing = {key: severity for key, severity in self._firing.items() if key[0] != gone}
-        self._count_firing()
         self._members = names
         for member in plan.members:
             self._know_member(member.name, spec.promise(member.name).availability)
@@ -118,21 +123,21 @@ class Tally:
         if call is not None:
             call(fact)
 
-    def show(self, view: FleetView, maintained: Iterable[str] = ()) -> None:
-        """Bring every gauge up to what the view shows."""
+    def show(self, view: FleetView, alerts: AlertsNow) -> None:
+        """Bring every gauge up to what the view and the alerts show."""
         routes: dict[str, list[RouteView]] = {}
         for route in view.routes:
             routes.setdefault(route.member, []).append(route)
-        muted = frozenset(maintained)
         for member in view.members:
             if member.name not in self._members:
                 continue
-            self._series.set(of.MEMBER_MAINTENANCE, (member.name,), 1 if member.name in muted else 0)
+            self._series.set(of.MEMBER_MAINTENANCE, (member.name,), 1 if member.name in alerts.maintained else 0)
             mine = tuple(routes.get(member.name, ()))
             if self._shown.get(member.name) != (member, mine):
                 self._shown[member.name] = (member, mine)
                 self._show_member(member, mine, proxy=view.proxy == member.name)
         self._show_daemon(view)
+        self._show_alerts(alerts)
 
     def ship(self, shipping: Shipping) -> None:
         """Show how the log shipping goes."""
@@ -162,7 +167,7 @@ class Tally:
 
     # what is known from the start
 
-    def _begin(self, version: str, receivers: Iterable[str], clients: Iterable[str]) -> None:
+    def _begin(self, version: str, clients: Iterable[str]) -> None:
         series = self._series
         series.set(of.BUILD, (version,), 1)
         for known in facts.FACTS:
@@ -173,13 +178,12 @@ class Tally:
         for method in dict.fromkeys(METHODS.values()):
             series.observe(of.OTEL_OPERATION, (method, ""), None)
         series.observe(of.PROBE_LAG, (), None)
-        for severity in SEVERITIES:
-            series.set(of.ALERTS_FIRING, (severity,), 0)
         for state in ("pending", "firing", "resolved"):
             series.add(of.ALERTS, (state,), 0)
-        for receiver in receivers:
+        for receiver in self._receivers:
             for outcome in ("sent", "failed", "refused"):
                 series.add(of.NOTIFICATIONS, (receiver, outcome), 0)
+            series.set(of.OUTBOX, (receiver,), 0)
         for client in clients:
             series.add(of.CLIENT_WRITES, (client,), 0)
             series.add(of.CLIENT_SKIPS, (client,), 0)
@@ -189,8 +193,7 @@ class Tally:
         for outcome in ("applied", "rejected"):
             series.add(of.CONFIG_RELOADS, (outcome,), 0)
         series.set(of.CONFIG_OK, (), 1)
-        for family in (of.OUTBOX, of.SILENCES, of.SCRAPE):
-            series.set(family, (), 0)
+        series.set(of.SCRAPE, (), 0)
 
     def _know_member(self, name: str, promise: float) -> None:
         series = self._series
@@ -265,19 +268,6 @@ class Tally:
     def _config_refused(self, _: facts.ConfigRejected) -> None:
         self._series.add(of.CONFIG_RELOADS, ("rejected",))
         self._series.set(of.CONFIG_OK, (), 0)
-
-    def _alert(self, fact: facts.AlertChanged) -> None:
-        self._series.add(of.ALERTS, (fact.new,))
-        key = (fact.member, fact.alert)
-        if fact.new == _FIRED:
-            self._firing[key] = fact.severity
-        else:
-            self._firing.pop(key, None)
-        self._count_firing()
-
-    def _count_firing(self) -> None:
-        for severity in {*SEVERITIES, *self._firing.values()}:
-            self._series.set(of.ALERTS_FIRING, (severity,), sum(1 for one in self._firing.values() if one == severity))
 
     def _client_written(self, fact: facts.ClientFileWritten) -> None:
         self._series.add(of.CLIENT_WRITES, (fact.client,))
@@ -361,6 +351,16 @@ class Tally:
             series.set(of.CONFIG_OK, (), 0)
         if series.get(of.CONFIG_AT, ()) is None:
             series.set(of.CONFIG_AT, (), daemon.started_at)
+
+    def _show_alerts(self, alerts: AlertsNow) -> None:
+        self._series.set(of.SILENCES, (), alerts.silences)
+        for family, known, counts in (
+            (of.ALERTS_FIRING, SEVERITIES, alerts.firing),
+            (of.ALERTS_MUTED, MUTED_BY, alerts.muted),
+            (of.OUTBOX, self._receivers, alerts.waiting),
+        ):
+            for label in {*known, *counts}:
+                self._series.set(family, (label,), counts.get(label, 0))
 
 
 def exit_cause(fact: facts.MemberExited) -> Literal["clean", "error", "signal", "oom", "planned", "unknown"]:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import socket
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mcpwatch.telemetry import service
 from mcpwatch.telemetry.logs import configure
 from mcpwatch.telemetry.service import House, Telemetry
 from mcpwatch.telemetry.spec import TelemetrySpec
-from mcpwatch.telemetry.tally import Readings
+from mcpwatch.telemetry.tally import AlertsNow, Readings
 from tests.fakes.loki import FakeLoki, fake_loki
 from tests.telemetry import fleet
 from tests.telemetry.member_logs import MemberLog
@@ -39,12 +40,16 @@ async def scrape(telemetry: Telemetry) -> str:
 
 async def test_facts_published_are_in_the_next_scrape_with_what_other_rooms_know(tmp_path: Path) -> None:
     bus = Bus()
-    readings = Readings(pending=lambda: 3, silences=lambda: 2, maintained=lambda: ["time"])
+    now = AlertsNow({"critical": 1}, {"silence": 1}, {"ops": 3}, 2, frozenset({"time"}))
+    readings = Readings(lambda: now, receivers=("ops",))
     async with room(tmp_path, spec_of(metrics={"listen": "127.0.0.1:0"}), FleetAsData("time"), bus, readings) as telemetry:
         bus.publish(fleet.probed("time"))
         text = await scrape(telemetry)
     assert 'mcpwatch_probes_total{member="time",check="mcp",vantage="direct",outcome="success"} 1\n' in text
-    assert "mcpwatch_notifications_pending 3\n" in text
+    assert 'mcpwatch_notifications_pending{receiver="ops"} 3\n' in text
+    assert 'mcpwatch_alerts_firing{severity="critical"} 1\n' in text
+    assert 'mcpwatch_alerts_firing{severity="info"} 0\n' in text
+    assert 'mcpwatch_alerts_muted{why="silence"} 1\n' in text
     assert "mcpwatch_silences_active 2\n" in text
     assert 'mcpwatch_member_maintenance{member="time"} 1\n' in text
 
@@ -162,3 +167,36 @@ async def test_a_state_directory_that_cannot_be_written_is_told_and_metrics_stil
     async with room(tmp_path, spec, FleetAsData("time"), bus) as telemetry:
         assert "mcpwatch_build_info" in await scrape(telemetry)
     assert any("logs are not shipped" in fact.text for fact in facts)
+
+
+async def test_a_reload_moves_the_port_and_turns_shipping_on_and_off(tmp_path: Path) -> None:
+    bus = Bus()
+    with fake_loki() as loki:
+        async with room(tmp_path, spec_of(metrics={"listen": "127.0.0.1:0"}), FleetAsData("time"), bus) as telemetry:
+            first = telemetry.port
+            MemberLog(tmp_path / "logs").write("one")
+            telemetry.retune(spec_of(loki={"url": loki.url, "wait": 0.02}, metrics={"listen": "127.0.0.1:0", "open": True}))
+            await shipped(loki, 1)
+            async with asyncio.timeout(10):
+                await telemetry.serving.wait()
+            assert telemetry.port != first
+            assert "mcpwatch_loki_sent_lines_total 1\n" in await scrape(telemetry)
+            telemetry.serving.clear()
+            telemetry.retune(spec_of(metrics={"listen": "127.0.0.1:0"}))
+            async with asyncio.timeout(10):
+                await telemetry.serving.wait()
+            MemberLog(tmp_path / "logs", "late").write("two")
+            assert "mcpwatch_build_info" in await scrape(telemetry)
+        assert loki.lines() == ["one"]
+
+
+async def test_traces_without_the_extra_are_told_and_hurt_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    bus = Bus()
+    told = bus.subscribe(Troubled)
+    spec = spec_of(otel={"endpoint": "http://127.0.0.1:9"}, metrics={"listen": "127.0.0.1:0"})
+    async with room(tmp_path, spec, FleetAsData("time"), bus) as telemetry:
+        async with asyncio.timeout(10):
+            fact = await anext(aiter(told))
+        assert "pip install 'mcpwatch[otel]'" in fact.text
+        assert "mcpwatch_build_info" in await scrape(telemetry)

@@ -1,0 +1,31 @@
+"""What metrics show of the other rooms: how alerting stands, whom it tells, which clients are synced."""
+
+from __future__ import annotations
+
+from mcpwatch.alerts.service import Alerts
+from mcpwatch.alerts.silence import muting
+from mcpwatch.clients.catalog import ClientsSection
+from mcpwatch.model.spec import Plan
+from mcpwatch.ports import Fleet
+from mcpwatch.telemetry.tally import AlertsNow, Readings
+
+
+def readings(alerts: Alerts, fleet: Fleet, plan: Plan) -> Readings:
+    """The readings of one daemon; names are those of the plan it began with."""
+    clients = plan.section("clients")
+    kinds = {client.spec.kind for client in clients.made()} if isinstance(clients, ClientsSection) else set[str]()
+    return Readings(lambda: _now(alerts, fleet), tuple(alerts.spec.receivers), tuple(sorted(kinds)))
+
+
+def _now(alerts: Alerts, fleet: Fleet) -> AlertsNow:
+    summary, book, now = alerts.summary(), alerts.ledger.book, alerts.clock.wall()
+    maintained: frozenset[str] = frozenset()
+    if book.silences or alerts.rules.windows:
+        names = (member.name for member in fleet.plan().members)
+        maintained = frozenset(name for name in names if muting(book.silences, alerts.rules.windows, _labels(name), now))
+    return AlertsNow(summary["firing"], summary["muted"], summary["outbox"], summary["silences"], maintained)
+
+
+def _labels(member: str) -> dict[str, str]:
+    """The labels that an alert about this member being down would have."""
+    return {"alert": "down", "kind": "member", "member": member, "name": member, "severity": "critical"}
