@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from mcpwatch.clients.catalog import CLIENTS, ClientsSection, made
 from mcpwatch.clients.detect import detect
 from mcpwatch.clients.place import Machine
+from tests.parts import ROOT
 
 HOME = Path("/home/me")
 
@@ -82,6 +84,11 @@ def test_what_cannot_be_is_refused_in_words(written: list[Any], said: str) -> No
     with pytest.raises(ValidationError) as caught:
         ClientsSection.model_validate(written)
     assert said in str(caught.value)
+
+
+def test_the_example_names_every_kind_and_is_taken() -> None:
+    written = yaml.safe_load((ROOT / "examples" / "clients.yaml").read_text("utf-8"))["clients"]
+    assert {client.spec.kind for client in ClientsSection.model_validate(written).made()} == {kind.name for kind in CLIENTS}
 
 
 @pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
