@@ -73,6 +73,7 @@ class App:
         self._members: dict[str, Member] = {}
         self._buckets: dict[str, Bucket] = {}
         self._refused: Counter[int] = Counter()
+        self._used: dict[str, float] = {}
         self.serve(settings, {})
 
     def serve(self, settings: Settings, members: dict[str, Member]) -> None:
@@ -134,6 +135,7 @@ class App:
         if owner is None:
             await self._say(send, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
             return
+        self._used[owner] = time.time()
         if self._limits.calls_per_second and not self._allow(owner):
             await self._say(send, 429, "too many requests for this token", [*extra, (b"retry-after", b"1")])
             return
@@ -217,6 +219,11 @@ class App:
             return ""
         index = guard.bearer(headers.get(b"authorization"), tokens)
         return None if index is None else _mark(tokens[index])
+
+    def token_uses(self) -> dict[str, float]:
+        """When each token was last used, in seconds since the epoch, by its mark; one that holds a session is used now."""
+        now = time.time()
+        return {owner: now if owner in self.sessions.owners else at for owner, at in self._used.items() if owner}
 
     def _allow(self, owner: str) -> bool:
         rate, now = self._limits.calls_per_second, time.monotonic()

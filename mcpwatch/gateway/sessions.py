@@ -40,6 +40,11 @@ class Sessions:
         self._streams: set[Stream] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """Marks of the tokens that hold a session now."""
+        return frozenset(self._owned)
+
     def __len__(self) -> int:
         return len(self._by_id)
 
