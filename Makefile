@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 UV_VERSION := 0.13.8
 export PATH := $(CURDIR)/.servers/bin:$(CURDIR)/.venv/bin:$(PATH)
-export PYTHONWARNDEFAULTENCODING := 1
 
 .PHONY: help
 help: ## Show this list

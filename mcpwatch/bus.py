@@ -45,14 +45,18 @@ class Subscription:
         self._bus.forget(self)
         self._ready.set()
 
-    async def __aiter__(self) -> AsyncIterator[Fact]:
-        while True:
-            while self._queue:
-                yield self._queue.popleft()
+    async def take(self) -> Fact | None:
+        """The next fact, as soon as there is one; `None` once closed and read to the end. Safe to cancel."""
+        while not self._queue:
             if self._closed:
-                return
+                return None
             self._ready.clear()
             await self._ready.wait()
+        return self._queue.popleft()
+
+    async def __aiter__(self) -> AsyncIterator[Fact]:
+        while (fact := await self.take()) is not None:
+            yield fact
 
 
 class Bus:

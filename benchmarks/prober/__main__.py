@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.prober.variants import named
 
 VARIANTS = ("raw-sse", "mcpwatch-sse", "mcpwatch-http", "mcpwatch-stateless", "sdk-sse")
+ROUTES = ("10-routes", "100-routes", "1000-routes", "10000-routes")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -58,14 +59,25 @@ def child(name: str, base: str, concurrent: int, checks: int) -> dict[str, float
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def size(name: str, concurrent: int) -> int:
+    """How many checks are enough for a variant."""
+    if name in ROUTES:
+        return 10_000
+    checks = 300 if name.startswith("sdk") else 3000
+    return checks // 3 if concurrent == 1 else checks
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="a tenth of the checks")
-    parser.add_argument("--only", nargs="*", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--only", nargs="*", choices=(*VARIANTS, *ROUTES), default=VARIANTS)
+    parser.add_argument("--routes", action="store_true", help="instead: one prober over 10 to 10,000 routes, 100 checks at once")
     parser.add_argument("--concurrent", type=int, nargs="*", default=[1, 100, 1000])
     options = parser.parse_args()
+    if options.routes:
+        options.only, options.concurrent = ROUTES, [100]
     if options.run:
         import uvloop
 

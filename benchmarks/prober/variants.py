@@ -8,24 +8,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
 Check = Callable[[], Awaitable[None]]
 
 
-def mcpwatch(wire: str, url: str) -> Check:
-    """Our prober, as the daemon uses it, on a wire."""
+def mcpwatch(wire: str, url: str, routes: int = 1) -> Check:
+    """Our prober, as the daemon uses it, on a wire; over many routes in turn if there are many."""
     from mcpwatch.checks import Prober
     from mcpwatch.model.probe import Outcome, Target
     from mcpwatch.model.spec import CheckSpec
 
     prober = Prober(concurrent=2000, per_host=2000)
     spec = CheckSpec("mcp", timeout=60)
-    target = Target(url, wire)  # pyright: ignore[reportArgumentType]
+    targets = cycle([Target(f"{url}?{n}", wire) for n in range(routes)])  # pyright: ignore[reportArgumentType]
 
     async def check() -> None:
-        result = await prober.probe(spec, target, "direct")
+        result = await prober.probe(spec, next(targets), "direct")
         assert result.outcome is Outcome.SUCCESS, result
 
     return check
@@ -98,6 +99,8 @@ def named(name: str, base: str) -> Check:
             return mcpwatch("http", f"{base}/mcp")
         case "mcpwatch-stateless":
             return mcpwatch("stateless", f"{base}/mcp")
+        case "10-routes" | "100-routes" | "1000-routes" | "10000-routes":
+            return mcpwatch("sse", f"{base}/sse", int(name.partition("-")[0]))
         case "sdk-sse":
             return sdk(f"{base}/sse")
         case "raw-sse":

@@ -132,15 +132,18 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class SeenMember:
-    """What is known of a member: its three fields, and evidence for a message."""
+    """What is known of a member: its three fields, and evidence for a message. `ran`: since it is wanted up, it was running."""
 
     want: str = "up"
     phase: str = "stopped"
     verdict: str = "unknown"
     generation: int = 0
+    ran: bool = False
     at: WallTime = WallTime(0)
     exit: Note | None = None
     tail: tuple[str, ...] = ()
+    starts: tuple[WallTime, ...] = ()
+    """When it was started again."""
     tried: tuple[Note, ...] = ()
 
 

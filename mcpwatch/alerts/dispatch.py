@@ -27,6 +27,8 @@ WAIT_MAX = 3600.0
 """A `next_at` farther away than this was written before the clock was set back: it is due."""
 SENDING_POLL = 0.5
 """Seconds between looks at a hand-over that this worker's predecessor, before a reload, has not ended yet."""
+PREPARE_MAX = 60.0
+"""Seconds a notifier has to get ready before its first delivery."""
 DRAIN = 5.0
 """Seconds a hand-over in progress is given to end when the watchdog stops."""
 
@@ -114,6 +116,8 @@ class Worker:
     async def attempt(self, notification: Notification) -> NotifyFailed | None:
         """Hand one notification over, within the receiver's time. Returns why it failed (without secrets), or `None`."""
         try:
+            async with asyncio.timeout(PREPARE_MAX):
+                await self.notifier.prepare()
             async with asyncio.timeout(self.timeout):
                 await self.notifier.notify(notification)
         except NotifyFailed as failure:

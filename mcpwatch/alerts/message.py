@@ -26,6 +26,7 @@ _WORDS = {
     "tools_changed": "changed its tools",
     "trouble": "is in trouble",
     "config_rejected": "was refused; the running configuration stays",
+    "test": "sends a test",
 }
 _SHORT = {"route_down": "down", "route_degraded": "degraded", "gave_up": "gave up", "tools_changed": "tools changed"}
 
@@ -57,13 +58,26 @@ class Message:
 
 def render(notification: Notification) -> Message:
     """The message of a notification."""
-    shown = notification.items[:ITEMS_MAX]
+    items = _spoken(notification)
+    shown = items[:ITEMS_MAX]
     blocks = [_block(item, notification) for item in shown]
-    if len(notification.items) > len(shown):
-        blocks.append(f"… and {len(notification.items) - len(shown)} more: mcpwatch alerts list")
+    if len(items) > len(shown):
+        blocks.append(f"… and {len(items) - len(shown)} more: mcpwatch alerts list")
     if notification.perhaps_again:
         blocks.append("You may have been told this already: mcpwatch was interrupted while sending it.")
     return Message(title(notification), "\n\n".join(blocks))
+
+
+def _spoken(notification: Notification) -> list[Item]:
+    """The alerts a person is to read of: of two ends of one member or route, the longer one."""
+    if notification.state is not State.RESOLVED:
+        return list(notification.items)
+    longest: dict[str, Item] = {}
+    for item in notification.items:
+        key = _who(item)
+        if key not in longest or item.since < longest[key].since:
+            longest[key] = item
+    return list(longest.values())
 
 
 def title(notification: Notification) -> str:
@@ -113,7 +127,7 @@ def document(notification: Notification) -> dict[str, Any]:
 
 def advice(item: Item) -> str:
     """What to do, one line."""
-    if item.state is State.RESOLVED:
+    if item.state is State.RESOLVED or item.alert == "test":
         return ""
     for key, text in _ADVICE:
         if key in (item.cause or item.symptom):
@@ -199,7 +213,7 @@ def _block(item: Item, notification: Notification) -> str:
     if item.why and item.why != item.symptom and item.why not in item.cause_text:
         lines.append(f"Seen: {item.why}")
     lines += [f"  {line}" for line in item.evidence]
-    if item.exit and not any(item.exit in line for line in item.evidence):
+    if item.exit and not any(line.startswith("last exit") for line in item.evidence):
         lines.append(f"Last end: {item.exit}")
     lines += [f"  stderr: {line}" for line in item.tail]
     lines += [f"  {line}" for line in item.changes]
@@ -209,9 +223,10 @@ def _block(item: Item, notification: Notification) -> str:
         lines.append(f"Not watched for {span(item.unwatched)} of this time.")
     if item.speaks_for:
         lines.append(f"Also affected: {', '.join(item.speaks_for)}")
-    if item.alert not in ("trouble", "config_rejected", "tools_changed"):
+    if item.alert not in ("trouble", "config_rejected", "tools_changed", "test"):
         lines.append(f"Tried: {', '.join(item.tried) or 'nothing yet'}")
-    lines.append(f"To do: {advice(item)}")
+    if to_do := advice(item):
+        lines.append(f"To do: {to_do}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from mcpwatch.model.fact import (
     Fact,
     MemberChanged,
     MemberExited,
+    MemberStarted,
     PlanApplied,
     RepairProved,
     RepairTried,
@@ -48,6 +49,7 @@ CONDITIONS: tuple[tuple[str, str, str], ...] = (
 """Every alert: name, severity, meaning."""
 FLIPS_KEPT = 32
 TRIED_KEPT = 8
+STARTS_KEPT = 64
 TAIL_KEPT = 5
 
 
@@ -71,6 +73,8 @@ def observe(book: Book, event: Event, now: WallTime) -> Book:
             return _member_changed(book, event)
         case RouteChanged():
             return _route_changed(book, event)
+        case MemberStarted():
+            return _started(book, event)
         case MemberExited() | RepairTried() | RepairProved():
             return _note(book, event)
         case Diagnosed():
@@ -140,10 +144,14 @@ def _member_changed(book: Book, fact: MemberChanged) -> Book:
     if fact.at < old.at or fact.generation < old.generation:
         return book
     fresh = {"want": old.want, "phase": old.phase, "verdict": old.verdict, fact.field: fact.new}
-    seen = replace(old, **fresh, generation=fact.generation, at=fact.at)
+    seen = _ran(replace(old, **fresh, generation=fact.generation, at=fact.at))
     ready = fact.field == "phase" and fact.new == "running"
     book = replace(book, members={**book.members, fact.member: seen})
     return _judge_member(book, fact.member, seen, fact.at, fact.reason, fact.at, proven=ready)
+
+
+def _ran(seen: SeenMember) -> SeenMember:
+    return replace(seen, ran=seen.want == "up" and (seen.ran or seen.phase == "running"))
 
 
 def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool) -> Book:
@@ -169,7 +177,7 @@ def _down(seen: SeenMember, was: bool, *, proven: bool) -> bool:
     if seen.phase in ("backoff", "failed"):
         return True
     if seen.phase == "stopped":
-        return was or seen.generation > 0
+        return was or seen.ran
     if seen.phase != "running":
         return was
     if seen.verdict == "unhealthy":
@@ -182,7 +190,7 @@ def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
     if isinstance(fact, MemberExited):
         if fact.planned:
             return book
-        tail = fact.tail[-TAIL_KEPT:] or seen.tail
+        tail = tuple(dict.fromkeys(fact.tail))[-TAIL_KEPT:] or seen.tail
         seen = replace(seen, exit=Note(fact.at, _exit_words(fact)), tail=tail)
     else:
         tried = fact.rung if isinstance(fact, RepairTried) else _proof_words(fact)
@@ -190,6 +198,14 @@ def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
             seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
         )
         seen = replace(seen, tried=(*earlier, Note(fact.at, tried))[-TRIED_KEPT:])
+    return replace(book, members={**book.members, fact.member: seen})
+
+
+def _started(book: Book, fact: MemberStarted) -> Book:
+    seen = book.members.get(fact.member, SeenMember())
+    if fact.adopted:
+        return book
+    seen = replace(seen, starts=(*seen.starts, fact.at)[-STARTS_KEPT:])
     return replace(book, members={**book.members, fact.member: seen})
 
 
@@ -251,6 +267,7 @@ def _member_view(book: Book, shown: MemberView, view: FleetView, now: WallTime) 
     seen = replace(
         old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
     )
+    seen = _ran(seen)
     if seen != old:
         book = replace(book, members={**book.members, shown.name: seen})
     checked_at = max((probe.at for probe in shown.probes), default=view.at)

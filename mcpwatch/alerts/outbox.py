@@ -71,7 +71,7 @@ class Outbox:
 
         def later(entry: Entry) -> Entry:
             pause = retry_after if retry_after is not None else backoff(entry.attempts, spread)
-            return replace(entry, sending=False, unclear=False, next_at=WallTime(now + pause), error=error[:ERROR_MAX])
+            return replace(entry, sending=False, next_at=WallTime(now + pause), error=error[:ERROR_MAX])
 
         return self._with(id_, later)
 

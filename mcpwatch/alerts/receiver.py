@@ -36,6 +36,10 @@ class Notifier(Protocol):
     keeps_open: bool
     """Whether the receiver keeps an incident open until it hears of its end (so that a test must end itself)."""
 
+    async def prepare(self) -> None:
+        """Get ready for a first delivery, when that takes a while of our own; nothing the second time. Raises `NotifyFailed`."""
+        ...
+
     async def notify(self, notification: Notification) -> None:
         """Deliver one notification. Raises `NotifyFailed`."""
         ...
@@ -54,6 +58,9 @@ class Plain:
 
     restate: float | None = None
     keeps_open: bool = False
+
+    async def prepare(self) -> None:
+        """Nothing to get ready."""
 
     async def state(self, items: Sequence[Item], now: WallTime) -> None:
         """Nothing to say again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcpwatch.alerts.book import Alert, Book, Item, SeenMember, State
 from mcpwatch.alerts.suppress import OF_MEMBERS, OF_ROUTES, diagnosis_of
 
-BEFORE = 60.0
+BEFORE = 10.0
 """Seconds before the beginning from which an exit or a repair belongs to this alert."""
 EVIDENCE_MAX = 8
 SPEAKS_MAX = 50
@@ -18,6 +18,8 @@ def snapshot(book: Book, alert: Alert, receiver: str, speaks_for: tuple[str, ...
     told = next((one for one in alert.told if one.receiver == receiver), None)
     from_then = alert.since - BEFORE
     about_member = alert.name in (*OF_MEMBERS, *OF_ROUTES)
+    starts = sum(at > alert.since for at in seen.starts)
+    restarts = (f"started again {starts} times" if starts > 1 else "started again",) if starts and alert.route == "" else ()
     exited = seen.exit if about_member and seen.exit and seen.exit.at >= from_then else None
     return Item(
         id=alert.id,
@@ -37,7 +39,7 @@ def snapshot(book: Book, alert: Alert, receiver: str, speaks_for: tuple[str, ...
         evidence=found.evidence[:EVIDENCE_MAX] if found else (),
         exit=exited.text if exited else "",
         tail=seen.tail if exited else (),
-        tried=tuple(note.text for note in seen.tried if note.at >= from_then) if about_member else (),
+        tried=(*restarts, *(note.text for note in seen.tried if note.at >= from_then)) if about_member else (),
         changes=alert.changes,
         speaks_for=tuple(sorted(speaks_for))[:SPEAKS_MAX],
         flapping=len(alert.flips) if alert.flapping else 0,

@@ -25,6 +25,7 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
+from mcpwatch.clients.rotate import admit
 from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
 from mcpwatch.config.load import load_plan
@@ -108,7 +109,7 @@ class Daemon:
         return 0
 
     def _load(self) -> Plan:
-        return load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root)
+        return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
 
     async def _serve(self, plan: Plan, observer: Observer | None) -> None:
         listener = listen_unix(self.paths.control)
@@ -127,7 +128,14 @@ class Daemon:
                 self._tell_set_aside()
                 self._prepare(plan)
                 self.rooms = Rooms(
-                    self.fleet, self.store, self.bus, self.clock, paths=self.paths, plan=plan, logs=self.options.logs
+                    self.fleet,
+                    self.store,
+                    self.bus,
+                    self.clock,
+                    paths=self.paths,
+                    plan=plan,
+                    logs=self.options.logs,
+                    reload=self.reload,
                 )
                 control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
                 serving = self._guard(control.run(), "control")
@@ -156,7 +164,8 @@ class Daemon:
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
-        notify("STOPPING=1")
+        if not self._exec:  # after an upgrade in place this same process goes on
+            notify("STOPPING=1")
         words = "the watchdog leaves its members running" if self._leave else "the watchdog stops"
         self.bus.publish(DaemonStopped(at=self.clock.wall(), text=words, members_left=self._leave))
         if self._leave:

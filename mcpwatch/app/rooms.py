@@ -16,6 +16,7 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import readings
 from mcpwatch.bus import Bus
 from mcpwatch.clients.desk import Desk
+from mcpwatch.clients.rotate import Reload, Rotator
 from mcpwatch.clients.service import ClientsService
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import WatchGap
@@ -35,7 +36,16 @@ class Rooms:
     """All listening rooms of one daemon. Make it before the fleet begins, so that no fact is missed."""
 
     def __init__(
-        self, fleet: Fleet, store: Store, bus: Bus, clock: Clock, *, paths: StatePaths, plan: Plan, logs: Logging | None
+        self,
+        fleet: Fleet,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        *,
+        paths: StatePaths,
+        plan: Plan,
+        logs: Logging | None,
+        reload: Reload,
     ) -> None:
         self._fleet = fleet
         self._bus = bus
@@ -43,6 +53,7 @@ class Rooms:
         self.keeper = Keeper(paths.root, bus.publish)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
+        self.rotator = Rotator(self.clients, reload, clock, paths.root)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, _telemetry(plan))
@@ -52,7 +63,7 @@ class Rooms:
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
         """Every room's own commands, for the control socket."""
-        return {**self.alerts.handlers, **Desk(self.clients).handlers()}
+        return {**self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
 
     def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
         """What runs for as long as the daemon does, by name."""
@@ -62,6 +73,7 @@ class Rooms:
             (self.telemetry.run(), "telemetry"),
             (self.alerts.run(), "alerts"),
             (self.clients.run(), "clients"),
+            (self.rotator.run(), "token rotation"),
         )
 
     def reload(self, plan: Plan) -> None:

@@ -17,7 +17,7 @@ from mcpwatch.checks import words
 from mcpwatch.checks.course import Course
 from mcpwatch.checks.lines import Body, Lines
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.trouble import Trouble, one_line, without_query
 from mcpwatch.model.probe import Symptom, Target
 
 REPLY_LIMIT = 24 * 1024 * 1024
@@ -86,9 +86,9 @@ def parse_url(text: str) -> httpx.URL:
     try:
         url = _parsed(text)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise Trouble(Symptom.UNRESOLVED, f"{one_line(text, 100)} is no URL: {error}") from error
+        raise Trouble(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise Trouble(Symptom.UNRESOLVED, f"{one_line(text, 100)} is no http:// or https:// URL")
+        raise Trouble(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no http:// or https:// URL")
     return url
 
 

@@ -7,6 +7,7 @@ a byte a second ends as surely as a silent one. Knows nothing of wires.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from mcpwatch.model.probe import Stage, StageTiming
 
@@ -39,6 +40,7 @@ class Course:
         self.aborted = False
         self.dialled = False
         self._since = self.started
+        self._finished: float | None = None
         self._spent: dict[Stage, float] = {}
         self._limits = (max(CONNECT_MIN, timeout * CONNECT_SHARE), max(EVENT_MIN, timeout * EVENT_SHARE))
         self.scope = asyncio.timeout_at(self.deadline)
@@ -52,7 +54,7 @@ class Course:
             limit = min(limit, self._since + self._limits[0])
         elif stage is Stage.ENDPOINT:
             limit = min(limit, self._since + self._limits[1])
-        if not self.aborted:
+        if not self.aborted and not self.scope.expired():
             self.scope.reschedule(limit)
 
     def leave(self) -> None:
@@ -66,7 +68,8 @@ class Course:
     def abort(self) -> None:
         """End the probe now, wherever it is: the prober is closing."""
         self.aborted = True
-        self.scope.reschedule(self._loop.time())
+        with contextlib.suppress(RuntimeError):  # all stages are over: what is left is bounded by `end`
+            self.scope.reschedule(self._loop.time())
 
     @property
     def now(self) -> float:
@@ -78,10 +81,20 @@ class Course:
         """Seconds until the deadline of all stages."""
         return max(0.0, self.deadline - self._loop.time())
 
+    def finish(self) -> None:
+        """All stages are over; what follows is closing, and not the server's time."""
+        self.leave()
+        self._finished = self._loop.time()
+
+    @property
+    def closing(self) -> float:
+        """The deadline for closing the session, on the loop's clock."""
+        return min(self.end, self._loop.time() + CLOSE_MAX)
+
     @property
     def seconds(self) -> float:
-        """Seconds since the probe began."""
-        return self._loop.time() - self.started
+        """Seconds since the probe began, up to its last stage."""
+        return (self._finished or self._loop.time()) - self.started
 
     def timings(self) -> tuple[StageTiming, ...]:
         """What each stage took, in the order they were entered."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
+import httpx
+
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.trouble import Trouble, one_line, without_query
 from mcpwatch.checks.wire import initialize_params, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
@@ -25,7 +27,7 @@ class LegacyWire:
         self._caller = caller
         self._events: Events | None = None
         self._endpoint = caller.url.path
-        self._middleman = ""
+        self._heard = httpx.Headers()
         self._number = 0
         self.digest = b""
         self.server = ServerInfo(wire="sse")
@@ -40,7 +42,7 @@ class LegacyWire:
         if response.status_code != 200:
             raise await self._caller.refuse(response, what)
         must_be_stream(response, what)
-        self._middleman = middleman(response.headers)
+        self._heard = response.headers
         self._events = events(response)
         course.enter(Stage.ENDPOINT)
         self._endpoint = await self._announced(self._events)
@@ -59,7 +61,7 @@ class LegacyWire:
         strays = 0
         async for event in self._events:
             for message in rpc.parse(event.data):
-                if rpc.answers(message, number):
+                if rpc.answers(message, number) or rpc.rejects(message):
                     self.digest = rpc.digest(event.data)
                     return rpc.outcome(message, method)
                 strays += 1
@@ -80,10 +82,9 @@ class LegacyWire:
     def silence(self, stage: Stage) -> Trouble | None:
         """What it means that the deadline of `stage` passed, where that is more than slowness."""
         if stage is Stage.ENDPOINT:
-            if self._middleman:
-                return Trouble(
-                    Symptom.BUFFERED, f"the stream opened through {self._middleman}, but no event came: it probably buffers"
-                )
+            between = middleman(self._heard)
+            if between:
+                return Trouble(Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers")
             return Trouble(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
         if stage is Stage.INITIALIZE and self._number:
             return Trouble(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
@@ -112,8 +113,8 @@ class LegacyWire:
         if origin not in self._caller.origins:
             raise Trouble(
                 Symptom.BAD_ENDPOINT,
-                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc, 80)}, "
-                f"which is not where the stream is ({self._caller.target.public_url or self._caller.target.url})",
+                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc.rpartition('@')[2], 80)}, "
+                f"which is not where the stream is ({without_query(self._caller.target.public_url or self._caller.target.url)})",
                 said=shown,
             )
         # it may name the public origin: the messages go where the stream was opened

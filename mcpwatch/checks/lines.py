@@ -74,7 +74,7 @@ def _context(target: Target) -> ssl.SSLContext:
         return context
     if target.ca_file:
         return ssl.create_default_context(cafile=target.ca_file)
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.create_ssl_context()  # certifi, or what SSL_CERT_FILE and SSL_CERT_DIR name
 
 
 class Body(httpx.AsyncByteStream):

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from mcpwatch.checks import era, words
 from mcpwatch.checks.caller import Caller
@@ -109,7 +109,7 @@ class Prober:
         finally:
             if trouble is not None:
                 trouble.stage = trouble.stage or course.stage
-            course.leave()
+            course.finish()
             await self._close(wire, lines, course)
         if course.aborted:
             return _result(course, found, lines, Outcome.UNKNOWN, None, "the prober was closed")
@@ -137,7 +137,7 @@ class Prober:
             task = asyncio.current_task()
             if wire is not None and not course.aborted and not (task and task.cancelling()):
                 with contextlib.suppress(TimeoutError, Trouble, OSError):
-                    async with asyncio.timeout_at(course.end):
+                    async with asyncio.timeout_at(course.closing):
                         await wire.close()
         finally:
             if wire is not None:
@@ -231,4 +231,7 @@ def _days(lines: Lines) -> float | None:
 
 def _secrets(target: Target) -> tuple[str, ...]:
     values = [target.token or "", *(value for _, value in target.headers), *(value for _, value in target.env)]
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(target.url)
+        values += [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
     return tuple(sorted({value for value in values if len(value) >= 6}, key=len, reverse=True))

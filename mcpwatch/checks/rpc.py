@@ -63,6 +63,11 @@ def answers(message: Message, number: int | str) -> bool:
     return message.get("id") == number and ("result" in message or "error" in message) and "method" not in message
 
 
+def rejects(message: Message) -> bool:
+    """Whether a message is an error without an id: the server could not even read our request."""
+    return message.get("id") is None and isinstance(message.get("error"), dict) and "method" not in message
+
+
 def asks(message: Message) -> bool:
     """Whether a message is a request of the server."""
     return "method" in message and message.get("id") is not None

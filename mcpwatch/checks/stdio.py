@@ -87,7 +87,7 @@ class StdioWire:
         for _ in range(STRAYS_MAX):
             line = await self._line(method)
             for message in self._messages(line):
-                if rpc.answers(message, number):
+                if rpc.answers(message, number) or rpc.rejects(message):
                     self.digest = rpc.digest(line)
                     return rpc.outcome(message, method)
                 if rpc.asks(message):

@@ -107,7 +107,7 @@ async def reply_in(
     if kind == "application/json":
         body = await read(response, REPLY_LIMIT)
         for message in rpc.parse(body):
-            if rpc.answers(message, number) or _anonymous_error(message):
+            if rpc.answers(message, number) or rpc.rejects(message):
                 return message, rpc.digest(body)
         raise Trouble(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it (its id is not ours)")
     if kind != "text/event-stream":
@@ -125,7 +125,7 @@ async def _reply_on(
     try:
         async for event in stream:
             for message in rpc.parse(event.data):
-                if rpc.answers(message, number) or _anonymous_error(message):
+                if rpc.answers(message, number) or rpc.rejects(message):
                     return message, rpc.digest(event.data)
                 strays += 1
                 if rpc.asks(message) and answer is not None:
@@ -135,8 +135,3 @@ async def _reply_on(
     finally:
         await stream.aclose()
     raise Trouble(Symptom.NO_REPLY, f"{what} was answered with a stream that ended without the answer")
-
-
-def _anonymous_error(message: Message) -> bool:
-    """An error without an id: the server could not even read our request."""
-    return message.get("id") is None and isinstance(message.get("error"), dict) and "method" not in message

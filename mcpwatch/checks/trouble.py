@@ -43,6 +43,15 @@ def one_line(text: str, limit: int) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def without_query(url: str) -> str:
+    """A URL as it may be shown: without its query and user, which may hold a secret."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return url.partition("?")[0]
+    place, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+
+
 def redact(text: str, secrets: tuple[str, ...]) -> str:
     """`text` without any of `secrets`."""
     for secret in secrets:

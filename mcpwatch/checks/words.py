@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.trouble import Trouble, one_line, without_query
 from mcpwatch.model.probe import Symptom, Vantage
 
 _SESSION = re.compile(
@@ -90,7 +90,7 @@ def status_trouble(status: int, headers: Mapping[str, str], body: bytes, what: s
         Symptom.HOST_GUARD: f"{what} was refused with HTTP {status}: the server does not accept this Host or Origin",
         Symptom.NOT_MOUNTED: f"{what} is not served (HTTP {status})",
         Symptom.SESSION_LOST: f"{what}: the server does not know the session any more (HTTP {status})",
-        Symptom.REDIRECT: f"{what} is redirected (HTTP {status}) to {one_line(headers.get('location', '?'), 200)}",
+        Symptom.REDIRECT: f"{what} is redirected (HTTP {status}) to {one_line(without_query(headers.get('location', '?')), 200)}",
         Symptom.OVERLOADED: f"{what}: the server has too much to do (HTTP {status})",
         Symptom.UPSTREAM_DOWN: f"{what}: what is behind this server does not answer (HTTP {status})",
         Symptom.TOO_LARGE: f"{what}: the server finds the request too large (HTTP {status})",

@@ -217,6 +217,29 @@ def events(
     raise typer.Exit(show_events(name, follow=follow, since=since, lines=lines, as_json=json_))
 
 
+@app.command(epilog="Examples:  mcpwatch why fetch    mcpwatch why fetch --json | jq .causes")
+def why(
+    name: Annotated[str, typer.Argument(help="Name of a member or route.", autocompletion=_names)], json_: JsonOption = False
+) -> None:
+    """Explain: what each vantage said, the cause, the repairs tried and what came of them."""
+    from mcpwatch.cli.why import show_why
+
+    raise typer.Exit(show_why(name, as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch drill fetch --fault kill    mcpwatch drill fetch --fault hang --timeout 2m")
+def drill(
+    name: NameArgument,
+    fault: Annotated[str, typer.Option(help="kill, hang, stale, oom or partition.")] = "kill",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the recovery.", min=1)] = 120.0,
+    json_: JsonOption = False,
+) -> None:
+    """Hurt a member on purpose and time how it is detected, named and healed. It interrupts that member's clients."""
+    from mcpwatch.cli.drill import drill as run
+
+    raise typer.Exit(run(name, fault, timeout=timeout, as_json=json_))
+
+
 @app.command()
 def down(
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,

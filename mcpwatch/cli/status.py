@@ -101,7 +101,7 @@ def _trouble(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
     for found in document["diagnoses"]:
         spoken |= {found["subject"], *found["affects"]}
         mark = paint("✗", "red", on=colour)
-        affects = [name for name in found["affects"] if name != found["subject"]]
+        affects = [name for name in dict.fromkeys(found["affects"]) if name != found["subject"]]
         hit = f"  (affects {', '.join(affects)})" if affects else ""
         lines.append(f"{mark} {found['subject']}: {found['text']}{hit}")
         lines += [paint(f"    {line}", "grey", on=colour) for line in found["evidence"]]

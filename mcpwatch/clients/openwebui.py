@@ -1,4 +1,4 @@
-"""Open WebUI's list of tool servers, read and replaced over its admin API. Shell, in a thread; the one door to httpx here.
+"""HTTP of this room, in a thread; the one door to httpx here. Open WebUI's list of tool servers, over its admin API.
 
 The API takes the whole list at once and knows no version of it, so it is read again just before it is written.
 """
@@ -57,6 +57,17 @@ def restore(spec: OpenWebUISpec, data: bytes) -> None:
 def write(client: httpx.Client, spec: OpenWebUISpec, text: str) -> None:
     """Replace the whole list."""
     _checked(spec, lambda: client.post(PATH, content=text.encode(), headers={"Content-Type": "application/json"}))
+
+
+def answers(url: str, token: str) -> int | None:
+    """The status that a route answers a caller with this token, or `None`; the body is not read."""
+    try:
+        with httpx.stream(
+            "GET", url, headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}, timeout=TIMEOUT
+        ) as reply:
+            return reply.status_code
+    except httpx.HTTPError:
+        return None
 
 
 def _client(spec: OpenWebUISpec) -> httpx.Client:

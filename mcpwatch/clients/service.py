@@ -240,6 +240,10 @@ class ClientsService:
         """An order as of now, for a command that decides itself."""
         return Order(self.routes(), decision, self._token(), self._clock.wall(), dry_run=dry_run)
 
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._fleet.plan()
+
     def secrets(self) -> Sequence[str]:
         """What no answer may show."""
         return self._fleet.plan().secrets

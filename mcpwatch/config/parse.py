@@ -13,7 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from mcpwatch.config.document import Path, Value
 from mcpwatch.config.models import CheckConfig, FileConfig, MemberConfig, Name, ProxyConfig
-from mcpwatch.config.validate import Findings, keys_of, validate
+from mcpwatch.config.specs import keys_of
+from mcpwatch.config.validate import Findings, validate
 from mcpwatch.config.variables import Read
 from mcpwatch.registry import Kind, Kinds, KindSpec, find, suggest
 

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
+from mcpwatch.config.addresses import bridge_url, local, origin, public
 from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
-from mcpwatch.config.models import BridgeConfig, CheckConfig, Common, StdioConfig
+from mcpwatch.config.models import CheckConfig, Common, StdioConfig
 from mcpwatch.config.order import start_order
 from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
-from mcpwatch.config.rules import ANYWHERE, World, hosted, problems
-from mcpwatch.config.variables import MIN_SECRET, read_env, secret_name
+from mcpwatch.config.rules import World, hosted, problems
+from mcpwatch.config.secrets import named_secrets, unwrapped
+from mcpwatch.config.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.probe import Target, Transport, Vantage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
@@ -45,22 +46,10 @@ def bridge_argv(name: str, listen: str, stdio: StdioConfig, program: str, env: M
 
     Variables go by name only: their values are in the bridge's own environment, never in its argv.
     """
-    sessions = () if stdio.sessions == "auto" else ("--sessions", stdio.sessions)
+    sessions = ("--sessions", "isolated") if stdio.sessions == "isolated" else ()
     passed = tuple(part for key in sorted(env) for part in ("--pass-env", key))
     head = (sys.executable, "-m", "mcpwatch.gateway", "--bridge-listen", listen, "--name", name, *sessions, *passed)
     return (*head, "--", program, *stdio.args)
-
-
-def bridge_url(name: str, bridge: BridgeConfig) -> str:
-    """Where a bridge of ours answers on this machine."""
-    return f"{local(bridge.listen)}/{name}/{'sse' if bridge.transport == 'sse' else 'mcp'}"
-
-
-def local(listen: str) -> str:
-    """The `http://host:port` by which this machine reaches an address listened on."""
-    host, _, port = listen.rpartition(":")
-    reach = "[::1]" if host == "[::]" else "127.0.0.1" if host.strip("[]") in ANYWHERE else host
-    return f"http://{reach}:{port}"
 
 
 class _Builder:
@@ -113,7 +102,7 @@ class _Builder:
         if stdio is not None and hosted(member):
             env = sorted(self.env(stdio).items())
             inner = (self.program(stdio.command), stdio.args, env, self.cwd(stdio.cwd), stdio.sessions)
-        return digest(runtime, _unwrapped(carrier), member.written.url or "", inner)
+        return digest(runtime, unwrapped(carrier), member.written.url or "", inner)
 
     def policy(self, written: Common) -> dict[str, Any]:
         start = self.defaults.start_grace if written.start_grace is None else written.start_grace
@@ -220,8 +209,9 @@ class _Builder:
         tokens = _plain(member.written.auth.tokens) or proxy.tokens
         root = self.root(proxy)
         wire: Transport = "sse" if "sse" in paths else "http"
-        urls = {way: _public(proxy.base_url, path) for way, path in paths.items()}
-        probe = Target(root + paths["sse" if wire == "sse" else "http"], wire, tokens[0] if tokens else None)
+        urls = {way: public(proxy.base_url, path) for way, path in paths.items()}
+        url = root + paths["sse" if wire == "sse" else "http"]
+        probe = Target(url, wire, tokens[0] if tokens else None, public_url=urls[wire] if urls[wire] != url else "")
         checks = list(_from(self.checks(member), "route"))
         if self.kind.traits.lists_from_cache:
             checks = [_behind_the_cache(check) for check in checks]
@@ -232,7 +222,7 @@ class _Builder:
 
     def root(self, proxy: ProxySpec) -> str:
         """Where this machine reaches the proxy: over the address it listens on, or, when others run it, as clients do."""
-        return _origin(proxy.base_url) if proxy.kind == "external" else local(proxy.listen)
+        return origin(proxy.base_url) if proxy.kind == "external" else local(proxy.listen)
 
     def proxy(self) -> ProxySpec | None:
         proxy = self.config.proxy
@@ -290,7 +280,7 @@ class _Builder:
         runtime, carrier = self.proxy_carrier(proxy, spec, kind)
         health = kind.traits.health
         root = self.root(spec)
-        parts: list[object] = [runtime, _unwrapped(carrier), spec.kind, spec.listen]
+        parts: list[object] = [runtime, unwrapped(carrier), spec.kind, spec.listen]
         if not kind.traits.reloads:
             parts += [[str(file.path), file.text] for file in kind.render(spec, self.state_dir)]
         checks = [made for check in proxy.checks if (made := self.written_check(check)) is not None]
@@ -322,10 +312,10 @@ class _Builder:
         found = set(self.config.secrets)
         for member in self.config.members:
             written = member.written
-            found |= _named(written.headers) | _named(self.env(written.stdio) if written.stdio else {})
-            found |= {secret for _, block in member.blocks for secret in _named(block)}
+            found |= named_secrets(written.headers) | named_secrets(self.env(written.stdio) if written.stdio else {})
+            found |= {secret for _, block in member.blocks for secret in named_secrets(block)}
         if self.config.proxy is not None:
-            found |= {secret for _, block in self.config.proxy.blocks for secret in _named(block)} | _named(
+            found |= {secret for _, block in self.config.proxy.blocks for secret in named_secrets(block)} | named_secrets(
                 self.config.proxy.options
             )
         return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
@@ -367,41 +357,3 @@ def _from(checks: tuple[CheckSpec, ...], vantage: Vantage) -> tuple[CheckSpec, .
 
 def _plain(secrets: tuple[SecretStr, ...]) -> tuple[str, ...]:
     return tuple(secret.get_secret_value() for secret in secrets)
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _public(base_url: str, path: str) -> str:
-    """The URL of a path for clients: a base URL with a path of its own (`https://host/mcp`) keeps it, once."""
-    prefix = urlsplit(base_url).path.rstrip("/")
-    return _origin(base_url) + (path if prefix and path.startswith(prefix + "/") else prefix + path)
-
-
-def _unwrapped(value: object) -> object:
-    """A spec as plain values with its secrets readable, for hashing only."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, BaseModel):
-        return {name: _unwrapped(item) for name, item in value}
-    if isinstance(value, Mapping):
-        return {str(key): _unwrapped(item) for key, item in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_unwrapped(item) for item in cast("list[object]", value)]
-    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
-
-
-def _named(value: object) -> set[str]:
-    """The values inside a spec that are secret by their name: environments, headers."""
-    if isinstance(value, BaseModel):
-        return _named(dict(value))
-    found: set[str] = set()
-    if isinstance(value, Mapping):
-        for key, item in cast("Mapping[object, object]", value).items():
-            if isinstance(item, str) and len(item) >= MIN_SECRET and secret_name(str(key)):
-                found |= {item, item.removeprefix("Bearer ")}
-            else:
-                found |= _named(item)
-    return found

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from mcpwatch.config.claims import port_clashes
 from mcpwatch.config.document import Path, spell
 from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
@@ -21,11 +21,6 @@ from mcpwatch.registry import suggest
 from mcpwatch.units import spell_seconds
 
 Problem = tuple[Path, str]
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, never bound
-_PUBLISHED = re.compile(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d+):\d+(?:/tcp)?")
-"""A port a container publishes, as compose writes it: `9072:8080`, `127.0.0.1:9072:8080`."""
-
 SELF_HOSTING = frozenset({"gateway", "tbxark", "sparfenyuk"})
 """Proxy kinds that can host a stdio server themselves."""
 
@@ -59,7 +54,7 @@ def problems(config: Config, world: World, runtimes: frozenset[str]) -> list[Pro
     found += _proxy(config, world)
     found += _names(config)
     found += _dependencies(config)
-    found += _ports(config)
+    found += port_clashes(config)
     return found
 
 
@@ -266,47 +261,3 @@ def cycles(needs: dict[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
     for name in needs:
         visit(name, ())
     return found
-
-
-def _ports(config: Config) -> Iterator[Problem]:
-    taken: list[tuple[str, int, Path]] = []
-    for path, address in claims(config):
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]").lower()
-        if port == "0":
-            continue
-        clash = next((other for other in taken if other[1] == int(port) and _overlap(other[0], host)), None)
-        if clash:
-            yield path, f"port {port} is taken by {spell(clash[2])}; choose another"
-        taken.append((host, int(port), path))
-
-
-def _overlap(one: str, other: str) -> bool:
-    same = one == other or {one, other} <= LOOPBACK - {"::1"}
-    return same or one in ANYWHERE or other in ANYWHERE
-
-
-def claims(config: Config) -> Iterator[tuple[Path, str]]:
-    """Every address of this machine that the fleet listens on, as `host:port`, and where that is written."""
-    if config.proxy is not None and config.proxy.written.kind != "external":
-        yield ("proxy", "listen"), config.proxy.written.listen
-    for member in config.members:
-        if member.written.bridge:
-            yield (*member.path, "bridge", "listen"), member.written.bridge.listen
-        parts = urlsplit(member.written.url or "")
-        if any(name == "process" for name, _ in member.blocks) and parts.hostname in LOOPBACK and parts.port:
-            yield (*member.path, "url"), f"{parts.hostname}:{parts.port}"
-        for name, block in member.blocks:
-            for index, port in enumerate(cast("tuple[object, ...]", getattr(block, "ports", None) or ())):
-                if match := _PUBLISHED.fullmatch(str(port)):
-                    yield (*member.path, name, "ports", index), f"{match[1] or '127.0.0.1'}:{match[2]}"
-    for room, spec in config.sections:
-        yield from _listens(spec, (room,))
-
-
-def _listens(spec: BaseModel, path: Path) -> Iterator[tuple[Path, str]]:
-    for name, value in dict(spec).items():
-        if name == "listen" and isinstance(value, str) and ":" in value:
-            yield (*path, name), value
-        elif isinstance(value, BaseModel):
-            yield from _listens(value, (*path, name))

@@ -54,8 +54,8 @@ def _file(config: Config, plan: Plan) -> dict[str, Any]:
     made["members"] = {member.name: _member(member, config, plan) for member in config.members}
     made["defaults"] = _plain(config.file.defaults)
     for room, spec in config.sections:
-        body = _plain(spec)
-        made[room] = body.get(room, []) if set(type(spec).model_fields) == {room} else body
+        keys = set(type(spec).model_fields)
+        made[room] = _plain(dict(spec).get(room if keys == {room} else "root")) if keys in ({room}, {"root"}) else _plain(spec)
     return made
 
 

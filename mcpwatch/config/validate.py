@@ -6,14 +6,14 @@ Also fills in `NAME_file` secrets: where a spec knows `token`, a user may write 
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mcpwatch.config.document import Path, Value
+from mcpwatch.config.specs import holds_many, keys_at, keys_of, secret_field, secrets_in, spec_at
 from mcpwatch.config.variables import Read
 from mcpwatch.registry import suggest
 
@@ -54,10 +54,6 @@ def validate(model: type[M], raw: Value, path: Path, findings: Findings, read: R
             findings.secrets.update(secrets_in(made))
             return made
     return None
-
-
-def _is_root(model: type[BaseModel]) -> bool:
-    return "root" in model.model_fields and len(model.model_fields) == 1
 
 
 def _clean(model: type[BaseModel], data: Value, error: ValidationError, path: Path, pruned: set[Path], findings: Findings) -> bool:
@@ -139,54 +135,6 @@ def _near(found: Value, expected: str) -> str:
     return hint if hint.startswith("; did") else ""
 
 
-def keys_at(model: Any, path: Path) -> tuple[str, ...]:
-    """The keys that a user may write at `path` below `model`; empty when any key may stand there."""
-    spec = _spec_at(model, path)
-    return keys_of(spec) if spec else ()
-
-
-def keys_of(spec: type[BaseModel]) -> tuple[str, ...]:
-    """The keys that a user may write directly in `spec`."""
-    return tuple(info.alias or name for name, info in spec.model_fields.items())
-
-
-def _spec_at(model: Any, path: Path) -> type[BaseModel] | None:
-    """The one pydantic spec that describes what stands at `path`, when there is exactly one."""
-    found: list[Any] = [model]
-    for step in path:
-        found = [below for annotation in found for below in _below(annotation, step)]
-    specs = [spec for annotation in found for spec in _plain(annotation) if isinstance(spec, type) and issubclass(spec, BaseModel)]
-    return specs[0] if len(specs) == 1 else None
-
-
-def _below(annotation: Any, step: str | int) -> list[Any]:
-    """What may stand at `step` inside a value of this annotation."""
-    made: list[Any] = []
-    for plain in _plain(annotation):
-        origin, arguments = get_origin(plain), get_args(plain)
-        if isinstance(plain, type) and issubclass(plain, BaseModel):
-            made += [info.annotation for name, info in plain.model_fields.items() if step in {name, info.alias}]
-            if not made and "kind" in plain.model_fields and step in get_args(plain.model_fields["kind"].annotation):
-                made.append(plain)  # the tag of a union by kind, which pydantic counts as a step
-            if isinstance(step, int) and _is_root(plain):
-                made += _below(plain.model_fields["root"].annotation, step)
-        elif isinstance(origin, type) and issubclass(origin, Mapping):
-            made.append(arguments[1])
-        elif isinstance(step, int):
-            made += [argument for argument in arguments if argument is not Ellipsis]
-    return made
-
-
-def _plain(annotation: Any) -> list[Any]:
-    """An annotation without Annotated, Optional and unions: the alternatives left."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _plain(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        return [plain for argument in get_args(annotation) for plain in _plain(argument)]
-    return [annotation]
-
-
 @dataclass(frozen=True, slots=True)
 class _Filler:
     """Replaces every `NAME_file` whose spec knows a secret `NAME` (and no `NAME_file`) by the text of that file."""
@@ -201,14 +149,14 @@ class _Filler:
             for index, item in enumerate(value):
                 self.fill(item, (*where, index))
         elif isinstance(value, dict):
-            spec = _spec_at(self.model, where)
+            spec = spec_at(self.model, where)
             for key in list(value):
-                annotation = _secret_field(spec, key.removesuffix("_file")) if spec and key not in keys_of(spec) else None
+                annotation = secret_field(spec, key.removesuffix("_file")) if spec and key not in keys_of(spec) else None
                 if annotation is None or not key.endswith("_file"):
                     self.fill(value[key], (*where, key))
                 elif (secret := self.secret(value, key, (*self.path, *where, key))) is not None:
                     lines = secret.splitlines()
-                    value[key.removesuffix("_file")] = cast("Value", lines) if _holds_many(annotation) else secret
+                    value[key.removesuffix("_file")] = cast("Value", lines) if holds_many(annotation) else secret
 
     def secret(self, above: dict[str, Value], key: str, path: Path) -> str | None:
         """The text of the file named at `key` (which is removed), each line stripped; `None` with a fault."""
@@ -230,40 +178,6 @@ class _Filler:
             return None
         self.findings.secrets.update(lines)
         return "\n".join(lines)
-
-
-def _secret_field(spec: type[BaseModel], name: str) -> Any:
-    """The annotation of `name` in `spec` when it is a secret or a list of secrets; else `None`."""
-    for known, info in spec.model_fields.items():
-        if name in {known, info.alias} and SecretStr in _leaves(info.annotation):
-            return info.annotation
-    return None
-
-
-def _leaves(annotation: Any) -> set[Any]:
-    """The plain types at the ends of an annotation."""
-    arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
-    return {leaf for argument in arguments for leaf in _leaves(argument)} if arguments else {annotation}
-
-
-def _holds_many(annotation: Any) -> bool:
-    origin = get_origin(annotation)
-    if origin in (Annotated, Union, types.UnionType):
-        return any(_holds_many(argument) for argument in get_args(annotation))
-    return origin in (tuple, list, set, frozenset)
-
-
-def secrets_in(value: object) -> set[str]:
-    """Every secret value inside a spec, however deep."""
-    if isinstance(value, SecretStr):
-        return {value.get_secret_value()} - {""}
-    if isinstance(value, BaseModel):
-        return {secret for item in dict(value).values() for secret in secrets_in(item)}
-    if isinstance(value, Mapping):
-        return {secret for item in cast("Mapping[object, object]", value).values() for secret in secrets_in(item)}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return {secret for item in cast("tuple[object, ...]", value) for secret in secrets_in(item)}
-    return set()
 
 
 def _copy(value: Value) -> Value:

@@ -27,6 +27,7 @@ class Admin:
         self._fleet = fleet
         self._reload = reload
         self._streams: set[Stream] = set()
+        self.listen = ""
 
     def end(self) -> None:
         """End every event stream."""
@@ -49,7 +50,7 @@ class Admin:
                 await answer(send, 404, _json({"error": f"no {method} {scope['path']} here"}))
 
     def _document(self) -> dict[str, object]:
-        return {"pid": os.getpid(), "version": __version__, "members": self._fleet.show()}
+        return {"pid": os.getpid(), "version": __version__, "listen": self.listen, "members": self._fleet.show()}
 
     async def _events(self, scope: Scope, send: Send) -> None:
         queue = self._fleet.listen()

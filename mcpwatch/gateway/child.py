@@ -7,25 +7,23 @@ Death is learned from a pidfd in the loop; where the system has none, from a thr
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import termios
-from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mcpwatch.gateway.pipe import Pipe
+from mcpwatch.gateway.pulse import Pulse, death
+
 LINE_LIMIT = 64 * 1024 * 1024
 """A longer line of a child is dropped (bytes)."""
-WRITE_LIMIT = 32 * 1024 * 1024
-"""A child that leaves more than this unread is told nothing more (bytes)."""
 EOF_GRACE, TERM_GRACE = 2.0, 3.0
 """Seconds from the closed stdin to SIGTERM, and from there to SIGKILL."""
 LAST_WORDS = 0.05
@@ -76,14 +74,13 @@ class Child:
         self._on_line = on_line
         self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
-        self._stdin: asyncio.WriteTransport | None = None
+        self._stdin: Pipe | None = None
         self._readers: list[asyncio.ReadTransport] = []
         self._pidfd = -1
         self._watch: asyncio.Task[None] | None = None
+        self._pulse = Pulse(0)
         self._eof = asyncio.Event()
         self._gone = asyncio.Event()
-        self._written = 0
-        self._tap = -1
         self.read: int | None = None
         self.dropped = 0
 
@@ -95,25 +92,22 @@ class Child:
     async def start(self) -> None:
         """Run the command. Raises `SpawnFailed`."""
         process = self._process = _spawn(self._command)
+        self._pulse = Pulse(process.pid)
         loop = asyncio.get_running_loop()
         assert process.stdin is not None
         assert process.stdout is not None
         self._watch = loop.create_task(self._await_death(), name=f"death of {self._command.name}")
-        self._tap = os.dup(process.stdin.fileno())
-        writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, process.stdin)
-        self._stdin = writer
+        self._stdin = Pipe(os.dup(process.stdin.fileno()))
+        process.stdin.close()
         await self._read(process.stdout, _Lines(self._on_line, self._eof.set, self._drop))
         if process.stderr is not None:
             await self._read(process.stderr, _Lines(self._tell, lambda: None, self._drop))
 
     def write(self, line: bytes) -> int:
         """Give the child one line, without its end. Returns all it was given so far (bytes), 0 when it is gone or too slow."""
-        stdin = self._stdin
-        if stdin is None or stdin.is_closing() or stdin.get_write_buffer_size() > WRITE_LIMIT or _dead(self.pid):
+        if self._stdin is None or self._pulse.dying():
             return 0
-        stdin.write(line + b"\n")
-        self._written += len(line) + 1
-        return self._written
+        return self._stdin.write(line + b"\n")
 
     async def stop(self) -> None:
         """End the child and everything it started: closed stdin, SIGTERM, SIGKILL; returns when it is gone."""
@@ -121,7 +115,6 @@ class Child:
             return
         if self._stdin is not None:
             self._stdin.close()
-        self._close_tap()
         tree = descendants(self.pid)
         for grace, number in ((EOF_GRACE, signal.SIGTERM), (TERM_GRACE, signal.SIGKILL)):
             with suppress(TimeoutError):
@@ -151,32 +144,19 @@ class Child:
 
     async def _await_death(self) -> None:
         assert self._process is not None
-        await _death(self._process.pid)
+        await death(self._process.pid)
         self._signal(signal.SIGKILL)
         code = self._process.wait()
-        self.read = self._read_of_stdin()
-        self._close_tap()
+        self.read = self._stdin.read() if self._stdin is not None else None
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._eof.wait()
+        self._pulse.close()
         for transport in (self._stdin, *self._readers):
             if transport is not None:
                 transport.close()
         self._gone.set()
         self._on_exit(Exit(None, -code) if code < 0 else Exit(code, None))
-
-    def _read_of_stdin(self) -> int | None:
-        """How much of what was written the child had read: what is left in the pipe outlives it while we hold our end."""
-        if self._tap < 0 or sys.platform != "linux":
-            return None
-        left = array("i", [0])
-        fcntl.ioctl(self._tap, termios.FIONREAD, left)
-        return self._written - left[0]
-
-    def _close_tap(self) -> None:
-        tap, self._tap = self._tap, -1
-        if tap >= 0:
-            os.close(tap)
 
     def _drop(self) -> None:
         self.dropped += 1
@@ -278,31 +258,3 @@ def _lifeline() -> tuple[str, ...]:
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
-
-
-async def _death(pid: int) -> None:
-    """Return when the process has ended, before it is reaped (so that its group id still belongs to it)."""
-    loop = asyncio.get_running_loop()
-    if not hasattr(os, "pidfd_open"):
-        await loop.run_in_executor(None, _wait_unreaped, pid)
-        return
-    descriptor = os.pidfd_open(pid)
-    ended = loop.create_future()
-    try:
-        loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
-        await ended
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-
-
-def _dead(pid: int) -> bool:
-    """Whether the process has ended, also when the loop has not yet heard of it: a line for the dead must not be lost."""
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-    except ChildProcessError:
-        return True
-
-
-def _wait_unreaped(pid: int) -> None:
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

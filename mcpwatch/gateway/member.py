@@ -117,7 +117,7 @@ class Member:
         try:
             await running.upstream.ready()
         except Down:
-            if running.upstream.generation == 1 and running.upstream.refused:
+            if running.upstream.refused:
                 self._era_of = self.main.generation
                 self._modern = None
                 await running.stop()

@@ -112,6 +112,7 @@ class Program:
                 "cannot listen on %s: %s; stop what holds it or choose another address", self._settings.listen, error.strerror
             )
             return 1
+        self._admin.listen = f"{host or '0.0.0.0'}:{bound}"  # noqa: S104
         if self._admin_path is not None:
             await _own_socket(private, self._admin_path)
         await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))

@@ -31,6 +31,8 @@ READY_WAIT = 10.0
 """Seconds that a request waits for a member which has just begun to start."""
 SOON = 0.6
 """A request waits for a start that is at most this many seconds away."""
+RENEW_WAIT = 5.0
+"""Seconds that a request waits for a dying member to be gone, or for a slow one to read."""
 TICK = 1.0
 """Seconds between looks for calls that waited past their bound."""
 PING_EVERY, PING_LIMIT = 15.0, 10.0
@@ -219,7 +221,7 @@ class Upstream:
             now = time.monotonic()
             left = self._since + READY_WAIT - now
             soon = self.phase is Phase.STARTING or (self.phase is Phase.BACKOFF and self._retry_at - now < SOON)
-            if not soon or left <= 0:
+            if not soon or left <= 0 or self.refused:
                 raise self.down()
             try:
                 async with asyncio.timeout(left):
@@ -230,7 +232,7 @@ class Upstream:
     async def renewed(self, generation: int) -> None:
         """Return when a later incarnation can take requests, or soon, when this one is only slow to read. Raises `Down`."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(SOON):
+            async with asyncio.timeout(RENEW_WAIT):
                 while self.phase is Phase.RUNNING and self.generation == generation:
                     await self._changed.wait()
         await self.ready()
@@ -276,7 +278,8 @@ class Upstream:
                 self._drop(reason, read)
 
         link = self._link = self._make_link(Ends(self.mux.receive, on_lost, self._on_pollution))
-        self.last_exit, self.started_at, self._permanent = None, time.time(), False
+        self.last_exit, self.started_at = None, time.time()
+        self._permanent = self.refused = False
         self._enter(Phase.STARTING)
         served = False
         watch = loop.create_task(self._watch(), name=f"watch of {self.name}")

@@ -90,13 +90,14 @@ class Wires:
 
     async def _initialize(self, request: Request, body: bytes, envelope: Envelope) -> None:
         session = self._sessions.begin(request)
-        request.extra = [*request.extra, (SESSION, session.id.encode())]
+        plain = request.extra
+        request.extra = [*plain, (SESSION, session.id.encode())]
         try:
             await self._exchange(request, session, body, envelope)
-        except Down:
-            request.extra = request.extra[:-1]
+        except Down as down:
+            request.extra = plain
             self._sessions.drop(session)
-            raise
+            await request.unavailable(down, raw_id(envelope))
 
     async def _post_in_session(self, request: Request, body: bytes, envelope: Envelope) -> None:
         given = request.headers.get(SESSION)

@@ -25,6 +25,7 @@ from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
+from mcpwatch.runtimes.pace import Pace
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
 from mcpwatch.runtimes.table import Table
@@ -43,6 +44,8 @@ class _Live:
     root: Root
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     swept: asyncio.Task[None] | None = None
+    clean: bool = False
+    """Whether nothing of it is left, not even below a dead main process."""
 
 
 class ProcessRuntime:
@@ -67,6 +70,7 @@ class ProcessRuntime:
         self._last: dict[str, Record] = {}
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
+        self._pace = Pace()
         self._opened = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
@@ -107,6 +111,9 @@ class ProcessRuntime:
         if not isinstance(carrier, ProcessSpec):
             raise RuntimeFailed(f"{spec.name}: not a process ({type(carrier).__name__})", permanent=True)
         await self._clear(spec.name)
+        self._pace, pause = self._pace.take(asyncio.get_running_loop().time())
+        if pause:
+            await asyncio.sleep(pause)
         previous = self._last.get(spec.name)
         restarts = 0 if previous is None else previous.restarts + (0 if previous.planned else 1)
         record = self._records.write(
@@ -199,6 +206,8 @@ class ProcessRuntime:
         assert record is not None
         if record.pid is None:
             record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0, boot=boot, generation=generation)
+        if record.planned:  # the last watchdog was killed while it stopped this one: nobody is stopping it now
+            record = self._records.note(record, planned=False)
         self._last[member] = record
         self._live[member] = _Live(record, Root(member, (pid, record.ticks)))
         if self._cgroups.usable and pid not in self._cgroups.pids(member):
@@ -248,14 +257,15 @@ class ProcessRuntime:
 
     async def _clear(self, member: str) -> None:
         """Nothing of an earlier incarnation may live when the next one starts."""
-        live = self._live.pop(member, None)
+        live = self._live.get(member)
         if live is None:
             return
         if live.swept:
-            await live.swept
-        elif not live.ended.is_set():
+            await asyncio.wait((live.swept,))
+        if not live.clean:
             await self._trees.kill(live.root)
             await self._let_end(live)
+        del self._live[member]
 
     async def _let_end(self, live: _Live) -> None:
         """Its tree is gone: hear of the end, then let go of the corpse that kept its number."""
@@ -281,6 +291,7 @@ class ProcessRuntime:
             return False
         clean = self._deaths.childless(pid) and not self._cgroups.pids(member)
         if clean or not self._trees.find(live.root, self._table.scan()):
+            live.clean = True
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
         return False
@@ -289,6 +300,9 @@ class ProcessRuntime:
         """End what an unrequested death left behind, before the next start; then let the corpse go."""
         try:
             await self._trees.kill(live.root)
+            live.clean = True
+        except RuntimeFailed:
+            return  # the next start tries again, and tells
         finally:
             self._deaths.bury(pid)
 

@@ -39,6 +39,10 @@ Carriers = Callable[[str], Runtime]
 Guard = Callable[[Coroutine[Any, Any, Any], str], object]
 """Runs a named task whose failure is told and harms nobody."""
 
+BEGIN_WAIT = 30.0
+"""Seconds that a command waits for the fleet to begin."""
+SWEPT = {"process"}
+"""Runtimes asked what they own even when the plan names none of their members: what a removed member left is ended."""
 ROOM = "fleet"
 
 
@@ -57,6 +61,7 @@ class Fleet:
         self._guard = guard
         self._plan = Plan()
         self._closing = False
+        self._begun = asyncio.Event()
         self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -85,6 +90,7 @@ class Fleet:
 
     async def command(self, verb: Literal["start", "stop", "restart"], member: str) -> None:
         """Hand a command to a member's mailbox. Raises `UsageError` for an unknown name."""
+        await self._until_begun()
         actor = self.actors.get(member)
         if actor is None:
             raise UsageError(f"no member '{member}'; members: {', '.join(self.actors) or 'none'}")
@@ -101,6 +107,7 @@ class Fleet:
 
     async def probe_now(self, name: str, vantage: Vantage | None = None) -> tuple[tuple[str, Vantage, ProbeResult], ...]:
         """Run the checks of a member and its route at once; `(check, vantage, result)` each. Raises `UsageError`."""
+        await self._until_begun()
         actor = self.actors.get(name)
         watched = self.oversight.probing.of_member(name) if actor else self.oversight.probing.of(name)
         if actor is None and not watched:
@@ -115,7 +122,7 @@ class Fleet:
         """Take the first plan: adopt what lives, start what is wanted, in order. Returns how many were adopted."""
         self._plan = plan
         found: dict[str, Incarnation] = {}
-        for name in sorted({member.runtime for member in plan.members}):
+        for name in sorted({member.runtime for member in plan.members} | SWEPT):
             found |= await self._open(name, plan)
         for spec in plan.members:
             self._add(spec)
@@ -124,7 +131,16 @@ class Fleet:
         held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
         for spec in plan.members:
             self._begin_member(spec, found.get(spec.name), held=spec.name in held)
+        self._begun.set()
         return len(found)
+
+    async def _until_begun(self) -> None:
+        """Whatever is asked while what lives is still being looked for waits for that, or it would be started twice."""
+        try:
+            async with asyncio.timeout(BEGIN_WAIT):
+                await self._begun.wait()
+        except TimeoutError:
+            raise UsageError(f"the watchdog is still looking for what lives after {BEGIN_WAIT:g}s; try again") from None
 
     async def _open(self, name: str, plan: Plan) -> dict[str, Incarnation]:
         """Begin to use a runtime: find what of ours lives in it, and follow it."""
@@ -157,6 +173,7 @@ class Fleet:
 
         `prepare` writes what the proxy reads: a proxy that reloads by itself then replaces what it hosts, which is no failure.
         """
+        await self._until_begun()
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
         stay = [name for name in diff.replace if name not in moved and name in self.actors]
         theirs = [n for n in stay if self.actors[n].runtime.supervision == "theirs" and self.oversight.traits.reloads]

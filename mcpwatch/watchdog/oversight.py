@@ -24,7 +24,7 @@ from mcpwatch.watchdog.ladder import Rung
 from mcpwatch.watchdog.probing import Probing, Watched
 from mcpwatch.watchdog.repair import Repair
 from mcpwatch.watchdog.scene import Said, Scene
-from mcpwatch.watchdog.verdict import Key, Tally, worst
+from mcpwatch.watchdog.verdict import Key, Tally, renew, worst
 from mcpwatch.watchdog.views import route_verdict, route_view, scene_actor
 
 PROOF_PAUSE = 0.5
@@ -96,6 +96,7 @@ class Oversight:
         name, generation = actor.spec.name, actor.state.generation
         if actor.spec.kind == "proxy":
             self._said.clear()
+            self._renew_routes()
         self.probing.renew(name, generation)
         proof = self._proof(actor)
         if proof is None or actor.spec.runtime == "external":
@@ -103,6 +104,14 @@ class Oversight:
             self._probe_all(actor)
         else:
             self._spawn(self.probing.ready(proof), f"ready {name}")
+
+    def _renew_routes(self) -> None:
+        """A new run of the proxy: what was seen through the old one says nothing of this one."""
+        tallies = self.probing.tallies
+        for route in self._plan().routes:
+            for watched in self.probing.of(route.name, "route"):
+                if (tally := tallies.get(watched.key)) is not None:
+                    tallies[watched.key] = renew(tally, tally.generation)
 
     def _proof(self, actor: MemberActor) -> Watched | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy."""

@@ -7,6 +7,7 @@ given. Errors are `{"error": "one line"}` with 400, 404, 409 or 422; nothing her
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol, cast
@@ -163,16 +164,16 @@ class _Control:
             if live is None:
                 return
             yield "\n"
-            facts = aiter(live)
             while True:
-                try:
-                    fact = await asyncio.wait_for(anext(facts), KEEPALIVE)
-                except TimeoutError:
+                fact = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(KEEPALIVE):
+                        fact = await live.take()
+                        if fact is None:
+                            return
+                if fact is None:
                     yield "\n"
-                    facts = aiter(live)
                     continue
-                except StopAsyncIteration:
-                    return
                 quiet = isinstance(fact, ProbeFinished) and fact.outcome == "success"
                 if not quiet and (member is None or getattr(fact, "member", None) == member):
                     yield json.dumps(fact_json(fact), ensure_ascii=False) + "\n"

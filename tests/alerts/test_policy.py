@@ -438,3 +438,17 @@ def test_the_reason_told_is_why_it_fell_not_that_it_starts_again():
     w.happen(w.member("fetch", "starting", "phase", generation=2, reason="the pause is over"))
     (one,) = w.after(5)
     assert one.items[0].why == "exited with code 3"
+
+
+def test_a_member_that_is_just_wanted_up_is_starting_however_long_that_takes():
+    w = World(Rules(route()))
+    w.happen(w.member("fetch", "up", "want"), w.member("fetch", "starting", "phase"))
+    w.after(3600, w.member("fetch", "running", "phase"), step=60)
+    assert (w.sent, w.book.alerts) == ([], {})
+
+
+def test_a_member_that_ended_and_is_not_restarted_is_down_until_it_is_no_longer_wanted():
+    w = world()
+    assert told(w.happen(w.member("fetch", "stopped", "phase"))) == [("ops", "first", ["down:fetch"])]
+    assert told(w.happen(w.member("fetch", "down", "want"))) == [("ops", "resolved", ["down:fetch"])]
+    assert w.happen(w.member("fetch", "up", "want"), w.member("fetch", "starting", "phase", generation=2)) == []

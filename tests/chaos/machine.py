@@ -8,32 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli.control import Settings, call
 from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.table import Snapshot, Table
-from tests.e2e.daemon import Daemon, free_port
+from tests.e2e.daemon import Daemon
 
 NAMES = ("ant", "bee", "cat")
 PROGRAM = Path(__file__).with_name("member.py")
 SETTLE = 30.0
 """Seconds within which the fleet must be at rest after a step."""
+VERBS = ("start", "stop", "restart")
 TREE = 2
 """A member is its main process and one child."""
 names = st.sampled_from(NAMES)
+
+
+def quiet_port() -> int:
+    """A free port below those that outgoing connections get, so that nobody else takes it while its member is down."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Chaos(RuleBasedStateMachine):
@@ -42,7 +55,7 @@ class Chaos(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="mwchaos-"))
-        self.ports: dict[str, int] = {name: free_port() for name in NAMES}
+        self.ports: dict[str, int] = {name: quiet_port() for name in NAMES}
         self.versions: dict[str, int] = dict.fromkeys(NAMES, 0)
         self.named: set[str] = {"ant", "bee"}
         self.stopped: set[str] = set()
@@ -51,6 +64,23 @@ class Chaos(RuleBasedStateMachine):
         self.pids: dict[str, int] = {}
         self.generations: dict[str, int] = {}
         self.adopts: dict[str, int] = {}
+        self.trace: list[str] = []
+        self.always: list[Callable[[str], None]] = [self.kill_member, self.kill_member, self.kill_everyone, self.kill_grandchild]
+        self.without: list[Callable[[str], None]] = [self.start_watchdog, self.start_watchdog, self.edit_unwatched]
+        self.with_watchdog: list[Callable[[str], None]] = [
+            self.kill_watchdog,
+            self.kill_watchdog,
+            self.kill_watchdog_in_the_middle,
+            self.upgrade_in_place,
+            self.stop,
+            self.start,
+            self.restart,
+            self.add_or_remove,
+            self.change,
+            self.freeze_and_thaw,
+            self.break_the_file,
+            self.start_a_second_watchdog,
+        ]
         self.table = Table(Features())
         self.daemon = Daemon(self.directory, self.config())
         self.instance = StatePaths(self.daemon.state).instance
@@ -72,46 +102,49 @@ class Chaos(RuleBasedStateMachine):
         restart = {"intensity": 1000, "period": "1h", "backoff": {"first": "10ms", "max": "50ms"}, "retry": "1s"}
         return {"version": 1, "proxy": {"kind": "none"}, "members": members, "defaults": {"restart": restart}}
 
+    # One rule for all: with a rule each, hypothesis switches most of them off within one walk, and interleavings are the point.
+
+    @rule(luck=st.integers(0, 2**32), name=names)
+    def step(self, luck: int, name: str) -> None:
+        """Something happens, of all that can happen now."""
+        actions = self.always + (self.with_watchdog if self.up else self.without)
+        action = actions[luck % len(actions)]
+        self.trace.append(f"{action.__name__}({name})")
+        action(name)
+
     # -- what can happen -----------------------------------------------------------------------------------------------
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(luck=st.integers(0, 2**64))
+    def begin(self, luck: int) -> None:
         """A watchdog comes up on an empty state directory."""
+        assume(luck != 0)  # the first walk that hypothesis tries is the plainest: always the same step
         self.start_watchdog()
 
-    @precondition(lambda self: not self.up)
-    @rule()
-    def start_watchdog(self) -> None:
+    def start_watchdog(self, _: str = "") -> None:
         """The next watchdog: what lives is adopted, with the same pids."""
         self.adopts = {name: pid for name, pid in self.pids.items() if self.alive(pid)}
         self.daemon.start("--no-watch-config")
         self.up = True
 
-    @precondition(lambda self: self.up)
-    @rule()
-    def kill_watchdog(self) -> None:
+    def kill_watchdog(self, _: str = "") -> None:
         """SIGKILL: nothing else may notice."""
         assert self.daemon.process
         self.daemon.process.send_signal(signal.SIGKILL)
         self.daemon.process.wait()
         self.up = False
 
-    @precondition(lambda self: self.up)
-    @rule(name=names, verb=st.sampled_from(["start", "stop", "restart"]))
-    def kill_watchdog_in_the_middle(self, name: str, verb: str) -> None:
+    def kill_watchdog_in_the_middle(self, name: str) -> None:
         """SIGKILL right after a command: wherever it was between intent, spawn and record."""
         if name in self.named:
-            self.command(name, verb)
+            self.command(name, VERBS[len(self.trace) % 3])
+            self.pids.pop(name, None)
         self.kill_watchdog()
         # The command may or may not have been remembered; a clear word from the operator settles it.
         self.start_watchdog()
-        self.adopts = {}
         if name in self.named:
             self.start(name)
 
-    @precondition(lambda self: self.up)
-    @rule()
-    def upgrade_in_place(self) -> None:
+    def upgrade_in_place(self, _: str = "") -> None:
         """The watchdog becomes its own next version: same pid, same members."""
         self.settle()
         self.adopts = dict(self.pids)
@@ -120,22 +153,16 @@ class Chaos(RuleBasedStateMachine):
         call("POST", "/upgrade")
         self.daemon.wait(lambda status: status["daemon"]["pid"] and status["daemon"]["started_at"] != before, "it came back")
 
-    @precondition(lambda self: self.pids)
-    @rule(name=names)
     def kill_member(self, name: str) -> None:
         """SIGKILL to a main process, with or without a watchdog looking."""
         if name in self.pids:
             os.kill(self.pids.pop(name), signal.SIGKILL)
 
-    @precondition(lambda self: self.pids)
-    @rule()
-    def kill_everyone(self) -> None:
+    def kill_everyone(self, _: str = "") -> None:
         """The whole fleet dies at once."""
         for name in tuple(self.pids):
             os.kill(self.pids.pop(name), signal.SIGKILL)
 
-    @precondition(lambda self: self.pids)
-    @rule(name=names)
     def kill_grandchild(self, name: str) -> None:
         """SIGKILL to the child of a member; the member replaces it, and we must not mind."""
         main = self.pids.get(name)
@@ -144,8 +171,6 @@ class Chaos(RuleBasedStateMachine):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    @precondition(lambda self: self.up)
-    @rule(name=names)
     def stop(self, name: str) -> None:
         """An operator stops a member."""
         if name in self.named:
@@ -154,16 +179,12 @@ class Chaos(RuleBasedStateMachine):
             self.pids.pop(name, None)
             self.adopts.pop(name, None)
 
-    @precondition(lambda self: self.up)
-    @rule(name=names)
     def start(self, name: str) -> None:
         """An operator starts a member."""
         if name in self.named:
             self.command(name, "start")
             self.stopped.discard(name)
 
-    @precondition(lambda self: self.up)
-    @rule(name=names)
     def restart(self, name: str) -> None:
         """An operator restarts a member: another process, whatever it was."""
         if name in self.named:
@@ -174,8 +195,6 @@ class Chaos(RuleBasedStateMachine):
             if old is not None:
                 self.daemon.wait(lambda _: not self.alive(old), f"{name} ({old}) ended for its restart")
 
-    @precondition(lambda self: self.up)
-    @rule(name=names)
     def add_or_remove(self, name: str) -> None:
         """The file names one member more or less, and is loaded."""
         self.named ^= {name}
@@ -184,8 +203,13 @@ class Chaos(RuleBasedStateMachine):
         self.adopts.pop(name, None)
         self.reload()
 
-    @precondition(lambda self: self.up)
-    @rule(name=names)
+    def edit_unwatched(self, name: str) -> None:
+        """The file names one member more or less while no watchdog runs: the next one ends or starts it."""
+        self.named ^= {name}
+        self.stopped.discard(name)
+        self.pids.pop(name, None)
+        self.daemon.write(self.config())
+
     def change(self, name: str) -> None:
         """The file changes one member: only that one is replaced."""
         self.versions[name] += 1
@@ -194,17 +218,13 @@ class Chaos(RuleBasedStateMachine):
             self.adopts.pop(name, None)
         self.reload()
 
-    @precondition(lambda self: self.up)
-    @rule()
-    def break_the_file(self) -> None:
+    def break_the_file(self, _: str = "") -> None:
         """A broken file is refused and changes nothing."""
         self.daemon.write("members: {ant: {proces: 1}}")
         assert self.daemon.run("reload").returncode == 3
         self.daemon.write(self.config())
 
-    @precondition(lambda self: self.up)
-    @rule()
-    def freeze_and_thaw(self) -> None:
+    def freeze_and_thaw(self, _: str = "") -> None:
         """SIGSTOP and SIGCONT of the watchdog, with a death in between."""
         assert self.daemon.process
         self.daemon.process.send_signal(signal.SIGSTOP)
@@ -212,9 +232,7 @@ class Chaos(RuleBasedStateMachine):
             os.kill(self.pids.pop(next(iter(self.pids))), signal.SIGKILL)
         self.daemon.process.send_signal(signal.SIGCONT)
 
-    @precondition(lambda self: self.up)
-    @rule()
-    def start_a_second_watchdog(self) -> None:
+    def start_a_second_watchdog(self, _: str = "") -> None:
         """It is refused, with the pid of the first."""
         assert self.daemon.process
         done = self.daemon.run("up", "--plain", "-c", str(self.daemon.config))
@@ -249,7 +267,7 @@ class Chaos(RuleBasedStateMachine):
             if not wrong:
                 return
             if time.monotonic() > deadline:
-                raise AssertionError(f"not at rest after {SETTLE}s: {wrong}\n{self.daemon.said()[-6000:]}")
+                raise AssertionError(f"not at rest after {SETTLE}s: {wrong}\n{self.trace[-12:]}\n{self.daemon.said()[-6000:]}")
             time.sleep(0.02)
 
     def wrong(self) -> str:
@@ -283,9 +301,10 @@ class Chaos(RuleBasedStateMachine):
         if dead:
             return f"zombies of the watchdog: {dead}"
         for name, pid in self.adopts.items():
-            assert fresh.get(name, pid) == pid, f"{name} was restarted instead of adopted: {pid} -> {fresh.get(name)}"
+            assert fresh.get(name, pid) == pid, f"{name}: restarted, not adopted: {pid} -> {fresh.get(name)}; {self.trace[-9:]}"
         for name in set(self.pids) & set(fresh):
-            assert fresh[name] == self.pids[name], f"{name} was restarted without need: {self.pids[name]} -> {fresh[name]}"
+            old = self.pids[name]
+            assert fresh[name] == old, f"{name}: restarted without need: {old} -> {fresh[name]}; {self.trace[-9:]}"
         self.adopts = {}
         self.pids = fresh
         self.generations |= {name: shown[name]["generation"] for name in wanted}

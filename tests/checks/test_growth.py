@@ -37,7 +37,7 @@ def mock() -> Iterator[str]:
 def resident() -> int:
     """Bytes of resident memory of this process."""
     gc.collect()
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    line = next(line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
 
 

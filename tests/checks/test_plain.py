@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from mcpwatch.checks import CHECKS, Prober
 from mcpwatch.checks.kinds import HttpCheck, McpCheck, options
@@ -15,8 +16,6 @@ from mcpwatch.model.probe import Expect, Outcome, ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
 from tests.servers.faulty import faulty
-
-pytestmark = pytest.mark.anyio
 
 
 async def run(target: Target, kind: str, *, expect: Expect | None = None, timeout: float = 5, **written: str) -> ProbeResult:
@@ -28,6 +27,7 @@ async def run(target: Target, kind: str, *, expect: Expect | None = None, timeou
         await prober.close()
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/sse", "/mcp"])
 async def test_a_guarded_route_passes_because_it_refuses_strangers(path: str) -> None:
     async with faulty(token="right") as server:
@@ -38,6 +38,7 @@ async def test_a_guarded_route_passes_because_it_refuses_strangers(path: str) ->
         assert all("right" not in request.headers.get("authorization", "") for request in server.requests)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/sse", "/mcp"])
 async def test_a_route_that_lets_strangers_in_is_unguarded(path: str) -> None:
     async with faulty() as server:
@@ -48,12 +49,14 @@ async def test_a_route_that_lets_strangers_in_is_unguarded(path: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "symptom"), [("not_mounted", "not_mounted"), ("silent", "timeout@refusal"), ("bad_gateway", "upstream_down")]
 )
+@pytest.mark.anyio
 async def test_what_is_broken_is_not_taken_for_a_refusal(fault: str, symptom: str) -> None:
     async with faulty(fault) as server:
         result = await run(Target(server.url()), "refusal", timeout=0.3 if fault == "silent" else 5)
         assert result.symptom_text == symptom
 
 
+@pytest.mark.anyio
 async def test_a_http_check_judges_status_and_text() -> None:
     async with faulty() as server:
         target = Target(server.url("/mcp"))
@@ -67,6 +70,7 @@ async def test_a_http_check_judges_status_and_text() -> None:
     assert "expected 204" in unwanted.message
 
 
+@pytest.mark.anyio
 async def test_a_tcp_check_connects_and_hangs_up() -> None:
     async with faulty() as server:
         target = Target(server.url())
@@ -86,6 +90,7 @@ def identity(tmp_path: Path, name: str, days: int) -> tuple[ssl.SSLContext, str]
     return context, str(path)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "days", "trusted", "said"),
     [
@@ -110,6 +115,20 @@ async def test_each_fault_of_a_certificate_is_told_in_words(tmp_path: Path, name
     assert said in result.message.lower()
 
 
+def test_tls_works_on_uvloop_too(tmp_path: Path) -> None:
+    context, authority = identity(tmp_path, "127.0.0.1", 90)
+
+    async def both() -> list[ProbeResult]:
+        async with faulty(tls=context) as server:
+            good = Target(server.url(scheme="https"), ca_file=authority)
+            return [await run(good, "mcp"), await run(Target(server.url(scheme="https")), "mcp")]
+
+    trusted, untrusted = uvloop.run(both())
+    assert (trusted.outcome, untrusted.symptom_text) == (Outcome.SUCCESS, "tls"), untrusted
+    assert trusted.certificate_days == pytest.approx(90, abs=0.1)
+
+
+@pytest.mark.anyio
 async def test_a_certificate_near_its_end_is_degraded(tmp_path: Path) -> None:
     context, authority = identity(tmp_path, "127.0.0.1", 5)
     async with faulty(tls=context) as server:
@@ -117,6 +136,7 @@ async def test_a_certificate_near_its_end_is_degraded(tmp_path: Path) -> None:
     assert (result.outcome, result.symptom_text) == (Outcome.DEGRADED, "certificate_expiring")
 
 
+@pytest.mark.anyio
 async def test_https_to_a_plain_port_and_an_unreadable_ca_file_are_tls_symptoms(tmp_path: Path) -> None:
     async with faulty() as server:
         plain_port = await run(Target(server.url(scheme="https")), "mcp", timeout=2)
@@ -145,6 +165,7 @@ def test_what_a_user_writes_for_a_kind_becomes_options() -> None:
         ("no_reply", "tools/call", "timeout@safe_call"),
     ],
 )
+@pytest.mark.anyio
 async def test_a_safe_call_proves_the_way_by_the_upstreams_own_refusal(fault: str, where: str, expected: str) -> None:
     async with faulty(fault, where) as server:
         result = await run(Target(server.url()), "mcp", safe_call="true", timeout=0.3 if fault == "no_reply" else 5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -12,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.checks import Prober, probe
+from mcpwatch.checks.line import connect
+from mcpwatch.checks.trouble import Trouble
 from mcpwatch.model.json import plain
 from mcpwatch.model.probe import Canary, Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.checks.until import until
+from tests.parts import ROOT
 from tests.servers.faulty import faulty
 
 CHECK = CheckSpec("mcp", timeout=5)
@@ -93,6 +98,34 @@ async def test_closing_the_prober_ends_running_probes_as_unknown() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_session_whose_deletion_hangs_costs_no_more_than_the_timeout() -> None:
+    async with faulty("delete_hangs") as server:
+        result = await probe(server.url("/mcp"), transport="http", timeout=1)
+        assert result.outcome is Outcome.SUCCESS
+        assert result.seconds < 1
+        prober = Prober()
+        started = asyncio.get_running_loop().time()
+        await prober.probe(CheckSpec("mcp", timeout=30), Target(server.url("/mcp"), "http"), "direct")
+        assert asyncio.get_running_loop().time() - started < 10
+        task = asyncio.create_task(prober.probe(CHECK, Target(server.url("/mcp"), "http"), "direct"))
+        await until(lambda: len(server.seen("DELETE")) == 3)
+        await prober.close()
+        assert (await task).outcome in (Outcome.SUCCESS, Outcome.UNKNOWN)
+
+
+@pytest.mark.anyio
+async def test_a_timeout_of_any_length_ends_in_a_named_symptom() -> None:
+    async with faulty("no_reply", "server/discover") as server:
+        prober = Prober()
+        for timeout in (0.001, 0.003, 0.01, 0.03, 0.1):
+            for path in ("/sse", "/mcp"):
+                prober.forget(Target(server.url(path)))
+                result = await prober.probe(CheckSpec("mcp", timeout=timeout), Target(server.url(path)), "direct")
+                assert result.outcome in (Outcome.SUCCESS, Outcome.FAILURE), result
+                assert result.symptom is None or result.stage is not None, result
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_probe_is_cancelled_and_drops_its_stream() -> None:
     async with faulty("no_endpoint") as server:
         prober = Prober()
@@ -139,6 +172,18 @@ async def test_a_token_that_the_server_repeats_is_not_told_again() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("fault", ["", "foreign", "redirect", "not_mounted", "prefix", "no_endpoint", "nonsense"])
+async def test_a_key_in_the_url_is_never_told(fault: str) -> None:
+    async with faulty(fault) as server:
+        url = server.url("/sse?key=s3cr3t-in-url").replace("://", "://user:passw0rd@")
+        result = await probe(url, timeout=0.3 if fault == "no_endpoint" else 5)
+        broken = await probe(url.replace("127.0.0.1", "no such host"))
+    for told in (result, broken):
+        assert "s3cr3t-in-url" not in str(plain(told)), told
+        assert "passw0rd" not in str(plain(told)), told
+
+
+@pytest.mark.anyio
 async def test_the_token_is_sent_and_a_wrong_one_is_an_auth_symptom() -> None:
     async with faulty(token="right") as server:
         good = await probe(server.url(), token="right")
@@ -161,3 +206,25 @@ def test_importing_the_room_costs_no_http_client() -> None:
     code = f"import sys, {rooms}; print(*({{'httpx', 'pydantic'}} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert told.stdout.split() == []
+
+
+@pytest.mark.anyio
+async def test_the_second_address_of_a_host_is_tried_when_the_first_refuses() -> None:
+    async with faulty() as server:
+        line = await connect("host", server.port, ("127.0.0.9", "127.0.0.1"), 1.0)
+        assert line.idle
+        line.abort()
+        with pytest.raises(Trouble, match="refuses"):
+            await connect("host", server.port, ("127.0.0.8", "127.0.0.9"), 1.0)
+
+
+def test_the_examples_of_the_how_to_are_python_and_use_what_exists() -> None:
+    text = (ROOT / "docs/how-to/pytest.md").read_text()
+    blocks = text.split("```python\n")[1:]
+    assert len(blocks) == 3
+    for block in blocks:
+        tree = ast.parse(block.partition("```")[0], mode="exec") if "await asyncio" not in block else None
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, name.name) for name in node.names)

@@ -217,7 +217,7 @@ async def test_tbxark_that_lists_a_dead_member_is_seen_through_by_a_safe_call(tm
 def alive(pid: int) -> bool:
     """Whether a process lives, not only its remains."""
     try:
-        return "\tZ" not in Path(f"/proc/{pid}/status").read_text()
+        return "\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return False
 

@@ -99,6 +99,6 @@ async def test_nothing_of_it_lives_on_not_even_a_child_in_a_session_of_its_own(t
 
 def alive(pid: int) -> bool:
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() and os.kill(pid, 0) is None
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8") and os.kill(pid, 0) is None
     except OSError:
         return False

@@ -73,6 +73,10 @@ class ShownFleet:
     def plan(self) -> Plan:
         return self._plan
 
+    def take(self, plan: Plan) -> None:
+        """A reload."""
+        self._plan = plan
+
     def without(self, route: str) -> None:
         """The configuration lost a route."""
         self._plan = replace(self._plan, routes=tuple(spec for spec in self._plan.routes if spec.name != route))

@@ -18,7 +18,7 @@ from mcpwatch.clients.formats.yaml import Yaml
 from tests.clients import documents
 
 MANY = settings(
-    max_examples=int(os.environ.get("MCPWATCH_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("MCPWATCH_EXAMPLES", "40")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -100,6 +100,10 @@ def test_a_diff_names_every_member_at_most_once_and_turns_around(old: Plan, new:
     assert set(found.replace) == set(back.replace)
     assert set(found.retune) == set(back.retune)
     assert set(found.sections) == set(back.sections)
+    assert found.remove == tuple(m.name for m in reversed(old.members) if m.name not in after)
+    assert found.add == tuple(m.name for m in new.members if m.name not in before)
+    carried = {m.name: m.runtime for m in old.members}
+    assert {m.name for m in new.members if carried.get(m.name, m.runtime) != m.runtime} <= set(found.replace)
     untouched = (before & after) - set(named)
     assert all(old.member(name) == new.member(name) for name in untouched)
     assert not diff(old, old)

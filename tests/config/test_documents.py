@@ -101,6 +101,12 @@ def test_words_that_old_yaml_took_for_booleans_stay_words() -> None:
     ]
 
 
+def test_of_merged_mappings_the_first_wins_and_what_is_written_wins_over_all() -> None:
+    found = yaml.read("a: &a {x: 1, y: 1}\nb: &b {x: 2, z: 2}\nc: {<<: [*a, *b], y: 3}\nd: {<<: *a, <<: *b, y: 3}\n", "f").data
+    assert isinstance(found, dict)
+    assert found["c"] == found["d"] == {"x": 1, "z": 2, "y": 3}
+
+
 def test_a_tag_of_a_stranger_makes_no_object() -> None:
     assert yaml.read("a: !!python/object/apply:os.system [id]\nb: !x y", "f").data == {"a": ["id"], "b": "y"}
 

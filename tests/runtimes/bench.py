@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from mcpwatch.runtimes.process import ProcessRuntime
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.runtimes.table import Table
 
-INSTANCE = "0123456789ab"
+INSTANCE = secrets.token_hex(6)
+"""Of this test process alone: others run beside it, and each ends what carries its mark."""
 WAIT = 20.0
 
 STUBBORN_TREE = """

@@ -11,9 +11,10 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.record import Records
 from mcpwatch.runtimes.spawn import ProcessSpec
-from mcpwatch.runtimes.table import MARK
+from mcpwatch.runtimes.table import MARK, Table
 from tests.runtimes.bench import (
     INSTANCE,
     STUBBORN_TREE,
@@ -183,6 +184,21 @@ async def test_an_adopted_process_is_stopped_with_its_whole_tree(tmp_path: Path)
         assert [name for name in TREE if alive(pids[name])] == []
 
 
+async def test_a_stop_that_a_killed_watchdog_did_not_finish_is_no_stop_any_more(tmp_path: Path) -> None:
+    before = process_runtime(tmp_path)
+    spec = python(str(tmp_path), code=STUBBORN_TREE)
+    await before.start(spec, 1)
+    pids = await pids_in(tmp_path)
+    Records(tmp_path, "process").note(before.latest()["time"], planned=True)
+    await before.close()
+    async with running(tmp_path) as after:
+        await after.owned([spec])
+        kill(pids["main"])
+        await next_exit(after.watch())
+        second = await after.start(sleeper(), 2)
+        assert marked() == {second.pid}
+
+
 async def test_what_is_ours_but_no_longer_wanted_is_ended_at_boot(tmp_path: Path) -> None:
     before = process_runtime(tmp_path)
     await before.start(sleeper("old"), 1)
@@ -229,7 +245,9 @@ async def test_a_reused_process_number_is_never_touched(tmp_path: Path, off: tup
         kill(living.pid)
         await next_exit(before.watch())
         last = before.latest()["time"]
-        Records(tmp_path, "process").note(last, pid=stranger.pid, ticks=last.ticks - 1, ended=False)
+        there = Table(Features()).look(stranger.pid)
+        assert there
+        Records(tmp_path, "process").note(last, pid=stranger.pid, ticks=there.ticks - 1, ended=False)
         await before.close()
         async with running(tmp_path, *off) as after:
             assert await after.owned([spec]) == ()
@@ -262,10 +280,10 @@ async def test_the_exit_status_of_an_adopted_process_that_is_no_child_is_known(t
         "async def main():\n"
         "    code = 'import os,sys,time\\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.005)\\nsys.exit(9)'\n"
         "    spec = python(sys.argv[1], code=code)\n"
-        "    await process_runtime(Path(sys.argv[2]), 'subreaper').start(spec, 1)\n"
+        "    await process_runtime(Path(sys.argv[2]), 'subreaper', instance=sys.argv[3]).start(spec, 1)\n"
         "asyncio.run(main())"
     )
-    assert start(sys.executable, "-c", code, str(tmp_path / "go"), str(tmp_path)).wait() == 0
+    assert start(sys.executable, "-c", code, str(tmp_path / "go"), str(tmp_path), INSTANCE).wait() == 0
     async with running(tmp_path, "subreaper") as runtime:
         (adopted,) = await runtime.owned([sleeper()])
         assert adopted.pid

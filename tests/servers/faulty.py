@@ -155,6 +155,9 @@ class Faulty:
         if request.method == "POST" and request.path.startswith("/mcp"):
             return await self._streamable(request, reader, writer)
         if request.method == "DELETE":
+            if self.fault == "delete_hangs":
+                await reader.read()
+                return False
             return await self._plain(writer, 200, "text/plain", "")
         if request.method == "GET" and request.path.startswith("/health"):
             return await self._plain(writer, 200, "text/plain", "all is well")
@@ -403,6 +406,8 @@ class Faulty:
             return None
         if self.hits(method) and self.fault in ERRORS:
             return {"jsonrpc": "2.0", "id": number, "error": ERRORS[self.fault]}
+        if self.hits(method) and self.fault == "unread":
+            return {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}}
         body: Json = {"jsonrpc": "2.0", "id": number, "result": self.result(method, message.get("params") or {})}
         if self.era == "modern":
             body["result"] |= {"resultType": "input_required" if self.hits(method) and self.fault == "wants" else "complete"}

@@ -4,6 +4,7 @@ python -m tests.servers.fixtures            stdio
 python -m tests.servers.fixtures --port N   Streamable HTTP at /mcp
 """
 
+# pyright: reportDeprecated=false
 from __future__ import annotations
 
 import argparse
@@ -158,7 +159,18 @@ def sample(question: str, tokens: int) -> dict[str, Any]:
     return {"method": "sampling/createMessage", "params": {"messages": asked, "maxTokens": tokens}}
 
 
-ROOTS = {"method": "roots/list", "params": {}}
+ROOTS: dict[str, Any] = {"method": "roots/list", "params": {}}
+WHO = form("What is your name?", "name")
+CAPITAL = sample("What is the capital of France?", 100)
+CONFIRM = form("Please confirm", "ok", "boolean")
+
+
+def greet(given: dict[str, Any]) -> str:
+    return f"Hello, {given['user_name'].get('content', {}).get('name')}!"
+
+
+def show(given: dict[str, Any]) -> str:
+    return json.dumps(given, default=str)
 
 
 def sealed(value: str) -> str:
@@ -281,26 +293,18 @@ TOOLS: dict[str, tuple[Tool, dict[str, Any]]] = {
     "json_schema_2020_12_tool": (own_schema, JSON_SCHEMA),
     "test_headers": (own_schema, MARKED),
     "test_custom_headers": (own_schema, MARKED),
-    "test_input_required_result_elicitation": (
-        asking({"user_name": form("What is your name?", "name")}, lambda given: f"Hello, {given['user_name'].get('content', {}).get('name')}!"),
-        NOTHING,
-    ),
-    "test_input_required_result_sampling": (
-        asking({"capital_question": sample("What is the capital of France?", 100)}, lambda given: json.dumps(given["capital_question"])),
-        NOTHING,
-    ),
-    "test_input_required_result_list_roots": (asking({"client_roots": ROOTS}, lambda given: json.dumps(given, default=str)), NOTHING),
-    "test_input_required_result_request_state": (asking({"confirm": form("Please confirm", "ok", "boolean")}, lambda _: "state-ok", "s"), NOTHING),
+    "test_input_required_result_elicitation": (asking({"user_name": WHO}, greet), NOTHING),
+    "test_input_required_result_sampling": (asking({"capital_question": CAPITAL}, json.dumps), NOTHING),
+    "test_input_required_result_list_roots": (asking({"client_roots": ROOTS}, show), NOTHING),
+    "test_input_required_result_request_state": (asking({"confirm": CONFIRM}, lambda _: "state-ok", "s"), NOTHING),
     "test_input_required_result_multiple_inputs": (
-        asking({"user_name": form("What is your name?", "name"), "greeting": sample("Generate a greeting", 50), "client_roots": ROOTS},
-               lambda given: json.dumps(given, default=str), "m"),
-        NOTHING,
+        asking({"user_name": WHO, "greeting": sample("Generate a greeting", 50), "client_roots": ROOTS}, show, "m"), NOTHING
     ),
     "test_input_required_result_multi_round": (multi_round, NOTHING),
-    "test_input_required_result_tampered_state": (asking({"confirm": form("Please confirm", "ok", "boolean")}, lambda _: "state-ok", "t"), NOTHING),
+    "test_input_required_result_tampered_state": (asking({"confirm": CONFIRM}, lambda _: "state-ok", "t"), NOTHING),
     "test_input_required_result_capabilities": (by_capability, NOTHING),
     "test_missing_capability": (missing_capability, NOTHING),
-    "test_streaming_elicitation": (asking({"user_name": form("What is your name?", "name")}, lambda _: "thanks"), NOTHING),
+    "test_streaming_elicitation": (asking({"user_name": WHO}, lambda _: "thanks"), NOTHING),
     "test_logging_tool": (logging_tool, NOTHING),
     "test_trigger_tool_change": (tool_change, NOTHING),
     "test_trigger_prompt_change": (prompt_change, NOTHING),
@@ -401,11 +405,13 @@ async def complete(_: Context, params: types.CompleteRequestParams) -> types.Com
     return types.CompleteResult(completion=types.Completion(values=values, total=len(values), has_more=False))
 
 
+CACHED: tuple[Any, ...] = ("tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list")
+
+
 def build() -> Server[Any]:
-    hint = CacheHint(ttl_ms=1000, scope="private")
     return Server(
         "mcpwatch-fixtures", version="1.0.0",
-        cache_hints={name: hint for name in ("tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list")},
+        cache_hints=dict.fromkeys(CACHED, CacheHint(ttl_ms=1000, scope="private")),
         get_tool_input_schema=lambda name: TOOLS[name][1] if name in TOOLS else None,
         on_list_tools=list_tools, on_call_tool=call_tool, on_list_resources=list_resources,
         on_list_resource_templates=list_templates, on_read_resource=read_resource, on_subscribe_resource=acknowledge,

@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr
 from mcpwatch.alerts.book import Item, Notification, State
 from mcpwatch.alerts.http import Poster
 from mcpwatch.alerts.message import advice, one_line
-from mcpwatch.alerts.receiver import Notifier, ReceiverSpec
+from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.registry import Kind
 from mcpwatch.units import Span, Url
@@ -37,7 +37,7 @@ class AlertmanagerSpec(ReceiverSpec):
     insecure: bool = Field(False, description="Accept any TLS certificate.")
 
 
-class Alertmanager:
+class Alertmanager(Plain):
     """One Alertmanager."""
 
     keeps_open = True

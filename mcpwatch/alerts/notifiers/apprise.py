@@ -43,10 +43,14 @@ class Apprise(Plain):
         self._spec = spec
         self._sender: Any = None
 
-    async def notify(self, notification: Notification) -> None:
-        """Hand it to apprise and wait for its answer."""
+    async def prepare(self) -> None:
+        """Let apprise read all of its services, in a thread; that is not the receiver's time."""
         if self._sender is None:
             self._sender = await asyncio.to_thread(self._open)
+
+    async def notify(self, notification: Notification) -> None:
+        """Hand it to apprise and wait for its answer."""
+        await self.prepare()
         message = render(notification)
         critical = any(item.severity is Severity.CRITICAL for item in notification.items)
         kind = "success" if notification.state is State.RESOLVED else "failure" if critical else "warning"
@@ -57,7 +61,7 @@ class Apprise(Plain):
             raise _failed(result, self._scheme())
 
     def _open(self) -> Any:
-        """Make apprise's sender; in a thread, since apprise reads all of its services first."""
+        """Make apprise's sender."""
         from apprise import Apprise as Sender
         from apprise import AppriseAsset
 

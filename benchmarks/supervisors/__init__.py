@@ -1,0 +1,1 @@
+"""mcpwatch beside other supervisors: `python -m benchmarks.supervisors`."""

@@ -1,0 +1,191 @@
+"""`drill NAME --fault …`: hurt a member on purpose, watch the watchdog, and print when it saw, named and healed it.
+
+Owns: the timeline. `Timeline` is pure: facts and status documents in, times out. The fault itself is in `faults`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import call, stream
+from mcpwatch.cli.faults import inject
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.model.errors import McpwatchError, UsageError
+
+POLL = 0.25
+"""Seconds between two looks at the status while waiting."""
+STEADY = 4
+"""Looks in a row that must find all well before it counts as recovered."""
+QUIET = 10.0
+"""Seconds without any sign after which a fault that changes nothing visible is called off."""
+
+Document = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What happened since the fault, in seconds after it."""
+
+    member: str
+    route: str
+    began: float
+    detected: float | None = None
+    causes: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
+    """Every cause named: when, its identifier, its sentence."""
+    repairs: list[str] = field(default_factory=list[str])
+    recovered: float | None = None
+    lines: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    _well: int = 0
+    _last: float = 0.0
+
+    def hear(self, fact: Document) -> bool:
+        """Take a fact; returns whether it belongs to this drill."""
+        at = datetime.fromisoformat(fact["time"]).timestamp() - self.began
+        subjects = {fact.get("member"), fact.get("route"), *fact.get("affects", ())}
+        kind = fact["fact"]
+        if at < -0.002 or (not subjects & {self.member, self.route} and kind not in {"repair_tried", "repair_proved"}):
+            return False
+        at = max(0.0, at)
+        sign = kind in {"member_exited", "diagnosed"} or (kind == "probe_finished" and fact["outcome"] == "failure")
+        if sign and not fact.get("cleared") and self.detected is None:
+            self.detected = at
+        if kind == "diagnosed" and not fact["cleared"] and fact["cause"] not in {cause for _, cause, _ in self.causes}:
+            self.causes.append((at, fact["cause"], fact["text"]))
+        if kind == "repair_tried":
+            self.repairs.append(f"{fact['rung']} of {fact['member']}")
+        if kind != "probe_finished" or sign:
+            self.lines.append((at, fact["text"]))
+        self._last = max(self._last, at)
+        self._well = 0
+        return True
+
+    def see(self, status: Document, at: float) -> bool:
+        """Take a look at the fleet; returns whether the member has been well again for long enough."""
+        member = next((item for item in status["members"] if item["name"] == self.member), None)
+        routes = [item for item in status["routes"] if item["member"] == self.member]
+        well = (
+            member is not None
+            and member["phase"] == "running"
+            and member["verdict"] in {"healthy", "unknown"}
+            and all(route["verdict"] == "healthy" for route in routes)
+            and not any({self.member, self.route} & {found["subject"], *found["affects"]} for found in status["diagnoses"])
+            and all(self._proved(probe) for subject in (member, *routes) for probe in subject["probes"])
+        )
+        self._well = self._well + 1 if well and self.detected is not None else 0
+        if self._well == 1:
+            self.recovered = at - self.began
+        if self._well == 0:
+            self.recovered = None
+        return self._well >= STEADY
+
+    def _proved(self, probe: Document) -> bool:
+        """Whether a probe succeeded after the fault was seen; the slow ones (refusal, canaries) need not have run again."""
+        fresh = probe["check"] != "mcp" or probe["at"] > self.began + (self.detected or 0.0)
+        return fresh and not probe["failures"]
+
+    def quiet_since(self, at: float) -> float:
+        """Seconds since the last sign."""
+        return at - self.began - self._last
+
+
+def drill(name: str, fault: str, *, timeout: float, as_json: bool) -> int:
+    """Run a drill. Exit 0 when the member and its route recovered in time, 1 otherwise."""
+    status: Document = call("GET", "/status")
+    member = next((item for item in status["members"] if item["name"] == name), None)
+    if member is None:
+        raise UsageError(f"no member '{name}'; members: {', '.join(item['name'] for item in status['members']) or 'none'}")
+    route = next((item["name"] for item in status["routes"] if item["member"] == name), name)
+    facts = _listen()
+    timeline = Timeline(name, route, time.time())
+    if not as_json:
+        say(f"   0.000 s  {fault} {name} (generation {member['generation']}, {member['runtime']})")
+    undo = inject(fault, member)
+    try:
+        done = _watch(timeline, facts, timeout, as_json=as_json)
+    finally:
+        undo()
+    if as_json:
+        say_json(_document(timeline, fault, recovered=done))
+    else:
+        for line in summary(timeline, fault, timeout, recovered=done):
+            say(line)
+    return exits.OK if done else exits.UNHEALTHY
+
+
+def summary(timeline: Timeline, fault: str, timeout: float, *, recovered: bool) -> list[str]:
+    """The outcome for people."""
+    rows = [
+        ("detected", _seconds(timeline.detected), ""),
+        *(("diagnosed", _seconds(at), f"{cause}: {text}") for at, cause, text in timeline.causes),
+        ("repaired by", "", ", ".join(timeline.repairs) or "the runtime's own restart"),
+        ("recovered", _seconds(timeline.recovered), "proved by every check of it"),
+    ]
+    if not recovered:
+        rows[-1] = ("recovered", "never", f"not within {timeout:.0f} s: {fault} is not healed by itself")
+    return ["", *(f"{name:<12}{when:>9}  {what}".rstrip() for name, when, what in rows)]
+
+
+def _document(timeline: Timeline, fault: str, *, recovered: bool) -> Document:
+    return {
+        "version": 1,
+        "member": timeline.member,
+        "fault": fault,
+        "detected": timeline.detected,
+        "diagnosed": timeline.causes[0][0] if timeline.causes else None,
+        "causes": [cause for _, cause, _ in timeline.causes],
+        "repairs": timeline.repairs,
+        "recovered": timeline.recovered if recovered else None,
+        "timeline": [{"seconds": round(at, 3), "text": text} for at, text in timeline.lines],
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f} s"
+
+
+def _watch(timeline: Timeline, facts: queue.SimpleQueue[Document], timeout: float, *, as_json: bool) -> bool:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        _take(timeline, facts, as_json=as_json)
+        if timeline.see(call("GET", "/status"), time.time()):
+            return True
+        if timeline.detected is None and timeline.quiet_since(time.time()) > max(QUIET, timeout / 2):
+            return False
+    return False
+
+
+def _take(timeline: Timeline, facts: queue.SimpleQueue[Document], *, as_json: bool) -> None:
+    """Hear what comes within one pause."""
+    end = time.monotonic() + POLL
+    while (left := end - time.monotonic()) > 0:
+        try:
+            fact = facts.get(timeout=left)
+        except queue.Empty:
+            return
+        if timeline.hear(fact) and not as_json:
+            at, text = timeline.lines[-1] if timeline.lines else (0.0, "")
+            say(f"{at:8.3f} s  {text}")
+
+
+def _listen() -> queue.SimpleQueue[Document]:
+    """Facts from now on, as they come; returns once the daemon streams."""
+    facts: queue.SimpleQueue[Document] = queue.SimpleQueue()
+    streaming = threading.Event()
+
+    def follow() -> None:
+        try:
+            for fact in stream("/events", limit="1", follow="1", since=str(time.time() - 3600)):
+                streaming.set()
+                facts.put(fact)
+        except McpwatchError:
+            streaming.set()
+
+    threading.Thread(target=follow, name="drill events", daemon=True).start()
+    streaming.wait(5.0)
+    return facts

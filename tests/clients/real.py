@@ -1,0 +1,168 @@
+"""Real AI clients, run offline with a scratch HOME: each function gives the routes its client is connected to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.parts import SERVERS, program
+
+DEADLINE = 50.0
+"""Seconds for one run of one client; the slow ones need about three on an idle machine."""
+TOKEN = "s3cret-tok-9f2"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A scratch home and the environment of a clean machine in it: the way out leads nowhere, loopback is open."""
+
+    root: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        venv = Path(os.environ.get("VIRTUAL_ENV") or Path(__file__).parents[2] / ".venv") / "bin"
+        return {
+            "PATH": f"{venv}:{SERVERS}:{os.environ['PATH']}",
+            "HOME": str(self.root / "home"),
+            "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+            "MCP_PROXY_TOKEN": TOKEN,
+            "MCPWATCH_STATE_DIR": str(self.root / "state"),
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "MCP_TIMEOUT": "20000",
+            "CLAUDE_CODE_MCP_STARTUP_WAIT_MS": "20000",
+            "MCP_CONNECTION_NONBLOCKING": "0",
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            "NO_COLOR": "1",
+        }
+
+    def run(self, *argv: str, check: bool = True, without: tuple[str, ...] = ()) -> str:
+        """What a program prints (Gemini CLI speaks on standard error alone), in the environment less the variables named in `without`."""
+        env = {name: value for name, value in self.env.items() if name not in without}
+        done = subprocess.run(argv, env=env, cwd=self.root, input="", capture_output=True, text=True, timeout=DEADLINE)
+        assert not check or done.returncode == 0, f"{argv}: {done.returncode}: {done.stdout}\n{done.stderr}"
+        return done.stdout or done.stderr
+
+    def lines(self, *argv: str, said: str = "") -> Generator[str]:
+        """The lines of a program, which is ended when no more are asked for; bounded by `DEADLINE`."""
+        process = subprocess.Popen(
+            argv, env=self.env, cwd=self.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdin
+        assert process.stdout
+        alarm = subprocess.Popen(["sh", "-c", f"sleep {DEADLINE}; kill -9 {process.pid}"])
+        try:
+            process.stdin.write(said)
+            process.stdin.flush()
+            if not said:
+                process.stdin.close()
+            yield from process.stdout
+        finally:
+            alarm.kill()
+            alarm.wait()
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+
+def claude(desk: Desk) -> set[str]:
+    """By `claude mcp list` and by the init event of `claude -p`, which must agree."""
+    listed = set(re.findall(r"^(\S+): .* - ✔ Connected$", desk.run(str(program("claude")), "mcp", "list"), re.MULTILINE))
+    argv = (str(program("claude")), "-p", "hi", "--output-format", "stream-json", "--verbose")
+    events = (json.loads(line) for line in desk.lines(*argv))
+    begun = next(event for event in events if event.get("subtype") == "init")
+    events.close()
+    servers = {server["name"]: server["status"] for server in begun["mcp_servers"]}
+    assert servers == dict.fromkeys(listed, "connected"), f"{servers} by -p, {listed} by mcp list"
+    return listed
+
+
+def gemini(desk: Desk) -> set[str]:
+    """It would ask the proxy of the environment for loopback too."""
+    text = desk.run(str(program("gemini")), "mcp", "list", without=("HTTP_PROXY", "HTTPS_PROXY"))
+    return set(re.findall(r"✓ (\S+): ", text))
+
+
+def codex(desk: Desk) -> set[str]:
+    """By the app server's `mcpServerStatus/list`: a server that is down has no tools."""
+    asked: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "mcpwatch", "version": "0"}}},
+        {"method": "initialized"},
+        {"id": 2, "method": "mcpServerStatus/list", "params": {}},
+    ]
+    answers = (
+        json.loads(line)
+        for line in desk.lines(str(program("codex")), "app-server", said="".join(f"{json.dumps(m)}\n" for m in asked))
+    )
+    answer = next(answer for answer in answers if answer.get("id") == 2)
+    answers.close()
+    return {server["name"] for server in answer["result"]["data"] if server["tools"]}
+
+
+def opencode(desk: Desk) -> set[str]:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", desk.run(str(program("opencode")), "mcp", "list"))
+    return set(re.findall(r"✓ (\S+)", text))
+
+
+def mcpo(desk: Desk) -> set[str]:
+    """By the description of mcpo's own API, which names what is connected."""
+    port = free_port()
+    argv = [str(program("mcpo")), "--host", "127.0.0.1", "--port", str(port), "--config", str(desk.root / "mcpo.json")]
+    with serving(desk, argv) as process:
+        text = fetched(f"http://127.0.0.1:{port}/openapi.json", process)
+    return set(re.findall(r"\[([\w.-]+)\]\(/", json.loads(text)["info"]["description"]))
+
+
+def inspector(desk: Desk) -> set[str]:
+    """Every server of a file in Claude's format, asked for its tools one by one."""
+    file = desk.root / "inspector.json"
+    names = set(json.loads(file.read_text("utf-8"))["mcpServers"])
+    argv = (str(program("node22")), str(program("inspector").resolve()), "--cli", "--config", str(file), "--method", "tools/list")
+    return {name for name in names if json.loads(desk.run(*argv, "--server", name, check=False) or "{}").get("tools")}
+
+
+CLIENTS = {"claude": claude, "gemini": gemini, "codex": codex, "opencode": opencode, "mcpo": mcpo, "inspector": inspector}
+
+
+@contextmanager
+def serving(desk: Desk, argv: list[str]) -> Generator[subprocess.Popen[bytes]]:
+    with (desk.root / "out.log").open("ab") as log:
+        process = subprocess.Popen(argv, env=desk.env, cwd=desk.root, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=DEADLINE)
+
+
+def fetched(url: str, process: subprocess.Popen[bytes]) -> str:
+    """What `url` answers, once it does; the wait ends when the process does."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.read().decode()
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, "it ended before it answered"
+            assert time.monotonic() < deadline, f"{url} never answered"
+            time.sleep(0.1)

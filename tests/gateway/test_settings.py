@@ -1,0 +1,94 @@
+"""The four dialects of the gateway's file, and its faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mcpwatch.gateway import guard, settings, tools
+from mcpwatch.model.errors import ConfigError
+
+TBXARK: dict[str, Any] = {
+    "mcpProxy": {"baseURL": "https://mcp.example.com/p", "addr": ":9090", "options": {"authTokens": ["T"], "logEnabled": True}},
+    "mcpServers": {
+        "fetch": {"command": "uvx", "args": ["mcp-server-fetch"], "options": {"toolFilter": {"mode": "block", "list": ["x"]}}},
+        "far": {
+            "transportType": "streamable-http",
+            "url": "https://far/mcp",
+            "headers": {"A": "b"},
+            "options": {"authTokens": ["U"]},
+        },
+        "off": {"command": "x", "options": {"disabled": True}},
+    },
+}
+
+
+def test_a_tbxark_file_is_read_as_tbxark_reads_it() -> None:
+    read = settings.parse(TBXARK)
+    assert (read.listen, read.base_url) == ("0.0.0.0:9090", "https://mcp.example.com/p")
+    fetch, far = read.servers
+    assert (fetch.tokens, fetch.tools.block) == (("T",), ("x",))
+    assert (far.transport, far.tokens, far.headers) == ("http", ("U",), (("A", "b"),))
+
+
+def test_claude_and_sparfenyuk_files_are_read() -> None:
+    read = settings.parse({"mcpServers": {"a": {"command": "x", "enabled": True}, "b": {"type": "sse", "url": "http://b/sse"}}})
+    assert [server.name for server in read.servers] == ["a", "b"]
+    assert read.servers[1].transport == "sse"
+
+
+def test_every_fault_is_listed_with_its_place() -> None:
+    bad: dict[str, Any] = {
+        "version": 1,
+        "servers": {
+            "a b": {"command": "x"},
+            "two": {"command": "x", "url": "y"},
+            "odd": {"command": "x", "args": "y", "sessions": "z"},
+        },
+        "groups": {"g": ["nobody"]},
+        "limits": {"body": -1, "bogus": 1},
+    }
+    with pytest.raises(ConfigError) as caught:
+        settings.parse(bad)
+    assert {fault.path for fault in caught.value.faults} == {
+        "servers.a b", "servers.two", "servers.odd.args", "servers.odd.sessions", "groups.g", "limits.body", "limits.bogus",
+    }  # fmt: skip
+
+
+def test_secrets_are_not_in_the_repr_of_settings() -> None:
+    body: dict[str, Any] = {
+        "version": 1,
+        "tokens": ["SECRET1"],
+        "servers": {"a": {"command": "x", "args": ["SECRET2"], "env": {"K": "SECRET3"}}},
+    }
+    shown = repr(
+        settings.parse(body | {"servers": body["servers"] | {"b": {"url": "http://u:SECRET4@h/", "headers": {"A": "SECRET5"}}}})
+    )
+    assert "SECRET" not in shown
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1:9090", True), ("localhost", True), ("[::1]:80", True), ("192.168.1.9:9090", True),
+        ("gw.lan:9090", True), ("GW.lan", True),
+        ("evil.example", False), ("", False), ("gw.lan.evil.example", False), ("10.0.0.1.evil.example", False),
+    ],
+)  # fmt: skip
+def test_hosts_are_allowed_by_name_or_number(host: str, allowed: bool) -> None:
+    assert guard.make("0.0.0.0", "http://gw.lan:9090", (), ()).host(host) is allowed
+
+
+def test_tokens_are_taken_with_and_without_the_word_bearer() -> None:
+    tokens = (b"one", b"two")
+    given = {b"Bearer two": 1, b"bearer one": 0, b"one": 0, b"Bearer": None, b"": None, b"Bearer three": None, None: None}
+    assert {header: guard.bearer(header, tokens) for header in given} == given
+
+
+def test_a_filtered_list_keeps_the_bytes_of_what_it_shows() -> None:
+    body = b'{"id":1,"result":{"tools":[{"name":"a","x":1.50},{"x":2,"name":"b"} ,{"name":"c"}],"nextCursor":"n"}}'
+    rules = settings.ToolRules(block=("c",), rename=(("b", "z"),))
+    kept = tools.filtered(body, "tools", lambda own: tools.shown_name(rules, own))
+    assert kept == b'{"id":1,"result":{"tools":[{"name":"a","x":1.50},{"x":2,"name":"z"}],"nextCursor":"n"}}'
+    assert [tools.own_name(rules, name) for name in ("a", "z", "b", "c")] == ["a", "b", None, None]

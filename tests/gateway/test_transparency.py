@@ -1,0 +1,213 @@
+"""The same through the gateway as without it: real servers over each wire, the official client and the conformance suite."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.client.session import ClientSession
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.gateway.program import Gateway, gateway
+from tests.parts import PARTS, ROOT, program, server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
+
+FIXTURES: dict[str, Any] = {"command": sys.executable, "args": ["-m", "tests.servers.fixtures"], "cwd": str(ROOT)}
+NPM = PARTS / "npm" / "node_modules"
+NEXT = PARTS / "conformance-next" / "node_modules"
+
+
+@asynccontextmanager
+async def session(wire: str, where: str, spec: dict[str, Any]) -> AsyncGenerator[ClientSession]:
+    """The official client: `direct` on stdio, or through a gateway on one of its wires."""
+    if wire == "direct":
+        parameters = StdioServerParameters(command=spec["command"], args=spec.get("args", []), cwd=spec.get("cwd"))
+        opened = stdio_client(parameters)
+    elif wire == "sse":
+        opened = sse_client(f"{where}/it/sse")
+    else:
+        opened = streamable_http_client(f"{where}/it/mcp")
+    async with opened as streams, ClientSession(streams[0], streams[1]) as client:
+        await client.initialize()
+        yield client
+
+
+async def replay(client: ClientSession, calls: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+    """Everything that a server lists, and its answers to some calls."""
+    seen: list[Any] = [(await client.list_tools()).model_dump()]
+    for listing in (client.list_prompts, client.list_resources, client.list_resource_templates):
+        try:
+            seen.append((await listing()).model_dump())
+        except Exception as error:  # noqa: BLE001
+            seen.append(str(error))
+    for name, arguments in calls:
+        try:
+            seen.append((await client.call_tool(name, arguments)).model_dump())
+        except Exception as error:  # noqa: BLE001
+            seen.append(str(error))
+    return seen
+
+
+def masked(seen: list[Any]) -> str:
+    """Answers without what differs from one second to the next."""
+    return re.sub(
+        r"\d\d:\d\d:\d\d(\.\d+)?|\d{4}-\d\d-\d\dT[\d:.+Z-]+|[+-]?\d+\.\d+h", "TIME", json.dumps(seen, sort_keys=True, default=str)
+    )
+
+
+def recorded(directory: Path) -> dict[str, tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]]:
+    (directory / "file.txt").write_text("zwölf Boxkämpfer\n")
+    subprocess.run(["git", "init", "-q", str(directory)], check=True)
+    where = str(directory)
+    everything = {"command": str(NPM / ".bin" / "mcp-server-everything")}
+    files = {"command": str(NPM / ".bin" / "mcp-server-filesystem"), "args": [where]}
+    return {
+        "time": (
+            {"command": str(server("mcp-server-time"))},
+            [
+                ("get_current_time", {"timezone": "Europe/Berlin"}),
+                ("get_current_time", {"timezone": "Nowhere/Else"}),
+                ("get_current_time", {}),
+                ("convert_time", {"source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo"}),
+                ("no_such_tool", {"a": 1.5}),
+            ],
+        ),
+        "git": (
+            {"command": str(server("mcp-server-git"))},
+            [
+                ("git_status", {"repo_path": where}),
+                ("git_log", {"repo_path": where}),
+                ("git_add", {"repo_path": where, "files": ["nothing"]}),
+            ],
+        ),
+        "filesystem": (
+            files,
+            [
+                ("read_text_file", {"path": f"{where}/file.txt"}),
+                ("list_directory", {"path": where}),
+                ("read_text_file", {"path": "/etc/passwd"}),
+                ("get_file_info", {}),
+            ],
+        ),
+        "everything": (
+            everything,
+            [
+                ("echo", {"message": "grüß Gott \u2028 \U0001f600"}),
+                ("get-sum", {"a": 1.5, "b": 1e300}),
+                ("get-tiny-image", {}),
+                ("get-annotated-message", {"messageType": "error", "includeImage": True}),
+                ("echo", {}),
+                ("get-structured-content", {"location": "Chicago"}),
+            ],
+        ),
+    }
+
+
+@pytest.mark.parametrize("wire", ["sse", "mcp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "time",
+        "git",
+        pytest.param("filesystem", marks=pytest.mark.needs("npm")),
+        pytest.param("everything", marks=pytest.mark.needs("npm")),
+    ],
+)
+async def test_a_real_server_gives_the_same_answers_through_the_gateway(name: str, wire: str, tmp_path: Path) -> None:
+    spec, calls = recorded(tmp_path)[name]
+    async with session("direct", "", spec) as client:
+        direct = masked(await replay(client, calls))
+    with gateway({"servers": {"it": spec}}) as running:
+        running.wait({"it": "running"})
+        async with session(wire, running.url, spec) as client:
+            assert masked(await replay(client, calls)) == direct
+
+
+@pytest.fixture(scope="module")
+def fixtures() -> Any:
+    with gateway({"servers": {"it": FIXTURES, "alone": FIXTURES | {"sessions": "isolated"}}}) as running:
+        running.wait({"it": "running", "alone": "running"})
+        yield running
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+async def test_the_official_client_works_in_every_mode(fixtures: Gateway, mode: Any) -> None:
+    async with Client(f"{fixtures.url}/it/mcp", mode=mode) as client:
+        assert len((await client.list_tools()).tools) > 20
+        assert (await client.call_tool("test_simple_text", {})).content[0].type == "text"
+        assert (await client.read_resource("test://static-text")).contents
+        assert (await client.get_prompt("test_simple_prompt")).messages
+
+
+def conformance(package: Path, url: str, *words: str) -> dict[str, tuple[int, int]]:
+    """Passed and failed checks of each scenario."""
+    command = [
+        str(program("node22")),
+        str(package / "@modelcontextprotocol/conformance/dist/index.js"),
+        "server",
+        "--url",
+        url,
+        *words,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    found = re.findall(r"^[✓✗] ([\w-]+): (\d+) passed, (\d+) failed", done.stdout, re.MULTILINE)
+    return {name: (int(passed), int(failed)) for name, passed, failed in found}
+
+
+@pytest.mark.needs("npm", "node22")
+@pytest.mark.parametrize("member", ["it", "alone"])
+async def test_the_conformance_suite_passes_all_thirty_scenarios(fixtures: Gateway, member: str) -> None:
+    found = await anyio.to_thread.run_sync(conformance, NPM, f"{fixtures.url}/{member}/mcp")
+    assert len(found) == 30
+    assert {name: counts for name, counts in found.items() if counts[1]} == {}
+
+
+@pytest.mark.needs("npm", "node22", "conformance-next")
+@pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
+async def test_the_requirement_sets_fail_nothing_that_passes_directly(fixtures: Gateway, revision: str) -> None:
+    with gateway({"servers": {}}) as spare:
+        port = int(spare.url.rpartition(":")[2])
+    direct = subprocess.Popen([FIXTURES["command"], *FIXTURES["args"], "--port", str(port)], cwd=ROOT)  # noqa: ASYNC220
+    try:
+        expected: dict[str, tuple[int, int]] = {}
+        while not any(passed for passed, _ in expected.values()):
+            expected = await anyio.to_thread.run_sync(conformance, NEXT, f"http://127.0.0.1:{port}/mcp", "--requirements", revision)
+    finally:
+        direct.terminate()
+        direct.wait(10)
+    found = await anyio.to_thread.run_sync(conformance, NEXT, f"{fixtures.url}/it/mcp", "--requirements", revision)
+    worse = {name: (counts, found.get(name)) for name, counts in expected.items() if found.get(name, (0, 99))[1] > counts[1]}
+    assert worse == {}
+    assert len(expected) >= 30
+
+
+@pytest.mark.needs("npm", "node22")
+async def test_the_inspector_reads_through_the_gateway(fixtures: Gateway) -> None:
+    binary = NPM / "@modelcontextprotocol" / "inspector" / "cli" / "build" / "cli.js"
+    for wire, transport in (("mcp", "http"), ("sse", "sse")):
+        command = [
+            str(program("node22")),
+            str(binary),
+            f"{fixtures.url}/it/{wire}",
+            "--transport",
+            transport,
+            "--method",
+            "tools/list",
+        ]
+        done = await anyio.to_thread.run_sync(
+            lambda command=command: subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        )
+        assert done.returncode == 0, done.stderr
+        assert "test_simple_text" in done.stdout
