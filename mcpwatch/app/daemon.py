@@ -19,6 +19,7 @@ from typing import Any
 from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.logs import set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
@@ -88,6 +89,7 @@ class Daemon:
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._tasks: asyncio.TaskGroup
+        self._logs: Logging
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, observer: Observer | None = None) -> int:
@@ -97,6 +99,7 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
+            self._logs = self.options.logs or set_up(plan)
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -104,6 +107,7 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
+                await asyncio.to_thread(self._logs.close)
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
@@ -134,7 +138,7 @@ class Daemon:
                     self.clock,
                     paths=self.paths,
                     plan=plan,
-                    logs=self.options.logs,
+                    logs=self._logs,
                     reload=self.reload,
                 )
                 control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
