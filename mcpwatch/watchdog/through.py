@@ -33,7 +33,7 @@ def judge_route(scene: Scene, actor: Actor) -> Diagnosis | None:
     if proxy.runtime == "external":
         return replace(found, rung=None)
     if not _confirmed(actor, seen):
-        return replace(found, hold=f"first another look at '{actor.name}' itself")
+        return None  # the next look at the member itself, which is under way, tells whose fault it is
     coming = _coming(scene)
     return replace(found, hold=f"waiting for {', '.join(coming)}, so that one restart serves all") if coming else found
 
