@@ -22,7 +22,7 @@ from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.rooms import Rooms
+from mcpwatch.app.rooms import Rooms, telemetry_of
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
@@ -37,8 +37,9 @@ from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
 from mcpwatch.runtimes.lock import Lock
+from mcpwatch.runtimes.port import PortWatch
 from mcpwatch.store.sqlite import SqliteStore
-from mcpwatch.telemetry.logs import Logging
+from mcpwatch.telemetry.logs import LogFormat, Logging, configure
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
@@ -64,7 +65,10 @@ class Options:
     config: Path
     paths: StatePaths
     watch_config: bool = True
-    logs: Logging | None = None
+    live: bool = False
+    """A picture of the fleet is drawn on the terminal: the log goes only to other targets."""
+    log_format: LogFormat | None = None
+    """Wins over the configuration."""
 
 
 class Daemon:
@@ -77,6 +81,7 @@ class Daemon:
         self.bus = Bus()
         self.fleet: Fleet
         self.rooms: Rooms
+        self.logs: Logging
         self.store: SqliteStore
         self._stop = asyncio.Event()
         self._leave = False
@@ -97,6 +102,7 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
+            self.logs = self._configure_logs(plan)
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -104,9 +110,16 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
+                self.logs.close()
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
+
+    def _configure_logs(self, plan: Plan) -> Logging:
+        """The daemon's own log: to standard output in plain lines, and wherever the configuration says."""
+        spec = telemetry_of(plan).logs
+        targets = tuple(target for target in spec.targets if not (self.options.live and target == "stderr"))
+        return configure(self.options.log_format or spec.format, spec.level, targets, plan.secrets, stream=sys.stdout)
 
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
@@ -122,6 +135,7 @@ class Daemon:
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
                 self.fleet.tail = self._tail
+                self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
                 )
@@ -134,7 +148,7 @@ class Daemon:
                     self.clock,
                     paths=self.paths,
                     plan=plan,
-                    logs=self.options.logs,
+                    logs=self.logs,
                     reload=self.reload,
                 )
                 control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
@@ -293,7 +307,7 @@ class Daemon:
         path = self.options.config.absolute()
         wanted = {str(path), str(path.resolve())}
         async for changes in awatch(
-            path.parent, recursive=False, step=100, debounce=400, rust_timeout=60_000, yield_on_timeout=False
+            path.parent, recursive=False, step=500, debounce=1000, rust_timeout=60_000, yield_on_timeout=False
         ):
             if any(str(Path(name)) in wanted for _, name in changes) and path.exists():
                 await self._reload_quietly()

@@ -5,6 +5,7 @@ Each is a service with `run`; none can hurt the fleet. A new room of this kind i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,9 @@ from mcpwatch.clients.service import ClientsService
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import WatchGap
 from mcpwatch.model.spec import Plan
+from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
+from mcpwatch.runtimes.admin import request
 from mcpwatch.runtimes.gap import Gap
 from mcpwatch.runtimes.keeper import Keeper
 from mcpwatch.runtimes.self_watch import SelfWatch
@@ -30,6 +33,9 @@ from mcpwatch.telemetry.service import House, Telemetry
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import Handler
+
+RECYCLE_EVERY = 5.0
+"""Seconds between looks at the memory of members that have a limit."""
 
 
 class Rooms:
@@ -50,20 +56,33 @@ class Rooms:
         self._fleet = fleet
         self._bus = bus
         self._clock = clock
+        self._root = paths.root
         self.keeper = Keeper(paths.root, bus.publish)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
-        self.rotator = Rotator(self.clients, reload, clock, paths.root)
+        self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
-        self.telemetry = Telemetry(house, _telemetry(plan))
+        self.telemetry = Telemetry(house, telemetry_of(plan))
         self._beat = heartbeat()
-        self._beaten = 0.0
+        self._beaten = self._recycled = 0.0
 
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
         """Every room's own commands, for the control socket."""
-        return {**self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+        own: dict[tuple[str, str], Handler] = {
+            ("GET", "/tools"): self._show_tools,
+            ("GET", "/tools/{name}"): self._show_tools,
+            ("POST", "/pin/{name}"): self._pin,
+        }
+        return {**own, **self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+
+    async def _show_tools(self, body: dict[str, Any]) -> Any:
+        name = body.get("name")
+        return self._fleet.contracts.show(str(name)) if name else self._fleet.contracts.overview()
+
+    async def _pin(self, body: dict[str, Any]) -> list[str]:
+        return self._fleet.contracts.pin(str(body["name"]))
 
     def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
         """What runs for as long as the daemon does, by name."""
@@ -79,7 +98,13 @@ class Rooms:
     def reload(self, plan: Plan) -> None:
         """Take a new plan's sections; what is open stays open."""
         self.alerts.reload(plan.section("alerts"))
-        self.telemetry.retune(_telemetry(plan))
+        self.telemetry.retune(telemetry_of(plan))
+
+    async def _last_use(self, token: str) -> WallTime | None:
+        """When our own gateway last let this token in. Raises `RuntimeFailed` where it is another proxy, or away."""
+        reply = await request(self._root / "proxy" / "admin.sock", "GET", "/tokens")
+        at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
+        return None if at is None else WallTime(float(at))
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched: told, and failures of probes begun before it are void."""
@@ -100,11 +125,15 @@ class Rooms:
             dropped_facts=self._bus.dropped,
         )
         now = self._clock.now()
+        if now - self._recycled >= RECYCLE_EVERY:
+            self._recycled = now
+            self._fleet.recycle()
         if self._beat is not None and now - self._beaten >= self._beat:
             self._beaten = now
             notify("WATCHDOG=1")
 
 
-def _telemetry(plan: Plan) -> TelemetrySpec:
+def telemetry_of(plan: Plan) -> TelemetrySpec:
+    """What the configuration says of telemetry, or the defaults."""
     spec = plan.section("telemetry")
     return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()

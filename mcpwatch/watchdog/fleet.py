@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from mcpwatch.model.view import FleetView, SelfView
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.oversight import Oversight
 from mcpwatch.watchdog.views import member_view
 
@@ -52,6 +53,7 @@ class Fleet:
     def __init__(self, carry: Carriers, prober: Prober, clock: Clock, publish: Publish, guard: Guard, memory: Store) -> None:
         self.actors: dict[str, MemberActor] = {}
         self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
+        self.held_by: Callable[[MemberSpec], Awaitable[str]] | None = None
         self.tail: Callable[[str], tuple[str, ...]] = lambda _: ()
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
@@ -63,6 +65,8 @@ class Fleet:
         self._closing = False
         self._begun = asyncio.Event()
         self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
+        self.contracts = Contracts(memory, clock, publish)
+        self.oversight.probing.refine = self.contracts.refine
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the fleet; after closing, nothing new begins."""
@@ -129,6 +133,8 @@ class Fleet:
         self.oversight.rewatch()
         self.oversight.probing.schedule.start()
         held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
+        for name in held - {spec.name for spec in plan.members}:
+            self._memory.remember(ROOM, f"down:{name}", None)
         for spec in plan.members:
             self._begin_member(spec, found.get(spec.name), held=spec.name in held)
         self._begun.set()
@@ -183,21 +189,24 @@ class Fleet:
         self._plan = plan
         for name in sorted({member.runtime for member in plan.members} - self._runtimes.keys()):
             await self._open(name, plan)
+        down = {name for name in (*stay, *moved) if self._kept_down(self.actors[name])}
         for name in (*diff.remove, *moved):
             await self._remove(name)
+        for name in diff.remove:
+            self._memory.remember(ROOM, f"down:{name}", None)
         for name in (*stay, *diff.retune):
             spec = plan.member(name)
             if spec is not None and name in self.actors:
-                self.actors[name].spec = spec
+                self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         for spec in fresh:
             self._add(spec)
         self.oversight.rewatch()
         for name in stay:
-            if name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF):
+            if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
                 self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
         for spec in fresh:
-            if spec.want_up:
+            if spec.want_up and spec.name not in down:
                 self._spawn(self._start_in_order(spec), f"order {spec.name}")
         text = f"configuration applied: {len(diff.add)} added, {len(diff.remove)} removed, {len(diff.replace)} replaced"
         self._publish(
@@ -206,6 +215,21 @@ class Fleet:
             )
         )
         self.oversight.look()
+
+    def _kept_down(self, actor: MemberActor) -> bool:
+        """Whether a member is down because an operator or the file says so: a changed command is no reason to start it."""
+        held = f"down:{actor.spec.name}" in self._memory.recall(ROOM)
+        return actor.state.want is Want.DOWN and (held or not actor.spec.want_up)
+
+    def _respec(self, actor: MemberActor, spec: MemberSpec) -> None:
+        """Give a member its new spec; start or stop it when the file enabled or disabled it."""
+        turned = spec.want_up != actor.spec.want_up
+        actor.spec = spec
+        if turned and spec.want_up:
+            self._memory.remember(ROOM, f"down:{spec.name}", None)
+            self._spawn(self._start_in_order(spec), f"order {spec.name}")
+        elif turned:
+            actor.tell(d.WantDown(self._clock.now(), "the configuration disables it"))
 
     async def stop(self) -> None:
         """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""
@@ -252,6 +276,8 @@ class Fleet:
     def _add(self, spec: MemberSpec) -> None:
         actor = MemberActor(spec, self._runtimes[spec.runtime], self._clock, self._publish, self._spawn)
         actor.on_start = self._on_start
+        if self.held_by is not None and spec.runtime == "process":
+            actor.held_by = self.held_by
         actor.on_change = lambda _: self.oversight.look()
         kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
         if kept.isdecimal():
@@ -301,7 +327,18 @@ class Fleet:
             case Gone():
                 self._hear_gone(runtime, event)
 
+    def recycle(self) -> None:
+        """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""
+        for actor in self.actors.values():
+            limit, used = actor.spec.restart.max_memory, actor.runtime.usage(actor.spec.name)
+            if limit is None or used is None or used.rss <= limit or actor.state.phase is not Phase.RUNNING:
+                continue
+            grown = f"{used.rss / 2**20:.0f} MiB of memory, more than {limit / 2**20:.0f} MiB"
+            actor.tell(d.WantRestart(self._clock.now(), f"planned restart: {grown}"))
+
     def _hear_gone(self, runtime: Runtime, event: Gone) -> None:
+        if self._closing:
+            return
         if runtime.name in ("docker", "swarm"):
             self.oversight.engine_gone = "" if event.back else event.detail or "away"
         words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"
