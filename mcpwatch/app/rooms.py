@@ -70,7 +70,19 @@ class Rooms:
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
         """Every room's own commands, for the control socket."""
-        return {**self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+        own: dict[tuple[str, str], Handler] = {
+            ("GET", "/tools"): self._show_tools,
+            ("GET", "/tools/{name}"): self._show_tools,
+            ("POST", "/pin/{name}"): self._pin,
+        }
+        return {**own, **self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+
+    async def _show_tools(self, body: dict[str, Any]) -> Any:
+        name = body.get("name")
+        return self._fleet.contracts.show(str(name)) if name else self._fleet.contracts.overview()
+
+    async def _pin(self, body: dict[str, Any]) -> list[str]:
+        return self._fleet.contracts.pin(str(body["name"]))
 
     def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
         """What runs for as long as the daemon does, by name."""

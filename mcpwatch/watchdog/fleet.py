@@ -23,6 +23,7 @@ from mcpwatch.model.view import FleetView, SelfView
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.oversight import Oversight
 from mcpwatch.watchdog.views import member_view
 
@@ -64,6 +65,8 @@ class Fleet:
         self._closing = False
         self._begun = asyncio.Event()
         self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
+        self.contracts = Contracts(memory, clock, publish)
+        self.oversight.probing.refine = self.contracts.refine
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the fleet; after closing, nothing new begins."""
@@ -130,6 +133,8 @@ class Fleet:
         self.oversight.rewatch()
         self.oversight.probing.schedule.start()
         held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
+        for name in held - {spec.name for spec in plan.members}:
+            self._memory.remember(ROOM, f"down:{name}", None)
         for spec in plan.members:
             self._begin_member(spec, found.get(spec.name), held=spec.name in held)
         self._begun.set()
@@ -184,21 +189,24 @@ class Fleet:
         self._plan = plan
         for name in sorted({member.runtime for member in plan.members} - self._runtimes.keys()):
             await self._open(name, plan)
+        down = {name for name in (*stay, *moved) if self._kept_down(self.actors[name])}
         for name in (*diff.remove, *moved):
             await self._remove(name)
+        for name in diff.remove:
+            self._memory.remember(ROOM, f"down:{name}", None)
         for name in (*stay, *diff.retune):
             spec = plan.member(name)
             if spec is not None and name in self.actors:
-                self.actors[name].spec = spec
+                self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         for spec in fresh:
             self._add(spec)
         self.oversight.rewatch()
         for name in stay:
-            if name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF):
+            if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
                 self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
         for spec in fresh:
-            if spec.want_up:
+            if spec.want_up and spec.name not in down:
                 self._spawn(self._start_in_order(spec), f"order {spec.name}")
         text = f"configuration applied: {len(diff.add)} added, {len(diff.remove)} removed, {len(diff.replace)} replaced"
         self._publish(
@@ -207,6 +215,21 @@ class Fleet:
             )
         )
         self.oversight.look()
+
+    def _kept_down(self, actor: MemberActor) -> bool:
+        """Whether a member is down because an operator or the file says so: a changed command is no reason to start it."""
+        held = f"down:{actor.spec.name}" in self._memory.recall(ROOM)
+        return actor.state.want is Want.DOWN and (held or not actor.spec.want_up)
+
+    def _respec(self, actor: MemberActor, spec: MemberSpec) -> None:
+        """Give a member its new spec; start or stop it when the file enabled or disabled it."""
+        turned = spec.want_up != actor.spec.want_up
+        actor.spec = spec
+        if turned and spec.want_up:
+            self._memory.remember(ROOM, f"down:{spec.name}", None)
+            self._spawn(self._start_in_order(spec), f"order {spec.name}")
+        elif turned:
+            actor.tell(d.WantDown(self._clock.now(), "the configuration disables it"))
 
     async def stop(self) -> None:
         """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -18,7 +19,15 @@ STOP_TIMEOUT = 1
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: the daemon's signals are the daemon's."""
+    """uvicorn without its own signal handling, the daemon's signals are the daemon's, and without its ten looks a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.told = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait to be stopped: uvicorn's own loop would be most of what an idle watchdog does."""
+        await self.told.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -39,6 +48,7 @@ class Served:
             http="httptools",
             timeout_graceful_shutdown=STOP_TIMEOUT,
             ws="none",
+            date_header=False,  # what the loop above refreshed
         )
         self._server = _Server(config)
         self._listener = listener
@@ -50,6 +60,7 @@ class Served:
     def stop(self) -> None:
         """Ask for the end; open streams are cut after `STOP_TIMEOUT`."""
         self._server.should_exit = True
+        self._server.told.set()
 
 
 def listen_unix(path: Path) -> socket.socket:

@@ -205,6 +205,8 @@ class Chaos(RuleBasedStateMachine):
 
     def edit_unwatched(self, name: str) -> None:
         """The file names one member more or less while no watchdog runs: the next one ends or starts it."""
+        if name in self.stopped:
+            return  # whether it stays stopped depends on whether a watchdog ever missed it
         self.named ^= {name}
         self.stopped.discard(name)
         self.pids.pop(name, None)

@@ -34,7 +34,7 @@ def walk(number: int, steps: int) -> None:
 
 
 def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
-    walk(3, steps=6)
+    walk(7, steps=6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,179 @@
+"""Supervision that survives anything, on a real daemon: storms, gaps, upgrades, broken stores, and what systemd is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpwatch.runtimes.pace import BURST, RATE
+from tests.e2e.daemon import Daemon, running
+from tests.e2e.load import Load
+from tests.e2e.test_main_job import NOW, bridged, fleet, hosted, route
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def plain(count: int = 1, *argv: str, **more: Any) -> dict[str, Any]:
+    """A fleet of processes without any MCP."""
+    command, *args = argv or ("sleep", "600")
+    members = {f"m{i}": {"route": False, "process": {"command": command, "args": args}, **more} for i in range(count)}
+    return {"version": 1, "proxy": {"kind": "none"}, "members": members}
+
+
+def lives(daemon: Daemon) -> dict[str, tuple[int, int]]:
+    return {m["name"]: (m["pid"], m["generation"]) for m in daemon.status()["members"]}
+
+
+def all_run(daemon: Daemon, generation: int) -> None:
+    daemon.wait(
+        lambda s: s["members"] and all(m["phase"] == "running" and m["generation"] >= generation for m in s["members"]),
+        f"all run in generation {generation}",
+        timeout=60.0,
+    )
+
+
+def test_a_hundred_members_that_die_at_once_come_back_one_after_the_other(tmp_path: Path) -> None:
+    with running(tmp_path, plain(100)) as daemon:
+        all_run(daemon, 1)
+        for pid, _ in lives(daemon).values():
+            os.kill(pid, signal.SIGKILL)
+        all_run(daemon, 2)
+        assert {generation for _, generation in lives(daemon).values()} == {2}
+        assert len(daemon.marked()) == 100
+        starts = sorted(float(f["at"]) for f in daemon.events() if f["fact"] == "member_started" and f["generation"] == 2)
+        assert len(starts) == 100
+        assert starts[-1] - starts[0] >= (100 - BURST) / RATE * 0.8
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+
+
+def test_a_member_that_forks_and_dies_is_parked_and_leaves_nobody(tmp_path: Path) -> None:
+    code = "import os, time\nfor i in range(30):\n if not os.fork():\n  os.setsid(); time.sleep(600)\nos._exit(1)"
+    restart = {"intensity": 3, "period": "1m", "backoff": {"first": "10ms", "max": "50ms"}, "retry": "10m"}
+    with running(tmp_path, plain(1, sys.executable, "-c", code, restart=restart)) as daemon:
+        daemon.wait(lambda s: s["members"][0]["phase"] == "failed", "it is parked")
+        assert daemon.member("m0")["generation"] == 4
+        daemon.wait(lambda _: not daemon.marked(), "nobody of it is alive")
+
+
+def test_a_watchdog_that_was_frozen_tells_a_gap_and_judges_nobody_by_it(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), bridge=bridged())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        before = lives(daemon)
+        assert daemon.process
+        daemon.process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 6.0
+        with Load(route(config, "time"), *NOW) as load:
+            while time.monotonic() < deadline:
+                load.progress(1)
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait(lambda _: any(f["fact"] == "watch_gap" for f in daemon.events()), "the gap is told")
+        daemon.healthy()
+        gaps = [f for f in daemon.events() if f["fact"] == "watch_gap"]
+        assert [gap["cause"] for gap in gaps] == ["stopped"]
+        assert 4.0 < float(gaps[0]["seconds"]) < 30.0
+        assert lives(daemon) == before
+        assert load.failures == []
+
+
+def test_an_upgrade_in_place_keeps_every_process_and_every_call(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), bridge=bridged())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy()
+        before, status = lives(daemon), daemon.status()["daemon"]
+        with Load(route(config, "time"), *NOW) as load:
+            load.progress()
+            assert daemon.run("upgrade-in-place").returncode == 0
+            daemon.wait(lambda s: s["daemon"]["pid"] and s["daemon"]["started_at"] > status["started_at"], "it came back")
+            daemon.healthy()
+            load.progress()
+        assert daemon.status()["daemon"]["pid"] == status["pid"]
+        assert lives(daemon) == before
+        assert load.failures == []
+        os.kill(before["bridge"][0], signal.SIGKILL)
+        daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "bridge")["generation"] == 2, "its end is noticed")
+        daemon.healthy()
+
+
+def test_a_broken_store_is_set_aside_and_the_fleet_is_taken_over_as_it_runs(tmp_path: Path) -> None:
+    with running(tmp_path, plain(3)) as daemon:
+        all_run(daemon, 1)
+        before = lives(daemon)
+        daemon.stop(signal.SIGKILL)
+        for path in daemon.state.glob("state.db*"):
+            path.write_bytes(b"this is no database" * 100)
+        daemon.start()
+        all_run(daemon, 1)
+        assert lives(daemon) == before
+        assert any(f["fact"] == "troubled" and f["subject"] == "store" for f in daemon.events())
+
+
+def test_a_fleet_whose_every_member_was_removed_while_nobody_watched_is_ended(tmp_path: Path) -> None:
+    with running(tmp_path, plain(2)) as daemon:
+        all_run(daemon, 1)
+        daemon.stop(signal.SIGKILL)
+        daemon.write({"version": 1, "proxy": {"kind": "none"}, "members": {"other": {"url": "http://127.0.0.1:9/sse"}}})
+        daemon.start()
+        daemon.wait(lambda _: not daemon.marked(), "nobody of the old fleet is alive")
+
+
+def test_systemd_hears_ready_and_a_heartbeat_that_stops_when_the_watchdog_hangs(tmp_path: Path) -> None:
+    directory = tempfile.mkdtemp(prefix="mw-")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(f"{directory}/notify")
+            manager.settimeout(20)
+            daemon = Daemon(tmp_path, plain(1))
+            daemon.env |= {"NOTIFY_SOCKET": f"{directory}/notify", "WATCHDOG_USEC": "2000000"}
+            try:
+                daemon.start()
+                assert manager.recv(4096).startswith(b"READY=1")
+                assert manager.recv(4096) == b"WATCHDOG=1"
+                assert daemon.process
+                daemon.process.send_signal(signal.SIGSTOP)
+                manager.settimeout(3.0)
+                with pytest.raises(TimeoutError):
+                    b"".join(iter(lambda: manager.recv(4096), b""))
+                daemon.process.send_signal(signal.SIGCONT)
+                manager.settimeout(20)
+                assert manager.recv(4096) == b"WATCHDOG=1"
+                daemon.process.terminate()
+                while manager.recv(4096) != b"STOPPING=1":
+                    pass
+                assert daemon.process.wait(30) == 0
+            finally:
+                daemon.close()
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_a_member_is_started_and_stopped_by_enabling_it_but_not_by_changing_what_an_operator_stopped(tmp_path: Path) -> None:
+    config = plain(2)
+    with running(tmp_path, config, "--no-watch-config") as daemon:
+        all_run(daemon, 1)
+
+        def load(name: str, **more: Any) -> None:
+            config["members"][name] |= more
+            daemon.write(config)
+            assert daemon.run("reload").returncode == 0
+
+        load("m0", enabled=False)
+        daemon.wait(lambda _: daemon.member("m0")["phase"] == "stopped", "disabled, it stops")
+        assert daemon.run("stop", "m1").returncode == 0
+        daemon.wait(lambda _: daemon.member("m1")["phase"] == "stopped", "it stops")
+        load("m1", process={"command": "sleep", "args": ["601"]})
+        load("m0", enabled=True)
+        daemon.wait(lambda _: daemon.member("m0")["phase"] == "running", "enabled, it runs")
+        assert daemon.member("m1")["phase"] == "stopped"
+        assert daemon.run("start", "m1").returncode == 0
+        daemon.wait(lambda _: daemon.member("m1")["phase"] == "running", "it runs")
