@@ -18,7 +18,10 @@ ENTRY = {"type": "sse", "url": "http://linuxserver.lan:9090/time/sse"}
 
 def document(projects: int) -> str:
     history = [{"display": 'say "hi" {[' * 8, "n": number} for number in range(30)]
-    body = {"numStartups": 1, "projects": {f"/src/{n}": {"history": history, "mcpServers": {}} for n in range(projects)}}
+    body: dict[str, object] = {
+        "numStartups": 1,
+        "projects": {f"/src/{n}": {"history": history, "mcpServers": {}} for n in range(projects)},
+    }
     return json.dumps({**body, "mcpServers": {}}, indent=2)
 
 
