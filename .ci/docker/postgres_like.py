@@ -20,4 +20,4 @@ def describe_table(table: str) -> str:
 
 
 if __name__ == "__main__":
-    server.run("sse", host="0.0.0.0", port=int(sys.argv[1]))  # noqa: S104  # inside a container
+    server.run("sse", host="0.0.0.0", port=int(sys.argv[1]))  # inside a container

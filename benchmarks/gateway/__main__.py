@@ -137,7 +137,7 @@ async def measure(peer: Peer, wire: str, scale: float) -> Figures:
             calls = int(4000 * scale) if peer.name in {"mcpwatch", "tbxark"} else int(1000 * scale)
             before = running.cpu()
             found[f"{wire} calls/s @{sessions}"] = await load.throughput(url, wire, sessions, calls)
-            if sessions == 10:  # noqa: PLR2004
+            if sessions == 10:
                 found[f"{wire} cpu ms/call @10"] = 1000 * (running.cpu() - before) / calls
         for clients in (1, 10, 50):
             found[f"{wire} handshakes/s @{clients}"] = await load.handshakes(url, wire, clients, int(200 * scale))

@@ -19,11 +19,10 @@ from typing import Any
 from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.logs import set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.rooms import Rooms
+from mcpwatch.app.rooms import Rooms, telemetry_of
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
@@ -38,8 +37,9 @@ from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
 from mcpwatch.runtimes.lock import Lock
+from mcpwatch.runtimes.port import PortWatch
 from mcpwatch.store.sqlite import SqliteStore
-from mcpwatch.telemetry.logs import Logging
+from mcpwatch.telemetry.logs import LogFormat, Logging, configure
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
@@ -65,7 +65,10 @@ class Options:
     config: Path
     paths: StatePaths
     watch_config: bool = True
-    logs: Logging | None = None
+    live: bool = False
+    """A picture of the fleet is drawn on the terminal: the log goes only to other targets."""
+    log_format: LogFormat | None = None
+    """Wins over the configuration."""
 
 
 class Daemon:
@@ -78,6 +81,7 @@ class Daemon:
         self.bus = Bus()
         self.fleet: Fleet
         self.rooms: Rooms
+        self.logs: Logging
         self.store: SqliteStore
         self._stop = asyncio.Event()
         self._leave = False
@@ -89,7 +93,6 @@ class Daemon:
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._tasks: asyncio.TaskGroup
-        self._logs: Logging
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, observer: Observer | None = None) -> int:
@@ -99,7 +102,7 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
-            self._logs = self.options.logs or set_up(plan)
+            self.logs = self._configure_logs(plan)
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -107,10 +110,16 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
-                await asyncio.to_thread(self._logs.close)
+                self.logs.close()
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
+
+    def _configure_logs(self, plan: Plan) -> Logging:
+        """The daemon's own log: to standard output in plain lines, and wherever the configuration says."""
+        spec = telemetry_of(plan).logs
+        targets = tuple(target for target in spec.targets if not (self.options.live and target == "stderr"))
+        return configure(self.options.log_format or spec.format, spec.level, targets, plan.secrets, stream=sys.stdout)
 
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
@@ -126,6 +135,7 @@ class Daemon:
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
                 self.fleet.tail = self._tail
+                self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
                 )
@@ -138,7 +148,7 @@ class Daemon:
                     self.clock,
                     paths=self.paths,
                     plan=plan,
-                    logs=self._logs,
+                    logs=self.logs,
                     reload=self.reload,
                 )
                 control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)

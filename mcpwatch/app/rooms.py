@@ -31,6 +31,9 @@ from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import Handler
 
+RECYCLE_EVERY = 5.0
+"""Seconds between looks at the memory of members that have a limit."""
+
 
 class Rooms:
     """All listening rooms of one daemon. Make it before the fleet begins, so that no fact is missed."""
@@ -56,9 +59,9 @@ class Rooms:
         self.rotator = Rotator(self.clients, reload, clock, paths.root)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
-        self.telemetry = Telemetry(house, _telemetry(plan))
+        self.telemetry = Telemetry(house, telemetry_of(plan))
         self._beat = heartbeat()
-        self._beaten = 0.0
+        self._beaten = self._recycled = 0.0
 
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
@@ -79,7 +82,7 @@ class Rooms:
     def reload(self, plan: Plan) -> None:
         """Take a new plan's sections; what is open stays open."""
         self.alerts.reload(plan.section("alerts"))
-        self.telemetry.retune(_telemetry(plan))
+        self.telemetry.retune(telemetry_of(plan))
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched: told, and failures of probes begun before it are void."""
@@ -100,11 +103,15 @@ class Rooms:
             dropped_facts=self._bus.dropped,
         )
         now = self._clock.now()
+        if now - self._recycled >= RECYCLE_EVERY:
+            self._recycled = now
+            self._fleet.recycle()
         if self._beat is not None and now - self._beaten >= self._beat:
             self._beaten = now
             notify("WATCHDOG=1")
 
 
-def _telemetry(plan: Plan) -> TelemetrySpec:
+def telemetry_of(plan: Plan) -> TelemetrySpec:
+    """What the configuration says of telemetry, or the defaults."""
     spec = plan.section("telemetry")
     return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()

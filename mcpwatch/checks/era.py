@@ -6,12 +6,13 @@ What was found is kept per target until `forget`, so that a legacy server is ask
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from mcpwatch.checks.caller import Caller
 from mcpwatch.checks.legacy import LegacyWire
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import StatelessWire
-from mcpwatch.checks.streamable import StreamableWire
+from mcpwatch.checks.streamable import ACCEPT, StreamableWire
 from mcpwatch.checks.trouble import Trouble
 from mcpwatch.checks.wire import Wire
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
@@ -67,7 +68,8 @@ class FoundWire:
     def __init__(self, caller: Caller, eras: Eras) -> None:
         self._caller = caller
         self._eras = eras
-        self._wire: Wire = StatelessWire(caller)
+        self._modern = StatelessWire(caller)
+        self._wire: Wire = self._modern
 
     @property
     def name(self) -> Transport:
@@ -125,6 +127,7 @@ class FoundWire:
         except Trouble as trouble:
             if not _open_question(trouble):
                 raise
+            await self._end_stray_session()
         else:
             return
         self._wire = StreamableWire(self._caller)
@@ -146,6 +149,12 @@ class FoundWire:
                 # neither wire is served here: what the POST said is the better answer
                 raise first from trouble
             raise
+
+    async def _end_stray_session(self) -> None:
+        """Some old servers open a session for any POST, even one they refuse: leave none behind."""
+        if self._modern.stray_session:
+            with contextlib.suppress(Trouble):
+                await self._caller.delete((ACCEPT, ("Mcp-Session-Id", self._modern.stray_session)))
 
 
 def _open_question(trouble: Trouble) -> bool:

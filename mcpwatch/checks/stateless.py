@@ -32,6 +32,8 @@ class StatelessWire:
         self._number = 0
         self._schemas: dict[str, Message] = {}
         self.digest = b""
+        self.stray_session = ""
+        """A session that a server of an older wire opened for us although we asked for none."""
         self.server = ServerInfo(wire="stateless")
 
     async def open(self) -> None:
@@ -49,6 +51,7 @@ class StatelessWire:
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
         response = await self._caller.post(rpc.request(self._number, method, envelope(params)), self._headers(method, params))
+        self.stray_session = response.headers.get("mcp-session-id", "") or self.stray_session
         if response.status_code != 200:
             raise await self._caller.refuse(response, what)
         message, self.digest = await reply_in(response, self._number, what, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
@@ -20,8 +19,8 @@ from mcpwatch.cli.out import say
 from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit
 from mcpwatch.model.errors import McpwatchError, NoDaemon
-from mcpwatch.model.fact import Fact, ProbeFinished
 from mcpwatch.model.json import fact_json, status_json
+from mcpwatch.telemetry.logs import LogFormat
 
 REFRESH = 1.0
 RECENT = 8
@@ -31,36 +30,23 @@ DETACH_WAIT = 15.0
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format == "human" and os.environ.get("TERM") != "dumb"
-    daemon_options = Options(config_file(config), state_paths(Settings.state_dir), watch_config=watch)
-    return asyncio.run(_run(daemon_options, live=live, log_format=log_format))
+    options = Options(config_file(config), state_paths(Settings.state_dir), watch, live, _format(log_format))
+    return asyncio.run(_run(options))
 
 
-async def _run(options: Options, *, live: bool, log_format: str) -> int:
+def _format(word: str) -> LogFormat | None:
+    return "json" if word == "json" else "human" if word == "human" else None
+
+
+async def _run(options: Options) -> int:
     daemon = Daemon(options)
-    if not live:
-        colour = coloured()
-        daemon.bus.hook(lambda fact: _print(fact, log_format, colour=colour))
+    if not options.live:
         return await daemon.run()
     try:
         return await daemon.run(_live)
     finally:
         sys.stdout.write("\x1b[?25h")
         sys.stdout.flush()
-
-
-def _print(fact: Fact, log_format: str, *, colour: bool) -> None:
-    """One fact as a line on standard output; a reader that went away is no reason to stop."""
-    if fact.level == "debug":
-        return
-    body = fact_json(fact)
-    if isinstance(fact, ProbeFinished):
-        body.pop("result")
-    line = json.dumps(body, ensure_ascii=False) if log_format == "json" else event_line(body, colour=colour)
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return
 
 
 async def _live(daemon: Daemon) -> None:

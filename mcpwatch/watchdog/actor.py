@@ -10,7 +10,7 @@ import asyncio
 import random
 import signal
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from mcpwatch.clock import Clock
@@ -44,6 +44,9 @@ class MemberActor:
         self.adopted = False
         self.replacing = False
         """Its carrier is about to replace it by itself, because its configuration changed: the next end is no failure."""
+        self.port_holder = ""
+        """Who else holds the port that it must listen on, when somebody does."""
+        self.held_by: Callable[[MemberSpec], Awaitable[str]] = _nobody
         self.on_start: Callable[[MemberActor], None] = lambda _: None
         self.on_change: Callable[[MemberActor], None] = lambda _: None
         self._clock = clock
@@ -168,6 +171,11 @@ class MemberActor:
             if self.state.generation != generation or self.state.phase is not Phase.STARTING:
                 return
             self.adopted = False
+            self.port_holder = await self.held_by(self.spec)
+            if self.port_holder:
+                self.last_exit = f"its port is held by {self.port_holder}"
+                self.tell(d.StartFailed(self.now(), self.last_exit, generation=generation))
+                return
             try:
                 living = await self.runtime.start(self.spec, generation)
             except RuntimeFailed as error:
@@ -241,6 +249,11 @@ class MemberActor:
             self._timer = None
 
 
+async def _nobody(spec: MemberSpec) -> str:  # noqa: ARG001
+    """Nobody looks at ports."""
+    return ""
+
+
 def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
     """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1: <its last line of stderr>`."""
     if end.signal is not None:
@@ -248,7 +261,7 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
     elif end.code is not None:
         words = f"exited with code {end.code}"
     else:
-        words = "ended, how cannot be known"
+        words = "ended" if end.detail else "ended, how cannot be known"
     if end.oom:
         words += " (out of memory)"
     said = end.detail if end.detail and not end.detail.startswith(("killed by", "exited")) else ""

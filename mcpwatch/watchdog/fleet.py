@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ class Fleet:
     def __init__(self, carry: Carriers, prober: Prober, clock: Clock, publish: Publish, guard: Guard, memory: Store) -> None:
         self.actors: dict[str, MemberActor] = {}
         self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
+        self.held_by: Callable[[MemberSpec], Awaitable[str]] | None = None
         self.tail: Callable[[str], tuple[str, ...]] = lambda _: ()
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
@@ -252,6 +253,8 @@ class Fleet:
     def _add(self, spec: MemberSpec) -> None:
         actor = MemberActor(spec, self._runtimes[spec.runtime], self._clock, self._publish, self._spawn)
         actor.on_start = self._on_start
+        if self.held_by is not None and spec.runtime == "process":
+            actor.held_by = self.held_by
         actor.on_change = lambda _: self.oversight.look()
         kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
         if kept.isdecimal():
@@ -301,7 +304,18 @@ class Fleet:
             case Gone():
                 self._hear_gone(runtime, event)
 
+    def recycle(self) -> None:
+        """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""
+        for actor in self.actors.values():
+            limit, used = actor.spec.restart.max_memory, actor.runtime.usage(actor.spec.name)
+            if limit is None or used is None or used.rss <= limit or actor.state.phase is not Phase.RUNNING:
+                continue
+            grown = f"{used.rss / 2**20:.0f} MiB of memory, more than {limit / 2**20:.0f} MiB"
+            actor.tell(d.WantRestart(self._clock.now(), f"planned restart: {grown}"))
+
     def _hear_gone(self, runtime: Runtime, event: Gone) -> None:
+        if self._closing:
+            return
         if runtime.name in ("docker", "swarm"):
             self.oversight.engine_gone = "" if event.back else event.detail or "away"
         words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"

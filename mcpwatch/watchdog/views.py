@@ -51,6 +51,7 @@ def scene_actor(actor: MemberActor, tallies: Tallies) -> Actor:
         oom=actor.oom,
         depends_on=spec.depends_on,
         failures=actor.state.failures,
+        foreign_port=actor.port_holder,
     )
 
 

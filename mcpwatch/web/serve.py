@@ -33,6 +33,7 @@ class Served:
         config = uvicorn.Config(
             app,
             log_config=None,
+            log_level="warning",
             access_log=False,
             lifespan="off",
             http="httptools",

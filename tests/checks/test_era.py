@@ -63,3 +63,10 @@ async def test_a_server_that_moved_to_another_wire_is_found_again() -> None:
         assert (lost.symptom_text, found.outcome) == ("era_mismatch", Outcome.SUCCESS)
         assert found.server is not None
         assert found.server.wire == "stateless"
+
+
+async def test_a_session_that_an_old_server_opens_for_a_refused_question_is_deleted() -> None:
+    async with faulty("leaky") as server:
+        result = await Prober().probe(CHECK, Target(server.url("/mcp")), "direct")
+        assert result.outcome is Outcome.SUCCESS, result
+        assert [request.headers["mcp-session-id"] for request in server.seen("DELETE")] == ["stray", "s-42"]

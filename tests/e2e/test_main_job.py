@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,24 @@ def test_a_killed_watchdog_is_followed_by_one_that_adopts_every_member(tmp_path:
         second = daemon.run("up", "-c", str(daemon.config))
         assert second.returncode == 1
         assert f"pid {daemon.status()['daemon']['pid']}" in second.stderr
+
+
+@pytest.mark.slow
+def test_a_port_held_by_a_stranger_is_named_and_the_stranger_is_left_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        config = fleet(time=hosted(), blocked={"stdio": {"command": "mcp-server-time"}, "bridge": {"listen": f"127.0.0.1:{taken}"}})
+        with running(tmp_path, config) as daemon:
+            daemon.wait(lambda s: any(d["cause"] == "port_taken" for d in s["diagnoses"]), "the stranger is named")
+            assert f"pid {os.getpid()}" in daemon.member("blocked")["last_exit"]
+        assert stranger.fileno() > 0
+
+
+@pytest.mark.slow
+def test_a_member_beyond_its_memory_is_restarted_as_planned(tmp_path: Path) -> None:
+    config = fleet(time=bridged())
+    config["members"]["time"]["restart"] = {"max_memory": "1m"}
+    with running(tmp_path, config) as daemon:
+        daemon.wait(lambda s: next(m for m in s["members"] if m["name"] == "time")["generation"] >= 2, "a planned restart", 60.0)
+        told = [str(fact["text"]) for fact in daemon.events()]
+        assert any("planned restart:" in text and "more than 1 MiB" in text for text in told)

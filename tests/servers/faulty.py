@@ -165,6 +165,8 @@ class Faulty:
 
     async def _plain(self, writer: asyncio.StreamWriter, status: int, kind: str, text: str) -> bool:
         extra = f"Location: {self.url('/sse/')}\r\n" if 300 <= status < 400 else ""
+        if self.fault == "leaky" and status == 400:
+            extra += "Mcp-Session-Id: stray\r\n"
         body = text.encode()
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body)
         await writer.drain()

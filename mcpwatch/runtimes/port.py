@@ -1,0 +1,71 @@
+"""Who holds a port of this machine: told before a member that needs it is started, so that a stranger is not taken for it.
+
+Reads `/proc/net/tcp*` (a fraction of a millisecond); only when somebody listens are the owners looked for. Elsewhere than on Linux
+nobody is ever found, and the member itself fails to bind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mcpwatch.model.spec import MemberSpec
+
+LISTEN = "0A"
+_LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+
+
+class PortWatch:
+    """Looks for strangers on the ports of members of one instance (12 hex digits)."""
+
+    def __init__(self, instance: str) -> None:
+        self._mark = f"MCPWATCH_MARK={instance}/".encode()
+
+    async def held_by(self, spec: MemberSpec) -> str:
+        """Who listens where the member is about to: `pid 7 (nginx)`, or the empty string. Our own processes are nobody."""
+        port = local_port(spec)
+        if port is None:
+            return ""
+        inodes = frozenset(listening(port))
+        return await asyncio.to_thread(self._owner, inodes) if inodes else ""
+
+    def _owner(self, inodes: frozenset[str]) -> str:
+        wanted = {f"socket:[{inode}]" for inode in inodes}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal():
+                continue
+            try:
+                held = any(str(fd.readlink()) in wanted for fd in (entry / "fd").iterdir())
+                if not held:
+                    continue
+                if self._mark in (entry / "environ").read_bytes():
+                    return ""
+                return f"pid {entry.name} ({(entry / 'comm').read_text(encoding='utf-8').strip()})"
+            except OSError:
+                continue
+        return "another program"
+
+
+def local_port(spec: MemberSpec) -> int | None:
+    """The port on this machine that a member listens on itself, if it has one."""
+    if spec.direct is None or not spec.direct.url:
+        return None
+    parts = urlsplit(spec.direct.url)
+    if not (parts.hostname or "").startswith(_LOOPBACK):
+        return None
+    return parts.port
+
+
+def listening(port: int) -> Iterator[str]:
+    """The inodes of the sockets that listen on a port."""
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(name).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                yield fields[9]
