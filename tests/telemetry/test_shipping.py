@@ -15,9 +15,10 @@ import pytest
 import trustme
 
 from mcpwatch.clock import SystemClock
+from mcpwatch.telemetry.backlog import spool_status
 from mcpwatch.telemetry.loki import Push, SpoolHandler
 from mcpwatch.telemetry.redact import Redactor
-from mcpwatch.telemetry.shipper import Shipper, spool_status
+from mcpwatch.telemetry.shipper import Shipper
 from mcpwatch.telemetry.spec import LokiSpec
 from mcpwatch.telemetry.spool import OwnSpool
 from tests.fakes.loki import FakeLoki, fake_loki
