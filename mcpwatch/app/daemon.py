@@ -19,7 +19,6 @@ from typing import Any
 from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.logs import set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
@@ -94,7 +93,6 @@ class Daemon:
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._tasks: asyncio.TaskGroup
-        self._logs: Logging
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, observer: Observer | None = None) -> int:
@@ -104,7 +102,11 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
+<<<<<<< HEAD
             self.logs = set_up(plan, "picture" if self.options.live else "lines", self.options.log_format)
+=======
+            self.logs = self._configure_logs(plan)
+>>>>>>> telemetry
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -112,7 +114,11 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
+<<<<<<< HEAD
                 await asyncio.to_thread(self.logs.close)
+=======
+                self.logs.close()
+>>>>>>> telemetry
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
