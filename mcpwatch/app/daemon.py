@@ -102,11 +102,7 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
-<<<<<<< HEAD
             self.logs = set_up(plan, "picture" if self.options.live else "lines", self.options.log_format)
-=======
-            self.logs = self._configure_logs(plan)
->>>>>>> telemetry
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -114,11 +110,7 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
-<<<<<<< HEAD
                 await asyncio.to_thread(self.logs.close)
-=======
-                self.logs.close()
->>>>>>> telemetry
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
