@@ -176,7 +176,7 @@ async def measure_respawn() -> Figures:
     own: list[float] = []
     for _ in range(5):
         begun = time.perf_counter()
-        with subprocess.Popen(ECHO, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
+        with subprocess.Popen(ECHO, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             assert child.stdin is not None
             assert child.stdout is not None
             child.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"initialize"}\n')

@@ -19,10 +19,11 @@ from typing import Any
 from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.logs import set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.rooms import Rooms, telemetry_of
+from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
@@ -39,7 +40,7 @@ from mcpwatch.registry import find
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.port import PortWatch
 from mcpwatch.store.sqlite import SqliteStore
-from mcpwatch.telemetry.logs import LogFormat, Logging, configure
+from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
@@ -93,6 +94,7 @@ class Daemon:
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._tasks: asyncio.TaskGroup
+        self._logs: Logging
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, observer: Observer | None = None) -> int:
@@ -102,7 +104,7 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
-            self.logs = self._configure_logs(plan)
+            self.logs = set_up(plan, "picture" if self.options.live else "lines", self.options.log_format)
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -110,16 +112,10 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
-                self.logs.close()
+                await asyncio.to_thread(self.logs.close)
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
-
-    def _configure_logs(self, plan: Plan) -> Logging:
-        """The daemon's own log: to standard output in plain lines, and wherever the configuration says."""
-        spec = telemetry_of(plan).logs
-        targets = tuple(target for target in spec.targets if not (self.options.live and target == "stderr"))
-        return configure(self.options.log_format or spec.format, spec.level, targets, plan.secrets, stream=sys.stdout)
 
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)

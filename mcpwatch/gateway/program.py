@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -22,7 +23,7 @@ from mcpwatch.gateway.admin import Admin
 from mcpwatch.gateway.app import App, split_listen
 from mcpwatch.gateway.asgi import Listener
 from mcpwatch.gateway.fleet import Fleet
-from mcpwatch.gateway.settings import ServerSettings, Sessions, Settings, load
+from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Sessions, Settings, load
 from mcpwatch.model.errors import ConfigError, Fault
 
 LOOK_EVERY = 0.5
@@ -53,7 +54,7 @@ def run_gateway(
 
 
 def run_bridge(
-    command: list[str], *, name: str = "bridge", listen: str = "127.0.0.1:9072", sessions: Sessions = "auto",
+    command: list[str], *, name: str = "bridge", listen: str = "127.0.0.1:9072", sessions: str = "auto",
     tokens: tuple[str, ...] = (), env: dict[str, str] | None = None, log_to: str = "stderr",
 ) -> int:  # fmt: skip
     """Serve one stdio server at `/sse` and `/mcp` (and below `/<name>/`) until SIGTERM or SIGINT.
@@ -63,7 +64,9 @@ def run_bridge(
     _log_to(log_to)
     if not command:
         raise ConfigError(Fault("", "no command given; write it after --, e.g. mcpwatch bridge -- mcp-server-fetch"))
-    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=sessions)
+    if sessions not in SESSIONS:
+        raise ConfigError(Fault("sessions", f"{sessions!r} is not one of {', '.join(SESSIONS)}"))
+    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=cast("Sessions", sessions))
     return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
 
 

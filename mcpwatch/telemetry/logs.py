@@ -32,7 +32,7 @@ FACT_LOGGER = "mcpwatch.fact"
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _JOURNAL = "/run/systemd/journal/socket"
 _PRIORITY = {10: 7, 20: 6, 30: 4, 40: 3, 50: 2}
-_NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "asyncio", "watchfiles")
+_NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "watchfiles", "uvicorn", "sse_starlette")
 """Libraries whose own records matter only from WARNING up."""
 
 
@@ -205,8 +205,12 @@ def configure(
     secrets: Iterable[str] = (),
     *,
     stream: TextIO | None = None,
+    untold: Sequence[str] = (),
 ) -> Logging:
-    """Set the daemon's log up. A target that is not there is replaced by stderr, with a warning. Close what it returns."""
+    """Set the daemon's log up. A target that is not there is replaced by stderr, with a warning. Close what it returns.
+
+    `untold` names loggers whose records stderr does not get: whoever prints them already.
+    """
     redact = Redactor(secrets)
     out = stream if stream is not None else sys.stderr
     kind: Literal["human", "json"] = ("human" if out.isatty() else "json") if format == "auto" else format
@@ -224,6 +228,9 @@ def configure(
     if absent and not any(isinstance(handler, logging.StreamHandler) for handler in handlers):
         handlers.append(logging.StreamHandler(out))
         handlers[-1].setFormatter(formatter)
+    for handler in handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.addFilter(lambda record: record.name not in untold)
     logs = Logging(redact, handlers, level)
     for text in absent:
         logging.getLogger(__name__).warning("%s", text)

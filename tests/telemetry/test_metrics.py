@@ -49,7 +49,7 @@ class World:
         return Seen(self.plan, self.view, offered=self.collector.offered)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        text = re.sub(r"mcpwatch_scrape_render_seconds .*", "mcpwatch_scrape_render_seconds 0", self.collector.text())
+        text = re.sub(r"(?m)^mcpwatch_scrape_render_seconds .*", "", self.collector.text())
         if text != self._text:
             self._text = text
             self._samples = {
