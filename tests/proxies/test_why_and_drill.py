@@ -19,7 +19,8 @@ LOST: dict[str, Any] = {"symptom": "upstream_down", "message": "transport error"
 def member(name: str = "fetch", **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "kind": "bridge", "runtime": "docker", "want": "up", "phase": "running", "verdict": "healthy",
-        "generation": 3, "since": 90.0, "last_exit": "", "pid": None, "usage": {"container": None}, "probes": [probe(OK)], **changes,
+        "generation": 3, "since": 90.0, "last_exit": "", "pid": None, "usage": {"container": None},
+        "probes": [probe(OK)], **changes,
     }  # fmt: skip
 
 
