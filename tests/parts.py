@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +35,10 @@ PROGRAMS: dict[str, Path | str] = {
 """Part name to its program: a path, or a name looked up on PATH."""
 
 
+IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test"}
+"""Part name to an image on the Docker engine."""
+
+
 def program(part: str) -> Path:
     """The program of a part. Raises `LookupError` when it is absent."""
     where = PROGRAMS[part]
@@ -51,6 +57,8 @@ def missing(part: str) -> str:
     """Why a part cannot be used here, or the empty string."""
     if part == "docker":
         return "" if Path("/var/run/docker.sock").exists() else "no Docker engine on /var/run/docker.sock; run .ci/parts"
+    if part in IMAGES:
+        return _no_image(IMAGES[part])
     if part == "root":
         return "" if os.geteuid() == 0 else "needs root"
     try:
@@ -58,3 +66,13 @@ def missing(part: str) -> str:
     except LookupError as error:
         return str(error)
     return ""
+
+
+@functools.cache
+def _no_image(name: str) -> str:
+    """Why an image cannot be used here, or the empty string."""
+    try:
+        done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"no docker command line: {error}"
+    return "" if done.returncode == 0 else f"no image {name}; run .ci/parts"

@@ -20,12 +20,6 @@ UP = 90.0
 """Seconds until a fleet of five containers is proven healthy on a busy machine with two cores."""
 
 
-def image_missing(name: str) -> str:
-    """Why an image cannot be used here, or the empty string."""
-    done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, timeout=20, check=False)
-    return "" if done.returncode == 0 else f"no image {name}; run .ci/parts"
-
-
 class Names:
     """Names on the engine for one fleet."""
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.seed import IMAGE, Names, image_missing, sweep
+from tests.integration.seed import IMAGE, Names, sweep
 
 OWN = "mcpwatch:test"
 SOCKET = Path("/var/run/docker.sock")
 
-pytestmark = [pytest.mark.needs("docker"), pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.needs("docker", "seed", "own-image"), pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,6 @@ def status(container: str) -> dict[str, Any]:
 
 
 def test_the_image_owns_a_fleet_from_inside_its_container(tmp_path: Path) -> None:
-    assert not image_missing(OWN), image_missing(OWN)
     names = Names()
     native = ["/opt/servers/bin/python", "/opt/postgres_like.py", "8686"]
     block = {"image": IMAGE, "name": names("pg"), "command": native, "networks": [names.network]}

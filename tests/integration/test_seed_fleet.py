@@ -14,7 +14,7 @@ from tests.e2e.daemon import Daemon, free_port
 from tests.integration.seed import Names, fleet, proven, seed_fleet
 
 pytestmark = [
-    pytest.mark.needs("docker", "tbxark", "root"),
+    pytest.mark.needs("docker", "root", "seed"),
     pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.xdist_group("seed-fleet"),

@@ -1,0 +1,142 @@
+"""`why` and `drill` in words: pure functions over status documents and facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mcpwatch.cli.drill import STEADY, Timeline, summary
+from mcpwatch.cli.faults import family, inject
+from mcpwatch.cli.why import causes, explain
+from mcpwatch.model.errors import UsageError
+from mcpwatch.model.time import WallTime, iso
+
+OK: dict[str, Any] = {"symptom": None, "message": "", "tools": [{}], "timings": [{"stage": "safe_call", "seconds": 0.1}]}
+LOST: dict[str, Any] = {"symptom": "upstream_down", "message": "transport error", "tools": None, "timings": []}
+
+
+def member(name: str = "fetch", **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name, "kind": "bridge", "runtime": "docker", "want": "up", "phase": "running", "verdict": "healthy",
+        "generation": 3, "since": 90.0, "last_exit": "", "pid": None, "usage": {"container": None},
+        "probes": [probe(OK)], **changes,
+    }  # fmt: skip
+
+
+def probe(result: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {"check": "mcp", "at": 99.0, "result": result, "failures": 0 if result is OK else 3, "successes": 4, **changes}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    route = {"name": "fetch", "member": "fetch", "verdict": "unhealthy", "url": "http://h/fetch/sse", "probes": [probe(LOST)]}
+    found = {
+        "cause": "stale_session", "subject": "proxy", "text": "the proxy holds a stale session to 'fetch'", "rung": "restart_proxy",
+        "evidence": ["the member started after the proxy"], "affects": ["fetch"], "hold": "",
+    }  # fmt: skip
+    return {
+        "at": 100.0,
+        "proxy": "proxy",
+        "members": [member(), member("proxy")],
+        "routes": [route],
+        "diagnoses": [found],
+        **changes,
+    }
+
+
+def test_why_tells_each_vantage_the_cause_its_evidence_and_what_comes_next() -> None:
+    tried = {"fact": "repair_tried", "member": "proxy", "rung": "restart_proxy", "cause": "stale_session", "time": "T1"}
+    proved = {
+        "fact": "repair_proved",
+        "member": "proxy",
+        "rung": "restart_proxy",
+        "outcome": "proved",
+        "seconds": 0.8,
+        "time": "T2",
+    }
+    lines = explain("fetch", document(), [tried, proved, {"fact": "member_started", "member": "fetch"}])
+    text = "\n".join(lines)
+    assert "direct: mcp: ok, 1 tools, answered by the member itself (4× in a row" in text
+    assert "through the proxy: mcp: upstream_down: transport error (3× in a row" in text
+    assert "stale_session: the proxy holds a stale session to 'fetch' (to be repaired: proxy)" in text
+    assert "because the member started after the proxy" in text
+    assert "next: restart the proxy, once for all routes that need it" in text
+    assert "T2  proxy: restart_proxy proved by the probes that failed after 0.8s" in text
+
+
+def test_why_says_what_a_repair_waits_for_and_when_none_can_help() -> None:
+    waiting = document()
+    waiting["diagnoses"][0]["hold"] = "waiting for time"
+    assert "  next: waiting for time" in explain("fetch", waiting, [])
+    waiting["diagnoses"][0] |= {"hold": "", "rung": None}
+    assert "  next: left to a person: a restart does not help against this" in explain("fetch", waiting, [])
+
+
+def test_why_of_something_well_says_so_and_of_something_unknown_lists_what_there_is() -> None:
+    well = document(diagnoses=[])
+    assert "  none: nothing is known to be wrong with it" in explain("fetch", well, [])
+    assert causes("proxy", document()) != []
+    with pytest.raises(UsageError, match="known: fetch, proxy"):
+        explain("nobody", document(), [])
+
+
+def fact(kind: str, at: float, **fields: Any) -> dict[str, Any]:
+    return {"fact": kind, "time": iso(WallTime(at)), "text": kind, **fields}
+
+
+def test_a_drill_times_detection_every_cause_and_a_recovery_that_lasts() -> None:
+    line = Timeline("fetch", "fetch", 1000.0)
+    assert not line.hear(fact("member_exited", 990.0, member="fetch"))
+    assert line.hear(fact("member_exited", 1000.5, member="fetch"))
+    assert line.hear(fact("diagnosed", 1001.0, member="fetch", cause="member_down", cleared=False, affects=["fetch"]))
+    assert line.hear(fact("diagnosed", 1003.0, member="proxy", cause="stale_session", cleared=False, affects=["fetch"]))
+    assert line.hear(fact("repair_tried", 1003.0, member="proxy", rung="restart_proxy", cause="stale_session"))
+    assert not line.hear(fact("member_exited", 1003.5, member="other"))
+    status = document(diagnoses=[])
+    status["routes"][0] |= {"verdict": "healthy", "probes": [probe(OK, at=1004.0)]}
+    status["members"][0]["probes"] = [probe(OK, at=1004.0)]
+    looks = [line.see(status, 1005.0 + number) for number in range(STEADY)]
+    assert looks == [False] * (STEADY - 1) + [True]
+    assert (line.detected, line.recovered) == (0.5, 5.0)
+    text = "\n".join(summary(line, "kill", 60, recovered=True))
+    assert "diagnosed      1.00 s  member_down: diagnosed" in text
+    assert "repaired by            restart_proxy of proxy" in text
+
+
+def test_a_drill_does_not_take_an_old_success_for_recovery() -> None:
+    line = Timeline("fetch", "fetch", 1000.0)
+    line.hear(fact("probe_finished", 1002.0, member="fetch", outcome="failure"))
+    status = document(diagnoses=[])
+    status["routes"][0] |= {"verdict": "healthy", "probes": [probe(OK, at=1001.0)]}
+    assert not any(line.see(status, 1003.0 + number) for number in range(STEADY * 2))
+    assert "never" in "\n".join(summary(line, "hang", 60, recovered=False))
+
+
+@pytest.mark.parametrize(
+    ("fault", "changes", "words"),
+    [
+        ("explode", {}, "no fault 'explode'; known: kill, hang, stale, oom, partition"),
+        ("kill", {}, "has no process here"),
+        ("oom", {"pid": 1}, "only one with a memory limit can run out of memory alone"),
+    ],
+)
+def test_a_fault_that_cannot_be_done_to_a_member_is_refused(fault: str, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        inject(fault, member(**changes))
+
+
+def test_a_family_is_a_process_and_all_its_descendants() -> None:
+    import os
+    import subprocess
+
+    child = subprocess.Popen(["sh", "-c", "sleep 60 & echo ready; wait"], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        assert len(family(child.pid)) == 2
+        assert set(family(child.pid)) < set(family(os.getpid()))
+    finally:
+        os.killpg(child.pid, 9)
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
