@@ -176,6 +176,9 @@ class Rotator:
         await self.reload()
         steps.append(f"{rotation.variable} is the new token; programs that take it from their environment need it anew")
         for client in self._service.clients():
+            if self._service.writer.ledger(client).paused:
+                steps.append(f"{client.adapter.title}: left alone since 'undo'; it may hold the old token")
+                continue
             try:
                 done = await self._service.ordered(client, force=False, dry_run=False)
                 if done.written.changed:

@@ -156,15 +156,7 @@ class ClientsService:
             return self._tell_skipped(client, replace(state, error=str(error)), str(error))
         if done.written.changed:
             self._tell_written(client, done, state.reasons)
-        state = replace(
-            state,
-            done=done,
-            error="",
-            written_for=routes,
-            brought=(state.decision.on, state.decision.kept),
-            changing_since=None,
-            reasons={},
-        )
+        state = _brought(state, done, routes)
         left = [f"'{drift.entry}' {drift.text}" for drift in done.written.outcome.drift]
         return self._tell_skipped(client, state, "; ".join(left))
 
@@ -230,9 +222,8 @@ class ClientsService:
             ledger = self.writer.ledger(client)
             if ledger.paused:
                 self.writer.note(client, replace(ledger, paused=False))
-            self._states[key] = replace(
-                state, book=book, decision=decision, done=done, error="", written_for=order.routes, next_look=later(now, RECHECK)
-            )
+            settled = replace(state, book=book, decision=decision, next_look=later(now, RECHECK))
+            self._states[key] = _brought(settled, done, order.routes)
             if done.written.changed:
                 self._tell_written(client, done, {"sync": "asked for"})
             return done
@@ -297,6 +288,12 @@ async def _listen(subscription: Subscription, news: _News) -> None:
 
 def _matters(fact: Fact) -> bool:
     return not isinstance(fact, MemberChanged) or fact.field in ("phase", "verdict")
+
+
+def _brought(state: State, done: Done, routes: Sequence[ClientRoute]) -> State:
+    """The state after the file was brought up to its decision."""
+    brought = (state.decision.on, state.decision.kept)
+    return replace(state, done=done, error="", written_for=tuple(routes), brought=brought, changing_since=None, reasons={})
 
 
 def _ripe(state: State, now: Instant) -> bool:
