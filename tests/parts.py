@@ -16,7 +16,7 @@ PROGRAMS: dict[str, Path | str] = {
     "sparfenyuk": PARTS / "sparfenyuk" / "bin" / "mcp-proxy",
     "npm": PARTS / "npm" / "node_modules" / ".bin" / "mcp-server-everything",
     "fastmcp": PARTS / "fastmcp" / "bin" / "python",
-    "conformance-next": PARTS / "conformance-next" / "node_modules" / ".bin" / "conformance",
+    "conformance-next": PARTS / "npm" / "node_modules" / "conformance-next" / "dist" / "index.js",
     "node22": PARTS / "npm" / "node_modules" / ".bin" / "node",
     "claude": PARTS / "clients" / "node_modules" / ".bin" / "claude",
     "codex": PARTS / "clients" / "node_modules" / ".bin" / "codex",

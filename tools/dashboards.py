@@ -409,7 +409,7 @@ def watchdog() -> dashboards.Dashboard:
             number(
                 "outbox",
                 "Notifications waiting.",
-                f"sum(mcpwatch_notifications_pending{series})",
+                f"sum(mcpwatch_notifications_pending{series}) or vector(0)",
                 "none",
                 steps((None, GREEN), (1, YELLOW), (10, RED)),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import dashboards, docs_alerts, docs_config, docs_symptoms, docs_telemetry
+from tools import dashboards, docs_alerts, docs_clients, docs_config, docs_symptoms, docs_telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +22,7 @@ GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
     docs_config.pages,
     _symptoms,
     docs_alerts.pages,
+    docs_clients.pages,
     docs_telemetry.pages,
     _dashboards,
 )

@@ -40,10 +40,11 @@ class Peer:
 
     def start(self, directory: Path, port: int, servers: dict[str, list[str]], wire: str) -> list[str]:
         plain = {name: {"command": command[0], "args": command[1:]} for name, command in servers.items()}
+        config = str(directory / "c.json")
         match self.name:
             case "mcpwatch":
                 write(directory, {"version": 1, "listen": f"127.0.0.1:{port}", "servers": plain})
-                return [sys.executable, "-m", "mcpwatch.gateway", "--config", str(directory / "c.json")]
+                return [sys.executable, "-m", "mcpwatch.gateway", "--config", config]
             case "tbxark":
                 kind = "sse" if wire == "sse" else "streamable-http"
                 proxy = {
@@ -54,7 +55,7 @@ class Peer:
                     "type": kind,
                 }
                 write(directory, {"mcpProxy": proxy, "mcpServers": plain})
-                return [str(PARTS / "tbxark-a" / "mcp-proxy"), "-config", str(directory / "c.json")]
+                return [str(PARTS / "tbxark-a" / "mcp-proxy"), "-config", config]
             case "sparfenyuk":
                 write(
                     directory,
@@ -70,7 +71,7 @@ class Peer:
             case _:
                 write(directory, {"mcpServers": plain})
                 script = Path(__file__).with_name("fastmcp_proxy.py")
-                return [str(PARTS / "fastmcp/bin/python"), str(script), str(directory / "c.json"), str(port), wire]
+                return [str(PARTS / "fastmcp/bin/python"), str(script), config, str(port), wire]
 
     def url(self, port: int, server: str, wire: str) -> str:
         base = f"http://127.0.0.1:{port}"
@@ -213,7 +214,8 @@ def show(results: dict[str, dict[str, list[float]]]) -> None:
             if {"mcpwatch", "tbxark"} <= medians.keys() and medians["tbxark"]
             else ""
         )
-        print(f"| {row} | " + " | ".join(f"{medians[name]:.3g}" if name in medians else "" for name in names) + f" | {ratio} |")
+        cells = " | ".join(f"{medians[name]:.3g}" if name in medians else "" for name in names)
+        print(f"| {row} | {cells} | {ratio} |")
 
 
 async def main() -> None:

@@ -7,7 +7,7 @@ if "--delay" in sys.argv:
     time.sleep(float(sys.argv[sys.argv.index("--delay") + 1]))
 
 TOOLS = b'{"tools":[{"name":"echo","description":"Echo","inputSchema":{"type":"object","properties":{"text":{"type":"string"}}}}]}'
-HELLO = b'{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1"}}'
+HELLO = b'{"protocolVersion":"%b","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1"}}'
 ECHO = b'{"content":[{"type":"text","text":"hello"}],"isError":false}'
 reader, writer = sys.stdin.buffer, sys.stdout.buffer
 
@@ -21,10 +21,22 @@ def id_of(line: bytes) -> bytes | None:
     return rest[:end].strip()
 
 
+def version_of(line: bytes) -> bytes:
+    return line.partition(b'"protocolVersion":"')[2].partition(b'"')[0] or b"2025-06-18"
+
+
 for line in reader:
     number = id_of(line)
     if number is None:
         continue
-    body = ECHO if b'"tools/call"' in line else TOOLS if b'"tools/list"' in line else HELLO if b'"initialize"' in line else b"{}"
+    body = (
+        ECHO
+        if b'"tools/call"' in line
+        else TOOLS
+        if b'"tools/list"' in line
+        else HELLO % version_of(line)
+        if b'"initialize"' in line
+        else b"{}"
+    )
     writer.write(b'{"jsonrpc":"2.0","id":' + number + b',"result":' + body + b"}\n")
     writer.flush()

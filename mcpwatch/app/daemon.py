@@ -22,7 +22,7 @@ from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.rooms import Rooms, telemetry_of
+from mcpwatch.app.rooms import Rooms
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
@@ -39,7 +39,7 @@ from mcpwatch.registry import find
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.port import PortWatch
 from mcpwatch.store.sqlite import SqliteStore
-from mcpwatch.telemetry.logs import LogFormat, Logging, configure
+from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
 from mcpwatch.web.serve import Served, listen_unix
@@ -102,7 +102,11 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
+<<<<<<< HEAD
+            self.logs = set_up(plan, "picture" if self.options.live else "lines", self.options.log_format)
+=======
             self.logs = self._configure_logs(plan)
+>>>>>>> telemetry
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -110,16 +114,14 @@ class Daemon:
             finally:
                 await self._write_status()
                 self.store.close()
+<<<<<<< HEAD
+                await asyncio.to_thread(self.logs.close)
+=======
                 self.logs.close()
+>>>>>>> telemetry
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
-
-    def _configure_logs(self, plan: Plan) -> Logging:
-        """The daemon's own log: to standard output in plain lines, and wherever the configuration says."""
-        spec = telemetry_of(plan).logs
-        targets = tuple(target for target in spec.targets if not (self.options.live and target == "stderr"))
-        return configure(self.options.log_format or spec.format, spec.level, targets, plan.secrets, stream=sys.stdout)
 
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)

@@ -5,6 +5,7 @@ Each is a service with `run`; none can hurt the fleet. A new room of this kind i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,9 @@ from mcpwatch.clients.service import ClientsService
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import WatchGap
 from mcpwatch.model.spec import Plan
+from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
+from mcpwatch.runtimes.admin import request
 from mcpwatch.runtimes.gap import Gap
 from mcpwatch.runtimes.keeper import Keeper
 from mcpwatch.runtimes.logs import limits_of
@@ -54,10 +57,11 @@ class Rooms:
         self._fleet = fleet
         self._bus = bus
         self._clock = clock
+        self._root = paths.root
         self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan))
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
-        self.rotator = Rotator(self.clients, reload, clock, paths.root)
+        self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
@@ -67,7 +71,19 @@ class Rooms:
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
         """Every room's own commands, for the control socket."""
-        return {**self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+        own: dict[tuple[str, str], Handler] = {
+            ("GET", "/tools"): self._show_tools,
+            ("GET", "/tools/{name}"): self._show_tools,
+            ("POST", "/pin/{name}"): self._pin,
+        }
+        return {**own, **self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+
+    async def _show_tools(self, body: dict[str, Any]) -> Any:
+        name = body.get("name")
+        return self._fleet.contracts.show(str(name)) if name else self._fleet.contracts.overview()
+
+    async def _pin(self, body: dict[str, Any]) -> list[str]:
+        return self._fleet.contracts.pin(str(body["name"]))
 
     def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
         """What runs for as long as the daemon does, by name."""
@@ -85,6 +101,12 @@ class Rooms:
         self.alerts.reload(plan.section("alerts"))
         self.keeper.retune(limits_of(plan))
         self.telemetry.retune(telemetry_of(plan))
+
+    async def _last_use(self, token: str) -> WallTime | None:
+        """When our own gateway last let this token in. Raises `RuntimeFailed` where it is another proxy, or away."""
+        reply = await request(self._root / "proxy" / "admin.sock", "GET", "/tokens")
+        at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
+        return None if at is None else WallTime(float(at))
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched: told, and failures of probes begun before it are void."""

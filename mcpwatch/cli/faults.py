@@ -21,7 +21,7 @@ from mcpwatch.model.errors import UsageError
 
 FAULTS = ("kill", "hang", "stale", "oom", "partition")
 TOOL_SECONDS = 30.0
-HOG = 'exec python3 -c "x = bytearray(1 << 40)" || exec tail /dev/zero'
+HOG = "exec tail /dev/zero"
 """Takes all the memory there is."""
 
 Undo = Callable[[], None]

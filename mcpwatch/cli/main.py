@@ -240,6 +240,26 @@ def drill(
     raise typer.Exit(run(name, fault, timeout=timeout, as_json=json_))
 
 
+@app.command(epilog="Examples:  mcpwatch tools    mcpwatch tools git    mcpwatch tools git --diff")
+def tools(
+    name: MaybeName = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Only how it differs from what was pinned; exits 1 when it does.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show what servers list, what it weighs in a model's context, and how it differs from what was accepted."""
+    from mcpwatch.cli.tools import show_tools
+
+    raise typer.Exit(show_tools(name, diff=diff, as_json=json_))
+
+
+@app.command(name="pin")
+def pin_(name: NameArgument, json_: JsonOption = False) -> None:
+    """Accept the tools, prompts and resources that a member lists now."""
+    from mcpwatch.cli.tools import pin
+
+    raise typer.Exit(pin(name, as_json=json_))
+
+
 @app.command()
 def down(
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,

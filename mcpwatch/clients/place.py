@@ -14,18 +14,23 @@ from mcpwatch.clients.catalog import Client
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The parts of this machine that decide where files are. `base` is where relative paths start."""
+    """The parts of this machine that decide where files are. `base` is where relative paths start, unless told otherwise."""
 
     home: Path = field(default_factory=Path.home)
     platform: str = sys.platform
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     base: Path = field(default_factory=Path.cwd)
 
-    def locate(self, client: Client) -> Path:
-        """The file of `client`; for a client without a file, its address."""
+    def candidates(self, client: Client, base: Path | None = None) -> tuple[Path, ...]:
+        """Every file that may be this client's; for a client without a file, its address alone."""
         if isinstance(client.spec, OpenWebUISpec):
-            return Path(client.spec.url)
-        candidates = [self.base / path for path in client.adapter.locate(client.spec, self.home, self.platform, self.env)]
+            return (Path(client.spec.url),)
+        found = client.adapter.locate(client.spec, self.home, self.platform, self.env)
+        return tuple((base or self.base) / path for path in found)
+
+    def locate(self, client: Client, base: Path | None = None) -> Path:
+        """The file of `client`."""
+        candidates = self.candidates(client, base)
         return next((path for path in candidates if _there(path)), candidates[-1])
 
 

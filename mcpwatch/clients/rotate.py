@@ -38,7 +38,7 @@ PAUSE = 0.1
 
 Reload = Callable[[], Awaitable[Any]]
 LastUse = Callable[[str], Awaitable[WallTime | None]]
-"""When a token was last used, as the proxy tells; `None` when it was not."""
+"""When a token was last used, as the proxy tells; `None` when it was not. Raises `McpwatchError` when it cannot tell."""
 
 
 def admit(plan: Plan, state_dir: Path) -> Plan:
@@ -144,14 +144,23 @@ class Rotator:
             rotation, steps = await self._switch(rotation)
         text = _env_text(Path(rotation.env_file))
         old = pure.value(text, rotation.former)
-        last = await self._last_use(old) if self._last_use and old else None
-        reason = pure.may_drop(rotation, self._clock.wall(), last, known=self._last_use is not None)
+        known, last = await self._last(old)
+        reason = pure.may_drop(rotation, self._clock.wall(), last, known=known)
         if reason:
             await self.write(rotation, {rotation.former: None})
             (self._state_dir / NOTE).unlink(missing_ok=True)
             await self.reload()
             steps.append(f"the old token is refused from now on: {reason}")
         return steps
+
+    async def _last(self, token: str | None) -> tuple[bool, WallTime | None]:
+        """Whether the last use of a token can be known, and when it was."""
+        if self._last_use is None or token is None:
+            return False, None
+        try:
+            return True, await self._last_use(token)
+        except McpwatchError:
+            return False, None
 
     async def _switch(self, rotation: Rotation) -> tuple[Rotation, list[str]]:
         """Have the proxy accept both, then make the new one the token, and rewrite the clients that hold it."""
@@ -167,6 +176,9 @@ class Rotator:
         await self.reload()
         steps.append(f"{rotation.variable} is the new token; programs that take it from their environment need it anew")
         for client in self._service.clients():
+            if self._service.writer.ledger(client).paused:
+                steps.append(f"{client.adapter.title}: left alone since 'undo'; it may hold the old token")
+                continue
             try:
                 done = await self._service.ordered(client, force=False, dry_run=False)
                 if done.written.changed:

@@ -6,7 +6,7 @@ are listed, `reconcile` what that means for a file, `writer` carries it out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ from mcpwatch.ports import Store
 
 RECHECK = 30.0
 """Seconds between two looks at a file that nothing asks to change: drift is found, and failures are tried again."""
+GATHER = 2.0
+"""Seconds a change waits for others whose hold ends so soon after it: one write then serves them all."""
 QUEUE = 256
 
 
@@ -58,6 +60,11 @@ class State:
     told: str = ""
     next_look: Instant = Instant(0)
     written_for: tuple[ClientRoute, ...] | None = None
+    brought: tuple[tuple[str, ...], str] | None = None
+    """The list, and why it is kept, that the file was last brought up to."""
+    changing_since: Instant | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why each route entered or left that the file does not show yet."""
 
 
 class ClientsService:
@@ -71,7 +78,7 @@ class ClientsService:
         self._clock = clock
         self._states: dict[str, State] = {}
         self._lock = anyio.Lock()
-        self.writer = Writer(store, Backups(state_dir / "backups" / "clients"), machine or Machine())
+        self.writer = Writer(store, Backups(state_dir / "backups" / "clients"), machine or Machine(), self._base)
 
     # ---- the loop
 
@@ -109,18 +116,27 @@ class ClientsService:
             state = self._states.get(key) or State(self._first_book(client))
             routes = self.routes()
             book, decision = self._decide(client, state.book, now)
-            due = now >= state.next_look or decision.on != state.decision.on or decision.kept != state.decision.kept
-            state = replace(state, book=book, decision=decision)
-            if due or state.written_for != routes:
+            state = replace(state, book=book, decision=decision, reasons={**state.reasons, **decision.reasons})
+            since = None if state.brought == (decision.on, decision.kept) else state.changing_since or now
+            state = replace(state, changing_since=since)
+            if now >= state.next_look or state.written_for != routes or _ripe(state, now):
                 state = await self._bring(client, state, routes, now)
             self._states[key] = state
             return min(state.next_look, decision.wake_at or state.next_look)
 
     def _first_book(self, client: Client) -> Book:
-        """At the start, the routes listed are those whose entries are ours in the file."""
-        ledger = self.writer.ledger(client)
-        wanted = client.adapter.wanted(client.spec, self.routes(), (), self._token())
-        return Book({}, frozenset(route for path, route in wanted.routes.items() if ledger.owns(path)))
+        """At the start, the routes listed are those whose entries are ours in the file, and not switched off."""
+        ledger, adapter = self.writer.ledger(client), client.adapter
+        wanted = adapter.wanted(client.spec, self.routes(), (), self._token())
+        off = dict(adapter.wanted(client.spec, (), self.routes(), self._token()).entries)
+        ours = {path: route for path, route in wanted.routes.items() if ledger.owns(path)}
+        switched = {path for path in ours if off[path] != wanted.entries[path] and ledger.wrote(path, off[path])}
+        return Book({}, frozenset(route for path, route in ours.items() if path not in switched))
+
+    def _base(self) -> Path | None:
+        """Where relative paths start: beside the configuration."""
+        source = self._fleet.plan().source
+        return Path(source).absolute().parent if source else None
 
     def _decide(self, client: Client, book: Book, now: Instant) -> tuple[Book, Decision]:
         view, planned = self._fleet.view(), {route.name for route in self._fleet.plan().routes}
@@ -138,17 +154,17 @@ class ClientsService:
             done = await self.writer.carry_out(client, order)
         except ClientFileError as error:
             return self._tell_skipped(client, replace(state, error=str(error)), str(error))
-        state = replace(state, done=done, error="", written_for=routes)
         if done.written.changed:
-            self._tell_written(client, done, state.decision)
+            self._tell_written(client, done, state.reasons)
+        state = _brought(state, done, routes)
         left = [f"'{drift.entry}' {drift.text}" for drift in done.written.outcome.drift]
         return self._tell_skipped(client, state, "; ".join(left))
 
     # ---- telling
 
-    def _tell_written(self, client: Client, done: Done, decision: Decision) -> None:
+    def _tell_written(self, client: Client, done: Done, reasons: Mapping[str, str]) -> None:
         outcome, path = done.written.outcome, str(self.writer.path(client))
-        why = "; ".join(f"{route}: {reason}" for route, reason in decision.reasons.items()) or outcome.summary
+        why = "; ".join(f"{route}: {reason}" for route, reason in reasons.items()) or outcome.summary
         reload = "" if client.adapter.reload == "at once" else f" ({client.adapter.reload})"
         text = f"{client.adapter.title}: {outcome.summary} in {path} because {why}{reload}"
         self._bus.publish(
@@ -206,11 +222,10 @@ class ClientsService:
             ledger = self.writer.ledger(client)
             if ledger.paused:
                 self.writer.note(client, replace(ledger, paused=False))
-            self._states[key] = replace(
-                state, book=book, decision=decision, done=done, error="", written_for=order.routes, next_look=later(now, RECHECK)
-            )
+            settled = replace(state, book=book, decision=decision, next_look=later(now, RECHECK))
+            self._states[key] = _brought(settled, done, order.routes)
             if done.written.changed:
-                self._tell_written(client, done, replace(decision, reasons={"sync": "asked for"}))
+                self._tell_written(client, done, {"sync": "asked for"})
             return done
 
     def _at_once(self, client: Client, book: Book, now: Instant) -> tuple[Book, Decision]:
@@ -273,6 +288,20 @@ async def _listen(subscription: Subscription, news: _News) -> None:
 
 def _matters(fact: Fact) -> bool:
     return not isinstance(fact, MemberChanged) or fact.field in ("phase", "verdict")
+
+
+def _brought(state: State, done: Done, routes: Sequence[ClientRoute]) -> State:
+    """The state after the file was brought up to its decision."""
+    brought = (state.decision.on, state.decision.kept)
+    return replace(state, done=done, error="", written_for=tuple(routes), brought=brought, changing_since=None, reasons={})
+
+
+def _ripe(state: State, now: Instant) -> bool:
+    """Whether a change of the list is to be written now: it is there, and no other is about to join it."""
+    if state.changing_since is None:
+        return False
+    wake = state.decision.wake_at
+    return wake is None or wake - now >= GATHER or now - state.changing_since >= GATHER
 
 
 def _proxy_up(view: FleetView) -> bool:

@@ -5,7 +5,7 @@ Owns the order that makes ownership survive a crash: intent is durable before th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,10 +52,11 @@ class Done:
 class Writer:
     """Writes client files for one daemon. Not to be called twice at once for one client."""
 
-    def __init__(self, store: Store, backups: Backups, machine: Machine) -> None:
+    def __init__(self, store: Store, backups: Backups, machine: Machine, base: Callable[[], Path | None]) -> None:
         self.store = store
         self.backups = backups
-        self.machine = machine
+        self._machine = machine
+        self._base = base
 
     def ledger(self, client: Client) -> Ledger:
         """What is known of a client's file."""
@@ -70,8 +71,11 @@ class Writer:
         return name(client, self.path(client))
 
     def path(self, client: Client) -> Path:
-        """The client's file."""
-        return self.machine.locate(client)
+        """The client's file: the one we write already, even when another has appeared since that would come first."""
+        base, known = self._base(), self.store.recall(ROOM)
+        candidates = self._machine.candidates(client, base)
+        ours = (path for path in candidates if loads(known.get(name(client, path))).entries)
+        return next(ours, None) or self._machine.locate(client, base)
 
     async def carry_out(self, client: Client, order: Order) -> Done:
         """Bring the client up to date. Raises `ClientFileError`; then its file is as it was."""

@@ -299,7 +299,7 @@ class _Builder:
         )
 
     def proxy_carrier(self, proxy: Proxy, spec: ProxySpec, kind: ProxyKind) -> tuple[str, KindSpec]:
-        if spec.kind == "external":
+        if spec.kind == "external" and not proxy.blocks:
             return "external", self.make("external", {"url": spec.base_url})
         for name, block in proxy.blocks:
             return name, self.placed(_filled(block, kind.container(spec, self.state_dir)) if name in CONTAINERS else block)

@@ -23,9 +23,12 @@ KEEP_ALIVE = 10.0
 class Admin:
     """The ASGI application on the admin socket. `reload` reads the configuration again; it raises `ConfigError`."""
 
-    def __init__(self, fleet: Fleet, reload: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self, fleet: Fleet, reload: Callable[[], Awaitable[list[str]]], token_uses: Callable[[], dict[str, float]] = dict
+    ) -> None:
         self._fleet = fleet
         self._reload = reload
+        self._token_uses = token_uses
         self._streams: set[Stream] = set()
         self.listen = ""
 
@@ -40,6 +43,8 @@ class Admin:
         match method, parts:
             case "GET", ["members"]:
                 await answer(send, 200, _json(self._document()))
+            case "GET", ["tokens"]:
+                await answer(send, 200, _json(self._token_uses()))
             case "GET", ["events"]:
                 await self._events(scope, send)
             case "POST", ["reload"]:

@@ -5,6 +5,7 @@ Owns routing, authorization and rates. Must not know what a message says or what
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -27,6 +28,9 @@ from mcpwatch.gateway.upstream import Down
 from mcpwatch.gateway.wires import Wires
 
 log = logging.getLogger("mcpwatch.gateway")
+
+HOSTS_KEPT = 256
+"""Host headers whose verdict is remembered until the next reload."""
 
 _KINDS = {"sse": "sse", "mcp": "mcp", "messages": "messages", "message": "messages", "rpc": "rpc", "health": "health"}
 _OPEN_PAGES = frozenset({"/healthz", "/_healthz", "/readyz", "/_readyz"})
@@ -69,6 +73,7 @@ class App:
         self._members: dict[str, Member] = {}
         self._buckets: dict[str, Bucket] = {}
         self._refused: Counter[int] = Counter()
+        self._used: dict[str, float] = {}
         self.serve(settings, {})
 
     def serve(self, settings: Settings, members: dict[str, Member]) -> None:
@@ -77,6 +82,7 @@ class App:
         self._members = members
         host = split_listen(settings.listen)[0]
         self._guard = guard.make(host, settings.base_url, settings.allowed_hosts, settings.allowed_origins)
+        self._hosts: dict[bytes, bool] = {}
         self._wires.prefix = urlsplit(settings.base_url or "").path.rstrip("/")
         self._everyone = tuple(token.encode() for token in settings.tokens)
         self._targets = {
@@ -129,6 +135,7 @@ class App:
         if owner is None:
             await self._say(send, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
             return
+        self._used[owner] = time.time()
         if self._limits.calls_per_second and not self._allow(owner):
             await self._say(send, 429, "too many requests for this token", [*extra, (b"retry-after", b"1")])
             return
@@ -211,7 +218,12 @@ class App:
         if not tokens:
             return ""
         index = guard.bearer(headers.get(b"authorization"), tokens)
-        return None if index is None else hashlib.sha256(tokens[index]).hexdigest()[:16]
+        return None if index is None else _mark(tokens[index])
+
+    def token_uses(self) -> dict[str, float]:
+        """When each token was last used, in seconds since the epoch, by its mark; one that holds a session is used now."""
+        now = time.time()
+        return {owner: now if owner in self.sessions.owners else at for owner, at in self._used.items() if owner}
 
     def _allow(self, owner: str) -> bool:
         rate, now = self._limits.calls_per_second, time.monotonic()
@@ -224,7 +236,13 @@ class App:
         return True
 
     def _refuse(self, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        if not self._guard.host(headers.get(b"host", b"").decode("latin-1")):
+        host = headers.get(b"host", b"")
+        known = self._hosts.get(host)
+        if known is None:
+            known = self._guard.host(host.decode("latin-1"))
+            if len(self._hosts) < HOSTS_KEPT:
+                self._hosts[host] = known
+        if not known:
             return 421, "Invalid Host header; name it in allowed_hosts or base_url"
         origin = headers.get(b"origin")
         if origin is not None and not self._guard.origin(origin.decode("latin-1").rstrip("/")):
@@ -240,6 +258,11 @@ class App:
             (b"access-control-expose-headers", b"Mcp-Session-Id, WWW-Authenticate, Retry-After"),
             (b"vary", b"Origin"),
         ]
+
+
+@functools.lru_cache(maxsize=1024)
+def _mark(token: bytes) -> str:
+    return hashlib.sha256(token).hexdigest()[:16]
 
 
 def split_listen(listen: str) -> tuple[str, int]:

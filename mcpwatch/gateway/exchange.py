@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mcpwatch.gateway import message
-from mcpwatch.gateway.asgi import Headers, Receive, Scope, Send, answer, end_stream, open_stream, read_body
+from mcpwatch.gateway.asgi import Connection, Headers, Receive, Scope, Send, answer, end_stream, open_stream, read_body
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.mux import FINAL, Share
 from mcpwatch.gateway.target import Target
@@ -33,7 +33,10 @@ class Request:
 
     async def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""
-        await answer(self.send, status, body, extra=[*self.extra, *extra] if extra else self.extra)
+        connection: Connection = self.scope["state"]["connection"]
+        headers = [*self.extra, *extra] if extra else self.extra
+        if not connection.reply(status, body, headers):
+            await answer(self.send, status, body, extra=headers)
 
     async def read(self, limit: int) -> tuple[bytes, Envelope] | None:
         """The message in the body; `None` when there is none, and that is answered already. Raises `TooLarge`."""
@@ -80,10 +83,20 @@ class Exchange:
     async def more(self, limit: float) -> list[bytes]:
         """What came since the last call, after at most `limit` seconds; empty when nothing did."""
         if not self.messages and not self.done:
-            self._wake = asyncio.get_running_loop().create_future()
-            await asyncio.wait((self._wake,), timeout=limit)
+            loop = asyncio.get_running_loop()
+            wake = self._wake = loop.create_future()
+            timer = loop.call_later(limit, _wake, wake)
+            try:
+                await wake
+            finally:
+                timer.cancel()
         messages, self.messages = self.messages, []
         return messages
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def stream(request: Request, exchange: Exchange, messages: list[bytes]) -> None:

@@ -109,6 +109,11 @@ class GroupSession:
         self._unsent: deque[bytes] = deque(maxlen=UNSENT_MESSAGES)
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def costly(self) -> bool:
+        """Whether it keeps processes of its own."""
+        return any(part.costly for part in self._parts.values())
+
     # --- the way back ---
 
     def push(self, data: bytes) -> None:

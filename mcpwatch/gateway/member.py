@@ -24,6 +24,9 @@ from mcpwatch.gateway.upstream import Down, Happening, Hello, Upstream
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
 
+OWN_LIMIT = 256
+"""Sessions of one member that may have an upstream of their own at once."""
+
 PLAIN: dict[str, Any] = {
     "protocolVersion": HANDSHAKE[-1],
     "capabilities": {},
@@ -95,7 +98,9 @@ class Member:
                 )
 
     def open_own(self, params: bytes) -> Running:
-        """An upstream for one session, greeted with that client's own words."""
+        """An upstream for one session, greeted with that client's own words. Raises `Down` when there are too many."""
+        if len(self._own) >= OWN_LIMIT:
+            raise Down(self.name, f"{OWN_LIMIT} sessions have an upstream of their own already", 10)
         running = self._run(Hello(params, announce=False), lambda _: None)
         self._own.add(running)
         running.task.add_done_callback(lambda _: self._own.discard(running))

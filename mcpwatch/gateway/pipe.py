@@ -23,25 +23,21 @@ class Pipe:
         self._descriptor = descriptor
         self._rest = bytearray()
         self._given = 0
+        self._waiting = False
+        self._broken = False
         self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
 
     def write(self, data: bytes) -> int:
-        """Give `data` to the reader. Returns all it was given so far (bytes), 0 when it is gone or reads too slowly."""
-        if self._descriptor < 0 or len(self._rest) > WRITE_LIMIT:
+        """Give `data` to the reader, together with what else is given in this turn of the loop.
+
+        Returns all it was given so far (bytes), 0 when it is gone or reads too slowly.
+        """
+        if self._descriptor < 0 or self._broken or len(self._rest) > WRITE_LIMIT:
             return 0
-        if self._rest:
-            self._rest += data
-        else:
-            try:
-                written = os.write(self._descriptor, data)
-            except BlockingIOError:
-                written = 0
-            except OSError:
-                return 0
-            if written < len(data):
-                self._rest += data[written:]
-                self._loop.add_writer(self._descriptor, self._continue)
+        if not self._rest:
+            self._loop.call_soon(self._flush)
+        self._rest += data
         self._given += len(data)
         return self._given
 
@@ -60,14 +56,21 @@ class Pipe:
             self._loop.remove_writer(descriptor)
             os.close(descriptor)
 
-    def _continue(self) -> None:
+    def _flush(self) -> None:
+        if self._descriptor < 0:
+            return
         try:
             written = os.write(self._descriptor, self._rest)
         except BlockingIOError:
-            return
-        except OSError:
             written = 0
+        except OSError:
+            self._broken = True
             self._loop.remove_writer(self._descriptor)
+            return
         del self._rest[:written]
-        if not self._rest:
+        if self._rest and not self._waiting:
+            self._waiting = True
+            self._loop.add_writer(self._descriptor, self._flush)
+        elif not self._rest and self._waiting:
+            self._waiting = False
             self._loop.remove_writer(self._descriptor)

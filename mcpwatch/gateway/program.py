@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -22,7 +23,7 @@ from mcpwatch.gateway.admin import Admin
 from mcpwatch.gateway.app import App, split_listen
 from mcpwatch.gateway.asgi import Listener
 from mcpwatch.gateway.fleet import Fleet
-from mcpwatch.gateway.settings import ServerSettings, Settings, load
+from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Sessions, Settings, load
 from mcpwatch.model.errors import ConfigError, Fault
 
 LOOK_EVERY = 0.5
@@ -63,9 +64,9 @@ def run_bridge(
     _log_to(log_to)
     if not command:
         raise ConfigError(Fault("", "no command given; write it after --, e.g. mcpwatch bridge -- mcp-server-fetch"))
-    server = ServerSettings(
-        name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions="isolated" if sessions == "isolated" else "auto"
-    )
+    if sessions not in SESSIONS:
+        raise ConfigError(Fault("sessions", f"{sessions!r} is not one of {', '.join(SESSIONS)}"))
+    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=cast("Sessions", sessions))
     return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
 
 
@@ -92,7 +93,7 @@ class Program:
         self._admin_path = admin
         self._app = App(settings)
         self._fleet = Fleet(logs, self._app.member_changed)
-        self._admin = Admin(self._fleet, self._reload)
+        self._admin = Admin(self._fleet, self._reload, self._app.token_uses)
         self._stop = asyncio.Event()
         self._reloading = asyncio.Lock()
         self.read: Callable[[], Settings] = lambda: settings

@@ -51,6 +51,11 @@ class Session:
         self._unsent_bytes = 0
         self._ruled = member.settings.tools != ToolRules()
 
+    @property
+    def costly(self) -> bool:
+        """Whether it keeps a process of its own."""
+        return self._own is not None and self._own.upstream.pid is not None
+
     # --- the way back ---
 
     def push(self, data: bytes) -> None:

@@ -18,6 +18,9 @@ from mcpwatch.gateway.target import ClientSession, Target
 TICK = 1.0
 """Seconds between looks for idle sessions."""
 
+COSTLY_IDLE = 300.0
+"""Seconds without a stream or a request after which a session with a process of its own is closed, at the latest."""
+
 log = logging.getLogger("mcpwatch.gateway")
 
 
@@ -36,6 +39,11 @@ class Sessions:
         self._owned: Counter[str] = Counter()
         self._streams: set[Stream] = set()
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Marks of the tokens that hold a session now."""
+        return frozenset(self._owned)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -98,11 +106,15 @@ class Sessions:
             if turn % int(KEEP_ALIVE / TICK) == 0:
                 for stream in list(self._streams):
                     stream.raw(b": ping\r\n\r\n")
-            oldest = time.monotonic() - self.limits.session_idle
-            for session, target in [pair for pair in self._by_id.values() if pair[0].open == 0 and pair[0].seen < oldest]:
-                log.info("%s: a session was idle for %g s and is closed", target.name or "all", self.limits.session_idle)
+            now = time.monotonic()
+            for session, target in [pair for pair in self._by_id.values() if self._idle(pair[0], now)]:
+                log.info("%s: a session was idle for %g s and is closed", target.name or "all", now - session.seen)
                 self.reaped += 1
                 self.drop(session)
+
+    def _idle(self, session: ClientSession, now: float) -> bool:
+        limit = min(self.limits.session_idle, COSTLY_IDLE) if session.costly else self.limits.session_idle
+        return session.open == 0 and now - session.seen > limit
 
     def end(self) -> None:
         """End every stream, so that running requests finish."""

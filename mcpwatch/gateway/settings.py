@@ -10,12 +10,13 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from mcpwatch.model.errors import ConfigError, Fault
 
 Transport = Literal["auto", "sse", "http", "stateless"]
 Sessions = Literal["auto", "shared", "isolated"]
+SESSIONS: tuple[Sessions, ...] = get_args(Sessions)
 
 DEFAULT_LISTEN = "127.0.0.1:9090"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -149,7 +150,7 @@ class _Reader:
             self._fault(path, "needs either 'command' or 'url'")
             return None
         sessions = spec.get("sessions", "auto")
-        if sessions not in {"auto", "shared", "isolated"}:
+        if sessions not in SESSIONS:
             self._fault(f"{path}.sessions", f"{sessions!r} is not one of auto, shared, isolated")
         return ServerSettings(
             name=name,

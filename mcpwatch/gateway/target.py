@@ -24,6 +24,11 @@ class ClientSession(Protocol):
     open: int
     on_close: Callable[[], None]
 
+    @property
+    def costly(self) -> bool:
+        """Whether it keeps a process of its own."""
+        ...
+
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         """One message of the client. Raises `Down` while a request has no answer."""
         ...

@@ -32,7 +32,7 @@ FACT_LOGGER = "mcpwatch.fact"
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _JOURNAL = "/run/systemd/journal/socket"
 _PRIORITY = {10: 7, 20: 6, 30: 4, 40: 3, 50: 2}
-_NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "asyncio", "watchfiles")
+_NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "watchfiles", "uvicorn", "sse_starlette")
 """Libraries whose own records matter only from WARNING up."""
 
 

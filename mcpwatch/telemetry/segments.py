@@ -17,7 +17,7 @@ from mcpwatch import journal
 STAMP_WIDTH = journal.STAMP
 LONGEST_READ = 1 << 20
 """Bytes read at once; a longer line is cut there and its rest becomes the next line."""
-TRIES = 3
+TRIES = 5
 """Times a segment is looked up again when it was renamed between listing and opening."""
 
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -79,17 +79,19 @@ def sources(state: Path) -> list[Source]:
 
 
 def segments(source: Source) -> list[Segment]:
-    """The files of a source that hold anything, oldest first."""
-    found: list[Segment] = []
-    for path in journal.files(source.directory, source.stream):
-        try:
-            size = path.stat().st_size
-            name = _digits(path) or (_first(path) if size else "")
-        except OSError:
-            continue
-        if name and size:
-            found.append(Segment(name, path, size))
-    return found
+    """The files of a source that hold anything, oldest first; none when they change faster than they can be listed.
+
+    The file being written is known by its content, so a rotation between listing and reading would hide the rotated one:
+    what was listed counts only when the names are still the same afterwards.
+    """
+    paths = journal.files(source.directory, source.stream)
+    for _ in range(TRIES):
+        found = [segment for path in paths if (segment := _segment(path))]
+        again = journal.files(source.directory, source.stream)
+        if again == paths:
+            return found
+        paths = again
+    return []
 
 
 def read(source: Source, position: Position | None) -> Chunk | None:
@@ -137,10 +139,19 @@ def segment_id(line: bytes) -> str:
     return re.sub(rb"\D", b"", line[:STAMP_WIDTH]).decode() if _STAMP.match(line) else "0" * 20
 
 
+def _segment(path: Path) -> Segment | None:
+    try:
+        size = path.stat().st_size
+        name = _digits(path) or (_first(path) if size else "")
+    except OSError:
+        return None
+    return Segment(name, path, size) if name and size else None
+
+
 def _read(source: Source, position: Position | None) -> Chunk | None:
     found = segments(source)
-    if position is not None and all(segment.id != position.segment for segment in found):
-        found = segments(source)  # a rename under way can hide a file from one listing
+    if not found:
+        return None
     lost = 0
     if position is None:
         later = found

@@ -52,7 +52,11 @@ def _host(scene: Scene) -> Diagnosis | None:
     asked = [
         actor
         for actor in scene.actors
-        if actor.direct is not None and actor.want is Want.UP and actor.phase is Phase.RUNNING and actor.runtime != "external"
+        if actor.direct is not None
+        and actor.want is Want.UP
+        and actor.phase is Phase.RUNNING
+        and actor.runtime != "external"
+        and actor.name != scene.proxy
     ]
     silent = [
         actor

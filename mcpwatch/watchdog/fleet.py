@@ -23,6 +23,7 @@ from mcpwatch.model.view import FleetView, SelfView
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.oversight import Oversight
 from mcpwatch.watchdog.views import member_view
 
@@ -64,6 +65,8 @@ class Fleet:
         self._closing = False
         self._begun = asyncio.Event()
         self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
+        self.contracts = Contracts(memory, clock, publish)
+        self.oversight.probing.refine = self.contracts.refine
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the fleet; after closing, nothing new begins."""

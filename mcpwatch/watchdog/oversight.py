@@ -138,6 +138,8 @@ class Oversight:
         if actor is None:
             return
         hosted = actor.spec.runtime == "hosted"
+        if watched.key.vantage == "route" and after.failing:
+            self._look_behind(watched.member, after)
         if watched.key.vantage == "direct" or hosted:
             subject = watched.key.subject
             verdict = worst(self.probing.verdicts(subject, watched.key.vantage))
@@ -148,6 +150,13 @@ class Oversight:
             if starting and actor.state.phase is Phase.RUNNING:
                 self._probe_all(actor)
         self.look()
+
+    def _look_behind(self, member: str, failed: Tally) -> None:
+        """A route fails: look at the member itself too, unless that was done since the trouble began."""
+        for watched in self.probing.of(member, "direct"):
+            tally = self.probing.tallies.get(watched.key, Tally())
+            if watched.check.canary is None and (tally.at is None or failed.since is None or tally.at < failed.since):
+                self._spawn(self._probe_soon(watched), f"soon {watched.name}")
 
     def _probe_routes(self) -> None:
         """The proxy runs (again): look through it at every route."""
@@ -269,6 +278,11 @@ class Oversight:
         actor.tell(d.WantRestart(self._clock.now(), f"repair: {diagnosis.text}", counts=True))
         await actor.reached(Phase.RUNNING, Phase.FAILED)
 
+    def _superseded(self, diagnosis: Diagnosis) -> bool:
+        """Whether its subject has another trouble by now, with a repair of its own: proving this one would only delay that."""
+        others = (found for found in self.repair.current if found.subject == diagnosis.subject and found.cause != diagnosis.cause)
+        return any(found.rung is not None and not found.hold for found in others)
+
     async def _prove(self, diagnosis: Diagnosis) -> bool:
         """Run the checks that the diagnosis was made from until all succeed. The caller bounds the wait."""
         names = {diagnosis.subject, *diagnosis.affects}
@@ -281,7 +295,7 @@ class Oversight:
                 if tally is None or (tally.latest is not None and not tally.failing and tally.verdict is not Verdict.UNKNOWN):
                     del pending[watched.name]
             actor = self._actors.get(diagnosis.subject)
-            if actor is None or actor.state.phase in (Phase.FAILED, Phase.STOPPED):
+            if actor is None or actor.state.phase in (Phase.FAILED, Phase.STOPPED) or self._superseded(diagnosis):
                 return False
             if pending:
                 await asyncio.sleep(PROOF_PAUSE)

@@ -53,6 +53,8 @@ class Probing:
         self.target_of: Callable[[Watched], Target | None] = lambda _: None
         self.generation_of: Callable[[str], int | None] = lambda _: None
         self.on_result: Callable[[Watched, Tally, Tally], None] = _ignore
+        self.refine: Callable[[Watched, ProbeResult], ProbeResult] = _as_it_is
+        """Sees every result of a running member before it is judged."""
         self.worst_lag = 0.0
         self._prober = prober
         self._clock = clock
@@ -122,6 +124,7 @@ class Probing:
             return None
         if begun < self._gap_at and result.outcome is not Outcome.SUCCESS:
             result = replace(result, outcome=Outcome.UNKNOWN)
+        result = self.refine(watched, result)
         self._take(watched, result, generation, lag)
         return result
 
@@ -184,3 +187,8 @@ class Probing:
 
 def _ignore(watched: Watched, before: Tally, after: Tally) -> None:
     """Nobody listens yet."""
+
+
+def _as_it_is(watched: Watched, result: ProbeResult) -> ProbeResult:  # noqa: ARG001
+    """Nothing is held against a result."""
+    return result

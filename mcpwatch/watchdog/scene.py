@@ -36,6 +36,9 @@ class Seen:
     verdict: Verdict = Verdict.UNKNOWN
     result: ProbeResult | None = None
     failures: int = 0
+    at: Instant | None = None
+    since: Instant | None = None
+    """When the latest result came, and when results first were as they are now."""
 
     @property
     def symptom(self) -> Symptom | None:

@@ -32,6 +32,8 @@ def judge_route(scene: Scene, actor: Actor) -> Diagnosis | None:
         return found
     if proxy.runtime == "external":
         return replace(found, rung=None)
+    if not _confirmed(actor, seen):
+        return None  # the next look at the member itself, which is under way, tells whose fault it is
     coming = _coming(scene)
     return replace(found, hold=f"waiting for {', '.join(coming)}, so that one restart serves all") if coming else found
 
@@ -119,6 +121,13 @@ def _not_mounted(scene: Scene, actor: Actor, proxy: Actor, why: tuple[str, ...])
     elif said is None and not scene.mounts_late:
         text += f": it never said that it connected to '{actor.name}'"
     return Diagnosis("not_mounted", proxy.name, text, why, "restart_proxy", (route,))
+
+
+def _confirmed(actor: Actor, seen: Seen) -> bool:
+    """Whether the member itself was found well after its route was first found bad: else it may just have died."""
+    if actor.direct is None or seen.since is None or not seen.bad:
+        return True
+    return actor.direct.at is not None and actor.direct.at >= seen.since and not actor.direct.failures
 
 
 def _newer(actor: Actor, proxy: Actor) -> bool:

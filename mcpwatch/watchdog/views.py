@@ -31,7 +31,7 @@ def seen(tallies: Tallies, subject: str, vantage: str) -> Seen | None:
         return None
     verdict = worst(tally.verdict for _, tally in found)
     speaker = next((tally for _, tally in found if tally.verdict is verdict and tally.latest), found[0][1])
-    return Seen(verdict, speaker.latest, speaker.streaks.failures)
+    return Seen(verdict, speaker.latest, speaker.streaks.failures, speaker.at, speaker.since)
 
 
 def scene_actor(actor: MemberActor, tallies: Tallies) -> Actor:

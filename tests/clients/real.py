@@ -56,7 +56,7 @@ class Desk:
         }
 
     def run(self, *argv: str, check: bool = True, without: tuple[str, ...] = ()) -> str:
-        """What a program prints (Gemini CLI speaks on standard error alone), in the environment less the variables named in `without`."""
+        """What a program prints, on standard error if on nothing else, in the environment less the variables in `without`."""
         env = {name: value for name, value in self.env.items() if name not in without}
         done = subprocess.run(argv, env=env, cwd=self.root, input="", capture_output=True, text=True, timeout=DEADLINE)
         assert not check or done.returncode == 0, f"{argv}: {done.returncode}: {done.stdout}\n{done.stderr}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from mcpwatch.clients import openwebui, rotation
 from mcpwatch.clients.rotate import Rotator, admit
 from mcpwatch.clients.rotation import Rotation, edited, may_drop, value
-from mcpwatch.model.errors import UsageError
+from mcpwatch.model.errors import RuntimeFailed, UsageError
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime
@@ -139,6 +141,28 @@ async def test_a_rotation_that_died_at_any_step_is_finished_by_the_next_daemon(t
 
 
 @pytest.mark.anyio
+async def test_the_old_token_goes_early_when_the_proxy_says_that_nobody_uses_it(tmp_path: Path) -> None:
+    here, rotator, accepted, env = rotating(tmp_path)
+    used: list[WallTime] = []
+
+    async def last_use(token: str) -> WallTime | None:
+        assert token == TOKEN
+        if not used:
+            raise RuntimeFailed("the proxy is away")
+        return used[-1]
+
+    telling = Rotator(here.service, rotator.reload, here.clock, tmp_path / "state", last_use=last_use, ask=lets_all_in)
+    await telling.rotate({"wait": "24h", "env_file": str(env)})
+    here.clock.at += 700
+    assert await telling.finish() == []
+    used.append(WallTime(here.clock.wall() - 599))
+    assert await telling.finish() == []
+    here.clock.at += 1
+    assert await telling.finish() == ["the old token is refused from now on: nobody used the old token any more"]
+    assert len(accepted[-1]) == 1
+
+
+@pytest.mark.anyio
 async def test_what_cannot_be_rotated_is_refused_before_anything_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, rotator, accepted, env = rotating(tmp_path)
     with pytest.raises(UsageError, match="is not the proxy's token"):
@@ -194,6 +218,8 @@ def test_no_request_is_refused_while_the_token_of_a_real_gateway_changes(tmp_pat
         assert answer["rotation"]["phase"] == "waiting", answer
         assert held() != TOKEN
         assert openwebui.answers(url, TOKEN) == 200
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "state/proxy/admin.sock"))) as admin:
+            assert hashlib.sha256(TOKEN.encode()).hexdigest()[:16] in admin.get("http://admin/tokens").json()
         until(lambda: openwebui.answers(url, TOKEN) == 401)
         assert openwebui.answers(url, held()) == 200
         stop.set()

@@ -83,6 +83,22 @@ async def test_a_route_enters_after_its_hold_leaves_after_its_hold_and_comes_bac
     assert "restart running sessions" in written[1].text
 
 
+async def test_routes_whose_holds_end_together_are_written_once(tmp_path: Path) -> None:
+    here = room(tmp_path, {"time": UP, "fetch": DOWN, "late": DOWN}, {"kind": "claude-code"})
+    await here.after(0)
+    here.fleet.verdicts["fetch"] = UP
+    await here.after(1)
+    here.fleet.verdicts["late"] = UP
+    await here.after(3)
+    await here.after(1)
+    assert not (here.home / ".claude.json").exists()
+    await here.after(1)
+    await here.after(3)
+    written = [fact for fact in here.facts if isinstance(fact, ClientFileWritten)]
+    assert [fact.added for fact in written] == [("time", "fetch"), ("late",)]
+    assert written[0].reason == "time: healthy for 5s; fetch: healthy for 5s"
+
+
 async def test_an_all_down_fleet_keeps_the_last_good_file(tmp_path: Path) -> None:
     here = await settled(tmp_path, {"time": UP, "fetch": UP}, {"kind": "claude-code"})
     before = (here.home / ".claude.json").read_bytes()
@@ -115,6 +131,31 @@ async def test_policy_disable_switches_a_route_off_and_never_lists_one_that_was_
     await here.after(60)
     shown = json.loads((here.home / ".config/opencode/config.json").read_text("utf-8"))["mcp"]
     assert {name: entry["enabled"] for name, entry in shown.items()} == {"time": True, "fetch": False}
+
+
+async def test_a_route_that_was_switched_off_is_not_switched_on_by_a_new_daemon(tmp_path: Path) -> None:
+    spec = {"kind": "opencode", "policy": "disable"}
+    first = await settled(tmp_path, {"time": UP, "fetch": UP}, spec)
+    first.fleet.verdicts["fetch"] = DOWN
+    await first.after(1)
+    await first.after(60)
+    path = first.home / ".config/opencode/config.json"
+    before = path.read_bytes()
+    assert b'"enabled": false' in before
+    second = room(tmp_path, {"time": UP, "fetch": DOWN}, spec, store=first.store)
+    await second.after(0)
+    await second.after(30)
+    assert path.read_bytes() == before
+
+
+async def test_the_file_that_is_written_already_stays_the_clients_file(tmp_path: Path) -> None:
+    here = await settled(tmp_path, {"time": UP, "fetch": UP}, {"kind": "opencode"})
+    (here.home / ".config/opencode/opencode.jsonc").write_text("{}", "utf-8")
+    here.fleet.verdicts["fetch"] = DOWN
+    await here.after(1)
+    await here.after(60)
+    assert here.listed(".config/opencode/config.json", "mcp") == {"time"}
+    assert (here.home / ".config/opencode/opencode.jsonc").read_text("utf-8") == "{}"
 
 
 async def test_mcpo_keeps_its_last_entry_because_it_refuses_an_empty_map(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.config.test_plan import DESIGN
 from tests.parts import ROOT
 from tools import docs_config
 
+REAL = all_kinds()
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 
@@ -49,13 +50,13 @@ def test_what_is_shown_has_every_default_and_no_secret(tmp_path: Path, environ: 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_what_is_shown_means_the_same_as_what_was_written(path: Path, tmp_path: Path, environ: dict[str, str]) -> None:
-    written = load_plan(path, KINDS, environ, STATE)
+    written = load_plan(path, REAL, environ, STATE)
     again = tmp_path / "again.yaml"
-    text = show(path, KINDS, environ, STATE)
+    text = show(path, REAL, environ, STATE)
     for secret in written.secrets:
         text = text.replace(MASK, secret)
     again.write_text(text, encoding="utf-8")
-    read = load_plan(again, KINDS, environ, STATE)
+    read = load_plan(again, REAL, environ, STATE)
     assert replace(read, source="", secrets=()) == replace(written, source="", secrets=())
 
 
@@ -84,7 +85,7 @@ def test_the_starter_is_mostly_comments_that_are_right_too(tmp_path: Path, envir
 
 
 def validator() -> Draft202012Validator:
-    found = schema(KINDS)
+    found = schema(REAL)
     Draft202012Validator.check_schema(found)
     return Draft202012Validator(found)
 
@@ -95,7 +96,7 @@ def document(path: Path) -> Any:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_loads_and_satisfies_the_schema(path: Path, environ: dict[str, str]) -> None:
-    assert load_plan(path, KINDS, environ, STATE).routes
+    assert load_plan(path, REAL, environ, STATE).routes
     assert [error.message for error in validator().iter_errors(document(path))] == []  # pyright: ignore[reportUnknownMemberType]
 
 

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIXTURES: dict[str, Any] = {"command": sys.executable, "args": ["-m", "tests.servers.fixtures"], "cwd": str(ROOT)}
 NPM = PARTS / "npm" / "node_modules"
-NEXT = PARTS / "conformance-next" / "node_modules"
+SUITE, NEXT = NPM / "@modelcontextprotocol" / "conformance", NPM / "conformance-next"
 
 
 @asynccontextmanager
@@ -155,7 +155,7 @@ def conformance(package: Path, url: str, *words: str) -> dict[str, tuple[int, in
     """Passed and failed checks of each scenario."""
     command = [
         str(program("node22")),
-        str(package / "@modelcontextprotocol/conformance/dist/index.js"),
+        str(package / "dist" / "index.js"),
         "server",
         "--url",
         url,
@@ -169,9 +169,20 @@ def conformance(package: Path, url: str, *words: str) -> dict[str, tuple[int, in
 @pytest.mark.needs("npm", "node22")
 @pytest.mark.parametrize("member", ["it", "alone"])
 async def test_the_conformance_suite_passes_all_thirty_scenarios(fixtures: Gateway, member: str) -> None:
-    found = await anyio.to_thread.run_sync(conformance, NPM, f"{fixtures.url}/{member}/mcp")
+    found = await anyio.to_thread.run_sync(conformance, SUITE, f"{fixtures.url}/{member}/mcp")
     assert len(found) == 30
     assert {name: counts for name, counts in found.items() if counts[1]} == {}
+
+
+async def listening(port: int) -> None:
+    with anyio.fail_after(30):
+        while True:
+            try:
+                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+            except OSError:
+                await anyio.lowlevel.checkpoint()
+            else:
+                return
 
 
 @pytest.mark.needs("npm", "node22", "conformance-next")
@@ -181,9 +192,8 @@ async def test_the_requirement_sets_fail_nothing_that_passes_directly(fixtures: 
         port = int(spare.url.rpartition(":")[2])
     direct = subprocess.Popen([FIXTURES["command"], *FIXTURES["args"], "--port", str(port)], cwd=ROOT)  # noqa: ASYNC220
     try:
-        expected: dict[str, tuple[int, int]] = {}
-        while not any(passed for passed, _ in expected.values()):
-            expected = await anyio.to_thread.run_sync(conformance, NEXT, f"http://127.0.0.1:{port}/mcp", "--requirements", revision)
+        await listening(port)
+        expected = await anyio.to_thread.run_sync(conformance, NEXT, f"http://127.0.0.1:{port}/mcp", "--requirements", revision)
     finally:
         direct.terminate()
         direct.wait(10)
@@ -195,19 +205,10 @@ async def test_the_requirement_sets_fail_nothing_that_passes_directly(fixtures: 
 
 @pytest.mark.needs("npm", "node22")
 async def test_the_inspector_reads_through_the_gateway(fixtures: Gateway) -> None:
-    binary = NPM / "@modelcontextprotocol" / "inspector" / "cli" / "build" / "cli.js"
+    binary = NPM / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
+    head = [str(program("node22")), str(binary), "--cli"]
     for wire, transport in (("mcp", "http"), ("sse", "sse")):
-        command = [
-            str(program("node22")),
-            str(binary),
-            f"{fixtures.url}/it/{wire}",
-            "--transport",
-            transport,
-            "--method",
-            "tools/list",
-        ]
-        done = await anyio.to_thread.run_sync(
-            lambda command=command: subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        )
+        command = [*head, f"{fixtures.url}/it/{wire}", "--transport", transport, "--method", "tools/list"]
+        done = await anyio.run_process(command, check=False)
         assert done.returncode == 0, done.stderr
-        assert "test_simple_text" in done.stdout
+        assert b"test_simple_text" in done.stdout

@@ -299,3 +299,24 @@ async def test_several_streams_of_one_session_are_answered_each_on_its_own(serve
             for number in range(6):
                 group.start_soon(one, client, number)
         assert found == {number: {"number": number} for number in range(6)}
+
+
+@pytest.mark.slow
+async def test_a_client_that_does_not_read_is_cut_off_and_hurts_nobody(served: Gateway) -> None:
+    stuck = await anyio.connect_tcp(served.url.removeprefix("http://").partition(":")[0], int(served.url.rpartition(":")[2]))
+    await stuck.send(b"GET /tiny/sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    came = b""
+    while b"session_id=" not in came or not came.endswith(b"\n"):
+        came += await stuck.receive()
+    endpoint = came.partition(b"data: ")[2].partition(b"\r")[0].decode()
+    async with httpx.AsyncClient(timeout=15) as client, sse(f"{served.url}/tiny/sse") as other:
+        await other.hello()
+        big = json.dumps(call(1, "echo", word="x" * 90_000)).encode()
+        status = 202
+        with anyio.fail_after(40):
+            while status == 202:
+                status = (await client.post(served.url + endpoint, content=big)).status_code
+        assert status == 404
+        assert text(await other.ask(call(2, "echo", x=1))) == {"x": 1}
+        assert "mcpwatch_gateway_slow_readers_total 1" in (await client.get(f"{served.url}/metrics")).text
+    await stuck.aclose()

@@ -241,6 +241,14 @@ async def test_a_name_that_only_docker_knows_is_reached_by_address_and_asked_by_
         assert published.direct.url.startswith("http://127.0.0.1:")
 
 
+async def test_members_that_start_at_once_share_the_one_network_that_was_missing(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        net = f"net-{lab.instance}"
+        specs = [lab.spec(name, networks=[net]) for name in ("one", "two", "three", "four")]
+        await asyncio.gather(*(lab.runtime.start(spec, 1) for spec in specs))
+        assert len(docker("network", "ls", "-q", "--filter", f"name={net}").split()) == 1
+
+
 async def test_usage_is_that_of_the_container(tmp_path: Path) -> None:
     async with laboratory(tmp_path) as lab:
         incarnation = await lab.runtime.start(lab.spec(), 1)

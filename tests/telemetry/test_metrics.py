@@ -29,8 +29,9 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
-from mcpwatch.telemetry.tally import AlertsNow, Readings, Tally
+from mcpwatch.telemetry.tally import Tally
 from tests.telemetry import fleet
 
 
@@ -49,7 +50,7 @@ class World:
         return Seen(self.plan, self.view, offered=self.collector.offered)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        text = re.sub(r"mcpwatch_scrape_render_seconds .*", "mcpwatch_scrape_render_seconds 0", self.collector.text())
+        text = re.sub(r"(?m)^mcpwatch_scrape_render_seconds .*", "", self.collector.text())
         if text != self._text:
             self._text = text
             self._samples = {

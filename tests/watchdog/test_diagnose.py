@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
-from mcpwatch.watchdog.scene import Actor, Scene, Seen
+from mcpwatch.watchdog.scene import Actor, Said, Scene, Seen
 
 OK = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS))
 
@@ -92,3 +92,99 @@ def test_the_evidence_tells_what_each_vantage_said() -> None:
     assert "through the proxy: session_lost (3 in a row): said so" in found.evidence
     assert "the member started after the proxy" in found.evidence
     assert found.affects == ("fetch",)
+
+
+TBXARK = replace(PROXY, started_at=Instant(50.0))
+LISTED = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS))
+PROVED = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.SAFE_CALL, 0.1),)))
+REBORN = replace(FETCH, started_at=Instant(90.0))
+
+
+def scene(*actors: Actor, **changes: object) -> Scene:
+    tbxark = Scene(Instant(100.0), actors, "proxy", holds_sessions=True, mounts_late=False, lists_from_cache=True, reconnects=False)
+    return replace(tbxark, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def named(*actors: Actor, **changes: object) -> list[tuple[str, str | None, str]]:
+    return [(found.cause, found.rung, found.hold) for found in diagnose(scene(*actors, **changes))]
+
+
+@pytest.mark.parametrize(
+    ("actors", "changes", "expected"),
+    [
+        ((REBORN,), {}, [("stale_session", "restart_proxy", "")]),
+        ((replace(REBORN, through=PROVED),), {}, []),
+        ((replace(REBORN, through=PROVED),), {"lists_from_cache": False}, []),
+        ((replace(REBORN, direct=None),), {}, []),
+        ((REBORN,), {"reconnects": True}, []),
+        ((FETCH,), {}, []),
+        ((replace(REBORN, through=Seen()),), {}, []),
+    ],
+)
+def test_a_route_that_answers_from_memory_is_told_by_its_start_times_unless_the_member_itself_answered(
+    actors: tuple[Actor, ...], changes: dict[str, object], expected: object
+) -> None:
+    assert named(*actors, TBXARK, **changes) == expected
+
+
+def test_a_proxy_that_reconnects_is_given_time_to_do_so_before_it_is_restarted() -> None:
+    lost = replace(REBORN, through=bad(Symptom.SESSION_LOST))
+    ((cause, rung, hold),) = named(lost, TBXARK, reconnects=True)
+    assert (cause, rung) == ("stale_session", "restart_proxy")
+    assert "reconnects by itself; it is given 35s more" in hold
+    assert named(lost, TBXARK, reconnects=True, at=Instant(140.0)) == [("stale_session", "restart_proxy", "")]
+
+
+def test_one_restart_of_the_proxy_serves_all_routes_and_waits_for_members_that_are_coming_up() -> None:
+    lost = replace(REBORN, through=bad(Symptom.UPSTREAM_DOWN))
+    other = replace(lost, name="time", route="time")
+    found = diagnose(scene(lost, other, TBXARK))
+    assert [(one.cause, one.affects) for one in found] == [("stale_session", ("fetch", "time"))]
+    coming = replace(TIME, phase=Phase.STARTING, started_at=Instant(95.0))
+    assert named(lost, coming, TBXARK) == [("stale_session", "restart_proxy", "waiting for time, so that one restart serves all")]
+    stuck = replace(coming, started_at=Instant(10.0))
+    assert named(lost, stuck, TBXARK) == [("stale_session", "restart_proxy", "")]
+
+
+def test_a_proxy_that_just_started_is_still_mounting_until_its_log_or_time_says_otherwise() -> None:
+    young, lost = replace(PROXY, started_at=Instant(95.0)), replace(FETCH, through=bad(Symptom.NOT_MOUNTED))
+    assert named(lost, young) == []
+    said = Said("fetch", "failed", "<fetch> Failed to add client to server: connection refused")
+    (found,) = diagnose(scene(lost, young, proxy_said=(said,)))
+    assert (found.cause, found.rung) == ("not_mounted", "restart_proxy")
+    assert f"proxy log: {said.text}" in found.evidence
+    assert named(lost, replace(young, started_at=Instant(60.0))) == [("not_mounted", "restart_proxy", "")]
+
+
+def test_the_proxy_is_not_blamed_before_the_member_was_looked_at_again() -> None:
+    failed = replace(bad(Symptom.UPSTREAM_DOWN), at=Instant(99.0), since=Instant(98.0))
+    before = replace(OK, at=Instant(97.0), since=Instant(20.0))
+    assert named(replace(FETCH, through=failed, direct=before), TBXARK) == []
+    after = replace(before, at=Instant(98.5))
+    assert named(replace(FETCH, through=failed, direct=after), TBXARK) == [("stale_session", "restart_proxy", "")]
+
+
+def test_a_dead_child_inside_a_foreign_proxy_is_brought_back_by_the_proxy() -> None:
+    inside = replace(FETCH, runtime="external", direct=None, through=bad(Symptom.UPSTREAM_DOWN))
+    assert named(inside, TBXARK) == [("child_died", "restart_proxy", "")]
+
+
+def test_a_proxy_that_others_run_is_diagnosed_but_not_touched() -> None:
+    lost = replace(REBORN, through=bad(Symptom.SESSION_LOST))
+    assert named(lost, replace(TBXARK, runtime="external")) == [("stale_session", None, "")]
+
+
+def test_everybody_silent_at_once_is_the_machines_trouble_and_nobody_is_restarted() -> None:
+    silent = [replace(FETCH, name=name, route=name, direct=bad(Symptom.TIMEOUT)) for name in ("a", "b", "c")]
+    assert causes(*silent, PROXY)[0] == ("host_trouble", "host", None)
+    assert all(rung is None for _, subject, rung in causes(*silent, PROXY) if subject != "proxy")
+    assert causes(*silent[:2], FETCH, PROXY) == [("member_hung", "a", "restart"), ("member_hung", "b", "restart")]
+
+
+def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
+    words = "exited with code 1: [Errno 98] error while attempting to bind: address already in use"
+    assert causes(replace(FETCH, phase=Phase.BACKOFF, last_exit=words), PROXY) == [("port_taken", "fetch", None)]
+
+
+def test_fewer_tools_through_the_proxy_than_direct_are_the_proxys_doing() -> None:
+    assert causes(replace(FETCH, through=bad(Symptom.MISSING_TOOLS)), PROXY) == [("empty_tools", "proxy", "restart_proxy")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Generator, Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -41,6 +42,7 @@ class Engine:
         self._host = host
         self._context = context
         self._client: docker.DockerClient | None = None
+        self._networking = threading.Lock()
 
     # -- finding it ---------------------------------------------------------------------------------------------------
 
@@ -182,8 +184,8 @@ class Engine:
             raise RuntimeFailed(f"cannot build {tag} from {context}: {line(error)}") from None
 
     def ensure_network(self, name: str, instance: str) -> None:
-        """Have a network called `name`; a missing one is made as a bridge."""
-        with self._named(f"look for network {name}"):
+        """Have a network called `name`; a missing one is made as a bridge. One at a time: the engine would make two of one name."""
+        with self._networking, self._named(f"look for network {name}"):
             if any(network.get("Name") == name for network in self._api.networks(names=[name])):
                 return
             self._api.create_network(name, driver="bridge", check_duplicate=True, labels={LABEL_INSTANCE: instance})

@@ -1,0 +1,167 @@
+"""The contract watch: what each server lists, held against the pinned contract of its route, and every change kept and told.
+
+The first contract seen is trusted and pinned. What differs later is drift, answered as the check's policy says (`warn` only tells,
+`degrade` and `quarantine` change the verdict); tools that vanish although the server is the same version are a failure under
+every policy but `ignore`, because that is how a lost upstream looks. `mcpwatch pin` accepts what is listed now.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from mcpwatch.clock import Clock
+from mcpwatch.model.contract import Change, changes, collisions, severity, tokens
+from mcpwatch.model.errors import UsageError
+from mcpwatch.model.fact import Level, ToolsChanged
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.time import WallTime, iso
+from mcpwatch.ports import Publish, Store
+from mcpwatch.watchdog.probing import Watched
+
+PINS = "pins"
+SEEN = "contracts"
+HISTORY = 20
+"""Contracts kept per subject and vantage."""
+
+Policy = Literal["ignore", "warn", "degrade", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One contract as kept: its text, the version of the server that listed it, and since when."""
+
+    contract: str
+    version: str
+    at: WallTime
+
+
+def judge(policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned_version: str) -> ProbeResult:
+    """What a result means when its contract differs from the pin. Pure."""
+    tools = [change for change in found if change.kind == "tool"]
+    gone = [change.name for change in tools if change.turn == "removed"]
+    same = (result.server.version if result.server else "") == pinned_version
+    if gone and same and not result.tools:
+        return _failed(result, Symptom.EMPTY_TOOLS, f"no tools listed; {len(gone)} are pinned")
+    if gone and same:
+        return _failed(result, Symptom.MISSING_TOOLS, f"no longer listed: {', '.join(sorted(gone)[:5])}")
+    words = "; ".join(str(change) for change in found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+    if policy == "quarantine" and severity(found) != "compatible":
+        return _failed(result, Symptom.DRIFT, words)
+    if policy in ("degrade", "quarantine"):
+        return replace(result, outcome=Outcome.DEGRADED, symptom=Symptom.DRIFT, stage=Stage.TOOLS_LIST, message=words)
+    return result
+
+
+def _failed(result: ProbeResult, symptom: Symptom, message: str) -> ProbeResult:
+    return replace(result, outcome=Outcome.FAILURE, symptom=symptom, stage=Stage.TOOLS_LIST, message=message)
+
+
+class Contracts:
+    """All pins and the history behind them."""
+
+    def __init__(self, memory: Store, clock: Clock, publish: Publish) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._publish = publish
+        self._pins = {key: Kept(**json.loads(text)) for key, text in memory.recall(PINS).items()}
+        self._seen: dict[str, list[Kept]] = {
+            key: [Kept(**one) for one in json.loads(text)] for key, text in memory.recall(SEEN).items()
+        }
+
+    def refine(self, watched: Watched, result: ProbeResult) -> ProbeResult:
+        """The result, worse if its contract is not the pinned one and the policy says so."""
+        contract = result.contract
+        if contract is None or watched.check.contract == "ignore" or result.outcome is Outcome.FAILURE:
+            return result
+        key = f"{watched.key.vantage}:{watched.key.subject}"
+        kept = Kept(contract, result.server.version if result.server else "", self._clock.wall())
+        pin = self._pins.get(key)
+        if pin is None:
+            if result.tools:
+                self._pin(key, kept)
+            return result
+        if pin.contract == contract:
+            return result
+        found = changes(pin.contract, contract)
+        if not found:
+            return result
+        if self._seen[key][-1].contract != contract:
+            self._keep(key, kept)
+            self._tell(watched, found)
+        return judge(watched.check.contract, found, result, pin.version)
+
+    def pin(self, name: str) -> list[str]:
+        """Accept what a member or route lists now; returns what that changes. Raises `UsageError` when nothing was listed yet."""
+        keys = [key for key in self._seen if key.partition(":")[2] == name]
+        if not keys:
+            raise UsageError(f"'{name}' has listed nothing yet; check it with 'mcpwatch check {name}'")
+        told: list[str] = []
+        for key in keys:
+            latest = self._seen[key][-1]
+            told += [f"{key}: {change}" for change in changes(self._pins[key].contract, latest.contract)]
+            self._pin(key, latest)
+        return told
+
+    def show(self, name: str) -> list[dict[str, object]]:
+        """What a member or route lists from each vantage: tools, weight, the pin, and how it differs. Raises `UsageError`."""
+        shown: list[dict[str, object]] = []
+        for key, history in sorted(self._seen.items()):
+            vantage, _, subject = key.partition(":")
+            if subject != name:
+                continue
+            latest, pin = history[-1], self._pins[key]
+            shown.append(
+                {
+                    "name": subject,
+                    "vantage": vantage,
+                    "version": latest.version,
+                    "since": iso(latest.at),
+                    "pinned": iso(pin.at),
+                    "tokens": tokens(latest.contract),
+                    "contract": json.loads(latest.contract),
+                    "changes": [str(change) for change in changes(pin.contract, latest.contract)],
+                    "history": [{"at": iso(kept.at), "version": kept.version} for kept in history],
+                }
+            )
+        if not shown:
+            raise UsageError(f"'{name}' has listed nothing yet; known: {', '.join(sorted(self.names())) or 'none'}")
+        return shown
+
+    def names(self) -> set[str]:
+        """Members and routes that have listed something."""
+        return {key.partition(":")[2] for key in self._seen}
+
+    def overview(self) -> dict[str, object]:
+        """Every route's number of tools and their weight, and the tool names that more than one route lists."""
+        latest = {key.partition(":")[2]: kept[-1] for key, kept in self._seen.items() if key.startswith("route:")}
+        listed = {name: [str(tool["name"]) for tool in json.loads(kept.contract).get("tools", [])] for name, kept in latest.items()}
+        routes = [{"name": name, "tools": len(listed[name]), "tokens": tokens(latest[name].contract)} for name in sorted(latest)]
+        return {"routes": routes, "collisions": {name: sorted(owners) for name, owners in collisions(listed).items()}}
+
+    def _pin(self, key: str, kept: Kept) -> None:
+        self._pins[key] = kept
+        self._memory.remember(PINS, key, json.dumps(asdict(kept)))
+        if key not in self._seen or self._seen[key][-1].contract != kept.contract:
+            self._keep(key, kept)
+
+    def _keep(self, key: str, kept: Kept) -> None:
+        history = self._seen[key] = [*self._seen.get(key, []), kept][-HISTORY:]
+        self._memory.remember(SEEN, key, json.dumps([asdict(one) for one in history]))
+
+    def _tell(self, watched: Watched, found: tuple[Change, ...]) -> None:
+        worst = severity(found)
+        level: Level = "warning" if worst != "compatible" else "info"
+        subject = watched.key.subject
+        self._publish(
+            ToolsChanged(
+                at=self._clock.wall(),
+                text=f"{subject}: its contract changed ({worst}): {'; '.join(str(change) for change in found[:5])}",
+                level=level,
+                member=watched.member,
+                route=subject if watched.key.vantage == "route" else "",
+                severity=worst,
+                changes=tuple(str(change) for change in found[:50]),
+            )
+        )

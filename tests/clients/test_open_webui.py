@@ -1,0 +1,109 @@
+"""Open WebUI over HTTP: its list is read, changed in our elements alone, and posted whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpwatch.model.member import Verdict
+from tests.clients.fakes import TOKEN
+from tests.clients.test_service import room, settled
+
+KEY = "sk-admin"
+FOREIGN: dict[str, Any] = {"url": "http://mcpo:8000", "path": "openapi.json", "type": "openapi", "info": {"id": "mcpo"}}
+pytestmark = pytest.mark.anyio
+
+
+class FakeOpenWebUI(ThreadingHTTPServer):
+    """The two calls of Open WebUI's admin API that matter. The real one is 7 GB."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.document: dict[str, Any] = {"TOOL_SERVER_CONNECTIONS": [FOREIGN]}
+        self.posts = 0
+        self.status = 200
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    @property
+    def owner(self) -> FakeOpenWebUI:
+        assert isinstance(self.server, FakeOpenWebUI)
+        return self.server
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self._allowed():
+            self.owner.document = json.loads(body)
+            self.owner.posts += 1
+        self._answer()
+
+    def _allowed(self) -> bool:
+        return self.headers["Authorization"] == f"Bearer {KEY}" and self.path == "/api/v1/configs/tool_servers"
+
+    def _answer(self) -> None:
+        body = json.dumps(self.owner.document).encode()
+        self.send_response(self.owner.status if self._allowed() else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+@pytest.fixture
+def webui(monkeypatch: pytest.MonkeyPatch) -> Generator[FakeOpenWebUI]:
+    monkeypatch.setenv("OPEN_WEBUI_API_KEY", KEY)
+    with FakeOpenWebUI() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(timeout=10)
+
+
+async def test_routes_enter_are_switched_off_and_what_is_foreign_stays(webui: FakeOpenWebUI, tmp_path: Path) -> None:
+    spec = {"kind": "open-webui", "url": webui.url, "allow_literal": True, "policy": "disable"}
+    here = await settled(tmp_path, {"time": Verdict.HEALTHY, "fetch": Verdict.HEALTHY}, spec)
+    shown = webui.document["TOOL_SERVER_CONNECTIONS"]
+    assert shown[0] == FOREIGN
+    assert [(item["info"]["id"], item["key"], item["config"]) for item in shown[1:]] == [
+        ("time", TOKEN, {"enable": True}),
+        ("fetch", TOKEN, {"enable": True}),
+    ]
+    here.fleet.verdicts["fetch"] = Verdict.UNHEALTHY
+    await here.after(1)
+    await here.after(60)
+    assert [item["config"] for item in webui.document["TOOL_SERVER_CONNECTIONS"][1:]] == [{"enable": True}, {"enable": False}]
+    await here.desk.undo({"client": "open-webui"})
+    assert [item["config"] for item in webui.document["TOOL_SERVER_CONNECTIONS"][1:]] == [{"enable": True}, {"enable": True}]
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "refused the key in OPEN_WEBUI_API_KEY"), (500, "answered 500")])
+async def test_one_that_refuses_is_told_and_left_alone(webui: FakeOpenWebUI, tmp_path: Path, status: int, said: str) -> None:
+    webui.status = status
+    here = await settled(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": webui.url, "allow_literal": True})
+    assert said in (await here.desk.table({}))[0]["error"]
+    assert webui.posts == 0
+
+
+async def test_one_that_is_away_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPEN_WEBUI_API_KEY", KEY)
+    here = room(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": "http://127.0.0.1:9", "allow_literal": True})
+    await here.after(0)
+    assert "ConnectError; left alone" in (await here.desk.table({}))[0]["error"]

@@ -1,0 +1,107 @@
+"""The seed fleet from one YAML on a real engine and the real TBXark; every fault of `drill` named and healed without a human."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import Daemon, free_port
+from tests.integration.seed import Names, fleet, proven, seed_fleet
+
+pytestmark = [
+    pytest.mark.needs("docker", "tbxark", "root"),
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("seed-fleet"),
+]
+
+
+@pytest.fixture(scope="module")
+def names() -> Names:
+    return Names()
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, names: Names) -> Generator[Daemon]:
+    with fleet(tmp_path_factory.mktemp("seed"), seed_fleet(names, free_port()), names) as running:
+        yield running
+
+
+def test_the_whole_fleet_comes_up_from_one_file_and_every_route_is_proven(daemon: Daemon) -> None:
+    status = daemon.status()
+    assert {route["name"]: route["tools"] for route in status["routes"]} == {"clock": 2, "fetch": 1, "files": 14, "postgres": 2}
+    why = daemon.run("why", "fetch")
+    assert why.returncode == 0, why.stdout + why.stderr
+    assert "through the proxy: mcp: ok, 1 tools, answered by the member itself" in why.stdout
+
+
+def test_no_secret_is_in_an_argv_or_a_readable_file(daemon: Daemon, names: Names) -> None:
+    raw = subprocess.run(["docker", "inspect", names("proxy")], capture_output=True, timeout=30, check=True).stdout.decode()
+    assert "token-of-the-seed-fleet" not in raw
+    rendered = daemon.state / "proxy" / "config.json"
+    assert "token-of-the-seed-fleet" in rendered.read_text(encoding="utf-8")
+    assert rendered.stat().st_mode & 0o077 == 0
+    assert "token-of-the-seed-fleet" not in daemon.said()
+
+
+@pytest.mark.parametrize(
+    ("member", "fault", "cause"),
+    [
+        ("fetch", "kill", "member_down"),
+        ("postgres", "oom", "member_oom"),
+        ("files", "hang", "member_hung"),
+        ("fetch", "partition", "member_hung"),
+        ("postgres", "stale", "stale_session"),
+    ],
+)
+def test_every_fault_is_named_and_healed(daemon: Daemon, member: str, fault: str, cause: str) -> None:
+    proven(daemon, 90)
+    done = daemon.run("drill", member, "--fault", fault, "--timeout", "120", "--json", timeout=150)
+    told = json.loads(done.stdout)
+    shown = json.dumps([line for line in told["timeline"] if "mcp " not in line["text"]][:40], indent=1)
+    assert done.returncode == 0, shown
+    assert cause in told["causes"], shown
+    assert "stale_session" in told["causes"] or "not_mounted" in told["causes"], shown
+    assert "restart_proxy of proxy" in told["repairs"], shown
+    proven(daemon, 60)
+
+
+def test_killing_the_watchdog_kills_no_container_and_the_next_one_adopts_them_all(daemon: Daemon) -> None:
+    before = {m["name"]: m["usage"]["container"] for m in proven(daemon, 90)["members"] if m["runtime"] == "docker"}
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGKILL)
+    daemon.process.wait(30)
+    daemon.start()
+    status = proven(daemon, 90)
+    after = {m["name"]: m["usage"]["container"] for m in status["members"] if m["runtime"] == "docker"}
+    assert after == before
+    assert all(m["adopted"] for m in status["members"] if m["runtime"] == "docker")
+
+
+def test_logs_of_a_container_are_the_members_logs(daemon: Daemon) -> None:
+    done = daemon.run("logs", "proxy", "-n", "400")
+    assert "Handling requests at /fetch/" in done.stdout
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Generator[Daemon]:
+    names = Names()
+    config = seed_fleet(names, free_port())
+    for gone in ("files", "clock", "postgres"):
+        del config["members"][gone]
+    with fleet(tmp_path, config, names) as running:
+        yield running
+
+
+def test_a_stop_leaves_no_container(own: Daemon) -> None:
+    containers = [m["usage"]["container"] for m in own.status()["members"]]
+    assert own.stop() == 0
+    alive = (
+        subprocess.run(["docker", "ps", "-aq", "--no-trunc"], capture_output=True, timeout=30, check=True).stdout.decode().split()
+    )
+    assert not set(containers) & set(alive)
