@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def test_the_starter_is_mostly_comments_that_are_right_too(tmp_path: Path, envir
     assert plan.routes[0].guarded
 
 
+@cache
 def validator() -> Draft202012Validator:
     found = schema(REAL)
     Draft202012Validator.check_schema(found)

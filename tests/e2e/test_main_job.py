@@ -175,6 +175,7 @@ def test_a_reload_adds_removes_and_changes_without_disturbing_a_session_on_anoth
         assert daemon.route("added")["tools"] == 1
 
 
+@pytest.mark.slow
 def test_a_bad_reload_changes_nothing_and_says_why(tmp_path: Path) -> None:
     config = fleet(time=hosted())
     with running(tmp_path, config, "--no-watch-config") as daemon:

@@ -18,7 +18,7 @@ import pytest
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # real programs, started and killed
 
 
 @pytest.fixture(scope="module")

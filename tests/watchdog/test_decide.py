@@ -134,26 +134,17 @@ def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, W
     return seen, steps
 
 
-pytestmark = pytest.mark.xdist_group("decide")  # the walk is done once
-
-
-@pytest.fixture(scope="module", params=sorted(RULES))
-def walked(request: pytest.FixtureRequest) -> tuple[Rules, set[World], list[tuple[World, Event, Decision, World]]]:
-    rules = RULES[request.param]
-    return rules, *walk(rules)
-
-
 Walked = tuple[Rules, set[World], list[tuple[World, Event, Decision, World]]]
 
 
-def test_every_phase_and_verdict_is_visited(walked: Walked) -> None:
+def every_phase_and_verdict_is_visited(walked: Walked) -> None:
     _, worlds, steps = walked
     assert {world.state.phase for world in worlds} == set(Phase)
     assert {world.state.verdict for world in worlds} == set(Verdict)
     assert {type(event) for _, event, _, _ in steps} >= set(EVENTS) - {Appeared, Adopted}
 
 
-def test_a_start_is_issued_only_where_nothing_lives_and_raises_the_generation(walked: Walked) -> None:
+def a_start_is_issued_only_where_nothing_lives_and_raises_the_generation(walked: Walked) -> None:
     rules, _, steps = walked
     for world, event, decision, after in steps:
         starts = [action for action in decision.actions if isinstance(action, Start)]
@@ -163,7 +154,7 @@ def test_a_start_is_issued_only_where_nothing_lives_and_raises_the_generation(wa
                 assert after.living == 1, (world, event, decision)
 
 
-def test_every_passing_phase_has_a_deadline_and_no_other_needs_one(walked: Walked) -> None:
+def every_passing_phase_has_a_deadline_and_no_other_needs_one(walked: Walked) -> None:
     _, worlds, _ = walked
     for world in worlds:
         if world.state.phase in PASSING:
@@ -172,19 +163,19 @@ def test_every_passing_phase_has_a_deadline_and_no_other_needs_one(walked: Walke
             assert world.state.wake_at is None, world
 
 
-def test_what_an_older_generation_says_changes_nothing(walked: Walked) -> None:
+def what_an_older_generation_says_changes_nothing(walked: Walked) -> None:
     _, _, steps = walked
     for world, event, decision, _ in steps:
         if getattr(event, "generation", world.state.generation) != world.state.generation:
             assert decision == Decision(world.state)
 
 
-def test_only_a_running_member_has_a_verdict(walked: Walked) -> None:
+def only_a_running_member_has_a_verdict(walked: Walked) -> None:
     _, worlds, _ = walked
     assert all(world.state.verdict is Verdict.UNKNOWN for world in worlds if world.state.phase is not Phase.RUNNING)
 
 
-def test_an_unwanted_member_comes_to_rest(walked: Walked) -> None:
+def an_unwanted_member_comes_to_rest(walked: Walked) -> None:
     _, worlds, _ = walked
     for world in worlds:
         if world.state.want is Want.DOWN:
@@ -192,7 +183,7 @@ def test_an_unwanted_member_comes_to_rest(walked: Walked) -> None:
             assert world.state.phase is Phase.STOPPED or world.state.then == "rest", world
 
 
-def test_every_change_is_published_with_old_and_new(walked: Walked) -> None:
+def every_change_is_published_with_old_and_new(walked: Walked) -> None:
     _, _, steps = walked
     for world, _, decision, _ in steps:
         for field in ("want", "phase", "verdict"):
@@ -201,11 +192,30 @@ def test_every_change_is_published_with_old_and_new(walked: Walked) -> None:
             assert [(action.old, action.new) for action in told] == ([(old, new)] if old != new else [])
 
 
-def test_a_stop_is_issued_on_the_way_into_stopping_and_only_there(walked: Walked) -> None:
+def a_stop_is_issued_on_the_way_into_stopping_and_only_there(walked: Walked) -> None:
     _, _, steps = walked
     for _, event, decision, _ in steps:
         if any(isinstance(action, Stop) for action in decision.actions):
             assert decision.state.phase is Phase.STOPPING, (event, decision)
+
+
+INVARIANTS = (
+    every_phase_and_verdict_is_visited,
+    a_start_is_issued_only_where_nothing_lives_and_raises_the_generation,
+    every_passing_phase_has_a_deadline_and_no_other_needs_one,
+    what_an_older_generation_says_changes_nothing,
+    only_a_running_member_has_a_verdict,
+    an_unwanted_member_comes_to_rest,
+    every_change_is_published_with_old_and_new,
+    a_stop_is_issued_on_the_way_into_stopping_and_only_there,
+)
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_every_invariant_holds_in_every_reachable_state(name: str) -> None:
+    walked = (RULES[name], *walk(RULES[name]))
+    for invariant in INVARIANTS:
+        invariant(walked)
 
 
 @pytest.mark.parametrize("intensity", [0, 1, 3, 5, 8])
