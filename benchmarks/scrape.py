@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry.metrics import FleetCollector, Seen
+from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.spec import TelemetrySpec
-from mcpwatch.telemetry.tally import Readings
 from tests.telemetry import fleet
 
 

@@ -1,6 +1,7 @@
 """How each supervisor is told to run commands, stopped, killed. One class a peer; all do the same few things.
 
-A peer that is not installed says why and is left out. Nothing here is shared between peers but the directory each gets.
+They come from `.ci/parts debian supervisors peers`; one that is not installed says why and is left out. Nothing here is
+shared between peers but the directory each gets.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.table import Table
 from tests.parts import PARTS
 
-HOME = PARTS / "supervisors"
-"""Where `.ci/parts supervisors` (or you) put supervisord (`venv/bin`) and pm2 (`node_modules/.bin`)."""
 Commands = Mapping[str, list[str]]
 TABLE = Table(Features())
 
@@ -115,7 +114,7 @@ class Mcpwatch(Peer):
 
 class Supervisord(Peer):
     name = "supervisord"
-    program = str(HOME / "venv/bin/supervisord")
+    program = str(PARTS / "supervisors/bin/supervisord")
 
     def prepare(self) -> None:
         here = self.directory
@@ -172,7 +171,7 @@ class S6(Runit):
 
 class Pm2(Peer):
     name = "pm2"
-    program = str(HOME / "node_modules/.bin/pm2")
+    program = str(PARTS / "pm2/node_modules/.bin/pm2")
 
     def env(self) -> dict[str, str]:
         return {**os.environ, "PM2_HOME": str(self.directory / "pm2")}

@@ -94,7 +94,6 @@ class Daemon:
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._tasks: asyncio.TaskGroup
-        self._logs: Logging
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, observer: Observer | None = None) -> int:

@@ -9,6 +9,7 @@ from mcpwatch.clients.catalog import CLIENTS, ClientsSection
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import Kinds
 from mcpwatch.runtimes import RUNTIMES
+from mcpwatch.runtimes.logs import SECTION as LOGS
 from mcpwatch.telemetry.spec import SECTION as TELEMETRY
 
 
@@ -20,5 +21,5 @@ def all_kinds() -> Kinds:
         proxies=PROXIES,
         notifiers=NOTIFIERS,
         clients=CLIENTS,
-        sections=(ALERTS, TELEMETRY, ("clients", ClientsSection)),
+        sections=(ALERTS, TELEMETRY, LOGS, ("clients", ClientsSection)),
     )

@@ -7,7 +7,7 @@ from mcpwatch.alerts.silence import muting
 from mcpwatch.clients.catalog import ClientsSection
 from mcpwatch.model.spec import Plan
 from mcpwatch.ports import Fleet
-from mcpwatch.telemetry.tally import AlertsNow, Readings
+from mcpwatch.telemetry.readings import AlertsNow, Readings
 
 
 def readings(alerts: Alerts, fleet: Fleet, plan: Plan) -> Readings:

@@ -27,6 +27,7 @@ from mcpwatch.ports import Store
 from mcpwatch.runtimes.admin import request
 from mcpwatch.runtimes.gap import Gap
 from mcpwatch.runtimes.keeper import Keeper
+from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
 from mcpwatch.telemetry.service import House, Telemetry
@@ -57,7 +58,7 @@ class Rooms:
         self._bus = bus
         self._clock = clock
         self._root = paths.root
-        self.keeper = Keeper(paths.root, bus.publish)
+        self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan))
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
@@ -98,6 +99,7 @@ class Rooms:
     def reload(self, plan: Plan) -> None:
         """Take a new plan's sections; what is open stays open."""
         self.alerts.reload(plan.section("alerts"))
+        self.keeper.retune(limits_of(plan))
         self.telemetry.retune(telemetry_of(plan))
 
     async def _last_use(self, token: str) -> WallTime | None:

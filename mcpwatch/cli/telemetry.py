@@ -67,7 +67,7 @@ def show_spool(*, as_json: bool) -> int:
     """`logs --spool`: how much waits for Loki, since when, and what Loki refused. Needs no daemon."""
     from mcpwatch.app.paths import state_paths
     from mcpwatch.cli.control import Settings
-    from mcpwatch.telemetry.shipper import spool_status
+    from mcpwatch.telemetry.backlog import spool_status
 
     state = state_paths(Settings.state_dir).root
     status: dict[str, Any] = spool_status(state)

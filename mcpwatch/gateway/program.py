@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import uvloop
 
@@ -23,7 +22,7 @@ from mcpwatch.gateway.admin import Admin
 from mcpwatch.gateway.app import App, split_listen
 from mcpwatch.gateway.asgi import Listener
 from mcpwatch.gateway.fleet import Fleet
-from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Sessions, Settings, load
+from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, load
 from mcpwatch.model.errors import ConfigError, Fault
 
 LOOK_EVERY = 0.5
@@ -66,7 +65,7 @@ def run_bridge(
         raise ConfigError(Fault("", "no command given; write it after --, e.g. mcpwatch bridge -- mcp-server-fetch"))
     if sessions not in SESSIONS:
         raise ConfigError(Fault("sessions", f"{sessions!r} is not one of {', '.join(SESSIONS)}"))
-    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=cast("Sessions", sessions))
+    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=sessions)
     return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
 
 

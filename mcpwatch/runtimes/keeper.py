@@ -98,6 +98,12 @@ class Keeper:
         while (await self._turn(everything=True)).more:
             pass
 
+    def retune(self, limits: Limits) -> None:
+        """Rotate by other limits from the next line on."""
+        self._limits = limits
+        for stream in self._streams.values():
+            stream.limits = limits
+
     def close(self) -> None:
         """Close every file. For after `run` has ended."""
         for stream in self._streams.values():

@@ -1,4 +1,4 @@
-"""What is known of a member's latest incarnation, on disk: `<state>/run/<runtime>/<member>.json`, replaced atomically.
+"""What is known of a member's latest incarnation, on disk: `<state>/run/<runtime>/<member>.json`, overwritten in place.
 
 Written before the spawn (intent) and again after it (pid, start ticks, boot), so that a watchdog killed anywhere in between leaves
 either a record or a marked process that the next one finds. Holds no secret. Not flushed to the platter: it only has to survive
@@ -16,6 +16,10 @@ from urllib.parse import quote
 from mcpwatch.model.errors import RuntimeFailed
 
 VERSION = 1
+BLOCK = 2048
+"""Bytes that a record is padded to; it is written in one call, so a SIGKILL leaves the old or the new one. (A rename over the old
+file, the usual way, makes ext4 write out at once: 0.5 ms on a quiet disk, many on a busy one, three times in every restart.)"""
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,19 @@ class Records:
     def write(self, record: Record) -> Record:
         """Replace the member's record. Raises `RuntimeFailed` when the state directory cannot be written."""
         path = self._path(record.member)
-        fresh = path.with_suffix(".new")
+        text = json.dumps(asdict(record)).encode()
+        text = text.ljust(-(-len(text) // BLOCK) * BLOCK - 1) + b"\n"
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(record)), encoding="utf-8")
-            os.replace(fresh, path)  # noqa: PTH105
+            try:
+                fd = os.open(path, _WRITE, 0o600)
+            except FileNotFoundError:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                fd = os.open(path, _WRITE, 0o600)
+            try:
+                os.pwrite(fd, text, 0)
+                os.ftruncate(fd, len(text))
+            finally:
+                os.close(fd)
         except OSError as error:
             raise RuntimeFailed(
                 f"{record.member}: cannot write {path}: {error.strerror}; free or repair the state directory"

@@ -41,7 +41,7 @@ class Stream:
     def __init__(self, folder: Path, name: str, limits: Limits) -> None:
         self._folder = folder
         self._name = name
-        self._limits = limits
+        self.limits = limits
         self._raw: int | None = None
         self._log: int | None = None
         self._cursor_fd: int | None = None
@@ -155,7 +155,7 @@ class Stream:
         used = sum(size for size, _ in lines)
         self._cursor = replace(self._cursor, offset=self._cursor.offset + used, size=self._cursor.size + len(block))
         self._save()
-        if self._cursor.size >= self._limits.max_bytes or now - self._first >= self._limits.max_age:
+        if self._cursor.size >= self.limits.max_bytes or now - self._first >= self.limits.max_age:
             self._rotate(now)
 
     def _next(self, now: float) -> float:
@@ -206,10 +206,10 @@ class Stream:
         self._cursor = replace(self._cursor, log=os.fstat(self._log).st_ino, size=0)
         self._save()
         old = journal.files(self._folder, self._name)[:-1]
-        for path in old[: max(0, len(old) - self._limits.keep)]:
+        for path in old[: max(0, len(old) - self.limits.keep)]:
             path.unlink(missing_ok=True)
         for path in old:
-            if path.exists() and now - path.stat().st_mtime > self._limits.keep_age:
+            if path.exists() and now - path.stat().st_mtime > self.limits.keep_age:
                 path.unlink(missing_ok=True)
 
     def _free_raw(self) -> None:

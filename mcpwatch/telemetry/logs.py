@@ -205,12 +205,8 @@ def configure(
     secrets: Iterable[str] = (),
     *,
     stream: TextIO | None = None,
-    untold: Sequence[str] = (),
 ) -> Logging:
-    """Set the daemon's log up. A target that is not there is replaced by stderr, with a warning. Close what it returns.
-
-    `untold` names loggers whose records stderr does not get: whoever prints them already.
-    """
+    """Set the daemon's log up. A target that is not there is replaced by stderr, with a warning. Close what it returns."""
     redact = Redactor(secrets)
     out = stream if stream is not None else sys.stderr
     kind: Literal["human", "json"] = ("human" if out.isatty() else "json") if format == "auto" else format
@@ -228,9 +224,6 @@ def configure(
     if absent and not any(isinstance(handler, logging.StreamHandler) for handler in handlers):
         handlers.append(logging.StreamHandler(out))
         handlers[-1].setFormatter(formatter)
-    for handler in handlers:
-        if type(handler) is logging.StreamHandler:
-            handler.addFilter(lambda record: record.name not in untold)
     logs = Logging(redact, handlers, level)
     for text in absent:
         logging.getLogger(__name__).warning("%s", text)

@@ -29,8 +29,9 @@ from mcpwatch.model.fact import Fact
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry import families as of
+from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, TelemetrySpec, loopback
-from mcpwatch.telemetry.tally import AlertsNow, Readings, Tally
+from mcpwatch.telemetry.tally import Tally
 
 QUEUE_SIZE = 65_536
 """Facts waiting to be counted; more are dropped and counted as such."""

@@ -21,11 +21,12 @@ from mcpwatch.telemetry.logs import Logging, log_fact
 from mcpwatch.telemetry.loki import Push, SpoolHandler, faults
 from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
 from mcpwatch.telemetry.otel import Tracer
+from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.shipper import Shipper
 from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
-from mcpwatch.telemetry.tally import Readings, Tally
+from mcpwatch.telemetry.tally import Tally
 
 SETTLE_EVERY = 5.0
 """Seconds between two counts of waiting facts when nobody scrapes."""

@@ -13,19 +13,20 @@ import random
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.telemetry import batch as batches
+from mcpwatch.telemetry.backlog import oldest_line
 from mcpwatch.telemetry.batch import Answer, Entry
 from mcpwatch.telemetry.redact import Redactor
-from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, segments, sources
+from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, sources
 from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
-from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, OwnSpool, Positions, saved_positions
+from mcpwatch.telemetry.spool import SPOOL, DeadLetters, OwnSpool, Positions
 
 SHARES = 4
 """One source may fill this part of a batch before the next gets its turn."""
@@ -270,65 +271,13 @@ class Shipper:
             size = backlog(source, position)
             if size:
                 left += size
-                since = _oldest(source, position, self._stamps)
+                since = oldest_line(source, position, self._stamps)
                 oldest = since if oldest is None else min(oldest, since)
         self._note(backlog_bytes=left, oldest=oldest)
 
     def _note(self, **changed: Any) -> None:
         dropped = {"too_old": 0, "spool_full": 0, **self._dropped, "unwritable": self._spool.failed}
         self._shipping = replace(self._shipping, **changed, dropped=tuple(dropped.items()), pushes=tuple(self._pushes.items()))
-
-
-def spool_status(state: Path) -> dict[str, Any]:
-    """What `mcpwatch logs --spool` shows, read from disk alone: backlog by source, oldest unshipped line, dead letters.
-
-    Shape: `{"shipped": whether a shipper ever ran here, "sources": [{"member", "stream", "bytes", "oldest"}], "bytes", "oldest",
-    "dead_letters": {"files", "bytes", "newest"}}`.
-    """
-    directory = state / SPOOL
-    positions, stamps = saved_positions(directory), Stamps()
-    own = Source("mcpwatch", OWN, directory / OWN)
-    shown: list[dict[str, object]] = []
-    total, first = 0, None
-    for source in (*sources(state), own):
-        position = positions.get(source.key)
-        size = backlog(source, position)
-        since = _oldest(source, position, stamps) if size else None
-        first = since if first is None else min(first, since or first)
-        total += size
-        shown.append({"member": source.member, "stream": source.stream, "bytes": size, "oldest": iso(since) if since else None})
-    dead = DeadLetters(directory, 0).files()
-    letters: Mapping[str, object] = {
-        "files": len(dead),
-        "bytes": sum(size for _, size in dead),
-        "newest": str(dead[-1][0]) if dead else None,
-    }
-    return {
-        "shipped": directory.is_dir(),
-        "sources": shown,
-        "bytes": total,
-        "oldest": iso(first) if first else None,
-        "dead_letters": dict(letters),
-    }
-
-
-def _oldest(source: Source, position: Position | None, stamps: Stamps) -> WallTime:
-    """When the oldest unshipped line was written; needs one."""
-    for segment in segments(source):
-        if position is None or segment.id > position.segment:
-            return _at(segment.path, 0, stamps)
-        if segment.id == position.segment and segment.size > position.offset:
-            return _at(segment.path, position.offset, stamps)
-    return WallTime(0.0)
-
-
-def _at(path: Path, offset: int, stamps: Stamps) -> WallTime:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return WallTime((stamps(file.read(STAMP_WIDTH)) or 0) / 1e9)
-    except OSError:
-        return WallTime(0.0)
 
 
 def _complaint(answer: Answer) -> str:

@@ -6,8 +6,7 @@ event; everything a member has goes when the member goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
 from mcpwatch.model import fact as facts
@@ -17,6 +16,7 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView, MemberView, ProbeView, RouteView
 from mcpwatch.telemetry import families as of
+from mcpwatch.telemetry.readings import AlertsNow
 from mcpwatch.telemetry.series import Series
 from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import TelemetrySpec
@@ -43,27 +43,6 @@ VANTAGES: tuple[str, ...] = get_args(Vantage)
 _GOOD = (Outcome.SUCCESS, Outcome.DEGRADED)
 _ABOUT_MEMBERS = tuple(family for family in of.FAMILIES if family.labels[:1] == ("member",))
 _ABOUT_CHECKS = tuple(family for family in of.FAMILIES if family.labels[:4] == of.CHECK)
-
-
-@dataclass(frozen=True, slots=True)
-class AlertsNow:
-    """How alerting stands: firing by severity, muted by why, waiting in the outbox by receiver, and who is muted on purpose."""
-
-    firing: Mapping[str, int] = field(default_factory=dict[str, int])
-    muted: Mapping[str, int] = field(default_factory=dict[str, int])
-    waiting: Mapping[str, int] = field(default_factory=dict[str, int])
-    silences: int = 0
-    maintained: frozenset[str] = frozenset()
-    """Members that an operator muted: by a silence or a maintenance window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """What only other rooms know. `alerts` is asked at each scrape, in the event loop; it is cheap and never raises."""
-
-    alerts: Callable[[], AlertsNow] = AlertsNow
-    receivers: tuple[str, ...] = ()
-    clients: tuple[str, ...] = ()
 
 
 class Tally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import ssl
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -33,8 +34,9 @@ class _Server(ThreadingHTTPServer):
 class FakeLoki:
     """One tenant's Loki. `entries` is what is stored: (labels, ns, line, metadata) in order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.mode: Mode = "up"
+        self._scheme = "https" if tls else "http"
         self.largest_body = 100 << 20
         self.user: tuple[str, str] | None = None
         self.bearer: str | None = None
@@ -58,12 +60,14 @@ class FakeLoki:
                 pass
 
         self._server = _Server(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/loki/api/v1/push"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/loki/api/v1/push"
 
     def close(self) -> None:
         self._released.set()
@@ -184,9 +188,9 @@ class FakeLoki:
 
 
 @contextmanager
-def fake_loki() -> Generator[FakeLoki]:
+def fake_loki(tls: ssl.SSLContext | None = None) -> Generator[FakeLoki]:
     """A fake Loki for the time of a `with`."""
-    loki = FakeLoki()
+    loki = FakeLoki(tls)
     try:
         yield loki
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -212,3 +213,13 @@ async def test_the_inspector_reads_through_the_gateway(fixtures: Gateway) -> Non
         done = await anyio.run_process(command, check=False)
         assert done.returncode == 0, done.stderr
         assert b"test_simple_text" in done.stdout
+
+
+@pytest.mark.needs("claude")
+async def test_claude_code_connects_through_the_gateway(fixtures: Gateway, tmp_path: Path) -> None:
+    claude, home = str(program("claude")), os.environ | {"HOME": str(tmp_path), "DISABLE_AUTOUPDATER": "1"}
+    for transport, wire in (("sse", "sse"), ("http", "mcp")):
+        words = ["mcp", "add", "--transport", transport, f"by-{transport}", f"{fixtures.url}/it/{wire}"]
+        await anyio.run_process([claude, *words], cwd=tmp_path, env=home)
+    listed = (await anyio.run_process([claude, "mcp", "list"], cwd=tmp_path, env=home)).stdout.decode()
+    assert [line.partition(" - ")[2].strip() for line in listed.splitlines() if line.startswith("by-")] == ["✔ Connected"] * 2

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from mcpwatch import journal
 from mcpwatch.model.fact import Fact, Troubled
+from mcpwatch.model.spec import Plan
 from mcpwatch.runtimes.keeper import Keeper
 from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.logs import LogsSpec, limits_of
 from mcpwatch.runtimes.stamping import Limits, Stream
 from tests.runtimes.bench import WAIT, next_exit, python, running, until
 
@@ -231,6 +233,21 @@ async def test_files_rotate_by_size_and_age_keep_their_name_and_are_dropped_when
     old.bite(1_700_000_600.0)
     old.close()
     assert len(journal.files(tmp_path / "logs/time", "stdout")) == 5
+
+
+async def test_the_file_s_limits_take_effect_on_what_is_already_open(tmp_path: Path) -> None:
+    spec = LogsSpec.model_validate({"max_size": "1KiB", "keep": 2, "max_age": "1h", "keep_age": "1d"})
+    limits = limits_of(Plan(sections=(("logs", spec),)))
+    assert limits == Limits(1024, 3600.0, 2, 86400.0)
+    assert limits_of(Plan()) == Limits()
+    async with keeping(tmp_path) as keeper:
+        for turn in range(6):
+            write(tmp_path, b"x" * 600 + b"\n" + b"y" * 600 + b"\n")
+            await keeper.drain()
+            if turn == 0:
+                assert len(journal.files(tmp_path / "logs/time", "stdout")) == 1
+                keeper.retune(limits)
+    assert len(journal.files(tmp_path / "logs/time", "stdout")) == 3
 
 
 async def test_stamps_rise_when_the_clock_steps_back(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ async def test_a_sudden_death_takes_its_leftovers_along_before_the_next_start(tm
         await next_exit(runtime.watch())
         second = await runtime.start(sleeper(), 2)
         assert [name for name in TREE if alive(pids[name])] == []
-        assert marked() == {second.pid}
+        await until(lambda: marked() == {second.pid})
 
 
 async def test_a_willing_member_is_stopped_by_its_own_signal_well_within_the_grace(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_a_stop_that_a_killed_watchdog_did_not_finish_is_no_stop_any_more(
         kill(pids["main"])
         await next_exit(after.watch())
         second = await after.start(sleeper(), 2)
-        assert marked() == {second.pid}
+        await until(lambda: marked() == {second.pid})
 
 
 async def test_what_is_ours_but_no_longer_wanted_is_ended_at_boot(tmp_path: Path) -> None:

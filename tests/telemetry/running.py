@@ -16,9 +16,9 @@ from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Vantage
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
+from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.service import House, Telemetry
 from mcpwatch.telemetry.spec import TelemetrySpec
-from mcpwatch.telemetry.tally import Readings
 from tests.telemetry import fleet
 
 CLOCK = SystemClock()

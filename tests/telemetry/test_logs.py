@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.model.fact import MemberChanged, ProbeFinished
-from mcpwatch.telemetry.logs import FACT_LOGGER, JournalHandler, Logging, configure, log_fact
+from mcpwatch.telemetry.logs import JournalHandler, Logging, configure, log_fact
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.spec import LogFormat
 from tests.telemetry import fleet
@@ -179,16 +179,3 @@ def test_syslog_gets_the_line(out: Out) -> None:
     assert data.startswith("<27>mcpwatch: ")
     assert data.endswith("x: it broke")
     assert out.getvalue() == ""
-
-
-def test_what_is_printed_elsewhere_is_not_repeated_on_stderr_but_reaches_every_other_target(out: Out) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
-        syslog.bind(("127.0.0.1", 0))
-        syslog.settimeout(5)
-        targets = ["stderr", f"syslog:127.0.0.1:{syslog.getsockname()[1]}"]
-        logs = configure("human", "info", targets, stream=out, untold=(FACT_LOGGER,))
-        log_fact(changed())
-        assert "fetch: running -> backoff" in syslog.recv(65_536).decode()
-        logging.getLogger("x").warning("said")
-        (line,) = lines(logs, out)
-    assert line.endswith("x: said")

@@ -29,8 +29,9 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
-from mcpwatch.telemetry.tally import AlertsNow, Readings, Tally
+from mcpwatch.telemetry.tally import Tally
 from tests.telemetry import fleet
 
 

@@ -15,9 +15,9 @@ from mcpwatch.bus import Bus
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.telemetry import service
 from mcpwatch.telemetry.logs import configure
+from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.service import House, Telemetry
 from mcpwatch.telemetry.spec import TelemetrySpec
-from mcpwatch.telemetry.tally import AlertsNow, Readings
 from tests.fakes.loki import FakeLoki, fake_loki
 from tests.telemetry import fleet
 from tests.telemetry.member_logs import MemberLog

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from mcpwatch.clock import SystemClock
+from mcpwatch.telemetry.backlog import spool_status
 from mcpwatch.telemetry.loki import Push, SpoolHandler
 from mcpwatch.telemetry.redact import Redactor
-from mcpwatch.telemetry.shipper import Shipper, spool_status
+from mcpwatch.telemetry.shipper import Shipper
 from mcpwatch.telemetry.spec import LokiSpec
 from mcpwatch.telemetry.spool import OwnSpool
 from tests.fakes.loki import FakeLoki, fake_loki
@@ -360,3 +363,22 @@ def test_the_library_as_it_comes_stores_nothing_which_is_why_ours_is_registered(
     handler.emitter.close()
     assert len(loki.requests) == 1
     assert loki.lines() == []
+
+
+def test_tls_with_an_own_ca_and_a_client_certificate(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca, me = tmp_path / "ca.pem", tmp_path / "me.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    authority.issue_cert("mcpwatch").private_key_and_cert_chain_pem.write_to_path(str(me))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "loki.pem"))
+    context.load_cert_chain(tmp_path / "loki.pem")
+    context.load_verify_locations(cafile=str(ca))
+    context.verify_mode = ssl.CERT_REQUIRED
+    with fake_loki(context) as loki:
+        strangers = Push(LokiSpec(url=loki.url))
+        assert (strangers(b"{}").status, loki.requests) == (0, [])
+        house = House(tmp_path, loki, tls={"ca_file": str(ca), "cert_file": str(me)})
+        MemberLog(house.logs).write("one")
+        house.ship()
+        assert loki.lines() == ["one"]
