@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.needs("docker", "root", "seed"),
     pytest.mark.slow,
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("seed-fleet"),
 ]
 
 
