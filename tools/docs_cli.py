@@ -25,8 +25,8 @@ Every command has `--help` with examples; most have `--json`. Output is plain wh
 | 4 | no watchdog is running on this state directory |
 | 5 | a fault inside mcpwatch |
 
-The state directory is `--state-dir`, else `MCPWATCH_STATE_DIR`, else `$XDG_STATE_HOME/mcpwatch`, else `/var/lib/mcpwatch` for root and
-`~/.local/state/mcpwatch` for others.
+The state directory is `--state-dir`, else `MCPWATCH_STATE_DIR`, else `$XDG_STATE_HOME/mcpwatch`, else `/var/lib/mcpwatch` for root
+and `~/.local/state/mcpwatch` for others.
 """
 
 

@@ -150,4 +150,6 @@ class FleetView:
             if member.want is Want.UP
         )
         up = {member.name for member in self.members if member.want is Want.UP}
-        return members and all(route.verdict is Verdict.HEALTHY for route in self.routes if route.member in up)
+        return (
+            bool(self.members) and members and all(route.verdict is Verdict.HEALTHY for route in self.routes if route.member in up)
+        )

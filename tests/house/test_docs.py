@@ -42,6 +42,6 @@ def test_no_lock_and_no_page_names_an_address_of_a_registry() -> None:
 
 def test_every_example_is_named_in_the_documentation() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    examples = [path for path in (ROOT / "examples").rglob("*.yaml")]
+    examples = (ROOT / "examples").rglob("*.yaml")
     missing = [str(path.relative_to(ROOT)) for path in examples if path.name not in text]
     assert missing == []
