@@ -5,6 +5,7 @@ It talks to the daemon through its API and knows no room's insides; `up` alone b
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import Settings
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
-from mcpwatch.model.errors import McpwatchError
+from mcpwatch.model.errors import McpwatchError, UsageError
 
 app = typer.Typer(
     name="mcpwatch",
@@ -147,6 +148,13 @@ def check(
     from mcpwatch.cli.probe import Asked, check_fleet, check_target
 
     vantage = "direct" if direct and not route else "route" if route and not direct else None
+    if url and name and not stdio:
+        raise UsageError(f"check either --url or a member, not both ('{name}' was given too)")
+    if not (url or stdio):
+        alone = {"--tool": tool, "--token": token if token != os.environ.get("MCPWATCH_TOKEN") else None, "--header": header}
+        refused = next((option for option, given in alone.items() if given), "--timeout" if timeout != "10s" else None)
+        if refused:
+            raise UsageError(f"{refused} goes with --url or --stdio; a member's checks are those of the configuration")
     if url or stdio:
         argv = tuple(part for part in (name, *(command or ())) if part) if stdio else ()
         asked = Asked(url or "", argv, token, timeout, transport, tuple(header or ()), tool, arguments)

@@ -97,9 +97,27 @@ def check_fleet(name: str | None, vantage: str | None, *, as_json: bool) -> int:
     for result in () if as_json else found:
         _print_plain(result)
     if not found and not as_json:
-        say("nothing to check: no check looks from there, or the member is not running")
+        for line in _nothing(names, vantage):
+            say(line)
     bad = [result for result in found if result["outcome"] == "failure"]
     return exits.UNHEALTHY if bad or not found else exits.OK
+
+
+def _nothing(names: list[str], vantage: str | None) -> list[str]:
+    """Why there was nothing to check, a line per member."""
+    status: dict[str, Any] = call("GET", "/status")
+    lines: list[str] = []
+    for member in status["members"]:
+        if member["name"] not in names:
+            continue
+        if member["phase"] != "running":
+            why = f": {member['last_exit']}" if member["last_exit"] else ""
+            lines.append(f"{member['name']} is {member['phase']}{why}; see 'mcpwatch why {member['name']}'")
+        elif vantage == "direct" and member["runtime"] == "hosted":
+            lines.append(f"{member['name']} is hosted inside the proxy and cannot be reached past it; use --route, or add a bridge")
+        else:
+            lines.append(f"{member['name']} has no check {'from there' if vantage else 'configured'}")
+    return lines or ["nothing to check"]
 
 
 def _print(result: ProbeResult, title: str) -> None:

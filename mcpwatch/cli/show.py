@@ -62,7 +62,7 @@ def _no_daemon(*, as_json: bool) -> int:
     if known:
         say(f"last known state, {ago(time.time() - known['at'])} ago:")
         say()
-        for line in render(known, colour=coloured()):
+        for line in render({**known, "stopped": True}, colour=coloured()):
             say(line)
     return exits.NO_DAEMON
 

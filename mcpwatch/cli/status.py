@@ -38,6 +38,8 @@ def render(document: dict[str, Any], *, colour: bool, now: float | None = None) 
 
 def _headline(document: dict[str, Any], at: float, *, colour: bool) -> str:
     daemon, members, routes = document["daemon"], document["members"], document["routes"]
+    if document.get("stopped"):
+        return f"mcpwatch {daemon['version']}  {paint('not running', 'grey', on=colour)}"
     well = sum(1 for route in routes if route["verdict"] == "healthy")
     up = sum(1 for member in members if member["phase"] == "running")
     state = paint("healthy", "green", on=colour) if document["healthy"] else paint("unhealthy", "red", on=colour)

@@ -27,6 +27,10 @@ from mcpwatch.model.errors import ConfigError, Fault
 
 LOOK_EVERY = 0.5
 """Seconds between looks at the configuration file."""
+GIVE_UP_LOOK = 0.2
+"""Seconds between looks of a bridge at its server."""
+GIVE_UP_AFTER = 3
+"""Starts in a row that came to nothing before a bridge ends: it is of no use, and its supervisor has the better backoff."""
 DRAIN_LIMIT = 5.0
 """Seconds that running requests get when the gateway stops."""
 
@@ -94,6 +98,7 @@ class Program:
         self._fleet = Fleet(logs, self._app.member_changed)
         self._admin = Admin(self._fleet, self._reload, self._app.token_uses)
         self._stop = asyncio.Event()
+        self._code = 0
         self._reloading = asyncio.Lock()
         self.read: Callable[[], Settings] = lambda: settings
 
@@ -123,13 +128,25 @@ class Program:
         if self._config is not None:
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._try_reload(), name="reload")))
             tasks.append(loop.create_task(self._look(self._config), name="configuration"))
+        if self._settings.bridge:
+            tasks.append(loop.create_task(self._give_up(), name="give up"))
         try:
             await self._stop.wait()
         finally:
             for task in tasks:
                 task.cancel()
             await self._end(public, private)
-        return 0
+        return self._code
+
+    async def _give_up(self) -> None:
+        """A bridge whose server cannot be started is of no use: end, so that whoever supervises it sees why."""
+        while not self._stop.is_set():
+            await asyncio.sleep(GIVE_UP_LOOK)
+            for member in self._fleet.members.values():
+                if member.main.failures >= GIVE_UP_AFTER:
+                    log.error("%s: %s; giving up", member.name, member.main.error or "it cannot be started")
+                    self._code = 1
+                    self._stop.set()
 
     async def _end(self, public: Listener, private: Listener) -> None:
         log.info("stopping")

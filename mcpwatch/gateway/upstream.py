@@ -158,6 +158,11 @@ class Upstream:
         return self._link.pid if self._link is not None else None
 
     @property
+    def failures(self) -> int:
+        """Starts in a row that came to nothing."""
+        return self._failures
+
+    @property
     def wire(self) -> str | None:
         """The wire in use, if open."""
         return self._link.wire if self._link is not None else None
@@ -181,7 +186,7 @@ class Upstream:
                 await self._wanted.wait()
                 served, reason = await self._live()
                 if not self._wanted.is_set():
-                    self.mux.give_up("is held by an operator")
+                    self.mux.give_up("is stopped")
                     continue
                 self.restarts += 1
                 self.error = reason
@@ -203,16 +208,18 @@ class Upstream:
         self._wanted.clear()
         self._enter(Phase.HELD)
         self._tell(Happening("held", self.name, self.pid, self.generation))
-        self._drop("is held by an operator")
+        self._drop("is stopped")
 
     def release(self) -> None:
-        """Open it again, at once."""
+        """Open it again, at once, earlier failures forgotten."""
+        self._failures = 0
+        self._deaths.clear()
         self._wanted.set()
         self._nudge.set()
 
     def restart(self) -> None:
         """Close it and open it again, at once."""
-        self._drop("is being restarted by an operator")
+        self._drop("is being restarted")
         self.release()
 
     async def ready(self) -> None:
@@ -240,7 +247,7 @@ class Upstream:
     def down(self) -> Down:
         """Why requests cannot be sent now."""
         wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in {Phase.BACKOFF, Phase.FAILED} else 1
-        said = {Phase.STARTING: "it is starting", Phase.HELD: "it is held by an operator"}
+        said = {Phase.STARTING: "it is starting", Phase.HELD: "it is stopped"}
         reason = said.get(self.phase) or self.error or "it is not connected"
         return Down(self.name, reason, 60 if self.phase is Phase.HELD else wait)
 

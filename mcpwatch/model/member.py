@@ -64,6 +64,8 @@ class MemberState:
     starts: tuple[Instant, ...] = ()
     failures: int = 0
     restarts: int = 0
+    begun: bool = False
+    """Whether this watchdog has started or adopted it before: only then is a start a restart."""
     ready_at: Instant | None = None
     wake_at: Instant | None = None
     then: Then = "rest"

@@ -91,6 +91,10 @@ class HostedRuntime:
                         if asked and child.phase == "running":
                             return self._began(record, child.pid)
                         last = child.error or last
+                        if asked and child.phase in ("backoff", "failed"):
+                            raise _Ended(last or "it ended as soon as it was started")
+                    except _Ended as ended:
+                        raise RuntimeFailed(f"{spec.name}: {ended}") from None
                     except RuntimeFailed as error:
                         last = str(error)
                     await asyncio.sleep(LOOK_AGAIN)
@@ -178,6 +182,10 @@ class HostedRuntime:
     async def _state(self, name: str) -> _Child:
         reply = await request(self.socket, "GET", "/members")
         return next((child for child in _children(reply.body) if child.name == name), _Child(name))
+
+
+class _Ended(Exception):
+    """The gateway started it, and it ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,7 @@ def configure(
     stream: TextIO | None = None,
 ) -> Logging:
     """Set the daemon's log up. A target that is not there is replaced by stderr, with a warning. Close what it returns."""
+    logging.raiseExceptions = False  # a reader that went away is no reason for a traceback
     redact = Redactor(secrets)
     out = stream if stream is not None else sys.stderr
     kind: Literal["human", "json"] = ("human" if out.isatty() else "json") if format == "auto" else format

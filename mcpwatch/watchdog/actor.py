@@ -57,6 +57,7 @@ class MemberActor:
         self._hands = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
+        self._begin: asyncio.Task[Any] | None = None
 
     @property
     def rules(self) -> d.Rules:
@@ -125,13 +126,14 @@ class MemberActor:
         """The runtime saw an incarnation end."""
         replaced, self.replacing = self.replacing, False
         planned = replaced or self.state.phase is Phase.STOPPING or end.generation != self.state.generation
-        self.last_exit = describe_exit(end, () if planned else tail)
+        words = "stopped" if planned else describe_exit(end, tail)
+        self.last_exit = "" if planned else words
         self.oom = end.oom
         level: Level = "info" if planned else "warning"
         self._publish(
             MemberExited(
                 at=self._clock.wall(),
-                text=f"{self.spec.name}: {self.last_exit}" + (" as asked" if planned else ""),
+                text=f"{self.spec.name}: {words}" + (" as asked" if planned else ""),
                 level=level,
                 member=self.spec.name,
                 generation=end.generation,
@@ -145,7 +147,7 @@ class MemberActor:
         if replaced:
             self.tell(d.Lost(self.now(), "its configuration changed", generation=end.generation))
         else:
-            self.tell(d.Exited(self.now(), self.last_exit, generation=end.generation, code=end.code))
+            self.tell(d.Exited(self.now(), words, generation=end.generation, code=end.code))
 
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot."""
@@ -170,6 +172,7 @@ class MemberActor:
         async with self._hands:
             if self.state.generation != generation or self.state.phase is not Phase.STARTING:
                 return
+            self._begin = asyncio.current_task()
             self.adopted = False
             self.port_holder = await self.held_by(self.spec)
             if self.port_holder:
@@ -206,6 +209,8 @@ class MemberActor:
         self.on_start(self)
 
     async def _stop(self, generation: int, grace: float, *, hold: bool) -> None:  # noqa: ARG002
+        if self._begin is not None and self.runtime.supervision == "theirs":
+            self._begin.cancel()  # waiting for a carrier can take long, and what it carries is stopped either way
         async with self._hands:
             if self.state.generation != generation or self.state.phase is not Phase.STOPPING:
                 return

@@ -240,7 +240,12 @@ def _adopted(state: MemberState, event: Event, rules: Rules, unit: float) -> Ste
     if state.phase is not Phase.STOPPED or event.generation < state.generation:
         return state, ()
     taken = replace(
-        state, want=Want.UP, phase=Phase.STARTING, generation=event.generation, wake_at=later(event.at, rules.start_grace)
+        state,
+        want=Want.UP,
+        phase=Phase.STARTING,
+        generation=event.generation,
+        begun=True,
+        wake_at=later(event.at, rules.start_grace),
     )
     return taken, ()
 
@@ -354,7 +359,8 @@ def _starting(state: MemberState, at: Instant, rules: Rules) -> Step:
         phase=Phase.STARTING,
         verdict=Verdict.UNKNOWN,
         generation=state.generation + 1,
-        restarts=state.restarts + (1 if state.generation else 0),
+        restarts=state.restarts + (1 if state.begun else 0),
+        begun=True,
         ready_at=None,
         wake_at=later(at, rules.start_grace),
         then="rest",

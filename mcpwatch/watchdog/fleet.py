@@ -330,8 +330,11 @@ class Fleet:
     def recycle(self) -> None:
         """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""
         for actor in self.actors.values():
-            limit, used = actor.spec.restart.max_memory, actor.runtime.usage(actor.spec.name)
-            if limit is None or used is None or used.rss <= limit or actor.state.phase is not Phase.RUNNING:
+            limit = actor.spec.restart.max_memory
+            if limit is None or actor.state.phase is not Phase.RUNNING:
+                continue
+            used = actor.runtime.usage(actor.spec.name)
+            if used is None or used.rss <= limit:
                 continue
             grown = f"{used.rss / 2**20:.0f} MiB of memory, more than {limit / 2**20:.0f} MiB"
             actor.tell(d.WantRestart(self._clock.now(), f"planned restart: {grown}"))

@@ -132,7 +132,7 @@ class Oversight:
     async def _probe_soon(self, watched: Watched) -> None:
         await self.probing.run(watched)
 
-    def _on_result(self, watched: Watched, before: Tally, after: Tally) -> None:  # noqa: ARG002
+    def _on_result(self, watched: Watched, before: Tally, after: Tally) -> None:
         """A tally changed: the member's verdict, the route's, and the diagnosis follow."""
         actor = self._actors.get(watched.member)
         if actor is None:
@@ -149,7 +149,15 @@ class Oversight:
             actor.tell(d.Judged(self._clock.now(), reason, actor.state.generation, verdict, proven=not after.failing))
             if starting and actor.state.phase is Phase.RUNNING:
                 self._probe_all(actor)
-        self.look()
+        if not self._quiet(before, after):
+            self.look()
+
+    def _quiet(self, before: Tally, after: Tally) -> bool:
+        """Whether a result is one more success like the last, in a fleet where nothing is wrong: there is nothing to diagnose."""
+        if self.repair.current or after.failing or before.failing or before.verdict is not after.verdict:
+            return False
+        same = before.latest is not None and after.latest is not None and before.latest.symptom is after.latest.symptom
+        return same and not any(tally.failing for tally in self.probing.tallies.values())
 
     def _look_behind(self, member: str, failed: Tally) -> None:
         """A route fails: look at the member itself too, unless that was done since the trouble began."""

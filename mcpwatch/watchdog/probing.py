@@ -19,7 +19,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.ports import Prober, Publish
 from mcpwatch.watchdog.actor import Spawn
 from mcpwatch.watchdog.schedule import Schedule
-from mcpwatch.watchdog.verdict import Key, Tally, confirm_after, judge, renew
+from mcpwatch.watchdog.verdict import Key, Tallies, Tally, confirm_after, judge, renew
 
 CONCURRENCY = 64
 """Probes under way at once, over the whole fleet."""
@@ -48,7 +48,7 @@ class Probing:
     """All checks of the fleet. `target_of` and `generation_of` tell where and against what to hold a result (`None`: not now)."""
 
     def __init__(self, prober: Prober, clock: Clock, publish: Publish, spawn: Spawn) -> None:
-        self.tallies: dict[Key, Tally] = {}
+        self.tallies = Tallies()
         self.schedule = Schedule()
         self.target_of: Callable[[Watched], Target | None] = lambda _: None
         self.generation_of: Callable[[str], int | None] = lambda _: None
@@ -71,7 +71,7 @@ class Probing:
         fresh = {watched.name: watched for watched in wanted}
         for name in self._watched.keys() - fresh.keys():
             self.schedule.drop(name)
-            self.tallies.pop(self._watched[name].key, None)
+            self.tallies.drop(self._watched[name].key)
         for name, watched in fresh.items():
             if self._watched.get(name) != watched:
                 self._put(watched)
@@ -83,7 +83,8 @@ class Probing:
             await self.run(watched, lag)
 
         self.schedule.put(watched.name, job, interval=watched.check.interval, cron=watched.check.cron)
-        self.tallies.setdefault(watched.key, Tally())
+        if watched.key not in self.tallies:
+            self.tallies[watched.key] = Tally()
 
     def of(self, subject: str, vantage: Vantage | None = None) -> tuple[Watched, ...]:
         """The checks of a member or route, from one vantage or all."""

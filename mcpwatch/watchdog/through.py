@@ -104,7 +104,11 @@ def _stale(scene: Scene, actor: Actor, proxy: Actor, why: tuple[str, ...]) -> Di
     text = f"the proxy holds a stale session to '{actor.name}'"
     found = Diagnosis("stale_session", proxy.name, text, why, "restart_proxy", (actor.route or actor.name,))
     waiting = RECONNECT_GRACE - (scene.at - actor.started_at) if actor.started_at is not None else 0.0
-    if scene.holds_sessions and scene.reconnects and newer and waiting > 0:
+    honest = actor.through is not None and actor.through.symptom is Symptom.UPSTREAM_DOWN
+    if not scene.holds_sessions and honest:
+        text = f"the proxy has not reached '{actor.name}' again"
+        found = Diagnosis("route_failing", proxy.name, text, why, "restart_proxy", (actor.route or actor.name,))
+    if scene.reconnects and newer and waiting > 0:
         return replace(found, hold=f"this proxy reconnects by itself; it is given {waiting:.0f}s more")
     return found
 

@@ -13,6 +13,9 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
 
+STRIKE_SPACING = 0.25
+"""Seconds within which two failures are one look at the same trouble, and count once."""
+
 _RANK = {Verdict.HEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.DEGRADED: 2, Verdict.UNHEALTHY: 3}
 
 
@@ -44,11 +47,40 @@ class Tally:
         return self.latest is not None and self.latest.outcome is Outcome.FAILURE
 
 
+class Tallies(dict[Key, Tally]):
+    """All tallies of the fleet, found by subject and vantage without looking at the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[tuple[str, str], tuple[Key, ...]] = {}
+
+    def __setitem__(self, key: Key, tally: Tally) -> None:
+        if key not in self:
+            place = (key.subject, key.vantage)
+            plain_first = sorted(
+                (*self._places.get(place, ()), key), key=lambda one: (one.check not in ("mcp", "tools"), one.check)
+            )
+            self._places[place] = tuple(plain_first)
+        super().__setitem__(key, tally)
+
+    def drop(self, key: Key) -> None:
+        """Forget a tally; one that is not there is no error."""
+        if self.pop(key, None) is not None:
+            place = (key.subject, key.vantage)
+            self._places[place] = tuple(one for one in self._places[place] if one != key)
+
+    def of(self, subject: str, vantage: str) -> tuple[tuple[Key, Tally], ...]:
+        """The tallies of a subject from a vantage, the plain `mcp` check first."""
+        return tuple((key, self[key]) for key in self._places.get((subject, vantage), ()))
+
+
 def judge(tally: Tally, result: ProbeResult, check: CheckSpec, at: Instant, wall: WallTime) -> Tally:
     """The tally after one more result."""
     if result.outcome is Outcome.UNKNOWN:
         return tally
     failed = result.outcome is Outcome.FAILURE
+    if failed and tally.failing and tally.at is not None and 0 <= at - tally.at < STRIKE_SPACING:
+        return replace(tally, latest=result, wall=wall)
     streaks = Streaks(failures=tally.streaks.failures + 1) if failed else Streaks(successes=tally.streaks.successes + 1)
     turned = (tally.streaks.failures > 0) != failed or tally.since is None
     verdict = tally.verdict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Verdict, Want
@@ -13,20 +12,12 @@ from mcpwatch.model.view import Diagnosis, MemberView, ProbeView, RouteView, Usa
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.diagnose import explained_by
 from mcpwatch.watchdog.scene import Actor, Seen
-from mcpwatch.watchdog.verdict import Key, Tally, worst
-
-Tallies = Mapping[Key, Tally]
-
-
-def tallies_of(tallies: Tallies, subject: str, vantage: str) -> tuple[tuple[Key, Tally], ...]:
-    """The tallies of a subject from a vantage, the plain `mcp` check first."""
-    found = [(key, tally) for key, tally in tallies.items() if key.subject == subject and key.vantage == vantage]
-    return tuple(sorted(found, key=lambda pair: (pair[0].check not in ("mcp", "tools"), pair[0].check)))
+from mcpwatch.watchdog.verdict import Tallies, worst
 
 
 def seen(tallies: Tallies, subject: str, vantage: str) -> Seen | None:
     """What a vantage says of a subject: its worst check speaks. `None` when nothing looks from there."""
-    found = tallies_of(tallies, subject, vantage)
+    found = tallies.of(subject, vantage)
     if not found:
         return None
     verdict = worst(tally.verdict for _, tally in found)
@@ -59,7 +50,7 @@ def probe_views(tallies: Tallies, subject: str, vantage: str) -> tuple[ProbeView
     """The latest probes of a subject from a vantage."""
     return tuple(
         ProbeView(key.check, key.vantage, tally.wall, _slim(tally.latest), tally.streaks.failures, tally.streaks.successes)
-        for key, tally in tallies_of(tallies, subject, vantage)
+        for key, tally in tallies.of(subject, vantage)
         if tally.latest is not None and tally.wall is not None
     )
 
@@ -109,7 +100,7 @@ def route_verdict(route: RouteSpec, actor: MemberActor | None, proxy: MemberActo
             continue
         first = needed.state.phase is Phase.STARTING and not needed.state.restarts
         return Verdict.UNKNOWN if first or needed.state.want is Want.DOWN else Verdict.UNHEALTHY
-    return worst(tally.verdict for _, tally in tallies_of(tallies, route.name, "route"))
+    return worst(tally.verdict for _, tally in tallies.of(route.name, "route"))
 
 
 def route_view(
@@ -122,7 +113,7 @@ def route_view(
 ) -> RouteView:
     """One route as shown."""
     verdict = route_verdict(route, actor, proxy, tallies)
-    found = tallies_of(tallies, route.name, "route")
+    found = tallies.of(route.name, "route")
     results = [tally.latest for _, tally in found if tally.latest is not None]
     bad = next((tally.latest for _, tally in found if tally.latest is not None and tally.latest.symptom is not None), None)
     listed = next((result for result in results if result.tools is not None), None)

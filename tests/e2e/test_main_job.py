@@ -126,6 +126,7 @@ def test_a_hung_server_is_named_by_its_timeout_and_restarted(tmp_path: Path, kin
         vantage = "direct" if kind == "bridge" else "route"
         probes = [f for f in facts if f["fact"] == "probe_finished" and f["member"] == "time" and f["vantage"] == vantage]
         assert any(probe["result"]["symptom"] in ("timeout", "no_reply") for probe in probes)  # type: ignore[index]
+        assert not any(f["fact"] == "repair_tried" and f["member"] == "proxy" for f in facts), "the gateway was restarted for it"
         proved = [f for f in facts if f["fact"] == "repair_proved" and f["member"] == "time"]
         assert [f["outcome"] for f in proved] == ["proved"]
 
@@ -136,7 +137,7 @@ def test_a_server_that_dies_at_start_is_parked_while_the_rest_is_healthy(tmp_pat
         "process": {"command": "/bin/sh", "args": ["-c", "echo no database >&2; exit 3"]},
         "url": f"http://127.0.0.1:{free_port()}/sse",
     }
-    config = fleet(time=hosted(), broken=broken, cursed=hosted("/bin/false"))
+    config = fleet(time=hosted(), broken=broken, cursed=hosted("/bin/false"), behind=bridged("/bin/false"))
     with running(tmp_path, config) as daemon:
         status = daemon.wait(
             lambda s: (
@@ -150,6 +151,7 @@ def test_a_server_that_dies_at_start_is_parked_while_the_rest_is_healthy(tmp_pat
         assert members["time"]["verdict"] == "healthy"
         assert "exited with code 3: no database" in members["broken"]["last_exit"]
         assert members["broken"]["retry_at"] is not None
+        assert "exited with code 1" in members["behind"]["last_exit"]
         assert daemon.run("status").returncode == 1
 
 

@@ -68,21 +68,28 @@ self_watch.EVERY = 0.05
 def tell(gap):
     print(gap.cause, gap.seconds > 2, flush=True)
     sys.exit(0)
-print("ready", flush=True)
-asyncio.run(self_watch.SelfWatch(tell).run())
+ticks = []
+def tick():
+    ticks.append(1)
+    if len(ticks) == 2:
+        print("ready", flush=True)
+asyncio.run(self_watch.SelfWatch(tell, tick).run())
 """
 
 
 @pytest.mark.slow
 def test_a_watchdog_that_was_stopped_and_continued_notices(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGSTOP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2.5)
-        process.send_signal(signal.SIGCONT)
-        assert process.stdout.readline() == "stopped True\n"
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(2.5)
+            process.send_signal(signal.SIGCONT)
+            assert process.stdout.readline() == "stopped True\n"
+        finally:
+            process.kill()
 
 
 @pytest.mark.anyio

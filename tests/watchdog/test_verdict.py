@@ -19,7 +19,8 @@ GOOD, BAD, SLOW, BROKEN = (
 
 
 def after(*results: ProbeResult) -> Tally:
-    return reduce(lambda tally, result: judge(tally, result, CHECK, Instant(1.0), WallTime(1.0)), results, Tally())
+    steps = enumerate(results)
+    return reduce(lambda tally, step: judge(tally, step[1], CHECK, Instant(float(step[0])), WallTime(1.0)), steps, Tally())
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,15 @@ def test_a_verdict_changes_only_when_its_threshold_is_reached(results: tuple[Pro
 
 
 def test_a_broken_prober_argues_neither_for_nor_against() -> None:
-    assert after(GOOD, BAD, BAD) == after(GOOD, BAD, BROKEN, BAD, BROKEN)
+    assert after(GOOD, BAD, BAD).streaks == after(GOOD, BAD, BROKEN, BAD, BROKEN).streaks
+    assert after(GOOD, BAD, BAD).verdict == after(GOOD, BAD, BROKEN, BAD, BROKEN).verdict
+
+
+def test_two_failures_within_a_moment_count_once() -> None:
+    once = after(GOOD, BAD)
+    assert once.at is not None
+    twice = judge(once, BAD, CHECK, Instant(once.at + 0.01), WallTime(1.0))
+    assert twice.streaks == once.streaks
 
 
 def test_a_new_generation_begins_again_and_keeps_what_was_last_seen() -> None:
