@@ -98,7 +98,7 @@ class Program:
         self._fleet = Fleet(logs, self._app.member_changed)
         self._admin = Admin(self._fleet, self._reload, self._app.token_uses)
         self._stop = asyncio.Event()
-        self._code = 0
+        self._gave_up = ""
         self._reloading = asyncio.Lock()
         self.read: Callable[[], Settings] = lambda: settings
 
@@ -136,7 +136,9 @@ class Program:
             for task in tasks:
                 task.cancel()
             await self._end(public, private)
-        return self._code
+        if self._gave_up:
+            log.error("%s", self._gave_up)
+        return 1 if self._gave_up else 0
 
     async def _give_up(self) -> None:
         """A bridge whose server cannot be started is of no use: end, so that whoever supervises it sees why."""
@@ -144,8 +146,7 @@ class Program:
             await asyncio.sleep(GIVE_UP_LOOK)
             for member in self._fleet.members.values():
                 if member.main.failures >= GIVE_UP_AFTER:
-                    log.error("%s: %s; giving up", member.name, member.main.error or "it cannot be started")
-                    self._code = 1
+                    self._gave_up = f"{member.name}: {member.main.error or 'it cannot be started'}; giving up"
                     self._stop.set()
 
     async def _end(self, public: Listener, private: Listener) -> None:

@@ -186,6 +186,7 @@ def test_a_keeper_killed_again_and_again_neither_loses_nor_doubles_a_line(tmp_pa
     keeper_killed(tmp_path, kills=25, seed=1)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_a_keeper_killed_two_thousand_times_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
     keeper_killed(tmp_path, kills=2000, seed=2)
