@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mcpwatch.checks.symptoms import anchor
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.table import ago, coloured, paint
 from mcpwatch.model.errors import UsageError
+from mcpwatch.model.probe import Symptom
 
 FACTS = 5000
 """Recorded facts looked through for repairs."""
@@ -85,7 +87,7 @@ def _member(member: Document, at: float) -> str:
     since = f" for {ago(at - member['since'])}" if member["since"] else ""
     text = f"{member['name']}: {member['kind']} ({member['runtime']}), wanted {member['want']}, {member['phase']}{since}"
     text += f", {member['verdict']}, generation {member['generation']}"
-    return text + (f"; {member['last_exit']}" if member["last_exit"] else "")
+    return text + (f"; last exit: {member['last_exit']}" if member["last_exit"] else "")
 
 
 def _vantage(where: str, subject: Document, at: float) -> list[str]:
@@ -100,6 +102,8 @@ def _vantage(where: str, subject: Document, at: float) -> list[str]:
         behind = any(timing["stage"] in {"safe_call", "canary"} for timing in result["timings"])
         proof = ", answered by the member itself" if behind and not result["symptom"] else ""
         lines.append(f"  {where}: {probe['check']}: {said}{tools}{proof} ({streak}× in a row, {ago(at - probe['at'])} ago)")
+        if result["symptom"]:
+            lines.append(f"    what that means: {anchor(Symptom(result['symptom']))}")
     return lines
 
 

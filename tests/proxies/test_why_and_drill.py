@@ -58,6 +58,7 @@ def test_why_tells_each_vantage_the_cause_its_evidence_and_what_comes_next() -> 
     text = "\n".join(lines)
     assert "direct: mcp: ok, 1 tools, answered by the member itself (4× in a row" in text
     assert "through the proxy: mcp: upstream_down: transport error (3× in a row" in text
+    assert "what that means: docs/reference/symptoms.md#upstream_down" in text
     assert "stale_session: the proxy holds a stale session to 'fetch' (to be repaired: proxy)" in text
     assert "because the member started after the proxy" in text
     assert "next: restart the proxy, once for all routes that need it" in text
