@@ -50,8 +50,8 @@ class Writers:
         self._logs = [MemberLog(logs, f"member{number}") for number in range(3)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
         self.count = 0
+        self._thread.start()
 
     def _write(self) -> None:
         while not self._stop.wait(0.002):
