@@ -87,8 +87,6 @@ class Daemon:
         self._stop = asyncio.Event()
         self._leave = False
         self._exec = False
-        self._forced = False
-        self._config_error = ""
         self._living: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._kinds = all_kinds()
@@ -253,7 +251,6 @@ class Daemon:
 
     def _on_stop(self) -> None:
         if self._stop.is_set():
-            self._forced = True
             self.fleet.hurry()
         self._stop.set()
 
@@ -278,9 +275,9 @@ class Daemon:
                 plan = await asyncio.to_thread(self._load)
             except ConfigError as error:
                 faults = tuple(str(fault) for fault in error.faults)
-                self._config_error = faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more)"
-                self.fleet.daemon = replace(self.fleet.daemon, config_error=self._config_error)
-                text = f"configuration rejected, the running one stays: {self._config_error}"
+                told = faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more)"
+                self.fleet.daemon = replace(self.fleet.daemon, config_error=told)
+                text = f"configuration rejected, the running one stays: {told}"
                 self.bus.publish(ConfigRejected(at=self.clock.wall(), text=text, level="error", faults=faults))
                 raise
             self.fleet.daemon = replace(self.fleet.daemon, config_error="")

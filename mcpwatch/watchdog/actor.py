@@ -88,8 +88,8 @@ class MemberActor:
             match action:
                 case d.Start(generation):
                     self._spawn(self._start(generation), f"start {self.spec.name}")
-                case d.Stop(generation, grace, hold):
-                    self._spawn(self._stop(generation, grace, hold=hold), f"stop {self.spec.name}")
+                case d.Stop(generation, grace):
+                    self._spawn(self._stop(generation, grace), f"stop {self.spec.name}")
                 case d.Publish():
                     self._tell_change(action)
         self._set_timer()
@@ -208,7 +208,7 @@ class MemberActor:
         )
         self.on_start(self)
 
-    async def _stop(self, generation: int, grace: float, *, hold: bool) -> None:  # noqa: ARG002
+    async def _stop(self, generation: int, grace: float) -> None:
         if self._begin is not None and self.runtime.supervision == "theirs":
             self._begin.cancel()  # waiting for a carrier can take long, and what it carries is stopped either way
         async with self._hands:

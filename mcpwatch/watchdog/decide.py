@@ -149,11 +149,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End this generation and everything it started, within the grace; `hold` tells the carrier not to bring it back."""
+    """End this generation and everything it started, within the grace."""
 
     generation: int
     grace: float
-    hold: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +371,7 @@ def _stopping(state: MemberState, at: Instant, rules: Rules, then: Then) -> Step
     """The living generation is being ended."""
     deadline = later(at, rules.stop_grace + STOP_MARGIN)
     ending = replace(state, phase=Phase.STOPPING, verdict=Verdict.UNKNOWN, wake_at=deadline, then=then)
-    return ending, (Stop(state.generation, rules.stop_grace, hold=then != "start"),)
+    return ending, (Stop(state.generation, rules.stop_grace),)
 
 
 def _rest(state: MemberState, phase: Phase) -> MemberState:

@@ -78,14 +78,3 @@ def listen_unix(path: Path) -> socket.socket:
         os.umask(before)
     listener.listen(128)
     return listener
-
-
-def listen_tcp(address: str) -> socket.socket:
-    """A listening TCP socket at `host:port`. Raises `McpwatchError` naming the address."""
-    host, _, port = address.rpartition(":")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=128)
-    except OSError as error:
-        raise McpwatchError(f"{address}: cannot listen: {error.strerror or error}; is another program using the port?") from error
-    return listener
