@@ -15,8 +15,9 @@ from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.receiver import ReceiverSpec
 from mcpwatch.alerts.routing import Flapping, Route, Rules, Step
 from mcpwatch.alerts.silence import LABELS, Window
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import WallTime
-from mcpwatch.registry import KindSpec, find, suggest
+from mcpwatch.registry import KindSpec, find
 from mcpwatch.units import Duration, Span
 
 FOREVER = WallTime(253_402_300_799.0)

@@ -14,9 +14,10 @@ from typing import Any
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
-from mcpwatch.cli.faults import inject
+from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError, UsageError
+from mcpwatch.model.naming import suggest
 
 POLL = 0.25
 """Seconds between two looks at the status while waiting."""
@@ -94,18 +95,18 @@ class Timeline:
         return at - self.began - self._last
 
 
-def drill(name: str, fault: str, *, timeout: float, as_json: bool) -> int:
+def drill(name: str, fault: Fault, *, timeout: float, as_json: bool) -> int:
     """Run a drill. Exit 0 when the member and its route recovered in time, 1 otherwise."""
     status: Document = call("GET", "/status")
     member = next((item for item in status["members"] if item["name"] == name), None)
     if member is None:
-        raise UsageError(f"no member '{name}'; members: {', '.join(item['name'] for item in status['members']) or 'none'}")
+        raise UsageError(f"no member '{name}'{suggest(name, [item['name'] for item in status['members']])}")
     route = next((item["name"] for item in status["routes"] if item["member"] == name), name)
     facts = _listen()
     timeline = Timeline(name, route, time.time())
+    undo = inject(fault, member)
     if not as_json:
         say(f"   0.000 s  {fault} {name} (generation {member['generation']}, {member['runtime']})")
-    undo = inject(fault, member)
     try:
         done = _watch(timeline, facts, timeout, as_json=as_json)
     finally:

@@ -13,13 +13,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mcpwatch.cli.control import call
 from mcpwatch.model.errors import UsageError
 
-FAULTS = ("kill", "hang", "stale", "oom", "partition")
+Fault = Literal["kill", "hang", "stale", "oom", "partition"]
 TOOL_SECONDS = 30.0
 HOG = "exec tail /dev/zero"
 """Takes all the memory there is."""
@@ -27,11 +27,9 @@ HOG = "exec tail /dev/zero"
 Undo = Callable[[], None]
 
 
-def inject(fault: str, member: dict[str, Any]) -> Undo:
+def inject(fault: Fault, member: dict[str, Any]) -> Undo:
     """Hurt a member now; returns what ends the fault if it still lasts. Raises `UsageError` when that cannot be done to it."""
     name, pid, container = member["name"], member["pid"], member["usage"].get("container")
-    if fault not in FAULTS:
-        raise UsageError(f"no fault '{fault}'; known: {', '.join(FAULTS)}")
     if fault == "stale":
         call("POST", f"/members/{name}/restart")
         return _nothing

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
 from mcpwatch.config.cron import check_cron
+from mcpwatch.pattern import fault
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import Duration, Listen, Size, Span, Url
 
@@ -25,10 +26,9 @@ def _name(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    wrong = fault(value)
+    if wrong:
+        raise ValueError(f"is not a regular expression: {wrong}")
     return value
 
 

@@ -16,6 +16,7 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.errors import RuntimeFailed, UsageError
 from mcpwatch.model.fact import PlanApplied, Troubled
 from mcpwatch.model.member import Phase, Want
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import ProbeResult, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.time import WallTime
@@ -97,7 +98,7 @@ class Fleet:
         await self._until_begun()
         actor = self.actors.get(member)
         if actor is None:
-            raise UsageError(f"no member '{member}'; members: {', '.join(self.actors) or 'none'}")
+            raise UsageError(f"no member '{member}'{suggest(member, self.actors)}")
         self.oversight.repair.forget(member)
         self._memory.remember(ROOM, f"down:{member}", "1" if verb == "stop" else None)
         at, why = self._clock.now(), "an operator asked"
@@ -115,7 +116,7 @@ class Fleet:
         actor = self.actors.get(name)
         watched = self.oversight.probing.of_member(name) if actor else self.oversight.probing.of(name)
         if actor is None and not watched:
-            raise UsageError(f"no member or route '{name}'; members: {', '.join(self.actors) or 'none'}")
+            raise UsageError(f"no member or route '{name}'{suggest(name, self.actors)}")
         wanted = [w for w in watched if vantage in (None, w.key.vantage)]
         results = await asyncio.gather(*(self.oversight.probing.run(w) for w in wanted))
         return tuple((w.key.check, w.key.vantage, r) for w, r in zip(wanted, results, strict=True) if r is not None)
