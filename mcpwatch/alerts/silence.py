@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from mcpwatch.alerts import cron
 from mcpwatch.alerts.book import Silence
+from mcpwatch.model import cron
 from mcpwatch.model.time import WallTime
 
 LABELS = ("alert", "kind", "member", "route", "name", "severity", "cause", "symptom")
