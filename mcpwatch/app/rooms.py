@@ -58,7 +58,7 @@ class Rooms:
         self._bus = bus
         self._clock = clock
         self._root = paths.root
-        self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan))
+        self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
@@ -107,6 +107,10 @@ class Rooms:
         reply = await request(self._root / "proxy" / "admin.sock", "GET", "/tokens")
         at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
         return None if at is None else WallTime(float(at))
+
+    def _on_lines(self) -> None:
+        """Members wrote: what ships logs need not look before."""
+        self.telemetry.wake()
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched: told, and failures of probes begun before it are void."""

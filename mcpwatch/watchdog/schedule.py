@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # pyright: ignore[reportMissingTypeStubs]
 from apscheduler.triggers.base import BaseTrigger  # pyright: ignore[reportMissingTypeStubs]
-from apscheduler.triggers.cron import CronTrigger  # pyright: ignore[reportMissingTypeStubs]
+
+from mcpwatch.model import cron as model
 
 Job = Callable[[float], Awaitable[None]]
 """Called with its lag: seconds between when it was due and now."""
@@ -44,6 +45,18 @@ class GridTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
         return due
 
 
+class CronTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
+    """Fires at every minute that a cron expression names, in `to_local`'s time. APScheduler's own counts weekdays from Monday."""
+
+    def __init__(self, expression: str, to_local: model.ToLocal = datetime.astimezone) -> None:
+        self._rule = model.parse(expression)
+        self._to_local = to_local
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:  # noqa: ARG002 # pyright: ignore[reportIncompatibleMethodOverride]
+        """The first matching minute after `now`: what was missed is not made up for, and a clock set back holds nothing up."""
+        return self._rule.following(now, self._to_local)
+
+
 class Schedule:
     """Named jobs on one event loop."""
 
@@ -58,8 +71,7 @@ class Schedule:
 
     def put(self, name: str, job: Job, *, interval: float | None = None, cron: str | None = None) -> None:
         """Add or replace a job. Exactly one of `interval` (seconds) and `cron` (five fields, local time) is given."""
-        from_crontab = cast("Callable[[str], Any]", CronTrigger.from_crontab)  # pyright: ignore[reportUnknownMemberType]
-        trigger: Any = from_crontab(cron) if cron else GridTrigger(name, interval or 30.0)
+        trigger: Any = CronTrigger(cron) if cron else GridTrigger(name, interval or 30.0)
         due = [_due(trigger, None)]
 
         async def run() -> None:
