@@ -127,7 +127,7 @@ class Daemon:
                 self._tasks = tasks
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
-                self.fleet.tail = self._tail
+                self.fleet.hearing.tail = self._tail
                 self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())

@@ -63,6 +63,7 @@ class Rooms:
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
+        fleet.notice_by(self.self_watch.notice)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self._beat = heartbeat()
@@ -113,9 +114,11 @@ class Rooms:
         self.telemetry.wake()
 
     def _on_gap(self, gap: Gap) -> None:
-        """Time that was not watched: told, and failures of probes begun before it are void."""
-        if gap.cause != "clock_step":
-            self._fleet.oversight.probing.gap(self._clock.now())
+        """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
+        if gap.cause == "clock_step":
+            self._fleet.oversight.probing.clock_set()
+        else:
+            self._fleet.unwatched()
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
 
     def _on_tick(self) -> None:

@@ -49,6 +49,8 @@ class MemberActor:
         self.held_by: Callable[[MemberSpec], Awaitable[str]] = _nobody
         self.on_start: Callable[[MemberActor], None] = lambda _: None
         self.on_change: Callable[[MemberActor], None] = lambda _: None
+        self.notice: Callable[[], None] = lambda: None
+        """Called before a deadline is held against the member: tells `Unwatched` now if time went by that nobody watched."""
         self._clock = clock
         self._publish = publish
         self._spawn = spawn
@@ -238,6 +240,7 @@ class MemberActor:
             self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
     def _tick(self) -> None:
+        self.notice()
         phase = self.state.phase
         reasons = {
             Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start",
