@@ -355,8 +355,11 @@ class Fleet:
             )
         )
         if not event.back and runtime.supervision == "theirs":
+            proxy = self.oversight.proxy()
             for actor in self.actors.values():
                 if actor.runtime is runtime:
+                    if proxy is not None and proxy.planned:
+                        actor.excuse()
                     lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
                     actor.last_exit = lost.reason
                     actor.tell(lost)
