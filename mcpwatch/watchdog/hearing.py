@@ -65,8 +65,11 @@ class Hearing:
             )
         )
         if not event.back and runtime.supervision == "theirs":
+            proxy = self._oversight.proxy()
             for actor in self._actors.values():
                 if actor.runtime is runtime:
+                    if proxy is not None and proxy.planned:
+                        actor.excuse()
                     lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
                     actor.last_exit = lost.reason
                     actor.tell(lost)
