@@ -6,14 +6,15 @@ Owns its paths and documents. Must not know clients' wires.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 from collections.abc import Awaitable, Callable
 
 from mcpwatch import __version__
-from mcpwatch.gateway.asgi import Receive, Scope, Send, Stream, answer, end_stream, open_stream
 from mcpwatch.gateway.fleet import Fleet
 from mcpwatch.gateway.member import Member
+from mcpwatch.gateway.turn import Serve, Stream, Turn
 from mcpwatch.model.errors import ConfigError
 
 KEEP_ALIVE = 10.0
@@ -21,7 +22,9 @@ KEEP_ALIVE = 10.0
 
 
 class Admin:
-    """The ASGI application on the admin socket. `reload` reads the configuration again; it raises `ConfigError`."""
+    """The application on the admin socket. `reload` reads the configuration again; it raises `ConfigError`."""
+
+    body_limit = 64 * 1024
 
     def __init__(
         self, fleet: Fleet, reload: Callable[[], Awaitable[list[str]]], token_uses: Callable[[], dict[str, float]] = dict
@@ -37,38 +40,43 @@ class Admin:
         for stream in list(self._streams):
             stream.end("stop")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Answer one request."""
-        method, parts = scope["method"], [part for part in scope["path"].split("/") if part]
-        match method, parts:
+    def admit(self, turn: Turn) -> Serve | None:
+        """Whoever can open the socket may come in."""
+        return functools.partial(self._serve, turn)
+
+    def too_large(self, turn: Turn) -> None:
+        """No request here has a body."""
+        turn.answer(413, _json({"error": "no body is needed here"}))
+
+    async def _serve(self, turn: Turn) -> None:
+        match turn.method, [part for part in turn.path.split("/") if part]:
             case "GET", ["members"]:
-                await answer(send, 200, _json(self._document()))
+                turn.answer(200, _json(self._document()))
             case "GET", ["tokens"]:
-                await answer(send, 200, _json(self._token_uses()))
+                turn.answer(200, _json(self._token_uses()))
             case "GET", ["events"]:
-                await self._events(scope, send)
+                await self._events(turn)
             case "POST", ["reload"]:
-                await self._run_reload(send)
+                await self._run_reload(turn)
             case "POST", ["members", name, ("restart" | "stop" | "start") as command]:
-                await self._command(send, name, command)
+                await self._command(turn, name, command)
             case _:
-                await answer(send, 404, _json({"error": f"no {method} {scope['path']} here"}))
+                turn.answer(404, _json({"error": f"no {turn.method} {turn.path} here"}))
 
     def _document(self) -> dict[str, object]:
         return {"pid": os.getpid(), "version": __version__, "listen": self.listen, "members": self._fleet.show()}
 
-    async def _events(self, scope: Scope, send: Send) -> None:
+    async def _events(self, turn: Turn) -> None:
         queue = self._fleet.listen()
         try:
-            await open_stream(send, [])
-            stream = Stream(scope)
+            stream = turn.stream()
             self._streams.add(stream)
             stream.raw(_event("snapshot", self._document()))
             try:
                 await self._pump(queue, stream)
             finally:
                 self._streams.discard(stream)
-            await end_stream(send)
+            stream.finish()
         finally:
             self._fleet.unlisten(queue)
 
@@ -82,21 +90,21 @@ class Admin:
                 waiting.cancel()
                 stream.raw(b": ping\n\n")
 
-    async def _command(self, send: Send, name: str, command: str) -> None:
+    async def _command(self, turn: Turn, name: str, command: str) -> None:
         member = self._fleet.members.get(name)
         if member is None:
-            await answer(send, 404, _json({"error": f"no member {name!r}; there are {', '.join(self._fleet.members) or 'none'}"}))
+            turn.answer(404, _json({"error": f"no member {name!r}; there are {', '.join(self._fleet.members) or 'none'}"}))
             return
         await _do(member, command)
-        await answer(send, 200, _json({"member": name, "done": command}))
+        turn.answer(200, _json({"member": name, "done": command}))
 
-    async def _run_reload(self, send: Send) -> None:
+    async def _run_reload(self, turn: Turn) -> None:
         try:
             changed = await self._reload()
         except ConfigError as error:
-            await answer(send, 422, _json({"faults": [str(fault) for fault in error.faults]}))
+            turn.answer(422, _json({"faults": [str(fault) for fault in error.faults]}))
             return
-        await answer(send, 200, _json({"changed": changed}))
+        turn.answer(200, _json({"changed": changed}))
 
 
 async def _do(member: Member, command: str) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mcpwatch.gateway import guard, message, pages
-from mcpwatch.gateway.asgi import Headers, Receive, Scope, Send, TooLarge, answer
 from mcpwatch.gateway.exchange import Request
 from mcpwatch.gateway.group import GroupTarget
 from mcpwatch.gateway.member import Member
@@ -24,6 +23,7 @@ from mcpwatch.gateway.session import MemberTarget
 from mcpwatch.gateway.sessions import Sessions, TooMany
 from mcpwatch.gateway.settings import Settings
 from mcpwatch.gateway.target import Target
+from mcpwatch.gateway.turn import Headers, Serve, Turn
 from mcpwatch.gateway.upstream import Down
 from mcpwatch.gateway.wires import Wires
 
@@ -34,7 +34,7 @@ HOSTS_KEPT = 256
 
 _KINDS = {"sse": "sse", "mcp": "mcp", "messages": "messages", "message": "messages", "rpc": "rpc", "health": "health"}
 _OPEN_PAGES = frozenset({"/healthz", "/_healthz", "/readyz", "/_readyz"})
-_METHODS = {"sse": b"GET", "messages": b"POST", "mcp": b"GET, POST, DELETE", "rpc": b"POST", "health": b"GET"}
+_METHODS = {"sse": b"GET, HEAD", "messages": b"POST", "mcp": b"GET, POST, DELETE", "rpc": b"POST", "health": b"GET, HEAD"}
 _ALLOWED_HEADERS = b"Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -62,7 +62,7 @@ class Bucket:
 
 
 class App:
-    """The ASGI application. `serve` gives it what to serve, again at each reload."""
+    """The application on the public socket. `serve` gives it what to serve, again at each reload."""
 
     def __init__(self, settings: Settings) -> None:
         self.sessions = Sessions(settings.limits)
@@ -79,6 +79,7 @@ class App:
     def serve(self, settings: Settings, members: dict[str, Member]) -> None:
         """Serve these members from now on. Sessions of members that are gone are closed."""
         self._limits = self.sessions.limits = settings.limits
+        self.body_limit = int(settings.limits.body)
         self._members = members
         host = split_listen(settings.listen)[0]
         self._guard = guard.make(host, settings.base_url, settings.allowed_hosts, settings.allowed_origins)
@@ -110,44 +111,39 @@ class App:
             if member is not None:
                 group.changed(member)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        path: str = scope["path"]
+    def admit(self, turn: Turn) -> Serve | None:
+        """Decide who may come in, by the head alone; answers what needs no body."""
+        path, headers = turn.path, turn.headers
         prefix = self._wires.prefix
         if prefix and path.startswith(prefix + "/"):
             path = path[len(prefix) :]
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         refusal = self._refuse(headers)
         if refusal is not None:
-            await self._say(send, *refusal)
-            return
-        extra: Headers = []
+            return self._say(turn, *refusal)
+        extra: list[tuple[bytes, bytes]] = []
         if b"origin" in headers:
             extra = self._cors(headers[b"origin"])
-            if scope["method"] == "OPTIONS":
-                await answer(send, 204, extra=[*extra, *_PREFLIGHT] if extra else None)
-                return
         route = self._routes.get(path)
+        if turn.method == "OPTIONS":
+            return self._options(turn, route, extra)
         if route is None:
-            await self._page(path, headers, send, extra)
-            return
+            return self._page(path, turn, extra)
         owner = self._owner(headers, route.tokens)
         if owner is None:
-            await self._say(send, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
-            return
+            return self._say(turn, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
         self._used[owner] = time.time()
         if self._limits.calls_per_second and not self._allow(owner):
-            await self._say(send, 429, "too many requests for this token", [*extra, (b"retry-after", b"1")])
-            return
-        await self._serve(route, Request(scope, receive, send, route.target, owner, headers, extra))
+            return self._say(turn, 429, "too many requests for this token", [*extra, (b"retry-after", b"1")])
+        return functools.partial(self._serve, route, Request(turn, route.target, owner, headers, extra))
+
+    def too_large(self, turn: Turn) -> None:
+        """Refuse a body."""
+        self._refused[413] += 1
+        turn.answer(413, message.error(None, message.INVALID_REQUEST, f"message of more than {self.body_limit} bytes"))
 
     async def _serve(self, route: Route, request: Request) -> None:
         try:
-            await self._dispatch(route, request, request.scope["method"])
-        except TooLarge:
-            self._refused[413] += 1
-            text = f"message of more than {self._limits.body} bytes"
-            await request.respond(413, message.error(None, message.INVALID_REQUEST, text), [(b"connection", b"close")])
+            await self._dispatch(route, request, request.turn.method)
         except TooMany:
             self._refused[429] += 1
             text = f"more than {self._limits.sessions_per_token} sessions for this token; close some"
@@ -170,9 +166,12 @@ class App:
             case "mcp", "DELETE":
                 await wires.delete(request)
             case "rpc", "POST":
-                await pages.rpc(request, route.target, self._limits.body)
-            case "health", "GET" if route.member is not None:
+                await pages.rpc(request, route.target)
+            case "health", "GET" | "HEAD" if route.member is not None:
                 await pages.health(request, route.member)
+            case "sse", "HEAD":
+                await route.target.ready()
+                request.turn.answer(200, extra=[*request.extra, (b"content-type", b"text/event-stream")])
             case _:
                 text = json.dumps({"error": "method not allowed"}).encode()
                 await request.respond(405, text, [(b"allow", _METHODS[route.kind])])
@@ -194,22 +193,28 @@ class App:
 
     # --- pages of the gateway itself ---
 
-    async def _page(self, path: str, headers: dict[bytes, bytes], send: Send, extra: Headers) -> None:
-        if path in _OPEN_PAGES:
+    def _page(self, path: str, turn: Turn, extra: Headers) -> None:
+        if path not in _OPEN_PAGES and path != "/metrics":
+            self._say(turn, 404, "no such route", extra)
+        elif turn.method not in {"GET", "HEAD"}:
+            self._say(turn, 405, "method not allowed", [*extra, (b"allow", b"GET, HEAD")])
+        elif path != "/metrics":
             status, body = (200, pages.alive(self._members)) if path.endswith("healthz") else pages.readiness(self._members)
-            await answer(send, status, body, extra=extra)
-        elif path == "/metrics":
-            if self._owner(headers, self._everyone) is None:
-                await self._say(send, 401, "a valid bearer token is needed", [(b"www-authenticate", b"Bearer")])
-                return
-            body = pages.metrics(self._members, self.sessions, self._refused)
-            await answer(send, 200, body, b"text/plain; version=0.0.4; charset=utf-8", extra)
+            turn.answer(status, body, extra=extra)
+        elif self._owner(turn.headers, self._everyone) is None:
+            self._say(turn, 401, "a valid bearer token is needed", [(b"www-authenticate", b"Bearer")])
         else:
-            await self._say(send, 404, "no such route", extra)
+            body = pages.metrics(self._members, self.sessions, self._refused)
+            turn.answer(200, body, b"text/plain; version=0.0.4; charset=utf-8", extra)
 
-    async def _say(self, send: Send, status: int, text: str, extra: Headers | None = None) -> None:
+    def _options(self, turn: Turn, route: Route | None, extra: Headers) -> None:
+        """What a browser asks before it calls (only a listed origin gets a yes), or anybody about one path."""
+        allow = _METHODS[route.kind] if route is not None else b"GET, HEAD"
+        turn.answer(204, extra=[*extra, *_PREFLIGHT] if extra else [(b"allow", allow + b", OPTIONS")])
+
+    def _say(self, turn: Turn, status: int, text: str, extra: Headers = ()) -> None:
         self._refused[status] += 1
-        await answer(send, status, json.dumps({"error": text}).encode(), extra=extra)
+        turn.answer(status, json.dumps({"error": text}).encode(), extra=extra)
 
     # --- who may come in ---
 
@@ -249,7 +254,7 @@ class App:
             return 403, "Invalid Origin header; name it in allowed_origins"
         return None
 
-    def _cors(self, origin: bytes) -> Headers:
+    def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         listed = self._guard.origins
         if "*" not in listed and origin.decode("latin-1").rstrip("/") not in listed:
             return []

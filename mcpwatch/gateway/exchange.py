@@ -9,10 +9,10 @@ import asyncio
 from dataclasses import dataclass
 
 from mcpwatch.gateway import message
-from mcpwatch.gateway.asgi import Connection, Headers, Receive, Scope, Send, answer, end_stream, open_stream, read_body
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.mux import FINAL, Share
 from mcpwatch.gateway.target import Target
+from mcpwatch.gateway.turn import Headers, Stream, Turn
 from mcpwatch.gateway.upstream import Down
 
 KEEP_ALIVE = 10.0
@@ -23,26 +23,23 @@ KEEP_ALIVE = 10.0
 class Request:
     """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
 
-    scope: Scope
-    receive: Receive
-    send: Send
+    turn: Turn
     target: Target
     owner: str
     headers: dict[bytes, bytes]
-    extra: Headers
+    extra: list[tuple[bytes, bytes]]
 
     async def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""
-        connection: Connection = self.scope["state"]["connection"]
-        headers = [*self.extra, *extra] if extra else self.extra
-        if not connection.reply(status, body, headers):
-            await answer(self.send, status, body, extra=headers)
+        self.turn.answer(status, body, extra=[*self.extra, *extra] if extra else self.extra)
 
-    async def read(self, limit: int) -> tuple[bytes, Envelope] | None:
-        """The message in the body; `None` when there is none, and that is answered already. Raises `TooLarge`."""
-        body = await read_body(self.receive, limit)
-        if body is None:
-            return None
+    def stream(self, extra: Headers = ()) -> Stream:
+        """An answer as an event stream, open from now on."""
+        return self.turn.stream([*self.extra, *extra])
+
+    async def read(self) -> tuple[bytes, Envelope] | None:
+        """The message in the body; `None` when there is none, and that is answered already."""
+        body = self.turn.body
         try:
             return body, message.peek(body)
         except message.Malformed as error:
@@ -101,11 +98,13 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 async def stream(request: Request, exchange: Exchange, messages: list[bytes]) -> None:
     """An answer as an event stream, from `messages` on until the exchange is done."""
-    await open_stream(request.send, request.extra)
+    pipe = request.stream()
     while True:
-        text = b"".join(b"event: message\r\ndata: " + data + b"\r\n\r\n" for data in messages) or b": ping\r\n\r\n"
-        await request.send({"type": "http.response.body", "body": text, "more_body": True})
+        for data in messages:
+            pipe.write(data)
+        if not messages:
+            pipe.raw(b": ping\r\n\r\n")
         if exchange.done and not exchange.messages:
             break
         messages = await exchange.more(KEEP_ALIVE)
-    await end_stream(request.send)
+    pipe.finish()

@@ -41,9 +41,9 @@ async def health(request: Request, member: Member) -> None:
     await request.respond(200, json.dumps(body).encode())
 
 
-async def rpc(request: Request, target: Target, limit: int) -> None:
+async def rpc(request: Request, target: Target) -> None:
     """One JSON-RPC request in, its answer out; no session, no stream."""
-    read = await request.read(limit)
+    read = await request.read()
     if read is None:
         return
     body, envelope = read

@@ -6,11 +6,11 @@ Owns which headers go along. Must not know sessions: this wire has none.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from contextlib import suppress
 
 from mcpwatch.gateway import message, modern
-from mcpwatch.gateway.asgi import Headers, end_stream
 from mcpwatch.gateway.exchange import Request
 from mcpwatch.gateway.http import Client, HttpFailed, Response
 from mcpwatch.gateway.upstream import Down
@@ -21,7 +21,7 @@ DISCOVER_LIMIT = 10.0
 """Seconds for the question whether an upstream speaks this wire."""
 
 _ALONG = (b"accept", b"content-type", b"traceparent", b"tracestate")
-_BACK = ("content-type", "cache-control", "retry-after", "x-accel-buffering")
+_BACK = ("cache-control", "retry-after")
 
 
 class Passage:
@@ -53,12 +53,13 @@ async def speaks(passage: Passage) -> bool:
 
 async def relay(request: Request, passage: Passage, body: bytes) -> None:
     """Pass one POST on and its answer back, as it comes. A client that goes away ends it. Raises `Down`."""
-    lines: list[tuple[bytes, bytes]] = request.scope["headers"]
+    lines = request.turn.lines
     headers = {
         name.decode("latin-1"): value.decode("latin-1") for name, value in lines if name in _ALONG or name.startswith(b"mcp-")
     }
     task = asyncio.current_task()
-    request.scope["state"]["connection"].on_lost = lambda: task.cancel() if task is not None else None
+    assert task is not None
+    request.turn.on_lost = functools.partial(task.cancel, "client")
     try:
         async with asyncio.timeout(HEAD_LIMIT):
             response = await passage.client.request("POST", passage.url, headers, body)
@@ -67,21 +68,22 @@ async def relay(request: Request, passage: Passage, body: bytes) -> None:
     try:
         await _copy(request, response)
     except (HttpFailed, asyncio.CancelledError):
-        request.scope["state"]["connection"].transport.close()
+        request.turn.cut()
     finally:
-        request.scope["state"]["connection"].on_lost = None
+        request.turn.on_lost = None
         response.close()
 
 
 async def _copy(request: Request, response: Response) -> None:
-    back: Headers = [(name.encode(), response.headers[name].encode("latin-1")) for name in _BACK if name in response.headers]
+    turn, status = request.turn, response.status
     if response.media == "text/event-stream":
-        await request.send({"type": "http.response.start", "status": response.status, "headers": [*request.extra, *back]})
+        pipe = request.stream()
         async for part in response.chunks():
-            await request.send({"type": "http.response.body", "body": part, "more_body": True})
-        await end_stream(request.send)
+            pipe.raw(part)
+            await pipe.room()
+        pipe.finish()
         return
     text = await response.read()
-    head = [*request.extra, *back, (b"content-length", b"%d" % len(text))]
-    await request.send({"type": "http.response.start", "status": response.status, "headers": head})
-    await request.send({"type": "http.response.body", "body": text, "more_body": False})
+    back = [(name.encode(), response.headers[name].encode("latin-1")) for name in _BACK if name in response.headers]
+    media = response.headers.get("content-type", "application/json").encode("latin-1")
+    turn.answer(status, text, media, [*request.extra, *back])

@@ -20,8 +20,8 @@ import uvloop
 
 from mcpwatch.gateway.admin import Admin
 from mcpwatch.gateway.app import App, split_listen
-from mcpwatch.gateway.asgi import Listener
 from mcpwatch.gateway.fleet import Fleet
+from mcpwatch.gateway.listener import Listener
 from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, load
 from mcpwatch.model.errors import ConfigError, Fault
 

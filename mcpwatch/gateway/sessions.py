@@ -10,10 +10,10 @@ import logging
 import time
 from collections import Counter
 
-from mcpwatch.gateway.asgi import Send, Stream, end_stream
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Request
 from mcpwatch.gateway.settings import Limits
 from mcpwatch.gateway.target import ClientSession, Target
+from mcpwatch.gateway.turn import Stream
 
 TICK = 1.0
 """Seconds between looks for idle sessions."""
@@ -82,7 +82,7 @@ class Sessions:
             if target not in targets:
                 self.drop(session)
 
-    async def flow(self, session: ClientSession, stream: Stream, send: Send) -> None:
+    async def flow(self, session: ClientSession, stream: Stream) -> None:
         """Let a stream carry a session's messages until something ends it."""
         self._streams.add(stream)
         session.open += 1
@@ -95,7 +95,7 @@ class Sessions:
             session.open -= 1
             session.seen = time.monotonic()
             self._streams.discard(stream)
-        await end_stream(send)
+        stream.finish()
 
     async def run(self) -> None:
         """Keep streams awake and reap idle sessions, until cancelled."""

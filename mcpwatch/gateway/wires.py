@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 from msgspec import UNSET
 
 from mcpwatch.gateway import message, modern, tools
-from mcpwatch.gateway.asgi import Stream, open_stream
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.passage import relay
@@ -43,21 +42,20 @@ class Wires:
         await request.target.ready()
         session = self._sessions.begin(request)
         try:
-            await open_stream(request.send, request.extra)
-            pipe = Stream(request.scope)
+            pipe = request.stream()
             base = f"{self.prefix}/{request.target.name}" if request.target.name else self.prefix
             pipe.raw(f"event: endpoint\r\ndata: {base}/messages?session_id={session.id}\r\n\r\n".encode())
-            await self._sessions.flow(session, pipe, request.send)
+            await self._sessions.flow(session, pipe)
         finally:
             self._sessions.drop(session)
 
     async def post_message(self, request: Request) -> None:
         """POST: a message of a session; its answer goes back on the stream."""
-        session = self._sessions.find(request, _named_session(request.scope["query_string"]))
+        session = self._sessions.find(request, _named_session(request.turn.query))
         if session is None:
             await request.lost_session()
             return
-        read = await request.read(self._sessions.limits.body)
+        read = await request.read()
         if read is None:
             return
         body, envelope = read
@@ -76,7 +74,7 @@ class Wires:
             text = message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json")
             await request.respond(415, text)
             return
-        read = await request.read(self._sessions.limits.body)
+        read = await request.read()
         if read is None:
             return
         body, envelope = read
@@ -144,10 +142,9 @@ class Wires:
         if session is None:
             await request.lost_session()
             return
-        await open_stream(request.send, [*request.extra, (SESSION, session.id.encode())])
-        pipe = Stream(request.scope)
+        pipe = request.stream([(SESSION, session.id.encode())])
         pipe.raw(b": open\r\n\r\n")
-        await self._sessions.flow(session, pipe, request.send)
+        await self._sessions.flow(session, pipe)
 
     async def delete(self, request: Request) -> None:
         """DELETE: the session is over."""
@@ -169,13 +166,13 @@ class Wires:
             await relay(request, passage, body)
             return
         parsed: dict[str, Any] = json.loads(body)
-        refusal = modern.judge(request.scope["headers"], parsed)
+        refusal = modern.judge(request.turn.lines, parsed)
         if refusal is not None:
             await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
             return
         session, native = await request.target.once(request.owner)
         exchange = Exchange()
-        request.scope["state"]["connection"].on_lost = exchange.abandon
+        request.turn.on_lost = exchange.abandon
         try:
             if envelope.method in modern.GONE:
                 refusal = modern.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
@@ -191,7 +188,7 @@ class Wires:
         except Down as down:
             await request.unavailable(down, raw_id(envelope))
         finally:
-            request.scope["state"]["connection"].on_lost = None
+            request.turn.on_lost = None
             await session.close()
 
 
@@ -222,7 +219,7 @@ async def _mirrored(request: Request, session: ClientSession, parsed: dict[str, 
     arguments = parsed["params"].get("arguments")
     if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
         return None
-    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+    headers = request.turn.lines
     if not arguments and not any(name.startswith(b"mcp-param-") for name, _ in headers):
         return None
     asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
