@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from mcpwatch.gateway import message
 from mcpwatch.gateway.asgi import Connection, Headers, Receive, Scope, Send, answer, end_stream, open_stream, read_body
+from mcpwatch.gateway.call import FINAL, Share
 from mcpwatch.gateway.message import Envelope
-from mcpwatch.gateway.mux import FINAL, Share
 from mcpwatch.gateway.target import Target
 from mcpwatch.gateway.upstream import Down
 
