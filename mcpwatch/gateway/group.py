@@ -17,10 +17,10 @@ from weakref import WeakSet
 from msgspec import UNSET, Raw
 
 from mcpwatch import __version__
-from mcpwatch.gateway import message, modern, tools
+from mcpwatch.gateway import eras, message, tools
+from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.member import PLAIN, Member
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
-from mcpwatch.gateway.mux import FINAL, Share, Sink
 from mcpwatch.gateway.session import UNSENT_MESSAGES, Session
 from mcpwatch.gateway.upstream import Answer, Down, Phase
 
@@ -87,7 +87,7 @@ class GroupTarget:
 
     async def discover(self) -> bytes:
         """What all members together can do."""
-        return modern.discovery(_introduction(self.members, {}))
+        return eras.discovery(_introduction(self.members, {}))
 
 
 class GroupSession:

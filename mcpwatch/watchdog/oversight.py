@@ -215,9 +215,8 @@ class Oversight:
         policy = actor.spec.restart
         if not exceeded(policy, (*actor.state.starts, now), now):
             return found
-        return replace(
-            found, hold=f"it was restarted {policy.intensity} times in {policy.period:g}s; waiting, because it still serves"
-        )
+        often = f"{policy.intensity} times in {policy.period:g}s"
+        return replace(found, hold=f"it was restarted {often}; waiting, because it still serves")
 
     def _tell_routes(self) -> None:
         """Every change of a route's verdict is a fact."""
