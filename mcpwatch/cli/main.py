@@ -99,7 +99,9 @@ def up(
     config: ConfigOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; returns once the daemon answers.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines even on a terminal.")] = False,
-    log_format: Annotated[str, typer.Option(help="How plain lines look: human, json, or config (what the file says).")] = "human",
+    log_format: Annotated[
+        str, typer.Option(help="How plain lines look: human, json, config (what the file says), or auto (that, else human).")
+    ] = "auto",
     watch: Annotated[
         bool, typer.Option("--watch-config/--no-watch-config", help="Reload when the configuration file changes.")
     ] = True,
@@ -107,8 +109,8 @@ def up(
     """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven."""
     from mcpwatch.cli.up import run_detached, run_here
 
-    if log_format not in ("human", "json", "config"):
-        raise typer.BadParameter("must be human, json or config", param_hint="--log-format")
+    if log_format not in ("auto", "human", "json", "config"):
+        raise typer.BadParameter("must be auto, human, json or config", param_hint="--log-format")
     if detach:
         raise typer.Exit(run_detached(config, watch=watch))
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
