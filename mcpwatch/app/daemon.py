@@ -19,7 +19,7 @@ from typing import Any
 from mcpwatch import __version__, journal
 from mcpwatch.app.files import write_atomically, write_files
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.logs import set_up
+from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
@@ -69,7 +69,7 @@ class Options:
     live: bool = False
     """A picture of the fleet is drawn on the terminal: the log goes only to other targets."""
     log_format: LogFormat | None = None
-    """Wins over the configuration."""
+    """`human` and `json` win over the configuration; `auto`: as it says, and `human` where it does not."""
 
 
 class Daemon:
@@ -101,7 +101,7 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
-            self.logs = set_up(plan, "picture" if self.options.live else "lines", self.options.log_format)
+            self.logs = set_up(plan, self._screen, self.options.log_format)
             try:
                 await self._serve(plan, observer)
             except* McpwatchError as group:
@@ -113,6 +113,10 @@ class Daemon:
         if self._exec:
             os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
         return 0
+
+    @property
+    def _screen(self) -> Screen:
+        return "picture" if self.options.live else "lines"
 
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
@@ -279,6 +283,7 @@ class Daemon:
                 self.bus.publish(ConfigRejected(at=self.clock.wall(), text=text, level="error", faults=faults))
                 raise
             self.fleet.daemon = replace(self.fleet.daemon, config_error="")
+            retune(self.logs, plan, self._screen, self.options.log_format)
             changes = diff(self.fleet.plan(), plan)
             await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
             self.rooms.reload(plan)

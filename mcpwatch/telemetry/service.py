@@ -89,11 +89,9 @@ class Telemetry:
                 await asyncio.wait_for(asyncio.to_thread(self._stop), STOP_TIMEOUT)
 
     def retune(self, spec: TelemetrySpec) -> None:
-        """Take a new plan's spec: objectives and level at once, and what serves, ships or traces anew where its part changed."""
+        """Take a new plan's spec: objectives at once, and what serves, ships or traces anew where its part changed."""
         self._collector.retune(spec)
         self._redact.use(self._house.fleet.plan().secrets)
-        if self._house.logs:
-            self._house.logs.level(spec.logs.level)
         self._spec = spec
         self._changed.set()
 
