@@ -18,7 +18,7 @@ IMAGE = "mcpwatch-seed:test"
 TOKEN = "token-of-the-seed-fleet-0123"
 NODE = "/npm/node_modules/.bin/node"
 FILES = "/npm/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
-PATIENT = {"intensity": 50}
+PATIENT: dict[str, Any] = {"intensity": 50, "backoff": {"first": "100ms", "max": "1s"}}
 """A fleet that is drilled every few seconds needs a larger budget than one that lives."""
 UP = 90.0
 """Seconds until a fleet of five containers is proven healthy on a busy machine with two cores."""
