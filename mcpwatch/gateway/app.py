@@ -5,6 +5,7 @@ Owns routing, authorization and rates. Must not know what a message says or what
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import secrets

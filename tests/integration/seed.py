@@ -75,7 +75,7 @@ def seed_fleet(names: Names, port: int) -> dict[str, Any]:
                 "checks": {"tools": {"kind": "mcp", "interval": "2s", "expect": {"min_tools": 2}}},
             },
         },
-        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
+        "defaults": {"check": {"interval": "2s", "timeout": "3s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
         "telemetry": {"metrics": {"listen": f"127.0.0.1:{free_port()}"}},
     }
 
@@ -97,7 +97,7 @@ def seed_processes(port: int) -> dict[str, Any]:
             "files": local_bridge(node, files, str(ROOT / "examples")),
             "postgres": {"process": server, "url": f"http://127.0.0.1:{native}/sse"},
         },
-        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
+        "defaults": {"check": {"interval": "2s", "timeout": "3s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
         "telemetry": {"metrics": {"listen": f"127.0.0.1:{free_port()}"}},
     }
 
