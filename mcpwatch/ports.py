@@ -52,7 +52,15 @@ class Gone:
     back: bool = False
 
 
-RuntimeEvent = Exited | Appeared | Gone
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """What a runtime does before a member can start, where that takes long: a step of a build, a pull."""
+
+    member: str
+    text: str
+
+
+RuntimeEvent = Exited | Appeared | Gone | Preparing
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Owns routing, authorization and rates. Must not know what a message says or what
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import secrets
@@ -50,7 +49,11 @@ class Route:
     kind: str
     target: Target
     member: Member | None
-    tokens: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
+
+
+MARK_DIGITS = 16
+"""Hex digits of a token's digest that stand for it where its use is told."""
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ class App:
         self._guard = guard.make(host, settings.base_url, settings.allowed_hosts, settings.allowed_origins)
         self._hosts: dict[bytes, bool] = {}
         self._wires.prefix = urlsplit(settings.base_url or "").path.rstrip("/")
-        self._everyone = tuple(token.encode() for token in settings.tokens)
+        self._everyone = tuple(bytes.fromhex(digest) for digest in settings.digests)
         self._targets = {
             name: known if (known := self._targets.get(name)) and known.member is member else MemberTarget(member)
             for name, member in members.items()
@@ -100,7 +103,7 @@ class App:
             self._mount(routes, f"/{name}" if name else "", alone or group, alone.member if alone else None, self._shared(group))
         for name, target in self._targets.items():
             for base in (f"/servers/{name}", f"/{name}"):
-                self._mount(routes, base, target, target.member, self._tokens(target.member))
+                self._mount(routes, base, target, target.member, self._digests(target.member))
         self._routes = routes
         self.sessions.keep({route.target for route in routes.values()})
 
@@ -128,7 +131,7 @@ class App:
             return self._options(turn, route, extra)
         if route is None:
             return self._page(path, turn, extra)
-        owner = self._owner(headers, route.tokens)
+        owner = self._owner(headers, route.digests)
         if owner is None:
             return self._say(turn, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
         self._used[owner] = time.time()
@@ -176,17 +179,19 @@ class App:
                 text = json.dumps({"error": "method not allowed"}).encode()
                 await request.respond(405, text, [(b"allow", _METHODS[route.kind])])
 
-    def _mount(self, routes: dict[str, Route], base: str, target: Target, member: Member | None, tokens: tuple[bytes, ...]) -> None:
+    def _mount(
+        self, routes: dict[str, Route], base: str, target: Target, member: Member | None, digests: tuple[bytes, ...]
+    ) -> None:
         for word, kind in _KINDS.items():
             if kind != "health" or member is not None:
-                routes[f"{base}/{word}"] = routes[f"{base}/{word}/"] = Route(kind, target, member, tokens)
+                routes[f"{base}/{word}"] = routes[f"{base}/{word}/"] = Route(kind, target, member, digests)
 
-    def _tokens(self, member: Member) -> tuple[bytes, ...]:
-        return tuple(token.encode() for token in member.settings.tokens) or self._everyone
+    def _digests(self, member: Member) -> tuple[bytes, ...]:
+        return tuple(bytes.fromhex(digest) for digest in member.settings.digests) or self._everyone
 
     def _shared(self, group: GroupTarget) -> tuple[bytes, ...]:
         """The tokens that open every member of a group: a group must be no way around a member's own tokens."""
-        sets = [set(tokens) for member in group.members if (tokens := self._tokens(member))]
+        sets = [set(digests) for member in group.members if (digests := self._digests(member))]
         if not sets:
             return self._everyone
         return tuple(sorted(set[bytes].intersection(*sets))) or (secrets.token_bytes(32),)
@@ -218,12 +223,12 @@ class App:
 
     # --- who may come in ---
 
-    def _owner(self, headers: dict[bytes, bytes], tokens: tuple[bytes, ...]) -> str | None:
+    def _owner(self, headers: dict[bytes, bytes], digests: tuple[bytes, ...]) -> str | None:
         """A mark of the token that came, empty where none is needed, `None` when it is not a valid one."""
-        if not tokens:
+        if not digests:
             return ""
-        index = guard.bearer(headers.get(b"authorization"), tokens)
-        return None if index is None else _mark(tokens[index])
+        index = guard.bearer(headers.get(b"authorization"), digests)
+        return None if index is None else digests[index].hex()[:MARK_DIGITS]
 
     def token_uses(self) -> dict[str, float]:
         """When each token was last used, in seconds since the epoch, by its mark; one that holds a session is used now."""
@@ -263,11 +268,6 @@ class App:
             (b"access-control-expose-headers", b"Mcp-Session-Id, WWW-Authenticate, Retry-After"),
             (b"vary", b"Origin"),
         ]
-
-
-@functools.lru_cache(maxsize=1024)
-def _mark(token: bytes) -> str:
-    return hashlib.sha256(token).hexdigest()[:16]
 
 
 def split_listen(listen: str) -> tuple[str, int]:

@@ -5,6 +5,7 @@ Pure. Must not know routes, sessions or sockets.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 from dataclasses import dataclass
@@ -59,16 +60,16 @@ def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins
     return Guard(frozenset(known), frozenset(origin.rstrip("/") for origin in origins))
 
 
-def bearer(header: bytes | None, tokens: tuple[bytes, ...]) -> int | None:
-    """The index of the token that the Authorization header carries, in constant time; `None` when it carries none of them.
+def bearer(header: bytes | None, digests: tuple[bytes, ...]) -> int | None:
+    """The index of the SHA-256 digest of the token that the Authorization header carries; `None` when it carries none of them.
 
-    `Bearer X` and a bare `X` are both taken, as TBXark's proxy does.
+    In constant time. `Bearer X` and a bare `X` are both taken, as TBXark's proxy does.
     """
     if header is None:
         return None
     given = header[7:] if header[:7].lower() == b"bearer " else header
-    found: int | None = None
-    for index, token in enumerate(tokens):
-        if hmac.compare_digest(given, token):
+    came, found = hashlib.sha256(given).digest(), None
+    for index, digest in enumerate(digests):
+        if hmac.compare_digest(came, digest):
             found = index
     return found

@@ -22,7 +22,7 @@ from mcpwatch.gateway.admin import Admin
 from mcpwatch.gateway.app import App, split_listen
 from mcpwatch.gateway.fleet import Fleet
 from mcpwatch.gateway.listener import Listener
-from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, load
+from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, digest, load
 from mcpwatch.model.errors import ConfigError, Fault
 
 LOOK_EVERY = 0.5
@@ -70,7 +70,7 @@ def run_bridge(
     if sessions not in SESSIONS:
         raise ConfigError(Fault("sessions", f"{sessions!r} is not one of {', '.join(SESSIONS)}"))
     server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=sessions)
-    return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
+    return _run(Settings(listen=listen, digests=tuple(map(digest, tokens)), servers=(server,), bridge=True), None, None, None, None)
 
 
 def _run(

@@ -6,6 +6,7 @@ Lists every fault at once. Must not know transports or processes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ SESSIONS: tuple[Sessions, ...] = get_args(Sessions)
 
 DEFAULT_LISTEN = "127.0.0.1:9090"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+DIGESTS = "token_digests"
+"""The key for tokens of which only the digest is told."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
 
 
@@ -45,7 +49,8 @@ class ServerSettings:
     transport: Transport = "auto"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     sessions: Sessions = "auto"
-    tokens: tuple[str, ...] = field(default=(), repr=False)
+    digests: tuple[str, ...] = field(default=(), repr=False)
+    """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     tools: ToolRules = ToolRules()
 
 
@@ -68,7 +73,8 @@ class Settings:
 
     listen: str = DEFAULT_LISTEN
     base_url: str | None = None
-    tokens: tuple[str, ...] = field(default=(), repr=False)
+    digests: tuple[str, ...] = field(default=(), repr=False)
+    """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -123,7 +129,7 @@ class _Reader:
         settings = Settings(
             listen=self._text(listen, "listen") or DEFAULT_LISTEN,
             base_url=self._text(document.get("base_url") or proxy.get("baseURL"), "base_url"),
-            tokens=self._texts(document.get("tokens"), "tokens"),
+            digests=self._digests(document.get("tokens"), document, "tokens"),
             allowed_hosts=self._texts(document.get("allowed_hosts"), "allowed_hosts"),
             allowed_origins=self._texts(document.get("allowed_origins"), "allowed_origins"),
             groups=self._groups(document, {server.name for server in servers}),
@@ -162,7 +168,11 @@ class _Reader:
             transport=self._transport(spec, path),
             headers=self._pairs(spec.get("headers"), f"{path}.headers"),
             sessions=cast("Sessions", sessions),
-            tokens=self._texts(spec.get("tokens") or options.get("authTokens") or inherited.get("authTokens"), f"{path}.tokens"),
+            digests=self._digests(
+                spec.get("tokens") or options.get("authTokens") or (None if DIGESTS in spec else inherited.get("authTokens")),
+                spec,
+                f"{path}.tokens",
+            ),
             tools=self._tools(spec, options, path),
         )
 
@@ -241,6 +251,13 @@ class _Reader:
         self._fault(path, "must be a list of strings")
         return ()
 
+    def _digests(self, clear: object, holder: dict[str, Any], path: str) -> tuple[str, ...]:
+        """What opens it: digests as they are written, and those of tokens that are written in clear."""
+        given = self._texts(holder.get(DIGESTS), f"{path.removesuffix('tokens')}{DIGESTS}")
+        if any(not _DIGEST.fullmatch(digest) for digest in given):
+            self._fault(f"{path.removesuffix('tokens')}{DIGESTS}", "must be SHA-256 digests: 64 hex digits each")
+        return (*given, *(digest(token) for token in self._texts(clear, path)))
+
     def _pairs(self, value: object, path: str) -> tuple[tuple[str, str], ...]:
         if value is None:
             return ()
@@ -250,6 +267,11 @@ class _Reader:
                 return tuple((key, str(item)) for key, item in pairs.items())
         self._fault(path, "must be an object of strings")
         return ()
+
+
+def digest(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _address(value: object) -> str | None:

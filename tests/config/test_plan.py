@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.config.plan import REFUSAL_INTERVAL
+from mcpwatch.gateway.settings import digest
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Canary
 from mcpwatch.proxies.gateway import Gateway
@@ -326,12 +327,13 @@ def test_the_gateway_file_holds_what_the_contract_says(tmp_path: Path, environ: 
     assert found.proxy is not None
     (file,) = Gateway().render(found.proxy, STATE)
     assert (file.path, file.mode) == (STATE / "proxy" / "gateway.json", 0o600)
+    assert not any(token in file.text for token in ("abcdef", "ghijkl"))
     body: dict[str, Any] = json.loads(file.text)
-    assert {key: body[key] for key in ("version", "listen", "base_url", "tokens", "allowed_hosts", "allowed_origins")} == {
+    assert {key: body[key] for key in ("version", "listen", "base_url", "token_digests", "allowed_hosts", "allowed_origins")} == {
         "version": 1,
         "listen": "127.0.0.1:9100",
         "base_url": "http://127.0.0.1:9100",
-        "tokens": ["abcdef"],
+        "token_digests": [digest("abcdef")],
         "allowed_hosts": ["h"],
         "allowed_origins": ["http://o"],
     }
@@ -340,7 +342,7 @@ def test_the_gateway_file_holds_what_the_contract_says(tmp_path: Path, environ: 
         "args": ["t"],
         "env": {"A": "b"},
         "cwd": None,
-        "tokens": ["ghijkl"],
+        "token_digests": [digest("ghijkl")],
         "sessions": "isolated",
         "tools": {"allow": [], "block": ["x"], "rename": {}},
     }
@@ -379,7 +381,7 @@ def test_the_rendered_file_is_one_the_gateway_takes(tmp_path: Path, environ: dic
     settings = load(file)
     assert [server.name for server in settings.servers] == ["time", "fetch", "postgres", "legacy"]
     assert settings.groups == (("all", ("time", "fetch")),)
-    assert settings.tokens == ("s3cret-proxy-token",)
+    assert settings.digests == (digest("s3cret-proxy-token"),)
 
 
 def test_build_alone_refuses_what_does_not_fit_together(tmp_path: Path, environ: dict[str, str]) -> None:

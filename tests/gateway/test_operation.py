@@ -16,6 +16,7 @@ import anyio
 import httpx
 import pytest
 
+from mcpwatch.gateway.settings import digest
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 
@@ -195,7 +196,8 @@ async def test_a_changed_file_is_noticed_without_being_told() -> None:
 
 
 async def test_tokens_are_needed_where_they_are_set_and_sessions_belong_to_one() -> None:
-    with gateway({"tokens": ["first", "second"], "servers": {"open": TINY, "own": TINY | {"tokens": ["third"]}}}) as running:
+    servers = {"open": TINY, "own": TINY | {"tokens": ["third"]}}
+    with gateway({"tokens": ["first"], "token_digests": [digest("second")], "servers": servers}) as running:
         running.wait({"open": "running", "own": "running"})
         first, second, third = ({"authorization": f"Bearer {token}"} for token in ("first", "second", "third"))
         async with httpx.AsyncClient(timeout=LIMIT) as client:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.gateway import guard, settings, tools
+from mcpwatch.gateway.settings import digest
 from mcpwatch.model.errors import ConfigError
 
 TBXARK: dict[str, Any] = {
@@ -28,8 +29,8 @@ def test_a_tbxark_file_is_read_as_tbxark_reads_it() -> None:
     read = settings.parse(TBXARK)
     assert (read.listen, read.base_url) == ("0.0.0.0:9090", "https://mcp.example.com/p")
     fetch, far = read.servers
-    assert (fetch.tokens, fetch.tools.block) == (("T",), ("x",))
-    assert (far.transport, far.tokens, far.headers) == ("http", ("U",), (("A", "b"),))
+    assert (fetch.digests, fetch.tools.block) == ((digest("T"),), ("x",))
+    assert (far.transport, far.digests, far.headers) == ("http", (digest("U"),), (("A", "b"),))
 
 
 def test_claude_and_sparfenyuk_files_are_read() -> None:
@@ -81,7 +82,7 @@ def test_hosts_are_allowed_by_name_or_number(host: str, allowed: bool) -> None:
 
 
 def test_tokens_are_taken_with_and_without_the_word_bearer() -> None:
-    tokens = (b"one", b"two")
+    tokens = tuple(bytes.fromhex(digest(token)) for token in ("one", "two"))
     given = {b"Bearer two": 1, b"bearer one": 0, b"one": 0, b"Bearer": None, b"": None, b"Bearer three": None, None: None}
     assert {header: guard.bearer(header, tokens) for header in given} == given
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -159,3 +160,34 @@ async def test_an_engine_is_found_by_context_and_a_missing_one_is_named(tmp_path
             await lab.runtime.start(lab.spec("two", context="nowhere"), 1)
         await between.cut()
         assert isinstance(await lab.event(), Gone)
+
+
+def fake_ssh(directory: Path, script: str) -> Path:
+    """A program called ssh that notes how it was called."""
+    directory.mkdir()
+    program = directory / "ssh"
+    program.write_text(f'#!/bin/sh\necho "$@" >>"{directory}/calls"\n{script}\n', encoding="utf-8")
+    program.chmod(0o755)
+    return directory
+
+
+async def test_an_engine_behind_ssh_is_reached_by_the_users_own_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fake_ssh(tmp_path / "bin", "exec docker system dial-stdio")
+    monkeypatch.setenv("PATH", f"{here}:{os.environ['PATH']}")
+    async with laboratory(tmp_path) as lab:
+        started = await lab.runtime.start(lab.spec(host="ssh://me@far.lan:2222"), 1)
+        assert docker("inspect", "-f", "{{.State.Running}}", started.container or "") == "true"
+        docker("kill", started.container or "")
+        assert (await lab.exited()).signal == 9
+    called = set((here / "calls").read_text(encoding="utf-8").splitlines())
+    assert called == {"-o BatchMode=yes -o ConnectTimeout=10 -T -l me -p 2222 -- far.lan docker system dial-stdio"}
+
+
+async def test_what_ssh_said_is_what_is_told_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fake_ssh(tmp_path / "bin", "echo 'ssh: Could not resolve hostname far.lan' >&2; exit 255")
+    monkeypatch.setenv("PATH", f"{here}:{os.environ['PATH']}")
+    async with laboratory(tmp_path) as lab:
+        with pytest.raises(RuntimeFailed, match=r"ssh://far.lan does not answer: ssh: Could not resolve hostname"):
+            await lab.runtime.start(lab.spec(host="ssh://far.lan"), 1)
+        with pytest.raises(RuntimeFailed, match="names no host; write ssh://user@host"):
+            await lab.runtime.start(lab.spec("two", host="ssh://"), 1)
