@@ -65,7 +65,7 @@ def test_a_child_gets_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LC_ALL", "C")
     server = ServerSettings("x", "env", env=(("OWN", "1"), ("LC_ALL", "de_DE")))
     said, _ = spawn.take(spawn.command(server, None)).communicate(timeout=LIMIT)
-    lines = dict(line.partition("=")[::2] for line in said.decode().splitlines())
+    lines = {name: value for name, _, value in (line.partition("=") for line in said.decode().splitlines())}
     assert (lines["OWN"], lines["LC_ALL"], lines["MCPWATCH_HOSTED"]) == ("1", "de_DE", "x")
     assert "MCP_PROXY_TOKEN" not in lines
     assert lines["PATH"] == os.environ["PATH"]
