@@ -20,7 +20,7 @@ from mcpwatch.gateway.group import GroupTarget
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.session import MemberTarget
 from mcpwatch.gateway.sessions import Sessions, TooMany
-from mcpwatch.gateway.settings import Settings
+from mcpwatch.gateway.settings import Settings, split_listen
 from mcpwatch.gateway.target import Target
 from mcpwatch.gateway.turn import Headers, Serve, Turn
 from mcpwatch.gateway.upstream import Down
@@ -268,9 +268,3 @@ class App:
             (b"access-control-expose-headers", b"Mcp-Session-Id, WWW-Authenticate, Retry-After"),
             (b"vary", b"Origin"),
         ]
-
-
-def split_listen(listen: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:9090`, `[::1]:9090` or `:9090` (every interface). Raises `ValueError`."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__
-from mcpwatch.gateway import modern
-from mcpwatch.gateway.child import Command
+from mcpwatch.gateway import modern, spawn
 from mcpwatch.gateway.link import Ends, Link, StdioLink
 from mcpwatch.gateway.message import HANDSHAKE
 from mcpwatch.gateway.remote import HttpLink, SseLink, StatelessLink, detect
@@ -142,8 +141,7 @@ class Member:
     def _link(self, ends: Ends) -> Link:
         spec = self.settings
         if spec.command is not None:
-            stderr = self._logs / spec.name / "stderr.raw" if self._logs is not None else None
-            return StdioLink(Command(spec.name, (spec.command, *spec.args), spec.env, spec.cwd, stderr), ends)
+            return StdioLink(spawn.command(spec, self._logs), ends)
         assert spec.url is not None
         if spec.transport == "auto":
             return _Found(spec.url, spec.headers, ends)

@@ -97,6 +97,12 @@ def load(path: Path) -> Settings:
     return parse(document, str(path))
 
 
+def split_listen(listen: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9090`, `[::1]:9090` or `:9090` (every interface). Raises `ValueError`."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def parse(document: object, file: str | None = None) -> Settings:
     """The settings in a parsed document. Raises `ConfigError` with every fault found."""
     if not isinstance(document, dict):

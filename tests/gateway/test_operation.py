@@ -304,9 +304,7 @@ def test_a_member_that_dies_at_start_backs_off_and_leaves_the_others_alone() -> 
 
 
 async def test_a_bridge_serves_one_command_at_the_root() -> None:
-    code = (
-        f"from mcpwatch.gateway.program import run_bridge; run_bridge({[TINY['command'], *TINY['args']]!r}, listen='127.0.0.1:0')"
-    )
+    code = f"from mcpwatch.gateway.entry import run_bridge; run_bridge({[TINY['command'], *TINY['args']]!r}, listen='127.0.0.1:0')"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, cwd=ROOT)  # noqa: ASYNC220
     try:
         assert process.stderr is not None
