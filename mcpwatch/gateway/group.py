@@ -17,7 +17,7 @@ from weakref import WeakSet
 from msgspec import UNSET, Raw
 
 from mcpwatch import __version__
-from mcpwatch.gateway import message, modern, tools
+from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.member import PLAIN, Member
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.mux import FINAL, Share, Sink
@@ -87,7 +87,7 @@ class GroupTarget:
 
     async def discover(self) -> bytes:
         """What all members together can do."""
-        return modern.discovery(_introduction(self.members, {}))
+        return eras.discovery(_introduction(self.members, {}))
 
 
 class GroupSession:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,9 @@ VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
 SERVER_KEY = "io.modelcontextprotocol/serverInfo"
+LEVEL_KEY = "io.modelcontextprotocol/logLevel"
+ENVELOPE = frozenset({VERSION_KEY, CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY})
+"""What a request of this wire says in `params._meta` that older wires say in `initialize` or `logging/setLevel`."""
 
 HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION = -32020, -32021, -32022
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -177,58 +179,3 @@ def _agrees(kind: object, value: object, expected: str, given: str | None) -> bo
     if kind == "integer" and isinstance(value, (int, float)) and not isinstance(value, bool) and _DECIMAL.fullmatch(given):
         return int(given.partition(".")[0]) == value
     return given == expected
-
-
-def envelope(data: bytes, client: dict[str, Any], capabilities: dict[str, Any]) -> bytes:
-    """A handshake-era request or notification, given what this wire wants in `params._meta`."""
-    body = json.loads(data)
-    params = body.setdefault("params", {})
-    meta = params.setdefault("_meta", {})
-    meta |= {VERSION_KEY: message.MODERN, CLIENT_KEY: client, CAPABILITIES_KEY: capabilities}
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def bare(data: bytes) -> bytes:
-    """A request of this wire without its envelope, for a member that would refuse it; other `_meta` keys stay."""
-    span = message.locate(data, ("params", "_meta"))
-    if span is None:
-        return data
-    meta: dict[str, Any] = json.loads(data[span[0] : span[1]])
-    rest = {key: value for key, value in meta.items() if not key.startswith("io.modelcontextprotocol/")}
-    return message.with_value(data, ("params", "_meta"), json.dumps(rest).encode())
-
-
-def discovery(server: bytes) -> bytes:
-    """The answer to `server/discover` for a member that only knows `initialize`, from its answer to that."""
-    known = json.loads(server)
-    body = {
-        "resultType": "complete", "supportedVersions": [message.MODERN], "capabilities": known.get("capabilities", {}),
-        "ttlMs": 0, "cacheScope": "private", "_meta": {SERVER_KEY: known.get("serverInfo", {})},
-    }  # fmt: skip
-    if "instructions" in known:
-        body["instructions"] = known["instructions"]
-    return json.dumps(body).encode()
-
-
-def greeting(discovered: bytes) -> bytes:
-    """The answer to `initialize` for a member that only knows `server/discover`, from its answer to that."""
-    known = json.loads(discovered)
-    body = {
-        "protocolVersion": message.HANDSHAKE[-1], "capabilities": known.get("capabilities", {}),
-        "serverInfo": known.get("_meta", {}).get(SERVER_KEY, {"name": "unnamed", "version": "0"}),
-    }  # fmt: skip
-    if "instructions" in known:
-        body["instructions"] = known["instructions"]
-    return json.dumps(body).encode()
-
-
-def completed(data: bytes, method: str) -> bytes:
-    """A handshake-era result with the fields that this wire wants in every result."""
-    span = message.locate(data, ("result",))
-    if span is None or message.locate(data, ("result", "resultType")) is not None:
-        return data
-    extra = b'"resultType":"complete"'
-    if method.endswith("/list") or method == "resources/read":
-        extra += b',"ttlMs":0,"cacheScope":"private"'
-    inside = data[span[0] + 1 :].lstrip()
-    return data[: span[0] + 1] + extra + (b"" if inside.startswith(b"}") else b",") + inside

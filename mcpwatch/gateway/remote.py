@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway import message, modern
+from mcpwatch.gateway import eras, message, modern
 from mcpwatch.gateway.http import Client, HttpFailed, Response
 from mcpwatch.gateway.link import Ends, LinkFailed
 from mcpwatch.gateway.message import HANDSHAKE, MODERN
@@ -332,7 +332,7 @@ class StatelessLink(HttpLink):
         if self._closed:
             return 0
         if number is not None:
-            self._go(self._post(modern.envelope(data, modern.CLIENT, {}), number, None), "stateless request")
+            self._go(self._post(eras.enveloped(data, modern.CLIENT, {}), number, None), "stateless request")
         return 1
 
     def _headers_for(self, data: bytes, session: str | None) -> dict[str, str]:  # noqa: ARG002

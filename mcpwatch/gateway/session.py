@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway import message, modern, tools
+from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.mux import FINAL, Share, Sink
@@ -156,7 +156,7 @@ class Session:
         upstream.mux.attach(self)
         result = upstream.server if self._own is not None else _agreed(upstream, asked)
         if upstream.modern:
-            result = modern.greeting(upstream.server)
+            result = eras.greeting(upstream.server, _spoken(asked))
         sink.deliver(message.result(raw_id, result), FINAL)
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
@@ -244,7 +244,7 @@ class MemberTarget:
     async def discover(self) -> bytes:
         """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
         await self.member.main.ready()
-        return modern.discovery(self.member.main.server)
+        return eras.discovery(self.member.main.server)
 
 
 def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:
@@ -255,6 +255,12 @@ def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:
     if HANDSHAKE.index(version) > HANDSHAKE.index(upstream.protocol):
         return upstream.server
     return message.with_value(upstream.server, ("protocolVersion",), b'"' + version.encode() + b'"')
+
+
+def _spoken(asked: dict[str, Any]) -> str:
+    """The handshake version that a client asked for, or the newest."""
+    version = asked.get("protocolVersion")
+    return version if version in HANDSHAKE else HANDSHAKE[-1]
 
 
 def _object(raw: bytes) -> dict[str, Any]:

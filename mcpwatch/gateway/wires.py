@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from msgspec import UNSET
 
-from mcpwatch.gateway import message, modern, tools
+from mcpwatch.gateway import eras, message, modern, tools
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.passage import relay
@@ -183,7 +183,7 @@ class Wires:
             elif not native and envelope.method == "server/discover":
                 await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
             else:
-                await session.take(body if native else modern.bare(body), envelope, exchange)
+                await session.take(body if native else eras.bare(body), envelope, exchange)
                 await _reply(request, exchange, "" if native else str(envelope.method))
         except Down as down:
             await request.unavailable(down, raw_id(envelope))
@@ -207,7 +207,7 @@ async def _acknowledge(request: Request, envelope: Envelope) -> None:
 async def _reply(request: Request, exchange: Exchange, translated: str) -> None:
     messages = await exchange.more(KEEP_ALIVE)
     if exchange.done and len(messages) == 1:
-        body = modern.completed(messages[0], translated) if translated else messages[0]
+        body = eras.completed(messages[0], translated) if translated else messages[0]
         span = message.locate(body, ("error", "code"))
         await request.respond(modern.status(int(body[span[0] : span[1]]) if span else None), body)
     elif not exchange.done or messages:

@@ -18,7 +18,7 @@ import httpx
 
 from tests.parts import ROOT
 
-LIMIT = 15.0
+LIMIT = 60.0
 TINY: dict[str, Any] = {"command": sys.executable, "args": [str(ROOT / "tests" / "servers" / "tiny.py")]}
 HELLO: dict[str, Any] = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 

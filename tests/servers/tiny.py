@@ -36,6 +36,13 @@ def ask(method: str, params: dict[str, Any]) -> dict[str, Any]:
         return answers.pop(number, {"error": "nobody answered"})
 
 
+def answer_as(number: Any, arguments: dict[str, Any]) -> None:
+    """Answer with the caller's own bytes around the id."""
+    with lock:
+        sys.stdout.buffer.write(f"{arguments['before']}{json.dumps(number)}{arguments['after']}\n".encode())
+        sys.stdout.buffer.flush()
+
+
 def call(request: dict[str, Any], line: str) -> Any:
     name, arguments = request["params"]["name"], request["params"].get("arguments", {})
     match name:
@@ -100,6 +107,9 @@ def serve(line: str) -> None:
             }
         case "tools/list":
             result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in [*TOOLS, "pid"]]}
+        case "tools/call" if request["params"]["name"] == "answer_as":
+            answer_as(number, request["params"]["arguments"])
+            return
         case "tools/call":
             result = {"content": [{"type": "text", "text": json.dumps(call(request, line))}]}
         case "resources/list":

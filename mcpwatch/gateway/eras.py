@@ -1,0 +1,63 @@
+"""A message of one era in the words of the other: handshake versions and the stateless one (2026-07-28). ADR 0016.
+
+Owns the splicing of the envelope and of what results say of themselves. Pure. Must not know sessions, members or sockets.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mcpwatch.gateway import message, modern
+
+
+def enveloped(data: bytes, client: dict[str, Any], capabilities: dict[str, Any], level: str | None = None) -> bytes:
+    """A handshake-era request with what the stateless wire wants in `params._meta`; every other byte stays."""
+    meta: dict[str, Any] = {modern.VERSION_KEY: message.MODERN, modern.CLIENT_KEY: client, modern.CAPABILITIES_KEY: capabilities}
+    if level is not None:
+        meta[modern.LEVEL_KEY] = level
+    fresh = json.dumps(meta, separators=(",", ":")).encode()[1:-1]
+    return message.with_members(data, ("params", "_meta"), fresh, modern.ENVELOPE.__contains__)
+
+
+def bare(data: bytes) -> bytes:
+    """A request of the stateless wire without its envelope, for a member that would refuse it; every other byte stays."""
+    if message.locate(data, ("params", "_meta")) is None:
+        return data
+    return message.with_members(data, ("params", "_meta"), b"", modern.ENVELOPE.__contains__)
+
+
+def discovery(server: bytes) -> bytes:
+    """The answer to `server/discover` for a member that only knows `initialize`, from its answer to that."""
+    known = json.loads(server)
+    body = {
+        "resultType": "complete", "supportedVersions": [message.MODERN], "capabilities": known.get("capabilities", {}),
+        "ttlMs": 0, "cacheScope": "private", "_meta": {modern.SERVER_KEY: known.get("serverInfo", {})},
+    }  # fmt: skip
+    if "instructions" in known:
+        body["instructions"] = known["instructions"]
+    return json.dumps(body).encode()
+
+
+def greeting(discovered: bytes, version: str) -> bytes:
+    """The answer to `initialize` in `version` for a member that only knows `server/discover`, from its answer to that."""
+    known = json.loads(discovered)
+    body = {
+        "protocolVersion": version, "capabilities": known.get("capabilities", {}),
+        "serverInfo": known.get("_meta", {}).get(modern.SERVER_KEY, {"name": "unnamed", "version": "0"}),
+    }  # fmt: skip
+    if "instructions" in known:
+        body["instructions"] = known["instructions"]
+    return json.dumps(body).encode()
+
+
+def completed(data: bytes, method: str) -> bytes:
+    """A handshake-era result with the fields that the stateless wire wants in every result."""
+    span = message.locate(data, ("result",))
+    if span is None or message.locate(data, ("result", "resultType")) is not None:
+        return data
+    extra = b'"resultType":"complete"'
+    if method.endswith("/list") or method == "resources/read":
+        extra += b',"ttlMs":0,"cacheScope":"private"'
+    inside = data[span[0] + 1 :].lstrip()
+    return data[: span[0] + 1] + extra + (b"" if inside.startswith(b"}") else b",") + inside
