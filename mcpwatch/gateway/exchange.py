@@ -9,8 +9,8 @@ import asyncio
 from dataclasses import dataclass
 
 from mcpwatch.gateway import message
+from mcpwatch.gateway.call import FINAL, Share
 from mcpwatch.gateway.message import Envelope
-from mcpwatch.gateway.mux import FINAL, Share
 from mcpwatch.gateway.target import Target
 from mcpwatch.gateway.turn import Headers, Stream, Turn
 from mcpwatch.gateway.upstream import Down

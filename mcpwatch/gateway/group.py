@@ -18,9 +18,9 @@ from msgspec import UNSET, Raw
 
 from mcpwatch import __version__
 from mcpwatch.gateway import eras, message, tools
+from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.member import PLAIN, Member
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
-from mcpwatch.gateway.mux import FINAL, Share, Sink
 from mcpwatch.gateway.session import UNSENT_MESSAGES, Session
 from mcpwatch.gateway.upstream import Answer, Down, Phase
 

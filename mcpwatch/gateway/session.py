@@ -16,9 +16,9 @@ from typing import Any, cast
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import eras, message, tools
+from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
-from mcpwatch.gateway.mux import FINAL, Share, Sink
 from mcpwatch.gateway.passage import Passage, speaks
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
@@ -112,7 +112,11 @@ class Session:
 
     def answer(self, data: bytes, envelope: Envelope) -> bool:
         """The client's answer to a question. False when this session was asked no such thing."""
-        return self._upstream is not None and isinstance(envelope.id, Raw) and self._upstream.mux.respond(self, envelope, data)
+        return (
+            self._upstream is not None
+            and isinstance(envelope.id, Raw)
+            and self._upstream.mux.questions.respond(self, envelope, data)
+        )
 
     def use(self, upstream: Upstream) -> None:
         """Be served by this upstream, without a handshake."""

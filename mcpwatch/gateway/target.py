@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from mcpwatch.gateway.call import Share, Sink
 from mcpwatch.gateway.message import Envelope
-from mcpwatch.gateway.mux import Share, Sink
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.passage import Passage

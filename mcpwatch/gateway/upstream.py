@@ -17,9 +17,10 @@ from enum import StrEnum
 from typing import Any
 
 from mcpwatch.gateway import message, modern
+from mcpwatch.gateway.call import Share
 from mcpwatch.gateway.child import Exit
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
-from mcpwatch.gateway.mux import Mux, Share
+from mcpwatch.gateway.mux import Mux
 
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before the next start after the n-th failure in a row; the last one for ever."""
