@@ -18,6 +18,9 @@ from mcpwatch.model.view import FleetView, Usage
 
 Publish = Callable[[Fact], None]
 
+CHILD_MARK = "MCPWATCH_CHILD"
+"""Environment variable of a stdio server inside a foreign proxy: its route, so that its process can be told from the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exited:

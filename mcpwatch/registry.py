@@ -5,7 +5,6 @@ A kind is a name, the frozen pydantic spec a user writes, and what makes the thi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -52,12 +51,3 @@ class Kinds:
 def find(kinds: Iterable[Kind[T]], name: str) -> Kind[T] | None:
     """The kind called `name`, or `None`."""
     return next((kind for kind in kinds if kind.name == name), None)
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` when a known word is near, else the list of known words, else nothing."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; known: {', '.join(names)}" if names and len(names) <= 24 else ""

@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,7 @@ PROGRAMS: dict[str, Path | str] = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "amtool",
     "chromium": "chromium",
+    "faketime": "faketime",
 }
 """Part name to its program: a path, or a name looked up on PATH."""
 
@@ -53,6 +55,22 @@ def server(name: str) -> Path:
     return SERVERS / name
 
 
+def faked_clock(offset: Path) -> dict[str, str]:
+    """The environment in which a program's wall clock is off by what `offset` says (`+3600`, seconds), read at every look.
+
+    Its monotonic clocks run on. `time.sleep` does not work in such a program (a fault of libfaketime); waits of asyncio do.
+    """
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return {
+        "LD_PRELOAD": str(libraries[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DISABLE_SHM": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
 def missing(part: str) -> str:
     """Why a part cannot be used here, or the empty string."""
     if part == "docker":
@@ -61,11 +79,25 @@ def missing(part: str) -> str:
         return _no_image(IMAGES[part])
     if part == "root":
         return "" if os.geteuid() == 0 else "needs root"
+    if part == "mount":
+        return _no_mount()
     try:
         program(part)
     except LookupError as error:
         return str(error)
     return ""
+
+
+@functools.cache
+def _no_mount() -> str:
+    """Why this process cannot mount a small disk of its own, or the empty string."""
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            subprocess.run(["umount", place], check=True)
+        return done.stderr.strip()
 
 
 @functools.cache

@@ -20,4 +20,5 @@ def describe_table(table: str) -> str:
 
 
 if __name__ == "__main__":
-    server.run("sse", host="0.0.0.0", port=int(sys.argv[1]))  # inside a container
+    host = sys.argv[2] if len(sys.argv) > 2 else "0.0.0.0"  # every address: inside a container
+    server.run("sse", host=host, port=int(sys.argv[1]))

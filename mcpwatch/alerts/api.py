@@ -18,8 +18,8 @@ from mcpwatch.alerts.silence import LABELS, Window
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import plain
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import WallTime, iso
-from mcpwatch.registry import suggest
 from mcpwatch.units import seconds
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]

@@ -19,14 +19,11 @@ from mcpwatch.alerts.receiver import Notifier
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import NotifyFailed
 from mcpwatch.model.fact import NotificationFailed, NotificationSent
+from mcpwatch.model.time import Instant
 from mcpwatch.ports import Publish
 
-IDLE_MAX = 30.0
-"""Seconds after which a worker looks again although nobody woke it."""
 WAIT_MAX = 3600.0
 """A `next_at` farther away than this was written before the clock was set back: it is due."""
-SENDING_POLL = 0.5
-"""Seconds between looks at a hand-over that this worker's predecessor, before a reload, has not ended yet."""
 PREPARE_MAX = 60.0
 """Seconds a notifier has to get ready before its first delivery."""
 DRAIN = 5.0
@@ -57,7 +54,7 @@ class Worker:
         self._publish = publish
         self._hide = hide
         self._wake = asyncio.Event()
-        self._stated_at = clock.now()
+        self._stated_at: Instant | None = None
         self._deaf = False
 
     def wake(self) -> None:
@@ -70,31 +67,40 @@ class Worker:
             while True:
                 self._wake.clear()
                 pause = await self._once()
-                if pause > 0:
+                if pause is None or pause > 0:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(min(pause, IDLE_MAX)):
+                        async with asyncio.timeout(pause):
                             await self._wake.wait()
         finally:
             await self.notifier.close()
 
-    async def _once(self) -> float:
-        """Do what is due. Returns seconds until something may be due again."""
+    async def _once(self) -> float | None:
+        """Do what is due. Returns seconds until something may be due again; `None`: when it is woken."""
         entry = self._ledger.outbox.next_for(self.name)
         if entry is not None and entry.sending:
-            return SENDING_POLL
+            return None  # by this worker's predecessor, before a reload: its end wakes this one
         if entry is not None:
             wait = entry.next_at - self._clock.wall()
             if not 0 < wait < WAIT_MAX:
                 await self._deliver(entry)
                 return 0.0
             return wait
-        if self.notifier.restate is None:
-            return IDLE_MAX
-        wait = self._stated_at + self.notifier.restate - self._clock.now()
-        if wait > 0:
-            return wait
-        await self._state()
-        return self.notifier.restate
+        return await self._restated(self.notifier.restate)
+
+    async def _restated(self, every: float | None) -> float | None:
+        """Say again what fires, `every` so many seconds after it was told. Returns seconds until the next time, if there is one."""
+        items = self._firing(self.name) if every is not None else ()
+        if every is None or not items:
+            self._stated_at = None
+            return None
+        now = self._clock.now()
+        if self._stated_at is None:
+            self._stated_at = now
+        if now < self._stated_at + every:
+            return self._stated_at + every - now
+        self._stated_at = now
+        await self._state(items)
+        return every
 
     async def _deliver(self, entry: Entry) -> None:
         id_ = entry.notification.id
@@ -152,12 +158,8 @@ class Worker:
             )
         )
 
-    async def _state(self) -> None:
-        """Say again what fires, to a receiver that would forget it."""
-        self._stated_at = self._clock.now()
-        items = self._firing(self.name)
-        if not items:
-            return
+    async def _state(self, items: Sequence[Item]) -> None:
+        """Say what fires, to a receiver that would forget it."""
         try:
             async with asyncio.timeout(self.timeout):
                 await self.notifier.state(items, self._clock.wall())

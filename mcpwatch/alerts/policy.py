@@ -3,7 +3,7 @@
     advance(book, happened, now, rules) = observe each → settle (pending → firing → resolved, damped) → tell (what is due, grouped)
 
 Promises, each tested: an alert that fired is open or resolved; a receiver that was told of a beginning is told of the end,
-whatever mutes it; nobody is told the same thing twice; every notification has a reason. A tick is an advance with nothing happened.
+whatever mutes it; nobody is told the same thing twice; every notification has a reason. Passing time is an advance with no events.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _mute(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
+class Due:
     """One alert that a receiver is to hear of, from `ready` on."""
 
     receiver: str
@@ -144,9 +144,10 @@ class _Due:
 
 
 def _tell(book: Book, now: WallTime, rules: Rules) -> tuple[Book, tuple[Notification, ...]]:
-    buckets: dict[tuple[str, str, str], list[_Due]] = {}
+    book = _forget_groups(book, now, rules)
+    buckets: dict[tuple[str, str, str], list[Due]] = {}
     for alert in book.alerts.values():
-        for due in _dues(book, alert, now, rules):
+        for due in coming(book, alert, now, rules):
             buckets.setdefault(due.bucket, []).append(due)
     sent: list[Notification] = []
     for (receiver, group, _), dues in sorted(buckets.items(), key=lambda bucket: bucket[0]):
@@ -156,10 +157,11 @@ def _tell(book: Book, now: WallTime, rules: Rules) -> tuple[Book, tuple[Notifica
         notification = _notification(book, receiver, group, dues, now)
         book = replace(book, seq=book.seq + 1, groups={**book.groups, f"{receiver}|{group}": now})
         sent.append(notification)
-    return _forget_groups(book, now, rules), tuple(sent)
+    return book, tuple(sent)
 
 
-def _dues(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Iterator[_Due]:
+def coming(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Iterator[Due]:
+    """What receivers are to hear of one alert, now or later, as things stand."""
     if alert.state is State.PENDING:
         return
     named = labels(book, alert)
@@ -167,7 +169,7 @@ def _dues(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Iterator[_Du
     if alert.state is State.RESOLVED:
         wait = min((route.group_wait for route in routes), default=0.0)
         for told in alert.believed:
-            yield _Due(told.receiver, told.group, Reason.RESOLVED, (alert.resolved_at or now) + wait, alert)
+            yield Due(told.receiver, told.group, Reason.RESOLVED, (alert.resolved_at or now) + wait, alert)
         return
     if alert.muted:
         return
@@ -202,23 +204,23 @@ def _addresses(routes: Iterable[Route], alert: Alert, named: Mapping[str, str], 
     yield from found.values()
 
 
-def _due(book: Book, alert: Alert, told: Told | None, to: _Address, now: WallTime) -> _Due | None:
+def _due(book: Book, alert: Alert, told: Told | None, to: _Address, now: WallTime) -> Due | None:
     """When this receiver is to hear of a firing alert that nothing mutes; `None`: it was told, and needs no reminder."""
     if told is not None:
         if to.route.repeat is None or alert.ack is not None:
             return None
-        return _Due(to.receiver, told.group, Reason.REPEAT, told.last_at + to.route.repeat, alert)
+        return Due(to.receiver, told.group, Reason.REPEAT, told.last_at + to.route.repeat, alert)
     if to.escalated:
-        return _Due(to.receiver, to.group, Reason.ESCALATED, now, alert)
+        return Due(to.receiver, to.group, Reason.ESCALATED, now, alert)
     fired = alert.fired_at or now
     begun = max(fired, alert.unmuted_at or fired, alert.since + to.route.for_)
     flushed = book.groups.get(f"{to.receiver}|{to.group}")
     ready = begun + to.route.group_wait if flushed is None else max(begun, flushed + to.route.group_interval)
     reason = Reason.UNMUTED if alert.unmuted_at and alert.unmuted_at > fired else Reason.FIRST
-    return _Due(to.receiver, to.group, reason, ready, alert)
+    return Due(to.receiver, to.group, reason, ready, alert)
 
 
-def _mark(book: Book, dues: Iterable[_Due], now: WallTime) -> Book:
+def _mark(book: Book, dues: Iterable[Due], now: WallTime) -> Book:
     for due in dues:
         alert = book.alerts[due.alert.id]
         earlier = next((told for told in alert.told if told.receiver == due.receiver), None)
@@ -232,7 +234,7 @@ def _mark(book: Book, dues: Iterable[_Due], now: WallTime) -> Book:
     return book
 
 
-def _notification(book: Book, receiver: str, group: str, dues: list[_Due], now: WallTime) -> Notification:
+def _notification(book: Book, receiver: str, group: str, dues: list[Due], now: WallTime) -> Notification:
     quiet = inhibited(book)
     first = min(dues, key=lambda due: due.ready)
     items = tuple(

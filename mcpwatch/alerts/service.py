@@ -1,4 +1,4 @@
-"""The room as the daemon runs it: listens, ticks, keeps the ledger, runs one worker per receiver, and reloads without losing any.
+"""The room as the daemon runs it: listens, decides, keeps the ledger, runs one worker per receiver, and reloads without losing any.
 
 Start it when the fleet has begun. When the watchdog says it stops, nothing more is decided: what it then stops has not failed.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from mcpwatch.alerts.api import Handlers, handlers
 from mcpwatch.alerts.book import Book, Item, Notification, State
+from mcpwatch.alerts.deadline import LATE, next_look
 from mcpwatch.alerts.dispatch import Worker
 from mcpwatch.alerts.ledger import Ledger
 from mcpwatch.alerts.message import scrub, title
@@ -46,10 +47,8 @@ from mcpwatch.model.view import FleetView
 from mcpwatch.ports import Fleet, Store
 from mcpwatch.registry import find
 
-TICK = 1.0
-"""Seconds between looks at the clock: how late a `for` or a `repeat` may be."""
 VIEW_EVERY = 10.0
-"""Seconds between looks at the whole fleet, which mend what lost facts left standing."""
+"""Seconds between looks at the whole fleet while an alert is open: they tell when it was checked last."""
 EMPTY_GRACE = 60.0
 """Seconds after the start for which a fleet without members is taken as not there yet."""
 
@@ -89,7 +88,7 @@ class Alerts:
         self._dropped = 0
         self._started = clock.now()
         self._viewed = float("-inf")
-        self._running = self._stopping = False
+        self._running = self._stopping = self._met = False
         self._staff()
         self.handlers: Handlers = handlers(self)
 
@@ -104,7 +103,7 @@ class Alerts:
             while True:
                 await self._step()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TICK):  # `wait_for` loses a cancellation that meets its end
+                    async with asyncio.timeout(self._rest()):  # `wait_for` loses a cancellation that meets its end
                         await self._wake.wait()
                 self._wake.clear()
         finally:
@@ -125,6 +124,7 @@ class Alerts:
     def change(self, book: Book) -> None:
         """A book that an operator changed: keep it, and see at once what follows."""
         self._decide(book, ())
+        self._wake.set()
 
     def firing(self, receiver: str) -> Sequence[Item]:
         """What this receiver believes fires, as it is now."""
@@ -165,12 +165,28 @@ class Alerts:
         events: list[Event] = list(self._scrubbed(tuple(self._inbox)))
         self._inbox.clear()
         lost = self._subscription.dropped != self._dropped
-        if lost or self.clock.now() - self._viewed >= VIEW_EVERY:
+        if lost or (self._looks() and self.clock.now() - self._viewed >= VIEW_EVERY):
             self._dropped, self._viewed = self._subscription.dropped, self.clock.now()
             view = self._fleet.view()
-            if view.members or self.clock.now() - self._started > EMPTY_GRACE:
+            self._met = self._met or bool(view.members) or self.clock.now() - self._started > EMPTY_GRACE
+            if self._met:
                 events.append(self._scrubbed_view(view))
         self._decide(self.ledger.book, events)
+
+    def _looks(self) -> bool:
+        """Whether the fleet is looked at without being told to: until it is there, and while an alert is open."""
+        return not self._met or any(alert.open for alert in self.ledger.book.alerts.values())
+
+    def _rest(self) -> float | None:
+        """Seconds until time alone may change anything; `None`: it will not, a fact or a command must."""
+        if self._stopping:
+            return None
+        wall = self.clock.wall()
+        look = next_look(self.ledger.book, wall, self.rules)
+        waits = [] if look is None else [max(0.0, look - wall)]
+        if self._looks():
+            waits.append(max(0.0, self._viewed + VIEW_EVERY + LATE - self.clock.now()))
+        return min(waits, default=None)
 
     def _decide(self, before: Book, events: Sequence[Event]) -> None:
         book, notifications = advance(before, events, self.clock.wall(), self.rules)
@@ -178,8 +194,7 @@ class Alerts:
         self._tell_dropped(dropped, "there are too many for this receiver already")
         self._tell_changes(before, book)
         self._drop_orphans()
-        for worker in self.workers.values():
-            worker.wake()
+        self._wake_workers()
 
     def _tell_changes(self, before: Book, after: Book) -> None:
         for key, alert in after.alerts.items():
@@ -222,7 +237,9 @@ class Alerts:
         for name in [name for name in self._specs if self._specs[name] != wanted.get(name)]:
             del self._specs[name], self.workers[name]
             if name in self._tasks:
-                self._tasks.pop(name).cancel()
+                going = self._tasks.pop(name)
+                going.add_done_callback(lambda _: self._wake_workers())  # a successor waits for its last hand-over
+                going.cancel()
         for name, spec in wanted.items():
             kind = find(NOTIFIERS, str(getattr(spec, "kind", "")))
             if name in self.workers or kind is None:
@@ -242,6 +259,10 @@ class Alerts:
             for name, worker in self.workers.items():
                 if name not in self._tasks:
                     self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+
+    def _wake_workers(self) -> None:
+        for worker in self.workers.values():
+            worker.wake()
 
     def _drop_orphans(self) -> None:
         orphans = [one.notification for one in self.ledger.outbox.entries if one.notification.receiver not in self.spec.receivers]

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from mcpwatch.alerts import cron
 from mcpwatch.alerts.book import Silence
+from mcpwatch.model import cron
 from mcpwatch.model.time import WallTime
 
 LABELS = ("alert", "kind", "member", "route", "name", "severity", "cause", "symptom")
@@ -37,8 +37,14 @@ class Window:
     def active(self, now: WallTime) -> bool:
         """Whether the window is open at `now`."""
         if self.cron:
-            return _in_cron(self.cron, self.duration, self.timezone, int(now // MINUTE))
+            return _begun(self, int(now // MINUTE)) is not None
         return (self.start or 0) <= now and (self.end is None or now < self.end)
+
+    def changes(self, now: WallTime) -> WallTime | None:
+        """The first moment after `now` at which it may open or close; `None`: never again."""
+        if self.cron:
+            return _next_in_cron(self, int(now // MINUTE))
+        return min((one for one in (self.start, self.end) if one is not None and one > now), default=None)
 
 
 def matches(patterns: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> bool:
@@ -65,8 +71,28 @@ def _fits(label: str, pattern: str, labels: Mapping[str, str]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _in_cron(expression: str, duration: float, timezone: str, minute: int) -> bool:
-    """Whether a match lies within the last `duration` seconds; one UTC minute is one local minute, so DST needs no care."""
-    rule, zone = cron.parse(expression), ZoneInfo(timezone)
-    steps = max(1, int(duration // MINUTE))
-    return any(rule.matches(datetime.fromtimestamp((minute - back) * MINUTE, UTC).astimezone(zone)) for back in range(steps))
+def _begun(window: Window, minute: int) -> int | None:
+    """The latest minute at which the window that is open in `minute` began, or `None`: it is closed.
+
+    One UTC minute is one local minute, so DST needs no care.
+    """
+    rule, zone = cron.parse(window.cron), ZoneInfo(window.timezone)
+    open_for = range(minute, minute - _minutes(window), -1)
+    return next((one for one in open_for if rule.matches(_at(one).astimezone(zone))), None)
+
+
+@lru_cache(maxsize=256)
+def _next_in_cron(window: Window, minute: int) -> WallTime | None:
+    zone = ZoneInfo(window.timezone)
+    opens = cron.parse(window.cron).following(_at(minute), lambda at: at.astimezone(zone))
+    begun = _begun(window, minute)
+    ends = None if begun is None else (begun + _minutes(window)) * MINUTE
+    return min((WallTime(one) for one in (opens and opens.timestamp(), ends) if one is not None), default=None)
+
+
+def _minutes(window: Window) -> int:
+    return max(1, int(window.duration // MINUTE))
+
+
+def _at(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * MINUTE, UTC)

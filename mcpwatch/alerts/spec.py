@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
-from mcpwatch.alerts import cron
 from mcpwatch.alerts.book import Severity
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.receiver import ReceiverSpec
 from mcpwatch.alerts.routing import Flapping, Route, Rules, Step
 from mcpwatch.alerts.silence import LABELS, Window
+from mcpwatch.model import cron
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import WallTime
-from mcpwatch.registry import KindSpec, find, suggest
+from mcpwatch.registry import KindSpec, find
 from mcpwatch.units import Duration, Span
 
 FOREVER = WallTime(253_402_300_799.0)
@@ -48,11 +49,6 @@ def _known_groups(labels: list[str]) -> list[str]:
     return labels
 
 
-def _cron(text: str) -> str:
-    cron.parse(text)
-    return text
-
-
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -70,7 +66,7 @@ else:
         BeforeValidator(_known_kind),
     ]
 Match = Annotated[dict[str, str | list[str]], AfterValidator(_known_labels)]
-Cron = Annotated[str, AfterValidator(_cron)]
+Cron = Annotated[str, AfterValidator(cron.checked)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Groups = Annotated[list[str], AfterValidator(_known_groups)]
 
@@ -115,7 +111,7 @@ class MaintenanceSpec(KindSpec):
     match: Match = Field(default_factory=dict, description="What it covers. Default: everything.")
     start: AwareDatetime | None = Field(None, description="Begin of a one-off window, with time zone.")
     end: AwareDatetime | None = Field(None, description="Its end.")
-    cron: Cron | None = Field(None, description="Five fields: when a recurring window begins.")
+    cron: Cron | None = Field(None, description="Five fields or a name such as @weekly: when a recurring window begins.")
     duration: Annotated[Span, Field(le=WINDOW_MAX)] | None = Field(None, description="How long a recurring window lasts.")
     timezone: Zone = Field("UTC", description="Time zone of `cron`.")
 

@@ -31,7 +31,7 @@ from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
-from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, MemberChanged, RouteChanged, Troubled
+from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, Fact, MemberChanged, RouteChanged, Troubled
 from mcpwatch.model.json import plain, status_json
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
@@ -127,7 +127,7 @@ class Daemon:
                 self._tasks = tasks
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
-                self.fleet.tail = self._tail
+                self.fleet.hearing.tail = self._tail
                 self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
@@ -220,10 +220,8 @@ class Daemon:
         return write_files(proxy.render(plan.proxy, self.paths.root))
 
     def _tail(self, member: str) -> tuple[str, ...]:
-        """The last lines a member wrote to stderr, without the secrets of the plan."""
-        lines = [line.text for line in journal.read(self.paths.root, member, ("stderr",), TAIL)]
-        for secret in self.fleet.plan().secrets:
-            lines = [line.replace(secret, "***") for line in lines]
+        """The last lines a member wrote to stderr, without secrets."""
+        lines = (self.logs.redact(line.text) for line in journal.read(self.paths.root, member, ("stderr",), TAIL))
         return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
 
     def _store_trouble(self, text: str | None) -> None:
@@ -308,9 +306,17 @@ class Daemon:
 
     async def _keep_status(self) -> None:
         """Write the status file soon after a change, so that `status` without a daemon has something to show."""
-        changed = self.bus.subscribe(MemberChanged, RouteChanged, size=1)
-        async for _ in changed:
+        changed = asyncio.Event()  # no queue: many changes are one, and none of them is lost
+
+        def notice(fact: Fact) -> None:
+            if isinstance(fact, (MemberChanged, RouteChanged)):
+                changed.set()
+
+        self.bus.hook(notice)
+        while True:
+            await changed.wait()
             await asyncio.sleep(STATUS_EVERY)
+            changed.clear()
             await self._write_status()
 
     async def _write_status(self) -> None:

@@ -58,11 +58,12 @@ class Rooms:
         self._bus = bus
         self._clock = clock
         self._root = paths.root
-        self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan))
+        self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
+        fleet.notice_by(self.self_watch.notice)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self._beat = heartbeat()
@@ -108,10 +109,16 @@ class Rooms:
         at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
         return None if at is None else WallTime(float(at))
 
+    def _on_lines(self) -> None:
+        """Members wrote: what ships logs need not look before."""
+        self.telemetry.wake()
+
     def _on_gap(self, gap: Gap) -> None:
-        """Time that was not watched: told, and failures of probes begun before it are void."""
-        if gap.cause != "clock_step":
-            self._fleet.oversight.probing.gap(self._clock.now())
+        """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
+        if gap.cause == "clock_step":
+            self._fleet.oversight.probing.clock_set()
+        else:
+            self._fleet.unwatched()
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
 
     def _on_tick(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, cast
 
 from mcpwatch.checks import words
@@ -11,9 +10,7 @@ from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.model.contract import canonical, digest, item
 from mcpwatch.model.probe import Expect, ServerInfo, Stage, Symptom, Tool, Vantage
-
-REGEX_INPUT = 256 * 1024
-"""Characters of a result that a regular expression is given."""
+from mcpwatch.pattern import matches
 
 
 def tools_of(items: list[Message]) -> tuple[Tool, ...]:
@@ -106,7 +103,7 @@ def call(expect: Expect, result: Message, tool: str, vantage: Vantage) -> Troubl
     whole = text or json.dumps(result, ensure_ascii=False)
     if expect.contains is not None and expect.contains not in whole:
         return _unlike(tool, f"does not contain {expect.contains!r}", whole)
-    if expect.regex is not None and not re.search(expect.regex, whole[:REGEX_INPUT]):
+    if expect.regex is not None and not matches(expect.regex, whole):
         return _unlike(tool, f"does not match /{one_line(expect.regex, 80)}/", whole)
     if expect.jsonpath is not None or expect.json_schema is not None:
         from mcpwatch.checks.shape import unlike

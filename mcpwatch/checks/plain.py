@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from mcpwatch.checks.caller import Caller, read
 from mcpwatch.checks.course import Course
 from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.model.probe import Expect, Stage, Symptom
+from mcpwatch.pattern import matches
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a plain answer that are looked at."""
@@ -34,7 +33,7 @@ async def examine_http(caller: Caller, expect: Expect, options: dict[str, str], 
     text = (await read(response, BODY_LIMIT, cut=True)).decode("utf-8", "replace")
     if expect.contains is not None and expect.contains not in text:
         raise Trouble(Symptom.UNEXPECTED, f"{what} does not contain {expect.contains!r}", said=one_line(text, 200))
-    if expect.regex is not None and not re.search(expect.regex, text):
+    if expect.regex is not None and not matches(expect.regex, text):
         raise Trouble(Symptom.UNEXPECTED, f"{what} does not match /{one_line(expect.regex, 80)}/", said=one_line(text, 200))
 
 

@@ -5,18 +5,21 @@ Owns: the timeline. `Timeline` is pure: facts and status documents in, times out
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
-from mcpwatch.cli.faults import inject
+from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError, UsageError
+from mcpwatch.model.naming import suggest
 
 POLL = 0.25
 """Seconds between two looks at the status while waiting."""
@@ -68,7 +71,8 @@ class Timeline:
     def see(self, status: Document, at: float) -> bool:
         """Take a look at the fleet; returns whether the member has been well again for long enough."""
         member = next((item for item in status["members"] if item["name"] == self.member), None)
-        routes = [item for item in status["routes"] if item["member"] == self.member]
+        everybodys = self.member == status.get("proxy")  # the proxy is well when all it serves is
+        routes = [item for item in status["routes"] if everybodys or item["member"] == self.member]
         well = (
             member is not None
             and member["phase"] == "running"
@@ -94,28 +98,37 @@ class Timeline:
         return at - self.began - self._last
 
 
-def drill(name: str, fault: str, *, timeout: float, as_json: bool) -> int:
+def drill(name: str, fault: Fault, *, timeout: float, as_json: bool) -> int:
     """Run a drill. Exit 0 when the member and its route recovered in time, 1 otherwise."""
     status: Document = call("GET", "/status")
     member = next((item for item in status["members"] if item["name"] == name), None)
     if member is None:
-        raise UsageError(f"no member '{name}'; members: {', '.join(item['name'] for item in status['members']) or 'none'}")
+        raise UsageError(f"no member '{name}'{suggest(name, [item['name'] for item in status['members']])}")
     route = next((item["name"] for item in status["routes"] if item["member"] == name), name)
     facts = _listen()
     timeline = Timeline(name, route, time.time())
-    if not as_json:
-        say(f"   0.000 s  {fault} {name} (generation {member['generation']}, {member['runtime']})")
-    undo = inject(fault, member)
-    try:
-        done = _watch(timeline, facts, timeout, as_json=as_json)
-    finally:
-        undo()
+    with contextlib.ExitStack() as fault_lasts:
+        fault_lasts.callback(inject(fault, member, status))
+        if not as_json:
+            say(f"   0.000 s  {fault} {name} (generation {member['generation']}, {member['runtime']})")
+        done = _watch(timeline, facts, timeout, _over(fault_lasts, member), as_json=as_json)
     if as_json:
         say_json(_document(timeline, fault, recovered=done))
     else:
         for line in summary(timeline, fault, timeout, recovered=done):
             say(line)
     return exits.OK if done else exits.UNHEALTHY
+
+
+def _over(fault_lasts: contextlib.ExitStack, member: Document) -> Callable[[Document], None]:
+    """Ends the fault once another incarnation of the member was begun: what was hurt is gone, and the next one is not to be."""
+
+    def look(status: Document) -> None:
+        now = next((item for item in status["members"] if item["name"] == member["name"]), member)
+        if now["generation"] != member["generation"]:
+            fault_lasts.close()
+
+    return look
 
 
 def summary(timeline: Timeline, fault: str, timeout: float, *, recovered: bool) -> list[str]:
@@ -149,11 +162,16 @@ def _seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f} s"
 
 
-def _watch(timeline: Timeline, facts: queue.SimpleQueue[Document], timeout: float, *, as_json: bool) -> bool:
+def _watch(
+    timeline: Timeline, facts: queue.SimpleQueue[Document], timeout: float, each: Callable[[Document], None], *, as_json: bool
+) -> bool:
+    """Hear and see until it is well again; `each` sees every status document too."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         _take(timeline, facts, as_json=as_json)
-        if timeline.see(call("GET", "/status"), time.time()):
+        status = call("GET", "/status")
+        each(status)
+        if timeline.see(status, time.time()):
             return True
         if timeline.detected is None and timeline.quiet_since(time.time()) > max(QUIET, timeout / 2):
             return False

@@ -1,7 +1,7 @@
 """Faults on purpose: the ways in which a member can be hurt for a drill, and healed again where it does not heal itself.
 
-Owns: signals, freezing, memory and network of a member, by the process ids and the container that the status shows. Must not know:
-what the watchdog makes of it.
+Owns: signals, freezing, memory and network of a member, by the processes and the container that the status shows. Must not know:
+what the watchdog makes of it. A stdio server inside a foreign proxy is found by the mark that its proxy's configuration gives it.
 """
 
 from __future__ import annotations
@@ -12,103 +12,124 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 from mcpwatch.cli.control import call
+from mcpwatch.cli.processes import MemoryGroup, family, marked, memory_group, ports
 from mcpwatch.model.errors import UsageError
+from mcpwatch.ports import CHILD_MARK
 
-FAULTS = ("kill", "hang", "stale", "oom", "partition")
+Fault = Literal["kill", "hang", "stale", "oom", "partition"]
 TOOL_SECONDS = 30.0
 HOG = "exec tail /dev/zero"
 """Takes all the memory there is."""
+HOG_LIMIT = 64 * 1024**2
+"""Bytes that are all the memory there is, for a process that has no limit of its own."""
 
 Undo = Callable[[], None]
+Document = dict[str, Any]
 
 
-def inject(fault: str, member: dict[str, Any]) -> Undo:
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """What is hurt: its name, its main process, its container, and whether it lives inside a proxy that is not told."""
+
+    name: str
+    pid: int
+    container: str | None
+    inside: bool = False
+
+
+def inject(fault: Fault, member: Document, status: Document) -> Undo:
     """Hurt a member now; returns what ends the fault if it still lasts. Raises `UsageError` when that cannot be done to it."""
-    name, pid, container = member["name"], member["pid"], member["usage"].get("container")
-    if fault not in FAULTS:
-        raise UsageError(f"no fault '{fault}'; known: {', '.join(FAULTS)}")
-    if fault == "stale":
-        call("POST", f"/members/{name}/restart")
+    found = _child(member, status)
+    if fault == "stale" and found is None:
+        call("POST", f"/members/{member['name']}/restart")
         return _nothing
-    if not pid:
-        raise UsageError(f"{name} has no process here (runtime {member['runtime']}); drill the member that runs it")
-    if fault == "kill":
-        _signal((pid,), signal.SIGKILL, name)
-        return _nothing
-    if fault == "hang":
-        pids = family(pid)
-        _signal(pids, signal.SIGSTOP, name)
-        return lambda: _quietly(pids, signal.SIGCONT)
-    if fault == "oom":
-        return _oom(name, pid, container)
-    return _partition(name, container, member)
+    victim = found or Victim(member["name"], member["pid"] or 0, member["usage"].get("container"))
+    if not victim.pid:
+        raise UsageError(f"{victim.name} has no process here (runtime {member['runtime']}); drill the member that runs it")
+    match fault:
+        case "hang":
+            pids = family(victim.pid)
+            _signal(pids, signal.SIGSTOP, victim.name)
+            return lambda: _quietly(pids, signal.SIGCONT)
+        case "oom":
+            return _oom(victim)
+        case "partition":
+            return _partition(victim)
+        case _:  # a server that its proxy does not know to have ended is stale to it
+            _signal((victim.pid,), signal.SIGKILL if fault == "kill" else signal.SIGTERM, victim.name)
+            return _nothing
 
 
-def family(pid: int) -> tuple[int, ...]:
-    """A process and all its descendants, by the kernel's own table."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                parent = int((entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found, queue = list[int](), [pid]
-    while queue:
-        found.append(queue.pop())
-        queue += children.get(found[-1], [])
-    return tuple(found)
+def _child(member: Document, status: Document) -> Victim | None:
+    """The stdio server inside a foreign proxy, found by its mark; `None` for a member that is told by its own runtime."""
+    proxy = next((one for one in status["members"] if one["name"] == status.get("proxy")), None)
+    if member["pid"] or proxy is None or proxy is member or not proxy["pid"]:
+        return None
+    marks = [f"{CHILD_MARK}={route['name']}" for route in status["routes"] if route["member"] == member["name"]]
+    pid = next((found for mark in marks if (found := marked(proxy["pid"], mark))), None)
+    return Victim(member["name"], pid, proxy["usage"].get("container"), inside=True) if pid else None
 
 
-def _oom(name: str, pid: int, container: str | None) -> Undo:
+def _oom(victim: Victim) -> Undo:
     """Let the kernel's own judge end it: the member becomes the first to go, and something else takes all the memory."""
-    if not container:
-        raise UsageError(f"{name} is no container: only one with a memory limit can run out of memory alone")
-    if _docker("inspect", "-f", "{{.HostConfig.Memory}}", container) == "0":
-        raise UsageError(f"{name} has no memory limit: this would be a drill for the whole machine; set docker.memory first")
-    for one in family(pid):
+    group, words = None, ("docker", "exec", victim.container or "", "sh", "-c", HOG)
+    if victim.container is None:
+        group = memory_group(victim.pid, HOG_LIMIT)
+        if group is None:
+            raise UsageError(f"{victim.name} has no memory limit of its own; giving it one needs root and a memory cgroup")
+        words = ("sh", "-c", f'echo $$ >"$0/cgroup.procs" && {HOG}', str(group.path))
+    elif _docker("inspect", "-f", "{{.HostConfig.Memory}}", victim.container) == "0":
+        raise UsageError(f"{victim.name} has no memory limit: this would be a drill for the whole machine; set docker.memory first")
+    for one in family(victim.pid):
+        if group is not None:
+            group.add(one)
         with contextlib.suppress(OSError):
             Path(f"/proc/{one}/oom_score_adj").write_text("1000", encoding="ascii")
-    hog = subprocess.Popen(
-        ["docker", "exec", container, "sh", "-c", HOG],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    return lambda: _end(hog)
+    quiet = subprocess.DEVNULL
+    hog = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet)
+    return lambda: _end(hog, group)
 
 
-def _partition(name: str, container: str | None, member: dict[str, Any]) -> Undo:
-    """Nothing reaches it any more: a container leaves its networks, a process's port is cut off by the firewall."""
-    if container:
-        networks = _docker("inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", container).split()
-        if not networks or networks[0] in {"host", "none"}:
-            raise UsageError(f"{name} has no network of its own to be cut off from")
-        for network in networks:
-            _docker("network", "disconnect", "--force", network, container)
-
-        def back() -> None:
-            for network in networks:
-                with contextlib.suppress(UsageError):
-                    _docker("network", "connect", network, container)
-
-        return back
-    port = _port(member)
-    rule = ("INPUT", "-i", "lo", "-p", "tcp", "--dport", str(port), "-j", "DROP")
+def _partition(victim: Victim) -> Undo:
+    """Nothing reaches it any more: a container leaves its networks, a process's ports are cut off by the firewall."""
+    if victim.inside:
+        raise UsageError(f"{victim.name} speaks to its proxy through a pipe: there is no network to cut; drill the proxy")
+    if victim.container:
+        return _disconnect(victim)
     if shutil.which("iptables") is None or os.geteuid() != 0:
-        raise UsageError(f"cutting off {name} needs root and iptables, because it is a process of this machine")
-    _run("iptables", "-I", *rule)
-    return lambda: _quiet_run("iptables", "-D", *rule)
+        raise UsageError(f"cutting off {victim.name} needs root and iptables, because it is a process of this machine")
+    cut = sorted(ports(family(victim.pid)))
+    if not cut:
+        raise UsageError(f"{victim.name} listens on no port of its own, so it cannot be cut off")
+    rules = [("INPUT", "-i", "lo", "-p", "tcp", "--dport", str(port), "-j", "DROP") for port in cut]
+    for rule in rules:
+        _run("iptables", "-w", "10", "-I", *rule)
+
+    def back() -> None:
+        for rule in rules:
+            _quiet_run("iptables", "-w", "10", "-D", *rule)
+
+    return back
 
 
-def _port(member: dict[str, Any]) -> int:
-    url = str(member.get("url") or "")
-    port = urlsplit(url).port
-    if port is None:
-        raise UsageError(f"{member['name']} is not reached by a port of its own, so it cannot be cut off")
-    return port
+def _disconnect(victim: Victim) -> Undo:
+    container = victim.container or ""
+    networks = _docker("inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", container).split()
+    if not networks or networks[0] in {"host", "none"}:
+        raise UsageError(f"{victim.name} has no network of its own to be cut off from")
+    for network in networks:
+        _docker("network", "disconnect", "--force", network, container)
+
+    def back() -> None:
+        for network in networks:
+            _quiet_run("docker", "network", "connect", network, container)
+
+    return back
 
 
 def _signal(pids: tuple[int, ...], number: int, name: str) -> None:
@@ -126,10 +147,12 @@ def _quietly(pids: tuple[int, ...], number: int) -> None:
             os.kill(pid, number)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(hog: subprocess.Popen[bytes], group: MemoryGroup | None) -> None:
     with contextlib.suppress(OSError):
-        process.kill()
-    process.wait()
+        hog.kill()
+    hog.wait()
+    if group is not None:
+        group.remove()
 
 
 def _docker(*words: str) -> str:

@@ -13,6 +13,7 @@ from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
 from mcpwatch.model.errors import UsageError
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import iso
 
 
@@ -21,11 +22,9 @@ def show_logs(name: str, *, follow: bool, lines: int, stream: str | None, since:
     state = state_paths(Settings.state_dir).root
     known = journal.members(state)
     if name not in known:
-        hint = f"; there are logs of: {', '.join(known)}" if known else f"; nothing has been logged in {state} yet"
+        hint = suggest(name, known) if known else f"; nothing has been logged in {state} yet"
         raise UsageError(f"no logs of '{name}'{hint}")
     streams = journal.STREAMS if stream is None else (stream,)
-    if stream is not None and stream not in journal.STREAMS:
-        raise UsageError(f"--stream {stream}: unknown; use one of {', '.join(journal.STREAMS)}")
     begin = since_epoch(since, time.time())
     colour = coloured()
     found = journal.follow(state, name, streams, lines, begin) if follow else journal.read(state, name, streams, lines, begin)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -99,7 +99,9 @@ def up(
     config: ConfigOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; returns once the daemon answers.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines even on a terminal.")] = False,
-    log_format: Annotated[str, typer.Option(help="How plain lines look: human, json, or config (what the file says).")] = "human",
+    log_format: Annotated[
+        Literal["human", "json", "config"], typer.Option(help="How plain lines look; config: what the file says.")
+    ] = "human",
     watch: Annotated[
         bool, typer.Option("--watch-config/--no-watch-config", help="Reload when the configuration file changes.")
     ] = True,
@@ -107,8 +109,6 @@ def up(
     """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven."""
     from mcpwatch.cli.up import run_detached, run_here
 
-    if log_format not in ("human", "json", "config"):
-        raise typer.BadParameter("must be human, json or config", param_hint="--log-format")
     if detach:
         raise typer.Exit(run_detached(config, watch=watch))
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
@@ -136,7 +136,7 @@ def check(
     url: Annotated[str | None, typer.Option(help="Check any URL; needs no daemon.")] = None,
     token: Annotated[str | None, typer.Option(help="Bearer token for --url.", envvar="MCPWATCH_TOKEN", show_envvar=True)] = None,
     timeout: Annotated[str, typer.Option(help="Deadline of the whole probe, e.g. 5s.")] = "10s",
-    transport: Annotated[str, typer.Option(help="auto, sse, http or stateless.")] = "auto",
+    transport: Annotated[Literal["auto", "sse", "http", "stateless"], typer.Option(help="The wire to speak.")] = "auto",
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="Extra header for --url, 'Name: value'.")] = None,
     tool: Annotated[str | None, typer.Option(help="Also call this tool (a canary).")] = None,
     arguments: Annotated[str, typer.Option(help="JSON arguments for --tool.")] = "{}",
@@ -194,7 +194,7 @@ def logs(
     name: MaybeName = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest lines.", min=0)] = 100,
-    stream: Annotated[str | None, typer.Option(help="stdout or stderr; both by default.")] = None,
+    stream: Annotated[Literal["stdout", "stderr"] | None, typer.Option(help="Only this one; both by default.")] = None,
     since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
     spool: Annotated[bool, typer.Option("--spool", help="Show what waits for Loki, and what Loki refused.")] = False,
     json_: JsonOption = False,
@@ -238,7 +238,7 @@ def why(
 @app.command(epilog="Examples:  mcpwatch drill fetch --fault kill    mcpwatch drill fetch --fault hang --timeout 2m")
 def drill(
     name: NameArgument,
-    fault: Annotated[str, typer.Option(help="kill, hang, stale, oom or partition.")] = "kill",
+    fault: Annotated[Literal["kill", "hang", "stale", "oom", "partition"], typer.Option(help="What is done to it.")] = "kill",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the recovery.", min=1)] = 120.0,
     json_: JsonOption = False,
 ) -> None:
@@ -324,9 +324,11 @@ def bridge(
     command: Annotated[list[str], typer.Argument(help="The stdio server and its arguments, after --.")],
     listen: Annotated[str, typer.Option(help="HOST:PORT or :PORT to serve it on.")] = "127.0.0.1:9072",
     name: Annotated[str, typer.Option(help="Its name: it also answers at /<name>/sse and /<name>/mcp.")] = "bridge",
-    sessions: Annotated[str, typer.Option(help="auto, or isolated for one child per client session.")] = "auto",
+    sessions: Annotated[
+        Literal["auto", "shared", "isolated"], typer.Option(help="isolated: one child per client session.")
+    ] = "auto",
     env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME of a variable to hand on to the server.")] = None,
-    log: Annotated[str, typer.Option(help="stderr or syslog.")] = "stderr",
+    log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Where its own lines go.")] = "stderr",
 ) -> None:
     """Serve one stdio server over SSE and Streamable HTTP, with no watchdog around it."""
     from mcpwatch.cli.serve import bridge as run
@@ -340,7 +342,7 @@ def gateway(
         Path, typer.Option("--config", "-c", help="mcp-servers.json, TBXark config.json, sparfenyuk or native file.")
     ],
     listen: Annotated[str | None, typer.Option(help="HOST:PORT or :PORT; wins over the file.")] = None,
-    log: Annotated[str, typer.Option(help="stderr or syslog.")] = "stderr",
+    log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Where its own lines go.")] = "stderr",
 ) -> None:
     """Run the gateway alone: every server of a file at /<name>/sse and /<name>/mcp, all together at /sse and /mcp."""
     from mcpwatch.cli.serve import gateway as run

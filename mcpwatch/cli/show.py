@@ -13,7 +13,7 @@ from mcpwatch.cli.control import Settings, call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, render
-from mcpwatch.cli.table import ago, coloured, fit
+from mcpwatch.cli.table import ago, coloured, fit, terminal_width
 from mcpwatch.model.errors import NoDaemon
 
 
@@ -24,7 +24,7 @@ def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
             document = call("GET", "/status")
         except NoDaemon:
             return _no_daemon(as_json=False)
-        _redraw(render(document, colour=coloured(), now=time.time()))
+        _redraw(render(document, colour=coloured(), now=time.time(), width=terminal_width()))
         time.sleep(interval)
     try:
         document = call("GET", "/status")
@@ -33,7 +33,7 @@ def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
     if as_json:
         say_json(document)
     else:
-        for line in render(document, colour=coloured(), now=time.time()):
+        for line in render(document, colour=coloured(), now=time.time(), width=terminal_width()):
             say(line)
     return exits.OK if document["healthy"] else exits.UNHEALTHY
 
@@ -62,7 +62,7 @@ def _no_daemon(*, as_json: bool) -> int:
     if known:
         say(f"last known state, {ago(time.time() - known['at'])} ago:")
         say()
-        for line in render({**known, "stopped": True}, colour=coloured()):
+        for line in render({**known, "stopped": True}, colour=coloured(), width=terminal_width()):
             say(line)
     return exits.NO_DAEMON
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcpwatch.cli.table import ago, milliseconds, paint, size, table
+from mcpwatch.cli.table import ago, milliseconds, paint, size, table, visible
 
 _COLOURS = {
     "healthy": "green",
@@ -22,16 +22,16 @@ _STAGES = {"tools_list": "tools", "initialize": "init", "resources_list": "resou
 _SHOWN_STAGES = ("resolve", "connect", "tls", "open", "endpoint", "discover", "initialize", "initialized", "tools_list", "canary")
 
 
-def render(document: dict[str, Any], *, colour: bool, now: float | None = None) -> list[str]:
-    """The whole status: one line of the daemon, the members, the routes, and what is wrong in words."""
+def render(document: dict[str, Any], *, colour: bool, now: float | None = None, width: int | None = None) -> list[str]:
+    """The whole status: one line of the daemon, the members, the routes, and what is wrong. Tables are at most `width` wide."""
     at = document["at"] if now is None else now
     daemon = document["daemon"]
     lines = [_headline(document, at, colour=colour)]
     if daemon.get("config_error"):
         lines.append(paint(f"configuration rejected, the running one stays: {daemon['config_error']}", "yellow", on=colour))
-    lines += ["", *_members(document, at, colour=colour)]
+    lines += ["", *_members(document, at, colour=colour, width=width)]
     if document["routes"]:
-        lines += ["", *_routes(document, at, colour=colour)]
+        lines += ["", *_routes(document, at, colour=colour, width=width)]
     trouble = _trouble(document, at, colour=colour)
     return [*lines, "", *trouble] if trouble else lines
 
@@ -48,7 +48,7 @@ def _headline(document: dict[str, Any], at: float, *, colour: bool) -> str:
     return f"mcpwatch {daemon['version']}  {state}  {counts}  pid {daemon['pid']}, up {uptime}"
 
 
-def _members(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
+def _members(document: dict[str, Any], at: float, *, colour: bool, width: int | None) -> list[str]:
     head = ("MEMBER", "KIND", "RUNTIME", "PHASE", "VERDICT", "GEN", "RESTARTS", "UPTIME", "CPU", "RSS", "PID")
     rows: list[tuple[str, ...]] = []
     for member in document["members"]:
@@ -69,11 +69,11 @@ def _members(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
                 str(member["pid"] or (member["usage"].get("container") or "-")[:12]),
             )
         )
-    return table(head, rows, colour=colour, right=(5, 6, 7, 8, 9))
+    return table(head, rows, colour=colour, right=(5, 6, 7, 8, 9), spare=(2, 1, 5, 8, 9, 10, 7), width=width)
 
 
-def _routes(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
-    head = ("ROUTE", "URL", "VERDICT", "TOOLS", "LAST OK", "LATENCY ms")
+def _routes(document: dict[str, Any], at: float, *, colour: bool, width: int | None) -> list[str]:
+    head = ("ROUTE", "URL", "VERDICT", "TOOLS", "LAST OK", "LATENCY ms", "ms")
     rows = [
         (
             route["name"],
@@ -82,10 +82,14 @@ def _routes(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
             "-" if route["tools"] is None else str(route["tools"]),
             f"{ago(at - route['last_success'])} ago" if route["last_success"] else "never",
             _latency(route),
+            _total(route),
         )
         for route in document["routes"]
     ]
-    return table(head, rows, colour=colour, right=(3, 4))
+    whole = table(head[:-1], [row[:-1] for row in rows], colour=colour, right=(3, 4))
+    if width is None or all(visible(line) <= width for line in whole):
+        return whole
+    return table(head, rows, colour=colour, right=(3, 4, 6), spare=(5, 1), width=width)
 
 
 def _latency(route: dict[str, Any]) -> str:
@@ -94,6 +98,12 @@ def _latency(route: dict[str, Any]) -> str:
     return " · ".join(
         f"{_STAGES.get(stage, stage)} {milliseconds(timings[stage])}" for stage in _SHOWN_STAGES if timings.get(stage, 0) >= 0.00005
     )
+
+
+def _total(route: dict[str, Any]) -> str:
+    """All stages of the latest probe together, where there is no room for each."""
+    timings: dict[str, float] = route.get("latency") or {}
+    return milliseconds(sum(timings.values())) if timings else "-"
 
 
 def _trouble(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -26,30 +27,52 @@ def paint(text: str, colour: str, *, on: bool) -> str:
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if on and text else text
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool, right: Sequence[int] = ()) -> list[str]:
-    """Lines of a table, columns as wide as they must be, two blanks between; `right` are the columns set to the right."""
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    colour: bool,
+    right: Sequence[int] = (),
+    spare: Sequence[int] = (),
+    width: int | None = None,
+) -> list[str]:
+    """Lines of a table, columns as wide as they must be, two blanks between; `right` are the columns set to the right.
+
+    `spare` are the columns that are left out, first to last, while the table is wider than `width`; a line still too long is cut.
+    """
     cells = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(_width(row[column]) for row in cells) for column in range(len(head))]
+    widths = {column: max(visible(row[column]) for row in cells) for column in range(len(head))}
+    for column in spare:
+        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        del widths[column]
     lines: list[str] = []
     for index, row in enumerate(cells):
-        parts = [_pad(cell, widths[column], to_right=column in right) for column, cell in enumerate(row)]
+        parts = [_pad(row[column], wide, to_right=column in right) for column, wide in widths.items()]
         line = "  ".join(parts).rstrip()
+        line = line if width is None else fit(line, width)
         lines.append(paint(line, "grey", on=colour) if index == 0 else line)
     return lines
 
 
-def _width(cell: str) -> int:
+def terminal_width() -> int | None:
+    """Columns of the terminal that is written to; `None` where it is none, so that nothing is cut in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def visible(cell: str) -> int:
+    """How many characters of it are seen: colours are not."""
     return len(_ANSI.sub("", cell))
 
 
 def _pad(cell: str, width: int, *, to_right: bool) -> str:
-    blanks = " " * (width - _width(cell))
+    blanks = " " * (width - visible(cell))
     return blanks + cell if to_right else cell + blanks
 
 
 def fit(line: str, width: int) -> str:
     """`line` cut to `width` visible characters, colours kept whole."""
-    if _width(line) <= width:
+    if visible(line) <= width:
         return line
     kept, seen = "", 0
     for part in re.split(r"(\x1b\[[0-9;]*m)", line):

@@ -17,7 +17,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import Settings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.status import event_line, render
-from mcpwatch.cli.table import coloured, fit
+from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
 from mcpwatch.telemetry.logs import LogFormat
@@ -74,7 +74,7 @@ async def _collect(facts: Subscription, recent: list[str]) -> None:
 
 def _draw(daemon: Daemon, recent: list[str]) -> None:
     width, height = shutil.get_terminal_size()
-    body = render(status_json(daemon.fleet.view()), colour=coloured(), now=time.time())
+    body = render(status_json(daemon.fleet.view()), colour=coloured(), now=time.time(), width=terminal_width())
     lines = [
         *body,
         "",

@@ -14,6 +14,7 @@ from mcpwatch.cli.control import call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.table import ago, coloured, paint
 from mcpwatch.model.errors import UsageError
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import Symptom
 
 FACTS = 5000
@@ -50,8 +51,8 @@ def gathered(name: str, status: Document, facts: list[Document]) -> Document:
     if member is None and route is not None:
         member = next((item for item in status["members"] if item["name"] == route["member"]), None)
     if member is None and route is None:
-        known = sorted({item["name"] for item in (*status["members"], *status["routes"])})
-        raise UsageError(f"no member or route '{name}'; known: {', '.join(known) or 'none'}")
+        known = {item["name"] for item in (*status["members"], *status["routes"])}
+        raise UsageError(f"no member or route '{name}'{suggest(name, known)}")
     found = causes(name, status)
     subjects = {name, member["name"] if member else name, *(cause["subject"] for cause in found)}
     proxy = status.get("proxy")

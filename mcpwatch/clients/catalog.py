@@ -31,7 +31,8 @@ from mcpwatch.clients.adapters import (
     windsurf,
     zed,
 )
-from mcpwatch.registry import Kind, find, suggest
+from mcpwatch.model.naming import suggest
+from mcpwatch.registry import Kind, find
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from mcpwatch.clients.stale import Stale, stale
 from mcpwatch.clients.sync import Job, sync
 from mcpwatch.clients.writer import Done
 from mcpwatch.model.errors import ClientFileError, McpwatchError, UsageError
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import iso
-from mcpwatch.registry import suggest
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 MASK = "***"

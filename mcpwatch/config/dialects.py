@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mcpwatch.config.document import Path, Value
-from mcpwatch.registry import suggest
+from mcpwatch.model.naming import suggest
 
 DialectName = Literal["mcpwatch", "tbxark", "mcp-servers", "sparfenyuk"]
 Complain = Callable[[Path, str], None]

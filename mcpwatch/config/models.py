@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
-from mcpwatch.config.cron import check_cron
+from mcpwatch.model import cron
+from mcpwatch.pattern import fault
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import Duration, Listen, Size, Span, Url
 
@@ -25,10 +26,9 @@ def _name(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    wrong = fault(value)
+    if wrong:
+        raise ValueError(f"is not a regular expression: {wrong}")
     return value
 
 
@@ -50,7 +50,7 @@ Text = Annotated[str, BeforeValidator(_number_as_text), WithJsonSchema({"type": 
 Texts = Annotated[tuple[Filled, ...], BeforeValidator(_one_or_more), WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 )]  # fmt: skip
-Cron = Annotated[str, AfterValidator(check_cron), WithJsonSchema({"type": "string", "examples": ["*/10 * * * *"]})]
+Cron = Annotated[str, AfterValidator(cron.checked), WithJsonSchema({"type": "string", "examples": ["*/10 * * * *"]})]
 Regex = Annotated[str, AfterValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
 Route = Annotated[str | None, BeforeValidator(_route), AfterValidator(lambda v: _name(v) if v else v), WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": f"^{NAME_PATTERN}$"}, {"type": "boolean"}]}
@@ -156,7 +156,10 @@ class CheckConfig(KindSpec):
         ("direct", "route"), description="Where it looks from: the member itself, the route through the proxy, or both."
     )
     interval: Span | None = Field(None, description="Seconds between two probes. Default: `defaults.check.interval`.")
-    cron: Cron | None = Field(None, description="Five cron fields, instead of `interval`.")
+    cron: Cron | None = Field(
+        None,
+        description="Cron fields or a name such as @hourly, local time, instead of `interval`. 0 and 7 are Sunday.",
+    )
     timeout: Span | None = Field(None, description="Absolute deadline of one whole probe. Default: `defaults.check.timeout`.")
     failure_threshold: int | None = Field(None, ge=1, le=1000, description="Default: `defaults.check.failure_threshold`.")
     success_threshold: int | None = Field(None, ge=1, le=1000, description="Default: `defaults.check.success_threshold`.")

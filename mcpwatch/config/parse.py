@@ -16,7 +16,8 @@ from mcpwatch.config.models import CheckConfig, FileConfig, MemberConfig, Name, 
 from mcpwatch.config.specs import keys_of
 from mcpwatch.config.validate import Findings, validate
 from mcpwatch.config.variables import Read
-from mcpwatch.registry import Kind, Kinds, KindSpec, find, suggest
+from mcpwatch.model.naming import suggest
+from mcpwatch.registry import Kind, Kinds, KindSpec, find
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 

@@ -16,8 +16,8 @@ from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, Member
 from mcpwatch.config.variables import Read
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.restart import reachable
-from mcpwatch.registry import suggest
 from mcpwatch.units import spell_seconds
 
 Problem = tuple[Path, str]
@@ -140,7 +140,10 @@ def _restarts(path: Path, written: RestartConfig | None, config: Config) -> Iter
     own = path == ("defaults",) or (
         written is not None and written.model_fields_set & {"condition", "intensity", "period", "backoff"}
     )
-    if own and policy.condition != "never" and not reachable(policy):
+    if own and policy.backoff.first > policy.backoff.max:
+        first, longest = spell_seconds(policy.backoff.first), spell_seconds(policy.backoff.max)
+        yield (*path, "restart", "backoff", "first"), f"{first} is longer than max, {longest}; pauses grow from first to max"
+    elif own and policy.condition != "never" and not reachable(policy):
         yield (
             (*path, "restart"),
             (

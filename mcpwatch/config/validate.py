@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from mcpwatch.config.document import Path, Value
 from mcpwatch.config.specs import holds_many, keys_at, keys_of, secret_field, secrets_in, spec_at
 from mcpwatch.config.variables import Read
-from mcpwatch.registry import suggest
+from mcpwatch.model.naming import suggest
 
 MAX_ROUNDS = 20
 """Times a value is cleaned and tried again; each round removes at least one faulty key."""

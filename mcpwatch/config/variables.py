@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mcpwatch.config.document import Path, Value
-from mcpwatch.registry import suggest
+from mcpwatch.model.naming import suggest
 
 _PLAIN = re.compile(r"\$(?:(?P<twice>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\{[^}]*\}?))")
 _SHELL = re.compile(_PLAIN.pattern[:-1] + r"|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))")

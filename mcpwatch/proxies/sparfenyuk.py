@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.ports import CHILD_MARK, LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -150,7 +150,8 @@ def _faults(upstream: Upstream) -> list[Fault]:
 
 def _server(upstream: Upstream, proxy: ProxySpec) -> dict[str, Any]:
     if upstream.transport == "stdio":
-        return {"command": upstream.command, "args": list(upstream.args), "env": dict(upstream.env)}
+        env = {**dict(upstream.env), CHILD_MARK: upstream.name}
+        return {"command": upstream.command, "args": list(upstream.args), "env": env}
     path = upstream.url.split("?", 1)[0].rstrip("/")
     sse = upstream.transport == "sse" or (upstream.transport == "auto" and path.endswith("/sse"))
     token = next((value.removeprefix(_BEARER) for name, value in upstream.headers if _bearer(name, value)), None)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.ports import CHILD_MARK, LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -212,7 +212,12 @@ def _server(upstream: Upstream, proxy: ProxySpec, directory: Path) -> dict[str, 
     made: dict[str, Any] = {"oauth": asked["oauth"]} if "oauth" in asked else {}
     if upstream.transport == "stdio":
         command, *args = _child(upstream, proxy, directory)
-        made |= {"transportType": "stdio", "command": command, "args": args, "env": dict(upstream.env)}
+        made |= {
+            "transportType": "stdio",
+            "command": command,
+            "args": args,
+            "env": {**dict(upstream.env), CHILD_MARK: upstream.name},
+        }
     else:
         made |= {"transportType": _wire(upstream), "url": upstream.url}
         if upstream.headers:

@@ -56,14 +56,19 @@ class Keeper:
         limits: Limits | None = None,
         features: Features | None = None,
         free: Callable[[Path], int] | None = None,
+        on_lines: Callable[[], None] = lambda: None,
     ) -> None:
-        """`free` tells how many bytes may be logged before members themselves would run out; by default what the disk says."""
+        """`free` tells how many bytes may be logged before members themselves would run out; by default what the disk says.
+
+        `on_lines` is called, in the loop, after each turn that may have put lines into a journal.
+        """
         self._logs = state / "logs"
         self._publish = publish
         self._clock = clock or SystemClock()
         self._limits = limits or Limits()
         self._features = features or detect()
         self._free = free or _free
+        self._on_lines = on_lines
         self._streams: dict[Path, Stream] = {}
         self._dirty: set[Path] = set()
         self._watches: dict[int, Path] = {}
@@ -132,6 +137,7 @@ class Keeper:
                 return _Turn()
             done = await asyncio.to_thread(self._work, todo)
             self._tell(done.trouble)
+            self._on_lines()
             return done
 
     def _work(self, todo: list[Path]) -> _Turn:

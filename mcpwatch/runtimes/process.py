@@ -25,6 +25,7 @@ from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
+from mcpwatch.runtimes.oom import OutOfMemory
 from mcpwatch.runtimes.pace import Pace
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
@@ -66,6 +67,7 @@ class ProcessRuntime:
         self._records = Records(directory, runtime)
         self._deaths = Deaths(self._table, self._features, self._died)
         self._meter = Meter(self._table)
+        self._memory = OutOfMemory()
         self._live: dict[str, _Live] = {}
         self._last: dict[str, Record] = {}
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
@@ -286,7 +288,8 @@ class ProcessRuntime:
         detail = (
             "" if code is not None or number is not None else "exit status unknown: it was adopted and this kernel does not tell"
         )
-        self._events.put_nowait(Exited(member, live.record.generation, code, number, detail=detail))
+        oom = number == signal.SIGKILL and not live.record.planned and self._memory.ended(pid)
+        self._events.put_nowait(Exited(member, live.record.generation, code, number, oom=oom, detail=detail))
         if live.record.planned:  # `stop` is at work on the tree, and buries
             return False
         clean = self._deaths.childless(pid) and not self._cgroups.pids(member)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcpwatch.runtimes.gap import Gap, Tick, gaps
+from mcpwatch.runtimes.gap import TOLERANCE, Gap, Tick, gaps
 from mcpwatch.runtimes.table import sample_self
 
 EVERY = 1.0
@@ -51,28 +51,39 @@ class SelfWatch:
         self._lags: deque[float] = deque(maxlen=WINDOW)
         self._sample = sample_self()
         self._ticks = 0
+        self._before = self._read()
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        before = self._read()
+        self._before = self._read()
         while True:
             await asyncio.sleep(EVERY)
-            before = self.tick(before)
+            self.tick()
 
-    def tick(self, before: Tick) -> Tick:
-        """One tick, `EVERY` seconds after `before`; the reading to compare the next one with."""
-        now = self._read()
-        found = gaps(before, now, EVERY)
-        late = max(0.0, now.monotonic - before.monotonic - EVERY)
-        if not any(gap.cause == "stopped" for gap in found):
+    def tick(self) -> None:
+        """One tick, `EVERY` seconds after the last one."""
+        late = self._look_for_gaps()
+        if late is not None:
             self._lags.append(late)
         self._ticks += 1
         if self._ticks % SAMPLE == 0:
             self._sample = sample_self()
         self._on_tick()
+
+    def notice(self) -> None:
+        """Tell a gap at once, before the next tick does: for who is about to judge by a time that may not have been watched."""
+        if self._read().monotonic - self._before.monotonic > EVERY + TOLERANCE:
+            self._look_for_gaps()
+
+    def _look_for_gaps(self) -> float | None:
+        """Tell what was missed since the last look; by how many seconds this one is late, `None` where it was missed altogether."""
+        before, now = self._before, self._read()
+        self._before = now
+        found = gaps(before, now, EVERY)
         for gap in found:
             self._on_gap(gap)
-        return now
+        stopped = any(gap.cause == "stopped" for gap in found)
+        return None if stopped else max(0.0, now.monotonic - before.monotonic - EVERY)
 
     def look(self) -> Figures:
         """The figures now; those of memory and files may be `SAMPLE` seconds old."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hmac
+import selectors
 import socket
 import threading
 import time
@@ -35,6 +36,8 @@ from mcpwatch.telemetry.tally import Tally
 
 QUEUE_SIZE = 65_536
 """Facts waiting to be counted; more are dropped and counted as such."""
+SETTLE_AT = 1_000
+"""Waiting facts at which they are counted although nobody scrapes."""
 VIEW_TIMEOUT = 2.0
 """Seconds a scrape waits for the event loop to give a view; then it serves the last one."""
 CLIENT_TIMEOUT = 10.0
@@ -69,6 +72,8 @@ class FleetCollector(Collector):
         self._look = look
         self._readers = tuple(readers)
         self._facts: deque[Fact] = deque()
+        self.many = asyncio.Event()
+        """Set, in the event loop, when `SETTLE_AT` facts wait; `settle` clears the reason."""
         self._plan: Plan | None = None
         self._lock = threading.Lock()
         self._counted = 0
@@ -82,6 +87,8 @@ class FleetCollector(Collector):
             return
         self._facts.append(fact)
         self.offered += 1
+        if len(self._facts) >= SETTLE_AT:
+            self.many.set()
 
     def retune(self, spec: TelemetrySpec) -> None:
         """Use the objectives of `spec` from the next scrape on."""
@@ -195,7 +202,9 @@ class MetricsServer:
         GCCollector(registry=self._registry)
         self._slots = threading.BoundedSemaphore(MAX_SCRAPES)
         self._server = make_server(host.strip("[]"), int(port), self._app, _ServerV6 if ":" in host else _Server, _Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="metrics", daemon=True)
+        self._server.timeout = 0
+        self._end, self._ended = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
 
     @property
@@ -205,9 +214,17 @@ class MetricsServer:
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop listening; scrapes under way end by their own deadline."""
-        self._server.shutdown()
+        self._end.close()
         self._thread.join(timeout)
         self._server.server_close()
+
+    def _serve(self) -> None:
+        """Take scrapes until `close`. The library's own loop would wake up for nothing, several times a second."""
+        with selectors.DefaultSelector() as selector, self._ended:
+            selector.register(self._server, selectors.EVENT_READ)
+            selector.register(self._ended, selectors.EVENT_READ)
+            while all(key.fileobj is self._server for key, _ in selector.select()):
+                self._server.handle_request()
 
     def render(self) -> bytes:
         """The whole page: the fleet, then this process."""

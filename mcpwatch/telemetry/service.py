@@ -28,8 +28,6 @@ from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
 from mcpwatch.telemetry.tally import Tally
 
-SETTLE_EVERY = 5.0
-"""Seconds between two counts of waiting facts when nobody scrapes."""
 REBIND_EVERY = 5.0
 """Seconds until a metrics port that was taken is tried again."""
 STOP_TIMEOUT = 5.0
@@ -99,6 +97,11 @@ class Telemetry:
         self._spec = spec
         self._changed.set()
 
+    def wake(self) -> None:
+        """A member's log has new lines."""
+        if self._shipper:
+            self._shipper.wake()
+
     async def _follow(self, tasks: asyncio.TaskGroup, had: TelemetrySpec) -> None:
         """Make what the spec asks for beside what we `had`, and make it anew whenever it asks for something else."""
         serving: asyncio.Task[None] | None = None
@@ -153,8 +156,10 @@ class Telemetry:
             tally.put(of.LOG_DROPPED, (), self._house.logs.dropped)
 
     async def _settle(self) -> None:
+        """Count facts when many wait: nobody scrapes, or seldom."""
         while True:
-            await asyncio.sleep(SETTLE_EVERY)
+            await self._collector.many.wait()
+            self._collector.many.clear()
             await asyncio.to_thread(self._collector.settle, self._house.fleet.plan(), self._collector.offered)
 
     async def _serve(self, spec: MetricsSpec) -> None:

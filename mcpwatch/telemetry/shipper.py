@@ -36,6 +36,8 @@ JOIN_TIMEOUT = 3.0
 """Seconds that `stop` waits for the thread; what it was doing is done again at the next start."""
 MEASURE_EVERY = 5.0
 """Seconds between two looks at the size of the backlog."""
+REST_MAX = 60.0
+"""Seconds after which it looks again although nobody told it of a line."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +92,8 @@ class Shipper:
         self._luck = random.Random()  # noqa: S311 - jitter
         self._shipping = Shipping(dead_bytes=self._dead.size)
         self._stop = threading.Event()
+        self._news = threading.Event()
+        spool.on_line = self._news.set
         self._thread = threading.Thread(target=self._run, name="loki", daemon=True)
 
     @property
@@ -104,7 +108,12 @@ class Shipper:
     def stop(self, timeout: float = JOIN_TIMEOUT) -> None:
         """End within `timeout`; what is not shipped waits on disk."""
         self._stop.set()
+        self._news.set()
         self._thread.join(timeout)
+
+    def wake(self) -> None:
+        """There are new lines: send them soon. From any thread."""
+        self._news.set()
 
     def gather(self) -> Batch:
         """The next lines of all sources, each source in turn, up to the caps of the spec."""
@@ -139,24 +148,29 @@ class Shipper:
         attempt = 0
         while not self._stop.is_set():
             try:
+                self._news.clear()
                 batch = self.gather()
                 if batch and not self.deliver(batch):
                     return
-                self._dropped["spool_full"] += self._spool.trim(
-                    self._positions.of.get(self._spool.source.key), self._spec.spool_bytes
-                )
-                self._measure()
+                self._look_after()
                 attempt = 0
                 if not batch:
-                    self._stop.wait(self._spec.wait)
+                    self._rest()
             except Exception as error:  # noqa: BLE001 - a full disk or a bad file must not end the shipping for ever
                 self._trouble(f"cannot ship logs: {type(error).__name__}: {error}")
                 attempt += 1
                 self._stop.wait(max(self._spec.wait, batches.pause(attempt, None, self._luck.random())))
 
-    def _trim(self) -> None:
+    def _rest(self) -> None:
+        """Everything is shipped: wait for a line, then let some more come."""
+        self._news.wait(REST_MAX)
+        self._stop.wait(self._spec.wait)
+
+    def _look_after(self) -> None:
+        """Keep the own spool within its cap, and know how much waits: also, and above all, while Loki is away."""
         position = self._positions.of.get(self._spool.source.key)
         self._dropped["spool_full"] += self._spool.trim(position, self._spec.spool_bytes)
+        self._measure()
 
     def _fill(self, batch: Batch, source: Source, until: int) -> None:
         position = self._positions.of.get(source.key)
@@ -228,6 +242,7 @@ class Shipper:
                 return True
             attempt += 1
             self._trouble(_complaint(answer))
+            self._look_after()
             if self._stop.wait(batches.pause(attempt, answer.retry_after, self._luck.random())):
                 return False
 

@@ -111,7 +111,7 @@ class LokiSpec(KindSpec):
     batch_bytes: Annotated[Size, Field(ge=1024, le=1 << 20)] = 1 << 20
     batch_lines: Annotated[int, Field(ge=1, le=50_000)] = 5_000
     wait: Span = 1.0
-    """Pause between looks when everything is shipped."""
+    """How long new lines are gathered before they are sent."""
     timeout: Span = 15.0
     """Deadline of one push."""
     max_age: Span = 7 * 86_400.0

@@ -41,6 +41,8 @@ class OwnSpool:
         self._fd = -1
         self._size = 0
         self._last = self._last_stamp()
+        self.on_line: Callable[[], None] = lambda: None
+        """Called, in whatever thread appends, after every line."""
         self.failed = 0
         """Lines that could not be written (disk full …)."""
 
@@ -52,6 +54,7 @@ class OwnSpool:
                 self._write(text)
             except OSError:
                 self.failed += 1
+        self.on_line()
 
     def trim(self, position: Position | None, limit: int) -> int:
         """Delete what is shipped, then the oldest beyond `limit` bytes; how many unshipped lines that dropped."""

@@ -16,7 +16,7 @@ from typing import Any
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Level, MemberChanged, MemberExited, MemberStarted, Troubled
-from mcpwatch.model.member import MemberState, Phase, Verdict
+from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
@@ -49,6 +49,8 @@ class MemberActor:
         self.held_by: Callable[[MemberSpec], Awaitable[str]] = _nobody
         self.on_start: Callable[[MemberActor], None] = lambda _: None
         self.on_change: Callable[[MemberActor], None] = lambda _: None
+        self.notice: Callable[[], None] = lambda: None
+        """Called before a deadline is held against the member: tells `Unwatched` now if time went by that nobody watched."""
         self._clock = clock
         self._publish = publish
         self._spawn = spawn
@@ -58,6 +60,20 @@ class MemberActor:
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._begin: asyncio.Task[Any] | None = None
+        self._planned = 0
+        """The generation that a planned restart leads to."""
+
+    @property
+    def planned(self) -> bool:
+        """Whether it is on its way from one generation to the next because somebody wanted that, and nothing has failed on it."""
+        state = self.state
+        if state.phase is Phase.STARTING:
+            return state.generation == self._planned
+        return state.phase in (Phase.STOPPING, Phase.BACKOFF) and state.generation == self._planned - 1 and state.want is Want.UP
+
+    def excuse(self) -> None:
+        """What carries it is being replaced on purpose: that it goes and comes back is planned."""
+        self._planned = self.state.generation + 1
 
     @property
     def rules(self) -> d.Rules:
@@ -71,6 +87,8 @@ class MemberActor:
 
     def tell(self, event: d.Event) -> None:
         """Handle an event now, or right after the one being handled."""
+        if isinstance(event, d.WantRestart) and not event.counts:
+            self.excuse()
         self._mailbox.append(event)
         if self._handling:
             return
@@ -145,6 +163,7 @@ class MemberActor:
             )
         )
         if replaced:
+            self.excuse()
             self.tell(d.Lost(self.now(), "its configuration changed", generation=end.generation))
         else:
             self.tell(d.Exited(self.now(), words, generation=end.generation, code=end.code))
@@ -238,6 +257,7 @@ class MemberActor:
             self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
     def _tick(self) -> None:
+        self.notice()
         phase = self.state.phase
         reasons = {
             Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start",

@@ -15,6 +15,7 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.contract import Change, changes, collisions, severity, tokens
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Level, ToolsChanged
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.ports import Publish, Store
@@ -126,7 +127,7 @@ class Contracts:
                 }
             )
         if not shown:
-            raise UsageError(f"'{name}' has listed nothing yet; known: {', '.join(sorted(self.names())) or 'none'}")
+            raise UsageError(f"'{name}' has listed nothing yet{suggest(name, self.names())}")
         return shown
 
     def names(self) -> set[str]:

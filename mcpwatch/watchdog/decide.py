@@ -121,6 +121,11 @@ class Stopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Unwatched(Event):
+    """Nobody watched for a while, until now: what was due meanwhile may have happened unseen."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick(Event):
     """A deadline may have passed."""
 
@@ -136,6 +141,7 @@ EVENTS: tuple[type[Event], ...] = (
     Lost,
     Appeared,
     Stopped,
+    Unwatched,
     Tick,
 )
 
@@ -318,13 +324,21 @@ def _stopped(state: MemberState, event: Event, rules: Rules, unit: float) -> Ste
             return _parked(state, event.at, rules), ()
 
 
+def _unwatched(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+    if state.phase is not Phase.STARTING:
+        return state, ()
+    return replace(state, wake_at=later(event.at, rules.start_grace)), ()
+
+
 def _tick(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
     if state.wake_at is None or event.at < state.wake_at:
         return state, ()
     match state.phase:
         case Phase.STARTING:
             counted = _counted(state, event.at, rules)
-            return _stopping(counted, event.at, rules, "park" if exceeded(rules.restart, counted.starts, event.at) else "again")
+            # A grace longer than period / intensity spreads such ends too thinly for the budget; in a row they are enough.
+            spent = exceeded(rules.restart, counted.starts, event.at) or counted.failures > rules.restart.intensity
+            return _stopping(counted, event.at, rules, "park" if spent else "again")
         case Phase.STOPPING:
             return _stopping(state, event.at, rules, state.then)
         case Phase.BACKOFF:
@@ -347,6 +361,7 @@ _HANDLERS: dict[type[Event], Callable[[MemberState, Event, Rules, float], Step]]
     Lost: _lost,
     Appeared: _appeared,
     Stopped: _stopped,
+    Unwatched: _unwatched,
     Tick: _tick,
 }
 

@@ -11,13 +11,18 @@ import re
 from collections.abc import Iterable
 
 from mcpwatch.model.member import Phase, Want
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.scene import CONFIG_SYMPTOMS, CONTAINERS, GONE_SYMPTOMS, HUNG_SYMPTOMS, Actor, Scene, Seen, evidence, said
 from mcpwatch.watchdog.through import judge_route, together
 
 CROWD = 3
 """So many members falling silent at the same time are the machine's doing, not theirs."""
+
+OWN_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
+"""Stages of a probe that any proxy answers by itself."""
+CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
+"""Those that one which lists from a cache answers by itself too."""
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
@@ -78,6 +83,8 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     affected = tuple(actor.route for actor in scene.actors if actor.route) + tuple(
         actor.name for actor in scene.actors if actor.runtime == "hosted"
     )
+    if proxy.planned:
+        return Diagnosis("planned_restart", proxy.name, "it is being restarted as asked", evidence(proxy), None, affected)
     if proxy.down:
         text = f"the proxy is down ({proxy.last_exit or proxy.phase})"
         return Diagnosis("proxy_down", proxy.name, text, evidence(proxy), None, affected)
@@ -91,15 +98,28 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     ]
     fine_direct = [actor for actor in silent if actor.direct is None or not actor.direct.bad]
     proxy_bad = proxy.direct is not None and proxy.direct.bad
-    if proxy_bad or (len(routes) > 1 and len(silent) == len(routes) and fine_direct):
+    every = len(routes) > 1 and len(silent) == len(routes) and fine_direct
+    if proxy_bad or every or any(_at_the_door(scene, actor, routes) for actor in silent):
         why = evidence(proxy) + tuple(said(actor.route or actor.name, actor.through) for actor in silent)
         return Diagnosis("proxy_hung", proxy.name, "the proxy runs but answers nobody", why, "restart", affected)
     return None
 
 
+def _at_the_door(scene: Scene, actor: Actor, routes: list[Actor]) -> bool:
+    """Whether a route fails at a stage that the proxy answers by itself, and nobody got through it since."""
+    seen = actor.through
+    own = OWN_STAGES | CACHED_STAGES if scene.lists_from_cache else OWN_STAGES
+    if seen is None or seen.result is None or seen.result.stage not in own or seen.since is None:
+        return False
+    others = (other.through for other in routes if other is not actor and other.through is not None)
+    return not any(not other.failures and other.at is not None and other.at >= seen.since for other in others)
+
+
 def _member(actor: Actor, down: set[str]) -> Diagnosis | None:
     """What is wrong with the member itself, seen past the proxy."""
     routes = (actor.route,) if actor.route else ()
+    if actor.planned:
+        return Diagnosis("planned_restart", actor.name, "it is being restarted as asked", evidence(actor), None, routes)
     if actor.down:
         if actor.foreign_port or _PORT_TAKEN.search(actor.last_exit):
             who = actor.foreign_port or "somebody else"

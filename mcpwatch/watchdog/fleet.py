@@ -7,7 +7,6 @@ wires, or who listens to its facts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,23 +15,19 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.errors import RuntimeFailed, UsageError
 from mcpwatch.model.fact import PlanApplied, Troubled
 from mcpwatch.model.member import Phase, Want
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import ProbeResult, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import FleetView, SelfView
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, Prober, Publish, Runtime, Store
+from mcpwatch.ports import Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.contracts import Contracts
+from mcpwatch.watchdog.hearing import Hearing
+from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
 from mcpwatch.watchdog.oversight import Oversight
 from mcpwatch.watchdog.views import member_view
-
-GATE_MARGIN = 5.0
-"""Seconds beyond its start grace that a member may keep others waiting."""
-
-REGISTRY_PAUSE = 1.0
-"""Seconds before a runtime whose watch broke is watched again."""
-
 
 Carriers = Callable[[str], Runtime]
 """Gives the runtime of a name, made when first asked for."""
@@ -54,7 +49,6 @@ class Fleet:
         self.actors: dict[str, MemberActor] = {}
         self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
         self.held_by: Callable[[MemberSpec], Awaitable[str]] | None = None
-        self.tail: Callable[[str], tuple[str, ...]] = lambda _: ()
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
         self._memory = memory
@@ -64,7 +58,9 @@ class Fleet:
         self._plan = Plan()
         self._closing = False
         self._begun = asyncio.Event()
+        self._notice: Callable[[], None] = lambda: None
         self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
+        self.hearing = Hearing(self.actors, self.oversight, clock, publish)
         self.contracts = Contracts(memory, clock, publish)
         self.oversight.probing.refine = self.contracts.refine
 
@@ -97,7 +93,7 @@ class Fleet:
         await self._until_begun()
         actor = self.actors.get(member)
         if actor is None:
-            raise UsageError(f"no member '{member}'; members: {', '.join(self.actors) or 'none'}")
+            raise UsageError(f"no member '{member}'{suggest(member, self.actors)}")
         self.oversight.repair.forget(member)
         self._memory.remember(ROOM, f"down:{member}", "1" if verb == "stop" else None)
         at, why = self._clock.now(), "an operator asked"
@@ -115,7 +111,7 @@ class Fleet:
         actor = self.actors.get(name)
         watched = self.oversight.probing.of_member(name) if actor else self.oversight.probing.of(name)
         if actor is None and not watched:
-            raise UsageError(f"no member or route '{name}'; members: {', '.join(self.actors) or 'none'}")
+            raise UsageError(f"no member or route '{name}'{suggest(name, self.actors)}")
         wanted = [w for w in watched if vantage in (None, w.key.vantage)]
         results = await asyncio.gather(*(self.oversight.probing.run(w) for w in wanted))
         return tuple((w.key.check, w.key.vantage, r) for w, r in zip(wanted, results, strict=True) if r is not None)
@@ -157,7 +153,7 @@ class Fleet:
             living = {found.member: found for found in await runtime.owned(specs)}
         except RuntimeFailed as error:
             self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {name}"))
-        self._guard(self._follow(runtime), f"watch {name}")
+        self._guard(self.hearing.follow(runtime), f"watch {name}")
         return living
 
     def _begin_member(self, spec: MemberSpec, living: Incarnation | None, *, held: bool) -> None:
@@ -233,17 +229,9 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""
-        self._closing = True
+        self._closing = self.hearing.closing = True
         self.oversight.close()
-        order = list(reversed(self.actors.values()))
-        hosted = [actor for actor in order if actor.spec.runtime == "hosted"]
-        others = [actor for actor in order if actor.spec.runtime != "hosted"]
-        proxy = [actor for actor in others if actor.spec.kind == "proxy"]
-        rest = [actor for actor in others if actor.spec.kind != "proxy"]
-        for wave in (hosted, proxy, *_waves(rest)):
-            for actor in wave:
-                actor.tell(d.WantDown(self._clock.now(), "the watchdog stops"))
-            await asyncio.gather(*(self._at_rest(actor) for actor in wave))
+        await stop_in_order(list(self.actors.values()))
         self.close()
 
     def hurry(self) -> None:
@@ -254,21 +242,15 @@ class Fleet:
 
     def close(self) -> None:
         """Let go of everything; members live on."""
-        self._closing = True
+        self._closing = self.hearing.closing = True
         self.oversight.close()
         for actor in self.actors.values():
             actor.close()
 
-    async def _at_rest(self, actor: MemberActor) -> None:
-        limit = actor.spec.stop_grace + 2 * d.STOP_MARGIN
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                await actor.reached(Phase.STOPPED, Phase.FAILED)
-
     async def _remove(self, name: str) -> None:
         actor = self.actors[name]
         actor.tell(d.WantDown(self._clock.now(), "removed from the configuration"))
-        await self._at_rest(actor)
+        await at_rest(actor)
         actor.close()
         del self.actors[name]
         self.oversight.repair.forget(name)
@@ -279,6 +261,7 @@ class Fleet:
         if self.held_by is not None and spec.runtime == "process":
             actor.held_by = self.held_by
         actor.on_change = lambda _: self.oversight.look()
+        actor.notice = self._notice
         kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
         if kept.isdecimal():
             actor.state = replace(actor.state, generation=int(kept))
@@ -286,16 +269,7 @@ class Fleet:
 
     async def _start_in_order(self, spec: MemberSpec) -> None:
         """Start a member once those it waits for are ready, failed, or out of grace. Never waits for ever."""
-        waits = list(spec.depends_on)
-        if spec.kind == "proxy" and not self.oversight.traits.mounts_late:
-            waits += [member.name for member in self._plan.members if member.name != spec.name and member.runtime != "hosted"]
-        for name in waits:
-            other = self.actors.get(name)
-            if other is None or (other.state.want is Want.DOWN and not other.spec.want_up):
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(other.spec.start_grace + GATE_MARGIN):
-                    await other.reached(Phase.RUNNING, Phase.FAILED)
+        await others_first(spec, self._plan, self.actors, mounts_late=self.oversight.traits.mounts_late)
         actor = self.actors.get(spec.name)
         if actor is not None and actor.state.phase is Phase.STOPPED:
             actor.tell(d.WantUp(self._clock.now(), "the configuration wants it"))
@@ -304,28 +278,20 @@ class Fleet:
         self._memory.remember(ROOM, f"generation:{actor.spec.name}", str(actor.state.generation))
         self.oversight.on_start(actor)
 
-    # What is heard.
+    # What time does.
 
-    async def _follow(self, runtime: Runtime) -> None:
-        """Hand what a runtime sees to the members, for ever."""
-        while True:
-            try:
-                async for event in runtime.watch():
-                    self._hear(runtime, event)
-            except RuntimeFailed as error:
-                self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {runtime.name}"))
-            await asyncio.sleep(REGISTRY_PAUSE)
+    def unwatched(self) -> None:
+        """Nobody watched for a while, until now: nothing that was due meanwhile is held against a member."""
+        now = self._clock.now()
+        self.oversight.probing.gap(now)
+        for actor in self.actors.values():
+            actor.tell(d.Unwatched(now, "nobody watched"))
 
-    def _hear(self, runtime: Runtime, event: Exited | Appeared | Gone) -> None:
-        match event:
-            case Exited():
-                if (actor := self.actors.get(event.member)) is not None:
-                    actor.exited(event, self.tail(event.member))
-            case Appeared():
-                if (actor := self.actors.get(event.member)) is not None:
-                    actor.appeared(event.pid, event.container)
-            case Gone():
-                self._hear_gone(runtime, event)
+    def notice_by(self, notice: Callable[[], None]) -> None:
+        """Have `notice` called before a failed probe or a passed deadline is judged; it calls `unwatched` if that is so."""
+        self._notice = self.oversight.probing.notice = notice
+        for actor in self.actors.values():
+            actor.notice = notice
 
     def recycle(self) -> None:
         """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""
@@ -338,37 +304,3 @@ class Fleet:
                 continue
             grown = f"{used.rss / 2**20:.0f} MiB of memory, more than {limit / 2**20:.0f} MiB"
             actor.tell(d.WantRestart(self._clock.now(), f"planned restart: {grown}"))
-
-    def _hear_gone(self, runtime: Runtime, event: Gone) -> None:
-        if self._closing:
-            return
-        if runtime.name in ("docker", "swarm"):
-            self.oversight.engine_gone = "" if event.back else event.detail or "away"
-        words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"
-        self._publish(
-            Troubled(
-                at=self._clock.wall(),
-                text=words,
-                level="info" if event.back else "warning",
-                subject=f"runtime {runtime.name}",
-                cleared=event.back,
-            )
-        )
-        if not event.back and runtime.supervision == "theirs":
-            for actor in self.actors.values():
-                if actor.runtime is runtime:
-                    lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
-                    actor.last_exit = lost.reason
-                    actor.tell(lost)
-        self.oversight.look()
-
-
-def _waves(actors: list[MemberActor]) -> list[list[MemberActor]]:
-    """Members in stop order: those nobody remaining depends on go together, before what they depend on."""
-    left, waves = list(actors), list[list[MemberActor]]()
-    while left:
-        needed = {name for actor in left for name in actor.spec.depends_on}
-        wave = [actor for actor in left if actor.spec.name not in needed] or left
-        waves.append(wave)
-        left = [actor for actor in left if actor not in wave]
-    return waves

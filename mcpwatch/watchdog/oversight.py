@@ -13,6 +13,7 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Target
+from mcpwatch.model.restart import exceeded
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
@@ -204,7 +205,18 @@ class Oversight:
             reconnects=self.traits.reconnects,
             proxy_said=tuple(self._said.values()),
         )
-        self.repair.consider(diagnose(scene))
+        self.repair.consider(tuple(self._within_budget(found) for found in diagnose(scene)))
+
+    def _within_budget(self, found: Diagnosis) -> Diagnosis:
+        """A proxy that still serves the other routes is not parked for one of them: its repair waits until its budget allows it."""
+        actor, now = self._actors.get(found.subject), self._clock.now()
+        if actor is None or found.rung != "restart_proxy" or found.hold:
+            return found
+        policy = actor.spec.restart
+        if not exceeded(policy, (*actor.state.starts, now), now):
+            return found
+        often = f"{policy.intensity} times in {policy.period:g}s"
+        return replace(found, hold=f"it was restarted {often}; waiting, because it still serves")
 
     def _tell_routes(self) -> None:
         """Every change of a route's verdict is a fact."""

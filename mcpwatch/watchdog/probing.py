@@ -55,6 +55,8 @@ class Probing:
         self.on_result: Callable[[Watched, Tally, Tally], None] = _ignore
         self.refine: Callable[[Watched, ProbeResult], ProbeResult] = _as_it_is
         """Sees every result of a running member before it is judged."""
+        self.notice: Callable[[], None] = lambda: None
+        """Called before a failure is judged: tells `gap` now if time went by unwatched, and not only at the next tick."""
         self.worst_lag = 0.0
         self._prober = prober
         self._clock = clock
@@ -106,6 +108,11 @@ class Probing:
         """Watching was interrupted until now: failures of probes begun before say nothing."""
         self._gap_at = at
 
+    def clock_set(self) -> None:
+        """The wall clock was set: checks go by the new one, and lags measured across the step say nothing."""
+        self.schedule.realign()
+        self.worst_lag = 0.0
+
     async def run(self, watched: Watched, lag: float = 0.0) -> ProbeResult | None:
         """Run one check now and judge it. `None` when it cannot be run, is already running, or its result is void."""
         generation = self.generation_of(watched.member)
@@ -123,8 +130,10 @@ class Probing:
             self._running.pop(watched.name, None)
         if self.generation_of(watched.member) != generation or self._watched.get(watched.name) != watched:
             return None
-        if begun < self._gap_at and result.outcome is not Outcome.SUCCESS:
-            result = replace(result, outcome=Outcome.UNKNOWN)
+        if result.outcome is not Outcome.SUCCESS:
+            self.notice()
+            if begun < self._gap_at:
+                result = replace(result, outcome=Outcome.UNKNOWN)
         result = self.refine(watched, result)
         self._take(watched, result, generation, lag)
         return result

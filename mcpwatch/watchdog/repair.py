@@ -138,7 +138,7 @@ def _diagnosed(clock: Clock, diagnosis: Diagnosis, *, cleared: bool) -> Diagnose
     return Diagnosed(
         at=clock.wall(),
         text=f"{diagnosis.subject}: " + (f"no longer: {diagnosis.text}" if cleared else diagnosis.text),
-        level="info" if cleared else "warning",
+        level="info" if cleared or diagnosis.cause == "planned_restart" else "warning",
         member=diagnosis.subject,
         cause=diagnosis.cause,
         evidence=diagnosis.evidence,

@@ -79,11 +79,15 @@ class Actor:
     """The kernel says its processes are stopped (state T)."""
     foreign_port: str = ""
     """Who else holds the member's port, when somebody does."""
+    planned: bool = False
+    """It is being restarted because somebody wanted that."""
 
     @property
     def down(self) -> bool:
         """Whether it is down, or was and has not proven itself since."""
-        return self.phase in (Phase.BACKOFF, Phase.FAILED) or (self.phase is Phase.STARTING and self.failures > 0)
+        return not self.planned and (
+            self.phase in (Phase.BACKOFF, Phase.FAILED) or (self.phase is Phase.STARTING and self.failures > 0)
+        )
 
 
 @dataclass(frozen=True, slots=True)

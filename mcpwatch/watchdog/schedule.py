@@ -1,8 +1,9 @@
 """When checks run: the one door to APScheduler, with the defaults that a watchdog needs.
 
 Interval jobs sit on a fixed grid with a stable offset from the hash of their name, so that they spread, keep their place over
-restarts and never drift. Nothing is skipped for being late (`misfire_grace_time=None`), late runs fold into one (`coalesce`),
-and a job never overlaps itself (`max_instances=1`). It must not know what a job does.
+restarts and never drift. The offsets are slots, not points: what shares a slot shares a wake-up of the process. Nothing is skipped
+for being late (`misfire_grace_time=None`), late runs fold into one (`coalesce`), and a job never overlaps itself
+(`max_instances=1`). It must not know what a job does.
 """
 
 from __future__ import annotations
@@ -15,16 +16,24 @@ from typing import Any, cast
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # pyright: ignore[reportMissingTypeStubs]
 from apscheduler.triggers.base import BaseTrigger  # pyright: ignore[reportMissingTypeStubs]
-from apscheduler.triggers.cron import CronTrigger  # pyright: ignore[reportMissingTypeStubs]
+
+from mcpwatch.model import cron as model
 
 Job = Callable[[float], Awaitable[None]]
 """Called with its lag: seconds between when it was due and now."""
 
 
+SLOT = 2.0
+"""Seconds between two slots, so that a hundred checks do not wake the process a hundred times."""
+SLOTS = 15
+"""An interval has at least so many slots; in a short one they are narrower."""
+
+
 def offset(name: str, interval: float) -> float:
-    """Where in its interval a job runs, in seconds: the same for the same name, spread evenly over all names."""
+    """Where in its interval a job runs, in seconds: the same slot for the same name, all slots equally likely."""
     digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 * interval
+    slot = min(SLOT, interval / SLOTS)
+    return int.from_bytes(digest[:8], "big") * int(interval / slot) // 2**64 * slot
 
 
 class GridTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
@@ -44,6 +53,18 @@ class GridTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
         return due
 
 
+class CronTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
+    """Fires at every minute that a cron expression names, in `to_local`'s time. APScheduler's own counts weekdays from Monday."""
+
+    def __init__(self, expression: str, to_local: model.ToLocal = datetime.astimezone) -> None:
+        self._rule = model.parse(expression)
+        self._to_local = to_local
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:  # noqa: ARG002 # pyright: ignore[reportIncompatibleMethodOverride]
+        """The first matching minute after `now`: what was missed is not made up for, and a clock set back holds nothing up."""
+        return self._rule.following(now, self._to_local)
+
+
 class Schedule:
     """Named jobs on one event loop."""
 
@@ -51,6 +72,7 @@ class Schedule:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler: Any = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
+        self._due: dict[str, datetime | None] = {}
 
     def start(self) -> None:
         """Begin to fire. Must be called on the running loop."""
@@ -58,19 +80,29 @@ class Schedule:
 
     def put(self, name: str, job: Job, *, interval: float | None = None, cron: str | None = None) -> None:
         """Add or replace a job. Exactly one of `interval` (seconds) and `cron` (five fields, local time) is given."""
-        from_crontab = cast("Callable[[str], Any]", CronTrigger.from_crontab)  # pyright: ignore[reportUnknownMemberType]
-        trigger: Any = from_crontab(cron) if cron else GridTrigger(name, interval or 30.0)
-        due = [_due(trigger, None)]
+        trigger: Any = CronTrigger(cron) if cron else GridTrigger(name, interval or 30.0)
+        self._due[name] = _due(trigger, None)
 
         async def run() -> None:
-            planned, due[0] = due[0], _due(trigger, due[0])
+            planned = self._due.get(name)
+            self._due[name] = _due(trigger, planned)
             lag = max(0.0, (datetime.now(UTC) - planned).total_seconds()) if planned else 0.0
             await job(lag)
 
         self._scheduler.add_job(run, trigger, id=name, replace_existing=True)
 
+    def realign(self) -> None:
+        """The wall clock was set: every job gets its next place on the new clock.
+
+        Without this a clock set back by an hour would stop every check for an hour, and one set on would run all of them at once.
+        """
+        for job in self._scheduler.get_jobs():
+            due = self._due[job.id] = _due(job.trigger, None)
+            job.modify(next_run_time=due)
+
     def drop(self, name: str) -> None:
         """Remove a job; one that is not there is no error."""
+        self._due.pop(name, None)
         if self._scheduler.get_job(name) is not None:
             self._scheduler.remove_job(name)
 

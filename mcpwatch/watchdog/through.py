@@ -10,7 +10,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.view import Diagnosis
-from mcpwatch.watchdog.scene import CONFIG_SYMPTOMS, STALE_SYMPTOMS, Actor, Scene, Seen, evidence
+from mcpwatch.watchdog.scene import CONFIG_SYMPTOMS, HUNG_SYMPTOMS, STALE_SYMPTOMS, Actor, Scene, Seen, evidence
 
 MOUNT_GRACE = 30.0
 """Seconds after its start in which a proxy may still be mounting its routes, when its log says nothing either way."""
@@ -80,6 +80,9 @@ def _visible(scene: Scene, actor: Actor, proxy: Actor, seen: Seen) -> Diagnosis 
     if actor.direct is None and actor.runtime != "hosted" and symptom in STALE_SYMPTOMS:
         text = f"the server '{actor.name}' inside the proxy is gone, and this proxy never starts it again"
         return Diagnosis("child_died", proxy.name, text, why, "restart_proxy", routes)
+    if actor.direct is None and actor.runtime != "hosted" and symptom in HUNG_SYMPTOMS:
+        text = f"the server '{actor.name}' inside the proxy does not answer, and only the proxy can start it again"
+        return Diagnosis("member_hung", proxy.name, text, why, "restart_proxy", routes)
     if symptom in STALE_SYMPTOMS or scene.holds_sessions:
         return _stale(scene, actor, proxy, why)
     text = f"'{actor.name}' answers direct, not through the proxy ({symptom})"

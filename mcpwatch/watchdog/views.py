@@ -43,6 +43,7 @@ def scene_actor(actor: MemberActor, tallies: Tallies) -> Actor:
         depends_on=spec.depends_on,
         failures=actor.state.failures,
         foreign_port=actor.port_holder,
+        planned=actor.planned,
     )
 
 
@@ -92,8 +93,9 @@ def member_view(
 
 
 def route_verdict(route: RouteSpec, actor: MemberActor | None, proxy: MemberActor | None, tallies: Tallies) -> Verdict:
-    """The verdict of a route: its probes', unhealthy while its member or the proxy is down, unknown while they first start."""
-    if actor is None or actor.state.want is Want.DOWN:
+    """The verdict of a route: its probes', unhealthy while its member or the proxy is down, unknown while they first start or are
+    restarted because somebody wanted that."""
+    if actor is None or actor.state.want is Want.DOWN or actor.planned or (proxy is not None and proxy.planned):
         return Verdict.UNKNOWN
     for needed in (actor, proxy):
         if needed is None or needed.state.phase is Phase.RUNNING:

@@ -212,13 +212,12 @@ def test_what_fires_is_said_again_to_a_receiver_that_would_forget_it():
                 said.append((now - START, [item.id for item in items]))
 
         clock, items = Hand(), notification().items
-        firing: list[Sequence[Item]] = [items, items, ()]
         worker = Worker(
             "am",
             Forgetful(),
             5.0,
             ledger=Ledger(MemoryStore(), clock),
-            firing=lambda _: firing.pop(0),
+            firing=lambda _: items if clock.at < START + 135 else (),
             clock=clock,
             publish=lambda _: None,
         )
@@ -227,7 +226,7 @@ def test_what_fires_is_said_again_to_a_receiver_that_would_forget_it():
             await worker._once()  # pyright: ignore[reportPrivateUsage]
         return said
 
-    assert asyncio.run(play()) == [(60, ["down:fetch"]), (120, ["down:fetch"])]
+    assert asyncio.run(play()) == [(70, ["down:fetch"]), (130, ["down:fetch"])]  # first seen firing at 10
 
 
 def test_pauses_grow_to_a_bound_and_are_spread():

@@ -1,12 +1,11 @@
-"""Patterns, windows and cron expressions."""
+"""Patterns and windows."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
 
-from mcpwatch.alerts import cron
 from mcpwatch.alerts.book import Silence
 from mcpwatch.alerts.silence import Window, matches, muting
 from mcpwatch.model.time import WallTime
@@ -56,43 +55,3 @@ def test_a_cron_window_is_open_for_its_duration_in_its_own_time_zone():
     for local, is_open in (("02:29:59", False), ("02:30:00", True), ("03:29:59", True), ("03:30:00", False)):
         assert window.active(at(f"2026-07-01T{local}+02:00")) is is_open, local
         assert window.active(at(f"2026-12-01T{local}+01:00")) is is_open, local
-
-
-def minutes(expression: str, day: str, days: int = 1) -> list[str]:
-    rule, first = cron.parse(expression), datetime.fromisoformat(day).replace(tzinfo=UTC)
-    every = (first + timedelta(minutes=number) for number in range(days * 1440))
-    return [one.strftime("%a %d %H:%M") for one in every if rule.matches(one)]
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        ("0 3 * * *", ["Mon 01 03:00"]),
-        ("*/30 1-2 * * *", ["Mon 01 01:00", "Mon 01 01:30", "Mon 01 02:00", "Mon 01 02:30"]),
-        ("5,10 0 * jun mon-fri", ["Mon 01 00:05", "Mon 01 00:10"]),
-        ("0 0 * * sun", []),
-        ("0 0 * jul *", []),
-        ("50/5 23 * * *", ["Mon 01 23:50", "Mon 01 23:55"]),
-    ],
-)
-def test_a_cron_expression_matches_its_minutes(expression: str, expected: list[str]):
-    assert minutes(expression, "2026-06-01") == expected
-
-
-def test_day_of_month_and_weekday_both_restricted_are_alternatives():
-    assert minutes("0 0 3 * 7", "2026-06-01", days=7) == ["Wed 03 00:00", "Sun 07 00:00"]
-
-
-@pytest.mark.parametrize(
-    ("expression", "message"),
-    [
-        ("0 3 * *", "five fields"),
-        ("61 3 * * *", "minute '61' is not between 0 and 59"),
-        ("0 3 * * funday", "weekday 'funday' is not between 0 and 7"),
-        ("*/0 3 * * *", r"minute '\*/0' is empty"),
-        ("0 9-5 * * *", "hour '9-5' is empty"),
-    ],
-)
-def test_a_wrong_cron_expression_says_which_field_and_what_it_may_hold(expression: str, message: str):
-    with pytest.raises(ValueError, match=message):
-        cron.parse(expression)

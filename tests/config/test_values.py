@@ -1,4 +1,4 @@
-"""Durations, sizes, addresses, URLs, cron fields and variables, as people write them."""
+"""Durations, sizes, addresses, URLs and variables, as people write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.config.cron import check_cron
 from mcpwatch.config.variables import Expansion, expand, read_env, secret_name
 from mcpwatch.units import listen, seconds, size, spell_seconds, spell_size, url
 
@@ -74,35 +73,6 @@ def test_what_is_no_address_is_refused(text: object) -> None:
 def test_what_is_no_url_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a URL"):
         url(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["* * * * *", "*/10 * * * *", "0,30 8-18 * * mon-fri", "5 4 1 jan *", "0 0 29 2 *", "0 0 * * 7", "1-59/2 * * * *"]
-)
-def test_cron_fields_are_accepted(text: str) -> None:
-    assert check_cron(text) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("* * * *", "has 4 fields"),
-        ("60 * * * *", "minute '60'"),
-        ("* 24 * * *", "hour '24'"),
-        ("* * 0 * *", "day of month '0'"),
-        ("* * * 13 *", "month '13'"),
-        ("* * * * 8", "day of week '8'"),
-        ("* * * * funday", "day of week 'funday'"),
-        ("5-1 * * * *", "is empty"),
-        ("*/0 * * * *", "is empty"),
-        ("a,, * * * *", "minute"),
-        ("0 0 31 4 *", "never comes"),
-        ("0 0 30 feb *", "never comes"),
-    ],
-)
-def test_cron_fields_are_refused_by_name(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        check_cron(text)
 
 
 @settings(max_examples=40, deadline=None)

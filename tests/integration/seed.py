@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.daemon import Daemon, free_port
+from tests.parts import PARTS, ROOT, program
+from tests.parts import server as server_program
 
 IMAGE = "mcpwatch-seed:test"
 TOKEN = "token-of-the-seed-fleet-0123"
 NODE = "/npm/node_modules/.bin/node"
 FILES = "/npm/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
+PATIENT = {"intensity": 50}
+"""A fleet that is drilled every few seconds needs a larger budget than one that lives."""
 UP = 90.0
 """Seconds until a fleet of five containers is proven healthy on a busy machine with two cores."""
 
@@ -46,13 +50,19 @@ def seed_fleet(names: Names, port: int) -> dict[str, Any]:
         "proxy": {
             "kind": "tbxark",
             "listen": f"127.0.0.1:{port}",
-            "docker": {"image": IMAGE, "name": names("proxy"), "entrypoint": ["mcp-proxy"], "networks": [names.network]},
+            "docker": {
+                "image": IMAGE,
+                "name": names("proxy"),
+                "entrypoint": ["mcp-proxy"],
+                "networks": [names.network],
+                "memory": "256m",
+            },
             "auth": {"tokens": ["${SEED_TOKEN}"]},
         },
         "members": {
             "clock": {"stdio": {"command": "mcp-server-time"}},
             "fetch": bridge(names, "fetch", "mcp-server-fetch", memory="256m"),
-            "files": bridge(names, "files", NODE, FILES, "/data"),
+            "files": bridge(names, "files", NODE, FILES, "/data", memory="256m"),
             "postgres": {
                 "docker": {
                     "image": IMAGE,
@@ -65,9 +75,38 @@ def seed_fleet(names: Names, port: int) -> dict[str, Any]:
                 "checks": {"tools": {"kind": "mcp", "interval": "2s", "expect": {"min_tools": 2}}},
             },
         },
-        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s"},
+        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
         "telemetry": {"metrics": {"listen": f"127.0.0.1:{free_port()}"}},
     }
+
+
+def seed_processes(port: int) -> dict[str, Any]:
+    """The same fleet as processes of this machine: the bridges are sparfenyuk's here too."""
+    node, files = str(program("node22")), str(PARTS / "npm/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js")
+    native = free_port()
+    server = {
+        "command": str(server_program("python")),
+        "args": [str(ROOT / ".ci/docker/postgres_like.py"), str(native), "127.0.0.1"],
+    }
+    return {
+        "version": 1,
+        "proxy": {"kind": "tbxark", "binary": str(program("tbxark")), "listen": f"127.0.0.1:{port}"},
+        "members": {
+            "clock": {"stdio": {"command": str(server_program("mcp-server-time"))}},
+            "fetch": local_bridge(str(server_program("mcp-server-fetch"))),
+            "files": local_bridge(node, files, str(ROOT / "examples")),
+            "postgres": {"process": server, "url": f"http://127.0.0.1:{native}/sse"},
+        },
+        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
+        "telemetry": {"metrics": {"listen": f"127.0.0.1:{free_port()}"}},
+    }
+
+
+def local_bridge(*command: str) -> dict[str, Any]:
+    """A stdio server behind a sparfenyuk bridge, as a process."""
+    port = free_port()
+    argv = ["--host", "127.0.0.1", "--port", str(port), "--", *command]
+    return {"process": {"command": str(program("sparfenyuk")), "args": argv}, "url": f"http://127.0.0.1:{port}/sse"}
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from collections.abc import Generator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import Daemon, free_port
+from tests.integration.drills import DRILLS, drilled
 from tests.integration.seed import Names, fleet, proven, seed_fleet
 
 pytestmark = [
@@ -48,26 +48,15 @@ def test_no_secret_is_in_an_argv_or_a_readable_file(daemon: Daemon, names: Names
     assert "token-of-the-seed-fleet" not in daemon.said()
 
 
-@pytest.mark.parametrize(
-    ("member", "fault", "cause"),
-    [
-        ("fetch", "kill", "member_down"),
-        ("postgres", "oom", "member_oom"),
-        ("files", "hang", "member_hung"),
-        ("fetch", "partition", "member_hung"),
-        ("postgres", "stale", "stale_session"),
-    ],
-)
-def test_every_fault_is_named_and_healed(daemon: Daemon, member: str, fault: str, cause: str) -> None:
-    proven(daemon, 90)
-    done = daemon.run("drill", member, "--fault", fault, "--timeout", "120", "--json", timeout=150)
-    told = json.loads(done.stdout)
-    shown = json.dumps([line for line in told["timeline"] if "mcp " not in line["text"]][:40], indent=1)
-    assert done.returncode == 0, shown
-    assert cause in told["causes"], shown
-    assert "stale_session" in told["causes"] or "not_mounted" in told["causes"], shown
-    assert "restart_proxy of proxy" in told["repairs"], shown
-    proven(daemon, 60)
+@pytest.mark.parametrize(("member", "fault"), DRILLS)
+def test_every_fault_of_every_kind_is_named_and_healed(daemon: Daemon, member: str, fault: str) -> None:
+    drilled(daemon, member, fault)
+
+
+def test_a_server_behind_a_pipe_cannot_be_cut_off_and_that_is_said(daemon: Daemon) -> None:
+    done = daemon.run("drill", "clock", "--fault", "partition")
+    assert done.returncode == 2
+    assert "there is no network to cut; drill the proxy" in done.stderr
 
 
 def test_killing_the_watchdog_kills_no_container_and_the_next_one_adopts_them_all(daemon: Daemon) -> None:

@@ -28,7 +28,7 @@ def test_a_stdio_server_is_named_as_it_is() -> None:
     (file,) = Sparfenyuk().render(spec(TIME), HERE)
     assert (file.path, file.mode) == (HERE / "proxy" / "servers.json", 0o600)
     assert json.loads(file.text)["mcpServers"]["time"] == {
-        "command": "mcp-server-time", "args": ["--local-timezone", "UTC"], "env": {"TZ": "UTC"},
+        "command": "mcp-server-time", "args": ["--local-timezone", "UTC"], "env": {"TZ": "UTC", "MCPWATCH_CHILD": "time"},
     }  # fmt: skip
 
 

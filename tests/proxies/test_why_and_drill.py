@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mcpwatch.cli.drill import STEADY, Timeline, summary
-from mcpwatch.cli.faults import family, inject
+from mcpwatch.cli.faults import Fault, inject
+from mcpwatch.cli.processes import family
 from mcpwatch.cli.why import causes, explain
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime, iso
@@ -116,14 +117,13 @@ def test_a_drill_does_not_take_an_old_success_for_recovery() -> None:
 @pytest.mark.parametrize(
     ("fault", "changes", "words"),
     [
-        ("explode", {}, "no fault 'explode'; known: kill, hang, stale, oom, partition"),
         ("kill", {}, "has no process here"),
-        ("oom", {"pid": 1}, "only one with a memory limit can run out of memory alone"),
+        ("oom", {"pid": 1, "usage": {"container": "no-such"}}, "docker"),
     ],
 )
-def test_a_fault_that_cannot_be_done_to_a_member_is_refused(fault: str, changes: dict[str, Any], words: str) -> None:
+def test_a_fault_that_cannot_be_done_to_a_member_is_refused(fault: Fault, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        inject(fault, member(**changes))
+        inject(fault, member(**changes), document())
 
 
 def test_a_family_is_a_process_and_all_its_descendants() -> None:

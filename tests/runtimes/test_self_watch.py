@@ -50,15 +50,31 @@ def test_a_tick_measures_the_lag_and_tells_a_gap_but_does_not_call_a_gap_lag() -
     readings = [after(0.0), after(1.25), after(61.25)]
     seen: list[Gap] = []
     beats: list[int] = []
-    watch = SelfWatch(seen.append, lambda: beats.append(1), iter(readings[1:]).__next__)
-    second = watch.tick(readings[0])
+    watch = SelfWatch(seen.append, lambda: beats.append(1), iter(readings).__next__)
+    watch.tick()
     assert watch.look().loop_lag == 0.25
-    watch.tick(second)
+    watch.tick()
     assert [gap.cause for gap in seen] == ["stopped"]
     assert watch.look().loop_lag == 0.25
     assert len(beats) == 2
     assert watch.look().rss > 1_000_000
     assert watch.look().fds > 2
+
+
+def test_who_is_about_to_judge_hears_of_a_gap_before_the_next_tick_and_nobody_hears_of_it_twice() -> None:
+    now = after(0.0)
+    seen: list[Gap] = []
+    watch = SelfWatch(seen.append, read=lambda: now)
+    now = after(0.9)
+    watch.notice()
+    assert seen == []
+    now = after(40.0, boot=140.0)
+    watch.notice()
+    assert [gap.cause for gap in seen] == ["suspended", "stopped"]
+    watch.notice()
+    now = after(40.1, boot=140.1)
+    watch.tick()
+    assert len(seen) == 2
 
 
 STOPPED = """

@@ -92,6 +92,7 @@ async def test_facts_records_and_member_lines_are_shipped_each_to_its_member(tmp
         telemetry = Telemetry(House(FleetAsData("time"), bus, CLOCK, tmp_path, "1", logs=logs), spec)
         running = asyncio.get_running_loop().create_task(telemetry.run())
         MemberLog(tmp_path / "logs", "time", "stdout").write("tick")
+        telemetry.wake()
         await shipped(loki, 1)
         bus.publish(fleet.probed("time", fleet.BAD, "route"))
         bus.publish(Troubled(at=CLOCK.wall(), text="disk has very-secret problems", subject="disk", level="error"))
@@ -136,8 +137,9 @@ async def test_a_loki_that_hangs_is_told_once_and_delays_neither_facts_nor_the_e
     with fake_loki() as loki:
         loki.be("hang")
         spec = spec_of(loki={"url": loki.url, "wait": 0.02, "timeout": 0.2})
-        async with room(tmp_path, spec, FleetAsData("time"), bus):
+        async with room(tmp_path, spec, FleetAsData("time"), bus) as telemetry:
             MemberLog(tmp_path / "logs").write("one")
+            telemetry.wake()
             async with asyncio.timeout(10):
                 fact = await anext(aiter(told))
             assert isinstance(fact, Troubled)

@@ -244,6 +244,22 @@ def test_whatever_fails_is_tried_again_until_loki_has_it_once(tmp_path: Path, lo
     assert "http://" not in "".join(house.errors)
 
 
+def test_what_waits_is_measured_and_capped_while_loki_is_away(
+    tmp_path: Path, loki: FakeLoki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcpwatch.telemetry.spool.SEGMENT_BYTES", 2000)
+    house = House(tmp_path, loki, spool_bytes=1 << 16)
+    loki.be("500")
+    for number in range(2000):
+        house.spool.append("m", "records", f"line {number}", {})
+    house.shipper.start()
+    loki.wait_requests(2)  # the second is sent after what waits was looked after
+    shipping = house.shipper.shipping
+    house.shipper.stop()
+    assert 0 < shipping.backlog_bytes <= (1 << 16) + 2000
+    assert dict(shipping.dropped)["spool_full"] > 0
+
+
 def test_wrong_credentials_are_tried_again_not_dropped_and_say_where_to_look(tmp_path: Path, loki: FakeLoki) -> None:
     loki.user = ("me", "right")
     house = House(tmp_path, loki, auth={"basic": {"username": "me", "password": "wrong"}})

@@ -29,6 +29,7 @@ from mcpwatch.watchdog.decide import (
     Stop,
     Stopped,
     Tick,
+    Unwatched,
     WantDown,
     WantRestart,
     WantUp,
@@ -86,6 +87,7 @@ def events(state: MemberState, at: Instant) -> list[Event]:
         WantRestart(at),
         WantRestart(at, counts=True),
         Appeared(at),
+        Unwatched(at),
         Tick(at),
     ]
     for generation in (current, older):
@@ -236,6 +238,33 @@ def test_a_policy_is_called_reachable_exactly_when_a_crash_loop_is_parked(
             now = state.wake_at
             state = decide(state, Tick(now), rules).state
     assert (state.phase is Phase.FAILED) == reachable(policy)
+
+
+@pytest.mark.parametrize("intensity", [0, 1, 5])
+@pytest.mark.parametrize("start_grace", [1.0, 60.0, 3600.0])
+def test_a_member_that_never_becomes_ready_is_parked_however_long_its_grace_is(intensity: int, start_grace: float) -> None:
+    rules = Rules(restart=RestartPolicy(intensity=intensity, period=60.0, retry=None), start_grace=start_grace)
+    state = decide(MemberState(), WantUp(Instant(0.0)), rules).state
+    starts = 0
+    while state.phase is not Phase.FAILED:
+        starts += state.phase is Phase.STARTING
+        assert starts <= intensity + 1
+        now = state.wake_at
+        assert now is not None
+        state = decide(state, Tick(now), rules).state
+        if state.phase is Phase.STOPPING:
+            state = decide(state, Stopped(now, generation=state.generation), rules).state
+    assert starts == intensity + 1
+
+
+def test_time_in_which_nobody_watched_is_not_held_against_a_start() -> None:
+    rules = Rules(start_grace=60.0)
+    starting = decide(MemberState(), WantUp(Instant(0.0)), rules).state
+    woken = decide(starting, Unwatched(Instant(500.0)), rules).state
+    assert woken.wake_at == Instant(560.0)
+    assert decide(woken, Tick(Instant(501.0)), rules).state == woken
+    running = decide(woken, Judged(Instant(502.0), generation=1, verdict=Verdict.HEALTHY, proven=True), rules).state
+    assert decide(running, Unwatched(Instant(900.0)), rules).state == running
 
 
 def test_a_parked_member_gets_one_try_and_is_parked_again_by_one_more_crash() -> None:

@@ -70,6 +70,28 @@ def test_when_every_route_is_silent_and_the_members_are_well_the_proxy_is_hung()
     assert causes(replace(FETCH, through=silent), replace(TIME, through=silent), PROXY) == [("proxy_hung", "proxy", "restart")]
 
 
+def test_a_route_that_fails_at_the_proxys_own_door_is_the_proxys_fault_unless_somebody_got_through_since() -> None:
+    shut = replace(bad(Symptom.TIMEOUT, Stage.OPEN), since=Instant(90.0), at=Instant(95.0))
+    inside = replace(shut, result=bad(Symptom.TIMEOUT, Stage.SAFE_CALL).result)
+    before, after = replace(OK, at=Instant(80.0)), replace(OK, at=Instant(93.0))
+    hung = [("proxy_hung", "restart", "")]
+    assert named(replace(FETCH, through=shut), replace(TIME, through=before), TBXARK) == hung
+    assert named(replace(FETCH, through=shut, direct=replace(OK, at=Instant(96.0))), replace(TIME, through=after), TBXARK) != hung
+    assert named(replace(FETCH, through=inside), replace(TIME, through=before), TBXARK) != hung
+
+
+def test_a_planned_restart_is_named_and_wakes_nobody() -> None:
+    going = replace(FETCH, phase=Phase.STOPPING, planned=True)
+    assert causes(going, TIME, PROXY) == [("planned_restart", "fetch", None)]
+    coming = replace(PROXY, phase=Phase.STARTING, planned=True, failures=2)
+    assert causes(FETCH, replace(HOSTED, phase=Phase.BACKOFF), coming) == [("planned_restart", "proxy", None)]
+
+
+def test_a_hung_server_inside_a_foreign_proxy_is_told_from_a_stale_session() -> None:
+    inside = replace(FETCH, runtime="external", direct=None, through=bad(Symptom.TIMEOUT, Stage.SAFE_CALL))
+    assert named(inside, replace(TIME, through=PROVED), TBXARK) == [("member_hung", "restart_proxy", "")]
+
+
 def test_a_member_whose_dependency_is_down_is_not_restarted_for_it() -> None:
     database = replace(TIME, name="db", phase=Phase.FAILED)
     waiting = replace(FETCH, depends_on=("db",), direct=bad(Symptom.TIMEOUT))

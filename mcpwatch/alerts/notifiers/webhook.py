@@ -14,7 +14,8 @@ from mcpwatch.alerts.book import Notification
 from mcpwatch.alerts.http import Poster
 from mcpwatch.alerts.message import document
 from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
-from mcpwatch.registry import Kind, suggest
+from mcpwatch.model.naming import suggest
+from mcpwatch.registry import Kind
 
 WORDS = ("id", "receiver", "reason", "state", "severity", "at", "group", "title", "body")
 """What `{{ … }}` in a template may name."""

@@ -1,0 +1,99 @@
+"""Processes of this machine as the kernel shows them, for drills: families, marks, listening ports, a small memory to run out of.
+
+Reads and writes `/proc` and `/sys/fs/cgroup`. Must not know: members or faults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+LISTEN = "0A"
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def family(pid: int) -> tuple[int, ...]:
+    """A process and all its descendants, by the kernel's own table."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parent = int((entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, queue = list[int](), [pid]
+    while queue:
+        found.append(queue.pop())
+        queue += children.get(found[-1], [])
+    return tuple(found)
+
+
+def marked(pid: int, mark: str) -> int | None:
+    """The first process below `pid` that carries `NAME=value` in its environment."""
+    for one in sorted(family(pid)):
+        with contextlib.suppress(OSError):
+            if one != pid and mark.encode() in Path(f"/proc/{one}/environ").read_bytes().split(b"\0"):
+                return one
+    return None
+
+
+def ports(pids: Iterable[int]) -> set[int]:
+    """The TCP ports that these processes listen on."""
+    sockets: set[str] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(str(entry.readlink()))
+    found: set[int] = set()
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for row in Path(name).read_text(encoding="ascii").splitlines()[1:]:
+                fields = row.split()
+                if fields[3] == LISTEN and f"socket:[{fields[9]}]" in sockets:
+                    found.add(int(fields[1].rpartition(":")[2], 16))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGroup:
+    """A memory cgroup of our own."""
+
+    path: Path
+
+    def add(self, pid: int) -> None:
+        """Move a process into it; one that is gone is no error."""
+        with contextlib.suppress(OSError):
+            (self.path / "cgroup.procs").write_text(str(pid), encoding="ascii")
+
+    def remove(self) -> None:
+        """Drop it; whoever is still in it goes back to the root first."""
+        with contextlib.suppress(OSError):
+            for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split():
+                (self.path.parent / "cgroup.procs").write_text(pid, encoding="ascii")
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+
+def memory_group(pid: int, limit: int) -> MemoryGroup | None:
+    """A new memory cgroup with a limit in bytes, on cgroup v1 or v2; `None` where none can be made."""
+    if os.geteuid() != 0:
+        return None
+    for home, files in (
+        (_CGROUPS / "memory", {"memory.limit_in_bytes": limit}),
+        (_CGROUPS, {"memory.max": limit, "memory.swap.max": 0}),
+    ):
+        group = MemoryGroup(home / f"mcpwatch-drill-{pid}")
+        if not home.is_dir():
+            continue
+        try:
+            group.path.mkdir()
+            for name, value in files.items():
+                (group.path / name).write_text(str(value), encoding="ascii")
+        except OSError:
+            group.remove()
+            continue
+        return group
+    return None

@@ -1,0 +1,79 @@
+"""Whether the kernel ended a process because memory ran out: asked after a SIGKILL that nobody here sent.
+
+Owns: the kernel's counter of such ends and its log, which names the process. Elsewhere than on Linux nothing is ever known.
+Must not know: members.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+COUNTER = Path("/proc/vmstat")
+LOG = Path("/dev/kmsg")
+RECENT = 60.0
+"""Seconds for which a line of the kernel's log speaks of the process that just ended: numbers are used again."""
+RECORD_BYTES = 8192
+"""Longest record of the kernel's log."""
+
+_NAMES = re.compile(r"(?:oom-kill:.*\bpid=|Killed process )(?P<pid>\d+)\b")
+
+
+class OutOfMemory:
+    """Remembers how many processes the kernel had ended for their memory when this began, and when it was last asked."""
+
+    def __init__(self) -> None:
+        self._first = self._last = ends()
+
+    def ended(self, pid: int) -> bool:
+        """Whether the kernel ended `pid` for its memory. Where its log may not be read, a risen counter is believed."""
+        before, self._last = self._last, ends()
+        if self._last <= self._first:
+            return False
+        lines = log()
+        return self._last > before if lines is None else named(lines, pid, time.clock_gettime(time.CLOCK_MONOTONIC))
+
+
+def ends() -> int:
+    """How many processes the kernel has ended for their memory since it booted; 0 when it does not tell."""
+    try:
+        rows = COUNTER.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(row.split()[1]) for row in rows if row.startswith("oom_kill ")), 0)
+
+
+def log() -> list[str] | None:
+    """The records of the kernel's log, oldest first; `None` when we may not read it."""
+    try:
+        file = os.open(LOG, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    records: list[str] = []
+    try:
+        while True:
+            try:
+                record = os.read(file, RECORD_BYTES)
+            except BrokenPipeError:
+                continue  # overwritten while we read: the next one follows
+            if not record:
+                return records
+            records.append(record.decode("utf-8", "replace"))
+    except OSError:  # no more records (EAGAIN)
+        return records
+    finally:
+        os.close(file)
+
+
+def named(records: list[str], pid: int, now: float) -> bool:
+    """Whether a recent record, `<level>,<number>,<microseconds since boot>,…;text`, says that `pid` was ended for its memory."""
+    for record in reversed(records):
+        head, _, text = record.partition(";")
+        match = _NAMES.search(text)
+        if match is None or int(match["pid"]) != pid:
+            continue
+        parts = head.split(",")
+        return len(parts) > 2 and parts[2].isdigit() and now - int(parts[2]) / 1e6 < RECENT
+    return False

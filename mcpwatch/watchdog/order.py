@@ -1,0 +1,67 @@
+"""In which order members start and stop: what is depended on first, the proxy last; the other way round at the end.
+
+Owns the waits between members, every one of them bounded. It must not know why a member starts or stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from mcpwatch.model.member import Phase, Want
+from mcpwatch.model.spec import MemberSpec, Plan
+from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.actor import MemberActor
+
+GATE_MARGIN = 5.0
+"""Seconds beyond its start grace that a member may keep others waiting."""
+
+
+async def others_first(spec: MemberSpec, plan: Plan, actors: Mapping[str, MemberActor], *, mounts_late: bool) -> None:
+    """Return when those that a member waits for are ready, failed, or out of grace.
+
+    A proxy that does not mount late waits for everybody it does not host itself.
+    """
+    waits = list(spec.depends_on)
+    if spec.kind == "proxy" and not mounts_late:
+        waits += [member.name for member in plan.members if member.name != spec.name and member.runtime != "hosted"]
+    for name in waits:
+        other = actors.get(name)
+        if other is None or (other.state.want is Want.DOWN and not other.spec.want_up):
+            continue
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(other.spec.start_grace + GATE_MARGIN):
+                await other.reached(Phase.RUNNING, Phase.FAILED)
+
+
+async def stop_in_order(actors: list[MemberActor]) -> None:
+    """Stop all: the hosted, the proxy, then the others in reverse start order. Returns when all are at rest."""
+    order = list(reversed(actors))
+    hosted = [actor for actor in order if actor.spec.runtime == "hosted"]
+    others = [actor for actor in order if actor.spec.runtime != "hosted"]
+    proxy = [actor for actor in others if actor.spec.kind == "proxy"]
+    rest = [actor for actor in others if actor.spec.kind != "proxy"]
+    for wave in (hosted, proxy, *_waves(rest)):
+        for actor in wave:
+            actor.tell(d.WantDown(actor.now(), "the watchdog stops"))
+        await asyncio.gather(*(at_rest(actor) for actor in wave))
+
+
+async def at_rest(actor: MemberActor) -> None:
+    """Return when a member that was told to stop has stopped, or when it should have long ago."""
+    limit = actor.spec.stop_grace + 2 * d.STOP_MARGIN
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            await actor.reached(Phase.STOPPED, Phase.FAILED)
+
+
+def _waves(actors: list[MemberActor]) -> list[list[MemberActor]]:
+    """Members in stop order: those nobody remaining depends on go together, before what they depend on."""
+    left, waves = list(actors), list[list[MemberActor]]()
+    while left:
+        needed = {name for actor in left for name in actor.spec.depends_on}
+        wave = [actor for actor in left if actor.spec.name not in needed] or left
+        waves.append(wave)
+        left = [actor for actor in left if actor not in wave]
+    return waves
