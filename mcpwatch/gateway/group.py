@@ -9,7 +9,6 @@ import asyncio
 import json
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
@@ -21,7 +20,8 @@ from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.member import PLAIN, Member
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
-from mcpwatch.gateway.session import UNSENT_MESSAGES, Session
+from mcpwatch.gateway.outbox import Outbox
+from mcpwatch.gateway.session import Session
 from mcpwatch.gateway.upstream import Answer, Down, Phase
 
 SEPARATOR = "__"
@@ -90,54 +90,27 @@ class GroupTarget:
         return eras.discovery(_introduction(self.members, {}))
 
 
-class GroupSession:
+class GroupSession(Outbox):
     """One client session on several members: a session on each, begun when it is needed."""
 
     def __init__(self, members: Sequence[Member], owner: str) -> None:
+        super().__init__()
         self.id = secrets.token_hex(16)
         self.owner = owner
         self.seen = time.monotonic()
         self.open = 0
-        self.on_close: Callable[[], None] = lambda: None
         self._members = {member.name: member for member in members}
         self._parts: dict[str, Session] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._hello: dict[str, Any] | None = None
         self._calls: dict[bytes, Session] = {}
         self._owners: dict[str, str] = {}
-        self._write: Callable[[bytes], None] | None = None
-        self._unsent: deque[bytes] = deque(maxlen=UNSENT_MESSAGES)
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def costly(self) -> bool:
         """Whether it keeps processes of its own."""
         return any(part.costly for part in self._parts.values())
-
-    # --- the way back ---
-
-    def push(self, data: bytes) -> None:
-        """Send the client a message that belongs to no request."""
-        if self._write is not None:
-            self._write(data)
-        else:
-            self._unsent.append(data)
-
-    def deliver(self, data: bytes, share: Share) -> None:  # noqa: ARG002
-        """On the legacy wire everything goes back on the one stream."""
-        if data:
-            self.push(data)
-
-    def connect(self, write: Callable[[bytes], None]) -> None:
-        """A stream to the client is open: what waited goes out first."""
-        self._write = write
-        while self._unsent:
-            write(self._unsent.popleft())
-
-    def disconnect(self, write: Callable[[bytes], None]) -> None:
-        """That stream is gone."""
-        if self._write == write:
-            self._write = None
 
     def serve(self, members: Sequence[Member]) -> None:
         """Lead to these members from now on. What led to others is closed."""
@@ -159,7 +132,7 @@ class GroupSession:
 
     async def close(self) -> None:
         """The session is over, on every member."""
-        self.on_close()
+        self.finish()
         parts, self._parts = list(self._parts.values()), {}
         await asyncio.gather(*(part.close() for part in parts))
 

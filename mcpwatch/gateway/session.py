@@ -9,7 +9,6 @@ import json
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -19,22 +18,22 @@ from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
+from mcpwatch.gateway.outbox import Outbox
 from mcpwatch.gateway.passage import Passage, speaks
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
 PING_LIMIT = 10.0
 """Seconds in which a shared member must prove that it lives before a handshake is answered."""
-UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024
-"""What is kept for a client that has no stream open; the oldest goes first and is counted."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
 
-class Session:
+class Session(Outbox):
     """One client session on one member."""
 
     def __init__(self, member: Member, owner: str) -> None:
+        super().__init__()
         self.id = secrets.token_hex(16)
         self.member = member
         self.owner = owner
@@ -42,49 +41,14 @@ class Session:
         self.seen = time.monotonic()
         self.open = 0
         self.closed = False
-        self.dropped = 0
-        self.on_close: Callable[[], None] = lambda: None
         self._upstream: Upstream | None = None
         self._own: Running | None = None
-        self._write: Callable[[bytes], None] | None = None
-        self._unsent: deque[bytes] = deque()
-        self._unsent_bytes = 0
         self._ruled = member.settings.tools != ToolRules()
 
     @property
     def costly(self) -> bool:
         """Whether it keeps a process of its own."""
         return self._own is not None and self._own.upstream.pid is not None
-
-    # --- the way back ---
-
-    def push(self, data: bytes) -> None:
-        """Send the client a message that belongs to no request."""
-        if self._write is not None:
-            self._write(data)
-            return
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
-        while len(self._unsent) > UNSENT_MESSAGES or self._unsent_bytes > UNSENT_BYTES:
-            self._unsent_bytes -= len(self._unsent.popleft())
-            self.dropped += 1
-
-    def deliver(self, data: bytes, share: Share) -> None:  # noqa: ARG002
-        """On the legacy wire everything goes back on the one stream."""
-        if data:
-            self.push(data)
-
-    def connect(self, write: Callable[[bytes], None]) -> None:
-        """A stream to the client is open: what waited goes out first."""
-        self._write = write
-        while self._unsent:
-            write(self._unsent.popleft())
-        self._unsent_bytes = 0
-
-    def disconnect(self, write: Callable[[bytes], None]) -> None:
-        """That stream is gone."""
-        if self._write == write:
-            self._write = None
 
     # --- the way in ---
 
@@ -128,7 +92,7 @@ class Session:
         if self.closed:
             return
         self.closed = True
-        self.on_close()
+        self.finish()
         if self._upstream is not None:
             self._upstream.mux.detach(self)
         if self._own is not None:

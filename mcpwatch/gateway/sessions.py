@@ -82,20 +82,28 @@ class Sessions:
             if target not in targets:
                 self.drop(session)
 
-    async def flow(self, session: ClientSession, stream: Stream) -> None:
-        """Let a stream carry a session's messages until something ends it."""
+    async def flow(self, session: ClientSession, stream: Stream, after: int | None = None) -> None:
+        """Let a stream carry what belongs to no request of a session, from behind event `after`, until something ends it."""
+        write = stream.raw if session.resumable else stream.write
+        session.connect(write, after)
+        try:
+            await self.hold(session, stream)
+        finally:
+            session.disconnect(write)
+        stream.finish()
+
+    async def hold(self, session: ClientSession, stream: Stream) -> None:
+        """Return when a stream of a session has ended; it is kept awake until then."""
         self._streams.add(stream)
+        session.pipes.add(stream)
         session.open += 1
-        session.on_close = lambda: stream.end("closed")
-        session.connect(stream.write)
         try:
             self.slow += await stream.ended == "slow"
         finally:
-            session.disconnect(stream.write)
             session.open -= 1
             session.seen = time.monotonic()
+            session.pipes.discard(stream)
             self._streams.discard(stream)
-        stream.finish()
 
     async def run(self) -> None:
         """Keep streams awake and reap idle sessions, until cancelled."""
@@ -104,13 +112,18 @@ class Sessions:
             await asyncio.sleep(TICK)
             turn += 1
             if turn % int(KEEP_ALIVE / TICK) == 0:
-                for stream in list(self._streams):
-                    stream.raw(b": ping\r\n\r\n")
+                self._freshen()
             now = time.monotonic()
             for session, target in [pair for pair in self._by_id.values() if self._idle(pair[0], now)]:
                 log.info("%s: a session was idle for %g s and is closed", target.name or "all", now - session.seen)
                 self.reaped += 1
                 self.drop(session)
+
+    def _freshen(self) -> None:
+        for stream in list(self._streams):
+            stream.raw(b": ping\r\n\r\n")
+        for session, _ in self._by_id.values():
+            session.replay.expire(time.monotonic())
 
     def _idle(self, session: ClientSession, now: float) -> bool:
         limit = min(self.limits.session_idle, COSTLY_IDLE) if session.costly else self.limits.session_idle

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcpwatch.gateway.call import Share, Sink
 from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.replay import Replay
 
 if TYPE_CHECKING:
+    from mcpwatch.gateway.outbox import Course
     from mcpwatch.gateway.passage import Passage
+    from mcpwatch.gateway.turn import Stream
 
 
 class ClientSession(Protocol):
@@ -22,7 +25,9 @@ class ClientSession(Protocol):
     owner: str
     seen: float
     open: int
-    on_close: Callable[[], None]
+    pipes: set[Stream]
+    resumable: bool
+    replay: Replay
 
     @property
     def costly(self) -> bool:
@@ -41,12 +46,20 @@ class ClientSession(Protocol):
         """Send the client a message that belongs to no request."""
         ...
 
-    def connect(self, write: Callable[[bytes], None]) -> None:
-        """A stream to the client is open."""
+    def connect(self, write: Callable[[bytes], None], after: int | None = None) -> None:
+        """A stream to the client is open, to go on behind event `after`."""
         ...
 
     def disconnect(self, write: Callable[[bytes], None]) -> None:
         """That stream is gone."""
+        ...
+
+    def course(self) -> Course:
+        """The way of the answer to one POST."""
+        ...
+
+    def taken_up(self, stream: int) -> Course | None:
+        """The answer that is still under way on this stream."""
         ...
 
     async def close(self) -> None:

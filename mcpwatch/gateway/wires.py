@@ -16,11 +16,14 @@ from mcpwatch.gateway import eras, message, modern, tools
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.passage import relay
+from mcpwatch.gateway.replay import STANDALONE, Gone, frame, parse
 from mcpwatch.gateway.sessions import Sessions
 from mcpwatch.gateway.target import ClientSession
 from mcpwatch.gateway.upstream import Down
 
 SESSION = b"mcp-session-id"
+PRIMING = b"2025-11-25"
+"""The protocol version whose clients know events without data."""
 
 
 def raw_id(envelope: Envelope) -> bytes | None:
@@ -88,6 +91,7 @@ class Wires:
 
     async def _initialize(self, request: Request, body: bytes, envelope: Envelope) -> None:
         session = self._sessions.begin(request)
+        session.resumable = True
         plain = request.extra
         request.extra = [*plain, (SESSION, session.id.encode())]
         try:
@@ -116,19 +120,24 @@ class Wires:
 
     async def _exchange(self, request: Request, session: ClientSession, body: bytes, envelope: Envelope) -> None:
         """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
-        exchange = Exchange()
+        course = session.course()
         session.open += 1
         try:
-            await session.take(body, envelope, exchange)
+            await session.take(body, envelope, course)
             if envelope.id is UNSET or envelope.method is UNSET:
+                course.abandon()
                 await request.respond(202)
                 return
-            messages = await exchange.more(KEEP_ALIVE)
-            if exchange.done and len(messages) == 1 and session.open == 1:
+            messages = await course.more(KEEP_ALIVE)
+            if course.done and len(messages) == 1 and session.open == 1:
                 await request.respond(200, messages[0])
             else:
-                await stream(request, exchange, messages)
+                pipe = request.stream()
+                course.begin(pipe, messages, prime=_primed(request))
+                await self._sessions.hold(session, pipe)
+                pipe.finish()
         except Down as down:
+            course.abandon()
             if envelope.method == "initialize":
                 raise
             await request.unavailable(down, raw_id(envelope))
@@ -142,9 +151,36 @@ class Wires:
         if session is None:
             await request.lost_session()
             return
+        given = request.headers.get(b"last-event-id")
+        last = parse(given) if given is not None else (STANDALONE, None)
+        if last is None:
+            await request.respond(400, message.error(None, message.INVALID_REQUEST, "Last-Event-ID is none of this session's"))
+        elif last[0] == STANDALONE:
+            pipe = request.stream([(SESSION, session.id.encode())])
+            pipe.raw(b": open\r\n\r\n")
+            if _primed(request) and last[1] is None:
+                pipe.raw(frame(STANDALONE, session.replay.add(STANDALONE, b"", time.monotonic()), b""))
+            await self._sessions.flow(session, pipe, last[1])
+        else:
+            await self._take_up(request, session, last[0], last[1] or 0)
+
+    async def _take_up(self, request: Request, session: ClientSession, stream: int, after: int) -> None:
+        """Go on with an answer whose stream was cut: what the client missed, and only that."""
+        try:
+            missed = session.replay.after(stream, after)
+        except Gone:
+            text = message.error(None, message.INVALID_REQUEST, "what came after this event is not kept any more; ask again")
+            await request.respond(400, text)
+            return
         pipe = request.stream([(SESSION, session.id.encode())])
-        pipe.raw(b": open\r\n\r\n")
-        await self._sessions.flow(session, pipe)
+        course = session.taken_up(stream)
+        if course is not None:
+            course.go_on(pipe, after)
+            await self._sessions.hold(session, pipe)
+        else:
+            for kept in missed:
+                pipe.raw(frame(kept.stream, kept.number, kept.data))
+        pipe.finish()
 
     async def delete(self, request: Request) -> None:
         """DELETE: the session is over."""
@@ -230,6 +266,11 @@ async def _mirrored(request: Request, session: ClientSession, parsed: dict[str, 
     listed: list[dict[str, Any]] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
     schema = next((tool.get("inputSchema") for tool in listed if tool.get("name") == name), None)
     return modern.mirrored(schema, cast("dict[str, Any]", arguments), headers)
+
+
+def _primed(request: Request) -> bool:
+    """Whether the client knows events that only tell an id."""
+    return request.headers.get(b"mcp-protocol-version") == PRIMING
 
 
 def _named_session(query: bytes) -> str:

@@ -64,6 +64,10 @@ def call(request: dict[str, Any], line: str) -> Any:
             for step in (1, 2):
                 send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": step}})
             return str(token)
+        case "change":
+            for number in arguments["numbers"]:
+                send({"jsonrpc": "2.0", "method": "notifications/resources/list_changed", "params": {"_meta": {"x": number}}})
+            return "told"
         case "log":
             send({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "a line"}})
             return "logged"
