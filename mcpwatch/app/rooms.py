@@ -6,7 +6,7 @@ Each is a service with `run`; none can hurt the fleet. A new room of this kind i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +66,8 @@ class Rooms:
         fleet.notice_by(self.self_watch.notice)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
+        self.turned: Callable[[], None] = lambda: None
+        """Called once a second by the loop: it turns."""
         self._beat = heartbeat()
         self._beaten = self._recycled = 0.0
 
@@ -122,7 +124,8 @@ class Rooms:
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
 
     def _on_tick(self) -> None:
-        """Once a second: the figures of the watchdog itself, and the service manager's heartbeat."""
+        """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
+        self.turned()
         seen, probing = self.self_watch.look(), self._fleet.oversight.probing
         self._fleet.daemon = replace(
             self._fleet.daemon,

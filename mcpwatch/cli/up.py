@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from mcpwatch.app.daemon import Daemon, Options, config_file
-from mcpwatch.app.paths import state_paths
+from mcpwatch.app.daemon import Daemon, Options
+from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import Settings, call
