@@ -37,7 +37,7 @@ PROGRAMS: dict[str, Path | str] = {
 """Part name to its program: a path, or a name looked up on PATH."""
 
 
-IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test"}
+IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}
 """Part name to an image on the Docker engine."""
 
 
