@@ -151,6 +151,7 @@ class Daemon:
                     reload=self.reload,
                 )
                 self.rooms.turned = self._hang.beat
+                self._guard(self.rooms.self_watch.run(), "self-watch")
                 control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
                 serving = self._guard(control.run(), "control")
                 self._status = StatusFile(self.fleet, self.paths.status)

@@ -68,7 +68,7 @@ class Rooms:
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.turned: Callable[[], None] = lambda: None
         """Called once a second by the loop: it turns."""
-        self._beat = heartbeat()
+        self._beat: float | None = None
         self._beaten = self._recycled = 0.0
 
     @property
@@ -89,10 +89,10 @@ class Rooms:
         return self._fleet.contracts.pin(str(body["name"]))
 
     def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
-        """What runs for as long as the daemon does, by name."""
+        """What runs beside the fleet once it has begun, by name. From now on the service manager hears a heartbeat."""
+        self._beat = heartbeat()
         return (
             (self.keeper.run(), "log keeper"),
-            (self.self_watch.run(), "self-watch"),
             (self.telemetry.run(), "telemetry"),
             (self.alerts.run(), "alerts"),
             (self.clients.run(), "clients"),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
+import os
 import signal
-import threading
 import time
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,60 +50,39 @@ def test_nothing_is_armed_where_systemd_watches_or_the_alarm_is_taken() -> None:
             assert signal.getsignal(signal.SIGALRM) is before
 
 
-class Page(http.server.BaseHTTPRequestHandler):
-    """A page that some regular expressions take for ever to read."""
-
-    def do_GET(self) -> None:
-        body = b"a" * 60 + b"!"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
-
-
-@contextlib.contextmanager
-def page() -> Generator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join(WAIT)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_watchdog_hung_in_a_regular_expression_says_where_starts_itself_anew_and_adopts(tmp_path: Path) -> None:
-    good = fleet(time=hosted())
-    good["defaults"]["check"]["timeout"] = "15s"
-    with page() as port:
-        trap: dict[str, Any] = {"kind": "http", "interval": "1s", "expect": {"regex": "^(a+)+$"}}
-        trapped = {"url": f"http://127.0.0.1:{port}/mcp", "route": False, "checks": {"trap": trap}}
-        bad = {**good, "members": {**good["members"], "trapped": trapped}}
-        daemon = Daemon(tmp_path, good)
-        daemon.env |= {"MCPWATCH_HANG_AFTER": "6"}
-        try:
-            daemon.start()
-            daemon.healthy(WAIT)
-            before, pid = lives(daemon), daemon.status()["daemon"]["pid"]
-            with Load(route(good, "time"), *NOW) as load:
-                daemon.write(bad)
-                until_said(daemon, load, "the event loop did not turn for 6s")
-                daemon.write(good)
-                daemon.wait(lambda s: s["healthy"] and lives(daemon) == before, "it is back, with the same members", WAIT)
-                load.progress()
-            assert daemon.status()["daemon"]["pid"] == pid
-            assert load.failures == []
-            assert "judge" in daemon.said() or "plain.py" in daemon.said(), "the stack tells where it hung"
-            told = [str(f["text"]) for f in daemon.events() if f["fact"] == "troubled" and f["subject"] == "watchdog"]
-            assert any(text.startswith("the watchdog hung for 6s") for text in told), told
-        finally:
-            daemon.close()
+def test_a_watchdog_hung_on_a_file_that_never_comes_says_where_starts_itself_anew_and_adopts(tmp_path: Path) -> None:
+    config = fleet(time=hosted())
+    config["defaults"]["check"]["timeout"] = "15s"
+    variables = tmp_path / "variables.env"
+    variables.write_text("A=1\n")
+    process = {"command": "sleep", "args": ["600"], "env_file": [str(variables)]}
+    config["members"]["trapped"] = {"route": False, "process": process}
+    daemon = Daemon(tmp_path, config)
+    daemon.env |= {"MCPWATCH_HANG_AFTER": "6"}
+    try:
+        daemon.start()
+        daemon.healthy(WAIT)
+        before, pid = lives(daemon), daemon.status()["daemon"]["pid"]
+        with Load(route(config, "time"), *NOW) as load:
+            variables.unlink()
+            os.mkfifo(variables)  # as a file on a server that went away: whoever reads it waits for ever
+            os.kill(before["trapped"][0], signal.SIGKILL)
+            until_said(daemon, load, "the event loop did not turn for 6s")
+            variables.unlink()
+            variables.write_text("A=1\n")
+            daemon.wait(lambda s: s["healthy"] and daemon.member("trapped")["phase"] == "running", "it is back", WAIT)
+            load.progress()
+        after = lives(daemon)
+        assert daemon.status()["daemon"]["pid"] == pid
+        assert {name: after[name] for name in ("time", "proxy")} == {name: before[name] for name in ("time", "proxy")}
+        assert load.failures == []
+        assert "in _env_file" in daemon.said(), "the stack tells where it hung"
+        told = [str(f["text"]) for f in daemon.events() if f["fact"] == "troubled" and f["subject"] == "watchdog"]
+        assert any(text.startswith("the watchdog hung for 6s") for text in told), told
+    finally:
+        daemon.close()
 
 
 def until_said(daemon: Daemon, load: Load, words: str) -> None:
