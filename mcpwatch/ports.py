@@ -202,6 +202,10 @@ class ProxyKind(Protocol):
         """The public path of member `name` for each wire it serves, from the root of the proxy."""
         ...
 
+    def root(self, proxy: ProxySpec) -> str:
+        """Where this machine reaches it when that is not the address it listens on, e.g. `http://mcp-proxy:9090`; else empty."""
+        ...
+
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means, or `None`."""
         ...

@@ -27,6 +27,8 @@ PROGRAMS: dict[str, Path | str] = {
     "opencode": PARTS / "clients" / "node_modules" / "opencode-linux-x64" / "bin" / "opencode",
     "inspector": PARTS / "npm" / "node_modules" / ".bin" / "mcp-inspector",
     "mcpo": PARTS / "mcpo" / "bin" / "mcpo",
+    "compose": PARTS / "trixie" / "docker-compose",
+    "quadlet": PARTS / "trixie" / "quadlet",
     "prometheus": "prometheus",
     "promtool": "promtool",
     "alertmanager": "prometheus-alertmanager",

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
-from mcpwatch.config.addresses import bridge_url, local, origin, public
+from mcpwatch.config.addresses import bridge_url, local, public
 from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
@@ -221,8 +221,9 @@ class _Builder:
         return RouteSpec(name, member.name, urls[wire], probe, urls.get("http"), tuple(checks), guarded)
 
     def root(self, proxy: ProxySpec) -> str:
-        """Where this machine reaches the proxy: over the address it listens on, or, when others run it, as clients do."""
-        return origin(proxy.base_url) if proxy.kind == "external" else local(proxy.listen)
+        """Where this machine reaches the proxy: over the address it listens on, unless its kind knows better."""
+        assert self.kind is not None
+        return self.kind.root(proxy) or local(proxy.listen)
 
     def proxy(self) -> ProxySpec | None:
         proxy = self.config.proxy

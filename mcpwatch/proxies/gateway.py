@@ -94,6 +94,10 @@ class Gateway:
         """`/<name>/sse` and `/<name>/mcp`, both always."""
         return {"sse": f"/{name}/sse", "http": f"/{name}/mcp"}
 
+    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
+        """By the address it listens on."""
+        return ""
+
     def learn(self, look: Look) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""
         return self.traits

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ import trustme
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.ports import Exited, Gone
 from tests.runtimes.docker_lab import docker, laboratory
+from tests.runtimes.engine_relay import relay
 
 pytestmark = [
     pytest.mark.anyio,
@@ -24,57 +22,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::EncodingWarning"),  # of the docker SDK and trustme, when they read files
 ]
-
-ENGINE = "/var/run/docker.sock"
-REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n" + b'{"message":"forbidden"}'
-
-
-class Relay:
-    """Passes bytes to the engine and back; `cut` drops every connection and listens no more."""
-
-    def __init__(self) -> None:
-        self.refuse: bytes | None = None
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def listen(self, path: Path) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, path)
-
-    async def listen_tls(self, context: ssl.SSLContext) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for writer in tuple(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        engine_reader, engine_writer = await asyncio.open_unix_connection(ENGINE)
-        self._writers |= {writer, engine_writer}
-        with contextlib.suppress(OSError):
-            await asyncio.gather(self._pipe(reader, engine_writer, writer), self._pipe(engine_reader, writer, None))
-        self._writers -= {writer, engine_writer}
-
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: asyncio.StreamWriter | None) -> None:
-        while data := await source.read(65536):
-            if back is not None and self.refuse is not None and data.startswith(self.refuse):
-                back.write(REFUSAL)
-                await back.drain()
-                continue
-            sink.write(data)
-            await sink.drain()
-        sink.close()
-
-
-@asynccontextmanager
-async def relay() -> AsyncGenerator[Relay]:
-    between = Relay()
-    try:
-        yield between
-    finally:
-        await between.cut()
 
 
 async def test_an_engine_that_goes_and_comes_back_loses_no_end_and_kills_nobody(tmp_path: Path) -> None:
