@@ -29,6 +29,8 @@ PROGRAMS: dict[str, Path | str] = {
     "mcpo": PARTS / "mcpo" / "bin" / "mcpo",
     "compose": PARTS / "trixie" / "docker-compose",
     "quadlet": PARTS / "trixie" / "quadlet",
+    "node": "node",
+    "loki": PARTS / "loki" / "loki",
     "prometheus": "prometheus",
     "promtool": "promtool",
     "alertmanager": "prometheus-alertmanager",
@@ -38,6 +40,9 @@ PROGRAMS: dict[str, Path | str] = {
 }
 """Part name to its program: a path, or a name looked up on PATH."""
 
+
+FILES = {"logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs"}
+"""Part name to a file of it that is not run by itself."""
 
 IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}
 """Part name to an image on the Docker engine."""
@@ -79,6 +84,10 @@ def missing(part: str) -> str:
         return "" if Path("/var/run/docker.sock").exists() else "no Docker engine on /var/run/docker.sock; run .ci/parts"
     if part in IMAGES:
         return _no_image(IMAGES[part])
+    if part in FILES:
+        return "" if FILES[part].exists() else f"no {FILES[part]}; run .ci/parts {part}"
+    if part == "loki" and os.environ.get("MCPWATCH_TEST_LOKI_URL"):
+        return ""
     if part == "root":
         return "" if os.geteuid() == 0 else "needs root"
     if part == "mount":
