@@ -40,6 +40,8 @@ class Fleet:
         self._limits = settings.limits
         old = self.members
         kept = {name: member for name, member in old.items() if same_limits and wanted.get(name) == member.settings}
+        for name, member in kept.items():
+            member.retune(wanted[name])
         gone = [member for name, member in old.items() if name not in kept]
         self.members = {name: kept.get(name) or self._start(server) for name, server in wanted.items()}
         changed = sorted({member.name for member in gone} | (wanted.keys() - kept.keys()))

@@ -39,6 +39,17 @@ def test_claude_and_sparfenyuk_files_are_read() -> None:
     assert read.servers[1].transport == "sse"
 
 
+def test_pauses_between_starts_are_read_and_are_no_reason_to_start_anew() -> None:
+    def server(**restart: object) -> settings.ServerSettings:
+        return settings.parse({"servers": {"a": {"command": "x", "restart": restart}}}).servers[0]
+
+    assert server(first=1, max=5).restart == settings.Restart(first=1, max=5)
+    assert server(first=1) == server()
+    with pytest.raises(ConfigError, match=r"servers\.a\.restart\.frist: unknown key; known are first, max, jitter, period"):
+        server(frist=1)
+    assert settings.parse({"mcpServers": {"a": {"command": "x", "restart": True}}}).servers[0].restart == settings.Restart()
+
+
 def test_every_fault_is_listed_with_its_place() -> None:
     bad: dict[str, Any] = {
         "version": 1,
