@@ -261,7 +261,7 @@ class App:
 
     def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         listed = self._guard.origins
-        if "*" not in listed and origin.decode("latin-1").rstrip("/") not in listed:
+        if "*" not in listed and origin.decode("latin-1").lower().rstrip("/") not in listed:
             return []
         return [
             (b"access-control-allow-origin", origin),
