@@ -77,6 +77,7 @@ class Limits:
     session_idle: float = 1800
     call: float = 3600
     start: float = 60
+    drain: float = 3
 
 
 @dataclass(frozen=True, slots=True)
