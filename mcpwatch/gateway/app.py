@@ -237,7 +237,7 @@ class App:
 
     def _allow(self, owner: str) -> bool:
         rate, now = self._limits.calls_per_second, time.monotonic()
-        bucket = self._buckets.setdefault(owner, Bucket(rate, now))
+        bucket = self._buckets.setdefault(owner, Bucket(max(rate, 1.0), now))
         bucket.left = min(max(rate, 1.0), bucket.left + (now - bucket.at) * rate)
         bucket.at = now
         if bucket.left < 1:
@@ -261,7 +261,7 @@ class App:
 
     def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         listed = self._guard.origins
-        if "*" not in listed and origin.decode("latin-1").rstrip("/") not in listed:
+        if "*" not in listed and origin.decode("latin-1").lower().rstrip("/") not in listed:
             return []
         return [
             (b"access-control-allow-origin", origin),

@@ -23,15 +23,25 @@ class Guard:
 
     def host(self, value: str) -> bool:
         """Whether a Host header names this gateway. Numeric addresses may: rebinding needs a name to rebind."""
-        value = value.lower()
+        value = rooted(value.lower())
         return "*" in self.hosts or value in self.hosts or bare(value) in self.hosts or _numeric(bare(value))
 
     def origin(self, value: str) -> bool:
         """Whether a browser page of this origin may call. No Origin at all means no browser."""
+        value = value.lower()
         if "*" in self.origins or value in self.origins:
             return True
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and (parts.netloc in self.hosts or bare(parts.netloc) in self.hosts)
+        scheme, _, host = value.partition("://")
+        host = rooted(host)
+        return scheme in {"http", "https"} and (host in self.hosts or bare(host) in self.hosts)
+
+
+def rooted(host: str) -> str:
+    """A Host without the dot that ends a whole domain name: `gw.lan.:80` is `gw.lan:80`."""
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        return name.removesuffix(".") + colon + port
+    return host.removesuffix(".")
 
 
 def bare(host: str) -> str:
@@ -57,7 +67,7 @@ def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins
     if base_url:
         parts = urlsplit(base_url)
         known |= {parts.netloc.lower(), (parts.hostname or "").lower()} - {""}
-    return Guard(frozenset(known), frozenset(origin.rstrip("/") for origin in origins))
+    return Guard(frozenset(rooted(host) for host in known), frozenset(origin.lower().rstrip("/") for origin in origins))
 
 
 def bearer(header: bytes | None, digests: tuple[bytes, ...]) -> int | None:

@@ -129,13 +129,22 @@ class Member:
             raise
         return running.upstream
 
+    def retune(self, settings: ServerSettings) -> None:
+        """Take over what can change without another process."""
+        self.settings = settings
+        for upstream in self.upstreams:
+            upstream.pauses.restart = settings.restart
+
     async def stop(self) -> None:
         """End every upstream."""
         rest = {*self._own, self._modern} - {None}
         await asyncio.gather(*(running.stop() for running in (self._main, *rest) if running is not None))
 
     def _run(self, hello: Hello, tell: Callable[[Happening], None]) -> Running:
-        upstream = Upstream(self.name, self._link, hello, tell, start_limit=self._limits.start, call_limit=self._limits.call)
+        upstream = Upstream(
+            self.name, self._link, hello, tell,
+            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart,
+        )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 
     def _link(self, ends: Ends) -> Link:

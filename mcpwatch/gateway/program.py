@@ -31,8 +31,8 @@ GIVE_UP_LOOK = 0.2
 """Seconds between looks of a bridge at its server."""
 GIVE_UP_AFTER = 3
 """Starts in a row that came to nothing before a bridge ends: it is of no use, and its supervisor has the better backoff."""
-DRAIN_LIMIT = 5.0
-"""Seconds that running requests get when the gateway stops."""
+CLOSE_LIMIT = 1.0
+"""Seconds that clients get to read their answers when the gateway stops."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -114,8 +114,9 @@ class Program:
     async def _end(self, public: Listener, private: Listener) -> None:
         log.info("stopping")
         public.refuse()
+        await self._fleet.settle(self._settings.limits.drain)
         self._app.sessions.end()
-        await asyncio.gather(public.drain(DRAIN_LIMIT), self._fleet.stop())
+        await asyncio.gather(public.drain(CLOSE_LIMIT), self._fleet.stop())
         self._admin.end()
         private.refuse()
         await private.drain(1.0)

@@ -37,6 +37,17 @@ class ToolRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """Pauses of a member that dies: none after the first death within `period`, then `first`, doubled each time up to `max`
+    (seconds), each times 1 ± `jitter`."""
+
+    first: float = 0.25
+    max: float = 30.0
+    jitter: float = 0.2
+    period: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """One member: a stdio command or a URL. Equal settings mean that a reload leaves it alone."""
 
@@ -52,6 +63,7 @@ class ServerSettings:
     digests: tuple[str, ...] = field(default=(), repr=False)
     """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     tools: ToolRules = ToolRules()
+    restart: Restart = field(default=Restart(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,7 @@ class Limits:
     session_idle: float = 1800
     call: float = 3600
     start: float = 60
+    drain: float = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +128,11 @@ class _Reader:
 
     def __init__(self, file: str | None) -> None:
         self._file = file
+        self._native = True
         self._faults: list[Fault] = []
 
     def settings(self, document: dict[str, Any]) -> Settings:
-        native = "servers" in document or "version" in document
+        native = self._native = "servers" in document or "version" in document
         proxy = self._object(document, "mcpProxy", "mcpProxy")
         options = self._object(proxy, "options", "mcpProxy.options")
         key = "servers" if native else "mcpServers"
@@ -139,7 +153,7 @@ class _Reader:
             allowed_hosts=self._texts(document.get("allowed_hosts"), "allowed_hosts"),
             allowed_origins=self._texts(document.get("allowed_origins"), "allowed_origins"),
             groups=self._groups(document, {server.name for server in servers}),
-            limits=self._limits(document),
+            limits=Limits(**self._numbers(document, "limits", "limits", Limits)),
             servers=tuple(servers),
         )
         if self._faults:
@@ -180,6 +194,7 @@ class _Reader:
                 f"{path}.tokens",
             ),
             tools=self._tools(spec, options, path),
+            restart=Restart(**self._numbers(spec if self._native else {}, "restart", f"{path}.restart", Restart)),
         )
 
     def _transport(self, spec: dict[str, Any], path: str) -> Transport:
@@ -216,18 +231,19 @@ class _Reader:
             found.append((group, listed))
         return tuple(found)
 
-    def _limits(self, document: dict[str, Any]) -> Limits:
-        written = self._object(document, "limits", "limits")
-        known = Limits.__dataclass_fields__
+    def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[Limits | Restart]) -> dict[str, Any]:
+        """An object of numbers, each named as a field of `shape`."""
+        written = self._object(holder, key, path)
+        known = shape.__dataclass_fields__
         values: dict[str, Any] = {}
-        for key, value in written.items():
-            if key not in known:
-                self._fault(f"limits.{key}", f"unknown key; known are {', '.join(known)}")
+        for name, value in written.items():
+            if name not in known:
+                self._fault(f"{path}.{name}", f"unknown key; known are {', '.join(known)}")
             elif not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
-                self._fault(f"limits.{key}", "must be a number of at least 0")
+                self._fault(f"{path}.{name}", "must be a number of at least 0")
             else:
-                values[key] = value
-        return Limits(**values)
+                values[name] = value
+        return values
 
     # --- shapes ---
 

@@ -27,6 +27,9 @@ class GatewayLimits(KindSpec):
     session_idle: Span | None = Field(None, description="A session without traffic is ended after this long. Default 30m.")
     call: Span | None = Field(None, description="Longest call. Default 1h.")
     start: Span | None = Field(None, description="Longest start of a server, from spawn to its first answer. Default 1m.")
+    drain: Span | None = Field(
+        None, description="Time that calls under way get when the gateway stops. Default 3s; keep it well below its `stop_grace`."
+    )
 
 
 class GatewaySpec(KindSpec):

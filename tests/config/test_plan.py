@@ -13,6 +13,7 @@ from mcpwatch.config.plan import REFUSAL_INTERVAL
 from mcpwatch.gateway.settings import digest
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Canary
+from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.proxies.gateway import Gateway
 from tests.config.kinds import KINDS, DockerSpec, ProcessSpec, TelemetrySpec
 from tests.config.plans import STATE, member, plan, route
@@ -382,6 +383,26 @@ def test_the_rendered_file_is_one_the_gateway_takes(tmp_path: Path, environ: dic
     assert [server.name for server in settings.servers] == ["time", "fetch", "postgres", "legacy"]
     assert settings.groups == (("all", ("time", "fetch")),)
     assert settings.digests == (digest("s3cret-proxy-token"),)
+
+
+def test_the_gateway_is_told_how_long_a_member_of_its_own_waits_between_starts(tmp_path: Path, environ: dict[str, str]) -> None:
+    text = f"""
+    members:
+      a: {{stdio: {{command: {sys.executable}}}, restart: {{period: 5m, backoff: {{first: 2s, max: 20s}}}}}}
+      b: {{url: "http://b/sse"}}
+    """
+    found = plan(text, tmp_path, environ)
+    assert found.proxy is not None
+    body: dict[str, Any] = json.loads(Gateway().render(found.proxy, STATE)[0].text)
+    assert body["servers"]["a"]["restart"] == {"first": 2.0, "jitter": 0.2, "max": 20.0, "period": 300.0}
+    assert "restart" not in body["servers"]["b"]
+
+
+def test_what_is_left_out_for_the_gateway_is_its_own_default() -> None:
+    from mcpwatch.gateway.settings import Restart
+
+    plain = RestartPolicy()
+    assert Restart() == Restart(plain.backoff.first, plain.backoff.max, plain.backoff.jitter, plain.period)
 
 
 def test_build_alone_refuses_what_does_not_fit_together(tmp_path: Path, environ: dict[str, str]) -> None:

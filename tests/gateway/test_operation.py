@@ -170,7 +170,9 @@ async def test_reload_touches_only_what_changed_and_a_bad_file_changes_nothing()
         async with sse(f"{running.url}/stays/sse") as client, sse(f"{running.url}/sse") as everything:
             await client.hello()
             await everything.hello()
-            running.write({"servers": {"stays": TINY, "changes": TINY | {"env": {"X": "1"}}, "comes": TINY}})
+            running.write(
+                {"servers": {"stays": TINY | {"restart": {"first": 2}}, "changes": TINY | {"env": {"X": "1"}}, "comes": TINY}}
+            )
             assert running.admin("POST", "/reload").status_code == 200
             running.wait({"stays": "running", "changes": "running", "comes": "running"})
             after = running.members()
@@ -291,6 +293,22 @@ def test_a_killed_gateway_leaves_no_child_behind() -> None:
         running.stop(signal.SIGKILL)
         for pid in pids:
             gone(pid)
+
+
+def test_the_first_death_costs_nothing_and_the_next_one_what_the_file_says() -> None:
+    with gateway({"servers": {"tiny": TINY | {"restart": {"first": 600, "max": 600}}}}) as running:
+        running.wait({"tiny": "running"})
+        os.kill(running.members()["tiny"]["pid"], signal.SIGKILL)
+        with httpx.Client(timeout=LIMIT) as client:
+            assert client.post(f"{running.url}/tiny/rpc", json=call(1, "echo", x=1)).status_code == 200
+            assert running.members()["tiny"]["generation"] == 2
+            os.kill(running.members()["tiny"]["pid"], signal.SIGKILL)
+            running.wait({"tiny": "backoff"})
+            down = client.post(f"{running.url}/tiny/rpc", json=call(2, "echo", x=1))
+            assert (down.status_code, down.json()["error"]["data"]["member"]) == (503, "tiny")
+            assert 300 < int(down.headers["retry-after"]) <= 720
+            running.admin("POST", "/members/tiny/start")
+            running.wait({"tiny": "running"})
 
 
 def test_a_member_that_dies_at_start_backs_off_and_leaves_the_others_alone() -> None:
