@@ -153,7 +153,9 @@ class GroupSession(Outbox):
         if method == "initialize":
             asked: dict[str, Any] = tools.parameter(data) or {}
             self._hello = asked
-            sink.deliver(message.result(raw_id, _introduction(tuple(self._members.values()), asked)), FINAL)
+            introduction = _introduction(tuple(self._members.values()), asked)
+            self.version = json.loads(introduction)["protocolVersion"]
+            sink.deliver(message.result(raw_id, introduction), FINAL)
         elif method == "ping":
             sink.deliver(message.result(raw_id, b"{}"), FINAL)
         elif method in _LISTS:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from msgspec import UNSET
 
-from mcpwatch.gateway import message
+from mcpwatch.gateway import batch, message
 from mcpwatch.gateway.child import Child, Exit
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.spawn import Command, SpawnFailed
@@ -35,12 +35,37 @@ class LinkFailed(Exception):
 class Ends:
     """Where a link puts what comes: messages (with the request whose stream they came on, if known), and its end.
 
+    `batched` says whether the member may write several messages as one array.
+
     The end comes with how the process ended, if there was one, and how far into the stream of `send` it had read, if known.
     """
 
     on_message: Callable[[bytes, Envelope, int | None], None]
     on_lost: Callable[[str, Exit | None, int | None], None]
     on_pollution: Callable[[], None]
+    batched: Callable[[], bool]
+
+    def take(self, data: bytes, related: int | None) -> bool:
+        """Hand on one text from the member: a message, or a batch of them. False when it is neither."""
+        try:
+            envelope = message.peek(data)
+        except message.Malformed:
+            return self._take_batch(data, related)
+        if envelope.id is UNSET and envelope.method is UNSET:
+            return False
+        self.on_message(message.one_line(data), envelope, related)
+        return True
+
+    def _take_batch(self, data: bytes, related: int | None) -> bool:
+        if not batch.is_one(data) or not self.batched():
+            return False
+        try:
+            found = list(batch.messages(data))
+        except message.Malformed:
+            return False
+        for item, envelope in found:
+            self.on_message(message.one_line(item), envelope, related)
+        return bool(found)
 
 
 class Link(Protocol):
@@ -106,15 +131,8 @@ class StdioLink:
         await self._child.stop()
 
     def _line(self, line: bytes) -> None:
-        try:
-            envelope = message.peek(line)
-        except message.Malformed:
+        if not self._ends.take(line, None):
             self._pollute(line)
-            return
-        if envelope.id is UNSET and envelope.method is UNSET:
-            self._pollute(line)
-            return
-        self._ends.on_message(message.one_line(line), envelope, None)
 
     def _pollute(self, line: bytes) -> None:
         self._polluted += 1

@@ -24,6 +24,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self.resumable = False
+        self.version = ""
+        """The protocol version that was agreed, empty before."""
         self.dropped = 0
         self.replay = Replay()
         self.pipes: set[Stream] = set()

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway import eras, message, modern
+from mcpwatch.gateway import batch, eras, message, modern
 from mcpwatch.gateway.http import Client, HttpFailed, Response
 from mcpwatch.gateway.link import Ends, LinkFailed
 from mcpwatch.gateway.message import HANDSHAKE, MODERN
@@ -58,13 +58,8 @@ class _Remote:
             self._ends.on_lost(reason, None, None)
 
     def _take(self, data: bytes, related: int | None) -> None:
-        data = message.one_line(data)
-        try:
-            envelope = message.peek(data)
-        except message.Malformed:
+        if not self._ends.take(data, related):
             self._ends.on_pollution()
-            return
-        self._ends.on_message(data, envelope, related)
 
     def _refuse(self, number: int | None, text: str) -> None:
         if number is not None:
@@ -263,6 +258,10 @@ class HttpLink(_Remote):
         """Take one message of an answer. Whether the request is answered now."""
         if number is None:
             return True
+        if batch.is_one(body) and self._ends.batched():
+            for item in batch.cut(body):
+                answered = self._hear(item, number, answered, sent)
+            return answered
         try:
             envelope = message.peek(body)
         except message.Malformed:

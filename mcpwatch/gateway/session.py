@@ -125,6 +125,7 @@ class Session(Outbox):
         result = upstream.server if self._own is not None else _agreed(upstream, asked)
         if upstream.modern:
             result = eras.greeting(upstream.server, _spoken(asked))
+        self.version = str(_object(result).get("protocolVersion", ""))
         sink.deliver(message.result(raw_id, result), FINAL)
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:

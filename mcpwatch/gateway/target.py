@@ -27,6 +27,7 @@ class ClientSession(Protocol):
     open: int
     pipes: set[Stream]
     resumable: bool
+    version: str
     replay: Replay
 
     @property

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from mcpwatch.gateway import message, modern
+from mcpwatch.gateway import batch, message, modern
 from mcpwatch.gateway.call import Share
 from mcpwatch.gateway.child import Exit
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
@@ -270,7 +270,8 @@ class Upstream:
                 self.last_exit = exit_
                 self._drop(reason, read)
 
-        link = self._link = self._make_link(Ends(self.mux.receive, on_lost, self._on_pollution))
+        ends = Ends(self.mux.receive, on_lost, self._on_pollution, lambda: self.protocol == batch.VERSION)
+        link = self._link = self._make_link(ends)
         self.last_exit, self.started_at = None, time.time()
         self._permanent = self.refused = False
         self._enter(Phase.STARTING)

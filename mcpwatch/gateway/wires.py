@@ -5,17 +5,16 @@ Owns what each kind of request is answered. Must not know routing, authorization
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any, cast
 from urllib.parse import parse_qs
 
 from msgspec import UNSET
 
-from mcpwatch.gateway import eras, message, modern, tools
-from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
+from mcpwatch.gateway import batch, message, modern, stateless
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Request, raw_id
+from mcpwatch.gateway.gathering import Gathering
 from mcpwatch.gateway.message import Envelope
-from mcpwatch.gateway.passage import relay
+from mcpwatch.gateway.outbox import Course
 from mcpwatch.gateway.replay import STANDALONE, Gone, frame, parse
 from mcpwatch.gateway.sessions import Sessions
 from mcpwatch.gateway.target import ClientSession
@@ -24,11 +23,6 @@ from mcpwatch.gateway.upstream import Down
 SESSION = b"mcp-session-id"
 PRIMING = b"2025-11-25"
 """The protocol version whose clients know events without data."""
-
-
-def raw_id(envelope: Envelope) -> bytes | None:
-    """The id of a message as it was written."""
-    return bytes(envelope.id) if envelope.id is not UNSET else None
 
 
 class Wires:
@@ -58,6 +52,12 @@ class Wires:
         if session is None:
             await request.lost_session()
             return
+        if batch.is_one(request.turn.body):
+            items = await _batch(request, session)
+            if items is not None:
+                await request.respond(202)
+                await Gathering(items, session).give(session)
+            return
         read = await request.read()
         if read is None:
             return
@@ -77,13 +77,16 @@ class Wires:
             text = message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json")
             await request.respond(415, text)
             return
+        if batch.is_one(request.turn.body):
+            await self._post_batch(request)
+            return
         read = await request.read()
         if read is None:
             return
         body, envelope = read
         method = envelope.method if isinstance(envelope.method, str) else None
         if modern.wanted(request.headers, method):
-            await self._post_stateless(request, body, envelope)
+            await stateless.post(request, body, envelope)
         elif method == "initialize":
             await self._initialize(request, body, envelope)
         else:
@@ -102,21 +105,43 @@ class Wires:
             await request.unavailable(down, raw_id(envelope))
 
     async def _post_in_session(self, request: Request, body: bytes, envelope: Envelope) -> None:
+        session = await self._session(request)
+        if session is not None:
+            await self._exchange(request, session, body, envelope)
+
+    async def _post_batch(self, request: Request) -> None:
+        session = await self._session(request)
+        items = await _batch(request, session) if session is not None else None
+        if session is None or items is None:
+            return
+        course = session.course()
+        session.open += 1
+        try:
+            if await Gathering(items, course).give(session):
+                await self._answer(request, session, course)
+            else:
+                await request.respond(202)
+        finally:
+            session.open -= 1
+            session.seen = time.monotonic()
+
+    async def _session(self, request: Request) -> ClientSession | None:
+        """The session that a POST names; `None` when it is refused, and that is answered."""
         given = request.headers.get(SESSION)
         if given is None:
             text = message.error(None, message.INVALID_REQUEST, "Bad Request: Missing session ID; send initialize first")
             await request.respond(400, text)
-            return
+            return None
         session = self._sessions.find(request, given.decode("latin-1"))
         if session is None:
             await request.lost_session()
-            return
+            return None
         version = request.headers.get(b"mcp-protocol-version")
         if version is not None and version.decode("latin-1") not in message.HANDSHAKE:
             text = message.error(None, message.INVALID_REQUEST, "Bad Request: Unsupported protocol version")
             await request.respond(400, text)
-            return
-        await self._exchange(request, session, body, envelope)
+            return None
+        return session
 
     async def _exchange(self, request: Request, session: ClientSession, body: bytes, envelope: Envelope) -> None:
         """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
@@ -128,14 +153,7 @@ class Wires:
                 course.abandon()
                 await request.respond(202)
                 return
-            messages = await course.more(KEEP_ALIVE)
-            if course.done and len(messages) == 1 and session.open == 1:
-                await request.respond(200, messages[0])
-            else:
-                pipe = request.stream()
-                course.begin(pipe, messages, prime=_primed(request))
-                await self._sessions.hold(session, pipe)
-                pipe.finish()
+            await self._answer(request, session, course)
         except Down as down:
             course.abandon()
             if envelope.method == "initialize":
@@ -144,6 +162,16 @@ class Wires:
         finally:
             session.open -= 1
             session.seen = time.monotonic()
+
+    async def _answer(self, request: Request, session: ClientSession, course: Course) -> None:
+        messages = await course.more(KEEP_ALIVE)
+        if course.done and len(messages) == 1 and session.open == 1:
+            await request.respond(200, messages[0])
+        else:
+            pipe = request.stream()
+            course.begin(pipe, messages, prime=_primed(request))
+            await self._sessions.hold(session, pipe)
+            pipe.finish()
 
     async def listen(self, request: Request) -> None:
         """GET: a stream for what belongs to no request."""
@@ -191,81 +219,17 @@ class Wires:
         self._sessions.drop(session)
         await request.respond(200)
 
-    # --- stateless ---
 
-    async def _post_stateless(self, request: Request, body: bytes, envelope: Envelope) -> None:
-        if envelope.id is UNSET or envelope.method is UNSET:
-            await _acknowledge(request, envelope)
-            return
-        passage = await request.target.passage()
-        if passage is not None:
-            await relay(request, passage, body)
-            return
-        parsed: dict[str, Any] = json.loads(body)
-        refusal = modern.judge(request.turn.lines, parsed)
-        if refusal is not None:
-            await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
-            return
-        session, native = await request.target.once(request.owner)
-        exchange = Exchange()
-        request.turn.on_lost = exchange.abandon
-        try:
-            if envelope.method in modern.GONE:
-                refusal = modern.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
-            elif native:
-                refusal = await _mirrored(request, session, parsed)
-            if refusal is not None:
-                await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
-            elif not native and envelope.method == "server/discover":
-                await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
-            else:
-                await session.take(body if native else eras.bare(body), envelope, exchange)
-                await _reply(request, exchange, "" if native else str(envelope.method))
-        except Down as down:
-            await request.unavailable(down, raw_id(envelope))
-        finally:
-            request.turn.on_lost = None
-            await session.close()
-
-
-async def _acknowledge(request: Request, envelope: Envelope) -> None:
-    """This wire has no notifications of clients that mean anything, and no answers to servers."""
-    if envelope.id is not UNSET or envelope.method is UNSET:
-        await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
-        return
-    refusal = modern.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
-    if refusal is not None:
-        await request.respond(400, refusal.error(None))
-    else:
-        await request.respond(202)
-
-
-async def _reply(request: Request, exchange: Exchange, translated: str) -> None:
-    messages = await exchange.more(KEEP_ALIVE)
-    if exchange.done and len(messages) == 1:
-        body = eras.completed(messages[0], translated) if translated else messages[0]
-        span = message.locate(body, ("error", "code"))
-        await request.respond(modern.status(int(body[span[0] : span[1]]) if span else None), body)
-    elif not exchange.done or messages:
-        await stream(request, exchange, messages)
-
-
-async def _mirrored(request: Request, session: ClientSession, parsed: dict[str, Any]) -> modern.Refusal | None:
-    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for."""
-    arguments = parsed["params"].get("arguments")
-    if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
+async def _batch(request: Request, session: ClientSession) -> list[bytes] | None:
+    """The messages of a batch; `None` when it is refused, and that is answered."""
+    try:
+        if session.version != batch.VERSION:
+            spoken = session.version or "none yet"
+            raise message.Malformed(f"only protocol version {batch.VERSION} has batches; this session speaks {spoken}")
+        return batch.cut(request.turn.body)
+    except message.Malformed as error:
+        await request.respond(400, message.error(None, message.INVALID_REQUEST, str(error)))
         return None
-    headers = request.turn.lines
-    if not arguments and not any(name.startswith(b"mcp-param-") for name, _ in headers):
-        return None
-    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
-    listing = Exchange()
-    await session.take(asked, message.peek(asked), listing)
-    answers = await listing.more(KEEP_ALIVE)
-    name: object = parsed["params"].get("name")
-    listed: list[dict[str, Any]] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
-    schema = next((tool.get("inputSchema") for tool in listed if tool.get("name") == name), None)
-    return modern.mirrored(schema, cast("dict[str, Any]", arguments), headers)
 
 
 def _primed(request: Request) -> bool:

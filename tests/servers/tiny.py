@@ -68,6 +68,12 @@ def call(request: dict[str, Any], line: str) -> Any:
             for number in arguments["numbers"]:
                 send({"jsonrpc": "2.0", "method": "notifications/resources/list_changed", "params": {"_meta": {"x": number}}})
             return "told"
+        case "batch":
+            told = [{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": n}} for n in (1, 2)]
+            with lock:
+                sys.stdout.write(json.dumps(told) + "\n")
+                sys.stdout.flush()
+            return "told"
         case "log":
             send({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "a line"}})
             return "logged"

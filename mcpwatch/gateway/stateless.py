@@ -1,0 +1,94 @@
+"""The stateless wire (2026-07-28) as a client sees it: one POST, one answer.
+
+Owns what a request of this wire is answered. Must not know routing, authorization or sessions that last.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from msgspec import UNSET
+
+from mcpwatch.gateway import eras, message, modern, tools
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, raw_id, stream
+from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.passage import relay
+from mcpwatch.gateway.target import ClientSession
+from mcpwatch.gateway.upstream import Down
+
+
+async def post(request: Request, body: bytes, envelope: Envelope) -> None:
+    """Answer one POST of this wire."""
+    if envelope.id is UNSET or envelope.method is UNSET:
+        await _acknowledge(request, envelope)
+        return
+    passage = await request.target.passage()
+    if passage is not None:
+        await relay(request, passage, body)
+        return
+    parsed: dict[str, Any] = json.loads(body)
+    refusal = modern.judge(request.turn.lines, parsed)
+    if refusal is not None:
+        await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+        return
+    session, native = await request.target.once(request.owner)
+    exchange = Exchange()
+    request.turn.on_lost = exchange.abandon
+    try:
+        if envelope.method in modern.GONE:
+            refusal = modern.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
+        elif native:
+            refusal = await _mirrored(request, session, parsed)
+        if refusal is not None:
+            await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+        elif not native and envelope.method == "server/discover":
+            await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
+        else:
+            await session.take(body if native else eras.bare(body), envelope, exchange)
+            await _reply(request, exchange, "" if native else str(envelope.method))
+    except Down as down:
+        await request.unavailable(down, raw_id(envelope))
+    finally:
+        request.turn.on_lost = None
+        await session.close()
+
+
+async def _acknowledge(request: Request, envelope: Envelope) -> None:
+    """This wire has no notifications of clients that mean anything, and no answers to servers."""
+    if envelope.id is not UNSET or envelope.method is UNSET:
+        await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
+        return
+    refusal = modern.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
+    if refusal is not None:
+        await request.respond(400, refusal.error(None))
+    else:
+        await request.respond(202)
+
+
+async def _reply(request: Request, exchange: Exchange, translated: str) -> None:
+    messages = await exchange.more(KEEP_ALIVE)
+    if exchange.done and len(messages) == 1:
+        body = eras.completed(messages[0], translated) if translated else messages[0]
+        span = message.locate(body, ("error", "code"))
+        await request.respond(modern.status(int(body[span[0] : span[1]]) if span else None), body)
+    elif not exchange.done or messages:
+        await stream(request, exchange, messages)
+
+
+async def _mirrored(request: Request, session: ClientSession, parsed: dict[str, Any]) -> modern.Refusal | None:
+    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for."""
+    arguments = parsed["params"].get("arguments")
+    if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
+        return None
+    headers = request.turn.lines
+    if not arguments and not any(name.startswith(b"mcp-param-") for name, _ in headers):
+        return None
+    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
+    listing = Exchange()
+    await session.take(asked, message.peek(asked), listing)
+    answers = await listing.more(KEEP_ALIVE)
+    name: object = parsed["params"].get("name")
+    listed: list[dict[str, Any]] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
+    schema = next((tool.get("inputSchema") for tool in listed if tool.get("name") == name), None)
+    return modern.mirrored(schema, cast("dict[str, Any]", arguments), headers)
