@@ -12,9 +12,10 @@ from collections.abc import Iterable
 
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.scene import CONFIG_SYMPTOMS, CONTAINERS, GONE_SYMPTOMS, HUNG_SYMPTOMS, Actor, Scene, Seen, evidence, said
-from mcpwatch.watchdog.through import judge_route, together
+from mcpwatch.watchdog.through import judge_route, newer, together
 
 CROWD = 3
 """So many members falling silent at the same time are the machine's doing, not theirs."""
@@ -99,7 +100,7 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     fine_direct = [actor for actor in silent if actor.direct is None or not actor.direct.bad]
     proxy_bad = proxy.direct is not None and proxy.direct.bad
     every = len(routes) > 1 and len(silent) == len(routes) and fine_direct
-    if proxy_bad or every or any(_at_the_door(scene, actor, routes) for actor in silent):
+    if proxy_bad or every or any(_at_the_door(scene, actor, routes) for actor in silent) or _several(proxy, fine_direct, routes):
         why = evidence(proxy) + tuple(said(actor.route or actor.name, actor.through) for actor in silent)
         return Diagnosis("proxy_hung", proxy.name, "the proxy runs but answers nobody", why, "restart", affected)
     return None
@@ -111,8 +112,19 @@ def _at_the_door(scene: Scene, actor: Actor, routes: list[Actor]) -> bool:
     own = OWN_STAGES | CACHED_STAGES if scene.lists_from_cache else OWN_STAGES
     if seen is None or seen.result is None or seen.result.stage not in own or seen.since is None:
         return False
-    others = (other.through for other in routes if other is not actor and other.through is not None)
-    return not any(not other.failures and other.at is not None and other.at >= seen.since for other in others)
+    return not _answered((other.through for other in routes), seen.since)
+
+
+def _several(proxy: Actor, silent: list[Actor], routes: list[Actor]) -> bool:
+    """Whether several routes fell silent, of members that are well and older than the proxy, and it answered nobody since."""
+    plain = [actor for actor in silent if not actor.stopped_processes and not newer(actor, proxy)]
+    since = [actor.through.since for actor in plain if actor.through is not None and actor.through.since is not None]
+    return len(since) > 1 and not _answered((proxy.direct, *(actor.through for actor in routes)), min(since))
+
+
+def _answered(seen: Iterable[Seen | None], since: Instant) -> bool:
+    """Whether any of these probes was answered since then."""
+    return any(one is not None and not one.failures and one.at is not None and one.at >= since for one in seen)
 
 
 def _member(actor: Actor, down: set[str]) -> Diagnosis | None:

@@ -94,15 +94,15 @@ def _hidden(scene: Scene, actor: Actor, proxy: Actor, seen: Seen) -> Diagnosis |
     believable = not (scene.holds_sessions and scene.lists_from_cache) or scene.reconnects or seen.proved
     if believable or actor.direct is None or seen.verdict is not Verdict.HEALTHY or actor.direct.verdict is not Verdict.HEALTHY:
         return None
-    if not _newer(actor, proxy):
+    if not newer(actor, proxy):
         return None
     why = (*_why(scene, actor), "the route still answers: from the proxy's memory, which proves nothing")
     return _stale(scene, actor, proxy, why)
 
 
 def _stale(scene: Scene, actor: Actor, proxy: Actor, why: tuple[str, ...]) -> Diagnosis | None:
-    newer = _newer(actor, proxy)
-    if newer:
+    later = newer(actor, proxy)
+    if later:
         why = (*why, "the member started after the proxy")
     text = f"the proxy holds a stale session to '{actor.name}'"
     found = Diagnosis("stale_session", proxy.name, text, why, "restart_proxy", (actor.route or actor.name,))
@@ -111,7 +111,7 @@ def _stale(scene: Scene, actor: Actor, proxy: Actor, why: tuple[str, ...]) -> Di
     if not scene.holds_sessions and honest:
         text = f"the proxy has not reached '{actor.name}' again"
         found = Diagnosis("route_failing", proxy.name, text, why, "restart_proxy", (actor.route or actor.name,))
-    if scene.reconnects and newer and waiting > 0:
+    if scene.reconnects and later and waiting > 0:
         return replace(found, hold=f"this proxy reconnects by itself; it is given {waiting:.0f}s more")
     return found
 
@@ -137,7 +137,8 @@ def _confirmed(actor: Actor, seen: Seen) -> bool:
     return actor.direct.at is not None and actor.direct.at >= seen.since and not actor.direct.failures
 
 
-def _newer(actor: Actor, proxy: Actor) -> bool:
+def newer(actor: Actor, proxy: Actor) -> bool:
+    """Whether the member started after the proxy, which may then hold a session to its former life."""
     return actor.started_at is not None and proxy.started_at is not None and actor.started_at > proxy.started_at
 
 

@@ -80,6 +80,21 @@ def test_a_route_that_fails_at_the_proxys_own_door_is_the_proxys_fault_unless_so
     assert named(replace(FETCH, through=inside), replace(TIME, through=before), TBXARK) != hung
 
 
+def test_several_routes_that_fall_silent_together_are_the_proxys_fault_unless_it_answered_somebody_since() -> None:
+    def fallen(since: float) -> Seen:
+        return replace(bad(Symptom.TIMEOUT, Stage.SAFE_CALL), since=Instant(since), at=Instant(95.0))
+
+    idle = replace(HOSTED, runtime="external", through=replace(OK, at=Instant(80.0)))
+    two = (replace(FETCH, through=fallen(90.0)), replace(TIME, through=fallen(91.0)))
+    hung = [("proxy_hung", "restart", "")]
+    assert named(*two, idle, TBXARK) == hung
+    assert named(*two, replace(idle, through=replace(OK, at=Instant(92.0))), TBXARK) != hung, "another route was answered since"
+    assert named(*two, idle, replace(TBXARK, direct=replace(OK, at=Instant(92.0)))) != hung, "the proxy itself was answered since"
+    younger = tuple(replace(actor, started_at=Instant(60.0)) for actor in two)
+    assert named(*younger, idle, TBXARK) != hung, "they started after the proxy, which may hold their old sessions"
+    assert named(replace(two[0], stopped_processes=True), two[1], idle, TBXARK) != hung, "one of them is stopped itself"
+
+
 def test_a_planned_restart_is_named_and_wakes_nobody() -> None:
     going = replace(FETCH, phase=Phase.STOPPING, planned=True)
     assert causes(going, TIME, PROXY) == [("planned_restart", "fetch", None)]
