@@ -226,6 +226,18 @@ def events(
     raise typer.Exit(show_events(name, follow=follow, since=since, lines=lines, as_json=json_))
 
 
+@app.command(epilog="Examples:  mcpwatch history    mcpwatch history fetch --since 7d    mcpwatch history --json")
+def history(
+    name: MaybeName = None,
+    since: Annotated[str, typer.Option(help="From then on, by whole hours: 12h, 7d, or a time like 2026-11-21T04:00:00Z.")] = "24h",
+    json_: JsonOption = False,
+) -> None:
+    """Show how each check did: share of good probes, how long they took, and the worst hour. Kept for 30 days."""
+    from mcpwatch.cli.history import show_history
+
+    raise typer.Exit(show_history(name, since=since, as_json=json_))
+
+
 @app.command(epilog="Examples:  mcpwatch why fetch    mcpwatch why fetch --json | jq .causes")
 def why(
     name: Annotated[str, typer.Argument(help="Name of a member or route.", autocompletion=_names)], json_: JsonOption = False

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 from mcpwatch.model.errors import UsageError
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
 
 def span(text: str) -> float:
     """Seconds of `5s`, `1m30s`, `250ms` or a bare number. Raises `UsageError`."""
-    parts = _PART.findall(text)
-    if parts and "".join(number + unit for number, unit in parts) == text:
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    from mcpwatch.units import seconds  # not before it is needed: it loads pydantic
+
     try:
-        return float(text)
+        return seconds(text)
     except ValueError:
         raise UsageError(f"'{text}' is not a span; write 5s, 1m30s or 250ms") from None
 

@@ -87,7 +87,7 @@ class FakeLoki:
         with self._changed:
             return [line for have, _, line, _ in self.entries if labels.items() <= have.items()]
 
-    def wait(self, count: int, timeout: float = 10) -> None:
+    def wait(self, count: int, timeout: float = 45) -> None:
         """Return when `count` lines are stored."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.entries) >= count, timeout), f"{len(self.entries)} of {count} lines"
@@ -97,7 +97,7 @@ class FakeLoki:
         with self._changed:
             return self._changed.wait_for(true, timeout)
 
-    def wait_requests(self, count: int, timeout: float = 10) -> None:
+    def wait_requests(self, count: int, timeout: float = 45) -> None:
         """Return when `count` requests came."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.requests) >= count, timeout), f"{len(self.requests)} requests"

@@ -103,10 +103,10 @@ async def room(
     try:
         await asyncio.sleep(0)  # let it begin
         if spec.metrics:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await telemetry.serving.wait()
         yield telemetry
     finally:
         running.cancel()
-        await asyncio.wait([running], timeout=10)
+        await asyncio.wait([running], timeout=30)
         assert running.cancelled()

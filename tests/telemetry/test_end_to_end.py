@@ -38,6 +38,7 @@ def configuration(loki: FakeLoki, metrics: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.needs("prometheus")
 def test_a_running_fleet_answers_every_dashboard_and_rule_query(tmp_path: Path) -> None:
     metrics = free_port()
@@ -55,6 +56,7 @@ def test_a_running_fleet_answers_every_dashboard_and_rule_query(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_watchdog_killed_while_loki_is_away_loses_no_line_of_the_fleet_and_stores_none_twice(tmp_path: Path) -> None:
     with fake_loki() as loki:
         loki.be("500")
@@ -72,7 +74,7 @@ def test_a_watchdog_killed_while_loki_is_away_loses_no_line_of_the_fleet_and_sto
             wrote = daemon.run("logs", "proxy", "--json", "-n", "100000").stdout.splitlines()
             lines = [json.loads(line) for line in wrote]
             assert lines
-            loki.wait_for(lambda: len(loki.lines(member="proxy", stream="stderr")) >= len(lines), 20)
+            loki.wait_for(lambda: len(loki.lines(member="proxy", stream="stderr")) >= len(lines), 60)
         finally:
             daemon.stop()
         stamped = Counter((at // 1000, line) for labels, at, line, _ in loki.entries if labels["stream"] == "stderr")

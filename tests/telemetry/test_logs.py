@@ -131,13 +131,13 @@ def test_a_target_that_blocks_delays_nobody_and_what_does_not_fit_is_counted(mon
     class Stuck(Out):
         def write(self, s: str, /) -> int:
             entered.set()
-            assert release.wait(10)
+            assert release.wait(40)
             return super().write(s)
 
     logs = configure("human", "info", stream=Stuck())
     log = logging.getLogger("x")
     log.warning("first")
-    assert entered.wait(5)
+    assert entered.wait(30)
     for number in range(10):
         log.warning("%d", number)
     assert logs.dropped == 5
@@ -220,7 +220,7 @@ def flushed(logs: Logging) -> None:
 def test_syslog_gets_the_line(out: Out) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
         syslog.bind(("127.0.0.1", 0))
-        syslog.settimeout(5)
+        syslog.settimeout(30)
         logs = configure("human", "info", [f"syslog:127.0.0.1:{syslog.getsockname()[1]}"], stream=out)
         logging.getLogger("x").error("it broke")
         data = syslog.recv(65_536).decode()

@@ -232,11 +232,11 @@ def test_whatever_fails_is_tried_again_until_loki_has_it_once(tmp_path: Path, lo
     house.shipper.start()
     try:
         loki.wait_requests(1)
-        assert house.heard.wait(5)
+        assert house.heard.wait(30)
         loki.be("up")
         loki.wait(2)
         house.heard.clear()
-        assert house.errors[-1] == "" or (house.heard.wait(5) and house.errors[-1] == "")
+        assert house.errors[-1] == "" or (house.heard.wait(30) and house.errors[-1] == "")
     finally:
         house.shipper.stop()
     assert loki.lines() == ["one", "two"]
@@ -266,7 +266,7 @@ def test_wrong_credentials_are_tried_again_not_dropped_and_say_where_to_look(tmp
     MemberLog(house.logs).write("one")
     house.shipper.start()
     try:
-        assert house.heard.wait(5)
+        assert house.heard.wait(30)
         assert "check telemetry.loki.auth" in house.errors[0]
         loki.user = ("me", "wrong")
         loki.wait(1)
