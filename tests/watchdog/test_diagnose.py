@@ -80,6 +80,15 @@ def test_a_route_that_fails_at_the_proxys_own_door_is_the_proxys_fault_unless_so
     assert named(replace(FETCH, through=inside), replace(TIME, through=before), TBXARK) != hung
 
 
+def test_whose_processes_are_stopped_is_blamed_itself_and_not_the_proxy_it_is_seen_through() -> None:
+    silent = bad(Symptom.TIMEOUT)
+    stopped = replace(FETCH, through=silent, stopped_processes=True)
+    assert causes(stopped, TIME, PROXY) == [("member_hung", "fetch", "restart")]
+    hosted = replace(HOSTED, through=silent, stopped_processes=True)
+    both = (hosted, replace(hosted, name="other", route="other"))
+    assert causes(*both, PROXY) == [("member_hung", "git", "restart"), ("member_hung", "other", "restart")]
+
+
 def test_a_planned_restart_is_named_and_wakes_nobody() -> None:
     going = replace(FETCH, phase=Phase.STOPPING, planned=True)
     assert causes(going, TIME, PROXY) == [("planned_restart", "fetch", None)]
