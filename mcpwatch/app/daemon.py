@@ -40,6 +40,7 @@ from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.port import PortWatch
+from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
@@ -134,6 +135,7 @@ class Daemon:
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
                 self.fleet.hearing.tail = self._tail
+                self.fleet.oversight.stopped = StopWatch().stopped
                 self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())

@@ -139,8 +139,7 @@ class HostedRuntime:
 
     def usage(self, member: str) -> Usage | None:
         """What the child's tree uses."""
-        self._meter.refresh(self._pids)
-        return self._meter.usage(member)
+        return self._meter.look(member, lambda: self._pids)
 
     async def close(self) -> None:
         """Let go of the gateway."""

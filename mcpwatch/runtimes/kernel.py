@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import functools
 import os
 import signal
 import struct
@@ -124,6 +125,7 @@ def inotify_watch(fd: int, path: Path, mask: int) -> int | None:
     return number if number >= 0 else None
 
 
+@functools.cache
 def boot_id() -> str:
     """What tells this boot from every other: process numbers and start ticks mean nothing across two of them."""
     try:

@@ -22,18 +22,21 @@ _NAMES = re.compile(r"(?:oom-kill:.*\bpid=|Killed process )(?P<pid>\d+)\b")
 
 
 class OutOfMemory:
-    """Remembers how many processes the kernel had ended for their memory when this began, and when it was last asked."""
+    """Remembers how many processes the kernel had ended for their memory when it was last asked, and when that last rose."""
 
     def __init__(self) -> None:
-        self._first = self._last = ends()
+        self._last = ends()
+        self._rose = float("-inf")
 
     def ended(self, pid: int) -> bool:
         """Whether the kernel ended `pid` for its memory. Where its log may not be read, a risen counter is believed."""
-        before, self._last = self._last, ends()
-        if self._last <= self._first:
+        now, before, self._last = time.clock_gettime(time.CLOCK_MONOTONIC), self._last, ends()
+        if self._last > before:
+            self._rose = now
+        if now - self._rose >= RECENT:  # no line can be recent either, and reading them all would hold up the next start
             return False
         lines = log()
-        return self._last > before if lines is None else named(lines, pid, time.clock_gettime(time.CLOCK_MONOTONIC))
+        return self._last > before if lines is None else named(lines, pid, now)
 
 
 def ends() -> int:

@@ -160,10 +160,7 @@ class ProcessRuntime:
 
     def usage(self, member: str) -> Usage | None:
         """What the member's whole tree uses; sampled for all members at once, at most every few seconds."""
-        self._meter.refresh(
-            {name: live.root.main[0] for name, live in self._live.items() if live.root.main and not live.ended.is_set()}
-        )
-        return self._meter.usage(member)
+        return self._meter.look(member, self._mains)
 
     async def close(self) -> None:
         """Stop watching. Members live on."""
@@ -179,6 +176,10 @@ class ProcessRuntime:
         return dict(self._last)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _mains(self) -> dict[str, int]:
+        """The main process of every member that lives."""
+        return {name: live.root.main[0] for name, live in self._live.items() if live.root.main and not live.ended.is_set()}
 
     def _open(self) -> None:
         if not self._opened:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -17,16 +17,23 @@ import psutil
 from mcpwatch.runtimes.kernel import Features, boot_id
 
 MARK = "MCPWATCH_MARK"
+HOSTED = "MCPWATCH_HOSTED"
+"""What a gateway puts into the environment of a stdio server: the name of the member that it is."""
 SETTLED = 2.0
 """Seconds after which a process without a mark is believed: before, it may stand between fork and exec."""
 
 _HERTZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_NEEDLE = MARK.encode() + b"="
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_STATES = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_STOPPED: "T", psutil.STATUS_TRACING_STOP: "t"}
+_UNMARKED = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Proc:
-    """One process of a snapshot. `ticks` is its start on the kernel's clock; `mark` the value of MCPWATCH_MARK, if any."""
+    """One process of a snapshot. `ticks` is its start on the kernel's clock; `mark` the value of MCPWATCH_MARK, if any.
+
+    `hosted` names the stdio server that a gateway runs there; `cpu_seconds` and `rss` (bytes) are what it used when it was read.
+    """
 
     pid: int
     ppid: int
@@ -34,6 +41,9 @@ class Proc:
     ticks: int
     state: str = "S"
     mark: str = ""
+    hosted: str = ""
+    cpu_seconds: float = 0.0
+    rss: int = 0
 
     @property
     def alive(self) -> bool:
@@ -64,13 +74,34 @@ class Snapshot:
                 todo.extend(self.children.get(pid, ()))
         return found
 
+    def of_member(self, main: int) -> set[int]:
+        """`main` and what is below it, without what a gateway there hosts for other members: each is counted for one member."""
+        if (first := self.procs.get(main)) is None:
+            return set()
+        own = {"", first.hosted, _member_of(first.mark)}
+        found: set[int] = set()
+        todo = [main]
+        while todo:
+            pid = todo.pop()
+            proc = self.procs.get(pid)
+            if proc is None or pid in found or proc.hosted not in own:
+                continue
+            found.add(pid)
+            todo.extend(self.children.get(pid, ()))
+        return found
+
+
+Marks = tuple[str, str]
+"""What a process carries in its environment: MCPWATCH_MARK and MCPWATCH_HOSTED, each empty where it has none."""
+
 
 class Table:
     """Reads the process table; remembers the marks it has read, by identity."""
 
     def __init__(self, features: Features) -> None:
         self._procfs = features.procfs
-        self._marks: dict[tuple[int, int], str] = {}
+        self._marks: dict[tuple[int, int], Marks] = {}
+        self._settled: set[tuple[int, int]] = set()
 
     def boot(self) -> str:
         """The identity of this boot."""
@@ -92,7 +123,21 @@ class Table:
 
     def mark(self, pid: int) -> str:
         """The mark in the environment of a process, or the empty string."""
-        return _environ_mark(pid) if self._procfs else (_by_psutil(pid) or Proc(pid, 0, 0, 0)).mark
+        return _environ_marks(pid)[0] if self._procfs else (_by_psutil(pid) or Proc(pid, 0, 0, 0)).mark
+
+    def sample(self, now: Snapshot, main: int) -> Sample:
+        """What the tree of a member used when the snapshot was taken; only its descriptors are counted now."""
+        pids = sorted(now.of_member(main))
+        if not self._procfs:
+            return sample(pids, first=main)
+        procs = [now.procs[pid] for pid in pids if now.procs[pid].alive]
+        if not procs:
+            return Sample()
+        first = now.procs[main]
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - first.ticks / _HERTZ
+        cpu = sum(proc.cpu_seconds for proc in procs)
+        fds = sum(_open_files(proc.pid) for proc in procs)
+        return Sample(cpu, sum(proc.rss for proc in procs), fds, len(procs), time.time() - age)
 
     def orphans(self, known: Iterable[int]) -> set[int] | None:
         """Our own living or dead children other than `known`; `None` when the kernel does not list children."""
@@ -109,18 +154,23 @@ class Table:
 
     def _scan_proc(self) -> dict[int, Proc]:
         found: dict[int, Proc] = {}
-        marks: dict[tuple[int, int], str] = {}
+        marks: dict[tuple[int, int], Marks] = {}
+        settled: set[tuple[int, int]] = set()
         young = (time.clock_gettime(time.CLOCK_BOOTTIME) - SETTLED) * _HERTZ
         for name in os.listdir("/proc"):  # noqa: PTH208
             if not name.isdigit() or (proc := _stat(int(name))) is None:
                 continue
             key = (proc.pid, proc.ticks)
-            mark = self._marks.get(key)
-            if mark is None:
-                mark = _environ_mark(proc.pid) if proc.alive else ""
-            if mark or proc.ticks < young:
-                marks[key] = mark
-            found[proc.pid] = Proc(proc.pid, proc.ppid, proc.sid, proc.ticks, proc.state, mark)
+            known = self._marks.get(key, _UNMARKED)
+            if key not in self._settled:
+                # A young process may stand between fork and exec, with its parent's marks; one that overwrites its own had them.
+                seen = _environ_marks(proc.pid) if proc.alive else _UNMARKED
+                known = seen if seen[0] else known
+            marks[key] = known
+            if proc.ticks < young:
+                settled.add(key)
+            found[proc.pid] = proc if known == _UNMARKED else replace(proc, mark=known[0], hosted=known[1])
+        self._settled = settled
         self._marks = marks
         return found
 
@@ -186,36 +236,51 @@ def _stat(pid: int) -> Proc | None:
     text = _read_stat(pid)
     if not text:
         return None
-    words = text[text.rindex(b")") + 2 :].split(None, 20)
-    return Proc(pid, int(words[1]), int(words[3]), int(words[19]), words[0].decode())
+    words = text[text.rindex(b")") + 2 :].split(None, 22)
+    cpu = (int(words[11]) + int(words[12])) / _HERTZ
+    return Proc(pid, int(words[1]), int(words[3]), int(words[19]), words[0].decode(), cpu_seconds=cpu, rss=int(words[21]) * _PAGE)
 
 
-def _environ_mark(pid: int) -> str:
+def _open_files(pid: int) -> int:
     try:
-        block = Path(f"/proc/{pid}/environ").read_bytes()
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
     except OSError:
-        return ""
-    if block.startswith(_NEEDLE):
-        at = 0
-    elif (at := block.find(b"\0" + _NEEDLE) + 1) == 0:
-        return ""
-    return block[at + len(_NEEDLE) :].split(b"\0", 1)[0].decode(errors="replace")
+        return 0
+
+
+def _environ_marks(pid: int) -> Marks:
+    try:
+        block = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return _UNMARKED
+    return (_variable(block, MARK), _variable(block, HOSTED)) if b"\0MCPWATCH_" in block else _UNMARKED
+
+
+def _variable(block: bytes, name: str) -> str:
+    """The value of a variable in a block of variables that each begin with a zero byte, or the empty string."""
+    _, found, rest = block.partition(f"\0{name}=".encode())
+    return rest.split(b"\0", 1)[0].decode(errors="replace") if found else ""
+
+
+def _member_of(mark: str) -> str:
+    """The member that a mark `<instance>/<member>/<generation>` names."""
+    return mark.partition("/")[2].rpartition("/")[0]
 
 
 def _by_psutil(pid: int) -> Proc | None:
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            state = "Z" if process.status() == psutil.STATUS_ZOMBIE else "S"
+            state = _STATES.get(process.status(), "S")
             ppid, ticks = process.ppid(), int(process.create_time() * _HERTZ)
         sid = os.getsid(pid)
     except (psutil.Error, OSError):
         return None
     try:
-        mark = process.environ().get(MARK, "") if state != "Z" else ""
+        known = process.environ() if state != "Z" else {}
     except (psutil.Error, OSError):
-        mark = ""
-    return Proc(pid, ppid, sid, ticks, state, mark)
+        known = {}
+    return Proc(pid, ppid, sid, ticks, state, known.get(MARK, ""), known.get(HOSTED, ""))
 
 
 def _scan_psutil() -> dict[int, Proc]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.runtimes.table import Sample, Table, sample
+from mcpwatch.runtimes.table import Sample, Table
 
 EVERY = 5.0
 """Seconds for which a sample is good."""
@@ -22,10 +22,16 @@ class Meter:
         self._main: dict[str, int] = {}
         self._samples: dict[str, tuple[float, Sample, float]] = {}  # when, what, percent of a core
 
-    def refresh(self, mains: Mapping[str, int]) -> None:
-        """Sample again if the last one is old, or a member of `mains` (name to main pid) is new."""
+    def look(self, member: str, mains: Callable[[], Mapping[str, int]]) -> Usage | None:
+        """What a member uses. `mains` (name to main pid) is asked for only when its sample is old or of another process."""
+        fresh = time.monotonic() - self._at < EVERY
+        if not fresh or member not in self._samples:
+            self._refresh(mains(), fresh=fresh)
+        return self.usage(member)
+
+    def _refresh(self, mains: Mapping[str, int], *, fresh: bool) -> None:
+        """Sample all again if the last sample is old, else those that are new."""
         now = time.monotonic()
-        fresh = now - self._at < EVERY
         todo = {member: pid for member, pid in mains.items() if not fresh or self._main.get(member) != pid}
         if not todo:
             return
@@ -35,7 +41,7 @@ class Meter:
         for member, pid in todo.items():
             new = self._main.get(member) != pid
             self._main[member] = pid
-            taken = sample(sorted(tree.descend([pid])), first=pid)
+            taken = self._table.sample(tree, pid)
             before = None if new else self._samples.get(member)
             seconds = max(0.0, taken.cpu_seconds - before[1].cpu_seconds) if before else 0.0
             percent = 100.0 * seconds / (now - before[0]) if before and now > before[0] else 0.0

@@ -91,8 +91,10 @@ def _proxy(scene: Scene) -> Diagnosis | None:
         return Diagnosis("proxy_down", proxy.name, text, evidence(proxy), None, affected)
     if proxy.phase is not Phase.RUNNING:
         return None
-    routes = [
-        actor for actor in scene.actors if actor.through is not None and actor.want is Want.UP and actor.phase is Phase.RUNNING
+    routes = [  # whoever is stopped itself says nothing of the proxy
+        actor
+        for actor in scene.actors
+        if actor.through is not None and actor.want is Want.UP and actor.phase is Phase.RUNNING and not actor.stopped_processes
     ]
     silent = [
         actor for actor in routes if actor.through and actor.through.bad and actor.through.symptom in HUNG_SYMPTOMS | GONE_SYMPTOMS
@@ -142,6 +144,9 @@ def _member(actor: Actor, down: set[str]) -> Diagnosis | None:
         return Diagnosis("member_down", actor.name, text, evidence(actor), None, routes)
     if actor.phase is not Phase.RUNNING:
         return None
+    if actor.stopped_processes:
+        rung = None if actor.runtime == "external" else "restart"
+        return Diagnosis("member_hung", actor.name, "its processes are stopped (state T)", evidence(actor), rung, routes)
     seen = actor.direct if actor.direct is not None else actor.through if actor.runtime == "hosted" else None
     if seen is None or not seen.bad:
         return None
@@ -156,8 +161,6 @@ def _judge_symptom(actor: Actor, seen: Seen, routes: tuple[str, ...]) -> Diagnos
     """Name the cause of a failing probe of the member itself."""
     why, restart = evidence(actor), None if actor.runtime == "external" else "restart"
     symptom = seen.symptom
-    if actor.stopped_processes:
-        return Diagnosis("member_hung", actor.name, "its processes are stopped (state T)", why, restart, routes)
     if symptom in HUNG_SYMPTOMS or symptom in GONE_SYMPTOMS:
         where = seen.result.symptom_text if seen.result else ""
         text = "the member runs but does not answer" + (f" ({where})" if where else "")

@@ -6,16 +6,14 @@ Owns where each check looks and what a start must prove. It must not know how a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from mcpwatch.clock import Clock
-from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Target
 from mcpwatch.model.restart import exceeded
 from mcpwatch.model.spec import Plan
-from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import LogHint, Prober, Publish, Traits
 from mcpwatch.watchdog import decide as d
@@ -24,14 +22,13 @@ from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.ladder import Rung
 from mcpwatch.watchdog.probing import Probing, Watched
 from mcpwatch.watchdog.repair import Repair
-from mcpwatch.watchdog.scene import Said, Scene
+from mcpwatch.watchdog.routes import Routes
+from mcpwatch.watchdog.scene import Actor, Said, Scene
 from mcpwatch.watchdog.verdict import Key, Tally, renew, worst
-from mcpwatch.watchdog.views import route_verdict, route_view, scene_actor
+from mcpwatch.watchdog.views import scene_actor
 
 PROOF_PAUSE = 0.5
 """Seconds between tries while a repair is being proved."""
-
-
 LOOK_DELAY = 0.05
 """Seconds between a change and the diagnosis, so that what falls together is seen together. Restarts do not wait for it."""
 
@@ -50,16 +47,18 @@ class Oversight:
     ) -> None:
         self.traits = Traits()
         self.engine_gone = ""
+        self.stopped: Callable[[frozenset[int]], frozenset[int]] = lambda _: frozenset()
+        """Which of these main processes are stopped (state T); asked only of members that fail."""
         self._actors = actors
         self._plan = plan
         self._clock = clock
         self._publish = publish
         self._spawn = spawn
-        self._route_verdicts: dict[str, tuple[Verdict, WallTime]] = {}
         self._said: dict[str, Said] = {}
         self._closed = False
         self._due = False
         self.probing = Probing(prober, clock, publish, spawn)
+        self._routes = Routes(actors, self.probing.tallies, clock, publish)
         self.probing.target_of = self._target
         self.probing.generation_of = self._generation
         self.probing.on_result = self._on_result
@@ -79,18 +78,7 @@ class Oversight:
 
     def route_views(self) -> tuple[RouteView, ...]:
         """Every route as shown, now."""
-        tallies, diagnoses, proxy = self.probing.tallies, self.repair.current, self.proxy()
-        return tuple(
-            route_view(
-                route,
-                self._actors.get(route.member),
-                proxy,
-                tallies,
-                diagnoses,
-                self._route_verdicts.get(route.name, (None, None))[1],
-            )
-            for route in self._plan().routes
-        )
+        return self._routes.views(self._plan().routes, self.proxy(), self.repair.current)
 
     def on_start(self, actor: MemberActor) -> None:
         """A new generation lives: its tallies begin again, and it must prove itself."""
@@ -105,6 +93,13 @@ class Oversight:
             self._probe_all(actor)
         else:
             self._spawn(self.probing.ready(proof), f"ready {name}")
+
+    def _forget_failures(self, watched: Iterable[Watched]) -> None:
+        """What failed before the member was ready, its route above all, says nothing of it now."""
+        tallies = self.probing.tallies
+        for one in watched:
+            if (tally := tallies.get(one.key)) is not None and tally.failing:
+                tallies[one.key] = renew(tally, tally.generation)
 
     def _renew_routes(self) -> None:
         """A new run of the proxy: what was seen through the old one says nothing of this one."""
@@ -149,6 +144,7 @@ class Oversight:
             starting = actor.state.phase is Phase.STARTING
             actor.tell(d.Judged(self._clock.now(), reason, actor.state.generation, verdict, proven=not after.failing))
             if starting and actor.state.phase is Phase.RUNNING:
+                self._forget_failures(self.probing.of_member(watched.member))
                 self._probe_all(actor)
         if not self._quiet(before, after):
             self.look()
@@ -192,11 +188,11 @@ class Oversight:
         self._due = False
         if self._closed:
             return
-        self._tell_routes()
         plan = self._plan()
+        self._routes.tell(plan.routes, self.proxy(), self.repair.current)
         scene = Scene(
             at=self._clock.now(),
-            actors=tuple(scene_actor(actor, self.probing.tallies) for actor in self._actors.values()),
+            actors=self._scene_actors(),
             proxy=plan.proxy.member if plan.proxy else None,
             holds_sessions=self.traits.holds_sessions,
             mounts_late=self.traits.mounts_late,
@@ -206,6 +202,19 @@ class Oversight:
             proxy_said=tuple(self._said.values()),
         )
         self.repair.consider(tuple(self._within_budget(found) for found in diagnose(scene)))
+
+    def _scene_actors(self) -> tuple[Actor, ...]:
+        """Every member as `diagnose` sees it; whose processes are stopped is asked only of those that fail."""
+        found = tuple(scene_actor(actor, self.probing.tallies) for actor in self._actors.values())
+        pids = {
+            actor.name: living.pid
+            for actor in found
+            if any(seen is not None and seen.bad for seen in (actor.direct, actor.through))
+            and (living := self._actors[actor.name].incarnation) is not None
+            and living.pid is not None
+        }
+        stopped = self.stopped(frozenset(pids.values()))
+        return tuple(replace(actor, stopped_processes=True) if pids.get(actor.name) in stopped else actor for actor in found)
 
     def _within_budget(self, found: Diagnosis) -> Diagnosis:
         """A proxy that still serves the other routes is not parked for one of them: its repair waits until its budget allows it."""
@@ -217,34 +226,6 @@ class Oversight:
             return found
         often = f"{policy.intensity} times in {policy.period:g}s"
         return replace(found, hold=f"it was restarted {often}; waiting, because it still serves")
-
-    def _tell_routes(self) -> None:
-        """Every change of a route's verdict is a fact."""
-        names = {route.name for route in self._plan().routes}
-        self._route_verdicts = {name: held for name, held in self._route_verdicts.items() if name in names}
-        for route in self._plan().routes:
-            actor, wall = self._actors.get(route.member), self._clock.wall()
-            verdict = route_verdict(route, actor, self.proxy(), self.probing.tallies)
-            old, _ = self._route_verdicts.get(route.name, (Verdict.UNKNOWN, wall))
-            if old is verdict:
-                self._route_verdicts.setdefault(route.name, (verdict, wall))
-                continue
-            self._route_verdicts[route.name] = (verdict, wall)
-            shown = route_view(route, actor, self.proxy(), self.probing.tallies, self.repair.current, wall)
-            why = shown.message or shown.symptom or (actor.reason if actor else "")
-            self._publish(
-                RouteChanged(
-                    at=wall,
-                    text=f"route {route.name}: {old} -> {verdict}" + (f" ({why})" if why else ""),
-                    level="warning" if verdict is Verdict.UNHEALTHY else "info",
-                    route=route.name,
-                    member=route.member,
-                    old=str(old),
-                    new=str(verdict),
-                    reason=why,
-                    symptom=shown.symptom,
-                )
-            )
 
     # What the probing and the repair ask.
 

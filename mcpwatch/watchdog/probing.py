@@ -97,11 +97,15 @@ class Probing:
         return tuple(watched for watched in self._watched.values() if watched.member == member)
 
     def renew(self, member: str, generation: int) -> None:
-        """A new generation of a member: its tallies begin again, and what was learned of its targets is dropped."""
+        """A new generation of a member: its tallies begin again, and what was learned of its targets is dropped.
+
+        Of its route too where that is the only way to it: what is hosted in the proxy is seen nowhere else.
+        """
+        only_routed = not self.of(member, "direct")
         for watched in self.of_member(member):
             self.tallies[watched.key] = renew(self.tallies.get(watched.key, Tally()), generation)
             target = self.target_of(watched)
-            if target is not None and watched.key.vantage == "direct":
+            if target is not None and (watched.key.vantage == "direct" or only_routed):
                 self._prober.forget(target)
 
     def gap(self, at: Instant) -> None:

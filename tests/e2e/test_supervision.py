@@ -164,3 +164,24 @@ def test_a_member_is_started_and_stopped_by_enabling_it_but_not_by_changing_what
         assert daemon.member("m1")["phase"] == "stopped"
         assert daemon.run("start", "m1").returncode == 0
         daemon.wait(lambda _: daemon.member("m1")["phase"] == "running", "it runs")
+
+
+def test_hosted_servers_that_are_stopped_are_blamed_themselves_and_not_the_gateway_they_are_in(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), other=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy(120.0)
+        before = lives(daemon)
+        for name in ("time", "other"):
+            os.kill(before[name][0], signal.SIGSTOP)
+
+        def restarted(status: dict[str, Any]) -> bool:
+            return all(m["generation"] >= 2 for m in status["members"] if m["name"] in ("time", "other"))
+
+        daemon.wait(restarted, "both are restarted", 120.0)
+        daemon.healthy(120.0)
+        assert lives(daemon)["proxy"] == before["proxy"]
+        facts = daemon.events()
+        named = {(f["member"], f["cause"]) for f in facts if f["fact"] == "diagnosed" and not f["cleared"]}
+        assert {("time", "member_hung"), ("other", "member_hung")} <= named
+        assert any("its processes are stopped (state T)" in str(f["text"]) for f in facts)
+        assert not any(f["fact"] == "repair_tried" and f["member"] == "proxy" for f in facts)

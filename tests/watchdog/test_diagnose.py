@@ -95,6 +95,15 @@ def test_several_routes_that_fall_silent_together_are_the_proxys_fault_unless_it
     assert named(replace(two[0], stopped_processes=True), two[1], idle, TBXARK) != hung, "one of them is stopped itself"
 
 
+def test_whose_processes_are_stopped_is_blamed_itself_and_not_the_proxy_it_is_seen_through() -> None:
+    silent = bad(Symptom.TIMEOUT)
+    stopped = replace(FETCH, through=silent, stopped_processes=True)
+    assert causes(stopped, TIME, PROXY) == [("member_hung", "fetch", "restart")]
+    hosted = replace(HOSTED, through=silent, stopped_processes=True)
+    both = (hosted, replace(hosted, name="other", route="other"))
+    assert causes(*both, PROXY) == [("member_hung", "git", "restart"), ("member_hung", "other", "restart")]
+
+
 def test_a_planned_restart_is_named_and_wakes_nobody() -> None:
     going = replace(FETCH, phase=Phase.STOPPING, planned=True)
     assert causes(going, TIME, PROXY) == [("planned_restart", "fetch", None)]

@@ -1,0 +1,71 @@
+"""What is told and shown of routes: every change of a route's verdict is a fact. Owns since when each route is as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mcpwatch.clock import Clock
+from mcpwatch.model.fact import RouteChanged
+from mcpwatch.model.member import Verdict
+from mcpwatch.model.spec import RouteSpec
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import Diagnosis, RouteView
+from mcpwatch.ports import Publish
+from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.verdict import Tallies
+from mcpwatch.watchdog.views import route_verdict, route_view
+
+
+class Routes:
+    """The routes of the plan in force, seen through the tallies of the probing."""
+
+    def __init__(self, actors: Mapping[str, MemberActor], tallies: Tallies, clock: Clock, publish: Publish) -> None:
+        self._actors = actors
+        self._tallies = tallies
+        self._clock = clock
+        self._publish = publish
+        self._verdicts: dict[str, tuple[Verdict, WallTime]] = {}
+
+    def views(
+        self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]
+    ) -> tuple[RouteView, ...]:
+        """Every route as shown, now."""
+        return tuple(
+            route_view(
+                route,
+                self._actors.get(route.member),
+                proxy,
+                self._tallies,
+                diagnoses,
+                self._verdicts.get(route.name, (None, None))[1],
+            )
+            for route in routes
+        )
+
+    def tell(self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]) -> None:
+        """Every change of a route's verdict is a fact."""
+        names = {route.name for route in routes}
+        self._verdicts = {name: held for name, held in self._verdicts.items() if name in names}
+        for route in routes:
+            actor, wall = self._actors.get(route.member), self._clock.wall()
+            verdict = route_verdict(route, actor, proxy, self._tallies)
+            old, _ = self._verdicts.get(route.name, (Verdict.UNKNOWN, wall))
+            if old is verdict:
+                self._verdicts.setdefault(route.name, (verdict, wall))
+                continue
+            self._verdicts[route.name] = (verdict, wall)
+            shown = route_view(route, actor, proxy, self._tallies, diagnoses, wall)
+            why = shown.message or shown.symptom or (actor.reason if actor else "")
+            self._publish(
+                RouteChanged(
+                    at=wall,
+                    text=f"route {route.name}: {old} -> {verdict}" + (f" ({why})" if why else ""),
+                    level="warning" if verdict is Verdict.UNHEALTHY else "info",
+                    route=route.name,
+                    member=route.member,
+                    old=str(old),
+                    new=str(verdict),
+                    reason=why,
+                    symptom=shown.symptom,
+                )
+            )

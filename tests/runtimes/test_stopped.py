@@ -1,0 +1,46 @@
+"""Whose a process is when a gateway runs it for another member, and whether it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from mcpwatch.runtimes.stopped import StopWatch
+from mcpwatch.runtimes.table import Proc, Snapshot
+from tests.runtimes.bench import running, sleeper, until
+
+
+def test_what_a_gateway_hosts_is_counted_for_the_hosted_member_and_what_a_bridge_runs_for_the_bridge() -> None:
+    procs = [
+        Proc(10, 1, 10, 1, mark="i/proxy/1"),
+        Proc(11, 10, 11, 1, state="T", mark="i/proxy/1", hosted="time"),
+        Proc(12, 11, 11, 1, mark="i/proxy/1", hosted="time"),
+        Proc(13, 10, 10, 1, mark="i/proxy/1"),
+        Proc(20, 1, 20, 1, mark="i/fetch/1"),
+        Proc(21, 20, 21, 1, mark="i/fetch/1", hosted="fetch"),
+    ]
+    now = Snapshot({proc.pid: proc for proc in procs}, {1: [10, 20], 10: [11, 13], 11: [12], 20: [21]})
+    assert now.of_member(10) == {10, 13}
+    assert now.of_member(11) == {11, 12}
+    assert now.of_member(20) == {20, 21}
+    assert now.of_member(99) == set()
+
+
+@pytest.mark.anyio
+async def test_a_stopped_process_is_found_in_the_tree_of_its_member_and_in_no_other(tmp_path: Path) -> None:
+    async with running(tmp_path) as runtime:
+        one = await runtime.start(sleeper("one"), 1)
+        two = await runtime.start(sleeper("two"), 1)
+        assert one.pid
+        assert two.pid
+        watch = StopWatch()
+        first, both = frozenset({one.pid}), frozenset({one.pid, two.pid})
+        assert watch.stopped(both) == frozenset()
+        os.kill(one.pid, signal.SIGSTOP)
+        await until(lambda: watch.stopped(both) == first)
+        os.kill(one.pid, signal.SIGCONT)
+        await until(lambda: watch.stopped(both) == frozenset())
+        assert watch.stopped(frozenset()) == frozenset()
