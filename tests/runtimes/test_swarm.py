@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -24,13 +27,23 @@ from tests.runtimes.docker_lab import FOREVER, IMAGE, Lab, docker, holds, labora
 
 
 @pytest.fixture(scope="module")
-def swarm() -> Generator[None]:
+def alone() -> Generator[None]:
+    """Nobody else makes a swarm of this engine meanwhile, whichever process runs the test."""
+    with (Path(tempfile.gettempdir()) / "mcpwatch-tests-swarm.lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="module")
+def swarm(alone: None) -> Generator[None]:
     """This engine as a swarm of its own, on loopback, for the time of this file."""
-    own = docker("info", "-f", "{{.Swarm.LocalNodeState}}") == "inactive"
-    if own:
-        docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", f"127.0.0.1:{free_port()}")
-    yield
-    if own:
+    docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", f"127.0.0.1:{free_port()}")
+    try:
+        deadline = time.monotonic() + 60
+        while docker("info", "-f", "{{.Swarm.ControlAvailable}}") != "true":
+            assert time.monotonic() < deadline, "the swarm never came up"
+        yield
+    finally:
         docker("swarm", "leave", "--force")
 
 
@@ -82,7 +95,7 @@ def test_a_service_is_described_as_the_engine_wants_it(tmp_path: Path) -> None:
 @pytest.mark.needs("docker")
 @pytest.mark.slow
 @pytest.mark.xdist_group("swarm")
-async def test_an_engine_that_is_no_swarm_is_named(tmp_path: Path) -> None:
+async def test_an_engine_that_is_no_swarm_is_named(tmp_path: Path, alone: None) -> None:
     async with laboratory(tmp_path, SwarmRuntime) as lab:
         with pytest.raises(RuntimeFailed, match=r"is no manager of a swarm; make it one with docker swarm init"):
             await lab.runtime.start(spec(lab), 1)
