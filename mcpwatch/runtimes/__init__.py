@@ -9,6 +9,7 @@ from mcpwatch.runtimes.external import ExternalRuntime, ExternalSpec
 from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
 from mcpwatch.runtimes.process import ProcessRuntime
 from mcpwatch.runtimes.spawn import ProcessSpec
+from mcpwatch.runtimes.swarm.spec import SwarmSpec
 
 
 def _docker(directory: Path, instance: str) -> Runtime:
@@ -18,9 +19,17 @@ def _docker(directory: Path, instance: str) -> Runtime:
     return DockerRuntime(directory, instance)
 
 
+def _swarm(directory: Path, instance: str) -> Runtime:
+    """The swarm runtime, whose library is imported only where a member is a service."""
+    from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
+
+    return SwarmRuntime(directory, instance)
+
+
 RUNTIMES: tuple[Kind[Runtime], ...] = (
     Kind("process", ProcessSpec, ProcessRuntime, "a command on this machine"),
     Kind("docker", DockerSpec, _docker, "a container"),
+    Kind("swarm", SwarmSpec, _swarm, "a service of one task in a Docker swarm"),
     Kind("hosted", HostedSpec, HostedRuntime, "a stdio server inside the gateway"),
     Kind("external", ExternalSpec, ExternalRuntime, "run by others, only watched"),
 )

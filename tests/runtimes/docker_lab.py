@@ -17,8 +17,10 @@ from watchfiles import watch
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Exited, RuntimeEvent
+from mcpwatch.runtimes.docker.carrying import ContainerRuntime
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from mcpwatch.runtimes.docker.spec import DockerSpec
+from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 
 IMAGE = "mcpwatch-base:bookworm"
 BOUND = 30.0
@@ -36,12 +38,12 @@ def docker(*words: str) -> str:
 class Lab:
     """One instance of mcpwatch on the engine, with names of its own; everything of it is gone afterwards."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, make: Callable[[Path, str], ContainerRuntime] = DockerRuntime) -> None:
         self.directory = directory
         self.instance = secrets.token_hex(6)
         self.foreign: list[str] = []
         self.images: list[str] = []
-        self.runtime = DockerRuntime(directory, self.instance)
+        self.runtime: ContainerRuntime = make(directory, self.instance)
         self.heard: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
 
     def spec(self, name: str = "one", *, fingerprint: str = "f1", direct: Target | None = None, **docker: Any) -> MemberSpec:
@@ -61,11 +63,15 @@ class Lab:
             if isinstance(event, Exited):
                 return event
 
-    async def listen(self, runtime: DockerRuntime) -> None:
+    async def listen(self, runtime: ContainerRuntime) -> None:
         async for event in runtime.watch():
             self.heard.put_nowait(event)
 
     def clean(self) -> None:
+        if isinstance(self.runtime, SwarmRuntime) and docker("info", "-f", "{{.Swarm.LocalNodeState}}") == "active":
+            services = docker("service", "ls", "-q", "--filter", f"label=mcpwatch.instance={self.instance}").split()
+            if services:
+                docker("service", "rm", *services)
         ids = docker("ps", "-aq", "--filter", f"label=mcpwatch.instance={self.instance}").split() + self.foreign
         if ids:
             docker("rm", "-f", "-v", *ids)
@@ -77,8 +83,8 @@ class Lab:
 
 
 @asynccontextmanager
-async def laboratory(directory: Path) -> AsyncGenerator[Lab]:
-    lab = Lab(directory)
+async def laboratory(directory: Path, make: Callable[[Path, str], ContainerRuntime] = DockerRuntime) -> AsyncGenerator[Lab]:
+    lab = Lab(directory, make)
     try:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(lab.listen(lab.runtime))

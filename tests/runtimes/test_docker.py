@@ -255,7 +255,8 @@ async def test_a_name_that_only_docker_knows_is_reached_by_address_and_asked_by_
         direct = Target(f"http://{name}:8000/sse")
         bridged = await lab.runtime.start(lab.spec(direct=direct, networks=[f"net-{lab.instance}"]), 1)
         assert bridged.direct is not None
-        assert bridged.direct.url.startswith("http://172.")
+        address = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", bridged.container or "")
+        assert bridged.direct.url == f"http://{address}:8000/sse"
         assert ("Host", f"{name}:8000") in bridged.direct.headers
         published = await lab.runtime.start(
             lab.spec("two", direct=Target(f"http://two-{lab.instance}:8000/sse"), ports=["8000"]), 1

@@ -239,7 +239,7 @@ def test_the_generation_of_a_restarted_container_is_remembered(tmp_path: Path) -
     records = Records(tmp_path)
     assert not records.any()
     records.write(Record("a/b", "c0ffee", 5))
-    (tmp_path / "docker" / "broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     assert records.load() == {"a/b": Record("a/b", "c0ffee", 5)}
     records.drop("a/b")
     assert records.load() == {}

@@ -32,6 +32,8 @@ class Container:
     """Published: (`8080/tcp`, address on the host, port on the host)."""
     foreign: str = ""
     """Who made it, when it is not mcpwatch: a compose project, or nothing known."""
+    service: str = ""
+    """The service of a swarm that it carries a task of."""
 
 
 def read_container(raw: Any) -> Container:
@@ -64,6 +66,7 @@ def read_container(raw: Any) -> Container:
         addresses=tuple(str(item["IPAddress"]) for item in networks.values() if item.get("IPAddress")),
         ports=tuple(published),
         foreign=f"compose project {project}" if project else "",
+        service=labels.get("com.docker.swarm.service.name", ""),
     )
 
 

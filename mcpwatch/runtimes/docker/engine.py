@@ -193,7 +193,7 @@ class Engine:
             with self._patient() as api:
                 how = {"dockerfile": build.dockerfile, "target": build.target, "buildargs": dict(build.args)}
                 how["network_mode"] = build.network
-                for step in api.build(path=str(context), tag=tag, rm=True, decode=True, **how):
+                for step in api.build(path=str(context), tag=tag, rm=True, forcerm=True, decode=True, **how):
                     if "error" in step:
                         raise RuntimeFailed(f"cannot build {tag} from {context}: {line(step['error'])}", permanent=True)
                     if str(step.get("stream", "")).startswith("Step "):
@@ -201,12 +201,13 @@ class Engine:
         except (BuildError, DockerException, *_BROKEN) as error:
             raise RuntimeFailed(f"cannot build {tag} from {context}: {line(error)}") from None
 
-    def ensure_network(self, name: str, instance: str) -> None:
-        """Have a network called `name`; a missing one is made as a bridge. One at a time: the engine would make two of one name."""
+    def ensure_network(self, name: str, instance: str, driver: str = "bridge") -> None:
+        """Have a network called `name`; a missing one is made with this driver. One at a time, or the engine would make two."""
         with self._networking, self._named(f"look for network {name}"):
             if any(network.get("Name") == name for network in self._api.networks(names=[name])):
                 return
-            self._api.create_network(name, driver="bridge", check_duplicate=True, labels={LABEL_INSTANCE: instance})
+            more = {"attachable": True} if driver == "overlay" else {}
+            self._api.create_network(name, driver=driver, check_duplicate=True, labels={LABEL_INSTANCE: instance}, **more)
 
     # -- streams ------------------------------------------------------------------------------------------------------
 
@@ -237,6 +238,12 @@ class Engine:
                     since=since,  # pyright: ignore[reportArgumentType]
                 ),
             )
+
+    @contextlib.contextmanager
+    def calling(self, doing: str) -> Generator[Any]:
+        """The engine's API for calls that only one runtime makes; what fails is named like everything else."""
+        with self._named(doing):
+            yield self._api
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Launch:
 
     def _create(self, name: str) -> str:
         carrier = self.carrier
-        environment = {**_env_files(self.spec.name, carrier.env_file), **carrier.environment}
+        environment = {**env_files(self.spec.name, carrier.env_file), **carrier.environment}
         if carrier.build is not None:
             image = f"mcpwatch/{self.spec.name.lower()}:{self.spec.fingerprint[:12] or 'latest'}"
             self.engine.build(carrier.build, image, self.tell)
@@ -95,7 +95,8 @@ def _taken(name: str, found: Container) -> str:
     )
 
 
-def _env_files(member: str, paths: tuple[str, ...]) -> dict[str, str]:
+def env_files(member: str, paths: tuple[str, ...]) -> dict[str, str]:
+    """The variables of env files, later ones winning. Raises `RuntimeFailed` for one that cannot be read."""
     values: dict[str, str] = {}
     for path in paths:
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcpwatch.runtimes.docker.spec import DockerSpec, published
+from mcpwatch.runtimes.docker.spec import DockerSpec, HealthcheckSpec, published
 
 LABEL_INSTANCE = "mcpwatch.instance"
 LABEL_MEMBER = "mcpwatch.member"
@@ -71,13 +71,13 @@ def create_options(spec: DockerSpec, *, image: str, name: str, labels: Labels, e
         "environment": dict(environment),
         "labels": {**spec.labels, **labels.written()},
         "ports": _ports(spec),
-        "mounts": [_mount(volume) for volume in spec.volumes],
+        "mounts": [mount(volume) for volume in spec.volumes],
         "tmpfs": dict.fromkeys(spec.tmpfs, ""),
         "mem_limit": spec.memory,
         "memswap_limit": spec.memory,
         "nano_cpus": round(spec.cpus * _CORE) if spec.cpus else None,
         "pids_limit": spec.pids,
-        "healthcheck": _healthcheck(spec),
+        "healthcheck": healthcheck(spec.healthcheck),
         "log_config": {"Type": "json-file", "Config": {"max-size": str(spec.log.max_size), "max-file": str(spec.log.max_file)}},
         "user": spec.user,
         "read_only": spec.read_only,
@@ -106,7 +106,7 @@ def _ports(spec: DockerSpec) -> dict[str, list[tuple[str, int | None]]] | None:
     return ports or None
 
 
-def _mount(volume: str) -> dict[str, Any]:
+def mount(volume: str) -> dict[str, Any]:
     """A mount in the engine's words: a path must exist on the engine's host, a name is a volume made when missing."""
     source, target, *mode = volume.split(":")
     path = source.startswith((".", "~", "/"))
@@ -118,8 +118,8 @@ def _mount(volume: str) -> dict[str, Any]:
     }
 
 
-def _healthcheck(spec: DockerSpec) -> dict[str, Any] | None:
-    check = spec.healthcheck
+def healthcheck(check: HealthcheckSpec | None) -> dict[str, Any] | None:
+    """The engine's own health check as the SDK takes it."""
     if check is None:
         return None
     test = list(check.test)

@@ -22,10 +22,10 @@ class Record:
 
 
 class Records:
-    """The records of one state directory. A failing disk costs the memory, never a member."""
+    """The records of one runtime, in a directory of their own. A failing disk costs the memory, never a member."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory / "docker"
+        self._directory = directory
 
     def any(self) -> bool:
         """Whether a container was ever started from this state directory."""

@@ -1,315 +1,52 @@
-"""The docker runtime: members as containers that outlive the watchdog and are found again by their labels.
+"""The docker runtime: one container per member, created, kept, replaced and ended here, or somebody else's and only restarted.
 
-Owns: the lives of containers — which run of which container is which generation; created, kept, replaced, adopted, ended.
-Must not know: why a member is started or stopped, and nothing of the SDK (that is `engine`). Blocking work happens in threads,
-state changes only in the event loop. Containers get restart policy `no`: one supervisor per container.
+Containers get restart policy `no`: one supervisor per container. Must not know: why a member is started or stopped.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
-
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.model.time import WallTime
-from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Gone, Incarnation, Preparing, RuntimeEvent
+from mcpwatch.runtimes.docker.carrying import ContainerRuntime
 from mcpwatch.runtimes.docker.container import Container
-from mcpwatch.runtimes.docker.engine import Engine
-from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Heard
-from mcpwatch.runtimes.docker.launch import Launch, reach
-from mcpwatch.runtimes.docker.logs import Follower, LogFile
-from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
-from mcpwatch.runtimes.docker.record import Record, Records
-from mcpwatch.runtimes.docker.refusal import EngineAway
+from mcpwatch.runtimes.docker.engine import Engine, Tell
+from mcpwatch.runtimes.docker.launch import Launch
 from mcpwatch.runtimes.docker.spec import DockerSpec, container_name
 
-RECONCILE_SECONDS = 15.0
-"""How often the engine is asked whether what it told by events is still so, and what containers use."""
-DRAIN_SECONDS = 5.0
-"""Longest wait for the last lines of an ended container."""
-_SIGNALLED = 128
 
-
-@dataclass(slots=True)
-class _Live:
-    """One run of one container that is one generation of a member."""
-
-    member: str
-    generation: int
-    host: _Host
-    container: str
-    foreign: bool = False
-    started: int = 0
-    starting: bool = False
-    early: list[Ended] = field(default_factory=list["Ended"])
-    followers: tuple[Follower, ...] = ()
-    last: Sample | None = None
-    usage: Usage = Usage()
-
-
-@dataclass(slots=True)
-class _Host:
-    """One engine and our ear on it."""
-
-    engine: Engine
-    events: Events
-    away: bool = False
-
-
-class DockerRuntime:
-    """Carries members whose `carrier` is a `DockerSpec`. Touches no engine before the first such member is asked for."""
+class DockerRuntime(ContainerRuntime):
+    """Carries members whose `carrier` is a `DockerSpec`."""
 
     name = "docker"
-    supervision: Literal["ours", "theirs"] = "ours"
+    spec = DockerSpec
 
-    def __init__(self, directory: Path, instance: str) -> None:
-        """`directory` is the state directory, `instance` its mark (12 hex digits). Does nothing yet."""
-        self._logs = directory / "logs"
-        self._instance = instance
-        self._records = Records(directory)
-        self._hosts: dict[tuple[str | None, str | None], _Host] = {}
-        self._live: dict[str, _Live] = {}
-        self._let_go: dict[str, int] = {}
-        self._connecting = asyncio.Lock()
-        self._due = 0.0
-        self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
+    def launch(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> Launch:
+        """A container that ended is started again if it still fits, else made anew; one that runs is taken over."""
+        return Launch(engine, self._instance, spec, _carrier(spec), generation, self.let_go.pop(spec.name, 0), tell)
 
-    # -- ports.Runtime ------------------------------------------------------------------------------------------------
+    def belongs(self, container: Container, spec: MemberSpec | None) -> bool:
+        """By its name; what carries a task of a swarm is no container of ours."""
+        return not container.service and (spec is None or container.name == container_name(spec.name, _carrier(spec)))
 
-    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
-        """Adopt what runs and is wanted; end what is ours and is not. What ended while nobody watched is told by `watch`."""
-        wanted = {spec.name: spec for spec in specs if isinstance(spec.carrier, DockerSpec)}
-        places = {(spec.carrier.host, spec.carrier.context) for spec in wanted.values() if isinstance(spec.carrier, DockerSpec)}
-        if self._records.any():
-            places.add((None, None))  # members that ran here before may be in nobody's plan any more
-        adopted: list[Incarnation] = []
-        for place in sorted(places, key=str):
-            try:
-                host = await self._host(*place)
-                found = await asyncio.to_thread(host.engine.mine, self._instance)
-            except RuntimeFailed as error:
-                self._events.put_nowait(Gone(self.name, str(error)))
-                continue
-            for container in found:
-                spec = wanted.get(container.labels.member) if container.labels else None
-                if (
-                    spec is not None
-                    and isinstance(spec.carrier, DockerSpec)
-                    and container.name == container_name(spec.name, spec.carrier)
-                ):
-                    adopted += self._adopt(spec, host, container)
-                else:
-                    await asyncio.to_thread(self._discard, host.engine, container)
-        for member in self._records.load().keys() - wanted.keys():
-            self._records.drop(member)
-        return tuple(adopted)
+    def find(self, engine: Engine, spec: MemberSpec) -> Container | None:
+        """By its name."""
+        return engine.find(container_name(spec.name, _carrier(spec)))
 
-    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
-        """Start the member's container: the one that ended if it still fits, else a new one. One that runs is taken over."""
-        carrier = _carrier(spec)
-        host = await self._host(carrier.host, carrier.context)
-        let_go = self._let_go.pop(spec.name, 0)
-        loop = asyncio.get_running_loop()
-
-        def tell(text: str) -> None:
-            loop.call_soon_threadsafe(self._events.put_nowait, Preparing(spec.name, text))
-
-        launch = Launch(host.engine, self._instance, spec, carrier, generation, let_go, tell)
-        container = await asyncio.to_thread(launch.prepare)
-        live = _Live(spec.name, generation, host, container, foreign=carrier.container is not None, starting=True)
-        self._live[spec.name] = live
-        try:
-            running = await asyncio.to_thread(launch.run, container)
-        except BaseException:
-            self._live.pop(spec.name, None)
-            raise
-        live.starting, live.started, live.container = False, running.started, running.id
-        incarnation = self._take(live, running, spec)
-        for ended in live.early:
-            self._ended(ended)
-        return incarnation
-
-    async def stop(self, spec: MemberSpec, grace: float) -> None:
-        """Stop and remove the container. One that is not ours keeps running: it is only restarted by the next `start`."""
-        carrier = _carrier(spec)
-        live = self._live.get(spec.name)
-        if carrier.container is not None:
-            if live is not None:
-                self._let_go[spec.name] = live.started
-                self._finish(live, Exited(spec.name, live.generation, detail="let go; the container is not ours to stop"))
-            return
-        host = await self._host(carrier.host, carrier.context)
-        name = container_name(spec.name, carrier)
-        found = await asyncio.to_thread(host.engine.find, live.container if live else name)
-        if found is not None and found.labels is not None and found.labels.instance == self._instance:
-            followers = live.followers if live else ()
-            after = await asyncio.to_thread(self._end, host.engine, found, followers, grace)
-        else:
-            after = found
-        if live is not None and self._live.get(spec.name) is live:
-            code = after.exit_code if after else None
-            self._finish(live, Exited(spec.name, live.generation, code, _signal(code), detail="stopped"))
-
-    async def watch(self) -> AsyncIterator[RuntimeEvent]:
-        """Every end of every incarnation, once; and the engine going and coming back."""
-        loop = asyncio.get_running_loop()
-        while True:
-            if self._events.empty() and loop.time() >= self._due:
-                await self._reconcile()
-                self._due = loop.time() + RECONCILE_SECONDS
-            try:
-                async with asyncio.timeout(max(0.0, self._due - loop.time())):
-                    event = await self._events.get()
-            except TimeoutError:
-                continue
-            yield event
-
-    def usage(self, member: str) -> Usage | None:
-        """What its container used at the last look."""
-        live = self._live.get(member)
-        return live.usage if live else None
-
-    async def close(self) -> None:
-        """Let go of every engine; no container is touched."""
-        for live in self._live.values():
-            for follower in live.followers:
-                follower.close()
-        for host in self._hosts.values():
-            host.events.close()
-            await asyncio.to_thread(host.engine.close)
-        self._hosts.clear()
-
-    # -- inside -------------------------------------------------------------------------------------------------------
-
-    async def _host(self, host: str | None, context: str | None) -> _Host:
-        """The connected engine of that name, with our ear on it. Raises `RuntimeFailed`."""
-        async with self._connecting:
-            known = self._hosts.get((host, context))
-            if known is None:
-                engine, loop = Engine(host, context), asyncio.get_running_loop()
-
-                def post(heard: Heard) -> None:
-                    with contextlib.suppress(RuntimeError):  # the loop has closed
-                        loop.call_soon_threadsafe(self._heard, engine, heard)
-
-                known = _Host(engine, Events(engine, post))
-                await asyncio.to_thread(known.events.open)
-                self._hosts[host, context] = known
-        if known.away:
-            raise EngineAway(f"{known.engine.where} does not answer; its containers are left as they are")
-        return known
-
-    def _adopt(self, spec: MemberSpec, host: _Host, container: Container) -> list[Incarnation]:
-        labels = container.labels
-        assert labels is not None
-        record = self._records.load().get(spec.name)
-        generation = record.generation if record and record.container == container.id else labels.generation
-        if not container.running:
-            self._events.put_nowait(
-                _exited(spec.name, generation, container.exit_code, oom=container.oom, detail="ended unwatched")
-            )
-            return []
-        live = _Live(spec.name, generation, host, container.id, started=container.started)
-        self._live[spec.name] = live
-        return [self._take(live, container, spec)]
-
-    def _take(self, live: _Live, container: Container, spec: MemberSpec) -> Incarnation:
-        """Follow a running container's output and tell of it."""
-        directory = self._logs / spec.name
-        streams: tuple[Literal["stdout", "stderr"], ...] = ("stdout",) if container.tty else ("stdout", "stderr")
-        live.followers = tuple(Follower(live.host.engine, container.id, LogFile(directory, stream), stream) for stream in streams)
-        started_at = WallTime(container.started / 1e9)
-        live.usage = Usage(pid=container.pid, started_at=started_at, container=container.id)
-        if not live.foreign:
-            self._records.write(Record(spec.name, container.id, live.generation))
-        fingerprint = container.labels.fingerprint if container.labels and not live.foreign else spec.fingerprint
-        direct = reach(spec.direct, container) if spec.direct else None
-        return Incarnation(spec.name, live.generation, fingerprint, container.pid, container.id, started_at, direct)
-
-    def _discard(self, engine: Engine, container: Container) -> None:
-        engine.stop(container.id, 1)
-        engine.remove(container.id)
-
-    def _end(self, engine: Engine, container: Container, followers: tuple[Follower, ...], grace: float) -> Container | None:
+    def end(self, engine: Engine, container: Container, grace: float) -> Container | None:
+        """SIGTERM, grace, SIGKILL."""
         engine.stop(container.id, grace)
-        after = engine.find(container.id)
-        for follower in followers:
-            follower.drain(DRAIN_SECONDS)
+        return engine.find(container.id)
+
+    def clear(self, engine: Engine, container: Container) -> None:
+        """Remove it."""
         engine.remove(container.id)
-        return after
 
-    def _heard(self, engine: Engine, heard: Heard) -> None:
-        host = next((host for host in self._hosts.values() if host.engine is engine), None)
-        if host is None:
-            return
-        match heard:
-            case Ended():
-                self._ended(heard)
-            case Away(detail):
-                host.away = True
-                self._events.put_nowait(Gone(self.name, detail))
-            case Back():
-                host.away = False
-                self._events.put_nowait(Gone(self.name, f"{host.engine.where} answers again", back=True))
-                self._due = 0.0  # what ended meanwhile
-
-    def _ended(self, ended: Ended) -> None:
-        live = next((live for live in self._live.values() if live.container == ended.container), None)
-        if live is None:
-            return
-        if live.starting:
-            live.early.append(ended)
-        elif ended.at >= live.started:
-            self._finish(live, _exited(live.member, live.generation, ended.code, oom=ended.oom))
-
-    def _finish(self, live: _Live, exited: Exited) -> None:
-        """Tell an end, once."""
-        if self._live.get(live.member) is live:
-            del self._live[live.member]
-            self._events.put_nowait(exited)
-
-    async def _reconcile(self) -> None:
-        """Compare what we believe runs with what the engine says, and measure it on the way."""
-        for live in tuple(self._live.values()):
-            if live.starting or live.host.away:
-                continue
-            try:
-                now = await asyncio.to_thread(live.host.engine.find, live.container)
-                if now is not None and now.running and now.started == live.started:
-                    await self._measure(live, now)
-                    continue
-            except RuntimeFailed:
-                continue
-            if now is None:
-                self._finish(live, Exited(live.member, live.generation, detail="the container is gone: somebody removed it"))
-            elif now.running:
-                self._finish(live, Exited(live.member, live.generation, detail="somebody restarted the container"))
-            else:
-                self._finish(live, _exited(live.member, live.generation, now.exit_code, oom=now.oom))
-
-    async def _measure(self, live: _Live, now: Container) -> None:
-        raw: Mapping[str, object] = await asyncio.to_thread(live.host.engine.stats, live.container)
-        latest = sample(raw)
-        live.usage = replace(usage_between(live.last, latest), pid=now.pid, started_at=live.usage.started_at, container=now.id)
-        live.last = latest
+    def foreign(self, spec: MemberSpec) -> bool:
+        """Whether somebody else made it."""
+        return _carrier(spec).container is not None
 
 
 def _carrier(spec: MemberSpec) -> DockerSpec:
     if not isinstance(spec.carrier, DockerSpec):
         raise RuntimeFailed(f"{spec.name}: not a container ({type(spec.carrier).__name__})", permanent=True)
     return spec.carrier
-
-
-def _exited(member: str, generation: int, code: int | None, *, oom: bool, detail: str = "") -> Exited:
-    detail = "killed by the kernel: the container reached its memory limit" if oom else detail
-    return Exited(member, generation, code, _signal(code), oom=oom, detail=detail)
-
-
-def _signal(code: int | None) -> int | None:
-    return code - _SIGNALLED if code is not None and _SIGNALLED < code < _SIGNALLED + 65 else None

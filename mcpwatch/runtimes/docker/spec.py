@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -111,17 +111,11 @@ class RotationSpec(KindSpec):
     max_file: int = Field(3, ge=1, description="Files kept.")
 
 
-class DockerSpec(KindSpec):
-    """A container that mcpwatch creates and owns or, with `container`, one that somebody else created and mcpwatch watches."""
+class ContainerSpec(KindSpec):
+    """What every container has, whoever carries it."""
 
     image: str | None = Field(None, description="The image, e.g. `crystaldba/postgres-mcp:0.3.0`.")
-    build: Annotated[BuildSpec | None, BeforeValidator(lambda v: {"context": v} if isinstance(v, str) else v)] = Field(
-        None, description="Build the image from this directory instead of naming one."
-    )
-    container: ContainerName | None = Field(
-        None, description="Name of a container that is not ours (compose made it): watched and restarted, never created or removed."
-    )
-    name: ContainerName | None = Field(None, description="Name of the container. Default: `mcp-` and the member's name.")
+    name: ContainerName | None = Field(None, description="Name on the engine. Default: `mcp-` and the member's name.")
     pull: Literal["missing", "always", "never"] = Field("missing", description="When the image is pulled.")
     command: Argv = Field((), description="Arguments, instead of those of the image.")
     entrypoint: Argv = Field((), description="Program, instead of that of the image.")
@@ -130,7 +124,6 @@ class DockerSpec(KindSpec):
     networks: Texts = Field((), description="Networks, created when missing; `host` and `none` stand alone.")
     ports: tuple[Port, ...] = Field((), description="Published ports. Without an address they are published on 127.0.0.1.")
     volumes: tuple[Volume, ...] = Field((), description="`name:/path` or `/host/path:/path`, with `:ro` for read-only.")
-    tmpfs: Texts = Field((), description="Directories in memory, writable even when `read_only` is set.")
     memory: Size | None = Field(None, description="Memory limit. Swap is not given on top.")
     cpus: float | None = Field(None, gt=0, description="CPU limit, in cores.")
     pids: int | None = Field(None, gt=0, description="Limit of processes and threads.")
@@ -140,7 +133,6 @@ class DockerSpec(KindSpec):
     read_only: bool = Field(False, description="Read-only root file system.")
     cap_drop: Texts = Field((), description="Capabilities to drop, e.g. `ALL`.")
     cap_add: Texts = Field((), description="Capabilities to add.")
-    no_new_privileges: bool = Field(False, description="Forbid gaining privileges (setuid programs).")
     extra_hosts: Annotated[dict[str, Text], BeforeValidator(_hosts)] = Field(
         {}, description="Names added to /etc/hosts, e.g. `host.docker.internal: host-gateway`."
     )
@@ -154,7 +146,34 @@ class DockerSpec(KindSpec):
     context: str | None = Field(None, description="The Docker context that names the engine.")
 
     @model_validator(mode="after")
-    def _one_origin(self) -> DockerSpec:
+    def _one_engine(self) -> Self:
+        if self.host and self.context:
+            raise ValueError("write host or context, not both")
+        return self
+
+    def placed(self, place: Callable[[str], str]) -> Self:
+        """Mounted paths, from the directory of the file that names them."""
+        volumes = tuple(
+            ":".join((place(source), *rest)) if source.startswith((".", "~")) else volume
+            for volume, (source, *rest) in ((volume, volume.split(":")) for volume in self.volumes)
+        )
+        return self.model_copy(update={"volumes": volumes})
+
+
+class DockerSpec(ContainerSpec):
+    """A container that mcpwatch creates and owns or, with `container`, one that somebody else created and mcpwatch watches."""
+
+    build: Annotated[BuildSpec | None, BeforeValidator(lambda v: {"context": v} if isinstance(v, str) else v)] = Field(
+        None, description="Build the image from this directory instead of naming one."
+    )
+    container: ContainerName | None = Field(
+        None, description="Name of a container that is not ours (compose made it): watched and restarted, never created or removed."
+    )
+    tmpfs: Texts = Field((), description="Directories in memory, writable even when `read_only` is set.")
+    no_new_privileges: bool = Field(False, description="Forbid gaining privileges (setuid programs).")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
         origins = [name for name in ("image", "build", "container") if getattr(self, name) is not None]
         if len(origins) != 1:
             raise ValueError(f"write exactly one of image, build, container{'; found ' + ' and '.join(origins) if origins else ''}")
@@ -162,8 +181,6 @@ class DockerSpec(KindSpec):
             extra = sorted(self.model_fields_set - {"container", "host", "context"})
             if extra:
                 raise ValueError(f"container is not ours, so {', '.join(extra)} cannot be set here; change it where it is made")
-        if self.host and self.context:
-            raise ValueError("write host or context, not both")
         alone = {"host", "none"} & set(self.networks)
         if alone and len(self.networks) > 1:
             raise ValueError(f"network {alone.pop()!r} stands alone; remove the others")
@@ -171,14 +188,10 @@ class DockerSpec(KindSpec):
             raise ValueError("ports cannot be published from network 'host'; the container listens on the host itself")
         return self
 
-    def placed(self, place: Callable[[str], str]) -> DockerSpec:
+    def placed(self, place: Callable[[str], str]) -> Self:
         """Build context and mounted paths, from the directory of the file that names them."""
-        volumes = tuple(
-            ":".join((place(source), *rest)) if source.startswith((".", "~")) else volume
-            for volume, (source, *rest) in ((volume, volume.split(":")) for volume in self.volumes)
-        )
         build = self.build.model_copy(update={"context": place(self.build.context)}) if self.build else None
-        return self.model_copy(update={"volumes": volumes, "build": build})
+        return super().placed(place).model_copy(update={"build": build})
 
 
 def container_name(member: str, spec: DockerSpec) -> str:
