@@ -119,8 +119,7 @@ def _at_the_door(scene: Scene, actor: Actor, routes: list[Actor]) -> bool:
 
 def _several(proxy: Actor, silent: list[Actor], routes: list[Actor]) -> bool:
     """Whether several routes fell silent, of members that are well and older than the proxy, and it answered nobody since."""
-    plain = [actor for actor in silent if not actor.stopped_processes and not newer(actor, proxy)]
-    since = [actor.through.since for actor in plain if actor.through is not None and actor.through.since is not None]
+    since = [one.since for actor in silent if (one := actor.through) and one.since is not None and not newer(actor, proxy)]
     return len(since) > 1 and not _answered((proxy.direct, *(actor.through for actor in routes)), min(since))
 
 
