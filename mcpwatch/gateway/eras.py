@@ -61,3 +61,36 @@ def completed(data: bytes, method: str) -> bytes:
         extra += b',"ttlMs":0,"cacheScope":"private"'
     inside = data[span[0] + 1 :].lstrip()
     return data[: span[0] + 1] + extra + (b"" if inside.startswith(b"}") else b",") + inside
+
+
+def input_required(answer: bytes) -> tuple[dict[str, bytes], bytes | None] | None:
+    """What a stateless member asks for instead of answering: its questions as raw JSON by key, and its state as raw JSON.
+
+    `None` when the answer is one.
+    """
+    if b"input_required" not in answer:
+        return None
+    span = message.locate(answer, ("result",))
+    body: Any = json.loads(answer[span[0] : span[1]]) if span is not None else None
+    if not isinstance(body, dict) or body.get("resultType") != "input_required":  # pyright: ignore[reportUnknownMemberType]
+        return None
+    asks = message.locate(answer, ("result", "inputRequests"))
+    state = message.locate(answer, ("result", "requestState"))
+    found = {key: answer[start:end] for key, _, start, end in message.members(answer, asks[0])} if asks is not None else {}
+    return found, answer[state[0] : state[1]] if state is not None else None
+
+
+def with_input(request: bytes, answers: dict[str, bytes], state: bytes | None) -> bytes:
+    """A request once more, with the results (raw JSON) that were asked for and the member's own state."""
+    parts: list[bytes] = []
+    if answers:
+        inside = b",".join(json.dumps(key).encode() + b":" + answer for key, answer in answers.items())
+        parts.append(b'"inputResponses":{' + inside + b"}")
+    if state is not None:
+        parts.append(b'"requestState":' + state)
+    return message.with_members(request, ("params",), b",".join(parts), {"inputResponses", "requestState"}.__contains__)
+
+
+def without_subscription(change: bytes) -> bytes:
+    """A change as a handshake session knows it: without the id of the listening stream that it came on."""
+    return message.with_members(change, ("params", "_meta"), b"", message.SUBSCRIPTION.__eq__)

@@ -147,7 +147,6 @@ class Mux:
         self.questions.lost()
         for place in self._places.values():
             place.calls.clear()
-            place.asks.clear()
         for call in calls:
             call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from mcpwatch.gateway import eras, message, modern, tools
-from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, raw_id, stream
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.passage import relay
 from mcpwatch.gateway.target import ClientSession
@@ -30,7 +30,7 @@ async def post(request: Request, body: bytes, envelope: Envelope) -> None:
     parsed: dict[str, Any] = json.loads(body)
     refusal = modern.judge(request.turn.lines, parsed)
     if refusal is not None:
-        await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+        await request.respond(modern.status(refusal.code), refusal.error(message.raw_id(envelope)))
         return
     session, native = await request.target.once(request.owner)
     exchange = Exchange()
@@ -41,14 +41,14 @@ async def post(request: Request, body: bytes, envelope: Envelope) -> None:
         elif native:
             refusal = await _mirrored(request, session, parsed)
         if refusal is not None:
-            await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+            await request.respond(modern.status(refusal.code), refusal.error(message.raw_id(envelope)))
         elif not native and envelope.method == "server/discover":
-            await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
+            await request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
         else:
             await session.take(body if native else eras.bare(body), envelope, exchange)
             await _reply(request, exchange, "" if native else str(envelope.method))
     except Down as down:
-        await request.unavailable(down, raw_id(envelope))
+        await request.unavailable(down, message.raw_id(envelope))
     finally:
         request.turn.on_lost = None
         await session.close()
