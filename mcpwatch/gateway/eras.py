@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from msgspec import Raw
+
 from mcpwatch.gateway import message, modern
+from mcpwatch.gateway.message import Envelope
 
 
 def enveloped(data: bytes, client: dict[str, Any], capabilities: dict[str, Any], level: str | None = None) -> bytes:
@@ -94,3 +97,29 @@ def with_input(request: bytes, answers: dict[str, bytes], state: bytes | None) -
 def without_subscription(change: bytes) -> bytes:
     """A change as a handshake session knows it: without the id of the listening stream that it came on."""
     return message.with_members(change, ("params", "_meta"), b"", message.SUBSCRIPTION.__eq__)
+
+
+def as_input(question: bytes) -> bytes:
+    """A handshake-era question as raw JSON, the way the stateless wire puts it into a result."""
+    span = message.locate(question, ("params",))
+    method = json.dumps(message.peek(question).method).encode()
+    return b'{"method":%b,"params":%b}' % (method, question[span[0] : span[1]] if span is not None else b"{}")
+
+
+def requiring(asks: dict[str, bytes], state: str) -> bytes:
+    """The result that asks for input: questions (raw JSON) by key, and the state to come back with."""
+    inside = b",".join(json.dumps(key).encode() + b":" + ask for key, ask in asks.items())
+    return b'{"resultType":"input_required","inputRequests":{%b},"requestState":%b}' % (inside, json.dumps(state).encode())
+
+
+def inputs(request: bytes) -> dict[str, bytes]:
+    """The answers that a request comes back with: results as raw JSON by key."""
+    span = message.locate(request, ("params", "inputResponses"))
+    return {key: request[start:end] for key, _, start, end in message.members(request, span[0])} if span is not None else {}
+
+
+def progress_token(envelope: Envelope) -> bytes | None:
+    """The progress token of a request as it was written."""
+    meta = envelope.params.meta if isinstance(envelope.params, message.Params) else None
+    token = meta.progress_token if isinstance(meta, message.Meta) else None
+    return bytes(token) if isinstance(token, Raw) else None

@@ -19,6 +19,7 @@ from mcpwatch.gateway.enveloped import StatelessLink
 from mcpwatch.gateway.link import Ends, Link, StdioLink
 from mcpwatch.gateway.message import HANDSHAKE
 from mcpwatch.gateway.remote import SseLink
+from mcpwatch.gateway.seats import Seats
 from mcpwatch.gateway.settings import Limits, ServerSettings
 from mcpwatch.gateway.streamable import HttpLink
 from mcpwatch.gateway.upstream import DISCOVER, Down, Happening, Hello, Upstream
@@ -64,6 +65,7 @@ class Member:
         self._logs = logs
         self._tell = tell
         self._own: set[Running] = set()
+        self.seats = Seats(self.open_own)
         self._modern: Running | None = None
         self._era_of = 0
         hello = EVERYTHING if settings.sessions == "shared" else PLAIN

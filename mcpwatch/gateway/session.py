@@ -16,11 +16,12 @@ from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.call import FINAL, Share, Sink
-from mcpwatch.gateway.elder import Elder
+from mcpwatch.gateway.elder import MAY_ASK, Elder
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.outbox import Outbox
 from mcpwatch.gateway.passage import Passage, speaks
+from mcpwatch.gateway.seats import Guest, Visit, unknown_state
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
@@ -46,6 +47,9 @@ class Session(Outbox):
         self._own: Running | None = None
         self._native = False
         self._elder: Elder | None = None
+        self.guest: Guest | None = None
+        """Who asks, for one request of the stateless wire whose client can be asked."""
+        self._visit: tuple[Visit, Sink] | None = None
         self._ruled = member.settings.tools != ToolRules()
 
     @property
@@ -93,12 +97,20 @@ class Session(Outbox):
         self._native = native
         upstream.mux.attach(self)
 
+    async def attend(self) -> None:
+        """Hear of what every session of the member hears. Raises `Down`."""
+        await self.member.main.ready()
+        if self._upstream is None:
+            self.use(self.member.main)
+
     async def close(self) -> None:
         """The session is over."""
         if self.closed:
             return
         self.closed = True
         self.finish()
+        if self._visit is not None:
+            self._visit[0].gone(self._visit[1])
         if self._upstream is not None:
             self._upstream.mux.detach(self)
             self._upstream.listening.leave(self)
@@ -138,6 +150,9 @@ class Session(Outbox):
         sink.deliver(message.result(raw_id, result), FINAL)
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        if self.guest is not None and envelope.method in MAY_ASK:
+            await self._sit(self.guest, data, envelope, sink)
+            return
         upstream = self._upstream
         if upstream is None:
             await self.member.main.ready()
@@ -152,6 +167,16 @@ class Session(Outbox):
         await upstream.renewed(upstream.generation)
         if not self._request(upstream, envelope, data, sink):
             upstream.mux.refuse(envelope, sink, "takes no more input")
+
+    async def _sit(self, guest: Guest, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """A request of the stateless wire that the member may ask something about."""
+        visit = await self.member.seats.serve(guest, envelope, data, sink)
+        if visit is None:
+            unknown_state(sink, envelope)
+        elif self.closed:
+            visit.gone(sink)
+        else:
+            self._visit = visit, sink
 
     def _request(self, upstream: Upstream, envelope: Envelope, data: bytes, sink: Sink) -> int:
         if self._elder is not None:

@@ -105,6 +105,13 @@ class Answer:
         if share == "final" and not self.future.done():
             self.future.set_result(data)
 
+    async def within(self, limit: float) -> bytes:
+        """The answer, an error when it does not come in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                return await self.future
+        return message.error(None, message.INTERNAL_ERROR, f"no answer within {limit:g} s")
+
 
 class Gateway:
     """The gateway itself as a session of a member: it asks, and can be asked nothing."""

@@ -3,6 +3,7 @@
 # pyright: reportDeprecated=false
 from __future__ import annotations
 
+import functools
 import json
 import select
 import subprocess
@@ -13,14 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import httpx
 import mcp_types as types
+import psutil
 import pytest
 from mcp import Client
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.gateway.program import LIMIT, TINY, Gateway, call, gateway, http, request, sse, text
+from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 
 pytestmark = [
@@ -198,3 +201,143 @@ async def test_a_stdio_server_that_only_knows_the_stateless_wire_serves_older_cl
         assert meta["io.modelcontextprotocol/clientInfo"] == {"name": "test", "version": "1"}
     async with Client(f"{served.url}/only/mcp", mode="2026-07-28") as client:
         assert said(await client.call_tool("echo", {"x": 1})) == {"x": 1}
+
+
+# --- clients of the stateless wire on members that only know handshakes ---
+
+
+@pytest.fixture(scope="module")
+def older() -> Iterator[Gateway]:
+    servers = {"tiny": TINY, "other": TINY}
+    with gateway({"servers": {"tiny": TINY}}) as behind:
+        behind.wait({"tiny": "running"})
+        urls = {
+            f"by-{wire}": {"url": f"{behind.url}/tiny/{wire}", "transport": kind}
+            for wire, kind in (("sse", "sse"), ("mcp", "http"))
+        }
+        with gateway({"servers": servers | urls}) as running:
+            running.wait(dict.fromkeys([*servers, *urls], "running"))
+            yield running
+
+
+@asynccontextmanager
+async def new_client(url: str, asked: Asked) -> AsyncGenerator[Client]:
+    async def sample(context: Any, params: Any) -> types.CreateMessageResult:
+        asked.methods.append(params.model_extra["who"] if params.model_extra else "who")
+        return types.CreateMessageResult(role="assistant", model="m", content=types.TextContent(type="text", text="said"))
+
+    async with Client(url, mode="2026-07-28", sampling_callback=sample, list_roots_callback=asked.roots) as client:
+        yield client
+
+
+@pytest.mark.parametrize("member", ["tiny", "by-sse", "by-mcp"])
+async def test_a_stateless_client_answers_what_an_older_member_asks(older: Gateway, member: str) -> None:
+    asked = Asked()
+    with anyio.fail_after(LIMIT):
+        async with new_client(f"{older.url}/{member}/mcp", asked) as client:
+            for _ in range(2):
+                answer = said(await client.call_tool("ask", {"who": "me"}))
+                assert answer["result"]["content"]["text"] == "said"
+            assert set(said(await client.call_tool("hello", {}))["capabilities"]) == {"sampling", "roots"}
+    assert len(asked.methods) == 2
+
+
+async def test_stateless_clients_that_ask_at_once_are_asked_each_for_themselves(older: Gateway) -> None:
+    found: dict[str, Any] = {}
+
+    async def one(who: str) -> None:
+        async def sample(context: Any, params: Any) -> types.CreateMessageResult:
+            return types.CreateMessageResult(role="assistant", model=who, content=types.TextContent(type="text", text=who))
+
+        async with Client(f"{older.url}/tiny/mcp", mode="2026-07-28", sampling_callback=sample) as client:
+            found[who] = said(await client.call_tool("ask", {"who": who}))["result"]["model"]
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(one, f"client {number}")
+    assert found == {who: who for who in found}
+    assert len(found) == 4
+
+
+META: dict[str, Any] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {"sampling": {}},
+}
+
+
+async def post(client: httpx.AsyncClient, url: str, params: dict[str, Any], number: int = 1) -> dict[str, Any]:
+    headers = ACCEPT | {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": params["name"]}
+    body = request(number, "tools/call", params | {"_meta": META})
+    return (await client.post(url, json=body, headers=headers)).json()
+
+
+async def test_a_round_is_known_by_its_state_once_and_to_its_client_alone(older: Gateway) -> None:
+    async with httpx.AsyncClient(timeout=LIMIT) as client:
+        url = f"{older.url}/tiny/mcp"
+        asked = (await post(client, url, {"name": "ask", "arguments": {"who": "me"}}))["result"]
+        assert asked["resultType"] == "input_required"
+        ((key, question),) = asked["inputRequests"].items()
+        assert question["method"] == "sampling/createMessage"
+        back = {
+            "name": "ask",
+            "arguments": {"who": "me"},
+            "inputResponses": {key: {"x": 1.5}},
+            "requestState": asked["requestState"],
+        }
+        for state in ("", "nonsense"):
+            refused = await post(client, url, back | {"requestState": state})
+            assert refused["error"]["code"] == -32602
+        elsewhere = await post(client, f"{older.url}/other/mcp", back)
+        assert elsewhere["error"]["code"] == -32602
+        answer = await post(client, url, back, 2)
+        assert answer["id"] == 2
+        assert answer["result"]["resultType"] == "complete"
+        assert text(answer)["result"] == {"x": 1.5}
+        assert (await post(client, url, back, 3))["error"]["code"] == -32602
+
+
+async def test_a_round_that_comes_back_without_an_answer_is_asked_again(older: Gateway) -> None:
+    async with httpx.AsyncClient(timeout=LIMIT) as client:
+        url = f"{older.url}/tiny/mcp"
+        asked = (await post(client, url, {"name": "ask", "arguments": {}}))["result"]
+        again = (await post(client, url, {"name": "ask", "arguments": {}, "requestState": asked["requestState"]}))["result"]
+        assert again["inputRequests"] == asked["inputRequests"]
+        back: dict[str, Any] = {
+            "name": "ask",
+            "arguments": {},
+            "inputResponses": {key: {"ok": 1} for key in asked["inputRequests"]},
+            "requestState": again["requestState"],
+        }
+        assert text(await post(client, url, back))["result"] == {"ok": 1}
+
+
+@pytest.mark.parametrize("path", ["tiny/mcp", "mcp"])
+async def test_a_stateless_client_listens_to_older_members(older: Gateway, path: str) -> None:
+    call_name = "change" if path == "tiny/mcp" else "tiny__change"
+    with anyio.fail_after(LIMIT):
+        async with (
+            Client(f"{older.url}/{path}", mode="2026-07-28") as client,
+            client.listen(resources_list_changed=True, resource_subscriptions=["tiny://one"]) as changes,
+        ):
+            assert changes.honored.resources_list_changed is True
+            assert changes.honored.resource_subscriptions == ["tiny://one"]
+            await client.call_tool(call_name, {"numbers": [1]})
+            assert type(await anext(changes)).__name__ == "ResourcesListChanged"
+            await client.call_tool(call_name, {"numbers": [], "touch": "tiny://one"})
+            assert "tiny://one" in str(await anext(changes))
+
+
+async def test_a_seat_is_given_up_with_its_client(older: Gateway) -> None:
+    asleep = request(1, "tools/call", {"name": "sleep", "arguments": {"seconds": 3600}, "_meta": META})
+    headers = ACCEPT | {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "sleep"}
+    fresh: set[int] = set()
+    before = {child.pid for child in psutil.Process(older.process.pid).children()}
+    with anyio.fail_after(LIMIT):
+        async with httpx.AsyncClient(timeout=LIMIT) as client, anyio.create_task_group() as group:
+            group.start_soon(functools.partial(client.post, f"{older.url}/other/mcp", json=asleep, headers=headers))
+            while not (fresh := {child.pid for child in psutil.Process(older.process.pid).children()} - before):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        for pid in fresh:
+            await anyio.to_thread.run_sync(gone, pid)

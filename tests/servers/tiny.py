@@ -69,6 +69,8 @@ def call(request: dict[str, Any], line: str) -> Any:
         case "change":
             for number in arguments["numbers"]:
                 send({"jsonrpc": "2.0", "method": "notifications/resources/list_changed", "params": {"_meta": {"x": number}}})
+            if "touch" in arguments:
+                send({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": arguments["touch"]}})
             return "told"
         case "batch":
             told = [{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": n}} for n in (1, 2)]
