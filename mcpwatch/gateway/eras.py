@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from msgspec import Raw
+
 from mcpwatch.gateway import message, modern
+from mcpwatch.gateway.message import Envelope
 
 
 def enveloped(data: bytes, client: dict[str, Any], capabilities: dict[str, Any], level: str | None = None) -> bytes:
@@ -61,3 +64,62 @@ def completed(data: bytes, method: str) -> bytes:
         extra += b',"ttlMs":0,"cacheScope":"private"'
     inside = data[span[0] + 1 :].lstrip()
     return data[: span[0] + 1] + extra + (b"" if inside.startswith(b"}") else b",") + inside
+
+
+def input_required(answer: bytes) -> tuple[dict[str, bytes], bytes | None] | None:
+    """What a stateless member asks for instead of answering: its questions as raw JSON by key, and its state as raw JSON.
+
+    `None` when the answer is one.
+    """
+    if b"input_required" not in answer:
+        return None
+    span = message.locate(answer, ("result",))
+    body: Any = json.loads(answer[span[0] : span[1]]) if span is not None else None
+    if not isinstance(body, dict) or body.get("resultType") != "input_required":  # pyright: ignore[reportUnknownMemberType]
+        return None
+    asks = message.locate(answer, ("result", "inputRequests"))
+    state = message.locate(answer, ("result", "requestState"))
+    found = {key: answer[start:end] for key, _, start, end in message.members(answer, asks[0])} if asks is not None else {}
+    return found, answer[state[0] : state[1]] if state is not None else None
+
+
+def with_input(request: bytes, answers: dict[str, bytes], state: bytes | None) -> bytes:
+    """A request once more, with the results (raw JSON) that were asked for and the member's own state."""
+    parts: list[bytes] = []
+    if answers:
+        inside = b",".join(json.dumps(key).encode() + b":" + answer for key, answer in answers.items())
+        parts.append(b'"inputResponses":{' + inside + b"}")
+    if state is not None:
+        parts.append(b'"requestState":' + state)
+    return message.with_members(request, ("params",), b",".join(parts), {"inputResponses", "requestState"}.__contains__)
+
+
+def without_subscription(change: bytes) -> bytes:
+    """A change as a handshake session knows it: without the id of the listening stream that it came on."""
+    return message.with_members(change, ("params", "_meta"), b"", message.SUBSCRIPTION.__eq__)
+
+
+def as_input(question: bytes) -> bytes:
+    """A handshake-era question as raw JSON, the way the stateless wire puts it into a result."""
+    span = message.locate(question, ("params",))
+    method = json.dumps(message.peek(question).method).encode()
+    return b'{"method":%b,"params":%b}' % (method, question[span[0] : span[1]] if span is not None else b"{}")
+
+
+def requiring(asks: dict[str, bytes], state: str) -> bytes:
+    """The result that asks for input: questions (raw JSON) by key, and the state to come back with."""
+    inside = b",".join(json.dumps(key).encode() + b":" + ask for key, ask in asks.items())
+    return b'{"resultType":"input_required","inputRequests":{%b},"requestState":%b}' % (inside, json.dumps(state).encode())
+
+
+def inputs(request: bytes) -> dict[str, bytes]:
+    """The answers that a request comes back with: results as raw JSON by key."""
+    span = message.locate(request, ("params", "inputResponses"))
+    return {key: request[start:end] for key, _, start, end in message.members(request, span[0])} if span is not None else {}
+
+
+def progress_token(envelope: Envelope) -> bytes | None:
+    """The progress token of a request as it was written."""
+    meta = envelope.params.meta if isinstance(envelope.params, message.Params) else None
+    token = meta.progress_token if isinstance(meta, message.Meta) else None
+    return bytes(token) if isinstance(token, Raw) else None

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from msgspec import UNSET
-
 from mcpwatch.gateway import message
 from mcpwatch.gateway.call import FINAL, Share
 from mcpwatch.gateway.message import Envelope
@@ -96,11 +94,6 @@ class Exchange:
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def raw_id(envelope: Envelope) -> bytes | None:
-    """The id of a message as it was written."""
-    return bytes(envelope.id) if envelope.id is not UNSET else None
 
 
 async def stream(request: Request, exchange: Exchange, messages: list[bytes]) -> None:

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -21,6 +22,7 @@ from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.member import PLAIN, Member
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.outbox import Outbox
+from mcpwatch.gateway.seats import Guest
 from mcpwatch.gateway.session import Session
 from mcpwatch.gateway.upstream import Answer, Down, Phase
 
@@ -80,7 +82,9 @@ class GroupTarget:
     async def once(self, owner: str) -> tuple[GroupSession, bool]:
         """A session for one stateless request. Raises `Down`."""
         await self.ready()
-        return GroupSession(self.members, owner), False
+        session = GroupSession(self.members, owner)
+        self._sessions.add(session)
+        return session, False
 
     async def passage(self) -> None:
         """A group is served by its gateway alone."""
@@ -103,6 +107,7 @@ class GroupSession(Outbox):
         self._parts: dict[str, Session] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._hello: dict[str, Any] | None = None
+        self.guest: Guest | None = None
         self._calls: dict[bytes, Session] = {}
         self._owners: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -129,6 +134,14 @@ class GroupSession(Outbox):
         if self._hello is not None:
             for kind in ("tools", "prompts", "resources"):
                 self.push(message.notification(f"notifications/{kind}/list_changed"))
+
+    async def attend(self) -> None:
+        """Hear of what every session of the members hears, as far as they run."""
+        self._hello = PLAIN
+        for name, member in self._members.items():
+            if member.main.phase is Phase.RUNNING:
+                with suppress(Down):
+                    await self._part(name)
 
     async def close(self) -> None:
         """The session is over, on every member."""

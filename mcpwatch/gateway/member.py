@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__
-from mcpwatch.gateway import modern, spawn
+from mcpwatch.gateway import spawn
+from mcpwatch.gateway.detect import detect
+from mcpwatch.gateway.enveloped import StatelessLink
 from mcpwatch.gateway.link import Ends, Link, StdioLink
 from mcpwatch.gateway.message import HANDSHAKE
-from mcpwatch.gateway.remote import HttpLink, SseLink, StatelessLink, detect
+from mcpwatch.gateway.remote import SseLink
+from mcpwatch.gateway.seats import Seats
 from mcpwatch.gateway.settings import Limits, ServerSettings
-from mcpwatch.gateway.upstream import Down, Happening, Hello, Upstream
+from mcpwatch.gateway.streamable import HttpLink
+from mcpwatch.gateway.upstream import DISCOVER, Down, Happening, Hello, Upstream
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
@@ -61,6 +65,7 @@ class Member:
         self._logs = logs
         self._tell = tell
         self._own: set[Running] = set()
+        self.seats = Seats(self.open_own)
         self._modern: Running | None = None
         self._era_of = 0
         hello = EVERYTHING if settings.sessions == "shared" else PLAIN
@@ -114,9 +119,7 @@ class Member:
         if self.settings.command is None or self._era_of == self.main.generation:
             return None
         if self._modern is None:
-            self._modern = self._run(
-                Hello(json.dumps(modern.QUESTION).encode(), announce=False, method="server/discover"), lambda _: None
-            )
+            self._modern = self._run(DISCOVER, lambda _: None)
         running = self._modern
         try:
             await running.upstream.ready()

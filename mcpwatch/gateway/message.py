@@ -212,6 +212,11 @@ def _value(data: bytes, position: int) -> tuple[int, int]:
     return start, position
 
 
+def raw_id(envelope: Envelope) -> bytes | None:
+    """The id of a message as it was written."""
+    return bytes(envelope.id) if isinstance(envelope.id, Raw) else None
+
+
 # --- making --------------------------------------------------------------------------------------------------------------------
 
 

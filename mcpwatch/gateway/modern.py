@@ -142,6 +142,14 @@ def mirrored(schema: object, arguments: dict[str, Any], headers: Sequence[tuple[
     return None
 
 
+def mirror(schema: object, arguments: object) -> Iterator[tuple[str, str]]:
+    """The `Mcp-Param-*` headers that repeat the arguments which the tool's schema marks."""
+    for path, token, _ in _marked(schema, ()):
+        value = _rendered(_at(arguments, path))
+        if value is not None:
+            yield f"Mcp-Param-{token}", encoded(value)
+
+
 def _marked(schema: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, object]]:
     """Path, header token and type of every marked property that can be reached by `properties` alone."""
     if not isinstance(schema, dict):
@@ -158,7 +166,7 @@ def _marked(schema: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
             yield from _marked(field, (*path, name))
 
 
-def _at(arguments: dict[str, Any], path: tuple[str, ...]) -> Any:
+def _at(arguments: object, path: tuple[str, ...]) -> Any:
     node: Any = arguments
     for key in path:
         if not isinstance(node, dict):

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway import message
+from mcpwatch.gateway import eras, message
 from mcpwatch.gateway.call import FINAL, PART, Call, Peer, Place, Sink
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.questions import Questions
@@ -80,7 +80,7 @@ class Mux:
         assert isinstance(envelope.method, str)
         raw_id = bytes(envelope.id)
         number = next(self._numbers)
-        token = self._token(envelope)
+        token = eras.progress_token(envelope)
         method = envelope.method
         call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
         place = self._places.get(peer)
@@ -152,7 +152,6 @@ class Mux:
         self.questions.lost()
         for place in self._places.values():
             place.calls.clear()
-            place.asks.clear()
         for call in calls:
             call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
 
@@ -190,13 +189,6 @@ class Mux:
         self.questions.expire(now)
 
     # --- inside ---
-
-    def _token(self, envelope: Envelope) -> bytes | None:
-        params = envelope.params
-        if not isinstance(params, message.Params) or not isinstance(params.meta, message.Meta):
-            return None
-        token = params.meta.progress_token
-        return bytes(token) if isinstance(token, Raw) else None
 
     def _refusal(self, raw_id: bytes, reason: str) -> bytes:
         text = f"member {self._name!r} {reason}"

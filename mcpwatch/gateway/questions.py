@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec import Raw
 
 from mcpwatch.gateway import message
-from mcpwatch.gateway.call import PART, Call, Peer, Place
+from mcpwatch.gateway.call import PART, Call, Peer, Place, Sink
 from mcpwatch.gateway.message import Envelope
 
 ASK_HOLD = 5.0
@@ -77,13 +77,13 @@ class Questions:
         else:
             self._held.append(Held(data, envelope, set(suspects), time.monotonic() + ASK_HOLD))
 
-    def ask(self, peer: Peer, cause: Call | None, body: bytes, take: Callable[[bytes], None]) -> int:
-        """Ask a client something on the gateway's own account; `take` gets its whole answer. Returns the number of the question.
+    def ask(self, peer: Peer, sink: Sink, body: bytes, take: Callable[[bytes], None]) -> int:
+        """Ask a client something for another request's sake; `take` gets its whole answer. Returns the number of the question.
 
         `body` is the question from its method on: `"method":...,"params":...`.
         """
         number = self._enter(Ask(peer, b"", take))
-        _put(b'{"jsonrpc":"2.0","id":%d,%b}' % (number, body), peer, cause)
+        sink.deliver(b'{"jsonrpc":"2.0","id":%d,%b}' % (number, body), PART)
         return number
 
     def forget(self, number: int) -> None:
@@ -139,9 +139,11 @@ class Questions:
                 self._send(gone)
 
     def lost(self) -> None:
-        """The member is gone: nobody waits for answers."""
-        self._asks.clear()
+        """The member is gone: it waits for no answers; the gateway itself may."""
+        self._asks = {number: ask for number, ask in self._asks.items() if ask.take is not None}
         self._held.clear()
+        for place in self._places.values():
+            place.asks.intersection_update(self._asks)
 
     def expire(self, now: float) -> None:
         """Refuse what was held too long."""
@@ -157,7 +159,11 @@ class Questions:
             return
         raw = bytes(envelope.id)
         number = self._enter(Ask(peer, raw))
-        _put(message.with_id(data, raw, b"%d" % number), peer, cause)
+        out = message.with_id(data, raw, b"%d" % number)
+        if cause is not None:
+            cause.sink.deliver(out, PART)
+        else:
+            peer.push(out)
 
     def _enter(self, ask: Ask) -> int:
         number = next(_numbers)
@@ -169,10 +175,3 @@ class Questions:
     def _reject(self, envelope: Envelope, reason: str) -> None:
         assert isinstance(envelope.id, Raw)
         self._send(message.error(bytes(envelope.id), message.METHOD_NOT_FOUND, f"{envelope.method}: {reason}"))
-
-
-def _put(out: bytes, peer: Peer, cause: Call | None) -> None:
-    if cause is not None:
-        cause.sink.deliver(out, PART)
-    else:
-        peer.push(out)

@@ -16,10 +16,12 @@ from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.call import FINAL, Share, Sink
+from mcpwatch.gateway.elder import MAY_ASK, Elder
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.outbox import Outbox
 from mcpwatch.gateway.passage import Passage, speaks
+from mcpwatch.gateway.seats import Guest, Visit, unknown_state
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
@@ -43,6 +45,11 @@ class Session(Outbox):
         self.closed = False
         self._upstream: Upstream | None = None
         self._own: Running | None = None
+        self._native = False
+        self._elder: Elder | None = None
+        self.guest: Guest | None = None
+        """Who asks, for one request of the stateless wire whose client can be asked."""
+        self._visit: tuple[Visit, Sink] | None = None
         self._ruled = member.settings.tools != ToolRules()
 
     @property
@@ -60,6 +67,8 @@ class Session(Outbox):
             self.answer(data, envelope)
         elif envelope.id is UNSET:
             if upstream is not None and (envelope.method != "notifications/initialized" or self._own is not None):
+                if self._elder is not None and envelope.method == "notifications/cancelled":
+                    self._elder.cancelled(envelope)
                 upstream.mux.notify(self, envelope, data)
         elif envelope.method == "ping" and upstream is not None and upstream.modern:
             await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
@@ -82,10 +91,17 @@ class Session(Outbox):
             and self._upstream.mux.questions.respond(self, envelope, data)
         )
 
-    def use(self, upstream: Upstream) -> None:
-        """Be served by this upstream, without a handshake."""
+    def use(self, upstream: Upstream, *, native: bool = False) -> None:
+        """Be served by this upstream, without a handshake. `native`: the client speaks its wire."""
         self._upstream = upstream
+        self._native = native
         upstream.mux.attach(self)
+
+    async def attend(self) -> None:
+        """Hear of what every session of the member hears. Raises `Down`."""
+        await self.member.main.ready()
+        if self._upstream is None:
+            self.use(self.member.main)
 
     async def close(self) -> None:
         """The session is over."""
@@ -93,8 +109,11 @@ class Session(Outbox):
             return
         self.closed = True
         self.finish()
+        if self._visit is not None:
+            self._visit[0].gone(self._visit[1])
         if self._upstream is not None:
             self._upstream.mux.detach(self)
+            self._upstream.listening.leave(self)
         if self._own is not None:
             await self._own.stop()
 
@@ -124,11 +143,16 @@ class Session(Outbox):
         upstream.mux.attach(self)
         result = upstream.server if self._own is not None else _agreed(upstream, asked)
         if upstream.modern:
+            self._elder = Elder(upstream.mux, upstream.listening, self, asked)
+            upstream.listening.join(self)
             result = eras.greeting(upstream.server, _spoken(asked))
         self.version = str(_object(result).get("protocolVersion", ""))
         sink.deliver(message.result(raw_id, result), FINAL)
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        if self.guest is not None and envelope.method in MAY_ASK:
+            await self._sit(self.guest, data, envelope, sink)
+            return
         upstream = self._upstream
         if upstream is None:
             await self.member.main.ready()
@@ -136,11 +160,28 @@ class Session(Outbox):
             upstream = self.member.main
         elif upstream.phase is not Phase.RUNNING:
             await upstream.ready()
-        if self.closed or upstream.mux.request(self, envelope, data, sink):
+        if upstream.modern and not self._native and self._elder is None:
+            self._elder = Elder(upstream.mux, upstream.listening, self, {})
+        if self.closed or self._request(upstream, envelope, data, sink):
             return
         await upstream.renewed(upstream.generation)
-        if not upstream.mux.request(self, envelope, data, sink):
+        if not self._request(upstream, envelope, data, sink):
             upstream.mux.refuse(envelope, sink, "takes no more input")
+
+    async def _sit(self, guest: Guest, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """A request of the stateless wire that the member may ask something about."""
+        visit = await self.member.seats.serve(guest, envelope, data, sink)
+        if visit is None:
+            unknown_state(sink, envelope)
+        elif self.closed:
+            visit.gone(sink)
+        else:
+            self._visit = visit, sink
+
+    def _request(self, upstream: Upstream, envelope: Envelope, data: bytes, sink: Sink) -> int:
+        if self._elder is not None:
+            return self._elder.request(envelope, data, sink)
+        return upstream.mux.request(self, envelope, data, sink)
 
     def _rule(self, data: bytes, envelope: Envelope, sink: Sink) -> tuple[bytes, Sink] | None:
         """Apply the member's tool rules to a request; `None` when that answered it."""
@@ -193,9 +234,10 @@ class MemberTarget:
         """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
         await self.member.main.ready()
         session = Session(self.member, owner)
-        native = await self.member.stateless()
+        main = self.member.main
+        native = main if main.modern else await self.member.stateless()
         if native is not None:
-            session.use(native)
+            session.use(native, native=True)
         return session, native is not None
 
     async def passage(self) -> Passage | None:

@@ -10,11 +10,13 @@ from typing import Any, cast
 
 from msgspec import UNSET
 
-from mcpwatch.gateway import eras, message, modern, tools
-from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, raw_id, stream
+from mcpwatch.gateway import eras, message, modern, seats, tools
+from mcpwatch.gateway.changes import listen
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.passage import relay
-from mcpwatch.gateway.target import ClientSession
+from mcpwatch.gateway.session import Filter
+from mcpwatch.gateway.target import ClientSession, OneSession
 from mcpwatch.gateway.upstream import Down
 
 
@@ -30,7 +32,7 @@ async def post(request: Request, body: bytes, envelope: Envelope) -> None:
     parsed: dict[str, Any] = json.loads(body)
     refusal = modern.judge(request.turn.lines, parsed)
     if refusal is not None:
-        await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+        await request.respond(modern.status(refusal.code), refusal.error(message.raw_id(envelope)))
         return
     session, native = await request.target.once(request.owner)
     exchange = Exchange()
@@ -41,14 +43,16 @@ async def post(request: Request, body: bytes, envelope: Envelope) -> None:
         elif native:
             refusal = await _mirrored(request, session, parsed)
         if refusal is not None:
-            await request.respond(modern.status(refusal.code), refusal.error(raw_id(envelope)))
+            await request.respond(modern.status(refusal.code), refusal.error(message.raw_id(envelope)))
         elif not native and envelope.method == "server/discover":
-            await request.respond(200, message.result(raw_id(envelope) or b"null", await request.target.discover()))
+            await request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
+        elif native:
+            await session.take(body, envelope, exchange)
+            await _reply(request, exchange)
         else:
-            await session.take(body if native else eras.bare(body), envelope, exchange)
-            await _reply(request, exchange, "" if native else str(envelope.method))
+            await _translated(request, session, body, envelope, parsed, exchange)
     except Down as down:
-        await request.unavailable(down, raw_id(envelope))
+        await request.unavailable(down, message.raw_id(envelope))
     finally:
         request.turn.on_lost = None
         await session.close()
@@ -66,10 +70,24 @@ async def _acknowledge(request: Request, envelope: Envelope) -> None:
         await request.respond(202)
 
 
-async def _reply(request: Request, exchange: Exchange, translated: str) -> None:
+async def _translated(
+    request: Request, session: OneSession, body: bytes, envelope: Envelope, parsed: dict[str, Any], exchange: Exchange
+) -> None:
+    """A request for a member that only knows handshakes."""
+    method = str(envelope.method)
+    if method == "subscriptions/listen":
+        await listen(session, parsed, envelope, exchange)
+        await _reply(request, exchange)
+        return
+    session.guest = seats.guest(request.owner, parsed["params"]["_meta"], modern.CAPABILITIES_KEY, modern.CLIENT_KEY)
+    await session.take(eras.bare(body), envelope, Filter(exchange, lambda data: eras.completed(data, method)))
+    await _reply(request, exchange)
+
+
+async def _reply(request: Request, exchange: Exchange) -> None:
     messages = await exchange.more(KEEP_ALIVE)
     if exchange.done and len(messages) == 1:
-        body = eras.completed(messages[0], translated) if translated else messages[0]
+        body = messages[0]
         span = message.locate(body, ("error", "code"))
         await request.respond(modern.status(int(body[span[0] : span[1]]) if span else None), body)
     elif not exchange.done or messages:

@@ -15,6 +15,7 @@ from mcpwatch.gateway.replay import Replay
 if TYPE_CHECKING:
     from mcpwatch.gateway.outbox import Course
     from mcpwatch.gateway.passage import Passage
+    from mcpwatch.gateway.seats import Guest
     from mcpwatch.gateway.turn import Stream
 
 
@@ -68,6 +69,16 @@ class ClientSession(Protocol):
         ...
 
 
+class OneSession(ClientSession, Protocol):
+    """A session for one request of the stateless wire."""
+
+    guest: Guest | None
+
+    async def attend(self) -> None:
+        """Hear of what every session of its members hears. Raises `Down`."""
+        ...
+
+
 class Target(Protocol):
     """What a route leads to."""
 
@@ -84,7 +95,7 @@ class Target(Protocol):
         """A new session for a client."""
         ...
 
-    async def once(self, owner: str) -> tuple[ClientSession, bool]:
+    async def once(self, owner: str) -> tuple[OneSession, bool]:
         """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `Down`."""
         ...
 

@@ -21,6 +21,7 @@ from mcpwatch.gateway import batch, message, modern
 from mcpwatch.gateway.call import Share
 from mcpwatch.gateway.child import Exit
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
+from mcpwatch.gateway.listening import Listening
 from mcpwatch.gateway.mux import Mux
 from mcpwatch.gateway.pauses import Pauses
 from mcpwatch.gateway.settings import Restart
@@ -86,6 +87,10 @@ class Hello:
     method: str = "initialize"
 
 
+DISCOVER = Hello(json.dumps(modern.QUESTION).encode(), announce=False, method="server/discover")
+"""The greeting of a member of the stateless wire."""
+
+
 class Answer:
     """A sink for requests of the gateway's own: the whole answer, as bytes."""
 
@@ -96,6 +101,13 @@ class Answer:
         """Keep the answer."""
         if share == "final" and not self.future.done():
             self.future.set_result(data)
+
+    async def within(self, limit: float) -> bytes:
+        """The answer, an error when it does not come in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                return await self.future
+        return message.error(None, message.INTERNAL_ERROR, f"no answer within {limit:g} s")
 
 
 class Gateway:
@@ -139,6 +151,7 @@ class Upstream:
         self._start_limit = start_limit
         self._link: Link | None = None
         self._gateway = Gateway()
+        self.listening = Listening(name, self.mux, self._gateway)
         self._changed = asyncio.Event()
         self._lost: asyncio.Future[str] | None = None
         self._wanted = asyncio.Event()
@@ -308,18 +321,17 @@ class Upstream:
         return served, reason
 
     async def _greet(self, lost: asyncio.Future[str]) -> None:
-        answer = Answer()
-        hello = self._hello if self.wire != "stateless" else Hello(json.dumps(modern.QUESTION).encode(), method="server/discover")
-        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (hello.method.encode(), hello.params)
-        self.mux.request(self._gateway, message.peek(raw), raw, answer)
-        await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.future.done():
-            raise LinkFailed(lost.result())
-        body = json.loads(answer.future.result())
+        hello = self._hello if self.wire != "stateless" else DISCOVER
+        data = await self._introduce(hello, lost)
+        if message.locate(data, ("result",)) is None and self.wire == "stdio" and hello.method == "initialize":
+            other = await self._introduce(DISCOVER, lost)
+            if message.locate(other, ("result", "supportedVersions")) is not None:
+                self._hello = hello = DISCOVER
+                data = other
+        body = json.loads(data)
         if "result" not in body:
             self.refused = True
             raise LinkFailed(f"refused {hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
-        data = answer.future.result()
         span = message.locate(data, ("result",))
         self.server = data[span[0] : span[1]] if span else b"{}"
         self.protocol = str(body["result"].get("protocolVersion", ""))
@@ -328,6 +340,18 @@ class Upstream:
         for again in self.mux.restore():
             self._send(again, None)
         self.mux.resend()
+        if self.modern:
+            self.listening.opened(self.server)
+
+    async def _introduce(self, hello: Hello, lost: asyncio.Future[str]) -> bytes:
+        """The member's answer to a greeting. Raises `LinkFailed`."""
+        answer = Answer()
+        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (hello.method.encode(), hello.params)
+        self.mux.request(self._gateway, message.peek(raw), raw, answer)
+        await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.future.done():
+            raise LinkFailed(lost.result())
+        return answer.future.result()
 
     async def _watch(self) -> None:
         last_ping = time.monotonic()

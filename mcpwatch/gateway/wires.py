@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from msgspec import UNSET
 
 from mcpwatch.gateway import batch, message, modern, stateless
-from mcpwatch.gateway.exchange import KEEP_ALIVE, Request, raw_id
+from mcpwatch.gateway.exchange import KEEP_ALIVE, Request
 from mcpwatch.gateway.gathering import Gathering
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.outbox import Course
@@ -67,7 +67,7 @@ class Wires:
             await session.take(body, envelope, session)
         except Down as down:
             if envelope.id is not UNSET and envelope.method is not UNSET:
-                session.push(down.error(raw_id(envelope)))
+                session.push(down.error(message.raw_id(envelope)))
 
     # --- Streamable HTTP ---
 
@@ -102,7 +102,7 @@ class Wires:
         except Down as down:
             request.extra = plain
             self._sessions.drop(session)
-            await request.unavailable(down, raw_id(envelope))
+            await request.unavailable(down, message.raw_id(envelope))
 
     async def _post_in_session(self, request: Request, body: bytes, envelope: Envelope) -> None:
         session = await self._session(request)
@@ -158,7 +158,7 @@ class Wires:
             course.abandon()
             if envelope.method == "initialize":
                 raise
-            await request.unavailable(down, raw_id(envelope))
+            await request.unavailable(down, message.raw_id(envelope))
         finally:
             session.open -= 1
             session.seen = time.monotonic()

@@ -1,6 +1,6 @@
 """A tiny real MCP server on stdio that starts in no time: one thread for each call, every feature a gateway must carry.
 
-python -m tests.servers.tiny [--deaf-to-end] [--dies-at-start] [--noisy]
+python -m tests.servers.tiny [--deaf-to-end] [--dies-at-start] [--stateless]
 """
 
 from __future__ import annotations
@@ -64,9 +64,13 @@ def call(request: dict[str, Any], line: str) -> Any:
             for step in (1, 2):
                 send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": step}})
             return str(token)
+        case "meta":
+            return request["params"]["_meta"]
         case "change":
             for number in arguments["numbers"]:
                 send({"jsonrpc": "2.0", "method": "notifications/resources/list_changed", "params": {"_meta": {"x": number}}})
+            if "touch" in arguments:
+                send({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": arguments["touch"]}})
             return "told"
         case "batch":
             told = [{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": n}} for n in (1, 2)]
@@ -107,9 +111,21 @@ def serve(line: str) -> None:
     if number is None:
         return
     match method:
+        case "initialize" if "--stateless" in sys.argv:
+            send({"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "Method not found"}})
+            return
+        case "server/discover" if "--stateless" in sys.argv:
+            result: Any = {
+                "resultType": "complete",
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}},
+                "ttlMs": 0,
+                "cacheScope": "private",
+                "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "tiny", "version": "1.2.3"}},
+            }
         case "initialize":
             client.update(request["params"])
-            result: Any = {
+            result = {
                 "protocolVersion": request["params"]["protocolVersion"],
                 "capabilities": {"tools": {}, "resources": {"subscribe": True}, "logging": {}},
                 "serverInfo": {"name": "tiny", "version": "1.2.3"},
@@ -131,6 +147,8 @@ def serve(line: str) -> None:
         case _:
             send({"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": f"no {method} here"}})
             return
+    if "--stateless" in sys.argv:
+        result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
     send({"jsonrpc": "2.0", "id": number, "result": result})
 
 
