@@ -11,15 +11,16 @@ Standard library alone and no daemon needed, so that `mcpwatch logs` starts at o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from mcpwatch.model.time import WallTime
 
@@ -32,6 +33,10 @@ CONTINUES = " [continues]"
 BLOCK = 64 << 10
 FOLLOW_PAUSE = 0.2
 """Seconds between two looks while following."""
+TRIES = 10
+"""Times files are looked at again that were rotated between listing and opening them."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,10 @@ class Follower:
             found += self._take(file, stream, limit - len(found))
             if len(found) >= limit or not self._finished(file, stream):
                 return found
-            found += self._take(file, stream, limit)  # what came between reading and finding it rotated
+            rest = self._take(file, stream, limit)  # what came between reading and finding it rotated
+            found += rest
+            if len(rest) >= limit:
+                return found
             after = self._next(stream, file)
             file.close()
             del self._open[stream]
@@ -241,8 +249,14 @@ class Follower:
 
     def _next(self, stream: str, done: BinaryIO | None) -> BinaryIO | None:
         """The file that holds the first line after the position, placed just before that line."""
+
+        def look(paths: list[Path]) -> BinaryIO | None:
+            return self._first(paths, stream, done)
+
+        return _settled(directory(self._state, self._member), stream, look, _close)
+
+    def _first(self, paths: list[Path], stream: str, done: BinaryIO | None) -> BinaryIO | None:
         inode = os.fstat(done.fileno()).st_ino if done else None
-        paths = files(directory(self._state, self._member), stream)
         wanted = paths
         if self._after[stream] >= 0:
             name = rotated_name(stream, stamp(self._after[stream]))
@@ -277,18 +291,35 @@ def _lines(texts: Iterable[bytes], member: str, stream: str) -> list[Line]:
     return [line for text in texts if (line := _line(text, member, stream))]
 
 
+def _settled(folder: Path, stream: str, look: Callable[[list[Path]], T], drop: Callable[[T], None] = lambda _: None) -> T:
+    """What `look` finds in the files of a stream, none of which was renamed meanwhile.
+
+    The file being written is known by its name alone: rotated between listing and opening, it would be skipped. `drop` lets go of
+    what was found in vain.
+    """
+    paths = files(folder, stream)
+    for _ in range(TRIES):
+        found = look(paths)
+        again = files(folder, stream)
+        if again == paths:
+            return found
+        paths = again
+        drop(found)
+    return look(paths)
+
+
 def _last(state: Path, member: str, stream: str, n: int | None) -> list[Line]:
-    found: list[Line] = []
-    for path in reversed(files(directory(state, member), stream)):
-        if n is not None and len(found) >= n:
-            break
-        try:
-            with path.open("rb") as file:
+    def look(paths: list[Path]) -> list[Line]:
+        found: list[Line] = []
+        for path in reversed(paths):
+            if n is not None and len(found) >= n:
+                break
+            with contextlib.suppress(OSError), path.open("rb") as file:
                 texts = file.readlines() if n is None else _tail(file, n - len(found))
-        except OSError:
-            continue
-        found = _lines(texts, member, stream) + found
-    return found
+                found = _lines(texts, member, stream) + found
+        return found
+
+    return _settled(directory(state, member), stream, look)
 
 
 def _tail(file: BinaryIO, n: int) -> list[bytes]:
@@ -305,18 +336,18 @@ def _tail(file: BinaryIO, n: int) -> list[bytes]:
 
 
 def _since(state: Path, member: str, stream: str, since: float) -> list[Line]:
-    paths = files(directory(state, member), stream)
     name = rotated_name(stream, stamp(since))
-    older = [path for path in paths[:-1] if path.name <= name]
-    found: list[Line] = []
-    for path in [*older[-1:], *(path for path in paths if path not in older)]:
-        try:
-            with path.open("rb") as file:
+
+    def look(paths: list[Path]) -> list[Line]:
+        older = [path for path in paths[:-1] if path.name <= name]
+        found: list[Line] = []
+        for path in [*older[-1:], *(path for path in paths if path not in older)]:
+            with contextlib.suppress(OSError), path.open("rb") as file:
                 file.seek(_find(file, since - 1e-6))
                 found += [line for line in _lines(file.readlines(), member, stream) if line.at >= since]
-        except OSError:
-            continue
-    return found
+        return found
+
+    return _settled(directory(state, member), stream, look)
 
 
 def _find(file: BinaryIO, after: float) -> int:
@@ -340,6 +371,11 @@ def _find(file: BinaryIO, after: float) -> int:
         at = unstamp(text)
         if not text.endswith(b"\n") or (at is not None and at > after):
             return start
+
+
+def _close(file: BinaryIO | None) -> None:
+    if file is not None:
+        file.close()
 
 
 def _last_stamp(file: BinaryIO, size: int) -> float:

@@ -52,7 +52,15 @@ class Gone:
     back: bool = False
 
 
-RuntimeEvent = Exited | Appeared | Gone
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """What a runtime does before a member can start, where that takes long: a step of a build, a pull."""
+
+    member: str
+    text: str
+
+
+RuntimeEvent = Exited | Appeared | Gone | Preparing
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +200,10 @@ class ProxyKind(Protocol):
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The public path of member `name` for each wire it serves, from the root of the proxy."""
+        ...
+
+    def root(self, proxy: ProxySpec) -> str:
+        """Where this machine reaches it when that is not the address it listens on, e.g. `http://mcp-proxy:9090`; else empty."""
         ...
 
     def hint(self, line: str) -> LogHint | None:

@@ -27,6 +27,10 @@ PROGRAMS: dict[str, Path | str] = {
     "opencode": PARTS / "clients" / "node_modules" / "opencode-linux-x64" / "bin" / "opencode",
     "inspector": PARTS / "npm" / "node_modules" / ".bin" / "mcp-inspector",
     "mcpo": PARTS / "mcpo" / "bin" / "mcpo",
+    "compose": PARTS / "trixie" / "docker-compose",
+    "quadlet": PARTS / "trixie" / "quadlet",
+    "node": "node",
+    "loki": PARTS / "loki" / "loki",
     "prometheus": "prometheus",
     "promtool": "promtool",
     "alertmanager": "prometheus-alertmanager",
@@ -37,7 +41,10 @@ PROGRAMS: dict[str, Path | str] = {
 """Part name to its program: a path, or a name looked up on PATH."""
 
 
-IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test"}
+FILES = {"logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs"}
+"""Part name to a file of it that is not run by itself."""
+
+IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}
 """Part name to an image on the Docker engine."""
 
 
@@ -77,6 +84,10 @@ def missing(part: str) -> str:
         return "" if Path("/var/run/docker.sock").exists() else "no Docker engine on /var/run/docker.sock; run .ci/parts"
     if part in IMAGES:
         return _no_image(IMAGES[part])
+    if part in FILES:
+        return "" if FILES[part].exists() else f"no {FILES[part]}; run .ci/parts {part}"
+    if part == "loki" and os.environ.get("MCPWATCH_TEST_LOKI_URL"):
+        return ""
     if part == "root":
         return "" if os.geteuid() == 0 else "needs root"
     if part == "mount":

@@ -17,6 +17,7 @@ from tools.panels import (
     GREEN,
     JOB,
     MEMBER,
+    ONE,
     PHASE_RANK,
     PHASES,
     RED,
@@ -199,7 +200,7 @@ def overview() -> dashboards.Dashboard:
 
 def one_member() -> dashboards.Dashboard:
     """One member."""
-    series = f"{{{MEMBER}}}"
+    series = f"{{{ONE}}}"
     return (
         base("mcpwatch / member", "mcpwatch-member", "One member: its life, its probes, what it uses and says.", member="one")
         .with_row(dashboards.Row("$member"))
@@ -258,7 +259,9 @@ def one_member() -> dashboards.Dashboard:
             )
         )
         .with_panel(
-            timeline("phase", "Its life.", ranked("mcpwatch_member_phase", "phase", PHASE_RANK, "member"), "{{member}}", PHASES, 4)
+            timeline(
+                "phase", "Its life.", ranked("mcpwatch_member_phase", "phase", PHASE_RANK, "member", ONE), "{{member}}", PHASES, 4
+            )
         )
         .with_panel(
             timeline(
@@ -364,7 +367,7 @@ def one_member() -> dashboards.Dashboard:
             )
         )
         .with_row(dashboards.Row("Logs"))
-        .with_panel(log_panel("what it says and what happened to it", '{app="mcpwatch",member=~"$member"}'))
+        .with_panel(log_panel("what it says and what happened to it", '{app="mcpwatch",member="$member"}'))
     )
 
 

@@ -29,6 +29,9 @@ PROM = common.DataSourceRef(type_val="prometheus", uid="${ds_prom}")
 LOKI = common.DataSourceRef(type_val="loki", uid="${ds_loki}")
 JOB = 'job=~"$job"'
 MEMBER = f'{JOB},member=~"$member"'
+"""Several members: Grafana escapes each name of a choice of many for a pattern."""
+ONE = f'{JOB},member="$member"'
+"""One member: a choice of one is not escaped, so it must not be a pattern."""
 GREEN, YELLOW, RED, GREY, BLUE = "green", "yellow", "red", "text", "blue"
 
 Panel = Builder[dashboard.Panel]
@@ -210,9 +213,9 @@ PHASES = words(
 )
 
 
-def ranked(metric: str, label: str, ranks: dict[str, int], by: str) -> str:
+def ranked(metric: str, label: str, ranks: dict[str, int], by: str, who: str = MEMBER) -> str:
     """One series by `by` whose value is the rank of the word that is set."""
-    sets = " or ".join(f'{metric}{{{MEMBER},{label}="{word}"}} * {rank}' for word, rank in ranks.items())
+    sets = " or ".join(f'{metric}{{{who},{label}="{word}"}} * {rank}' for word, rank in ranks.items())
     return f"max by ({by}) ({sets})"
 
 
@@ -244,12 +247,13 @@ def base(title: str, uid: str, text: str, *, member: str | None = "multi") -> da
     )
     if member is None:
         return found
+    who = MEMBER if member == "multi" else ONE
     found = found.with_variable(choice("member", f"label_values(mcpwatch_member_up{{{JOB}}}, member)", multi=member == "multi"))
     return (
         found.annotation(
             mark(
                 "restarts",
-                f"sum by (member) (changes(mcpwatch_member_generation{{{MEMBER}}}[$__interval])) > 0",
+                f"sum by (member) (changes(mcpwatch_member_generation{{{who}}}[$__interval])) > 0",
                 YELLOW,
                 "{{member}} restarted",
             )
@@ -257,7 +261,7 @@ def base(title: str, uid: str, text: str, *, member: str | None = "multi") -> da
         .annotation(
             mark(
                 "incidents",
-                f"sum by (member, cause) (mcpwatch_member_diagnosis{{{MEMBER}}} or mcpwatch_route_diagnosis{{{MEMBER}}}) > 0",
+                f"sum by (member, cause) (mcpwatch_member_diagnosis{{{who}}} or mcpwatch_route_diagnosis{{{who}}}) > 0",
                 RED,
                 "{{member}}: {{cause}}",
             )
@@ -265,7 +269,7 @@ def base(title: str, uid: str, text: str, *, member: str | None = "multi") -> da
         .annotation(
             mark(
                 "contract changes",
-                f"sum by (member) (increase(mcpwatch_contract_changes_total{{{MEMBER}}}[$__interval])) > 0",
+                f"sum by (member) (increase(mcpwatch_contract_changes_total{{{who}}}[$__interval])) > 0",
                 BLUE,
                 "the tools of {{member}} changed",
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 import time
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -83,6 +85,12 @@ class Wire:
         self.number += 1
         await self.ask(CALL % self.number)
 
+    def cut(self) -> None:
+        """Close with a RST: what was unread is gone, and the other side hears it as an error."""
+        for writer in (self.writer, self.streams) if self.kind == "sse" else (self.writer,):
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def close(self) -> None:
         self.writer.transport.abort()
         if self.kind == "sse":
@@ -150,3 +158,11 @@ async def first_answer(url: str, kind: str, limit: float) -> float:
                 wire.close()
         return time.perf_counter() - begun
     return float("nan")
+
+
+async def cuts(url: str, kind: str, count: int) -> None:
+    """Open sessions, one after the other, and cut each with a RST instead of closing it."""
+    for _ in range(count):
+        wire = Wire(url, kind)
+        await wire.open()
+        wire.cut()

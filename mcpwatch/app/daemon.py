@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__, journal
-from mcpwatch.app.files import write_atomically, write_files
+from mcpwatch.app.files import write_files
+from mcpwatch.app.hang import HangWatch, exec_anew, was_hung
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.logs import set_up
+from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.rooms import Rooms
+from mcpwatch.app.status import StatusFile
+from mcpwatch.app.watch import watch_file
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
 from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
 from mcpwatch.config.load import load_plan
-from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
-from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, Fact, MemberChanged, RouteChanged, Troubled
-from mcpwatch.model.json import plain, status_json
+from mcpwatch.model.errors import ConfigError, McpwatchError
+from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, Troubled
+from mcpwatch.model.json import plain
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
@@ -53,9 +54,6 @@ TAIL = 20
 
 TAIL_WIDTH = 500
 
-STATUS_EVERY = 5.0
-"""Seconds between writes of the last known status, at most, and only after a change."""
-
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
 
 
@@ -69,7 +67,7 @@ class Options:
     live: bool = False
     """A picture of the fleet is drawn on the terminal: the log goes only to other targets."""
     log_format: LogFormat | None = None
-    """Wins over the configuration."""
+    """`human` and `json` win over the configuration; `auto`: as it says, and `human` where it does not."""
 
 
 class Daemon:
@@ -84,11 +82,13 @@ class Daemon:
         self.rooms: Rooms
         self.logs: Logging
         self.store: SqliteStore
+        self._status: StatusFile | None = None
         self._stop = asyncio.Event()
         self._leave = False
         self._exec = False
         self._living: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
+        self._hang = HangWatch(exec_anew)
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._tasks: asyncio.TaskGroup
@@ -101,18 +101,24 @@ class Daemon:
         self.paths.make()
         with Lock(self.paths.lock):
             self.store = SqliteStore(self.paths.store, self._store_trouble)
-            self.logs = set_up(plan, "picture" if self.options.live else "lines", self.options.log_format)
+            self.logs = set_up(plan, self._screen, self.options.log_format)
             try:
-                await self._serve(plan, observer)
+                with self._hang.armed():
+                    await self._serve(plan, observer)
             except* McpwatchError as group:
                 raise _first(group) from None
             finally:
-                await self._write_status()
+                if self._status is not None:
+                    await self._status.write()
                 self.store.close()
                 await asyncio.to_thread(self.logs.close)
         if self._exec:
-            os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
+            exec_anew()
         return 0
+
+    @property
+    def _screen(self) -> Screen:
+        return "picture" if self.options.live else "lines"
 
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
@@ -132,7 +138,7 @@ class Daemon:
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
                 )
-                self._tell_set_aside()
+                self._tell_past()
                 self._prepare(plan)
                 self.rooms = Rooms(
                     self.fleet,
@@ -144,10 +150,14 @@ class Daemon:
                     logs=self.logs,
                     reload=self.reload,
                 )
+                self.rooms.turned = self._hang.beat
+                self._guard(self.rooms.self_watch.run(), "self-watch")
                 control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
                 serving = self._guard(control.run(), "control")
-                self._guard(self._keep_status(), "status")
-                self._guard(self._watch_config(), "config watch")
+                self._status = StatusFile(self.fleet, self.paths.status)
+                self._guard(self._status.run(self.bus), "status")
+                if self.options.watch_config:
+                    self._guard(watch_file(self.options.config, self._reload_quietly), "config watch")
                 self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
                 adopted = await self.fleet.begin(plan)
                 for work, name in self.rooms.services():
@@ -234,9 +244,12 @@ class Daemon:
         level = "error" if text else "info"
         self.bus.publish(Troubled(at=self.clock.wall(), text=words, level=level, subject="store", cleared=text is None))
 
-    def _tell_set_aside(self) -> None:
+    def _tell_past(self) -> None:
+        """What happened before there was anybody to tell it."""
         if self.store.set_aside:
             self.bus.publish(Troubled(at=self.clock.wall(), text=self.store.set_aside, level="warning", subject="store"))
+        if hung := was_hung():
+            self.bus.publish(Troubled(at=self.clock.wall(), text=hung, level="error", subject="watchdog"))
 
     # Signals and commands.
 
@@ -279,6 +292,7 @@ class Daemon:
                 self.bus.publish(ConfigRejected(at=self.clock.wall(), text=text, level="error", faults=faults))
                 raise
             self.fleet.daemon = replace(self.fleet.daemon, config_error="")
+            retune(self.logs, plan, self._screen, self.options.log_format)
             changes = diff(self.fleet.plan(), plan)
             await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
             self.rooms.reload(plan)
@@ -288,44 +302,6 @@ class Daemon:
         with contextlib.suppress(ConfigError):
             await self.reload()
 
-    async def _watch_config(self) -> None:
-        """Reload when the file changes, once per burst of changes."""
-        if not self.options.watch_config:
-            return
-        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
-
-        path = self.options.config.absolute()
-        wanted = {str(path), str(path.resolve())}
-        async for changes in awatch(
-            path.parent, recursive=False, step=500, debounce=1000, rust_timeout=60_000, yield_on_timeout=False
-        ):
-            if any(str(Path(name)) in wanted for _, name in changes) and path.exists():
-                await self._reload_quietly()
-
-    # The last known status.
-
-    async def _keep_status(self) -> None:
-        """Write the status file soon after a change, so that `status` without a daemon has something to show."""
-        changed = asyncio.Event()  # no queue: many changes are one, and none of them is lost
-
-        def notice(fact: Fact) -> None:
-            if isinstance(fact, (MemberChanged, RouteChanged)):
-                changed.set()
-
-        self.bus.hook(notice)
-        while True:
-            await changed.wait()
-            await asyncio.sleep(STATUS_EVERY)
-            changed.clear()
-            await self._write_status()
-
-    async def _write_status(self) -> None:
-        if not hasattr(self, "fleet"):
-            return
-        text = json.dumps(status_json(self.fleet.view()), ensure_ascii=False)
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(write_atomically, self.paths.status, text, 0o600)
-
 
 def _first(group: BaseExceptionGroup[McpwatchError]) -> McpwatchError:
     """The first error of a group: what a person is told."""
@@ -334,16 +310,3 @@ def _first(group: BaseExceptionGroup[McpwatchError]) -> McpwatchError:
         found = found.exceptions[0]
     assert isinstance(found, McpwatchError)
     return found
-
-
-def config_file(given: Path | None) -> Path:
-    """The configuration file: as given, else the first that exists of the usual places. Raises `ConfigError`."""
-    if given is not None:
-        return given
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    places = (Path("mcpwatch.yaml"), Path("mcpwatch.yml"), home / "mcpwatch" / "mcpwatch.yaml", Path("/etc/mcpwatch/mcpwatch.yaml"))
-    for place in places:
-        if place.exists():
-            return place
-    looked = ", ".join(str(place) for place in places)
-    raise ConfigError(Fault("", f"no configuration file found (looked for {looked}); make one with 'mcpwatch init'"))

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Literal
 
 from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat, Logging, configure
-from mcpwatch.telemetry.spec import TelemetrySpec
+from mcpwatch.telemetry.spec import LogsSpec, TelemetrySpec
 
 Screen = Literal["lines", "picture"]
 """What standard output shows: the log, or a picture of the fleet that no line may disturb."""
 
+_log = logging.getLogger("mcpwatch.log")
+
 
 def set_up(plan: Plan, screen: Screen, format_: LogFormat | None) -> Logging:
-    """Set the log up; close what it returns. `format_` wins over the configuration."""
+    """Set the log up; close what it returns."""
+    spec = _spec(plan)
+    return configure(_format(spec, format_), spec.level, _targets(spec, screen), plan.secrets, stream=sys.stdout)
+
+
+def retune(logs: Logging, plan: Plan, screen: Screen, format_: LogFormat | None) -> None:
+    """Bring the log in line with a new plan: format, level, targets, and what is secret."""
+    spec = _spec(plan)
+    logs.secrets(plan.secrets)
+    targets = _targets(spec, screen)
+    if logs.retune(_format(spec, format_), spec.level, targets):
+        _log.info("the log goes to %s from here on", ", ".join(targets) or "nowhere")
+
+
+def _format(spec: LogsSpec, asked: LogFormat | None) -> LogFormat:
+    """What the command line says, else what the file says; `auto` on the command line is for people where the file is silent."""
+    if asked == "auto":
+        return "human" if spec.format == "auto" else spec.format
+    return asked or spec.format
+
+
+def _spec(plan: Plan) -> LogsSpec:
     section = plan.section("telemetry")
-    spec = (section if isinstance(section, TelemetrySpec) else TelemetrySpec()).logs
-    targets = tuple(target for target in spec.targets if not (screen == "picture" and target == "stderr"))
-    return configure(format_ or spec.format, spec.level, targets, plan.secrets, stream=sys.stdout)
+    return (section if isinstance(section, TelemetrySpec) else TelemetrySpec()).logs
+
+
+def _targets(spec: LogsSpec, screen: Screen) -> tuple[str, ...]:
+    return tuple(target for target in spec.targets if not (screen == "picture" and target == "stderr"))

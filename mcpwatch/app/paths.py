@@ -1,4 +1,4 @@
-"""Where the watchdog keeps what it knows: the state directory and the names in it. Cheap to import: the command line needs it."""
+"""Where things are: the state directory and the names in it, the configuration file. Cheap to import: the command line needs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcpwatch.model.errors import McpwatchError
+from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +73,16 @@ def state_paths(given: Path | None = None) -> StatePaths:
     if os.geteuid() == 0:
         return StatePaths(Path("/var/lib/mcpwatch"))
     return StatePaths(Path.home() / ".local" / "state" / "mcpwatch")
+
+
+def config_file(given: Path | None) -> Path:
+    """The configuration file: as given, else the first that exists of the usual places. Raises `ConfigError`."""
+    if given is not None:
+        return given
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = (Path("mcpwatch.yaml"), Path("mcpwatch.yml"), home / "mcpwatch" / "mcpwatch.yaml", Path("/etc/mcpwatch/mcpwatch.yaml"))
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise ConfigError(Fault("", f"no configuration file found (looked for {looked}); make one with 'mcpwatch init'"))

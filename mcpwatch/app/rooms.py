@@ -6,7 +6,7 @@ Each is a service with `run`; none can hurt the fleet. A new room of this kind i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +66,9 @@ class Rooms:
         fleet.notice_by(self.self_watch.notice)
         house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
-        self._beat = heartbeat()
+        self.turned: Callable[[], None] = lambda: None
+        """Called once a second by the loop: it turns."""
+        self._beat: float | None = None
         self._beaten = self._recycled = 0.0
 
     @property
@@ -87,10 +89,10 @@ class Rooms:
         return self._fleet.contracts.pin(str(body["name"]))
 
     def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
-        """What runs for as long as the daemon does, by name."""
+        """What runs beside the fleet once it has begun, by name. From now on the service manager hears a heartbeat."""
+        self._beat = heartbeat()
         return (
             (self.keeper.run(), "log keeper"),
-            (self.self_watch.run(), "self-watch"),
             (self.telemetry.run(), "telemetry"),
             (self.alerts.run(), "alerts"),
             (self.clients.run(), "clients"),
@@ -122,7 +124,8 @@ class Rooms:
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
 
     def _on_tick(self) -> None:
-        """Once a second: the figures of the watchdog itself, and the service manager's heartbeat."""
+        """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
+        self.turned()
         seen, probing = self.self_watch.look(), self._fleet.oversight.probing
         self._fleet.daemon = replace(
             self._fleet.daemon,

@@ -7,10 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from mcpwatch.app.daemon import config_file
 from mcpwatch.app.files import write_atomically
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.paths import state_paths
+from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import Settings
 from mcpwatch.cli.out import say, say_json

@@ -100,8 +100,9 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; returns once the daemon answers.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines even on a terminal.")] = False,
     log_format: Annotated[
-        Literal["human", "json", "config"], typer.Option(help="How plain lines look; config: what the file says.")
-    ] = "human",
+        Literal["auto", "human", "json", "config"],
+        typer.Option(help="How plain lines look; config: what the file says; auto: that, else human."),
+    ] = "auto",
     watch: Annotated[
         bool, typer.Option("--watch-config/--no-watch-config", help="Reload when the configuration file changes.")
     ] = True,

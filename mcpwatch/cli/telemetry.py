@@ -91,9 +91,8 @@ def _spec(config: Path | None) -> TelemetrySpec:
     """The `telemetry` section of the configuration; the defaults where there is no configuration at all."""
     import os
 
-    from mcpwatch.app.daemon import config_file
     from mcpwatch.app.kinds import all_kinds
-    from mcpwatch.app.paths import state_paths
+    from mcpwatch.app.paths import config_file, state_paths
     from mcpwatch.cli.control import Settings
     from mcpwatch.config.load import load_plan
     from mcpwatch.telemetry.spec import TelemetrySpec

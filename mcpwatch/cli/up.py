@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from mcpwatch.app.daemon import Daemon, Options, config_file
-from mcpwatch.app.paths import state_paths
+from mcpwatch.app.daemon import Daemon, Options
+from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import Settings, call
@@ -29,13 +29,14 @@ DETACH_WAIT = 15.0
 
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
-    live = sys.stdout.isatty() and not plain and log_format == "human" and os.environ.get("TERM") != "dumb"
+    live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     options = Options(config_file(config), state_paths(Settings.state_dir), watch, live, _format(log_format))
     return asyncio.run(_run(options))
 
 
 def _format(word: str) -> LogFormat | None:
-    return "json" if word == "json" else "human" if word == "human" else None
+    formats: dict[str, LogFormat] = {"auto": "auto", "human": "human", "json": "json"}
+    return formats.get(word)
 
 
 async def _run(options: Options) -> int:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
-from mcpwatch.config.addresses import bridge_url, local, origin, public
+from mcpwatch.config.addresses import bridge_url, local, public
 from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
@@ -21,7 +21,7 @@ from mcpwatch.config.secrets import named_secrets, unwrapped
 from mcpwatch.config.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.probe import Target, Transport, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, RouteSpec, Upstream
 from mcpwatch.model.text import canonical, digest
 from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kinds, KindSpec, find
@@ -115,6 +115,14 @@ class _Builder:
             "want_up": written.enabled,
             "description": written.description,
         }
+
+    def pauses(self, written: Common) -> dict[str, Any]:
+        """How long a server that the gateway itself restarts waits between two starts, where that is not the default of both."""
+        policy = restart_policy(effective_restart(self.defaults.restart, written.restart))
+        backoff, plain = policy.backoff, RestartPolicy()
+        if (backoff, policy.period) == (plain.backoff, plain.period):
+            return {}
+        return {"restart": {"first": backoff.first, "max": backoff.max, "jitter": backoff.jitter, "period": policy.period}}
 
     def carrier(self, member: Member) -> tuple[str, KindSpec]:
         """The runtime of a member and the spec it takes."""
@@ -221,8 +229,9 @@ class _Builder:
         return RouteSpec(name, member.name, urls[wire], probe, urls.get("http"), tuple(checks), guarded)
 
     def root(self, proxy: ProxySpec) -> str:
-        """Where this machine reaches the proxy: over the address it listens on, or, when others run it, as clients do."""
-        return origin(proxy.base_url) if proxy.kind == "external" else local(proxy.listen)
+        """Where this machine reaches the proxy: over the address it listens on, unless its kind knows better."""
+        assert self.kind is not None
+        return self.kind.root(proxy) or local(proxy.listen)
 
     def proxy(self) -> ProxySpec | None:
         proxy = self.config.proxy
@@ -252,6 +261,8 @@ class _Builder:
             options["tools"] = written.tools.model_dump(mode="json")
         if stdio is not None and stdio.sessions != "auto":
             options["sessions"] = stdio.sessions
+        if stdio is not None and self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
+            options |= self.pauses(written)
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
             env = tuple(sorted(self.env(stdio).items()))

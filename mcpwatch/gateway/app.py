@@ -6,7 +6,6 @@ Owns routing, authorization and rates. Must not know what a message says or what
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import secrets
@@ -21,7 +20,7 @@ from mcpwatch.gateway.group import GroupTarget
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.session import MemberTarget
 from mcpwatch.gateway.sessions import Sessions, TooMany
-from mcpwatch.gateway.settings import Settings
+from mcpwatch.gateway.settings import Settings, split_listen
 from mcpwatch.gateway.target import Target
 from mcpwatch.gateway.turn import Headers, Serve, Turn
 from mcpwatch.gateway.upstream import Down
@@ -50,7 +49,11 @@ class Route:
     kind: str
     target: Target
     member: Member | None
-    tokens: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
+
+
+MARK_DIGITS = 16
+"""Hex digits of a token's digest that stand for it where its use is told."""
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ class App:
         self._guard = guard.make(host, settings.base_url, settings.allowed_hosts, settings.allowed_origins)
         self._hosts: dict[bytes, bool] = {}
         self._wires.prefix = urlsplit(settings.base_url or "").path.rstrip("/")
-        self._everyone = tuple(token.encode() for token in settings.tokens)
+        self._everyone = tuple(bytes.fromhex(digest) for digest in settings.digests)
         self._targets = {
             name: known if (known := self._targets.get(name)) and known.member is member else MemberTarget(member)
             for name, member in members.items()
@@ -100,7 +103,7 @@ class App:
             self._mount(routes, f"/{name}" if name else "", alone or group, alone.member if alone else None, self._shared(group))
         for name, target in self._targets.items():
             for base in (f"/servers/{name}", f"/{name}"):
-                self._mount(routes, base, target, target.member, self._tokens(target.member))
+                self._mount(routes, base, target, target.member, self._digests(target.member))
         self._routes = routes
         self.sessions.keep({route.target for route in routes.values()})
 
@@ -128,7 +131,7 @@ class App:
             return self._options(turn, route, extra)
         if route is None:
             return self._page(path, turn, extra)
-        owner = self._owner(headers, route.tokens)
+        owner = self._owner(headers, route.digests)
         if owner is None:
             return self._say(turn, 401, "a valid bearer token is needed", [*extra, (b"www-authenticate", b"Bearer")])
         self._used[owner] = time.time()
@@ -176,17 +179,19 @@ class App:
                 text = json.dumps({"error": "method not allowed"}).encode()
                 await request.respond(405, text, [(b"allow", _METHODS[route.kind])])
 
-    def _mount(self, routes: dict[str, Route], base: str, target: Target, member: Member | None, tokens: tuple[bytes, ...]) -> None:
+    def _mount(
+        self, routes: dict[str, Route], base: str, target: Target, member: Member | None, digests: tuple[bytes, ...]
+    ) -> None:
         for word, kind in _KINDS.items():
             if kind != "health" or member is not None:
-                routes[f"{base}/{word}"] = routes[f"{base}/{word}/"] = Route(kind, target, member, tokens)
+                routes[f"{base}/{word}"] = routes[f"{base}/{word}/"] = Route(kind, target, member, digests)
 
-    def _tokens(self, member: Member) -> tuple[bytes, ...]:
-        return tuple(token.encode() for token in member.settings.tokens) or self._everyone
+    def _digests(self, member: Member) -> tuple[bytes, ...]:
+        return tuple(bytes.fromhex(digest) for digest in member.settings.digests) or self._everyone
 
     def _shared(self, group: GroupTarget) -> tuple[bytes, ...]:
         """The tokens that open every member of a group: a group must be no way around a member's own tokens."""
-        sets = [set(tokens) for member in group.members if (tokens := self._tokens(member))]
+        sets = [set(digests) for member in group.members if (digests := self._digests(member))]
         if not sets:
             return self._everyone
         return tuple(sorted(set[bytes].intersection(*sets))) or (secrets.token_bytes(32),)
@@ -218,12 +223,12 @@ class App:
 
     # --- who may come in ---
 
-    def _owner(self, headers: dict[bytes, bytes], tokens: tuple[bytes, ...]) -> str | None:
+    def _owner(self, headers: dict[bytes, bytes], digests: tuple[bytes, ...]) -> str | None:
         """A mark of the token that came, empty where none is needed, `None` when it is not a valid one."""
-        if not tokens:
+        if not digests:
             return ""
-        index = guard.bearer(headers.get(b"authorization"), tokens)
-        return None if index is None else _mark(tokens[index])
+        index = guard.bearer(headers.get(b"authorization"), digests)
+        return None if index is None else digests[index].hex()[:MARK_DIGITS]
 
     def token_uses(self) -> dict[str, float]:
         """When each token was last used, in seconds since the epoch, by its mark; one that holds a session is used now."""
@@ -232,7 +237,7 @@ class App:
 
     def _allow(self, owner: str) -> bool:
         rate, now = self._limits.calls_per_second, time.monotonic()
-        bucket = self._buckets.setdefault(owner, Bucket(rate, now))
+        bucket = self._buckets.setdefault(owner, Bucket(max(rate, 1.0), now))
         bucket.left = min(max(rate, 1.0), bucket.left + (now - bucket.at) * rate)
         bucket.at = now
         if bucket.left < 1:
@@ -256,21 +261,10 @@ class App:
 
     def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         listed = self._guard.origins
-        if "*" not in listed and origin.decode("latin-1").rstrip("/") not in listed:
+        if "*" not in listed and origin.decode("latin-1").lower().rstrip("/") not in listed:
             return []
         return [
             (b"access-control-allow-origin", origin),
             (b"access-control-expose-headers", b"Mcp-Session-Id, WWW-Authenticate, Retry-After"),
             (b"vary", b"Origin"),
         ]
-
-
-@functools.lru_cache(maxsize=1024)
-def _mark(token: bytes) -> str:
-    return hashlib.sha256(token).hexdigest()[:16]
-
-
-def split_listen(listen: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:9090`, `[::1]:9090` or `:9090` (every interface). Raises `ValueError`."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)

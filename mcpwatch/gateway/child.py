@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mcpwatch.gateway import spawn
 from mcpwatch.gateway.pipe import Pipe
 from mcpwatch.gateway.pulse import Pulse, death
+from mcpwatch.gateway.spawn import Command
 
 LINE_LIMIT = 64 * 1024 * 1024
 """A longer line of a child is dropped (bytes)."""
@@ -30,25 +30,7 @@ LAST_WORDS = 0.05
 """Seconds that a dead child's unread output may take to arrive."""
 STDERR_LINE = 2000
 
-_KEPT = {
-    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "DOCKER_HOST", "MCPWATCH_MARK",
-}  # fmt: skip
-_KEPT_PREFIXES = ("LC_", "XDG_", "UV_", "NPM_CONFIG_", "npm_config_", "PIP_")
-
 log = logging.getLogger("mcpwatch.gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to run. `env` is added to a clean environment; `stderr` is a file to append to, or `None` for the log."""
-
-    name: str
-    argv: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
-    cwd: str | None = None
-    stderr: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +42,6 @@ class Exit:
 
     def __str__(self) -> str:
         return f"killed by signal {self.signal}" if self.signal is not None else f"exited with code {self.code}"
-
-
-class SpawnFailed(Exception):
-    """The command cannot be run at all; the text says why and what to do."""
 
 
 class Child:
@@ -91,7 +69,7 @@ class Child:
 
     async def start(self) -> None:
         """Run the command. Raises `SpawnFailed`."""
-        process = self._process = _spawn(self._command)
+        process = self._process = spawn.take(self._command)
         self._pulse = Pulse(process.pid)
         loop = asyncio.get_running_loop()
         assert process.stdin is not None
@@ -201,12 +179,6 @@ class _Lines(asyncio.Protocol):
         self._on_eof()
 
 
-def environment(command: Command) -> dict[str, str]:
-    """A clean environment: what programs need to find themselves, then what the configuration says, then our mark."""
-    kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith(_KEPT_PREFIXES)}
-    return kept | dict(command.env) | {"MCPWATCH_HOSTED": command.name}
-
-
 def descendants(pid: int) -> set[int]:
     """Every process below `pid` now, where the system lists children (Linux); also those that left the group."""
     found: set[int] = set()
@@ -227,34 +199,3 @@ def _hosted(pid: int) -> str | None:
             if item.startswith(b"MCPWATCH_HOSTED="):
                 return item[16:].decode(errors="replace")
     return None
-
-
-def _spawn(command: Command) -> subprocess.Popen[bytes]:
-    env = environment(command)
-    program = shutil.which(command.argv[0], path=env.get("PATH"))
-    if program is None:
-        raise SpawnFailed(f"command {command.argv[0]!r} was not found; install it or write its full path")
-    stderr: IO[bytes] | int = subprocess.PIPE
-    try:
-        if command.stderr is not None:
-            command.stderr.parent.mkdir(parents=True, exist_ok=True)
-            stderr = command.stderr.open("ab", buffering=0)
-        return subprocess.Popen(
-            [*_lifeline(), program, *command.argv[1:]],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=command.cwd, start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        raise SpawnFailed(f"cannot be run: {error.strerror} ({error.filename or program})") from None
-    finally:
-        if not isinstance(stderr, int):
-            stderr.close()
-
-
-def _lifeline() -> tuple[str, ...]:
-    """Words before the command that let the kernel end the child with us (Linux with util-linux).
-
-    Safe here only because children are spawned by the main thread, which lives as long as the process: the signal is
-    sent when the spawning *thread* ends. Elsewhere a child sees its stdin end.
-    """
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()

@@ -17,6 +17,8 @@ from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
 from mcpwatch.gateway.upstream import Happening
 
+SETTLE_LOOK = 0.02
+"""Seconds between looks for requests under way when the gateway stops."""
 LISTENER_EVENTS = 1000
 """Events kept for a listener that does not read; the oldest goes first."""
 
@@ -40,6 +42,8 @@ class Fleet:
         self._limits = settings.limits
         old = self.members
         kept = {name: member for name, member in old.items() if same_limits and wanted.get(name) == member.settings}
+        for name, member in kept.items():
+            member.retune(wanted[name])
         gone = [member for name, member in old.items() if name not in kept]
         self.members = {name: kept.get(name) or self._start(server) for name, server in wanted.items()}
         changed = sorted({member.name for member in gone} | (wanted.keys() - kept.keys()))
@@ -49,6 +53,13 @@ class Fleet:
         if old:
             self.tell("reloaded", {"changed": changed})
         return changed
+
+    async def settle(self, limit: float) -> None:
+        """Return when no member has a request to answer, after `limit` seconds at the latest."""
+        for _ in range(int(limit / SETTLE_LOOK)):
+            if not any(upstream.mux.busy for one in self.members.values() for upstream in one.upstreams):
+                return
+            await asyncio.sleep(SETTLE_LOOK)
 
     async def stop(self) -> None:
         """End every member, side by side."""

@@ -5,6 +5,7 @@ Pure. Must not know routes, sessions or sockets.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 from dataclasses import dataclass
@@ -22,15 +23,25 @@ class Guard:
 
     def host(self, value: str) -> bool:
         """Whether a Host header names this gateway. Numeric addresses may: rebinding needs a name to rebind."""
-        value = value.lower()
+        value = rooted(value.lower())
         return "*" in self.hosts or value in self.hosts or bare(value) in self.hosts or _numeric(bare(value))
 
     def origin(self, value: str) -> bool:
         """Whether a browser page of this origin may call. No Origin at all means no browser."""
+        value = value.lower()
         if "*" in self.origins or value in self.origins:
             return True
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and (parts.netloc in self.hosts or bare(parts.netloc) in self.hosts)
+        scheme, _, host = value.partition("://")
+        host = rooted(host)
+        return scheme in {"http", "https"} and (host in self.hosts or bare(host) in self.hosts)
+
+
+def rooted(host: str) -> str:
+    """A Host without the dot that ends a whole domain name: `gw.lan.:80` is `gw.lan:80`."""
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        return name.removesuffix(".") + colon + port
+    return host.removesuffix(".")
 
 
 def bare(host: str) -> str:
@@ -56,19 +67,19 @@ def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins
     if base_url:
         parts = urlsplit(base_url)
         known |= {parts.netloc.lower(), (parts.hostname or "").lower()} - {""}
-    return Guard(frozenset(known), frozenset(origin.rstrip("/") for origin in origins))
+    return Guard(frozenset(rooted(host) for host in known), frozenset(origin.lower().rstrip("/") for origin in origins))
 
 
-def bearer(header: bytes | None, tokens: tuple[bytes, ...]) -> int | None:
-    """The index of the token that the Authorization header carries, in constant time; `None` when it carries none of them.
+def bearer(header: bytes | None, digests: tuple[bytes, ...]) -> int | None:
+    """The index of the SHA-256 digest of the token that the Authorization header carries; `None` when it carries none of them.
 
-    `Bearer X` and a bare `X` are both taken, as TBXark's proxy does.
+    In constant time. `Bearer X` and a bare `X` are both taken, as TBXark's proxy does.
     """
     if header is None:
         return None
     given = header[7:] if header[:7].lower() == b"bearer " else header
-    found: int | None = None
-    for index, token in enumerate(tokens):
-        if hmac.compare_digest(given, token):
+    came, found = hashlib.sha256(given).digest(), None
+    for index, digest in enumerate(digests):
+        if hmac.compare_digest(came, digest):
             found = index
     return found

@@ -13,8 +13,9 @@ from typing import Protocol
 from msgspec import UNSET
 
 from mcpwatch.gateway import batch, message
-from mcpwatch.gateway.child import Child, Command, Exit, SpawnFailed
+from mcpwatch.gateway.child import Child, Exit
 from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.spawn import Command, SpawnFailed
 
 log = logging.getLogger("mcpwatch.gateway")
 

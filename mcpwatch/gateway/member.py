@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__
-from mcpwatch.gateway.child import Command
+from mcpwatch.gateway import spawn
 from mcpwatch.gateway.detect import detect
 from mcpwatch.gateway.enveloped import StatelessLink
 from mcpwatch.gateway.link import Ends, Link, StdioLink
@@ -132,20 +132,28 @@ class Member:
             raise
         return running.upstream
 
+    def retune(self, settings: ServerSettings) -> None:
+        """Take over what can change without another process."""
+        self.settings = settings
+        for upstream in self.upstreams:
+            upstream.pauses.restart = settings.restart
+
     async def stop(self) -> None:
         """End every upstream."""
         rest = {*self._own, self._modern} - {None}
         await asyncio.gather(*(running.stop() for running in (self._main, *rest) if running is not None))
 
     def _run(self, hello: Hello, tell: Callable[[Happening], None]) -> Running:
-        upstream = Upstream(self.name, self._link, hello, tell, start_limit=self._limits.start, call_limit=self._limits.call)
+        upstream = Upstream(
+            self.name, self._link, hello, tell,
+            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart,
+        )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 
     def _link(self, ends: Ends) -> Link:
         spec = self.settings
         if spec.command is not None:
-            stderr = self._logs / spec.name / "stderr.raw" if self._logs is not None else None
-            return StdioLink(Command(spec.name, (spec.command, *spec.args), spec.env, spec.cwd, stderr), ends)
+            return StdioLink(spawn.command(spec, self._logs), ends)
         assert spec.url is not None
         if spec.transport == "auto":
             return _Found(spec.url, spec.headers, ends)

@@ -67,6 +67,11 @@ class Mux:
         """How many requests wait for an answer."""
         return len(self._calls)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request waits that ends by itself: a subscription does not."""
+        return any(call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
+
     # --- from a client ---
 
     def request(self, peer: Peer, envelope: Envelope, data: bytes, sink: Sink) -> int:

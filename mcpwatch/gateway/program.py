@@ -1,4 +1,4 @@
-"""The gateway as a program: sockets, signals, reload, stop. `run_gateway` and `run_bridge` are its two entries.
+"""The gateway as a program: sockets, signals, reload, stop. `entry.py` is the way in.
 
 Owns the process. Must not know messages.
 """
@@ -19,11 +19,11 @@ from pathlib import Path
 import uvloop
 
 from mcpwatch.gateway.admin import Admin
-from mcpwatch.gateway.app import App, split_listen
+from mcpwatch.gateway.app import App
 from mcpwatch.gateway.fleet import Fleet
 from mcpwatch.gateway.listener import Listener
-from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, load
-from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.gateway.settings import Settings, split_listen
+from mcpwatch.model.errors import ConfigError
 
 LOOK_EVERY = 0.5
 """Seconds between looks at the configuration file."""
@@ -31,58 +31,18 @@ GIVE_UP_LOOK = 0.2
 """Seconds between looks of a bridge at its server."""
 GIVE_UP_AFTER = 3
 """Starts in a row that came to nothing before a bridge ends: it is of no use, and its supervisor has the better backoff."""
-DRAIN_LIMIT = 5.0
-"""Seconds that running requests get when the gateway stops."""
+CLOSE_LIMIT = 1.0
+"""Seconds that clients get to read their answers when the gateway stops."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
 
-def run_gateway(
-    config: Path, *, listen: str | None = None, admin: Path | None = None, logs: Path | None = None, log_to: str = "stderr",
-) -> int:  # fmt: skip
-    """Serve the servers of a configuration file until SIGTERM or SIGINT.
-
-    `config` is the native file, a TBXark `config.json`, an `mcp-servers.json` or a sparfenyuk file; it is read again when it
-    changes and on SIGHUP. `listen` (`HOST:PORT` or `:PORT`) wins over the file. `admin` is the path of a unix socket to make.
-    `logs` is the directory for the stderr of stdio servers. `log_to` is `stderr` or `syslog`.
-    Returns the exit code; raises `ConfigError` before anything is started.
-    """
-    _log_to(log_to)
-
-    def read() -> Settings:
-        settings = load(config)
-        return replace(settings, listen=listen) if listen else settings
-
-    return _run(read(), read, config, admin, logs)
-
-
-def run_bridge(
-    command: list[str], *, name: str = "bridge", listen: str = "127.0.0.1:9072", sessions: str = "auto",
-    tokens: tuple[str, ...] = (), env: dict[str, str] | None = None, log_to: str = "stderr",
-) -> int:  # fmt: skip
-    """Serve one stdio server at `/sse` and `/mcp` (and below `/<name>/`) until SIGTERM or SIGINT.
-
-    `command` is the program and its arguments. Returns the exit code; raises `ConfigError` when it cannot be a command.
-    """
-    _log_to(log_to)
-    if not command:
-        raise ConfigError(Fault("", "no command given; write it after --, e.g. mcpwatch bridge -- mcp-server-fetch"))
-    if sessions not in SESSIONS:
-        raise ConfigError(Fault("sessions", f"{sessions!r} is not one of {', '.join(SESSIONS)}"))
-    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=sessions)
-    return _run(Settings(listen=listen, tokens=tokens, servers=(server,), bridge=True), None, None, None, None)
-
-
-def _run(
-    settings: Settings, read: Callable[[], Settings] | None, config: Path | None, admin: Path | None, logs: Path | None
+def run(
+    settings: Settings, read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str
 ) -> int:
-    program = Program(settings, config, admin, logs)
-    if read is not None:
-        program.read = read
-    try:
-        split_listen(settings.listen)
-    except ValueError:
-        raise ConfigError(Fault("listen", f"{settings.listen!r} is no HOST:PORT")) from None
+    """Serve until SIGTERM or SIGINT; `read` gives the settings again at a reload. Returns the exit code."""
+    _log_to(log_to)
+    program = Program(settings, read, config, admin, logs)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(program.run())
 
@@ -90,8 +50,11 @@ def _run(
 class Program:
     """One running gateway."""
 
-    def __init__(self, settings: Settings, config: Path | None, admin: Path | None, logs: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None
+    ) -> None:
         self._settings = settings
+        self._read = read
         self._config = config
         self._admin_path = admin
         self._app = App(settings)
@@ -100,7 +63,6 @@ class Program:
         self._stop = asyncio.Event()
         self._gave_up = ""
         self._reloading = asyncio.Lock()
-        self.read: Callable[[], Settings] = lambda: settings
 
     async def run(self) -> int:
         """Serve until stopped. Returns the exit code."""
@@ -122,8 +84,8 @@ class Program:
             await _own_socket(private, self._admin_path)
         await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))
         log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
-        gc.collect()
         gc.freeze()
+        gc.enable()
         tasks = [loop.create_task(self._app.sessions.run(), name="streams")]
         if self._config is not None:
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._try_reload(), name="reload")))
@@ -152,8 +114,9 @@ class Program:
     async def _end(self, public: Listener, private: Listener) -> None:
         log.info("stopping")
         public.refuse()
+        await self._fleet.settle(self._settings.limits.drain)
         self._app.sessions.end()
-        await asyncio.gather(public.drain(DRAIN_LIMIT), self._fleet.stop())
+        await asyncio.gather(public.drain(CLOSE_LIMIT), self._fleet.stop())
         self._admin.end()
         private.refuse()
         await private.drain(1.0)
@@ -162,7 +125,7 @@ class Program:
 
     async def _reload(self) -> list[str]:
         async with self._reloading:
-            settings = self.read()
+            settings = self._read()
             if settings.listen != self._settings.listen:
                 log.warning("listen changed from %s to %s; that takes a restart", self._settings.listen, settings.listen)
                 settings = replace(settings, listen=self._settings.listen)

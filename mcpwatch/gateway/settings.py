@@ -6,6 +6,7 @@ Lists every fault at once. Must not know transports or processes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ SESSIONS: tuple[Sessions, ...] = get_args(Sessions)
 
 DEFAULT_LISTEN = "127.0.0.1:9090"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+DIGESTS = "token_digests"
+"""The key for tokens of which only the digest is told."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
 
 
@@ -30,6 +34,17 @@ class ToolRules:
     allow: tuple[str, ...] = ()
     block: tuple[str, ...] = ()
     rename: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Pauses of a member that dies: none after the first death within `period`, then `first`, doubled each time up to `max`
+    (seconds), each times 1 ± `jitter`."""
+
+    first: float = 0.25
+    max: float = 30.0
+    jitter: float = 0.2
+    period: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +60,10 @@ class ServerSettings:
     transport: Transport = "auto"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     sessions: Sessions = "auto"
-    tokens: tuple[str, ...] = field(default=(), repr=False)
+    digests: tuple[str, ...] = field(default=(), repr=False)
+    """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     tools: ToolRules = ToolRules()
+    restart: Restart = field(default=Restart(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,7 @@ class Limits:
     session_idle: float = 1800
     call: float = 3600
     start: float = 60
+    drain: float = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +86,8 @@ class Settings:
 
     listen: str = DEFAULT_LISTEN
     base_url: str | None = None
-    tokens: tuple[str, ...] = field(default=(), repr=False)
+    digests: tuple[str, ...] = field(default=(), repr=False)
+    """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -91,6 +110,12 @@ def load(path: Path) -> Settings:
     return parse(document, str(path))
 
 
+def split_listen(listen: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9090`, `[::1]:9090` or `:9090` (every interface). Raises `ValueError`."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def parse(document: object, file: str | None = None) -> Settings:
     """The settings in a parsed document. Raises `ConfigError` with every fault found."""
     if not isinstance(document, dict):
@@ -103,10 +128,11 @@ class _Reader:
 
     def __init__(self, file: str | None) -> None:
         self._file = file
+        self._native = True
         self._faults: list[Fault] = []
 
     def settings(self, document: dict[str, Any]) -> Settings:
-        native = "servers" in document or "version" in document
+        native = self._native = "servers" in document or "version" in document
         proxy = self._object(document, "mcpProxy", "mcpProxy")
         options = self._object(proxy, "options", "mcpProxy.options")
         key = "servers" if native else "mcpServers"
@@ -123,11 +149,11 @@ class _Reader:
         settings = Settings(
             listen=self._text(listen, "listen") or DEFAULT_LISTEN,
             base_url=self._text(document.get("base_url") or proxy.get("baseURL"), "base_url"),
-            tokens=self._texts(document.get("tokens"), "tokens"),
+            digests=self._digests(document.get("tokens"), document, "tokens"),
             allowed_hosts=self._texts(document.get("allowed_hosts"), "allowed_hosts"),
             allowed_origins=self._texts(document.get("allowed_origins"), "allowed_origins"),
             groups=self._groups(document, {server.name for server in servers}),
-            limits=self._limits(document),
+            limits=Limits(**self._numbers(document, "limits", "limits", Limits)),
             servers=tuple(servers),
         )
         if self._faults:
@@ -162,8 +188,13 @@ class _Reader:
             transport=self._transport(spec, path),
             headers=self._pairs(spec.get("headers"), f"{path}.headers"),
             sessions=cast("Sessions", sessions),
-            tokens=self._texts(spec.get("tokens") or options.get("authTokens") or inherited.get("authTokens"), f"{path}.tokens"),
+            digests=self._digests(
+                spec.get("tokens") or options.get("authTokens") or (None if DIGESTS in spec else inherited.get("authTokens")),
+                spec,
+                f"{path}.tokens",
+            ),
             tools=self._tools(spec, options, path),
+            restart=Restart(**self._numbers(spec if self._native else {}, "restart", f"{path}.restart", Restart)),
         )
 
     def _transport(self, spec: dict[str, Any], path: str) -> Transport:
@@ -200,18 +231,19 @@ class _Reader:
             found.append((group, listed))
         return tuple(found)
 
-    def _limits(self, document: dict[str, Any]) -> Limits:
-        written = self._object(document, "limits", "limits")
-        known = Limits.__dataclass_fields__
+    def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[Limits | Restart]) -> dict[str, Any]:
+        """An object of numbers, each named as a field of `shape`."""
+        written = self._object(holder, key, path)
+        known = shape.__dataclass_fields__
         values: dict[str, Any] = {}
-        for key, value in written.items():
-            if key not in known:
-                self._fault(f"limits.{key}", f"unknown key; known are {', '.join(known)}")
+        for name, value in written.items():
+            if name not in known:
+                self._fault(f"{path}.{name}", f"unknown key; known are {', '.join(known)}")
             elif not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
-                self._fault(f"limits.{key}", "must be a number of at least 0")
+                self._fault(f"{path}.{name}", "must be a number of at least 0")
             else:
-                values[key] = value
-        return Limits(**values)
+                values[name] = value
+        return values
 
     # --- shapes ---
 
@@ -241,6 +273,13 @@ class _Reader:
         self._fault(path, "must be a list of strings")
         return ()
 
+    def _digests(self, clear: object, holder: dict[str, Any], path: str) -> tuple[str, ...]:
+        """What opens it: digests as they are written, and those of tokens that are written in clear."""
+        given = self._texts(holder.get(DIGESTS), f"{path.removesuffix('tokens')}{DIGESTS}")
+        if any(not _DIGEST.fullmatch(digest) for digest in given):
+            self._fault(f"{path.removesuffix('tokens')}{DIGESTS}", "must be SHA-256 digests: 64 hex digits each")
+        return (*given, *(digest(token) for token in self._texts(clear, path)))
+
     def _pairs(self, value: object, path: str) -> tuple[tuple[str, str], ...]:
         if value is None:
             return ()
@@ -250,6 +289,11 @@ class _Reader:
                 return tuple((key, str(item)) for key, item in pairs.items())
         self._fault(path, "must be an object of strings")
         return ()
+
+
+def digest(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _address(value: object) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,13 +23,9 @@ from mcpwatch.gateway.child import Exit
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.listening import Listening
 from mcpwatch.gateway.mux import Mux
+from mcpwatch.gateway.pauses import Pauses
+from mcpwatch.gateway.settings import Restart
 
-BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds before the next start after the n-th failure in a row; the last one for ever."""
-FAILED_AFTER = 5
-"""From this many failures in a row a member is called failed; it is still tried."""
-FREE_RESTARTS, FREE_PERIOD = 5, 60.0
-"""A member that had been serving is started again at once, this often in so many seconds; then it backs off too."""
 READY_WAIT = 10.0
 """Seconds that a request waits for a member which has just begun to start."""
 SOON = 0.6
@@ -135,6 +132,7 @@ class Upstream:
         *,
         start_limit: float = 60,
         call_limit: float = 3600,
+        restart: Restart | None = None,
     ) -> None:
         self.name = name
         self.mux = Mux(name, self._send, call_limit)
@@ -163,8 +161,7 @@ class Upstream:
         self._retry_at = 0.0
         self.refused = False
         self._permanent = False
-        self._failures = 0
-        self._deaths: list[float] = []
+        self.pauses = Pauses(restart or Restart())
 
     @property
     def pid(self) -> int | None:
@@ -174,7 +171,7 @@ class Upstream:
     @property
     def failures(self) -> int:
         """Starts in a row that came to nothing."""
-        return self._failures
+        return self.pauses.failures
 
     @property
     def wire(self) -> str | None:
@@ -204,11 +201,11 @@ class Upstream:
                     continue
                 self.restarts += 1
                 self.error = reason
-                delay = self._delay(served)
+                delay = self.pauses.after(time.monotonic(), random.uniform(-1, 1), served=served, permanent=self._permanent)  # noqa: S311
                 if delay:
                     self.mux.give_up(reason)
-                    log.warning("%s: %s; next start in %g s", self.name, reason, delay)
-                    await self._pause(Phase.FAILED if self._failures > FAILED_AFTER else Phase.BACKOFF, delay)
+                    log.warning("%s: %s; next start in %.2f s", self.name, reason, delay)
+                    await self._pause(Phase.FAILED if self.pauses.failed else Phase.BACKOFF, delay)
                 else:
                     log.warning("%s: %s; starting again", self.name, reason)
         finally:
@@ -226,8 +223,7 @@ class Upstream:
 
     def release(self) -> None:
         """Open it again, at once, earlier failures forgotten."""
-        self._failures = 0
-        self._deaths.clear()
+        self.pauses.forget()
         self._wanted.set()
         self._nudge.set()
 
@@ -272,17 +268,6 @@ class Upstream:
         self.mux.own(method, params, answer, self._gateway, limit)
         async with asyncio.timeout(limit):
             return await answer.future
-
-    def _delay(self, served: bool) -> float:
-        """How long to wait before the next start, after an incarnation that had served or had not."""
-        now = time.monotonic()
-        self._deaths = [at for at in self._deaths if at > now - FREE_PERIOD]
-        if served:
-            self._deaths.append(now)
-            self._failures = max(0, len(self._deaths) - FREE_RESTARTS)
-        else:
-            self._failures = max(self._failures + 1, FAILED_AFTER + 1 if self._permanent else 0)
-        return BACKOFF[min(self._failures, len(BACKOFF) - 1)]
 
     # --- one incarnation ---
 

@@ -69,6 +69,14 @@ class MemberStarted(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberPreparing(Fact):
+    """One step of what a member's runtime does before it can start: an image is pulled or built."""
+
+    name: ClassVar[str] = "member_preparing"
+    member: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberExited(Fact):
     """An incarnation ended. `planned` when we asked for it; `tail` are its last stderr lines, redacted."""
 
@@ -255,6 +263,7 @@ FACTS: tuple[type[Fact], ...] = (
     MemberChanged,
     RouteChanged,
     MemberStarted,
+    MemberPreparing,
     MemberExited,
     ProbeFinished,
     ToolsChanged,

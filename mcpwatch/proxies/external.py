@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -28,6 +29,14 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+        raise ValueError(f"{value!r} is no origin; write http://host:port")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 
 
@@ -43,6 +52,9 @@ class ExternalSpec(KindSpec):
 
     like: Literal["tbxark", "sparfenyuk", "gateway"] = Field(
         "tbxark", description="The kind it is like: decides the shape of its routes."
+    )
+    url: Origin | None = Field(
+        None, description="Where mcpwatch reaches it, when that is not `base_url`, e.g. `http://mcp-proxy:9090` inside its network."
     )
     routes: RoutePatterns | None = Field(None, description="Its route patterns, when it is like none of them.")
 
@@ -79,6 +91,12 @@ class External:
                 found["http"] = written.http.replace("{name}", name)
             return found
         return {way: pattern.replace("{name}", name) for way, pattern in _SHAPES[options.like].items()}
+
+    def root(self, proxy: ProxySpec) -> str:
+        """As written, else as clients do."""
+        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec()  # pyright: ignore[reportCallIssue]
+        parts = urlsplit(options.url or proxy.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     def learn(self, look: Look) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ class GatewayLimits(KindSpec):
     session_idle: Span | None = Field(None, description="A session without traffic is ended after this long. Default 30m.")
     call: Span | None = Field(None, description="Longest call. Default 1h.")
     start: Span | None = Field(None, description="Longest start of a server, from spawn to its first answer. Default 1m.")
+    drain: Span | None = Field(
+        None, description="Time that calls under way get when the gateway stops. Default 3s; keep it well below its `stop_grace`."
+    )
 
 
 class GatewaySpec(KindSpec):
@@ -57,13 +61,13 @@ class Gateway:
     )
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
-        """`<state>/proxy/gateway.json`, readable by nobody else: it holds the tokens."""
+        """`<state>/proxy/gateway.json`, readable by nobody else. Of the tokens that open it, it holds the digests alone."""
         options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec()  # pyright: ignore[reportCallIssue]
         body: dict[str, Any] = {
             "version": 1,
             "listen": proxy.listen,
             "base_url": proxy.base_url,
-            "tokens": list(proxy.tokens),
+            "token_digests": _digests(proxy.tokens),
             "allowed_hosts": list(options.allowed_hosts),
             "allowed_origins": list(options.allowed_origins),
             "servers": {upstream.name: _server(upstream) for upstream in proxy.upstreams},
@@ -93,6 +97,10 @@ class Gateway:
         """`/<name>/sse` and `/<name>/mcp`, both always."""
         return {"sse": f"/{name}/sse", "http": f"/{name}/mcp"}
 
+    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
+        """By the address it listens on."""
+        return ""
+
     def learn(self, look: Look) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""
         return self.traits
@@ -109,7 +117,7 @@ def _directory(state_dir: Path) -> Path:
 def _server(upstream: Upstream) -> dict[str, Any]:
     """One server of the native configuration."""
     options = cast("dict[str, Any]", json.loads(upstream.options))
-    common: dict[str, Any] = {"tokens": list(upstream.tokens)} if upstream.tokens else {}
+    common: dict[str, Any] = {"token_digests": _digests(upstream.tokens)} if upstream.tokens else {}
     if upstream.transport == "stdio":
         own: dict[str, Any] = {
             "command": upstream.command, "args": list(upstream.args), "env": dict(upstream.env), "cwd": upstream.cwd,
@@ -117,6 +125,11 @@ def _server(upstream: Upstream) -> dict[str, Any]:
     else:
         own = {"url": upstream.url, "transport": upstream.transport, "headers": dict(upstream.headers)}
     return {**own, **common, **options}
+
+
+def _digests(tokens: tuple[str, ...]) -> list[str]:
+    """SHA-256 of each token, in hex."""
+    return [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
 
 
 KIND: Kind[Gateway] = Kind("gateway", GatewaySpec, Gateway, "the embedded gateway: every wire, hot reload, no cached lies")

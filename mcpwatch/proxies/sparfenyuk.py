@@ -94,6 +94,10 @@ class Sparfenyuk:
         """`/servers/<name>/sse` and `/servers/<name>/mcp`."""
         return {"sse": f"/servers/{name}/sse", "http": f"/servers/{name}/mcp"}
 
+    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
+        """By the address it listens on."""
+        return ""
+
     def learn(self, look: Look) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""
         return self.traits

@@ -108,6 +108,10 @@ class Tbxark:
         """`/<name>/sse`, or `/<name>/mcp` where it serves Streamable HTTP: one of them, never both."""
         return {"http": f"/{name}/mcp"} if _options(proxy).type == "streamable-http" else {"sse": f"/{name}/sse"}
 
+    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
+        """By the address it listens on."""
+        return ""
+
     def learn(self, look: Look) -> Traits:
         """The traits of the generation that this shows: its own answer first, then its usage, then the shape of its log."""
         asked = generation_of_ready(look.status, look.body) if look.status else ""

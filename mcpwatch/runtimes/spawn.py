@@ -22,7 +22,16 @@ from mcpwatch.runtimes.stamping import end_line
 from mcpwatch.runtimes.table import MARK
 
 RAW = ("stdout.raw", "stderr.raw")
-NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MCPWATCH_HOSTED")
+NOT_INHERITED = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "MCPWATCH_HOSTED",
+    "MCPWATCH_HUNG",
+)
 
 
 def _number_as_text(value: object) -> object:

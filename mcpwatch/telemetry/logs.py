@@ -1,4 +1,4 @@
-"""The daemon's own log: its format, its targets, its redaction. One call, `configure`, sets all of it up.
+"""The daemon's own log: its format, level and redaction. `configure` sets it up, `Logging.retune` follows a reload.
 
 Records go through a bounded queue to a thread, so that a full pipe or a stuck syslog never delays a probe; what does not fit is
 dropped and counted. Facts become records by `log_fact`. Knows nothing of Loki: its handler is handed in.
@@ -6,40 +6,31 @@ dropped and counted. Facts become records by `log_fact`. Knows nothing of Loki: 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import queue
-import socket
-import struct
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal, TextIO, cast
+from dataclasses import dataclass
+from typing import Any, TextIO, cast
 
 from mcpwatch.model.fact import Fact, ProbeFinished
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.spec import Level, LogFormat
+from mcpwatch.telemetry.targets import details, target
 
 QUEUE_SIZE = 10_000
 """Records waiting to be written; more are dropped and counted."""
 CLOSE_TIMEOUT = 3.0
 """Seconds that closing waits for the last records to be written."""
-SYSLOG_TIMEOUT = 1.0
 
 FACT_LOGGER = "mcpwatch.fact"
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_JOURNAL = "/run/systemd/journal/socket"
-_PRIORITY = {10: 7, 20: 6, 30: 4, 40: 3, 50: 2}
 _NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "watchfiles", "uvicorn", "sse_starlette")
 """Libraries whose own records matter only from WARNING up."""
-
-
-def details(record: logging.LogRecord) -> dict[str, str]:
-    """The bounded keys that a record carries beside its text (`extra={"details": {...}}`)."""
-    found = getattr(record, "details", None)
-    return {str(key): str(value) for key, value in cast("dict[object, object]", found).items()} if isinstance(found, dict) else {}
 
 
 def log_fact(fact: Fact) -> None:
@@ -51,17 +42,19 @@ def log_fact(fact: Fact) -> None:
 
 
 class HumanFormat(logging.Formatter):
-    """`2026-11-21T04:10:00.123Z WARNING fetch: probe failed  [member=fetch …]`, redacted."""
+    """`2026-11-21T04:10:00.123Z WARNING fetch: probe failed  [member=fetch …]`, redacted; without the time where not `timed`."""
 
-    def __init__(self, redact: Redactor) -> None:
+    def __init__(self, redact: Redactor, *, timed: bool = True) -> None:
         super().__init__()
         self._redact = redact
+        self._timed = timed
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback below it when there is one."""
         extra = " ".join(f"{key}={value}" for key, value in details(record).items())
         where = "" if record.name == FACT_LOGGER else f"{record.name}: "
-        text = f"{iso(WallTime(record.created))} {record.levelname:<7} {where}{record.getMessage()}"
+        time = f"{iso(WallTime(record.created))} " if self._timed else ""
+        text = f"{time}{record.levelname:<7} {where}{record.getMessage()}"
         text = f"{text}  [{extra}]" if extra else text
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
@@ -89,37 +82,16 @@ class JsonFormat(logging.Formatter):
         return json.dumps(body, ensure_ascii=False)
 
 
-class JournalHandler(logging.Handler):
-    """Sends records to systemd's journal by its native protocol; what it cannot take is dropped. Raises `OSError` when absent."""
+class PlainFormat(logging.Formatter):
+    """The text alone, redacted: for where time, level and details travel beside it."""
 
-    def __init__(self, address: str = _JOURNAL) -> None:
-        super().__init__()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(SYSLOG_TIMEOUT)
-        try:
-            self._socket.connect(address)
-        except OSError:
-            self._socket.close()
-            raise
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__("%(message)s")
+        self._redact = redact
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        try:
-            fields = {
-                "MESSAGE": self.format(record),
-                "PRIORITY": str(_PRIORITY.get(record.levelno, 6)),
-                "SYSLOG_IDENTIFIER": "mcpwatch",
-                "LOGGER": record.name,
-                **{f"MCPWATCH_{key.upper()}": value for key, value in details(record).items()},
-            }
-            self._socket.send(b"".join(_journal_field(key, value) for key, value in fields.items()))
-        except OSError:
-            self.handleError(record)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-        super().close()
+    def format(self, record: logging.LogRecord) -> str:
+        """The text, and the traceback below it when there is one."""
+        return self._redact(super().format(record))
 
 
 class _Queue(logging.handlers.QueueHandler):
@@ -140,20 +112,45 @@ class _Queue(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """In the queue, between the records before a reload and those after it: from here on, these handlers."""
+
+    handlers: tuple[logging.Handler, ...]
+
+
+class _Listener(logging.handlers.QueueListener):
+    """The writing thread. A handler that fails loses that record and nothing else."""
+
+    def handle(self, record: Any) -> None:
+        """Write one record to every target, or change the targets."""
+        if isinstance(record, _Swap):
+            old, self.handlers = self.handlers, record.handlers
+            for handler in old:
+                if handler not in record.handlers:
+                    handler.close()
+            return
+        for handler in self.handlers:
+            with contextlib.suppress(Exception):
+                handler.handle(record)
+
+
 class Logging:
     """The log as set up. `redact` is also what other rooms may use for texts they show."""
 
-    def __init__(self, redact: Redactor, handlers: Sequence[logging.Handler], level: Level) -> None:
+    def __init__(self, redact: Redactor, out: TextIO) -> None:
         self.redact = redact
-        self._handlers = tuple(handlers)
+        self._out = out
+        self._shape: tuple[LogFormat, tuple[str, ...]] | None = None
+        self._targets: tuple[logging.Handler, ...] = ()
+        self._added: tuple[logging.Handler, ...] = ()
         self._queue = _Queue(queue.Queue(QUEUE_SIZE))
-        self._listener = logging.handlers.QueueListener(self._queue.queue, *handlers, respect_handler_level=True)
+        self._listener = _Listener(self._queue.queue)
         root = logging.getLogger()
         self._before = (tuple(root.handlers), root.level)
         for handler in self._before[0]:
             root.removeHandler(handler)
         root.addHandler(self._queue)
-        self.level(level)
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._listener.start()
@@ -163,9 +160,22 @@ class Logging:
         """Records lost because the targets were too slow."""
         return self._queue.dropped
 
-    def level(self, level: Level) -> None:
-        """Write records of `level` and above from now on."""
+    def retune(self, format_: LogFormat, level: Level, targets: Sequence[str]) -> bool:
+        """Write in this format, from this level up, to these targets, beginning with the next record; whether they changed.
+
+        What was said before still goes to the targets it was said to. A target that is not there is replaced by standard
+        error, with a warning.
+        """
         logging.getLogger().setLevel(LEVELS[level])
+        shape = (format_, tuple(dict.fromkeys(targets)))
+        if shape == self._shape:
+            return False
+        self._shape = shape
+        self._targets, absent = self._open(*shape)
+        self._swap()
+        for text in absent:
+            logging.getLogger(__name__).warning("%s", text)
+        return True
 
     def secrets(self, secrets: Iterable[str]) -> None:
         """Hide these values too (a reload brought a new plan)."""
@@ -173,11 +183,13 @@ class Logging:
 
     def add(self, handler: logging.Handler) -> None:
         """Write to one more target from now on, in the writing thread."""
-        self._listener.handlers = (*self._listener.handlers, handler)
+        self._added = (*self._added, handler)
+        self._swap()
 
     def remove(self, handler: logging.Handler) -> None:
-        """Stop writing to a target that was added."""
-        self._listener.handlers = tuple(one for one in self._listener.handlers if one is not handler)
+        """Stop writing to a target that was added, and close it."""
+        self._added = tuple(one for one in self._added if one is not handler)
+        self._swap()
 
     def close(self) -> None:
         """Write what waits, within `CLOSE_TIMEOUT`, and put the root logger back as it was found."""
@@ -191,11 +203,46 @@ class Logging:
         if thread is not None:
             thread.join(CLOSE_TIMEOUT)
         if thread is not None and not thread.is_alive():
-            for handler in self._handlers:
+            for handler in self._targets:
                 handler.close()
         for handler in self._before[0]:
             root.addHandler(handler)
         root.setLevel(self._before[1])
+
+    def _swap(self) -> None:
+        swap = _Swap((*self._targets, *self._added))
+        try:
+            cast("queue.Queue[object]", self._queue.queue).put_nowait(swap)
+        except queue.Full:  # the targets are stuck: what waits goes to the new ones
+            self._listener.handlers = swap.handlers
+
+    def _open(self, format_: LogFormat, targets: Sequence[str]) -> tuple[tuple[logging.Handler, ...], list[str]]:
+        """The handlers of these targets, and a line on each that is not there."""
+        handlers: list[logging.Handler] = []
+        absent: list[str] = []
+        for name in targets:
+            try:
+                handler = target(name, self._out, self._fields)
+            except OSError as error:
+                absent.append(f"log target '{name}' cannot be used ({error.strerror or error}); writing to stderr instead")
+                continue
+            handler.setFormatter(self._formatter(format_, name))
+            handlers.append(handler)
+        if absent and "stderr" not in targets:
+            handlers.append(logging.StreamHandler(self._out))
+            handlers[-1].setFormatter(self._formatter(format_, "stderr"))
+        return tuple(handlers), absent
+
+    def _formatter(self, format_: LogFormat, name: str) -> logging.Formatter:
+        """The journal keeps time, level and details itself; syslog keeps time."""
+        if name == "journald":
+            return PlainFormat(self.redact)
+        if format_ == "json" or (format_ == "auto" and not (name == "stderr" and self._out.isatty())):
+            return JsonFormat(self.redact)
+        return HumanFormat(self.redact, timed=not name.startswith("syslog"))
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, str]:
+        return {key: self.redact(value) for key, value in details(record).items()}
 
 
 def configure(
@@ -206,56 +253,8 @@ def configure(
     *,
     stream: TextIO | None = None,
 ) -> Logging:
-    """Set the daemon's log up. A target that is not there is replaced by stderr, with a warning. Close what it returns."""
+    """Set the daemon's log up. `stream` is what the target `stderr` means. Close what it returns."""
     logging.raiseExceptions = False  # a reader that went away is no reason for a traceback
-    redact = Redactor(secrets)
-    out = stream if stream is not None else sys.stderr
-    kind: Literal["human", "json"] = ("human" if out.isatty() else "json") if format == "auto" else format
-    formatter = HumanFormat(redact) if kind == "human" else JsonFormat(redact)
-    handlers: list[logging.Handler] = []
-    absent: list[str] = []
-    for target in dict.fromkeys(targets):
-        try:
-            handler = _handler(target, out)
-        except OSError as error:
-            absent.append(f"log target '{target}' cannot be used ({error.strerror or error}); writing to stderr instead")
-            continue
-        handler.setFormatter(formatter)
-        handlers.append(handler)
-    if absent and not any(isinstance(handler, logging.StreamHandler) for handler in handlers):
-        handlers.append(logging.StreamHandler(out))
-        handlers[-1].setFormatter(formatter)
-    logs = Logging(redact, handlers, level)
-    for text in absent:
-        logging.getLogger(__name__).warning("%s", text)
+    logs = Logging(Redactor(secrets), stream if stream is not None else sys.stderr)
+    logs.retune(format, level, targets)
     return logs
-
-
-def _handler(target: str, out: TextIO) -> logging.Handler:
-    if target == "journald":
-        return JournalHandler()
-    if target == "syslog":
-        if not Path("/dev/log").exists():
-            raise FileNotFoundError(2, "no /dev/log on this machine")
-        return _syslog("/dev/log")
-    if target.startswith("syslog:"):
-        host, _, port = target.removeprefix("syslog:").rpartition(":")
-        if not host or not port.isdigit():
-            raise OSError(22, "write syslog:HOST:PORT")
-        return _syslog((host.strip("[]"), int(port)))
-    return logging.StreamHandler(out)
-
-
-def _syslog(address: str | tuple[str, int]) -> logging.Handler:
-    handler = logging.handlers.SysLogHandler(address, facility=logging.handlers.SysLogHandler.LOG_DAEMON)
-    handler.ident = "mcpwatch: "
-    handler.append_nul = False
-    cast("Any", handler).socket.settimeout(SYSLOG_TIMEOUT)
-    return handler
-
-
-def _journal_field(key: str, value: str) -> bytes:
-    data = value.encode("utf-8", "replace")
-    if b"\n" not in data:
-        return key.encode() + b"=" + data + b"\n"
-    return key.encode() + b"\n" + struct.pack("<Q", len(data)) + data + b"\n"

@@ -18,10 +18,11 @@ from logging_loki.handlers import LokiHandler
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from mcpwatch.telemetry.batch import Answer
-from mcpwatch.telemetry.logs import FACT_LOGGER, details
+from mcpwatch.telemetry.logs import FACT_LOGGER, PlainFormat
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.spec import LokiSpec
 from mcpwatch.telemetry.spool import OwnSpool
+from mcpwatch.telemetry.targets import details
 
 CONNECT_TIMEOUT = 5.0
 LONGEST_ANSWER = 4096
@@ -56,19 +57,8 @@ class SpoolHandler(LokiHandler):
     def __init__(self, spool: OwnSpool, url: str, redact: Redactor) -> None:
         self.emitters = {**LokiHandler.emitters, "spool": cast("Any", partial(SpoolEmitter, spool=spool))}
         super().__init__(url, version="spool")  # pyright: ignore[reportUnknownMemberType]
-        self.setFormatter(_Plain(redact))
+        self.setFormatter(PlainFormat(redact))
         self.addFilter(_not_about_shipping)
-
-
-class _Plain(logging.Formatter):
-    """The text alone: time, level and logger travel beside it."""
-
-    def __init__(self, redact: Redactor) -> None:
-        super().__init__("%(message)s")
-        self._redact = redact
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
 
 
 def _not_about_shipping(record: logging.LogRecord) -> bool:

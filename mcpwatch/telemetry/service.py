@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
@@ -18,7 +19,6 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.ports import Fleet
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.logs import Logging, log_fact
-from mcpwatch.telemetry.loki import Push, SpoolHandler, faults
 from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
 from mcpwatch.telemetry.otel import Tracer
 from mcpwatch.telemetry.readings import Readings
@@ -27,6 +27,9 @@ from mcpwatch.telemetry.shipper import Shipper
 from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
 from mcpwatch.telemetry.tally import Tally
+
+if TYPE_CHECKING:  # with it come requests and the library; a daemon that ships nothing does without
+    from mcpwatch.telemetry.loki import SpoolHandler
 
 REBIND_EVERY = 5.0
 """Seconds until a metrics port that was taken is tried again."""
@@ -89,11 +92,9 @@ class Telemetry:
                 await asyncio.wait_for(asyncio.to_thread(self._stop), STOP_TIMEOUT)
 
     def retune(self, spec: TelemetrySpec) -> None:
-        """Take a new plan's spec: objectives and level at once, and what serves, ships or traces anew where its part changed."""
+        """Take a new plan's spec: objectives at once, and what serves, ships or traces anew where its part changed."""
         self._collector.retune(spec)
         self._redact.use(self._house.fleet.plan().secrets)
-        if self._house.logs:
-            self._house.logs.level(spec.logs.level)
         self._spec = spec
         self._changed.set()
 
@@ -190,6 +191,8 @@ class Telemetry:
     def _start_shipping(self, loki: LokiSpec | None) -> None:
         if loki is None:
             return
+        from mcpwatch.telemetry.loki import faults
+
         for text in faults(loki):
             self._tell(Troubled(at=self._house.clock.wall(), text=f"telemetry.{text}", level="error", subject="loki"))
         try:
@@ -221,6 +224,8 @@ class Telemetry:
             self._tell(Troubled(at=self._house.clock.wall(), text=str(error), level="error", subject="otel"))
 
     def _new_shipper(self, loki: LokiSpec) -> Shipper:
+        from mcpwatch.telemetry.loki import Push, SpoolHandler
+
         state, wall = self._house.state_dir, self._house.clock.wall
         spool = self._spool = OwnSpool(state, wall)
         if self._house.logs:

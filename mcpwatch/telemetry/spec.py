@@ -128,8 +128,8 @@ class LogsSpec(KindSpec):
     format: LogFormat = "auto"
     """`auto`: for people on a terminal, JSON elsewhere."""
     level: Level = "info"
-    targets: tuple[Annotated[str, Field(pattern=r"^(stderr|journald|syslog|syslog:.+)$")], ...] = ("stderr",)
-    """`stderr`, `journald`, `syslog` (the local one) or `syslog:HOST:PORT` (UDP)."""
+    targets: tuple[Annotated[str, Field(pattern=r"^(stderr|journald|syslog|syslog:.+|file:/.+)$")], ...] = ("stderr",)
+    """`stderr`, `journald`, `syslog` (the local one), `syslog:HOST:PORT` (UDP) or `file:/PATH` (opened again when moved away)."""
 
 
 class OtelSpec(KindSpec):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.fact import Troubled
-from mcpwatch.ports import Appeared, Exited, Gone, Publish, Runtime
+from mcpwatch.model.fact import MemberPreparing, Troubled
+from mcpwatch.ports import Appeared, Exited, Gone, Preparing, Publish, Runtime, RuntimeEvent
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.oversight import Oversight
@@ -38,7 +38,7 @@ class Hearing:
                 self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {runtime.name}"))
             await asyncio.sleep(REGISTRY_PAUSE)
 
-    def _hear(self, runtime: Runtime, event: Exited | Appeared | Gone) -> None:
+    def _hear(self, runtime: Runtime, event: RuntimeEvent) -> None:
         match event:
             case Exited():
                 if (actor := self._actors.get(event.member)) is not None:
@@ -46,6 +46,10 @@ class Hearing:
             case Appeared():
                 if (actor := self._actors.get(event.member)) is not None:
                     actor.appeared(event.pid, event.container)
+            case Preparing():
+                if (actor := self._actors.get(event.member)) is not None:
+                    actor.reason = event.text
+                self._publish(MemberPreparing(at=self._clock.wall(), text=f"{event.member}: {event.text}", member=event.member))
             case Gone():
                 self._hear_gone(runtime, event)
 

@@ -24,7 +24,7 @@ from mcpwatch.registry import find
 from tests.alerts.stores import MemoryStore
 
 SECRET = "s3cr3t-T0ken-42"
-SOON = 10.0
+SOON = 30.0
 
 
 @dataclass

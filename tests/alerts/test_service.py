@@ -23,7 +23,7 @@ from tests.alerts.receivers import SECRET, Receiver, receiving
 from tests.alerts.stores import MemoryStore
 
 pytestmark = pytest.mark.anyio
-SOON = 10.0
+SOON = 30.0
 
 
 @dataclass

@@ -13,7 +13,7 @@ from mcpwatch.model.naming import suggest
 REFUSED = [
     (("drill", "time", "--fault", "kll"), "'kll' is not one of 'kill', 'hang', 'stale', 'oom', 'partition'"),
     (("logs", "time", "--stream", "both"), "'both' is not one of 'stdout', 'stderr'"),
-    (("up", "--log-format", "xml"), "'xml' is not one of 'human', 'json', 'config'"),
+    (("up", "--log-format", "xml"), "'xml' is not one of 'auto', 'human', 'json', 'config'"),
     (("check", "--url", "http://127.0.0.1:1/sse", "--transport", "ws"), "'ws' is not one of"),
     (("bridge", "--sessions", "one", "--", "true"), "'one' is not one of 'auto', 'shared', 'isolated'"),
     (("bridge", "--log", "file", "--", "true"), "'file' is not one of 'stderr', 'syslog'"),

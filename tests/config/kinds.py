@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
+from mcpwatch.model.spec import ProxySpec
 from mcpwatch.proxies.gateway import KIND as GATEWAY
 from mcpwatch.proxies.gateway import Gateway
 from mcpwatch.registry import Kind, Kinds, KindSpec
@@ -74,6 +75,10 @@ class External(Gateway):
     """A proxy that others run: the gateway's routes, nothing rendered."""
 
     name = "external"
+
+    def root(self, proxy: ProxySpec) -> str:
+        """As clients do."""
+        return proxy.base_url
 
 
 def _kind(name: str, spec: type[KindSpec]) -> Kind[Any]:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from mcpwatch.config.plan import REFUSAL_INTERVAL
+from mcpwatch.gateway.settings import digest
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Canary
+from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.proxies.gateway import Gateway
 from tests.config.kinds import KINDS, DockerSpec, ProcessSpec, TelemetrySpec
 from tests.config.plans import STATE, member, plan, route
@@ -326,12 +328,13 @@ def test_the_gateway_file_holds_what_the_contract_says(tmp_path: Path, environ: 
     assert found.proxy is not None
     (file,) = Gateway().render(found.proxy, STATE)
     assert (file.path, file.mode) == (STATE / "proxy" / "gateway.json", 0o600)
+    assert not any(token in file.text for token in ("abcdef", "ghijkl"))
     body: dict[str, Any] = json.loads(file.text)
-    assert {key: body[key] for key in ("version", "listen", "base_url", "tokens", "allowed_hosts", "allowed_origins")} == {
+    assert {key: body[key] for key in ("version", "listen", "base_url", "token_digests", "allowed_hosts", "allowed_origins")} == {
         "version": 1,
         "listen": "127.0.0.1:9100",
         "base_url": "http://127.0.0.1:9100",
-        "tokens": ["abcdef"],
+        "token_digests": [digest("abcdef")],
         "allowed_hosts": ["h"],
         "allowed_origins": ["http://o"],
     }
@@ -340,7 +343,7 @@ def test_the_gateway_file_holds_what_the_contract_says(tmp_path: Path, environ: 
         "args": ["t"],
         "env": {"A": "b"},
         "cwd": None,
-        "tokens": ["ghijkl"],
+        "token_digests": [digest("ghijkl")],
         "sessions": "isolated",
         "tools": {"allow": [], "block": ["x"], "rename": {}},
     }
@@ -379,7 +382,27 @@ def test_the_rendered_file_is_one_the_gateway_takes(tmp_path: Path, environ: dic
     settings = load(file)
     assert [server.name for server in settings.servers] == ["time", "fetch", "postgres", "legacy"]
     assert settings.groups == (("all", ("time", "fetch")),)
-    assert settings.tokens == ("s3cret-proxy-token",)
+    assert settings.digests == (digest("s3cret-proxy-token"),)
+
+
+def test_the_gateway_is_told_how_long_a_member_of_its_own_waits_between_starts(tmp_path: Path, environ: dict[str, str]) -> None:
+    text = f"""
+    members:
+      a: {{stdio: {{command: {sys.executable}}}, restart: {{period: 5m, backoff: {{first: 2s, max: 20s}}}}}}
+      b: {{url: "http://b/sse"}}
+    """
+    found = plan(text, tmp_path, environ)
+    assert found.proxy is not None
+    body: dict[str, Any] = json.loads(Gateway().render(found.proxy, STATE)[0].text)
+    assert body["servers"]["a"]["restart"] == {"first": 2.0, "jitter": 0.2, "max": 20.0, "period": 300.0}
+    assert "restart" not in body["servers"]["b"]
+
+
+def test_what_is_left_out_for_the_gateway_is_its_own_default() -> None:
+    from mcpwatch.gateway.settings import Restart
+
+    plain = RestartPolicy()
+    assert Restart() == Restart(plain.backoff.first, plain.backoff.max, plain.backoff.jitter, plain.period)
 
 
 def test_build_alone_refuses_what_does_not_fit_together(tmp_path: Path, environ: dict[str, str]) -> None:

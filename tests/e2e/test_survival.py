@@ -25,8 +25,8 @@ from tests.e2e.test_main_job import NOW, bridged, fleet, hosted, route
 from tests.e2e.test_supervision import all_run, lives, plain
 from tests.parts import faked_clock
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-WAIT = 60.0
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+WAIT = 120.0
 
 
 def patient(**members: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_a_clock_that_is_set_stops_no_check_judges_nobody_and_moves_no_budget(tm
         probed_on(daemon, "time", "bridge", more=1)
         before = lives(daemon)
         set_clock(clock, step)
-        daemon.wait(lambda _: gaps(daemon, "clock_step"), "the step is told", WAIT)
+        daemon.wait(lambda _: "the wall clock was set" in daemon.said(), "the step is told", WAIT)
         assert abs(float(gaps(daemon, "clock_step")[0]["seconds"]) - step) < 60.0
         probed_on(daemon, "time", "bridge", more=5)
         assert lives(daemon) == before
@@ -188,7 +188,6 @@ def test_a_full_disk_stops_logging_and_not_the_fleet_and_is_told_until_there_is_
             daemon.wait(lambda _: last(daemon, "writer") != logged, "logging goes on", WAIT)
             probed_on(daemon, "time", "bridge")
             load.progress()
-        daemon.wait(lambda _: daemon.run("events", "--json", "-n", "10").returncode == 0, "facts are kept again", WAIT)
         after = lives(daemon)
         assert {name: after[name] for name in after if name != "bridge"} == {n: before[n] for n in before if n != "bridge"}
         assert load.failures == []
@@ -287,7 +286,7 @@ def test_a_probe_that_was_under_way_when_the_watchdog_was_frozen_says_nothing_of
             while time.monotonic() < thawed:
                 Slow.free.wait(0.1)
             daemon.process.send_signal(signal.SIGCONT)
-            daemon.wait(lambda _: gaps(daemon, "stopped"), "the gap is told", WAIT)
+            daemon.wait(lambda _: "the watchdog did not run" in daemon.said(), "the gap is told", WAIT)
             probed_on(daemon, "slow")
             assert max(float(gap["seconds"]) for gap in gaps(daemon, "stopped")) > 4.0
             assert condemned(daemon) == []

@@ -16,6 +16,7 @@ import anyio
 import httpx
 import pytest
 
+from mcpwatch.gateway.settings import digest
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 
@@ -169,7 +170,9 @@ async def test_reload_touches_only_what_changed_and_a_bad_file_changes_nothing()
         async with sse(f"{running.url}/stays/sse") as client, sse(f"{running.url}/sse") as everything:
             await client.hello()
             await everything.hello()
-            running.write({"servers": {"stays": TINY, "changes": TINY | {"env": {"X": "1"}}, "comes": TINY}})
+            running.write(
+                {"servers": {"stays": TINY | {"restart": {"first": 2}}, "changes": TINY | {"env": {"X": "1"}}, "comes": TINY}}
+            )
             assert running.admin("POST", "/reload").status_code == 200
             running.wait({"stays": "running", "changes": "running", "comes": "running"})
             after = running.members()
@@ -195,7 +198,8 @@ async def test_a_changed_file_is_noticed_without_being_told() -> None:
 
 
 async def test_tokens_are_needed_where_they_are_set_and_sessions_belong_to_one() -> None:
-    with gateway({"tokens": ["first", "second"], "servers": {"open": TINY, "own": TINY | {"tokens": ["third"]}}}) as running:
+    servers = {"open": TINY, "own": TINY | {"tokens": ["third"]}}
+    with gateway({"tokens": ["first"], "token_digests": [digest("second")], "servers": servers}) as running:
         running.wait({"open": "running", "own": "running"})
         first, second, third = ({"authorization": f"Bearer {token}"} for token in ("first", "second", "third"))
         async with httpx.AsyncClient(timeout=LIMIT) as client:
@@ -291,6 +295,22 @@ def test_a_killed_gateway_leaves_no_child_behind() -> None:
             gone(pid)
 
 
+def test_the_first_death_costs_nothing_and_the_next_one_what_the_file_says() -> None:
+    with gateway({"servers": {"tiny": TINY | {"restart": {"first": 600, "max": 600}}}}) as running:
+        running.wait({"tiny": "running"})
+        os.kill(running.members()["tiny"]["pid"], signal.SIGKILL)
+        with httpx.Client(timeout=LIMIT) as client:
+            assert client.post(f"{running.url}/tiny/rpc", json=call(1, "echo", x=1)).status_code == 200
+            assert running.members()["tiny"]["generation"] == 2
+            os.kill(running.members()["tiny"]["pid"], signal.SIGKILL)
+            running.wait({"tiny": "backoff"})
+            down = client.post(f"{running.url}/tiny/rpc", json=call(2, "echo", x=1))
+            assert (down.status_code, down.json()["error"]["data"]["member"]) == (503, "tiny")
+            assert 300 < int(down.headers["retry-after"]) <= 720
+            running.admin("POST", "/members/tiny/start")
+            running.wait({"tiny": "running"})
+
+
 def test_a_member_that_dies_at_start_backs_off_and_leaves_the_others_alone() -> None:
     with gateway({"servers": {"tiny": TINY, "dies": TINY | {"args": [*TINY["args"], "--dies-at-start"]}}}) as running:
         running.wait({"tiny": "running", "dies": "backoff"})
@@ -302,9 +322,7 @@ def test_a_member_that_dies_at_start_backs_off_and_leaves_the_others_alone() -> 
 
 
 async def test_a_bridge_serves_one_command_at_the_root() -> None:
-    code = (
-        f"from mcpwatch.gateway.program import run_bridge; run_bridge({[TINY['command'], *TINY['args']]!r}, listen='127.0.0.1:0')"
-    )
+    code = f"from mcpwatch.gateway.entry import run_bridge; run_bridge({[TINY['command'], *TINY['args']]!r}, listen='127.0.0.1:0')"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, cwd=ROOT)  # noqa: ASYNC220
     try:
         assert process.stderr is not None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.gateway import guard, settings, tools
+from mcpwatch.gateway.settings import digest
 from mcpwatch.model.errors import ConfigError
 
 TBXARK: dict[str, Any] = {
@@ -28,14 +29,25 @@ def test_a_tbxark_file_is_read_as_tbxark_reads_it() -> None:
     read = settings.parse(TBXARK)
     assert (read.listen, read.base_url) == ("0.0.0.0:9090", "https://mcp.example.com/p")
     fetch, far = read.servers
-    assert (fetch.tokens, fetch.tools.block) == (("T",), ("x",))
-    assert (far.transport, far.tokens, far.headers) == ("http", ("U",), (("A", "b"),))
+    assert (fetch.digests, fetch.tools.block) == ((digest("T"),), ("x",))
+    assert (far.transport, far.digests, far.headers) == ("http", (digest("U"),), (("A", "b"),))
 
 
 def test_claude_and_sparfenyuk_files_are_read() -> None:
     read = settings.parse({"mcpServers": {"a": {"command": "x", "enabled": True}, "b": {"type": "sse", "url": "http://b/sse"}}})
     assert [server.name for server in read.servers] == ["a", "b"]
     assert read.servers[1].transport == "sse"
+
+
+def test_pauses_between_starts_are_read_and_are_no_reason_to_start_anew() -> None:
+    def server(**restart: object) -> settings.ServerSettings:
+        return settings.parse({"servers": {"a": {"command": "x", "restart": restart}}}).servers[0]
+
+    assert server(first=1, max=5).restart == settings.Restart(first=1, max=5)
+    assert server(first=1) == server()
+    with pytest.raises(ConfigError, match=r"servers\.a\.restart\.frist: unknown key; known are first, max, jitter, period"):
+        server(frist=1)
+    assert settings.parse({"mcpServers": {"a": {"command": "x", "restart": True}}}).servers[0].restart == settings.Restart()
 
 
 def test_every_fault_is_listed_with_its_place() -> None:
@@ -73,15 +85,60 @@ def test_secrets_are_not_in_the_repr_of_settings() -> None:
     [
         ("127.0.0.1:9090", True), ("localhost", True), ("[::1]:80", True), ("192.168.1.9:9090", True),
         ("gw.lan:9090", True), ("GW.lan", True),
+        ("gw.lan.", True), ("gw.lan.:9090", True), ("localhost.:1", True), ("named.lan:8443", True), ("other.lan:80", True),
+        ("[fe80::1%25eth0]:9090", True), ("[2001:db8::7]", True), ("::1", True),
         ("evil.example", False), ("", False), ("gw.lan.evil.example", False), ("10.0.0.1.evil.example", False),
+        ("named.lan", False), ("named.lan:80", False), ("evil.example.", False), ("gw.lan..", False), (".", False),
+        (":9090", False), ("[evil]", False), ("localhost@evil.example", False),
     ],
 )  # fmt: skip
 def test_hosts_are_allowed_by_name_or_number(host: str, allowed: bool) -> None:
-    assert guard.make("0.0.0.0", "http://gw.lan:9090", (), ()).host(host) is allowed
+    assert guard.make("0.0.0.0", "http://gw.lan:9090", ("named.lan:8443", "Other.lan."), ()).host(host) is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:3000", True), ("https://gw.lan", True), ("http://GW.lan.:9090", True), ("http://[::1]:6274", True),
+        ("https://inspector.example", True), ("HTTPS://Inspector.Example", True),
+        ("http://inspector.example", False), ("https://inspector.example:8443", False), ("null", False), ("", False),
+        ("http://192.168.1.9", False), ("http://evil.example", False), ("http://[", False), ("file://", False),
+        ("chrome-extension://localhost", False), ("http://localhost.evil.example", False),
+    ],
+)  # fmt: skip
+def test_origins_are_those_of_this_gateway_and_those_listed(origin: str, allowed: bool) -> None:
+    made = guard.make("127.0.0.1", "https://gw.lan", (), ("https://inspector.example/",))
+    assert made.origin(origin) is allowed
+
+
+def test_a_gateway_on_an_ipv6_address_is_named_by_it() -> None:
+    made = guard.make("2001:db8::5", None, (), ())
+    assert made.host("[2001:db8::5]:9090")
+    assert made.origin("http://[2001:db8::5]:9090")
+
+
+def test_a_star_lets_every_host_and_origin_in() -> None:
+    made = guard.make("127.0.0.1", None, ("*",), ("*",))
+    assert made.host("anything")
+    assert made.origin("https://anything")
+
+
+def test_every_token_is_compared_whatever_came_and_always_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[object] = []
+
+    def compare(left: bytes, right: bytes) -> bool:
+        compared.append(right)
+        return left == right
+
+    monkeypatch.setattr(guard.hmac, "compare_digest", compare)
+    for given in (b"Bearer one", b"two", b"neither"):
+        compared.clear()
+        guard.bearer(given, (b"one", b"two", b"three"))
+        assert len(compared) == 3
 
 
 def test_tokens_are_taken_with_and_without_the_word_bearer() -> None:
-    tokens = (b"one", b"two")
+    tokens = tuple(bytes.fromhex(digest(token)) for token in ("one", "two"))
     given = {b"Bearer two": 1, b"bearer one": 0, b"one": 0, b"Bearer": None, b"": None, b"Bearer three": None, None: None}
     assert {header: guard.bearer(header, tokens) for header in given} == given
 

@@ -18,7 +18,7 @@ IMAGE = "mcpwatch-seed:test"
 TOKEN = "token-of-the-seed-fleet-0123"
 NODE = "/npm/node_modules/.bin/node"
 FILES = "/npm/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
-PATIENT = {"intensity": 50}
+PATIENT: dict[str, Any] = {"intensity": 50, "backoff": {"first": "100ms", "max": "1s"}}
 """A fleet that is drilled every few seconds needs a larger budget than one that lives."""
 UP = 90.0
 """Seconds until a fleet of five containers is proven healthy on a busy machine with two cores."""
@@ -75,7 +75,7 @@ def seed_fleet(names: Names, port: int) -> dict[str, Any]:
                 "checks": {"tools": {"kind": "mcp", "interval": "2s", "expect": {"min_tools": 2}}},
             },
         },
-        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
+        "defaults": {"check": {"interval": "2s", "timeout": "3s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
         "telemetry": {"metrics": {"listen": f"127.0.0.1:{free_port()}"}},
     }
 
@@ -97,7 +97,7 @@ def seed_processes(port: int) -> dict[str, Any]:
             "files": local_bridge(node, files, str(ROOT / "examples")),
             "postgres": {"process": server, "url": f"http://127.0.0.1:{native}/sse"},
         },
-        "defaults": {"check": {"interval": "2s", "timeout": "5s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
+        "defaults": {"check": {"interval": "2s", "timeout": "3s", "failure_threshold": 2}, "stop_grace": "3s", "restart": PATIENT},
         "telemetry": {"metrics": {"listen": f"127.0.0.1:{free_port()}"}},
     }
 

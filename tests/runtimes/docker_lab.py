@@ -40,6 +40,7 @@ class Lab:
         self.directory = directory
         self.instance = secrets.token_hex(6)
         self.foreign: list[str] = []
+        self.images: list[str] = []
         self.runtime = DockerRuntime(directory, self.instance)
         self.heard: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
 
@@ -68,6 +69,8 @@ class Lab:
         ids = docker("ps", "-aq", "--filter", f"label=mcpwatch.instance={self.instance}").split() + self.foreign
         if ids:
             docker("rm", "-f", "-v", *ids)
+        if self.images:
+            docker("rmi", "-f", *self.images)
         networks = docker("network", "ls", "-q", "--filter", f"label=mcpwatch.instance={self.instance}").split()
         if networks:
             docker("network", "rm", *networks)

@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
-from mcpwatch.ports import Gone
+from mcpwatch.ports import Gone, Preparing
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from tests.runtimes.docker_lab import IMAGE, docker, holds, laboratory
 
@@ -179,6 +179,29 @@ async def test_a_missing_image_is_named_and_not_tried_again(tmp_path: Path) -> N
         with pytest.raises(RuntimeFailed, match=r"image no-such-image:1 is not on .* and pull is 'never'") as failed:
             await lab.runtime.start(lab.spec(image="no-such-image:1", pull="never"), 1)
         assert failed.value.permanent
+
+
+async def test_an_image_is_built_from_a_directory_each_step_is_told_and_a_fault_names_itself(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        context = tmp_path / "context"
+        context.mkdir()
+        (context / "hello.txt").write_text(lab.instance, encoding="utf-8")
+        recipe = f'FROM {IMAGE}\nARG WORD\nCOPY hello.txt /hello.txt\nRUN test -n "$WORD"\n'
+        (context / "Dockerfile").write_text(recipe, encoding="utf-8")
+        build = {"context": str(context), "args": {"WORD": "yes"}, "network": "host"}
+        spec = lab.spec(image=None, build=build, fingerprint=lab.instance)
+        started = await lab.runtime.start(spec, 1)
+        lab.images.append(docker("inspect", "-f", "{{.Image}}", started.container or ""))
+        assert docker("exec", started.container or "", "cat", "/hello.txt") == lab.instance
+        told = [event.text for event in (await lab.event(), await lab.event()) if isinstance(event, Preparing)]
+        assert [text.partition(": ")[2].split(" :")[0] for text in told] == ["Step 1/4", "Step 2/4"]
+        bad = lab.spec("bad", image=None, build={"context": str(context), "network": "host"}, fingerprint="f9")
+        with pytest.raises(RuntimeFailed, match=r"cannot build mcpwatch/bad:f9 from .*returned a non-zero code") as failed:
+            await lab.runtime.start(bad, 1)
+        assert failed.value.permanent
+        other = {"context": str(context), "dockerfile": "Dockerfile.other"}
+        with pytest.raises(RuntimeFailed, match=r"Dockerfile.other does not exist"):
+            await lab.runtime.start(lab.spec("other", image=None, build=other), 1)
 
 
 async def test_a_name_that_somebody_else_has_is_named_and_left_alone(tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import os
 import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import trustme
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.ports import Exited, Gone
 from tests.runtimes.docker_lab import docker, laboratory
+from tests.runtimes.engine_relay import relay
 
 pytestmark = [
     pytest.mark.anyio,
@@ -23,57 +22,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::EncodingWarning"),  # of the docker SDK and trustme, when they read files
 ]
-
-ENGINE = "/var/run/docker.sock"
-REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 23\r\n\r\n" + b'{"message":"forbidden"}'
-
-
-class Relay:
-    """Passes bytes to the engine and back; `cut` drops every connection and listens no more."""
-
-    def __init__(self) -> None:
-        self.refuse: bytes | None = None
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def listen(self, path: Path) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, path)
-
-    async def listen_tls(self, context: ssl.SSLContext) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for writer in tuple(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        engine_reader, engine_writer = await asyncio.open_unix_connection(ENGINE)
-        self._writers |= {writer, engine_writer}
-        with contextlib.suppress(OSError):
-            await asyncio.gather(self._pipe(reader, engine_writer, writer), self._pipe(engine_reader, writer, None))
-        self._writers -= {writer, engine_writer}
-
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: asyncio.StreamWriter | None) -> None:
-        while data := await source.read(65536):
-            if back is not None and self.refuse is not None and data.startswith(self.refuse):
-                back.write(REFUSAL)
-                await back.drain()
-                continue
-            sink.write(data)
-            await sink.drain()
-        sink.close()
-
-
-@asynccontextmanager
-async def relay() -> AsyncGenerator[Relay]:
-    between = Relay()
-    try:
-        yield between
-    finally:
-        await between.cut()
 
 
 async def test_an_engine_that_goes_and_comes_back_loses_no_end_and_kills_nobody(tmp_path: Path) -> None:
@@ -159,3 +107,34 @@ async def test_an_engine_is_found_by_context_and_a_missing_one_is_named(tmp_path
             await lab.runtime.start(lab.spec("two", context="nowhere"), 1)
         await between.cut()
         assert isinstance(await lab.event(), Gone)
+
+
+def fake_ssh(directory: Path, script: str) -> Path:
+    """A program called ssh that notes how it was called."""
+    directory.mkdir()
+    program = directory / "ssh"
+    program.write_text(f'#!/bin/sh\necho "$@" >>"{directory}/calls"\n{script}\n', encoding="utf-8")
+    program.chmod(0o755)
+    return directory
+
+
+async def test_an_engine_behind_ssh_is_reached_by_the_users_own_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fake_ssh(tmp_path / "bin", "exec docker system dial-stdio")
+    monkeypatch.setenv("PATH", f"{here}:{os.environ['PATH']}")
+    async with laboratory(tmp_path) as lab:
+        started = await lab.runtime.start(lab.spec(host="ssh://me@far.lan:2222"), 1)
+        assert docker("inspect", "-f", "{{.State.Running}}", started.container or "") == "true"
+        docker("kill", started.container or "")
+        assert (await lab.exited()).signal == 9
+    called = set((here / "calls").read_text(encoding="utf-8").splitlines())
+    assert called == {"-o BatchMode=yes -o ConnectTimeout=10 -T -l me -p 2222 -- far.lan docker system dial-stdio"}
+
+
+async def test_what_ssh_said_is_what_is_told_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fake_ssh(tmp_path / "bin", "echo 'ssh: Could not resolve hostname far.lan' >&2; exit 255")
+    monkeypatch.setenv("PATH", f"{here}:{os.environ['PATH']}")
+    async with laboratory(tmp_path) as lab:
+        with pytest.raises(RuntimeFailed, match=r"ssh://far.lan does not answer: ssh: Could not resolve hostname"):
+            await lab.runtime.start(lab.spec(host="ssh://far.lan"), 1)
+        with pytest.raises(RuntimeFailed, match="names no host; write ssh://user@host"):
+            await lab.runtime.start(lab.spec("two", host="ssh://"), 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.telemetry import families as of
+from tests.parts import PARTS, program
 
 OUT = Path(of.__file__).parent / "dashboards"
 FILES = ("fleet.json", "member.json", "mcpwatch.json")
@@ -58,3 +60,42 @@ def test_every_panel_says_what_it_shows_and_panels_do_not_overlap(name: str) -> 
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+def test_the_page_of_one_member_asks_for_exactly_that_member() -> None:
+    text = (OUT / "member.json").read_text(encoding="utf-8")
+    assert "member=~" not in text, "a name is no pattern: 'a.b' would show 'a-b' too"
+    assert 'member=\\"$member\\"' in text
+
+
+def log_queries() -> list[str]:
+    """Every LogQL query of the committed dashboards, as Grafana sends it: its own words for times filled in."""
+    found: list[str] = []
+    for name in FILES:
+        document = json.loads((OUT / name).read_text(encoding="utf-8"))
+        panels = [inner for panel in document["panels"] for inner in (panel, *panel.get("panels", ()))]
+        found += [t["expr"] for panel in panels for t in panel.get("targets", ()) if t["datasource"]["type"] == "loki"]
+    return [re.sub(r"\$__\w+", "5m", query) for query in found]
+
+
+def unreadable(queries: list[str]) -> list[list[str]]:
+    """Where Grafana's grammar cannot read each query; an empty list where it can."""
+    script = Path(__file__).parent / "logql.cjs"
+    done = subprocess.run(
+        [program("node"), script, PARTS / "logql"],
+        input=json.dumps(queries),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.needs("logql")
+def test_grafana_s_own_grammar_reads_every_log_query() -> None:
+    asked = log_queries()
+    assert len(asked) >= len(FILES)
+    assert [fault for query, faults in zip(asked, unreadable(asked), strict=True) for fault in (query, *faults) if faults] == []
+    broken = ['{app="mcpwatch"', "{app=mcpwatch}", '{app="mcpwatch"} | level!=']
+    assert all(unreadable(broken)), "it finds what is wrong"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.model.fact import MemberChanged, ProbeFinished
-from mcpwatch.telemetry.logs import JournalHandler, Logging, configure, log_fact
+from mcpwatch.telemetry import targets
+from mcpwatch.telemetry.logs import Logging, configure, log_fact
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.spec import LogFormat
 from tests.telemetry import fleet
@@ -145,27 +146,75 @@ def test_a_target_that_blocks_delays_nobody_and_what_does_not_fit_is_counted(mon
 
 
 def test_an_absent_target_is_replaced_by_stderr_with_a_warning(out: Out, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpwatch.telemetry.logs._JOURNAL", "/nowhere/socket")
-    monkeypatch.setattr(JournalHandler.__init__, "__defaults__", ("/nowhere/socket",))
+    monkeypatch.setattr(targets, "JOURNAL", "/nowhere/socket")
     logs = configure("human", "info", ["journald"], stream=out)
     (line,) = lines(logs, out)
     assert "log target 'journald' cannot be used" in line
 
 
-def test_the_journal_gets_fields_and_a_text_of_many_lines(tmp_path: Path) -> None:
-    address = str(tmp_path / "journal")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-        journal.bind(address)
-        journal.settimeout(5)
-        handler = JournalHandler(address)
-        record = logging.LogRecord("mcpwatch", logging.WARNING, "f", 1, "two\nlines", None, None)
-        record.details = {"member": "fetch"}
-        handler.emit(record)
-        handler.close()
+def listening(address: Path | tuple[str, int]) -> socket.socket:
+    """A datagram socket that something is told on."""
+    made = socket.socket(socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(str(address) if isinstance(address, Path) else address)
+    made.settimeout(30)
+    return made
+
+
+def test_the_journal_gets_fields_and_a_text_without_time_level_or_secret(
+    tmp_path: Path, out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "JOURNAL", str(tmp_path / "journal"))
+    with listening(tmp_path / "journal") as journal:
+        logs = configure("human", "info", ["journald"], [SECRET], stream=out)
+        logging.getLogger("mcpwatch.x").warning("two\n%s", SECRET, extra={"details": {"member": "fetch", "reason": SECRET}})
         data = journal.recv(65_536)
-    assert b"MESSAGE\n\x09\x00\x00\x00\x00\x00\x00\x00two\nlines\n" in data
+        logs.close()
+    assert b"MESSAGE\n\x07\x00\x00\x00\x00\x00\x00\x00two\n***\n" in data
     assert b"PRIORITY=4\n" in data
+    assert b"LOGGER=mcpwatch.x\n" in data
     assert b"MCPWATCH_MEMBER=fetch\n" in data
+    assert b"MCPWATCH_REASON=***\n" in data
+    assert SECRET.encode() not in data
+
+
+@pytest.mark.parametrize("target", ["journald", "syslog"])
+def test_a_journal_or_syslog_that_restarts_is_told_again(
+    tmp_path: Path, out: Out, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    address = tmp_path / "socket"
+    monkeypatch.setattr(targets, "JOURNAL", str(address))
+    monkeypatch.setattr(targets, "SYSLOG", str(address))
+    log = logging.getLogger("x")
+    before = listening(address)
+    logs = configure("human", "info", [target], stream=out)
+    log.warning("first")
+    assert b"first" in before.recv(65_536)
+    before.close()
+    address.unlink()
+    log.warning("nobody hears this")
+    flushed(logs)
+    with listening(address) as after:
+        log.warning("second")
+        assert b"second" in after.recv(65_536)
+        log.warning("third")
+        assert b"third" in after.recv(65_536)
+    logs.close()
+    assert out.getvalue() == ""
+
+
+def flushed(logs: Logging) -> None:
+    """Return when what was said so far is written."""
+    written = threading.Event()
+
+    class Mark(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.set()
+
+    mark = Mark()
+    logs.add(mark)
+    logging.getLogger("mark").error("mark")
+    assert written.wait(30)
+    logs.remove(mark)
 
 
 def test_syslog_gets_the_line(out: Out) -> None:
@@ -176,6 +225,79 @@ def test_syslog_gets_the_line(out: Out) -> None:
         logging.getLogger("x").error("it broke")
         data = syslog.recv(65_536).decode()
         logs.close()
-    assert data.startswith("<27>mcpwatch: ")
-    assert data.endswith("x: it broke")
+    assert data == "<27>mcpwatch: ERROR   x: it broke"
     assert out.getvalue() == ""
+
+
+def test_a_reload_changes_format_level_and_targets_between_two_records(tmp_path: Path, out: Out) -> None:
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    logs = configure("human", "info", [f"file:{first}"], stream=out)
+    log = logging.getLogger("x")
+    log.info("one")
+    log.debug("too much")
+    assert logs.retune("json", "debug", [f"file:{second}", "stderr"])
+    log.debug("two")
+    assert not logs.retune("json", "warning", [f"file:{second}", "stderr"])
+    log.info("too much")
+    log.warning("three")
+    said = [json.loads(line)["text"] for line in lines(logs, out)]
+    assert said == ["two", "three"]
+    assert [json.loads(line)["text"] for line in second.read_text().splitlines()] == ["two", "three"]
+    (line,) = first.read_text().splitlines()
+    assert line.endswith("INFO    x: one")
+    assert second.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_added_stays_over_a_reload(out: Out) -> None:
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    ear = Ear()
+    logs = configure("human", "info", stream=out)
+    logs.add(ear)
+    log = logging.getLogger("x")
+    log.info("one")
+    logs.retune("json", "info", ["stderr"])
+    log.info("two")
+    logs.remove(ear)
+    log.info("three")
+    assert len(lines(logs, out)) == 3
+    assert heard == ["one", "two"]
+
+
+def test_a_file_that_is_moved_away_is_begun_again_and_a_missing_place_loses_only_what_was_said_meanwhile(
+    tmp_path: Path, out: Out
+) -> None:
+    place = tmp_path / "logs"
+    place.mkdir()
+    logs = configure("human", "info", [f"file:{place / 'own.log'}"], stream=out)
+    log = logging.getLogger("x")
+    log.info("one")
+    flushed(logs)
+    (place / "own.log").rename(place / "own.log.1")
+    log.info("two")
+    flushed(logs)
+    assert "two" in (place / "own.log").read_text()
+    place.rename(tmp_path / "away")
+    log.info("three")
+    flushed(logs)
+    (tmp_path / "away").rename(place)
+    log.info("four")
+    logs.close()
+    assert "four" in (place / "own.log").read_text()
+    assert "one" in (place / "own.log.1").read_text()
+
+
+def test_a_target_that_breaks_hurts_no_other(out: Out) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("broken")
+
+    logs = configure("human", "info", stream=out)
+    logs.add(Broken())
+    logging.getLogger("x").info("one")
+    logging.getLogger("x").info("two")
+    assert len(lines(logs, out)) == 2

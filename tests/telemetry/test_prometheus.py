@@ -26,7 +26,14 @@ from tests.telemetry.running import Living, room
 from tests.telemetry.test_dashboards import FILES, queries
 
 SELECTOR = re.compile(r"\bmcpwatch[_:][a-z0-9_:]+(?:\{[^}]*\})?")
-GRAFANA = {"$job": ".*", "$member": ".*", "$__rate_interval": "4s", "$__interval": "4s", "$__range": "10s"}
+GRAFANA = {
+    'member="$member"': 'member=~".*"',  # a choice of one: any will do
+    "$job": ".*",
+    "$member": ".*",
+    "$__rate_interval": "4s",
+    "$__interval": "4s",
+    "$__range": "10s",
+}
 
 
 class Prometheus:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ import docker
 from docker.context import ContextAPI
 from docker.errors import APIError, BuildError, DockerException, NotFound
 from docker.types.daemon import CancellableStream
+from docker.utils import kwargs_from_env
 from urllib3.exceptions import HTTPError
 
 from mcpwatch.model.errors import RuntimeFailed
@@ -25,7 +26,10 @@ from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_cont
 from mcpwatch.runtimes.docker.options import LABEL_INSTANCE, CreateOptions
 from mcpwatch.runtimes.docker.refusal import EngineAway, away, line, refused
 from mcpwatch.runtimes.docker.spec import BuildSpec
+from mcpwatch.runtimes.docker.ssh import Dialled
 
+Tell = Callable[[str], None]
+"""Takes one line about what is being done, from any thread."""
 CALL_SECONDS = 30
 """Longest answer to an ordinary call."""
 PULL_SECONDS = 600
@@ -42,6 +46,7 @@ class Engine:
         self._host = host
         self._context = context
         self._client: docker.DockerClient | None = None
+        self._dialled: Dialled | None = None
         self._networking = threading.Lock()
 
     # -- finding it ---------------------------------------------------------------------------------------------------
@@ -64,20 +69,26 @@ class Engine:
         return self._client_of(version)
 
     def _client_of(self, version: str) -> docker.DockerClient:
-        if self._host:
-            client = docker.DockerClient(base_url=self._host, version=version, timeout=CALL_SECONDS, use_ssh_client=True)
-        elif self._context is None and os.environ.get("DOCKER_HOST"):
-            client = docker.from_env(version=version, timeout=CALL_SECONDS, use_ssh_client=True)
-        else:
-            name = self._context or os.environ.get("DOCKER_CONTEXT")
-            context: Any = ContextAPI.get_context(name)  # pyright: ignore[reportUnknownMemberType]
-            if context is None:
-                raise RuntimeFailed(f"Docker has no context {name!r}; see: docker context ls", permanent=True)
-            where: Any = context.Host or None
-            tls: Any = context.TLSConfig or False
-            client = docker.DockerClient(base_url=where, version=version, tls=tls, timeout=CALL_SECONDS, use_ssh_client=True)
+        where, tls = self._place()
+        if where and where.startswith("ssh://"):
+            self._dialled = self._dialled or Dialled(where)
+            where = self._dialled.url
+        client = docker.DockerClient(base_url=where, version=version, tls=tls, timeout=CALL_SECONDS)
         client.api.trust_env = False  # else REQUESTS_CA_BUNDLE, once set, replaces the engine's own authority
         return client
+
+    def _place(self) -> tuple[str | None, Any]:
+        """URL and TLS settings of the engine that is meant. Raises `RuntimeFailed` for a context that does not exist."""
+        if self._host:
+            return self._host, False
+        if self._context is None and os.environ.get("DOCKER_HOST"):
+            found = kwargs_from_env()
+            return found.get("base_url"), found.get("tls", False)
+        name = self._context or os.environ.get("DOCKER_CONTEXT")
+        context: Any = ContextAPI.get_context(name)  # pyright: ignore[reportUnknownMemberType]
+        if context is None:
+            raise RuntimeFailed(f"Docker has no context {name!r}; see: docker context ls", permanent=True)
+        return context.Host or None, context.TLSConfig or False
 
     def close(self) -> None:
         """Drop the connections. Harms no container."""
@@ -85,6 +96,9 @@ class Engine:
         if client is not None:
             with contextlib.suppress(*_BROKEN, DockerException):
                 client.close()
+        dialled, self._dialled = self._dialled, None
+        if dialled is not None:
+            dialled.close()
 
     # -- containers ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +158,7 @@ class Engine:
 
     # -- images and networks ------------------------------------------------------------------------------------------
 
-    def ensure_image(self, image: str, pull: str) -> None:
+    def ensure_image(self, image: str, pull: str, tell: Tell) -> None:
         """Have `image` on the engine, pulling it as `pull` says. Raises `RuntimeFailed` naming what is missing."""
         with self._named(f"look for image {image}"):
             try:
@@ -156,6 +170,7 @@ class Engine:
                     raise RuntimeFailed(
                         f"image {image} is not on {self.where} and pull is 'never'; load it, or set pull: missing", permanent=True
                     ) from None
+        tell(f"pulling {image}")
         try:
             with self._patient() as api:
                 for step in api.pull(image, tag=None if ":" in image.rsplit("/", 1)[-1] else "latest", stream=True, decode=True):
@@ -169,17 +184,20 @@ class Engine:
                 permanent=gone,
             ) from None
 
-    def build(self, build: BuildSpec, tag: str) -> None:
-        """Build an image and call it `tag`. Raises `RuntimeFailed` with the last line of the build."""
+    def build(self, build: BuildSpec, tag: str, tell: Tell) -> None:
+        """Build an image and call it `tag`; each step is told. Raises `RuntimeFailed` with the last line of the build."""
         context = Path(build.context).expanduser().absolute()
         if not (context / build.dockerfile).is_file():
             raise RuntimeFailed(f"cannot build {tag}: {context / build.dockerfile} does not exist", permanent=True)
         try:
             with self._patient() as api:
                 how = {"dockerfile": build.dockerfile, "target": build.target, "buildargs": dict(build.args)}
+                how["network_mode"] = build.network
                 for step in api.build(path=str(context), tag=tag, rm=True, decode=True, **how):
                     if "error" in step:
                         raise RuntimeFailed(f"cannot build {tag} from {context}: {line(step['error'])}", permanent=True)
+                    if str(step.get("stream", "")).startswith("Step "):
+                        tell(f"building {tag}: {line(step['stream'])}")
         except (BuildError, DockerException, *_BROKEN) as error:
             raise RuntimeFailed(f"cannot build {tag} from {context}: {line(error)}") from None
 
@@ -252,4 +270,5 @@ class Engine:
         except APIError as error:
             raise refused(self.where, doing, error.explanation or str(error), error.status_code or 0) from None
         except (DockerException, *_BROKEN) as error:
-            raise EngineAway(away(self.where, error)) from None
+            words = self._dialled.words if self._dialled else ""
+            raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error)) from None

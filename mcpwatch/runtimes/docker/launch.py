@@ -15,7 +15,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.docker.container import Container
-from mcpwatch.runtimes.docker.engine import Engine
+from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.options import Labels, create_options
 from mcpwatch.runtimes.docker.spec import DockerSpec, container_name
 
@@ -32,6 +32,7 @@ class Launch:
     carrier: DockerSpec
     generation: int
     let_go: int = 0
+    tell: Tell = lambda _: None
 
     def prepare(self) -> str:
         """Have a container that can be started, and return its id. Raises `RuntimeFailed`."""
@@ -75,10 +76,10 @@ class Launch:
         environment = {**_env_files(self.spec.name, carrier.env_file), **carrier.environment}
         if carrier.build is not None:
             image = f"mcpwatch/{self.spec.name.lower()}:{self.spec.fingerprint[:12] or 'latest'}"
-            self.engine.build(carrier.build, image)
+            self.engine.build(carrier.build, image, self.tell)
         else:
             image = carrier.image or ""
-            self.engine.ensure_image(image, carrier.pull)
+            self.engine.ensure_image(image, carrier.pull, self.tell)
         for network in carrier.networks:
             if network not in _RESERVED_NETWORKS:
                 self.engine.ensure_network(network, self.instance)

@@ -18,7 +18,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Gone, Incarnation, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Incarnation, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine
 from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Heard
@@ -115,7 +115,12 @@ class DockerRuntime:
         carrier = _carrier(spec)
         host = await self._host(carrier.host, carrier.context)
         let_go = self._let_go.pop(spec.name, 0)
-        launch = Launch(host.engine, self._instance, spec, carrier, generation, let_go)
+        loop = asyncio.get_running_loop()
+
+        def tell(text: str) -> None:
+            loop.call_soon_threadsafe(self._events.put_nowait, Preparing(spec.name, text))
+
+        launch = Launch(host.engine, self._instance, spec, carrier, generation, let_go, tell)
         container = await asyncio.to_thread(launch.prepare)
         live = _Live(spec.name, generation, host, container, foreign=carrier.container is not None, starting=True)
         self._live[spec.name] = live

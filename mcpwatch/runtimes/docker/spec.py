@@ -91,6 +91,7 @@ class BuildSpec(KindSpec):
     dockerfile: str = Field("Dockerfile", description="Path of the Dockerfile inside the context.")
     target: str | None = Field(None, description="The stage to build.")
     args: Pairs = Field({}, description="Build arguments.")
+    network: Text | None = Field(None, description="Network of the build's own commands, e.g. `host`. Default: the engine's.")
 
 
 class HealthcheckSpec(KindSpec):

@@ -1,0 +1,92 @@
+"""A hung watchdog starts itself anew: an alarm sees that the loop does not turn, writes all stacks and execs the same command.
+
+For a daemon that no service manager watches (systemd does the same from outside, by `WatchdogSec`). Members notice nothing: the new
+program has the same process number and adopts them. It must not know what the loop does. See ADR 34.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping
+
+HANG_AFTER = 60.0
+"""Seconds without a turn of the loop after which it counts as hung. `MCPWATCH_HANG_AFTER` changes it, 0 switches it off."""
+LOOKS = 6
+"""Alarms in that time. They are counted instead of seconds, because a frozen or suspended process gets one alarm when it wakes."""
+HUNG = "MCPWATCH_HUNG"
+"""Tells the new program why it was started."""
+
+
+class HangWatch:
+    """Armed on the main thread; `beat` is called by the loop, once a second."""
+
+    def __init__(self, anew: Callable[[], None], environment: Mapping[str, str] = os.environ) -> None:
+        """`anew` replaces this program, and does not return. A service manager that watches us makes this idle."""
+        self._anew = anew
+        self._after = 0.0 if "WATCHDOG_USEC" in environment else hang_after(environment)
+        self._beats = self._seen = self._missed = 0
+
+    def beat(self) -> None:
+        """The loop turned."""
+        self._beats += 1
+
+    @contextlib.contextmanager
+    def armed(self) -> Generator[None]:
+        """Look for as long as this lasts, unless somebody else uses the alarm of this process."""
+        taken = signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL or signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        if not self._after or taken:
+            yield
+            return
+        signal.signal(signal.SIGALRM, self.look)
+        signal.setitimer(signal.ITIMER_REAL, self._after / LOOKS, self._after / LOOKS)
+        try:
+            yield
+        finally:
+            _disarm()
+
+    def look(self, *_: object) -> None:
+        """One alarm: count those since the last beat, and act on the one too many."""
+        if self._beats != self._seen:
+            self._seen, self._missed = self._beats, 0
+            return
+        self._missed += 1
+        if self._missed < LOOKS:
+            return
+        _disarm()
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # nowhere to write to is no reason to stay hung
+            sys.stderr.write(
+                f"mcpwatch: the event loop did not turn for {self._after:g}s; starting anew, members stay. Where it was:\n"
+            )
+            sys.stderr.flush()
+            faulthandler.dump_traceback(sys.stderr, all_threads=True)
+        os.environ[HUNG] = f"{self._after:g}"
+        self._anew()
+
+
+def hang_after(environment: Mapping[str, str]) -> float:
+    """Seconds after which a loop that does not turn is hung; 0 for never."""
+    try:
+        return max(0.0, float(environment.get("MCPWATCH_HANG_AFTER", HANG_AFTER)))
+    except ValueError:
+        return HANG_AFTER
+
+
+def was_hung() -> str:
+    """What to tell when this program was started by the alarm of its predecessor, else nothing. Tells it once."""
+    seconds = os.environ.pop(HUNG, "")
+    return f"the watchdog hung for {seconds}s and started itself anew; where it hung is in its output" if seconds else ""
+
+
+def exec_anew() -> None:
+    """Become the code that is on disk now: same command, same process number. Does not return."""
+    os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
+
+
+def _disarm() -> None:
+    """An alarm outlives an exec, and would end the new program before it can answer."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)

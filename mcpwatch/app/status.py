@@ -1,0 +1,46 @@
+"""The last known status on disk, so that `status` without a daemon has something to show."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+
+from mcpwatch.app.files import write_atomically
+from mcpwatch.bus import Bus
+from mcpwatch.model.fact import Fact, MemberChanged, RouteChanged
+from mcpwatch.model.json import status_json
+from mcpwatch.ports import Fleet
+
+STATUS_EVERY = 5.0
+"""Seconds between writes, at most, and only after a change."""
+
+
+class StatusFile:
+    """Keeps `path` up to date with the view of the fleet."""
+
+    def __init__(self, fleet: Fleet, path: Path) -> None:
+        self._fleet = fleet
+        self._path = path
+
+    async def run(self, bus: Bus) -> None:
+        """Write soon after each change, until cancelled."""
+        changed = asyncio.Event()  # no queue: many changes are one, and none of them is lost
+
+        def notice(fact: Fact) -> None:
+            if isinstance(fact, (MemberChanged, RouteChanged)):
+                changed.set()
+
+        bus.hook(notice)
+        while True:
+            await changed.wait()
+            await asyncio.sleep(STATUS_EVERY)
+            changed.clear()
+            await self.write()
+
+    async def write(self) -> None:
+        """Write it now; a disk that refuses is told by others."""
+        text = json.dumps(status_json(self._fleet.view()), ensure_ascii=False)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(write_atomically, self._path, text, 0o600)

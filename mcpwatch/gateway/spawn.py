@@ -1,0 +1,115 @@
+"""How the process of a stdio server is begun: its clean environment, its group, its tie to our own life.
+
+Owns the words before the command and the processes begun ahead of everything else. Imports little, because what stands here
+runs before the gateway itself is loaded. Must not know pipes, JSON-RPC or event loops.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from mcpwatch.gateway.settings import ServerSettings
+
+_KEPT = {
+    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "DOCKER_HOST", "MCPWATCH_MARK",
+}  # fmt: skip
+_KEPT_PREFIXES = ("LC_", "XDG_", "UV_", "NPM_CONFIG_", "npm_config_", "PIP_")
+
+
+class Command(NamedTuple):
+    """What to run. `env` is added to a clean environment; `stderr` is a file to append to, or `None` for the log."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str | None = None
+    stderr: Path | None = None
+
+
+class SpawnFailed(Exception):
+    """The command cannot be run at all; the text says why and what to do."""
+
+
+_ahead: dict[Command, subprocess.Popen[bytes]] = {}
+"""Processes that nobody has taken yet. Each is taken once, by the first start of its command."""
+
+
+def command(server: ServerSettings, logs: Path | None) -> Command:
+    """What a member with a command runs. `logs` is the directory for its stderr, if it goes to a file."""
+    assert server.command is not None
+    stderr = logs / server.name / "stderr.raw" if logs is not None else None
+    return Command(server.name, (server.command, *server.args), server.env, server.cwd, stderr)
+
+
+def begin(servers: tuple[ServerSettings, ...], logs: Path | None) -> None:
+    """Run the stdio servers now, so that they start while the gateway loads. What cannot be run says so when it is taken."""
+    for server in servers:
+        if server.command is not None:
+            asked = command(server, logs)
+            with suppress(SpawnFailed):
+                _ahead[asked] = _spawn(asked)
+
+
+def take(asked: Command) -> subprocess.Popen[bytes]:
+    """A process of this command that nobody else has. Raises `SpawnFailed`."""
+    return _ahead.pop(asked, None) or _spawn(asked)
+
+
+def discard() -> None:
+    """End what was begun and never taken."""
+    while _ahead:
+        _, process = _ahead.popitem()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+
+
+def environment(asked: Command) -> dict[str, str]:
+    """A clean environment: what programs need to find themselves, then what the configuration says, then our mark."""
+    kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith(_KEPT_PREFIXES)}
+    return kept | dict(asked.env) | {"MCPWATCH_HOSTED": asked.name}
+
+
+def _spawn(asked: Command) -> subprocess.Popen[bytes]:
+    env = environment(asked)
+    program = shutil.which(asked.argv[0], path=env.get("PATH"))
+    if program is None:
+        raise SpawnFailed(f"command {asked.argv[0]!r} was not found; install it or write its full path")
+    stderr: IO[bytes] | int = subprocess.PIPE
+    try:
+        if asked.stderr is not None:
+            asked.stderr.parent.mkdir(parents=True, exist_ok=True)
+            stderr = asked.stderr.open("ab", buffering=0)
+        return subprocess.Popen(
+            [*_lifeline(), program, *asked.argv[1:]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=asked.cwd, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise SpawnFailed(f"cannot be run: {error.strerror} ({error.filename or program})") from None
+    finally:
+        if not isinstance(stderr, int):
+            stderr.close()
+
+
+@functools.cache
+def _lifeline() -> tuple[str, ...]:
+    """Words before the command that let the kernel end the child with us (Linux with util-linux).
+
+    Safe here only because children are spawned by the main thread, which lives as long as the process: the signal is
+    sent when the spawning *thread* ends. Elsewhere a child sees its stdin end.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
