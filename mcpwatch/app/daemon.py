@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__, journal
+from mcpwatch import __version__
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, exec_anew, was_hung
 from mcpwatch.app.kinds import all_kinds
@@ -24,6 +24,7 @@ from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.rooms import Rooms
 from mcpwatch.app.status import StatusFile
+from mcpwatch.app.tail import Tail
 from mcpwatch.app.watch import watch_file
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
@@ -49,11 +50,6 @@ from mcpwatch.web.serve import Served, listen_unix
 
 CONTROL_STOP = 3.0
 """Seconds that open requests on the control socket are given at the end."""
-
-TAIL = 20
-"""Lines of stderr that go with the news of an exit."""
-
-TAIL_WIDTH = 500
 
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
 
@@ -134,7 +130,7 @@ class Daemon:
                 self._tasks = tasks
                 self._signals()
                 self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
-                self.fleet.hearing.tail = self._tail
+                self.fleet.hearing.tail = Tail(self.paths.root, self.logs.redact).of
                 self.fleet.oversight.stopped = StopWatch().stopped
                 self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
@@ -230,11 +226,6 @@ class Daemon:
         proxy: ProxyKind = kind.make()
         self.fleet.oversight.traits = proxy.traits
         return write_files(proxy.render(plan.proxy, self.paths.root))
-
-    def _tail(self, member: str) -> tuple[str, ...]:
-        """The last lines a member wrote to stderr, without secrets."""
-        lines = (self.logs.redact(line.text) for line in journal.read(self.paths.root, member, ("stderr",), TAIL))
-        return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""
