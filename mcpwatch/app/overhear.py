@@ -78,7 +78,7 @@ class Overhearing:
         direct = (actor.incarnation.direct if actor.incarnation else None) or actor.spec.direct
         status, body = await ask(direct.url, kind.asks) if direct else (0, "")
         carrier = actor.spec.carrier
-        usage = await asyncio.to_thread(_usage, carrier.command) if isinstance(carrier, ProcessSpec) and not status else ""
+        usage = await asyncio.to_thread(_usage, carrier.command) if isinstance(carrier, ProcessSpec) and status in {0, 200} else ""
         last = journal.read(self._state, actor.spec.name, n=1)
         return Look(usage, status, body, last[0].text if last else "")
 

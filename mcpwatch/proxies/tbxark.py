@@ -115,7 +115,10 @@ class Tbxark:
     def learn(self, look: Look) -> Traits:
         """The traits of the generation that this shows: its own answer first, then its usage, then the shape of its log."""
         asked = generation_of_ready(look.status, look.body) if look.status else ""
-        return traits_of(asked or generation_of_help(look.usage) or generation_of_line(look.line))
+        told = generation_of_help(look.usage)
+        if asked == "B" and told == "C":  # all is well, which C says as B always does
+            return traits_of("C")
+        return traits_of(asked or told or generation_of_line(look.line))
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means; both log shapes are read."""

@@ -44,6 +44,13 @@ async def test_the_answer_to_readyz_tells_the_generation(status: str, body: str,
     assert Tbxark().learn(Look(status=number, body=said)).generation == generation
 
 
+def test_a_healthy_newest_build_is_told_from_the_one_before_by_its_usage() -> None:
+    well = '{"name":"p","serverCount":2,"status":"ok"}'
+    assert Tbxark().learn(Look(usage="-check-config -doctor", status=200, body=well)).generation == "C"
+    assert Tbxark().learn(Look(usage="-check-config", status=200, body=well)).generation == "B"
+    assert Tbxark().learn(Look(usage="-check-config -doctor", status=404)).generation == "A"
+
+
 async def test_a_proxy_that_does_not_answer_is_taken_for_the_worst() -> None:
     assert await ask(f"http://127.0.0.1:{free_port()}/", "/_readyz") == (0, "")
     assert Tbxark().learn(Look()) == Tbxark.traits

@@ -72,9 +72,12 @@ class Lab:
             services = docker("service", "ls", "-q", "--filter", f"label=mcpwatch.instance={self.instance}").split()
             if services:
                 docker("service", "rm", *services)
-        ids = docker("ps", "-aq", "--filter", f"label=mcpwatch.instance={self.instance}").split() + self.foreign
-        if ids:
-            docker("rm", "-f", "-v", *ids)
+        deadline = time.monotonic() + BOUND
+        while ids := docker("ps", "-aq", "--filter", f"label=mcpwatch.instance={self.instance}").split():
+            assert time.monotonic() < deadline, f"containers that cannot be removed: {ids}"
+            subprocess.run(["docker", "rm", "-f", "-v", *ids], capture_output=True, timeout=60)  # a swarm may be at it too
+        if self.foreign:
+            docker("rm", "-f", "-v", *self.foreign)
         if self.images:
             docker("rmi", "-f", *self.images)
         networks = docker("network", "ls", "-q", "--filter", f"label=mcpwatch.instance={self.instance}").split()

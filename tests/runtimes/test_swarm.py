@@ -45,6 +45,7 @@ def swarm(alone: None) -> Generator[None]:
         yield
     finally:
         docker("swarm", "leave", "--force")
+        docker("network", "rm", "-f", "docker_gwbridge")
 
 
 def spec(lab: Lab, name: str = "one", *, fingerprint: str = "f1", direct: Target | None = None, **swarm: Any) -> MemberSpec:
