@@ -11,27 +11,14 @@ import logging
 import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 import httptools
 
+from mcpwatch.gateway import bounds, head
 from mcpwatch.gateway.turn import Serve, Turn
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.listener import Listener
-
-HEAD_LIMIT = 30.0
-"""Seconds in which a head must be whole, from the opening of the connection or its first byte."""
-BODY_LIMIT = 60.0
-"""Seconds in which a body must be whole, from its head."""
-KEEP_ALIVE = 75.0
-"""Seconds that an idle connection is kept."""
-STALL_LIMIT = 60.0
-"""Seconds in which a client must read something of what waits for it."""
-LINGER = 2.0
-"""Seconds that a refused client may go on sending, so that it reads the refusal before the connection is gone."""
-PIPELINED = 16
-"""Requests that may wait behind the one being answered; more are left in the socket."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -67,7 +54,7 @@ class Connection(asyncio.Protocol):
         """Begin to wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._listener.connections.add(self)
-        self.due = self._loop.time() + HEAD_LIMIT
+        self.due = self._loop.time() + bounds.HEAD_LIMIT
 
     def data_received(self, data: bytes) -> None:
         """Parse; requests that become whole are begun or queued."""
@@ -91,7 +78,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client is behind with its reading."""
         self._room = self._loop.create_future()
-        self._stalled = self._loop.time() + STALL_LIMIT
+        self._stalled = self._loop.time() + bounds.STALL_LIMIT
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -121,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._incoming = None
         self._reading = True
         if self._turn is None:
-            self.due = self._loop.time() + HEAD_LIMIT
+            self.due = self._loop.time() + bounds.HEAD_LIMIT
 
     def on_url(self, url: bytes) -> None:
         """Some of the target."""
@@ -140,9 +127,10 @@ class Connection(asyncio.Protocol):
         if self._head > self._listener.head_bytes:
             self._refuse(431, "the head of the request is too large")
             return
-        turn = self._turn_of_head()
-        if isinstance(turn, str):
-            self._refuse(400, turn)
+        try:
+            turn = head.read(self, self._parser, self._url, self._lines)
+        except head.BadHead as wrong:
+            self._refuse(400, str(wrong))
             return
         self._incoming = turn
         length = turn.headers.get(b"content-length", b"0")
@@ -180,7 +168,7 @@ class Connection(asyncio.Protocol):
             self._begin(turn)
             return
         self._queue.append(turn)
-        if len(self._queue) >= PIPELINED:
+        if len(self._queue) >= bounds.PIPELINED:
             self._transport.pause_reading()
         self._advance()
 
@@ -204,7 +192,7 @@ class Connection(asyncio.Protocol):
     def finished(self, turn: Turn) -> None:
         """The answer to a request is whole."""
         self._turn = None
-        self.due = self._loop.time() + KEEP_ALIVE
+        self.due = self._loop.time() + bounds.KEEP_ALIVE
         if not turn.keep or self._listener.draining:
             self._close()
         else:
@@ -235,35 +223,9 @@ class Connection(asyncio.Protocol):
 
     # --- inside ---
 
-    def _turn_of_head(self) -> Turn | str:
-        """The request whose head is whole, or what is wrong with it."""
-        parser, url, lines = self._parser, self._url, self._lines
-        method: str = parser.get_method().decode("ascii")
-        if not url.startswith(b"/") and url != b"*":
-            try:
-                parts = httptools.parse_url(url)
-            except httptools.HttpParserInvalidURLError:
-                return "the target is no path"
-            if not parts.host or method == "CONNECT":
-                return "the target is no path"
-            named = parts.host + (b":%d" % parts.port if parts.port else b"")
-            lines = [pair for pair in lines if pair[0] != b"host"] + [(b"host", named)]
-            url = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
-        target, _, query = url.partition(b"?")
-        path = target.decode("latin-1")
-        turn = Turn(self, method, unquote(path) if "%" in path else path, query, lines)
-        turn.newer = parser.get_http_version() == "1.1"
-        turn.keep = turn.newer and parser.should_keep_alive()
-        hosts = sum(name == b"host" for name, _ in lines)
-        if hosts > 1 or (turn.newer and not hosts):
-            return "one Host header is needed"
-        if parser.should_upgrade() and (b"transfer-encoding" in turn.headers or turn.headers.get(b"content-length", b"0") != b"0"):
-            return "an upgrade with a body is not understood"  # the parser would take the body for the next request
-        return turn
-
     def _invite(self, turn: Turn) -> None:
         """Admit a request whose body is still to come; one that asks first is told to send it."""
-        self.due = self._loop.time() + BODY_LIMIT
+        self.due = self._loop.time() + bounds.BODY_LIMIT
         asks = turn.newer and turn.headers.get(b"expect", b"").lower() == b"100-continue"
         keep = turn.keep
         turn.keep = keep and not asks  # after a refusal nobody knows whether the body comes
@@ -310,7 +272,7 @@ class Connection(asyncio.Protocol):
         self._advancing = True
         while self._queue and self._turn is None and self._room is None and not self._deaf:
             turn = self._queue.popleft()
-            if len(self._queue) == PIPELINED - 1:
+            if len(self._queue) == bounds.PIPELINED - 1:
                 self._transport.resume_reading()
             self._admit(turn)
             if not turn.done:
@@ -338,7 +300,7 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = True
         self.closing = True
-        self.due = self._loop.time() + LINGER
+        self.due = self._loop.time() + bounds.LINGER
         self._turn = self._incoming = None
         self._transport.resume_reading()
         if self._transport.can_write_eof():

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mcpwatch.gateway import spawn
-from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, digest, load, split_listen
+from mcpwatch.gateway.dialects import digest, load
+from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, split_listen
 from mcpwatch.model.errors import ConfigError, Fault
 
 

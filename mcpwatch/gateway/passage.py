@@ -11,8 +11,9 @@ import json
 from contextlib import suppress
 
 from mcpwatch.gateway import message, modern
+from mcpwatch.gateway.events import HttpFailed
 from mcpwatch.gateway.exchange import Request
-from mcpwatch.gateway.http import Client, HttpFailed, Response
+from mcpwatch.gateway.http import Client, Response
 from mcpwatch.gateway.upstream import Down
 
 HEAD_LIMIT = 600.0

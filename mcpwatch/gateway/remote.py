@@ -15,7 +15,8 @@ from urllib.parse import urljoin, urlsplit
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import batch, eras, message, modern
-from mcpwatch.gateway.http import Client, HttpFailed, Response
+from mcpwatch.gateway.events import HttpFailed
+from mcpwatch.gateway.http import Client, Response
 from mcpwatch.gateway.link import Ends, LinkFailed
 from mcpwatch.gateway.message import HANDSHAKE, MODERN
 

@@ -10,6 +10,8 @@ import http
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mcpwatch.gateway import bounds
+
 if TYPE_CHECKING:
     from mcpwatch.gateway.connection import Connection
 
@@ -17,9 +19,6 @@ Headers = Sequence[tuple[bytes, bytes]]
 Serve = Callable[[], Coroutine[Any, Any, None]]
 
 JSON = b"application/json"
-SLOW_LIMIT = 8 * 1024 * 1024
-"""A stream whose client has left more than this unread is cut when the next message comes (bytes)."""
-
 _STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus}
 _CLOSE = b"connection: close\r\n"
 _EVENT = b"event: message\r\ndata: %b\r\n\r\n"
@@ -159,7 +158,7 @@ class Stream:
     def _open(self) -> bool:
         if self.ended.done() or self._connection.closing:
             return False
-        if self._connection.unsent > SLOW_LIMIT:
+        if self._connection.unsent > bounds.SLOW_LIMIT:
             self.end("slow")
             self._connection.abort()
             return False

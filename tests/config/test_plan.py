@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.config.plan import REFUSAL_INTERVAL
-from mcpwatch.gateway.settings import digest
+from mcpwatch.gateway.dialects import digest
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Canary
 from mcpwatch.model.spec import RestartPolicy
@@ -373,7 +373,7 @@ def test_groups_and_limits_reach_the_gateway_and_defaults_stay_its_own(tmp_path:
 
 
 def test_the_rendered_file_is_one_the_gateway_takes(tmp_path: Path, environ: dict[str, str]) -> None:
-    from mcpwatch.gateway.settings import load
+    from mcpwatch.gateway.dialects import load
 
     found = plan(DESIGN.replace("auth:", "groups: {all: [time, fetch]}\n      limits: {call: 5m}\n      auth:"), tmp_path, environ)
     assert found.proxy is not None

@@ -16,7 +16,7 @@ import anyio
 import httpx
 import pytest
 
-from mcpwatch.gateway.settings import digest
+from mcpwatch.gateway.dialects import digest
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.gateway import guard, settings, tools
-from mcpwatch.gateway.settings import digest
+from mcpwatch.gateway import dialects, guard, settings, tools
+from mcpwatch.gateway.dialects import digest
 from mcpwatch.model.errors import ConfigError
 
 TBXARK: dict[str, Any] = {
@@ -26,7 +26,7 @@ TBXARK: dict[str, Any] = {
 
 
 def test_a_tbxark_file_is_read_as_tbxark_reads_it() -> None:
-    read = settings.parse(TBXARK)
+    read = dialects.parse(TBXARK)
     assert (read.listen, read.base_url) == ("0.0.0.0:9090", "https://mcp.example.com/p")
     fetch, far = read.servers
     assert (fetch.digests, fetch.tools.block) == ((digest("T"),), ("x",))
@@ -34,20 +34,20 @@ def test_a_tbxark_file_is_read_as_tbxark_reads_it() -> None:
 
 
 def test_claude_and_sparfenyuk_files_are_read() -> None:
-    read = settings.parse({"mcpServers": {"a": {"command": "x", "enabled": True}, "b": {"type": "sse", "url": "http://b/sse"}}})
+    read = dialects.parse({"mcpServers": {"a": {"command": "x", "enabled": True}, "b": {"type": "sse", "url": "http://b/sse"}}})
     assert [server.name for server in read.servers] == ["a", "b"]
     assert read.servers[1].transport == "sse"
 
 
 def test_pauses_between_starts_are_read_and_are_no_reason_to_start_anew() -> None:
     def server(**restart: object) -> settings.ServerSettings:
-        return settings.parse({"servers": {"a": {"command": "x", "restart": restart}}}).servers[0]
+        return dialects.parse({"servers": {"a": {"command": "x", "restart": restart}}}).servers[0]
 
     assert server(first=1, max=5).restart == settings.Restart(first=1, max=5)
     assert server(first=1) == server()
     with pytest.raises(ConfigError, match=r"servers\.a\.restart\.frist: unknown key; known are first, max, jitter, period"):
         server(frist=1)
-    assert settings.parse({"mcpServers": {"a": {"command": "x", "restart": True}}}).servers[0].restart == settings.Restart()
+    assert dialects.parse({"mcpServers": {"a": {"command": "x", "restart": True}}}).servers[0].restart == settings.Restart()
 
 
 def test_every_fault_is_listed_with_its_place() -> None:
@@ -62,7 +62,7 @@ def test_every_fault_is_listed_with_its_place() -> None:
         "limits": {"body": -1, "bogus": 1},
     }
     with pytest.raises(ConfigError) as caught:
-        settings.parse(bad)
+        dialects.parse(bad)
     assert {fault.path for fault in caught.value.faults} == {
         "servers.a b", "servers.two", "servers.odd.args", "servers.odd.sessions", "groups.g", "limits.body", "limits.bogus",
     }  # fmt: skip
@@ -75,7 +75,7 @@ def test_secrets_are_not_in_the_repr_of_settings() -> None:
         "servers": {"a": {"command": "x", "args": ["SECRET2"], "env": {"K": "SECRET3"}}},
     }
     shown = repr(
-        settings.parse(body | {"servers": body["servers"] | {"b": {"url": "http://u:SECRET4@h/", "headers": {"A": "SECRET5"}}}})
+        dialects.parse(body | {"servers": body["servers"] | {"b": {"url": "http://u:SECRET4@h/", "headers": {"A": "SECRET5"}}}})
     )
     assert "SECRET" not in shown
 
