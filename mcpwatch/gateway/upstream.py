@@ -189,8 +189,9 @@ class Upstream:
                 self.restarts += 1
                 self.error = reason
                 delay = self.pauses.after(time.monotonic(), random.uniform(-1, 1), served=served, permanent=self._permanent)  # noqa: S311
-                if delay:
+                if delay >= SOON:
                     self.mux.give_up(reason)
+                if delay:
                     log.warning("%s: %s; next start in %.2f s", self.name, reason, delay)
                     await self._pause(Phase.FAILED if self.pauses.failed else Phase.BACKOFF, delay)
                 else:

@@ -189,12 +189,23 @@ async def test_reload_touches_only_what_changed_and_a_bad_file_changes_nothing()
             assert text(await client.ask(call(2, "pid"))) == before["stays"]["pid"]
 
 
-@pytest.mark.slow
 async def test_a_changed_file_is_noticed_without_being_told() -> None:
     with gateway({"servers": {"one": TINY}}) as running:
         running.wait({"one": "running"})
         running.write({"servers": {"one": TINY, "two": TINY}})
         running.wait({"one": "running", "two": "running"})
+
+
+async def test_a_signal_reads_the_file_again_and_touches_what_changed_alone() -> None:
+    with gateway({"servers": {"one": TINY}}) as running:
+        running.wait({"one": "running"})
+        before = running.members()["one"]["pid"]
+        async with sse(f"{running.url}/one/sse") as client:
+            await client.hello()
+            running.write({"servers": {"one": TINY, "two": TINY}})
+            running.process.send_signal(signal.SIGHUP)
+            running.wait({"one": "running", "two": "running"})
+            assert text(await client.ask(call(1, "pid"))) == before
 
 
 async def test_tokens_are_needed_where_they_are_set_and_sessions_belong_to_one() -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def served() -> Iterator[Gateway]:
     servers = {
-        "tiny": TINY,
+        "tiny": TINY | {"restart": {"first": 0}},
         "strict": TINY | {"sessions": "shared"},
         "alone": TINY | {"sessions": "isolated"},
         "ruled": TINY | {"tools": {"block": ["die"], "rename": {"echo": "say"}}},
