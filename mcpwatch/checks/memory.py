@@ -30,6 +30,8 @@ OTHERS_MAX = 4_096
 """Targets whose prompts and resources are kept."""
 OTHERS_TTL = 600.0
 """Seconds until prompts and resources are listed again."""
+FAILED_TTL = 60.0
+"""Seconds until they are asked for again when not all of them came: one slow answer is soon forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Memory:
     def others(self, target: Target, now: float) -> Others | None:
         """What is known of a target's prompts and resources, unless that is too old."""
         kept = self._others.get(target.url)
-        return kept if kept is not None and now - kept.at < OTHERS_TTL else None
+        fresh = kept is not None and now - kept.at < (OTHERS_TTL if kept.failed is None else FAILED_TTL)
+        return kept if fresh else None
 
     def keep_others(self, target: Target, others: Others) -> None:
         """Remember a target's prompts and resources."""

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from mcpwatch.checks import Prober
-from mcpwatch.model.probe import Canary, Outcome, Target
+from mcpwatch.checks.memory import FAILED_TTL, OTHERS_TTL, Memory, Others
+from mcpwatch.checks.trouble import Trouble
+from mcpwatch.model.probe import Canary, Outcome, Symptom, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.servers.faulty import faulty
 
@@ -69,3 +71,12 @@ async def test_what_cuts_idle_streams_is_found_by_holding_one() -> None:
         check = CheckSpec("idle", timeout=5, options=(("hold", "0.3"),))
         result = await Prober().probe(check, Target(server.url()), "direct")
         assert result.symptom_text == "cut@ping", result
+
+
+@pytest.mark.parametrize(("failed", "kept"), [(None, OTHERS_TTL), (Trouble(Symptom.TIMEOUT, "slow"), FAILED_TTL)])
+def test_a_slow_answer_is_sooner_asked_for_again_than_a_good_one(failed: Trouble | None, kept: float) -> None:
+    memory, target = Memory(), Target("http://127.0.0.1:1/sse")
+    others = Others(100.0, b"", None, None, None, failed)
+    memory.keep_others(target, others)
+    assert memory.others(target, 100.0 + kept - 1.0) is others
+    assert memory.others(target, 100.0 + kept) is None
