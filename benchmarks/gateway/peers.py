@@ -43,7 +43,9 @@ class Peer:
         config, address = directory / "c.json", f"127.0.0.1:{port}"
         match self.name:
             case "mcpwatch":
-                _write(config, {"version": 1, "listen": address, "servers": plain})
+                # clients that are cut leave their sessions; none of the peers bounds those
+                limits = {"sessions_per_token": 1_000_000}
+                _write(config, {"version": 1, "listen": address, "servers": plain, "limits": limits})
                 return [sys.executable, "-m", "mcpwatch.gateway", "--config", str(config)]
             case "tbxark":
                 kind = "sse" if wire == "sse" else "streamable-http"
