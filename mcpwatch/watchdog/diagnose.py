@@ -25,6 +25,9 @@ OWN_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT
 CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Those that one which lists from a cache answers by itself too."""
 
+KERNEL_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT})
+"""Those that need no process at all."""
+
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
 
@@ -120,12 +123,18 @@ def _at_the_door(scene: Scene, actor: Actor, routes: list[Actor]) -> bool:
 def _several(proxy: Actor, silent: list[Actor], routes: list[Actor]) -> bool:
     """Whether several routes fell silent, of members that are well and older than the proxy, and it answered nobody since."""
     since = [one.since for actor in silent if (one := actor.through) and one.since is not None and not newer(actor, proxy)]
-    return len(since) > 1 and not _answered((proxy.direct, *(actor.through for actor in routes)), min(since))
+    own = proxy.direct if proxy.direct is not None and _spoke(proxy.direct) else None
+    return len(since) > 1 and not _answered((own, *(actor.through for actor in routes)), min(since))
 
 
 def _answered(seen: Iterable[Seen | None], since: Instant) -> bool:
     """Whether any of these probes was answered since then."""
     return any(one is not None and not one.failures and one.at is not None and one.at >= since for one in seen)
+
+
+def _spoke(seen: Seen) -> bool:
+    """Whether the latest probe came farther than a connection, which the kernel takes for a process that is stopped too."""
+    return seen.result is not None and any(timing.stage not in KERNEL_STAGES for timing in seen.result.timings)
 
 
 def _member(actor: Actor, down: set[str]) -> Diagnosis | None:

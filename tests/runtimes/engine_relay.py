@@ -36,7 +36,8 @@ class Relay:
         if self._server is not None:
             self._server.close()
         for writer in tuple(self._writers):
-            writer.transport.abort()
+            if not writer.transport.is_closing():
+                writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         engine_reader, engine_writer = await asyncio.open_unix_connection(ENGINE)

@@ -89,7 +89,10 @@ def test_several_routes_that_fall_silent_together_are_the_proxys_fault_unless_it
     hung = [("proxy_hung", "restart", "")]
     assert named(*two, idle, TBXARK) == hung
     assert named(*two, replace(idle, through=replace(OK, at=Instant(92.0))), TBXARK) != hung, "another route was answered since"
-    assert named(*two, idle, replace(TBXARK, direct=replace(OK, at=Instant(92.0)))) != hung, "the proxy itself was answered since"
+    spoke = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.OPEN, 0.1),)), at=Instant(92.0))
+    assert named(*two, idle, replace(TBXARK, direct=spoke)) != hung, "the proxy itself answered since"
+    accepted = replace(spoke, result=ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.CONNECT, 0.1),)))
+    assert named(*two, idle, replace(TBXARK, direct=accepted)) == hung, "a connection alone is the kernel's doing"
     younger = tuple(replace(actor, started_at=Instant(60.0)) for actor in two)
     assert named(*younger, idle, TBXARK) != hung, "they started after the proxy, which may hold their old sessions"
     assert named(replace(two[0], stopped_processes=True), two[1], idle, TBXARK) != hung, "one of them is stopped itself"
