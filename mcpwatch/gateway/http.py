@@ -80,7 +80,10 @@ class Client:
     _idle: list[_Connection] = field(default_factory=list["_Connection"])
 
     async def request(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Response:
-        """Send a request and return when the head of its answer is there; bound it from outside. Raises `HttpFailed`."""
+        """Send a request and return when the head of its answer is there; bound it from outside. Raises `HttpFailed`.
+
+        Nothing is sent when the method, the target or a header holds a line break or NUL: it would begin a request of its own.
+        """
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}", "Accept-Encoding: identity"]
@@ -88,6 +91,8 @@ class Client:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method == "POST":
             lines.append(f"Content-Length: {len(body)}")
+        if any(mark in line for line in lines for mark in "\r\n\0"):
+            raise HttpFailed("a line break or NUL in the head of a request", connected=True)  # no sign that the server is gone
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
         while True:
             kept = self._kept()

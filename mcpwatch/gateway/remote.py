@@ -55,9 +55,9 @@ class Remote:
         if not self._ends.take(data, related):
             self._ends.on_pollution()
 
-    def _refuse(self, number: int | None, text: str) -> None:
+    def _refuse(self, number: int | None, text: str, code: int = message.MEMBER_DOWN) -> None:
         if number is not None:
-            self._take(message.error(b"%d" % number, message.MEMBER_DOWN, text), number)
+            self._take(message.error(b"%d" % number, code, text), number)
 
     async def _end(self) -> None:
         self._closed = True
