@@ -35,7 +35,7 @@ def answer(body: bytes, media: str = "application/json", *lines: str) -> bytes:
 
 @dataclass
 class Upstream:
-    """`script` gets a head and a body and says what to send; `None` leaves the connection open without an answer or with half of one."""
+    """`script` gets a head and a body and says what to send; `None` leaves the client without an answer."""
 
     script: Script
     port: int = 0
@@ -83,7 +83,7 @@ class Came:
         self.lost: list[str] = []
         self.ends = Ends(self._take, lambda reason, *_: self.lost.append(reason), lambda: None, lambda: batched)
 
-    def _take(self, data: bytes, envelope: Envelope, related: int | None) -> None:  # noqa: ARG002
+    def _take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         self.messages.put_nowait(json.loads(data))
 
     async def next(self) -> dict[str, Any]:
