@@ -41,7 +41,7 @@ class StatelessLink(HttpLink):
         if self._closed:
             return 0
         if number is not None:
-            self._posts[number] = self._go(self._post(data, number, None), "stateless request")
+            self._posts[number] = self._go(self._post(data, number, None), "stateless request", number)
             self._posts[number].add_done_callback(lambda _: self._posts.pop(number, None))
             return 1
         envelope = message.peek(data)
