@@ -270,14 +270,16 @@ class Connection(asyncio.Protocol):
         if self._advancing:
             return
         self._advancing = True
-        while self._queue and self._turn is None and self._room is None and not self._deaf:
-            turn = self._queue.popleft()
-            if len(self._queue) == bounds.PIPELINED - 1:
-                self._transport.resume_reading()
-            self._admit(turn)
-            if not turn.done:
-                self._begin(turn)
-        self._advancing = False
+        try:
+            while self._queue and self._turn is None and self._room is None and not self._deaf:
+                turn = self._queue.popleft()
+                if len(self._queue) == bounds.PIPELINED - 1:
+                    self._transport.resume_reading()
+                self._admit(turn)
+                if not turn.done:
+                    self._begin(turn)
+        finally:
+            self._advancing = False
 
     def _refuse(self, status: int, text: str) -> None:
         """Answer what is no request and close; when an answer is under way, only close after it."""
@@ -294,6 +296,8 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close when the client has its answer; while it still sends, a closed socket would take the answer from it."""
+        if self._transport.is_closing():
+            return
         if not self._reading:
             self.closing = self._deaf = True
             self._transport.close()

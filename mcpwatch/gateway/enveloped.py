@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from msgspec import Raw
@@ -21,6 +22,8 @@ from mcpwatch.gateway.streamable import HttpLink
 
 PAGES = 100
 """Pages of a list of tools that are read for their schemas."""
+_METHOD = re.compile(r"[\w/.$-]+", re.ASCII)
+"""What may be repeated in a header."""
 
 
 class StatelessLink(HttpLink):
@@ -38,7 +41,7 @@ class StatelessLink(HttpLink):
         if self._closed:
             return 0
         if number is not None:
-            self._posts[number] = self._go(self._post(data, number, None), "stateless request")
+            self._posts[number] = self._go(self._post(data, number, None), "stateless request", number)
             self._posts[number].add_done_callback(lambda _: self._posts.pop(number, None))
             return 1
         envelope = message.peek(data)
@@ -51,6 +54,9 @@ class StatelessLink(HttpLink):
 
     async def _post(self, data: bytes, number: int | None, prior: asyncio.Event | None) -> None:  # noqa: ARG002
         body: dict[str, Any] = json.loads(data)
+        if not _METHOD.fullmatch(str(body["method"])):
+            self._refuse(number, "no such method", message.METHOD_NOT_FOUND)
+            return
         try:
             response = await self._request(body, data)
             if response.status == 400 and body["method"] == "tools/call":

@@ -97,9 +97,9 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 async def stream(request: Request, exchange: Exchange, messages: list[bytes]) -> None:
-    """An answer as an event stream, from `messages` on until the exchange is done."""
+    """An answer as an event stream, from `messages` on until the exchange is done or nobody reads it."""
     pipe = request.stream()
-    while True:
+    while not pipe.ended.done():
         for data in messages:
             pipe.write(data)
         if not messages:

@@ -48,10 +48,11 @@ class Listener:
     async def drain(self, limit: float) -> None:
         """Wait for running requests, then close what is left."""
         self.draining = True
-        if not self.connections:
-            self._empty.set()
+        self._empty.clear()
         for connection in list(self.connections):
             connection.drain()
+        if not self.connections:
+            self._empty.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._empty.wait()
@@ -64,7 +65,7 @@ class Listener:
     def lost(self, connection: Connection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
-        if not self.connections:
+        if self.draining and not self.connections:
             self._empty.set()
 
     def _connection(self) -> Connection:

@@ -60,7 +60,8 @@ async def relay(request: Request, passage: Passage, body: bytes) -> None:
     }
     task = asyncio.current_task()
     assert task is not None
-    request.turn.on_lost = functools.partial(task.cancel, "client")
+    if not request.turn.when_lost(functools.partial(task.cancel, "client")):
+        return
     try:
         async with asyncio.timeout(HEAD_LIMIT):
             response = await passage.client.request("POST", passage.url, headers, body)
@@ -82,6 +83,8 @@ async def _copy(request: Request, response: Response) -> None:
         async for part in response.chunks():
             pipe.raw(part)
             await pipe.room()
+            if pipe.ended.done():
+                break
         pipe.finish()
         return
     text = await response.read()

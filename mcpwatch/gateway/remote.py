@@ -6,6 +6,7 @@ Owns the client side of that wire. Must not know sessions of the gateway or rest
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -19,7 +20,7 @@ from mcpwatch.gateway.link import Ends, LinkFailed
 ENDPOINT_LIMIT = 10.0
 """Seconds until an SSE upstream must have named its message endpoint."""
 POST_LIMIT = 30.0
-"""Seconds until an SSE upstream must have taken a message."""
+"""Seconds until an SSE upstream must have taken a message, any other one a notification."""
 
 JSON = "application/json"
 STREAM = "text/event-stream"
@@ -40,11 +41,20 @@ class Remote:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def _go(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _go(self, work: Coroutine[Any, Any, None], name: str, number: int | None = None) -> asyncio.Task[None]:
+        """Do some work; should it break, the request `number` is refused, so that nobody waits for its answer."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(functools.partial(self._done, number))
         return task
+
+    def _done(self, number: int | None, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%s broke", task.get_name(), exc_info=error)
+            if not self._closed:
+                self._refuse(number, "the gateway could not understand the upstream's answer")
 
     def _lose(self, reason: str) -> None:
         if not self._closed:
@@ -55,9 +65,9 @@ class Remote:
         if not self._ends.take(data, related):
             self._ends.on_pollution()
 
-    def _refuse(self, number: int | None, text: str) -> None:
+    def _refuse(self, number: int | None, text: str, code: int = message.MEMBER_DOWN) -> None:
         if number is not None:
-            self._take(message.error(b"%d" % number, message.MEMBER_DOWN, text), number)
+            self._take(message.error(b"%d" % number, code, text), number)
 
     async def _end(self) -> None:
         self._closed = True

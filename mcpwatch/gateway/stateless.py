@@ -36,8 +36,9 @@ async def post(request: Request, body: bytes, envelope: Envelope) -> None:
         return
     session, native = await request.target.once(request.owner)
     exchange = Exchange()
-    request.turn.on_lost = exchange.abandon
     try:
+        if not request.turn.when_lost(exchange.abandon):
+            return
         if envelope.method in modern.GONE:
             refusal = modern.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
         elif native:

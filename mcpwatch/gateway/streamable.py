@@ -13,7 +13,7 @@ from mcpwatch.gateway import batch, message
 from mcpwatch.gateway.events import HttpFailed
 from mcpwatch.gateway.http import Response
 from mcpwatch.gateway.link import Ends
-from mcpwatch.gateway.remote import JSON, STREAM, Remote
+from mcpwatch.gateway.remote import JSON, POST_LIMIT, STREAM, Remote, log
 
 CLOSE_LIMIT = 2.0
 """Seconds for the farewell to an upstream session."""
@@ -49,7 +49,7 @@ class HttpLink(Remote):
             told = self._told = asyncio.Event()
             self._go(self._tell(data, prior, told), "http notification")
         else:
-            self._go(self._post(data, number, prior), "http request")
+            self._go(self._post(data, number, prior), "http request", number)
         return 1
 
     async def close(self) -> None:
@@ -80,7 +80,10 @@ class HttpLink(Remote):
 
     async def _tell(self, data: bytes, prior: asyncio.Event | None, told: asyncio.Event) -> None:
         try:
-            await self._post(data, None, prior)
+            async with asyncio.timeout(POST_LIMIT):
+                await self._post(data, None, prior)
+        except TimeoutError:
+            log.warning("an upstream took no notification within %g s", POST_LIMIT)
         finally:
             told.set()
 
@@ -104,27 +107,31 @@ class HttpLink(Remote):
     async def _answer(self, response: Response, data: bytes, number: int | None) -> None:
         if data is self._hello:
             self._session = response.headers.get("mcp-session-id")
-        if response.media == STREAM and response.status == 200:
-            answered = False
-            try:
+        answered = False
+        lacking = f"upstream answered {response.status} {response.media}"
+        try:
+            if response.media == STREAM and response.status == 200:
+                lacking = "the upstream ended its stream without an answer"
                 async for event in response.events():
                     if event.data and event.name == "message":
                         answered = self._hear(event.data, number, answered, data)
-            finally:
-                response.close()
-            if not answered:
-                self._refuse(number, "the upstream ended its stream without an answer")
-            return
-        body = await response.read()
-        if not self._hear(body, number, False, data):
-            self._refuse(number, f"upstream answered {response.status} {response.media}")
+            else:
+                answered = self._hear(await response.read(), number, answered, data)
+        finally:
+            response.close()
+        if not answered:
+            self._refuse(number, lacking)
 
     def _hear(self, body: bytes, number: int | None, answered: bool, sent: bytes) -> bool:
         """Take one message of an answer. Whether the request is answered now."""
         if number is None:
             return True
         if batch.is_one(body) and self._ends.batched():
-            for item in batch.cut(body):
+            try:
+                items = batch.cut(body)
+            except message.Malformed:
+                return answered
+            for item in items:
                 answered = self._hear(item, number, answered, sent)
             return answered
         try:
@@ -171,14 +178,15 @@ class HttpLink(Remote):
             try:
                 headers = self._headers(self._session) | {"Accept": STREAM}
                 response = await self._client.request("GET", self._url, headers)
-                if response.status != 200 or response.media != STREAM:
-                    response.close()
+                try:
                     if response.status in {404, 405, 501}:
                         return
-                else:
-                    async for event in response.events():
-                        if event.data:
-                            self._take(event.data, None)
+                    if response.status == 200 and response.media == STREAM:
+                        async for event in response.events():
+                            if event.data:
+                                self._take(event.data, None)
+                finally:
+                    response.close()
             except HttpFailed as error:
                 if not error.connected:
                     self._lose(str(error))

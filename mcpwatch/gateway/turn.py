@@ -47,7 +47,7 @@ class App(Protocol):
 class Turn:
     """One request, whole, and the answer to it. `path` is unquoted; names in `headers` and `lines` are lower case.
 
-    `on_lost` is called when the client goes away before the answer is whole.
+    `on_lost` is called when the client goes away before the answer is whole; set it by `when_lost`.
     """
 
     __slots__ = (
@@ -98,6 +98,14 @@ class Turn:
             self.done = True
             self.on_lost = self._stream = None
             self._connection.finished(self)
+
+    def when_lost(self, call: Callable[[], object]) -> bool:
+        """Have the client's going away told to `call`; at once when it is gone by now. Whether it is still here."""
+        if self._connection.closing:
+            call()
+            return False
+        self.on_lost = call
+        return True
 
     def lost(self) -> None:
         """The client went away."""

@@ -57,7 +57,7 @@ class Mirror:
 
     async def _slow(self, turn: Turn) -> None:
         self.waiting.set()
-        turn.on_lost = self.lost.set
+        turn.when_lost(self.lost.set)
         await self.go.wait()
         await self._mirror(turn)
 

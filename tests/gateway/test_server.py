@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 
 from mcpwatch.gateway import bounds
+from mcpwatch.gateway.listener import Listener
 from tests.gateway.raw import LIMIT, Mirror, get, listening, post
 
 pytestmark = pytest.mark.anyio
@@ -295,6 +297,9 @@ async def test_a_client_that_reads_nothing_of_its_answer_is_cut(monkeypatch: pyt
 async def test_drain_lets_running_requests_finish_and_closes_the_rest() -> None:
     app = Mirror()
     async with listening(app) as (listener, connect):
+        first = await connect()
+        assert (await first.ask(get("/p", "Connection: close")))[0] == 200
+        await empty(listener)
         idle, busy = await connect(), await connect()
         assert (await idle.ask(get("/p")))[0] == 200
         busy.writer.write(get("/slow"))
@@ -302,9 +307,35 @@ async def test_drain_lets_running_requests_finish_and_closes_the_rest() -> None:
             await app.waiting.wait()
         draining = asyncio.create_task(listener.drain(LIMIT))
         assert await idle.rest() == b""
+        assert not draining.done()
         app.go.set()
         status, headers, _ = await busy.answer()
         assert (status, headers["connection"]) == (200, "close")
         async with asyncio.timeout(LIMIT):
             await draining
         assert not listener.connections
+
+
+async def empty(listener: Listener) -> None:
+    """Return when no connection is left."""
+    async with asyncio.timeout(LIMIT):
+        while listener.connections:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_an_answer_to_a_client_that_left_amid_its_next_request_touches_no_dead_socket(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Mirror()
+    async with listening(app) as (listener, connect):
+        client = await connect()
+        client.writer.write(get("/slow") + b"no request\r\n\r\n")
+        async with asyncio.timeout(LIMIT):
+            await app.waiting.wait()
+        client.writer.transport.abort()
+        await empty(listener)
+        app.go.set()
+        async with asyncio.timeout(LIMIT):
+            while listener.tasks:
+                await anyio.lowlevel.checkpoint()
+    assert not caplog.records

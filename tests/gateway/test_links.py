@@ -1,0 +1,243 @@
+"""Links to upstreams by URL, on an upstream that answers what a test says and keeps every byte it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import pytest
+
+from mcpwatch.gateway import http, message, streamable
+from mcpwatch.gateway.enveloped import StatelessLink
+from mcpwatch.gateway.events import HttpFailed
+from mcpwatch.gateway.link import Ends
+from mcpwatch.gateway.message import Envelope
+from mcpwatch.gateway.streamable import HttpLink
+
+pytestmark = pytest.mark.anyio
+LIMIT = 30.0
+Script = Callable[[bytes, bytes], Awaitable[bytes | None]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def answer(body: bytes, media: str = "application/json", *lines: str) -> bytes:
+    return (
+        "\r\n".join(["HTTP/1.1 200 OK", f"Content-Type: {media}", f"Content-Length: {len(body)}", *lines, "", ""]).encode() + body
+    )
+
+
+@dataclass
+class Upstream:
+    """`script` gets a head and a body and says what to send; `None` leaves the client without an answer."""
+
+    script: Script
+    port: int = 0
+    heads: list[bytes] = field(default_factory=list[bytes])
+    connections: int = 0
+    open: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.heads.append(head)
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+                sent = await self.script(head, await reader.readexactly(int(length or b"0")))
+                if sent is not None:
+                    writer.write(sent)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+
+    async def left(self) -> None:
+        """Return when every client has closed its connection."""
+        async with asyncio.timeout(LIMIT):
+            while self.open:
+                await anyio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def upstream(script: Script) -> AsyncGenerator[Upstream]:
+    running = Upstream(script)
+    server = await asyncio.start_server(running.serve, "127.0.0.1", 0)
+    running.port = server.sockets[0].getsockname()[1]
+    try:
+        yield running
+    finally:
+        server.close()
+
+
+class Came:
+    """Where a link puts what comes."""
+
+    def __init__(self, *, batched: bool = False) -> None:
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.lost: list[str] = []
+        self.ends = Ends(self._take, self._gone, lambda: None, lambda: batched)
+
+    def _take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
+        self.messages.put_nowait(json.loads(data))
+
+    def _gone(self, reason: str, exit_: object, read: object) -> None:
+        self.lost.append(reason)
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(LIMIT):
+            return await self.messages.get()
+
+
+def asking(method: str, number: int = 1) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": {}}).encode()
+
+
+async def echo(head: bytes, body: bytes) -> bytes:
+    return answer(json.dumps({"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": {}}).encode())
+
+
+@pytest.mark.parametrize("method", ["x\r\nX-Evil: 1\r\n\r\nGET /admin HTTP/1.1", "x\n", "x\0", "", "x y", "é"])
+async def test_a_method_that_is_no_header_value_never_reaches_a_stateless_upstream(method: str) -> None:
+    async with upstream(echo) as server:
+        came = Came()
+        link = StatelessLink(server.url, (("Authorization", "secret"),), came.ends)
+        link.send(asking(method), 1)
+        assert (await came.next())["error"]["code"] == -32601
+        link.send(asking("x-own/.$name_2", 2), 2)
+        assert await came.next() == {"jsonrpc": "2.0", "id": 2, "result": {}}
+        await link.close()
+        assert [b"Mcp-Method: x-own/.$name_2\r\n" in head for head in server.heads] == [True]
+        assert not came.lost
+
+
+@pytest.mark.parametrize("mark", ["\r", "\n", "\0"])
+async def test_no_part_of_a_head_may_begin_another_line(mark: str) -> None:
+    async with upstream(echo) as server:
+        client = http.Client(server.url)
+        for method, headers in ((f"GET{mark}", {}), ("GET", {f"X{mark}": "1"}), ("GET", {"X": f"1{mark}"})):
+            with pytest.raises(HttpFailed, match="line break"):
+                await client.request(method, server.url, headers)
+        with pytest.raises(HttpFailed, match="line break"):
+            await http.Client(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
+        assert not server.connections
+
+
+MANY = json.dumps([{"jsonrpc": "2.0", "method": "notifications/x"}] * 101).encode()
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[nonsense", b"[1,]", MANY, b"[[]]"])
+@pytest.mark.parametrize("media", ["application/json", "text/event-stream"])
+async def test_a_request_that_gets_no_batch_that_can_be_read_is_refused(body: bytes, media: str) -> None:
+    text = body if media == "application/json" else b"data: " + body + b"\n\n"
+
+    async def script(head: bytes, sent: bytes) -> bytes:
+        return answer(text, media)
+
+    async with upstream(script) as server:
+        came = Came(batched=True)
+        link = HttpLink(server.url, (), came.ends)
+        link.send(asking("tools/list"), 1)
+        refused = await came.next()
+        assert (refused["id"], refused["error"]["code"]) == (1, message.MEMBER_DOWN)
+        await link.close()
+
+
+async def test_a_request_is_refused_when_its_answer_breaks_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bool:
+        raise ValueError("broken")
+
+    async with upstream(echo) as server:
+        came = Came()
+        link = HttpLink(server.url, (), came.ends)
+        monkeypatch.setattr(link, "_hear", broken)
+        link.send(asking("tools/list"), 1)
+        refused = await came.next()
+        assert (refused["id"], refused["error"]["code"]) == (1, message.MEMBER_DOWN)
+        await link.close()
+
+
+async def test_an_answer_that_is_given_up_leaves_no_socket() -> None:
+    async def script(head: bytes, body: bytes) -> bytes:
+        return answer(b"{}")[:-1]
+
+    async with upstream(script) as server:
+        response = await http.Client(server.url).request("GET", server.url, {})
+        reading = asyncio.create_task(response.read())
+        await anyio.lowlevel.checkpoint()
+        reading.cancel()
+        await server.left()
+
+
+async def test_a_link_that_closes_leaves_no_stream_open() -> None:
+    async def script(head: bytes, body: bytes) -> bytes | None:
+        if head.startswith(b"GET"):
+            return b'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {"method":"notifications/x"}\n\n'
+        if head.startswith(b"DELETE"):
+            return answer(b"")
+        greeted = {"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": {"protocolVersion": "2025-11-25"}}
+        return answer(json.dumps(greeted).encode(), "application/json", "Mcp-Session-Id: s")
+
+    async with upstream(script) as server:
+        came = Came()
+        link = HttpLink(server.url, (), came.ends)
+        link.send(asking("initialize"), 1)
+        assert (await came.next())["id"] == 1
+        assert (await came.next())["method"] == "notifications/x"
+        await link.close()
+        await server.left()
+
+
+async def test_a_kept_connection_is_not_lost_when_its_answer_is_closed_after_the_end() -> None:
+    async with upstream(echo) as server:
+        client = http.Client(server.url)
+        for number in range(3):
+            response = await client.request("POST", server.url, {}, asking("x", number))
+            assert json.loads(await response.read())["id"] == number
+            response.close()
+        assert server.connections == 1
+        client.close()
+
+
+async def test_a_notification_that_is_never_taken_does_not_hold_up_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamable, "POST_LIMIT", 0.05)
+
+    async def script(head: bytes, body: bytes) -> bytes | None:
+        return await echo(head, body) if b'"id"' in body else None
+
+    async with upstream(script) as server:
+        came = Came()
+        link = HttpLink(server.url, (), came.ends)
+        link.send(message.notification("notifications/x"), None)
+        link.send(asking("tools/list"), 1)
+        assert await came.next() == {"jsonrpc": "2.0", "id": 1, "result": {}}
+        await link.close()
+
+
+async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(make()) or made[-1])
+    http.tls.cache_clear()
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        for _ in range(2):
+            with pytest.raises(HttpFailed, match="failed"):
+                await http.Client("").request("GET", f"https://127.0.0.1:{deaf.getsockname()[1]}/", {})
+    assert len(made) == 1
