@@ -173,6 +173,7 @@ class Visit:
         self._sink: Sink | None = sink
         self._asked: dict[str, bytes] = {}
         self._answer: bytes | None = None
+        self._over = False
         self._timer: asyncio.TimerHandle | None = None
         seat.visit = self
         self._number = seat.upstream.mux.request(seat, envelope, data, self)
@@ -208,12 +209,18 @@ class Visit:
         asyncio.get_running_loop().call_soon(self._ask)
 
     def left(self) -> None:
-        """The client is gone: the request is cancelled, and its seat may still be asked things that belong to it."""
+        """The client is gone, or did not come back: the request is cancelled, or its answer forgotten.
+
+        Its seat ends, as it may still be asked things that belong to this client.
+        """
+        if self._over:
+            return
+        self._over = True
         if self._answer is None:
             self._answer = b""
             self.seat.upstream.mux.cancel(self._number, "the client went away")
-            self._sink = None
-            self._seats.end(self.seat)
+        self._sink = None
+        self._seats.end(self.seat)
 
     def gone(self, sink: Sink) -> None:
         """The client no longer waits with this sink."""
@@ -236,6 +243,7 @@ class Visit:
     def _finish(self) -> None:
         if self._answer is None or self._sink is None:
             return
+        self._over = True
         sink, self._sink = self._sink, None
         sink.deliver(message.with_id(self._answer, self._first, self._now) if self._answer else b"", FINAL)
         self._seats.free(self.seat)

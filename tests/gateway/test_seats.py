@@ -1,0 +1,38 @@
+"""Seats of the stateless wire's clients end: whatever the client and the member do, no upstream stays behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mcpwatch.gateway import message, seats
+from mcpwatch.gateway.seats import Guest, Seats, Visit
+from tests.gateway.inside import Inside, Taken, Wire, inside, until
+
+pytestmark = pytest.mark.anyio
+ABLE = '{"sampling": {}}'
+ANN = Guest("ann", ABLE, '{"name":"ann"}')
+
+
+async def serve(served: Seats, who: Guest, **params: object) -> tuple[Visit | None, Taken]:
+    """A tool call of this client."""
+    data = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"} | params}).encode()
+    sink = Taken()
+    return await served.serve(who, message.peek(data), data, sink), sink
+
+
+async def asked(member: Inside) -> tuple[Wire, str]:
+    """A visit whose client was asked something: the seat's link, and the state to come back with."""
+    _, sink = await serve(member.seats, ANN)
+    wire = member.wires[-1]
+    wire.say({"id": 7, "method": "sampling/createMessage", "params": {}})
+    return wire, (await sink.last())["result"]["requestState"]
+
+
+async def test_a_seat_ends_when_the_member_answered_and_the_client_never_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seats, "WAIT_LIMIT", 0.05)
+    async with inside() as member:
+        wire, _ = await asked(member)
+        wire.say({"id": wire.last("tools/call")["id"], "result": {}})
+        await until(wire.closed)
