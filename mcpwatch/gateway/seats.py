@@ -73,9 +73,11 @@ class Seats:
         """Begin a request, or go on with one that waits. `None` when it names a state that is not known. Raises `Down`."""
         span = message.locate(data, ("params", "requestState"))
         if span is not None:
-            visit = self._waiting.pop(str(json.loads(data[span[0] : span[1]])), None)
+            state = str(json.loads(data[span[0] : span[1]]))
+            visit = self._waiting.get(state)
             if visit is None or visit.seat.who.owner != who.owner:
                 return None
+            del self._waiting[state]
             visit.go_on(envelope, data, sink)
             return visit
         seat = await self._seat(who)

@@ -13,6 +13,7 @@ from tests.gateway.inside import Inside, Taken, Wire, inside, until
 pytestmark = pytest.mark.anyio
 ABLE = '{"sampling": {}}'
 ANN = Guest("ann", ABLE, '{"name":"ann"}')
+BOB = Guest("bob", ABLE, '{"name":"ann"}')
 
 
 async def serve(served: Seats, who: Guest, **params: object) -> tuple[Visit | None, Taken]:
@@ -36,3 +37,13 @@ async def test_a_seat_ends_when_the_member_answered_and_the_client_never_came_ba
         wire, _ = await asked(member)
         wire.say({"id": wire.last("tools/call")["id"], "result": {}})
         await until(wire.closed)
+
+
+async def test_a_state_in_the_hands_of_another_token_changes_nothing_for_its_owner() -> None:
+    async with inside() as member:
+        wire, state = await asked(member)
+        visit, _ = await serve(member.seats, BOB, requestState=state)
+        assert visit is None
+        wire.say({"id": wire.last("tools/call")["id"], "result": {"said": "hello"}})
+        _, sink = await serve(member.seats, ANN, requestState=state)
+        assert (await sink.last())["result"] == {"said": "hello"}
