@@ -100,7 +100,7 @@ class Session(Outbox):
     async def attend(self) -> None:
         """Hear of what every session of the member hears. Raises `Down`."""
         await self.member.main.ready()
-        if self._upstream is None:
+        if self._upstream is None and not self.closed:
             self.use(self.member.main)
 
     async def close(self) -> None:
@@ -125,6 +125,8 @@ class Session(Outbox):
         asked = _object(params)
         self.capabilities = frozenset(_object_of(asked, "capabilities"))
         await self.member.main.ready()
+        if self.closed:
+            return
         if self._upstream is None:
             if self.member.needs_own(self.capabilities):
                 self._own = self.member.open_own(message.one_line(params))
@@ -156,6 +158,8 @@ class Session(Outbox):
         upstream = self._upstream
         if upstream is None:
             await self.member.main.ready()
+            if self.closed:
+                return
             self.use(self.member.main)
             upstream = self.member.main
         elif upstream.phase is not Phase.RUNNING:
@@ -165,7 +169,7 @@ class Session(Outbox):
         if self.closed or self._request(upstream, envelope, data, sink):
             return
         await upstream.renewed(upstream.generation)
-        if not self._request(upstream, envelope, data, sink):
+        if not self.closed and not self._request(upstream, envelope, data, sink):
             upstream.mux.refuse(envelope, sink, "takes no more input")
 
     async def _sit(self, guest: Guest, data: bytes, envelope: Envelope, sink: Sink) -> None:

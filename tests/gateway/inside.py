@@ -23,13 +23,14 @@ class Wire:
 
     pid: int | None = None
 
-    def __init__(self, ends: Ends, wire: str) -> None:
-        self.wire, self._ends = wire, ends
+    def __init__(self, ends: Ends, wire: str, gate: anyio.Event) -> None:
+        self.wire, self._ends, self._gate = wire, ends, gate
         self.sent: list[dict[str, Any]] = []
         self.closed = anyio.Event()
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Open when the gate is."""
+        await self._gate.wait()
 
     def send(self, data: bytes, number: int | None) -> int:  # noqa: ARG002
         sent = json.loads(data)
@@ -58,20 +59,23 @@ class Inside(Member):
 
     def __init__(self, wire: str = "stdio") -> None:
         self.wires: list[Wire] = []
+        self.gate = anyio.Event()
         self._wire = wire
         super().__init__(ServerSettings("inside", command="true"), Limits(), None, lambda _: None)
 
     def _link(self, ends: Ends) -> Wire:
-        self.wires.append(Wire(ends, self._wire))
+        self.wires.append(Wire(ends, self._wire, self.gate))
         return self.wires[-1]
 
 
 @asynccontextmanager
-async def inside(wire: str = "stdio") -> AsyncGenerator[Inside]:
-    """A running member."""
+async def inside(wire: str = "stdio", *, starting: bool = False) -> AsyncGenerator[Inside]:
+    """A running member, or one that is `starting` until its gate is opened."""
     member = Inside(wire)
     try:
-        await member.main.ready()
+        if not starting:
+            member.gate.set()
+            await member.main.ready()
         yield member
     finally:
         await member.stop()
