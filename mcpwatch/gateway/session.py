@@ -26,7 +26,7 @@ from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
 PING_LIMIT = 10.0
-"""Seconds in which a shared member must prove that it lives before a handshake is answered."""
+"""Seconds in which a shared member must prove that it lives before a handshake or a ping is answered."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -71,7 +71,7 @@ class Session(Outbox):
                     self._elder.cancelled(envelope)
                 upstream.mux.notify(self, envelope, data)
         elif envelope.method == "ping" and upstream is not None and upstream.modern:
-            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+            await self._prove(upstream)
             sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
@@ -136,10 +136,7 @@ class Session(Outbox):
         upstream = self._upstream
         await upstream.ready()
         if self._own is None:
-            try:
-                await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
-            except TimeoutError:
-                raise Down(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+            await self._prove(upstream)
         if self.closed:
             return
         upstream.mux.attach(self)
@@ -150,6 +147,13 @@ class Session(Outbox):
             result = eras.greeting(upstream.server, _spoken(asked))
         self.version = str(_object(result).get("protocolVersion", ""))
         sink.deliver(message.result(raw_id, result), FINAL)
+
+    async def _prove(self, upstream: Upstream) -> None:
+        """Return when the upstream has proved that it lives. Raises `Down`."""
+        try:
+            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+        except TimeoutError:
+            raise Down(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         if self.guest is not None and envelope.method in MAY_ASK:

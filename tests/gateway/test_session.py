@@ -9,8 +9,9 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mcpwatch.gateway import message
+from mcpwatch.gateway import message, session as sessions
 from mcpwatch.gateway.session import Session
+from mcpwatch.gateway.upstream import Down
 from tests.gateway.inside import LIMIT, Taken, inside
 
 pytestmark = pytest.mark.anyio
@@ -37,3 +38,13 @@ async def test_a_session_that_ends_while_its_member_starts_leaves_nothing(doing:
                 member.gate.set()
         assert member.upstreams == [member.main]
         assert member.main.mux.peers == 0
+
+
+async def test_a_ping_to_a_stateless_member_that_is_silent_says_that_it_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PING_LIMIT", 0.05)
+    async with inside("stateless") as member:
+        session = Session(member, "ann")
+        session.use(member.main)
+        with pytest.raises(Down, match="did not answer"):
+            await taking("ping")(session)
+        await session.close()
