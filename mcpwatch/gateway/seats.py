@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -63,7 +62,8 @@ class Seats:
 
     def __init__(self, open_own: Callable[[bytes], Running]) -> None:
         self._open_own = open_own
-        self._free: defaultdict[Guest, list[Seat]] = defaultdict(list)
+        self._free: list[Seat] = []
+        """The one that has been free longest comes first."""
         self._waiting: dict[str, Visit] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -82,9 +82,8 @@ class Seats:
         return Visit(self, seat, envelope, data, sink)
 
     async def _seat(self, who: Guest) -> Seat:
-        free = self._free[who]
-        while free:
-            seat = free.pop()
+        for seat in [seat for seat in reversed(self._free) if seat.who == who]:
+            self._free.remove(seat)
             if seat.upstream.phase is Phase.RUNNING:
                 seat.take()
                 return seat
@@ -108,8 +107,15 @@ class Seats:
 
     def free(self, seat: Seat) -> None:
         """A seat is free again; it is kept for a while."""
-        self._free[seat.who].append(seat)
+        self._free.append(seat)
         seat.leave(asyncio.get_running_loop().call_later(IDLE_LIMIT, self._clear, seat))
+
+    def spare(self) -> bool:
+        """End the seat that has been free longest, for somebody else's sake. False when none is free."""
+        if self._free:
+            self.end(self._free.pop(0))
+            return True
+        return False
 
     def end(self, seat: Seat) -> None:
         """Nobody sits here any more."""
@@ -120,11 +126,8 @@ class Seats:
         task.add_done_callback(self._ending.discard)
 
     def _clear(self, seat: Seat) -> None:
-        seats = self._free.get(seat.who, [])
-        if seat in seats:
-            seats.remove(seat)
-            if not seats:
-                del self._free[seat.who]
+        if seat in self._free:
+            self._free.remove(seat)
             self.end(seat)
 
     def _give_up(self, state: str) -> None:

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from mcpwatch.gateway import message, seats
+from mcpwatch.gateway import member as members, message, seats
 from mcpwatch.gateway.seats import Guest, Seats, Visit
+from mcpwatch.gateway.upstream import Down
 from tests.gateway.inside import Inside, Taken, Wire, inside, until
 
 pytestmark = pytest.mark.anyio
@@ -47,3 +48,42 @@ async def test_a_state_in_the_hands_of_another_token_changes_nothing_for_its_own
         wire.say({"id": wire.last("tools/call")["id"], "result": {"said": "hello"}})
         _, sink = await serve(member.seats, ANN, requestState=state)
         assert (await sink.last())["result"] == {"said": "hello"}
+
+
+async def answered(member: Inside, who: Guest) -> Wire:
+    """The link of a seat that served this client and is free now."""
+    _, sink = await serve(member.seats, who)
+    wire = next(wire for wire in reversed(member.wires) if wire.sent[-1].get("method") == "tools/call")
+    wire.say({"id": wire.last("tools/call")["id"], "result": {}})
+    await sink.last()
+    return wire
+
+
+async def test_a_free_seat_serves_the_next_request_of_the_same_client_only() -> None:
+    async with inside() as member:
+        assert await answered(member, ANN) is await answered(member, ANN)
+        await answered(member, BOB)
+        assert len(member.wires) == 3
+
+
+async def test_the_seat_that_was_free_longest_makes_room_for_another_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "OWN_LIMIT", 2)
+    async with inside() as member:
+        oldest = await answered(member, ANN)
+        busy, _ = await serve(member.seats, BOB)
+        assert busy is not None
+        await serve(member.seats, Guest("bob", ABLE, '{"name":"carl"}'))
+        await until(oldest.closed)
+        with pytest.raises(Down, match="already"):
+            await serve(member.seats, ANN)
+        assert not member.wires[2].closed.is_set()
+
+
+async def test_a_client_that_calls_itself_ever_otherwise_and_leaves_is_not_remembered() -> None:
+    async with inside() as member:
+        for number in range(5):
+            visit, _ = await serve(member.seats, Guest("ann", ABLE, f'{{"name":"{number}"}}'))
+            assert visit is not None
+            visit.left()
+            await until(member.wires[-1].closed)
+        assert not member.seats._free  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
