@@ -54,7 +54,6 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._stdin: Pipe | None = None
         self._readers: list[asyncio.ReadTransport] = []
-        self._pidfd = -1
         self._watch: asyncio.Task[None] | None = None
         self._pulse = Pulse(0)
         self._eof = asyncio.Event()
