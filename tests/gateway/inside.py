@@ -32,7 +32,7 @@ class Wire:
         """Open when the gate is."""
         await self._gate.wait()
 
-    def send(self, data: bytes, number: int | None) -> int:  # noqa: ARG002
+    def send(self, data: bytes, number: int | None) -> int:
         sent = json.loads(data)
         self.sent.append(sent)
         if sent.get("method") == "initialize":

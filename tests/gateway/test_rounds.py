@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def asked(member: Inside) -> tuple[Session, Taken]:
     sink = Taken()
     await session.take(data, message.peek(data), sink)
     wire = member.wires[0]
-    required = {"resultType": "input_required", "inputRequests": {"a": {"method": "roots/list", "params": {}}}}
+    required: dict[str, Any] = {"resultType": "input_required", "inputRequests": {"a": {"method": "roots/list", "params": {}}}}
     wire.say({"id": wire.last("tools/call")["id"], "result": required})
     assert sink.said[0]["method"] == "roots/list"
     return session, sink

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from mcpwatch.gateway import member as members, message, seats
+from mcpwatch.gateway import member as members
+from mcpwatch.gateway import message, seats
 from mcpwatch.gateway.seats import Guest, Seats, Visit
 from mcpwatch.gateway.upstream import Down
 from tests.gateway.inside import Inside, Taken, Wire, inside, until
@@ -86,4 +87,4 @@ async def test_a_client_that_calls_itself_ever_otherwise_and_leaves_is_not_remem
             assert visit is not None
             visit.left()
             await until(member.wires[-1].closed)
-        assert not member.seats._free  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        assert not member.seats._free  # pyright: ignore[reportPrivateUsage]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mcpwatch.gateway import message, session as sessions
+from mcpwatch.gateway import message
+from mcpwatch.gateway import session as sessions
 from mcpwatch.gateway.session import Session
 from mcpwatch.gateway.upstream import Down
 from tests.gateway.inside import LIMIT, Taken, inside
@@ -17,16 +19,20 @@ from tests.gateway.inside import LIMIT, Taken, inside
 pytestmark = pytest.mark.anyio
 
 
-def taking(method: str, **params: object) -> Callable[[Session], Awaitable[None]]:
+def taking(method: str, **params: object) -> Callable[[Session], Coroutine[Any, Any, None]]:
     """A request of the client."""
     data = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     return lambda session: session.take(data, message.peek(data), Taken())
 
 
 @pytest.mark.parametrize(
-    "doing", [taking("initialize", capabilities={"sampling": {}}), taking("tools/list"), Session.attend], ids=["own", "call", "attend"]
+    "doing",
+    [taking("initialize", capabilities={"sampling": {}}), taking("tools/list"), Session.attend],
+    ids=["own", "call", "attend"],
 )
-async def test_a_session_that_ends_while_its_member_starts_leaves_nothing(doing: Callable[[Session], Awaitable[None]]) -> None:
+async def test_a_session_that_ends_while_its_member_starts_leaves_nothing(
+    doing: Callable[[Session], Coroutine[Any, Any, None]],
+) -> None:
     async with inside(starting=True) as member:
         session = Session(member, "ann")
         with anyio.fail_after(LIMIT):
