@@ -117,10 +117,5 @@ def _unquote(text: str) -> str | None:
     return re.split(r"\s+#", text, maxsplit=1)[0].strip()
 
 
-def secrets_of(pairs: Mapping[str, str]) -> set[str]:
-    """The values of an environment or of headers that are secret by their name."""
-    return {value for name, value in pairs.items() if len(value) >= MIN_SECRET and secret_name(name)}
-
-
 Read = Callable[[str], str]
 """Text of the file at this path. Raises `OSError` or `UnicodeDecodeError`."""

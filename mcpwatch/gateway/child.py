@@ -45,22 +45,26 @@ class Exit:
 
 
 class Child:
-    """One running stdio server. `on_line` gets every line of its stdout, `on_exit` is called once, after the last line."""
+    """One running stdio server. `on_line` gets every line of its stdout, `on_exit` is called once, after the last line.
 
-    def __init__(self, command: Command, on_line: Callable[[bytes], None], on_exit: Callable[[Exit], None]) -> None:
+    `on_drop` is called for every line that was too long.
+    """
+
+    def __init__(
+        self, command: Command, on_line: Callable[[bytes], None], on_exit: Callable[[Exit], None], on_drop: Callable[[], None]
+    ) -> None:
         self._command = command
         self._on_line = on_line
         self._on_exit = on_exit
+        self._on_drop = on_drop
         self._process: subprocess.Popen[bytes] | None = None
         self._stdin: Pipe | None = None
         self._readers: list[asyncio.ReadTransport] = []
-        self._pidfd = -1
         self._watch: asyncio.Task[None] | None = None
         self._pulse = Pulse(0)
         self._eof = asyncio.Event()
         self._gone = asyncio.Event()
         self.read: int | None = None
-        self.dropped = 0
 
     @property
     def pid(self) -> int:
@@ -137,7 +141,7 @@ class Child:
         self._on_exit(Exit(None, -code) if code < 0 else Exit(code, None))
 
     def _drop(self) -> None:
-        self.dropped += 1
+        self._on_drop()
         log.warning("%s: a line of more than %d bytes was dropped", self._command.name, LINE_LIMIT)
 
     def _tell(self, line: bytes) -> None:

@@ -41,7 +41,6 @@ _LISTS = {
 }
 _CAPABILITY = {"tools": "tools", "prompts": "prompts", "resources": "resources", "resourceTemplates": "resources"}
 _BY_NAME = {"tools/call": ("name",), "prompts/get": ("name",)}
-_BY_URI = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
 
 
 class GroupTarget:

@@ -43,6 +43,7 @@ class Ends:
     on_message: Callable[[bytes, Envelope, int | None], None]
     on_lost: Callable[[str, Exit | None, int | None], None]
     on_pollution: Callable[[], None]
+    on_dropped: Callable[[], None]
     batched: Callable[[], bool]
 
     def take(self, data: bytes, related: int | None) -> bool:
@@ -105,7 +106,7 @@ class StdioLink:
     def __init__(self, command: Command, ends: Ends) -> None:
         self._command = command
         self._ends = ends
-        self._child = Child(command, self._line, self._exited)
+        self._child = Child(command, self._line, self._exited, ends.on_dropped)
         self._closing = False
         self._polluted = 0
 

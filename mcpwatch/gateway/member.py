@@ -29,6 +29,8 @@ CLOSE_LIMIT = 10.0
 
 OWN_LIMIT = 256
 """Sessions of one member that may have an upstream of their own at once."""
+SPARED_LIMIT = 32
+"""How many upstreams more there may be while those of free seats end to make room."""
 
 PLAIN: dict[str, Any] = {
     "protocolVersion": HANDSHAKE[-1],
@@ -102,8 +104,9 @@ class Member:
                 )
 
     def open_own(self, params: bytes) -> Running:
-        """An upstream for one session, greeted with that client's own words. Raises `Down` when there are too many."""
-        if len(self._own) >= OWN_LIMIT:
+        """An upstream for one session, greeted with that client's own words. Raises `Down` when there are too many in use."""
+        above = len(self._own) - OWN_LIMIT
+        if above >= 0 and (above >= SPARED_LIMIT or not self.seats.spare()):
             raise Down(self.name, f"{OWN_LIMIT} sessions have an upstream of their own already", 10)
         running = self._run(Hello(params, announce=False), lambda _: None)
         self._own.add(running)

@@ -84,6 +84,7 @@ def metrics(members: Mapping[str, Member], sessions: Sessions, refusals: Mapping
         *_family("streams", "gauge", "Open event streams.", {"": sessions.streams}),
         *_family("slow_readers_total", "counter", "Streams cut because the client did not read.", {"": sessions.slow}),
         *_family("sessions_reaped_total", "counter", "Sessions closed because they were idle.", {"": sessions.reaped}),
+        *_family("dropped_messages_total", "counter", "Messages dropped while no stream was open.", {"": sessions.dropped}),
         *_family("refused_total", "counter", "Requests refused, by status.", refused),
     ]
     named = {f'member="{name}"': member for name, member in members.items()}
@@ -104,6 +105,7 @@ _MEMBER_FAMILIES: tuple[tuple[str, str, str, Callable[[Member], int]], ...] = (
     ("attached_sessions", "gauge", "Sessions attached to the member.", _sum(lambda upstream: upstream.mux.peers)),
     ("requests_total", "counter", "Requests sent to the member.", _sum(lambda upstream: upstream.mux.sent)),
     ("stdout_pollution_total", "counter", "Lines on stdout that were no message.", _sum(lambda upstream: upstream.polluted)),
+    ("dropped_lines_total", "counter", "Lines of output that were too long.", _sum(lambda upstream: upstream.dropped)),
 )
 _RETRY = [(b"retry-after", b"5")]
 

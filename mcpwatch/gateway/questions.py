@@ -18,6 +18,8 @@ from mcpwatch.gateway.message import Envelope
 
 ASK_HOLD = 5.0
 """Seconds that a question of a shared member waits until it is clear which session caused it."""
+WAIT_LIMIT = 600.0
+"""Seconds that a client may think about a question which is asked in rounds."""
 NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 """Questions, and the capability that a client must have to be asked."""
 

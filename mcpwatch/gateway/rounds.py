@@ -15,7 +15,7 @@ from mcpwatch.gateway import eras, message
 from mcpwatch.gateway.call import FINAL, PART, Peer, Share, Sink
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.mux import Mux
-from mcpwatch.gateway.questions import NEEDS
+from mcpwatch.gateway.questions import NEEDS, WAIT_LIMIT
 
 ROUNDS = 10
 """Rounds of one request; the SDKs stop there too."""
@@ -35,6 +35,7 @@ class Rounds:
         self._asked: dict[int, str] = {}
         self._answers: dict[str, bytes] = {}
         self._over = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def deliver(self, data: bytes, share: Share) -> None:
         """Something of the member: a final answer that asks for input begins another round."""
@@ -73,6 +74,7 @@ class Rounds:
             take = functools.partial(self._answered, key)
             number = self._mux.questions.ask(self._peer, self._sink, question[1:-1], take)
             self._asked[number] = key
+        self._timer = asyncio.get_running_loop().call_later(WAIT_LIMIT, self._fail, f"no answer of the client in {WAIT_LIMIT:g} s")
 
     def _answered(self, key: str, data: bytes) -> None:
         if self._over:
@@ -93,6 +95,7 @@ class Rounds:
         if self._over:
             return
         self._waiting = False
+        self._wait_no_more()
         fresh = eras.with_input(self._data, self._answers, self._state)
         if not self._mux.request(self._peer, self._envelope, fresh, self):
             self._over = True
@@ -104,9 +107,15 @@ class Rounds:
 
     def _end(self, data: bytes) -> None:
         self._over = True
+        self._wait_no_more()
         self._done()
         for number in self._asked:
             self._mux.questions.forget(number)
             self._sink.deliver(message.notification("notifications/cancelled", {"requestId": number}), PART)
         self._asked = {}
         self._sink.deliver(data, FINAL)
+
+    def _wait_no_more(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,11 +17,9 @@ from msgspec import UNSET, Raw
 from mcpwatch.gateway import eras, message
 from mcpwatch.gateway.call import FINAL, PART, Share, Sink
 from mcpwatch.gateway.message import Envelope
-from mcpwatch.gateway.questions import NEEDS
+from mcpwatch.gateway.questions import NEEDS, WAIT_LIMIT
 from mcpwatch.gateway.upstream import Phase, Upstream
 
-WAIT_LIMIT = 600.0
-"""Seconds that a client may think about a question."""
 IDLE_LIMIT = 60.0
 """Seconds that an upstream is kept for the next request of the same kind of client."""
 
@@ -65,7 +62,8 @@ class Seats:
 
     def __init__(self, open_own: Callable[[bytes], Running]) -> None:
         self._open_own = open_own
-        self._free: defaultdict[Guest, list[Seat]] = defaultdict(list)
+        self._free: list[Seat] = []
+        """The one that has been free longest comes first."""
         self._waiting: dict[str, Visit] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -73,18 +71,19 @@ class Seats:
         """Begin a request, or go on with one that waits. `None` when it names a state that is not known. Raises `Down`."""
         span = message.locate(data, ("params", "requestState"))
         if span is not None:
-            visit = self._waiting.pop(str(json.loads(data[span[0] : span[1]])), None)
+            state = str(json.loads(data[span[0] : span[1]]))
+            visit = self._waiting.get(state)
             if visit is None or visit.seat.who.owner != who.owner:
                 return None
+            del self._waiting[state]
             visit.go_on(envelope, data, sink)
             return visit
         seat = await self._seat(who)
         return Visit(self, seat, envelope, data, sink)
 
     async def _seat(self, who: Guest) -> Seat:
-        free = self._free[who]
-        while free:
-            seat = free.pop()
+        for seat in [seat for seat in reversed(self._free) if seat.who == who]:
+            self._free.remove(seat)
             if seat.upstream.phase is Phase.RUNNING:
                 seat.take()
                 return seat
@@ -108,8 +107,15 @@ class Seats:
 
     def free(self, seat: Seat) -> None:
         """A seat is free again; it is kept for a while."""
-        self._free[seat.who].append(seat)
+        self._free.append(seat)
         seat.leave(asyncio.get_running_loop().call_later(IDLE_LIMIT, self._clear, seat))
+
+    def spare(self) -> bool:
+        """End the seat that has been free longest, for somebody else's sake. False when none is free."""
+        if self._free:
+            self.end(self._free.pop(0))
+            return True
+        return False
 
     def end(self, seat: Seat) -> None:
         """Nobody sits here any more."""
@@ -120,11 +126,8 @@ class Seats:
         task.add_done_callback(self._ending.discard)
 
     def _clear(self, seat: Seat) -> None:
-        seats = self._free.get(seat.who, [])
-        if seat in seats:
-            seats.remove(seat)
-            if not seats:
-                del self._free[seat.who]
+        if seat in self._free:
+            self._free.remove(seat)
             self.end(seat)
 
     def _give_up(self, state: str) -> None:
@@ -173,6 +176,7 @@ class Visit:
         self._sink: Sink | None = sink
         self._asked: dict[str, bytes] = {}
         self._answer: bytes | None = None
+        self._over = False
         self._timer: asyncio.TimerHandle | None = None
         seat.visit = self
         self._number = seat.upstream.mux.request(seat, envelope, data, self)
@@ -208,12 +212,18 @@ class Visit:
         asyncio.get_running_loop().call_soon(self._ask)
 
     def left(self) -> None:
-        """The client is gone: the request is cancelled, and its seat may still be asked things that belong to it."""
+        """The client is gone, or did not come back: the request is cancelled, or its answer forgotten.
+
+        Its seat ends, as it may still be asked things that belong to this client.
+        """
+        if self._over:
+            return
+        self._over = True
         if self._answer is None:
             self._answer = b""
             self.seat.upstream.mux.cancel(self._number, "the client went away")
-            self._sink = None
-            self._seats.end(self.seat)
+        self._sink = None
+        self._seats.end(self.seat)
 
     def gone(self, sink: Sink) -> None:
         """The client no longer waits with this sink."""
@@ -236,6 +246,7 @@ class Visit:
     def _finish(self) -> None:
         if self._answer is None or self._sink is None:
             return
+        self._over = True
         sink, self._sink = self._sink, None
         sink.deliver(message.with_id(self._answer, self._first, self._now) if self._answer else b"", FINAL)
         self._seats.free(self.seat)

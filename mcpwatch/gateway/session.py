@@ -26,7 +26,7 @@ from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream import Down, Phase, Upstream
 
 PING_LIMIT = 10.0
-"""Seconds in which a shared member must prove that it lives before a handshake is answered."""
+"""Seconds in which a shared member must prove that it lives before a handshake or a ping is answered."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -71,7 +71,7 @@ class Session(Outbox):
                     self._elder.cancelled(envelope)
                 upstream.mux.notify(self, envelope, data)
         elif envelope.method == "ping" and upstream is not None and upstream.modern:
-            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+            await self._prove(upstream)
             sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
@@ -100,7 +100,7 @@ class Session(Outbox):
     async def attend(self) -> None:
         """Hear of what every session of the member hears. Raises `Down`."""
         await self.member.main.ready()
-        if self._upstream is None:
+        if self._upstream is None and not self.closed:
             self.use(self.member.main)
 
     async def close(self) -> None:
@@ -125,6 +125,8 @@ class Session(Outbox):
         asked = _object(params)
         self.capabilities = frozenset(_object_of(asked, "capabilities"))
         await self.member.main.ready()
+        if self.closed:
+            return
         if self._upstream is None:
             if self.member.needs_own(self.capabilities):
                 self._own = self.member.open_own(message.one_line(params))
@@ -134,10 +136,7 @@ class Session(Outbox):
         upstream = self._upstream
         await upstream.ready()
         if self._own is None:
-            try:
-                await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
-            except TimeoutError:
-                raise Down(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+            await self._prove(upstream)
         if self.closed:
             return
         upstream.mux.attach(self)
@@ -149,6 +148,13 @@ class Session(Outbox):
         self.version = str(_object(result).get("protocolVersion", ""))
         sink.deliver(message.result(raw_id, result), FINAL)
 
+    async def _prove(self, upstream: Upstream) -> None:
+        """Return when the upstream has proved that it lives. Raises `Down`."""
+        try:
+            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+        except TimeoutError:
+            raise Down(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         if self.guest is not None and envelope.method in MAY_ASK:
             await self._sit(self.guest, data, envelope, sink)
@@ -156,6 +162,8 @@ class Session(Outbox):
         upstream = self._upstream
         if upstream is None:
             await self.member.main.ready()
+            if self.closed:
+                return
             self.use(self.member.main)
             upstream = self.member.main
         elif upstream.phase is not Phase.RUNNING:
@@ -165,7 +173,7 @@ class Session(Outbox):
         if self.closed or self._request(upstream, envelope, data, sink):
             return
         await upstream.renewed(upstream.generation)
-        if not self._request(upstream, envelope, data, sink):
+        if not self.closed and not self._request(upstream, envelope, data, sink):
             upstream.mux.refuse(envelope, sink, "takes no more input")
 
     async def _sit(self, guest: Guest, data: bytes, envelope: Envelope, sink: Sink) -> None:

@@ -35,6 +35,7 @@ class Sessions:
         self.limits = limits
         self.slow = 0
         self.reaped = 0
+        self._dropped = 0
         self._by_id: dict[str, tuple[ClientSession, Target]] = {}
         self._owned: Counter[str] = Counter()
         self._streams: set[Stream] = set()
@@ -52,6 +53,11 @@ class Sessions:
     def streams(self) -> int:
         """How many event streams are open."""
         return len(self._streams)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped because their client had no stream open, in sessions that are over too."""
+        return self._dropped + sum(session.dropped for session, _ in self._by_id.values())
 
     def begin(self, request: Request) -> ClientSession:
         """A new session. Raises `TooMany`."""
@@ -137,6 +143,7 @@ class Sessions:
     def _forget(self, session: ClientSession) -> bool:
         if self._by_id.pop(session.id, None) is None:
             return False
+        self._dropped += session.dropped
         self._owned[session.owner] -= 1
         if self._owned[session.owner] <= 0:
             del self._owned[session.owner]

@@ -29,6 +29,7 @@ class ClientSession(Protocol):
     pipes: set[Stream]
     resumable: bool
     version: str
+    dropped: int
     replay: Replay
 
     @property

@@ -143,6 +143,8 @@ class Upstream:
         self.last_exit: Exit | None = None
         self.error: str | None = None
         self.polluted = 0
+        self.dropped = 0
+        """Lines of a process that were too long."""
         self.server: bytes = b"{}"
         self.protocol = message.HANDSHAKE[-1]
         self._make_link = make_link
@@ -284,7 +286,7 @@ class Upstream:
                 self.last_exit = exit_
                 self._drop(reason, read)
 
-        ends = Ends(self.mux.receive, on_lost, self._on_pollution, lambda: self.protocol == batch.VERSION)
+        ends = Ends(self.mux.receive, on_lost, self._on_pollution, self._on_dropped, lambda: self.protocol == batch.VERSION)
         link = self._link = self._make_link(ends)
         self.last_exit, self.started_at = None, time.time()
         self._permanent = self.refused = False
@@ -379,6 +381,9 @@ class Upstream:
 
     def _on_pollution(self) -> None:
         self.polluted += 1
+
+    def _on_dropped(self) -> None:
+        self.dropped += 1
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

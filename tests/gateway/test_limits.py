@@ -209,5 +209,7 @@ async def listens(running: Gateway) -> bool:
         client = await raw(running)
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:  # it came in while the socket was being closed; the next one is refused
+        return True
     client.writer.transport.abort()
     return True
