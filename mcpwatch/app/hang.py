@@ -17,6 +17,7 @@ HANG_AFTER = 60.0
 """Seconds without a turn of the loop after which it counts as hung. `MCPWATCH_HANG_AFTER` changes it, 0 switches it off."""
 LOOKS = 6
 """Alarms in that time. They are counted instead of seconds, because a frozen or suspended process gets one alarm when it wakes."""
+STDERR = 2
 HUNG = "MCPWATCH_HUNG"
 """Tells the new program why it was started."""
 
@@ -57,14 +58,23 @@ class HangWatch:
         if self._missed < LOOKS:
             return
         _disarm()
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # nowhere to write to is no reason to stay hung
-            sys.stderr.write(
-                f"mcpwatch: the event loop did not turn for {self._after:g}s; starting anew, members stay. Where it was:\n"
-            )
-            sys.stderr.flush()
-            faulthandler.dump_traceback(sys.stderr, all_threads=True)
-        os.environ[HUNG] = f"{self._after:g}"
-        self._anew()
+        try:
+            with contextlib.suppress(Exception):  # nowhere to write to is no reason to stay hung
+                _tell(f"mcpwatch: the event loop did not turn for {self._after:g}s; starting anew, members stay. Where it was:\n")
+        finally:
+            os.environ[HUNG] = f"{self._after:g}"
+            self._anew()
+
+
+def _tell(words: str) -> None:
+    """Write words and all stacks to standard error, what of them fits: its reader may be stuck, and `sys.stderr` may be in use."""
+    blocking = os.get_blocking(STDERR)
+    os.set_blocking(STDERR, False)
+    try:
+        os.write(STDERR, words.encode())
+        faulthandler.dump_traceback(STDERR, all_threads=True)
+    finally:
+        os.set_blocking(STDERR, blocking)  # the next program has it too
 
 
 def hang_after(environment: Mapping[str, str]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,8 +38,12 @@ def load(path: Path) -> Settings:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(Fault("", f"cannot be read ({error.strerror}); give an existing file with --config", str(path))) from None
+    except UnicodeError:
+        raise ConfigError(Fault("", "is not UTF-8 text; save it as UTF-8", str(path))) from None
     try:
         document = json.loads(text)
+    except RecursionError:
+        raise ConfigError(Fault("", "is nested too deeply", str(path))) from None
     except ValueError as error:
         line = getattr(error, "lineno", None)
         raise ConfigError(Fault("", f"is not JSON ({getattr(error, 'msg', error)})", str(path), line)) from None
@@ -132,9 +137,10 @@ class _Reader:
             "auto": "auto", "stdio": "auto", "sse": "sse", "http": "http", "streamable-http": "http", "streamable_http": "http",
             "streamableHttp": "http", "stateless": "stateless",
         }  # fmt: skip
-        if written not in known:
+        if not isinstance(written, str) or written not in known:
             self._fault(f"{path}.transport", f"{written!r} is not one of auto, sse, http, stateless")
-        return known.get(written, "auto")
+            return "auto"
+        return known[written]
 
     def _tools(self, spec: dict[str, Any], options: dict[str, Any], path: str) -> ToolRules:
         rules = (
@@ -168,8 +174,8 @@ class _Reader:
         for name, value in written.items():
             if name not in known:
                 self._fault(f"{path}.{name}", f"unknown key; known are {', '.join(known)}")
-            elif not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
-                self._fault(f"{path}.{name}", "must be a number of at least 0")
+            elif not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max:
+                self._fault(f"{path}.{name}", "must be a finite number of at least 0")
             else:
                 values[name] = value
         return values

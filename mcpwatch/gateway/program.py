@@ -11,10 +11,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -63,6 +64,7 @@ class Program:
         self._stop = asyncio.Event()
         self._gave_up = ""
         self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Serve until stopped. Returns the exit code."""
@@ -86,21 +88,27 @@ class Program:
         log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
         gc.freeze()
         gc.enable()
-        tasks = [loop.create_task(self._app.sessions.run(), name="streams")]
+        self._begin(self._app.sessions.run(), "streams")
         if self._config is not None:
-            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.append(loop.create_task(self._try_reload(), name="reload")))
-            tasks.append(loop.create_task(self._look(self._config), name="configuration"))
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._try_reload(), "reload"))
+            self._begin(self._look(self._config), "configuration")
         if self._settings.bridge:
-            tasks.append(loop.create_task(self._give_up(), name="give up"))
+            self._begin(self._give_up(), "give up")
         try:
             await self._stop.wait()
         finally:
-            for task in tasks:
+            for task in tuple(self._tasks):
                 task.cancel()
             await self._end(public, private)
         if self._gave_up:
             log.error("%s", self._gave_up)
         return 1 if self._gave_up else 0
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task until the end; kept for as long as it runs."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _give_up(self) -> None:
         """A bridge whose server cannot be started is of no use: end, so that whoever supervises it sees why."""
@@ -140,6 +148,8 @@ class Program:
         except ConfigError as error:
             for fault in error.faults:
                 log.error("configuration is left as it was: %s", fault)
+        except Exception:  # whatever is wrong with one file, the next one must be read again
+            log.exception("the configuration could not be taken")
 
     async def _look(self, path: Path) -> None:
         """Read the file again when it changed, once it has stopped changing."""

@@ -1,23 +1,39 @@
 """Whether a member's processes are stopped (state T): by SIGSTOP, a debugger, a terminal. What a hung member may be.
 
-Keeps its process table between calls, so that an environment is read once and not at every diagnosis. It must not know members.
+Keeps its process table between calls, so that an environment is read once and not at every diagnosis, and what it saw for a moment:
+a diagnosis may come many times a second. It must not know members.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from mcpwatch.runtimes.kernel import Features, detect
-from mcpwatch.runtimes.table import Table
+from mcpwatch.runtimes.table import Snapshot, Table
+
+KEPT = 1.0
+"""Seconds for which what was seen of the same processes counts."""
 
 
 class StopWatch:
-    """Looks when asked, and not otherwise."""
+    """Looks when asked, and not otherwise. `now` is in seconds and never steps back."""
 
-    def __init__(self, features: Features | None = None) -> None:
+    def __init__(self, features: Features | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._table = Table(features or detect())
+        self._now = now
+        self._seen = Snapshot({})
+        self._seen_of: frozenset[int] = frozenset()
+        self._until = 0.0
 
     def stopped(self, pids: frozenset[int]) -> frozenset[int]:
-        """Which of these main processes are stopped, or have a stopped process below them that serves no other member."""
+        """Which of these main processes are stopped, or have a stopped process below them that serves no other member.
+
+        The answer may be `KEPT` seconds old, but never older than the first question about one of these processes.
+        """
         if not pids:
             return frozenset()
-        now = self._table.scan()
-        return frozenset(pid for pid in pids if any(now.procs[one].state in ("T", "t") for one in now.of_member(pid)))
+        if self._now() >= self._until or not pids <= self._seen_of:
+            self._seen, self._seen_of, self._until = self._table.scan(), pids, self._now() + KEPT
+        seen = self._seen
+        return frozenset(pid for pid in pids if any(seen.procs[one].state in ("T", "t") for one in seen.of_member(pid)))

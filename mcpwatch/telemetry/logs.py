@@ -114,25 +114,40 @@ class _Queue(logging.handlers.QueueHandler):
 
 @dataclass(frozen=True, slots=True)
 class _Swap:
-    """In the queue, between the records before a reload and those after it: from here on, these handlers."""
+    """In the queue, between the records before a reload and those after it: from here on, these handlers.
+
+    `number` counts up; a swap that overtook others in a full queue is not undone by them.
+    """
 
     handlers: tuple[logging.Handler, ...]
+    number: int
 
 
 class _Listener(logging.handlers.QueueListener):
     """The writing thread. A handler that fails loses that record and nothing else."""
 
+    number = 0
+    urgent: _Swap | None = None
+    """A swap that found no room in the queue; comes before whatever waits there."""
+
     def handle(self, record: Any) -> None:
         """Write one record to every target, or change the targets."""
+        if self.urgent is not None and self.urgent.number > self.number:
+            self._change(self.urgent)
         if isinstance(record, _Swap):
-            old, self.handlers = self.handlers, record.handlers
-            for handler in old:
-                if handler not in record.handlers:
-                    handler.close()
+            self._change(record)
             return
         for handler in self.handlers:
             with contextlib.suppress(Exception):
                 handler.handle(record)
+
+    def _change(self, swap: _Swap) -> None:
+        """Take the newer handlers and close the others."""
+        old, new = (self.handlers, swap.handlers) if swap.number > self.number else (swap.handlers, self.handlers)
+        self.handlers, self.number = new, max(swap.number, self.number)
+        for handler in old:
+            if handler not in new:
+                handler.close()
 
 
 class Logging:
@@ -144,6 +159,7 @@ class Logging:
         self._shape: tuple[LogFormat, tuple[str, ...]] | None = None
         self._targets: tuple[logging.Handler, ...] = ()
         self._added: tuple[logging.Handler, ...] = ()
+        self._swaps = 0
         self._queue = _Queue(queue.Queue(QUEUE_SIZE))
         self._listener = _Listener(self._queue.queue)
         root = logging.getLogger()
@@ -210,11 +226,12 @@ class Logging:
         root.setLevel(self._before[1])
 
     def _swap(self) -> None:
-        swap = _Swap((*self._targets, *self._added))
+        self._swaps += 1
+        swap = _Swap((*self._targets, *self._added), self._swaps)
         try:
             cast("queue.Queue[object]", self._queue.queue).put_nowait(swap)
         except queue.Full:  # the targets are stuck: what waits goes to the new ones
-            self._listener.handlers = swap.handlers
+            self._listener.urgent = swap
 
     def _open(self, format_: LogFormat, targets: Sequence[str]) -> tuple[tuple[logging.Handler, ...], list[str]]:
         """The handlers of these targets, and a line on each that is not there."""

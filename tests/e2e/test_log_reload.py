@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,6 @@ def fleet(port: int, **logs: Any) -> dict[str, Any]:
         "defaults": {"check": {"interval": "1s"}},
         "telemetry": {"logs": logs},
     }
-
-
-def until(what: Callable[[], object], why: str) -> None:
-    """Look until it holds."""
-    deadline = time.monotonic() + SOON
-    while not what():
-        assert time.monotonic() < deadline, why
-        time.sleep(0.05)
 
 
 def text(path: Path) -> str:
@@ -60,17 +50,19 @@ def test_format_level_and_targets_follow_a_signal_and_a_changed_file(tmp_path: P
 
             daemon.write(fleet(port, format="json", level="debug", targets=[f"file:{first}", there]))
             send(daemon, signal.SIGHUP)
-            until(lambda: any(one.get("fact") == "probe_finished" for one in objects(first)), "debug records in the file")
+            daemon.wait(
+                lambda _: any(one.get("fact") == "probe_finished" for one in objects(first)), "debug records in the file", SOON
+            )
             moved = f"the log goes to file:{first}, {there} from here on"
             assert moved in {one["text"] for one in objects(first)}
-            until(lambda: moved.encode() in syslog.recv(65_536), "syslog is told")
+            daemon.wait(lambda _: moved.encode() in syslog.recv(65_536), "syslog is told", SOON)
             before = daemon.said()
 
             daemon.write(fleet(port, format="human", level="warning", targets=[f"file:{second}"]))
             send(daemon, signal.SIGHUP)
-            until(second.exists, "the new file is opened")
+            daemon.wait(lambda _: second.exists(), "the new file is opened", SOON)
             os.kill(daemon.member("time")["pid"], signal.SIGKILL)
-            until(lambda: " WARNING " in text(second), "the fall of a member in the new file")
+            daemon.wait(lambda _: " WARNING " in text(second), "the fall of a member in the new file", SOON)
             assert " INFO " not in text(second)
             assert "member_exited" not in {one.get("fact") for one in objects(first)}
             assert daemon.said() == before, "nothing more where the log no longer goes"
@@ -78,7 +70,7 @@ def test_format_level_and_targets_follow_a_signal_and_a_changed_file(tmp_path: P
 
             daemon.write(fleet(port, format="yaml"))
             send(daemon, signal.SIGHUP)
-            until(lambda: "configuration rejected" in text(second), "a bad file is told where the log goes")
+            daemon.wait(lambda _: "configuration rejected" in text(second), "a bad file is told where the log goes", SOON)
 
 
 def test_a_changed_file_alone_is_enough(tmp_path: Path):
@@ -86,8 +78,8 @@ def test_a_changed_file_alone_is_enough(tmp_path: Path):
     with running(tmp_path, fleet(port, format="human", targets=["stderr"])) as daemon:
         daemon.healthy()
         daemon.write(fleet(port, format="json", targets=[f"file:{there}"]))
-        until(lambda: objects(there), "the new target")
-        until(lambda: "mcpwatch.log" in {one["logger"] for one in objects(there)}, "it says so")
+        daemon.wait(lambda _: objects(there), "the new target", SOON)
+        daemon.wait(lambda _: "mcpwatch.log" in {one["logger"] for one in objects(there)}, "it says so", SOON)
 
 
 def send(daemon: Daemon, number: int) -> None:

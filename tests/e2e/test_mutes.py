@@ -74,7 +74,7 @@ def fleet(doors: list[Door], receivers: dict[str, str], route: dict[str, Any] | 
             name: {"url": f"http://127.0.0.1:{door.port}/sse", "route": False, "checks": {"mcp": checked}}
             for name, door in zip("ab", doors, strict=False)
         },
-        "defaults": {"check": {"interval": "1s", "timeout": "5s", "failure_threshold": 1}},
+        "defaults": {"check": {"interval": "1s", "timeout": "30s", "failure_threshold": 1}},
         "alerts": {
             "receivers": {name: {"kind": "webhook", "url": url, "timeout": "30s"} for name, url in receivers.items()},
             "route": {"receiver": "ops", "for": 0, "group_wait": 0, "group_interval": 0, "group_by": ["member"], **(route or {})},

@@ -32,7 +32,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class FakeLoki:
-    """One tenant's Loki. `entries` is what is stored: (labels, ns, line, metadata) in order of arrival."""
+    """One tenant's Loki. `entries` is what is stored: (labels, ns, line, metadata) in order of arrival.
+
+    `hanging` counts the requests that wait to be let go.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.mode: Mode = "up"
@@ -44,6 +47,7 @@ class FakeLoki:
         self.requests: list[dict[str, str]] = []
         self.sizes: list[int] = []
         self.again = 0
+        self.hanging = 0
         self._keys: set[tuple[str, int, str]] = set()
         self._newest: dict[str, int] = {}
         self._changed = threading.Condition(threading.RLock())
@@ -107,9 +111,12 @@ class FakeLoki:
         with self._changed:
             self.requests.append(dict(handler.headers.items()))
             mode, released = self.mode, self._released
+            self.hanging += mode == "hang"
             self._changed.notify_all()
         if mode == "hang":
-            released.wait(60)
+            released.wait(600)
+            with self._changed:
+                self.hanging -= 1
             handler.close_connection = True
             return
         status, text, headers = self._judge(handler, body, mode)

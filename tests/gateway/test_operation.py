@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,13 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import httpx
 import pytest
 
+from mcpwatch.gateway import dialects, program
 from mcpwatch.gateway.dialects import digest
+from mcpwatch.gateway.settings import Settings
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 
@@ -194,6 +198,34 @@ async def test_a_changed_file_is_noticed_without_being_told() -> None:
         running.wait({"one": "running"})
         running.write({"servers": {"one": TINY, "two": TINY}})
         running.wait({"one": "running", "two": "running"})
+
+
+async def test_what_nobody_foresaw_in_one_file_ends_no_reading_of_the_next(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(program, "LOOK_EVERY", 0.01)
+    file, good, again = tmp_path / "gateway.json", dialects.parse({"servers": {}}), asyncio.Event()
+    file.write_text("first")
+
+    def read() -> Settings:
+        if file.read_text() == "bad":
+            failed.set()
+            raise RuntimeError("unforeseen")
+        again.set()
+        return good
+
+    failed = asyncio.Event()
+    running = program.Program(good, read, file, None, None)
+    looking = asyncio.get_running_loop().create_task(cast("Any", running)._look(file))
+    await anyio.lowlevel.checkpoint()  # it has seen the first file
+    with anyio.fail_after(LIMIT):
+        file.write_text("bad")
+        await failed.wait()
+        file.write_text("good again")
+        await again.wait()
+    assert not looking.done()
+    assert "unforeseen" in caplog.text
+    looking.cancel()
 
 
 async def test_a_signal_reads_the_file_again_and_touches_what_changed_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,24 @@ def test_every_fault_is_listed_with_its_place() -> None:
     assert {fault.path for fault in caught.value.faults} == {
         "servers.a b", "servers.two", "servers.odd.args", "servers.odd.sessions", "groups.g", "limits.body", "limits.bogus",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (b'{"servers": {"\xff": {}}}', "is not UTF-8 text"),
+        (b"[" * 200_000, "is nested too deeply"),
+        (b'{"servers": {"a": {"url": "u", "transport": ["sse"]}}}', r"servers\.a\.transport: \['sse'\] is not one of"),
+        (b'{"servers": {}, "limits": {"body": Infinity}}', r"limits\.body: must be a finite number"),
+        (b'{"servers": {}, "limits": {"body": NaN}}', r"limits\.body: must be a finite number"),
+        (b'{"servers": {}, "limits": {"drain": 1' + b"0" * 400 + b"}}", r"limits\.drain: must be a finite number"),
+    ],
+)
+def test_a_file_that_is_odd_in_any_way_is_a_fault_and_no_crash(tmp_path: Path, written: bytes, said: str) -> None:
+    file = tmp_path / "gateway.json"
+    file.write_bytes(written)
+    with pytest.raises(ConfigError, match=said):
+        dialects.load(file)
 
 
 def test_secrets_are_not_in_the_repr_of_settings() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mcpwatch.runtimes.stopped import StopWatch
-from mcpwatch.runtimes.table import Proc, Snapshot
+from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.stopped import KEPT, StopWatch
+from mcpwatch.runtimes.table import Proc, Snapshot, Table
 from tests.runtimes.bench import running, sleeper, until
 
 
@@ -44,3 +45,29 @@ async def test_a_stopped_process_is_found_in_the_tree_of_its_member_and_in_no_ot
         os.kill(one.pid, signal.SIGCONT)
         await until(lambda: watch.stopped(both) == frozenset())
         assert watch.stopped(frozenset()) == frozenset()
+
+
+@pytest.mark.anyio
+async def test_what_was_seen_counts_for_a_moment_but_not_for_a_process_nobody_asked_about(tmp_path: Path) -> None:
+    async with running(tmp_path) as runtime:
+        one = await runtime.start(sleeper("one"), 1)
+        two = await runtime.start(sleeper("two"), 1)
+        assert one.pid
+        assert two.pid
+        time, table = [100.0], Table(detect())
+        watch = StopWatch(now=lambda: time[0])
+        first, both = frozenset({one.pid}), frozenset({one.pid, two.pid})
+
+        def state() -> str:
+            return getattr(table.look(one.pid or 0), "state", "")
+
+        assert watch.stopped(first) == frozenset()
+        os.kill(one.pid, signal.SIGSTOP)
+        await until(lambda: state() == "T")
+        assert watch.stopped(first) == frozenset(), "read a moment ago"
+        assert watch.stopped(both) == first, "the other was not asked about"
+        os.kill(one.pid, signal.SIGCONT)
+        await until(lambda: state() != "T")
+        assert watch.stopped(first) == first
+        time[0] += KEPT
+        assert watch.stopped(first) == frozenset()

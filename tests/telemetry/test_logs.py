@@ -301,3 +301,31 @@ def test_a_target_that_breaks_hurts_no_other(out: Out) -> None:
     logging.getLogger("x").info("one")
     logging.getLogger("x").info("two")
     assert len(lines(logs, out)) == 2
+
+
+def test_a_reload_that_finds_the_queue_full_is_not_undone_by_an_older_one_that_waits_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcpwatch.telemetry.logs.QUEUE_SIZE", 3)
+    monkeypatch.setattr("mcpwatch.telemetry.logs.CLOSE_TIMEOUT", 60.0)
+    entered, release = threading.Event(), threading.Event()
+
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            entered.set()
+            release.wait(60)
+            return super().write(text)
+
+    older, newer = tmp_path / "older.log", tmp_path / "newer.log"
+    logs = configure("human", "info", stream=Stuck())
+    logging.getLogger("x").warning("stuck on this")
+    assert entered.wait(60)
+    logs.retune("human", "info", [f"file:{older}"])
+    for _ in range(5):
+        logging.getLogger("x").warning("waits")
+    assert logs.dropped
+    logs.retune("human", "info", [f"file:{newer}"])
+    release.set()
+    logs.close()
+    assert "waits" in newer.read_text()
+    assert older.read_text() == ""

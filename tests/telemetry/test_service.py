@@ -144,12 +144,10 @@ async def test_a_loki_that_hangs_is_told_once_and_delays_neither_facts_nor_the_e
                 fact = await anext(aiter(told))
             assert isinstance(fact, Troubled)
             assert fact.subject == "loki"
-            began = CLOCK.now()
             for _ in range(1000):
                 bus.publish(fleet.probed("time"))
-            assert CLOCK.now() - began < 30, "less than one hung request takes"
-            began = CLOCK.now()
-        assert CLOCK.now() - began < 30
+            assert loki.hanging, "no fact waited for the answer"
+        assert loki.hanging, "nor did the end"
 
 
 async def test_what_is_not_configured_opens_and_writes_nothing(tmp_path: Path) -> None:

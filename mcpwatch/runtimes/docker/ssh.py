@@ -22,6 +22,8 @@ CONNECT_SECONDS = 10
 """Longest wait of ssh for the other machine."""
 END_SECONDS = 2.0
 """Longest wait for an ssh process that was told to end."""
+ACCEPT_PAUSE = 0.2
+"""Seconds to wait after a connection could not be taken: there may be no free descriptor for a while."""
 WAITING = 16
 """Connections that may wait to be taken."""
 
@@ -37,7 +39,9 @@ class Dialled:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self._home / "engine.sock"))
         self._listener.listen(WAITING)
-        threading.Thread(target=self._serve, name=f"docker-ssh {url}", daemon=True).start()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"docker-ssh {url}", daemon=True)
+        self._thread.start()
 
     @property
     def url(self) -> str:
@@ -55,8 +59,10 @@ class Dialled:
 
     def close(self) -> None:
         """Listen no more and end every ssh."""
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(END_SECONDS)  # it may be starting one more
         self._listener.close()
         for process in self._living:
             process.terminate()
@@ -69,13 +75,14 @@ class Dialled:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _serve(self) -> None:
-        while True:
+        while not self._closed.is_set():
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return  # closed
+                self._closed.wait(ACCEPT_PAUSE)
+                continue
             self._living = [process for process in self._living if process.poll() is None]
-            with connection, self._words.open("wb") as words, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), connection, self._words.open("wb") as words:
                 both = connection.fileno()
                 self._living.append(subprocess.Popen(self._argv, stdin=both, stdout=both, stderr=words, start_new_session=True))
 
