@@ -108,6 +108,7 @@ def on_a_swarm(test: Any) -> Any:
         pytest.mark.anyio,
         pytest.mark.needs("docker"),
         pytest.mark.slow,
+        pytest.mark.alone,
         pytest.mark.timeout(180),
         pytest.mark.xdist_group("swarm"),
     )
