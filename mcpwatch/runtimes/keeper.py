@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ class Keeper:
         self._inotify: int | None = None
         self._wake = asyncio.Event()
         self._turning = asyncio.Lock()
+        self._working = threading.Lock()
+        """Held by the thread that stamps: it goes on when its turn is cancelled, and two at once would stamp lines twice."""
         self._trouble = ""
 
     async def run(self) -> None:
@@ -111,9 +114,10 @@ class Keeper:
 
     def close(self) -> None:
         """Close every file. For after `run` has ended."""
-        for stream in self._streams.values():
-            stream.close()
-        self._streams.clear()
+        with self._working:
+            for stream in self._streams.values():
+                stream.close()
+            self._streams.clear()
 
     async def _rest(self, turn: _Turn) -> None:
         """Wait for something to do, bounded where nobody would tell."""
@@ -142,6 +146,10 @@ class Keeper:
 
     def _work(self, todo: list[Path]) -> _Turn:
         """In the thread: bring these streams on by one bite each."""
+        with self._working:
+            return self._bite([path for path in todo if path in self._streams])
+
+    def _bite(self, todo: list[Path]) -> _Turn:
         full = self._free(self._logs) <= 0
         trouble: Trouble | None = None
         more = False

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -354,3 +355,30 @@ def test_the_journal_imports_nothing_but_the_standard_library() -> None:
     code = f"import sys, mcpwatch.journal; print(sorted(m for m in sys.modules if m.split('.')[0] in {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_turn_that_is_cancelled_and_the_drain_after_it_never_stamp_at_once(tmp_path: Path) -> None:
+    inside, most, both, began = 0, 0, threading.Event(), threading.Event()
+
+    def free(_: Path) -> int:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        began.set()
+        if inside > 1:
+            both.set()
+        both.wait(1.0)  # stays until a second thread is here too, or surely will not come
+        inside -= 1
+        return 1
+
+    write(tmp_path, b"line\n")
+    keeper = Keeper(tmp_path, lambda _: None, free=free)
+    running = asyncio.create_task(keeper.run())
+    assert await asyncio.to_thread(began.wait, 30)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    await keeper.drain()
+    keeper.close()
+    assert most == 1
+    assert texts(tmp_path) == ["line"]
