@@ -176,6 +176,8 @@ class Daemon:
         finally:
             self.paths.control.unlink(missing_ok=True)
             listener.close()
+            if hasattr(self, "rooms"):
+                self.rooms.keeper.close()  # waits for the thread that stamps: the next watchdog must find it at rest
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
