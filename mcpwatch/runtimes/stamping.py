@@ -18,6 +18,8 @@ BITE = 512 << 10
 """Bytes of raw output taken in one go: what bounds memory, and how long one member can keep others waiting."""
 GRAIN = 4096
 """Holes are punched on this grain, and never over the last byte taken: the next start reads whether it ended a line."""
+ROOM = 1 << 20
+"""Bytes that a raw file may hold where holes cannot be punched: cutting it can lose a line just being written, so it is rare."""
 MICRO = 1e-6
 
 
@@ -90,7 +92,7 @@ class Stream:
         known = journal.read_cursor(self._path("cursor"))
         inode, log = os.fstat(raw).st_ino, os.fstat(self._log)
         if known is None or known.raw != inode:
-            self._cursor = Cursor(inode, _first_data(raw), log.st_ino, log.st_size)
+            self._cursor = Cursor(inode, journal.first_data(raw), log.st_ino, log.st_size)
         elif known.log != log.st_ino or known.note or known.size > log.st_size:
             # Rotated, or a line of our own: nothing of the raw file was in flight.
             self._cursor = replace(known, log=log.st_ino, size=log.st_size, note=False)
@@ -102,16 +104,9 @@ class Stream:
     def _recover(self, raw: int, known: Cursor) -> Cursor:
         """Lines reached the log and the cursor did not: skip as many raw ones. A torn last line is taken back."""
         assert self._log is not None
-        reach = known.size
-        count = 0
-        while data := os.pread(self._log, BITE, reach):
-            whole = data.rfind(b"\n") + 1
-            if not whole:
-                break
-            count += data.count(b"\n", 0, whole)
-            reach += whole
+        ahead = journal.in_flight(self._log, known)
+        reach, count, offset = known.size + len(ahead), ahead.count(b"\n"), known.offset
         os.ftruncate(self._log, reach)
-        offset = known.offset
         while count:
             lines = journal.cut(os.pread(raw, BITE, offset))[:count]
             if not lines:
@@ -149,29 +144,37 @@ class Stream:
         """Append the lines, then move the cursor; rotate when that is due."""
         at = self._next(now)
         block = _block(at, [text for _, text in lines])
-        self._append(block)
-        self._first = self._first or at
-        self._last = at + (len(lines) - 1) * MICRO
-        used = sum(size for size, _ in lines)
-        self._cursor = replace(self._cursor, offset=self._cursor.offset + used, size=self._cursor.size + len(block))
-        self._save()
-        if self._cursor.size >= self.limits.max_bytes or now - self._first >= self.limits.max_age:
+        written, error = self._append(block)
+        if error:
+            # Whole lines that arrived before the disk was full have been seen by readers: they stay.
+            lines = lines[: block.count(b"\n", 0, written)]
+        if lines:
+            self._first = self._first or at
+            self._last = at + (len(lines) - 1) * MICRO
+            used = sum(size for size, _ in lines)
+            self._cursor = replace(self._cursor, offset=self._cursor.offset + used, size=self._cursor.size + written)
+            self._save()
+        if error:
+            raise error
+        if self._cursor.size >= self.limits.max_bytes or now - (self._first or at) >= self.limits.max_age:
             self._rotate(now)
 
     def _next(self, now: float) -> float:
         """The next stamp: whole microseconds, later than the last one whatever the clock does."""
         return max(round(now / MICRO), round(self._last / MICRO) + 1) * MICRO
 
-    def _append(self, block: bytes) -> None:
-        """All of it or nothing."""
+    def _append(self, block: bytes) -> tuple[int, OSError | None]:
+        """How many bytes of the block stand in the log now, whole lines all of them, and why it is not the whole block."""
         assert self._log is not None
         at = 0
         try:
             while at < len(block):
                 at += os.write(self._log, block[at:])
-        except OSError:
-            os.ftruncate(self._log, self._cursor.size)
-            raise
+        except OSError as error:
+            at = block.rfind(b"\n", 0, at) + 1
+            os.ftruncate(self._log, self._cursor.size + at)
+            return at, error
+        return at, None
 
     def _drop(self, lines: list[tuple[int, bytes]]) -> None:
         used = sum(size for size, _ in lines)
@@ -187,7 +190,9 @@ class Stream:
         self._save()
         at = self._next(now)
         block = f"{journal.stamp(at)} [mcpwatch: {self._dropped} lines were not logged, the disk was full]\n".encode()
-        self._append(block)
+        _, error = self._append(block)
+        if error:
+            raise error
         self._last, self._dropped = at, 0
         self._first = self._first or at
         self._cursor = replace(self._cursor, size=self._cursor.size + len(block), note=False)
@@ -220,7 +225,7 @@ class Stream:
             return
         if punch_hole(self._raw, self._punched, until - self._punched):
             self._punched = until
-        elif os.fstat(self._raw).st_size == self._cursor.offset:
+        elif until >= ROOM and os.fstat(self._raw).st_size == self._cursor.offset:
             os.ftruncate(self._raw, 0)
             self._cursor = replace(self._cursor, offset=0)
             self._save()
@@ -260,11 +265,3 @@ def end_line(path: Path) -> None:
             os.write(fd, b"\n")
     finally:
         os.close(fd)
-
-
-def _first_data(fd: int) -> int:
-    """Where the holes at the front end: a raw file without a cursor was stamped at least up to there."""
-    try:
-        return os.lseek(fd, 0, os.SEEK_DATA)
-    except (OSError, AttributeError):
-        return 0

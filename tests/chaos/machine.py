@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class Chaos(RuleBasedStateMachine):
         self.pids: dict[str, int] = {}
         self.generations: dict[str, int] = {}
         self.adopts: dict[str, int] = {}
+        self.answered: Counter[tuple[str, int]] = Counter()
+        """Connections that each process answered: it wrote a line before each answer."""
         self.trace: list[str] = []
         self.always: list[Callable[[str], None]] = [self.kill_member, self.kill_member, self.kill_everyone, self.kill_grandchild]
         self.without: list[Callable[[str], None]] = [self.start_watchdog, self.start_watchdog, self.edit_unwatched]
@@ -253,23 +256,34 @@ class Chaos(RuleBasedStateMachine):
 
     @invariant()
     def lines_complete(self) -> None:
-        """Of every process that ever wrote: its lines from 0 on, each once, in order."""
+        """Of every process that ever wrote: its lines from 0 on, each once, in order, and one for each answer it ever gave."""
         for name in NAMES:
-            counts: dict[str, int] = {}
-            for line in journal.read(self.daemon.state, name, ("stdout",), n=None):
-                pid, number = line.text.split()
-                assert int(number) == counts.get(pid, 0), f"{name}: {line.text} after {counts.get(pid, 0) - 1}"
-                counts[pid] = int(number) + 1
+            self.until(lambda name=name: self.unlogged(name), "not every line is in the journal")
+
+    def unlogged(self, name: str) -> str:
+        """Whose lines are fewer than its answers, or nothing."""
+        counts: Counter[str] = Counter()
+        for line in journal.read(self.daemon.state, name, ("stdout",), n=None):
+            life, number = line.text.split()
+            assert int(number) == counts[life], f"{name}: {line.text} after {counts[life] - 1}"
+            counts[life] += 1
+        written = Counter[int]()
+        for life, count in counts.items():
+            written[int(life.split("@")[0])] += count
+        answered = {pid: count for (who, pid), count in self.answered.items() if who == name}
+        fewer = [f"{pid}: {written[pid]} of {count}" for pid, count in answered.items() if written[pid] < count]
+        return f"{name}: {fewer}" if fewer else ""
 
     def settle(self) -> None:
         """Wait until what runs is what is wanted; then it must be so in every respect."""
+        self.until(self.wrong, "not at rest")
+
+    def until(self, look: Callable[[], str], words: str) -> None:
+        """Wait until `look` finds nothing wrong."""
         deadline = time.monotonic() + SETTLE
-        while True:
-            wrong = self.wrong()
-            if not wrong:
-                return
+        while wrong := look():
             if time.monotonic() > deadline:
-                raise AssertionError(f"not at rest after {SETTLE}s: {wrong}\n{self.trace[-12:]}\n{self.daemon.said()[-6000:]}")
+                raise AssertionError(f"{words} after {SETTLE}s: {wrong}\n{self.trace[-12:]}\n{self.daemon.said()[-6000:]}")
             time.sleep(0.02)
 
     def wrong(self) -> str:
@@ -329,7 +343,9 @@ class Chaos(RuleBasedStateMachine):
     def answers(self, name: str) -> int:
         """The pid that answers on a member's port, 0 when none does."""
         with contextlib.suppress(OSError, ValueError), socket.create_connection(("127.0.0.1", self.ports[name]), 5) as connection:
-            return int(connection.recv(64) or b"0")
+            pid = int(connection.recv(64) or b"0")
+            self.answered[name, pid] += 1
+            return pid
         return 0
 
     def command(self, name: str, verb: str) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 
 
 def child() -> None:
@@ -29,9 +30,10 @@ def main(port: int) -> None:
     server.listen(64)
     child()
     number = 0
+    life = f"{os.getpid()}@{time.time_ns()}"
     while True:
         connection, _ = server.accept()
-        os.write(1, f"{os.getpid()} {number}\n".encode())
+        os.write(1, f"{life} {number}\n".encode())
         number += 1
         connection.sendall(str(os.getpid()).encode())
         connection.close()

@@ -103,6 +103,27 @@ async def test_the_raw_file_is_given_back_to_the_disk(tmp_path: Path) -> None:
     assert info.st_blocks * 512 <= 2 * 4096
 
 
+async def test_where_holes_cannot_be_punched_the_raw_file_is_cut_at_times_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_holes(_fd: int, _start: int, _length: int) -> bool:
+        return False
+
+    monkeypatch.setattr("mcpwatch.runtimes.stamping.punch_hole", no_holes)
+    stream = Stream(tmp_path / "logs/time", "stdout", Limits())
+    raw, lines = tmp_path / "logs/time/stdout.raw", [f"line {i} {'x' * 1000}" for i in range(3000)]
+    sizes: list[int] = []
+    for start in range(0, 3000, 300):
+        write(tmp_path, "".join(f"{line}\n" for line in lines[start : start + 300]).encode())
+        while stream.bite(1_700_000_000.0 + start):
+            pass
+        sizes.append(raw.stat().st_size)
+    stream.close()
+    assert max(sizes) < 2 << 20
+    assert 0 in sizes
+    assert texts(tmp_path) == lines
+
+
 async def test_a_line_of_ten_megabytes_is_cut_in_marked_parts_and_loses_no_byte(tmp_path: Path) -> None:
     line = os.urandom(5 << 20).hex()
     async with keeping(tmp_path) as keeper:
@@ -281,7 +302,7 @@ async def test_a_full_disk_stops_logging_not_the_member_and_is_told_and_recovers
 
 
 @pytest.mark.needs("root")
-async def test_a_disk_that_is_really_full_takes_back_a_torn_write_and_goes_on_later(tmp_path: Path) -> None:
+async def test_a_disk_that_is_really_full_keeps_whole_lines_takes_back_a_torn_one_and_goes_on_later(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], check=True)  # noqa: ASYNC221
     try:
         facts: list[Fact] = []
@@ -294,11 +315,17 @@ async def test_a_disk_that_is_really_full_takes_back_a_torn_write_and_goes_on_la
             write(tmp_path, "".join(f"{line}\n" for line in lines).encode())
             await keeper.drain()
             assert told(facts) == [("logs", False)]
-            assert stamped(tmp_path) == ["start"]
+            follower = journal.Follower(tmp_path, "time", {"stdout": None})
+            seen = [line.text for line in follower.poll(1000)]
+            assert seen == stamped(tmp_path)
+            assert seen == ["start", *lines][: len(seen)] != ["start", *lines]
+            assert texts(tmp_path) == ["start", *lines]
             ballast.unlink()
             await keeper.drain()
             assert told(facts)[-1] == ("logs", True)
             assert stamped(tmp_path) == ["start", *lines]
+            assert seen + [line.text for line in follower.poll(1000)] == ["start", *lines]
+            follower.close()
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)  # noqa: ASYNC221
 
@@ -367,7 +394,7 @@ async def test_a_turn_that_is_cancelled_and_the_drain_after_it_never_stamp_at_on
         began.set()
         if inside > 1:
             both.set()
-        both.wait(1.0)  # stays until a second thread is here too, or surely will not come
+        both.wait(0.3)  # stays until a second thread is here too, or surely will not come
         inside -= 1
         return 1
 

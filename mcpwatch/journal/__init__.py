@@ -1,0 +1,50 @@
+"""The journal: members' output on disk, stamped line by line. Owns names, format, reading and following; writes nothing.
+
+Standard library alone and no daemon needed, so that `mcpwatch logs` starts at once and Loki shipping needs no second parser.
+"""
+
+from mcpwatch.journal.follow import Follower, follow
+from mcpwatch.journal.form import (
+    CONTINUES,
+    LINE_LIMIT,
+    STAMP,
+    STREAMS,
+    Cursor,
+    Line,
+    cursor_bytes,
+    cut,
+    directory,
+    files,
+    first_data,
+    in_flight,
+    members,
+    read_cursor,
+    rotated_name,
+    stamp,
+    unstamp,
+)
+from mcpwatch.journal.read import newest, read
+
+__all__ = [
+    "CONTINUES",
+    "LINE_LIMIT",
+    "STAMP",
+    "STREAMS",
+    "Cursor",
+    "Follower",
+    "Line",
+    "cursor_bytes",
+    "cut",
+    "directory",
+    "files",
+    "first_data",
+    "follow",
+    "in_flight",
+    "members",
+    "newest",
+    "read",
+    "read_cursor",
+    "rotated_name",
+    "stamp",
+    "unstamp",
+]
