@@ -206,7 +206,7 @@ class Keeper:
             for name in journal.STREAMS:
                 path = folder / f"{name}.raw"
                 if path not in self._streams and path.exists():
-                    self._streams[path] = Stream(folder, name, self._limits)
+                    self._streams[path] = Stream(folder, name, self._limits, holes=self._features.holes)
                     self._watch(path, IN_MODIFY)
                     self._dirty.add(path)
                     self._wake.set()

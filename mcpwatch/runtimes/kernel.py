@@ -38,6 +38,7 @@ class Features:
     subreaper: bool = True
     procfs: bool = True
     inotify: bool = True
+    holes: bool = True
 
 
 def detect(without: str | None = None) -> Features:
@@ -50,6 +51,7 @@ def detect(without: str | None = None) -> Features:
         "subreaper": linux,
         "procfs": linux and Path("/proc/self/stat").exists(),
         "inotify": linux,
+        "holes": linux,
     }
     return Features(**{item.name: has[item.name] and item.name not in off for item in fields(Features)})
 

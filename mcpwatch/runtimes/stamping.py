@@ -40,7 +40,7 @@ class Trouble(Exception):
 class Stream:
     """The raw file, log files and cursor of one stream. `bite` brings the log on."""
 
-    def __init__(self, folder: Path, name: str, limits: Limits) -> None:
+    def __init__(self, folder: Path, name: str, limits: Limits, *, holes: bool = True) -> None:
         self._folder = folder
         self._name = name
         self.limits = limits
@@ -52,6 +52,7 @@ class Stream:
         self._last = 0.0
         self._dropped = 0
         self._punched = 0
+        self._holes = holes
 
     def bite(self, now: float, *, drop: bool = False) -> bool:
         """Stamp the next lines, or `drop` them to make room. True when there may be more to do. Raises `Trouble`."""
@@ -223,7 +224,7 @@ class Stream:
         until = (self._cursor.offset - 1) // GRAIN * GRAIN
         if until <= self._punched:
             return
-        if punch_hole(self._raw, self._punched, until - self._punched):
+        if self._holes and punch_hole(self._raw, self._punched, until - self._punched):
             self._punched = until
         elif until >= ROOM and os.fstat(self._raw).st_size == self._cursor.offset:
             os.ftruncate(self._raw, 0)

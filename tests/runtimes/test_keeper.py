@@ -103,22 +103,14 @@ async def test_the_raw_file_is_given_back_to_the_disk(tmp_path: Path) -> None:
     assert info.st_blocks * 512 <= 2 * 4096
 
 
-async def test_where_holes_cannot_be_punched_the_raw_file_is_cut_at_times_and_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_holes(_fd: int, _start: int, _length: int) -> bool:
-        return False
-
-    monkeypatch.setattr("mcpwatch.runtimes.stamping.punch_hole", no_holes)
-    stream = Stream(tmp_path / "logs/time", "stdout", Limits())
+async def test_where_holes_cannot_be_punched_the_raw_file_is_cut_at_times_and_nothing_is_lost(tmp_path: Path) -> None:
     raw, lines = tmp_path / "logs/time/stdout.raw", [f"line {i} {'x' * 1000}" for i in range(3000)]
     sizes: list[int] = []
-    for start in range(0, 3000, 300):
-        write(tmp_path, "".join(f"{line}\n" for line in lines[start : start + 300]).encode())
-        while stream.bite(1_700_000_000.0 + start):
-            pass
-        sizes.append(raw.stat().st_size)
-    stream.close()
+    async with keeping(tmp_path, off="holes") as keeper:
+        for start in range(0, 3000, 300):
+            write(tmp_path, "".join(f"{line}\n" for line in lines[start : start + 300]).encode())
+            await keeper.drain()
+            sizes.append(raw.stat().st_size)
     assert max(sizes) < 2 << 20
     assert 0 in sizes
     assert texts(tmp_path) == lines
