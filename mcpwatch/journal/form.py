@@ -70,9 +70,12 @@ def stamp(at: float) -> str:
 
 def unstamp(text: str | bytes) -> WallTime | None:
     """The stamp at the start of a line as epoch seconds, or `None`."""
-    word = (text.decode("ascii", "replace") if isinstance(text, bytes) else text)[:STAMP]
+    word = text[:STAMP]
+    word = word.decode("ascii", "replace") if isinstance(word, bytes) else word
+    if len(word) != STAMP or word[10] != "T" or word[19] != "." or word[26] != "Z":
+        return None
     try:
-        return WallTime(datetime.strptime(word, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp())
+        return WallTime(datetime.fromisoformat(word).timestamp())
     except ValueError:
         return None
 
