@@ -38,13 +38,13 @@ def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", KEPT_SEEDS)
 def test_two_hundred_steps_of_a_kept_seed(number: int) -> None:
     walk(number, steps=200)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_two_hundred_steps_of_a_new_seed() -> None:
     walk(int(os.environ.get("MCPWATCH_SEED") or random.SystemRandom().randrange(2**32)), steps=200)
