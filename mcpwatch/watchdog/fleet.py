@@ -235,7 +235,9 @@ class Fleet:
         self.close()
 
     def hurry(self) -> None:
-        """Someone asked again to stop: kill what is still being stopped."""
+        """Someone asked again to stop: kill what is still being stopped, and give no grace to what comes after it."""
+        for actor in self.actors.values():
+            actor.hurried = True
         for actor in self.actors.values():
             if actor.state.phase is Phase.STOPPING:
                 self._spawn(actor.force(), f"stop {actor.spec.name}")
