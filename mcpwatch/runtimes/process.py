@@ -40,6 +40,8 @@ END_WAIT = 5.0
 EXEC_WAIT = 1.0
 """Seconds that a start which the last watchdog did not finish is given to show its mark."""
 EXEC_LOOK = 0.05
+REMEMBER_AFTER = 1.0
+"""Seconds after a start when its tree is looked at once: a child without our mark that left the session is known by descent then."""
 
 _log = logging.getLogger("mcpwatch.process")
 
@@ -80,6 +82,7 @@ class ProcessRuntime:
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
         self._pace = Pace()
+        self._remembering: asyncio.TimerHandle | None = None
         self._opened = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
@@ -142,6 +145,8 @@ class ProcessRuntime:
         if self._cgroups.usable:
             self._enter(spec.name, pid)
         self._deaths.follow(spec.name, pid, record.ticks, child=True)
+        if self._remembering is None:
+            self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
         return _incarnation(record)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
@@ -178,6 +183,8 @@ class ProcessRuntime:
         sweeps = [live.swept for live in self._live.values() if live.swept]
         await asyncio.gather(*sweeps, *self._moves, return_exceptions=True)
         self._deaths.close()
+        if self._remembering is not None:
+            self._remembering.cancel()
         self._live.clear()
 
     # -- beyond the port: what a restarted watchdog may ask ------------------------------------------------------------
@@ -223,6 +230,15 @@ class ProcessRuntime:
             if wanted:
                 live = self._live[root.member] = _Live(Record(root.member, 0), root)
                 live.ended.set()
+
+    def _remember(self) -> None:
+        """One look for all that were started lately."""
+        self._remembering = None
+        new = [live.root for live in self._live.values() if not live.root.known and not live.ended.is_set()]
+        if new:
+            now = self._table.scan()
+            for root in new:
+                self._trees.find(root, now)
 
     def _settle(self, record: Record | None, *, wanted: bool) -> None:
         """A recorded member that is not alive any more: told once if it was wanted, forgotten if not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.runtimes import process
 from mcpwatch.runtimes.adoption import recognise
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec
@@ -96,21 +98,28 @@ def test_the_eldest_of_the_newest_generation_is_the_main_process_and_a_guest_nev
     assert (found.main.pid, found.generation) == (40, 8)
 
 
+NO_MARK = (
+    "import os, sys, time\n"
+    "def write(name): open(os.path.join(sys.argv[1], name), 'w').write(str(os.getpid()))\n"
+    "if not os.fork():\n    os.setsid(); write('setsid'); time.sleep(600)\n"
+    "write('main'); time.sleep(600)"
+)
+
+
+def unmarked(directory: Path) -> MemberSpec:
+    """A member that threw its environment away, with a child in a session of its own."""
+    argv = ["-i", sys.executable, "-S", "-E", "-c", NO_MARK, str(directory)]
+    return MemberSpec("time", "server", "process", ProcessSpec.model_validate({"command": "env", "args": argv}))
+
+
 async def test_a_child_of_an_adopted_member_that_has_no_mark_and_a_session_of_its_own_is_ended_with_it(tmp_path: Path) -> None:
-    code = (
-        "import os, sys, time\n"
-        "def write(name): open(os.path.join(sys.argv[1], name), 'w').write(str(os.getpid()))\n"
-        "if not os.fork():\n    os.setsid(); write('setsid'); time.sleep(600)\n"
-        "write('main'); time.sleep(600)"
-    )
-    argv = ["-i", sys.executable, "-S", "-E", "-c", code, str(tmp_path)]
-    spec = MemberSpec("time", "server", "process", ProcessSpec.model_validate({"command": "env", "args": argv}))
+    spec = unmarked(tmp_path)
     before = process_runtime(tmp_path)
     await before.start(spec, 1)
     pids = await pids_in(tmp_path, ("main", "setsid"))
     await before.close()
     try:
-        async with running(tmp_path, "subreaper") as after:
+        async with running(tmp_path, "subreaper", "cgroup") as after:
             (adopted,) = await after.owned([spec])
             assert adopted.pid == pids["main"]
             kill(pids["main"])
@@ -119,6 +128,35 @@ async def test_a_child_of_an_adopted_member_that_has_no_mark_and_a_session_of_it
             assert not alive(pids["setsid"])
     finally:
         kill(pids["setsid"])
+
+
+async def test_a_child_without_a_mark_that_left_the_session_soon_after_the_start_is_ended_with_its_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Callable[[], object]] = []
+    later = asyncio.get_running_loop().call_later
+
+    def call_later(delay: float, work: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        if delay == process.REMEMBER_AFTER:
+            looks.append(work)
+        return later(delay, work, *args)
+
+    monkeypatch.setattr(process, "REMEMBER_AFTER", 612.5)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+    pids: dict[str, int] = {}
+    try:
+        async with running(tmp_path, "cgroup") as runtime:
+            await runtime.start(unmarked(tmp_path), 1)
+            pids = await pids_in(tmp_path, ("main", "setsid"))
+            (look,) = looks
+            look()  # as time does
+            kill(pids["main"])
+            await next_exit(runtime.watch())
+            await runtime.start(sleeper(), 2)
+            assert not alive(pids["setsid"])
+    finally:
+        for pid in pids.values():
+            kill(pid)
 
 
 async def test_what_cannot_be_killed_costs_no_other_member_its_adoption_and_gets_no_second_copy(
