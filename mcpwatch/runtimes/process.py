@@ -41,7 +41,7 @@ EXEC_WAIT = 1.0
 """Seconds that a start which the last watchdog did not finish is given to show its mark."""
 EXEC_LOOK = 0.05
 REMEMBER_AFTER = 1.0
-"""Seconds after a start when its tree is looked at once: a child without our mark that left the session is known by descent then."""
+"""Seconds after a start when its tree is looked at: a child without our mark that left the session is known by descent then."""
 
 _log = logging.getLogger("mcpwatch.process")
 
