@@ -16,7 +16,8 @@ from typing import Any
 
 from mcpwatch import __version__
 from mcpwatch.app.files import write_files
-from mcpwatch.app.hang import HangWatch, exec_anew, was_hung
+from mcpwatch.app.hang import HangWatch, was_hung
+from mcpwatch.app.home import Door, Home
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
@@ -25,6 +26,7 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.rooms import Rooms
 from mcpwatch.app.status import StatusFile
 from mcpwatch.app.tail import Tail
+from mcpwatch.app.upgrade import answer_signals, exec_anew, rehearse
 from mcpwatch.app.watch import watch_file
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
@@ -46,10 +48,6 @@ from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import build
-from mcpwatch.web.serve import Served, listen_unix
-
-CONTROL_STOP = 3.0
-"""Seconds that open requests on the control socket are given at the end."""
 
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
 
@@ -91,17 +89,22 @@ class Daemon:
         self._tasks: asyncio.TaskGroup
         self._loop: asyncio.AbstractEventLoop
 
+    def rehearse(self) -> None:
+        """Do what `run` does before it takes anything. Raises `McpwatchError` when it would not begin."""
+        for name in sorted({member.runtime for member in self._load().members}):
+            self._runtime(name)
+
     async def run(self, observer: Observer | None = None) -> int:
         """Supervise until told to stop. Raises `ConfigError`, `AlreadyRunning` and other `McpwatchError` before anything starts."""
         self._loop = asyncio.get_running_loop()
         plan = self._load()
         self.paths.make()
-        with Lock(self.paths.lock):
+        with Lock(self.paths.lock) as lock:
             self.store = SqliteStore(self.paths.store, self._store_trouble)
             self.logs = set_up(plan, self._screen, self.options.log_format)
             try:
                 with self._hang.armed():
-                    await self._serve(plan, observer)
+                    await self._serve(plan, lock, observer)
             except* McpwatchError as group:
                 raise _first(group) from None
             finally:
@@ -120,8 +123,9 @@ class Daemon:
     def _load(self) -> Plan:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
 
-    async def _serve(self, plan: Plan, observer: Observer | None) -> None:
-        listener = listen_unix(self.paths.control)
+    async def _serve(self, plan: Plan, lock: Lock, observer: Observer | None) -> None:
+        door = Door(self.paths.control)
+        home = Home(self.paths, lock, door, self._tell_home, self._on_leave)
         self.bus.hook(self.store.record)
         prober = Prober()
         started = self.clock.wall()
@@ -148,10 +152,10 @@ class Daemon:
                     logs=self.logs,
                     reload=self.reload,
                 )
-                self.rooms.turned = self._hang.beat
+                home.put_back = lambda: self._prepare(self.fleet.plan())
+                self.rooms.turned = lambda: self._turned(home)
                 self._guard(self.rooms.self_watch.run(), "self-watch")
-                control = Served(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), listener)
-                serving = self._guard(control.run(), "control")
+                door.open(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), self._guard)
                 self._status = StatusFile(self.fleet, self.paths.status)
                 self._guard(self._status.run(self.bus), "status")
                 if self.options.watch_config:
@@ -168,14 +172,12 @@ class Daemon:
                 await self._stop.wait()
                 await self._end()
                 await self.rooms.keeper.drain()
-                control.stop()
-                await asyncio.wait([serving], timeout=CONTROL_STOP)
+                await door.close()
                 await prober.close()
                 for task in tuple(self._living):
                     task.cancel()
         finally:
-            self.paths.control.unlink(missing_ok=True)
-            listener.close()
+            door.remove()
             if hasattr(self, "rooms"):
                 self.rooms.keeper.close()  # waits for the thread that stamps: the next watchdog must find it at rest
 
@@ -239,6 +241,16 @@ class Daemon:
         level = "error" if text else "info"
         self.bus.publish(Troubled(at=self.clock.wall(), text=words, level=level, subject="store", cleared=text is None))
 
+    def _tell_home(self, text: str, bad: bool) -> None:
+        level = "error" if bad else "warning"
+        self.bus.publish(Troubled(at=self.clock.wall(), text=text, level=level, subject="state directory"))
+
+    def _turned(self, home: Home) -> None:
+        """Once a second: the loop turns, and what it stands on is there."""
+        self._hang.beat()
+        if not self._stop.is_set():
+            home.look()
+
     def _tell_past(self) -> None:
         """What happened before there was anybody to tell it."""
         if self.store.set_aside:
@@ -254,6 +266,7 @@ class Daemon:
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self._reload_quietly(), "reload"))
         loop.add_signal_handler(signal.SIGQUIT, self._on_leave)
+        answer_signals()
 
     def _on_stop(self) -> None:
         if self._stop.is_set():
@@ -270,7 +283,12 @@ class Daemon:
         asyncio.get_running_loop().call_later(0.05, self._stop.set)
 
     async def upgrade(self) -> None:
-        """Leave the members running and become the code that is on disk now."""
+        """Leave the members running and become the code that is on disk now, if it starts. Raises `McpwatchError` if not."""
+        try:
+            await rehearse()
+        except McpwatchError as error:
+            self.bus.publish(Troubled(at=self.clock.wall(), text=str(error), level="error", subject="upgrade"))
+            raise
         self._leave = self._exec = True
         asyncio.get_running_loop().call_later(0.05, self._stop.set)
 

@@ -10,7 +10,6 @@ import contextlib
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Callable, Generator, Mapping
 
 HANG_AFTER = 60.0
@@ -89,11 +88,6 @@ def was_hung() -> str:
     """What to tell when this program was started by the alarm of its predecessor, else nothing. Tells it once."""
     seconds = os.environ.pop(HUNG, "")
     return f"the watchdog hung for {seconds}s and started itself anew; where it hung is in its output" if seconds else ""
-
-
-def exec_anew() -> None:
-    """Become the code that is on disk now: same command, same process number. Does not return."""
-    os.execv(sys.executable, [sys.executable, "-m", "mcpwatch", *sys.argv[1:]])  # noqa: S606
 
 
 def _disarm() -> None:

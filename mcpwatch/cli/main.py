@@ -106,10 +106,13 @@ def up(
     watch: Annotated[
         bool, typer.Option("--watch-config/--no-watch-config", help="Reload when the configuration file changes.")
     ] = True,
+    rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
     """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven."""
-    from mcpwatch.cli.up import run_detached, run_here
+    from mcpwatch.cli.up import rehearse_here, run_detached, run_here
 
+    if rehearse:
+        raise typer.Exit(rehearse_here(config))
     if detach:
         raise typer.Exit(run_detached(config, watch=watch))
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))

@@ -96,9 +96,9 @@ def reload(*, as_json: bool) -> int:
 
 
 def upgrade() -> int:
-    """Ask the daemon to become the code installed now, and wait until it answers again."""
+    """Ask the daemon to become the code installed now, and wait until it answers again. Raises `McpwatchError` if it refuses."""
     before = call("GET", "/status")["daemon"]
-    call("POST", "/upgrade")
+    call("POST", "/upgrade", timeout=WAIT)
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         time.sleep(PAUSE)

@@ -34,6 +34,12 @@ def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) 
     return asyncio.run(_run(options))
 
 
+def rehearse_here(config: Path | None) -> int:
+    """Load what a daemon needs and go: what is asked of new code before it takes over from old."""
+    Daemon(Options(config_file(config), state_paths(Settings.state_dir))).rehearse()
+    return exits.OK
+
+
 def _format(word: str) -> LogFormat | None:
     formats: dict[str, LogFormat] = {"auto": "auto", "human": "human", "json": "json"}
     return formats.get(word)

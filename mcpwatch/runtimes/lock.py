@@ -31,25 +31,44 @@ class Lock:
 
     def __enter__(self) -> Self:
         """Take the lock. Raises `AlreadyRunning`, or `McpwatchError` when the file cannot be opened."""
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise McpwatchError(f"{self._path}: cannot be opened: {error.strerror}; choose another --state-dir") from error
+        self._fd = self._take()
+        return self
+
+    @property
+    def held(self) -> bool:
+        """Whether the file at the path is still the one that is locked: somebody may have removed it."""
+        return self._fd is not None and _same(self._fd, self._path)
+
+    def take_again(self) -> None:
+        """Lock the file that is at the path now. Raises `AlreadyRunning` when another owner came first, or `McpwatchError`."""
+        if not self.held:
+            fresh = self._take()
+            if self._fd is not None:
+                os.close(self._fd)
+            self._fd = fresh
+
+    def _take(self) -> int:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise McpwatchError(f"{self._path}: cannot be opened: {error.strerror}; choose another --state-dir") from error
+            try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
                 owner = _pid(fd)
+                os.close(fd)
                 if (owner is not None and _runs(owner)) or time.monotonic() > deadline:
-                    os.close(fd)
                     raise AlreadyRunning(owner, str(self._path.parent)) from None
                 time.sleep(PAUSE)
+                continue
+            if _same(fd, self._path):
+                break
+            os.close(fd)  # removed between the two calls: a lock on a file that nobody finds is none
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._fd = fd
-        return self
+        return fd
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Let go of it; the file stays."""
@@ -71,6 +90,13 @@ def owner(path: Path) -> int | None:
     finally:
         os.close(fd)
     return None
+
+
+def _same(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _pid(fd: int) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
+from mcpwatch.runtimes.adoption import Found, marks_of, recognise, unfinished
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
@@ -29,12 +31,19 @@ from mcpwatch.runtimes.oom import OutOfMemory
 from mcpwatch.runtimes.pace import Pace
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
-from mcpwatch.runtimes.table import Table
+from mcpwatch.runtimes.table import Snapshot, Table
 from mcpwatch.runtimes.tree import Root, Trees
 from mcpwatch.runtimes.usage import Meter
 
 END_WAIT = 5.0
 """Seconds to wait for the news of an end after its process was seen gone."""
+EXEC_WAIT = 1.0
+"""Seconds that a start which the last watchdog did not finish is given to show its mark."""
+EXEC_LOOK = 0.05
+REMEMBER_AFTER = 1.0
+"""Seconds after a start when its tree is looked at: a child without our mark that left the session is known by descent then."""
+
+_log = logging.getLogger("mcpwatch.process")
 
 
 @dataclass(slots=True)
@@ -73,6 +82,7 @@ class ProcessRuntime:
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
         self._pace = Pace()
+        self._remembering: asyncio.TimerHandle | None = None
         self._opened = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
@@ -83,27 +93,27 @@ class ProcessRuntime:
         wanted = {spec.name for spec in specs}
         self._last = self._records.load()
         boot, now = self._table.boot(), self._table.scan()
-        marks: dict[str, dict[int, int]] = {}  # member -> pid -> generation
-        for proc in now.procs.values():
-            instance, _, rest = proc.mark.partition("/")
-            member, _, generation = rest.rpartition("/")
-            if instance == self._instance and generation.isdigit() and proc.alive:
-                marks.setdefault(member, {})[proc.pid] = int(generation)
+        marks = marks_of(now, self._instance)
+        deadline = time.monotonic() + EXEC_WAIT
+        while unfinished(self._last.values(), boot, marks) and time.monotonic() < deadline:
+            await asyncio.sleep(EXEC_LOOK)
+            now = self._table.scan()
+            marks = marks_of(now, self._instance)
         adopted: list[Incarnation] = []
         unwanted: list[Root] = []
         for member in sorted(wanted | set(self._last) | set(marks)):
-            record = self._last.get(member)
-            main = self._recognise(record, boot, marks.get(member, {}), now.procs)
-            if main is not None and member in wanted:
-                generation = marks.get(member, {}).get(main)
-                adopted.append(self._adopt(record, member, main, generation, boot))
-                older = {pid for pid, other in marks.get(member, {}).items() if generation is not None and other != generation}
+            record, own = self._last.get(member), marks.get(member, {})
+            found = recognise(record, boot, own, now, f"{self._instance}/{member}/")
+            if found is not None and member in wanted:
+                adopted.append(self._adopt(record, member, found, boot, now))
+                older = {pid for pid, other in own.items() if found.main.pid in own and other != found.generation}
                 self._trees.tell(older, now, signal.SIGKILL)
                 continue
-            if main is not None or marks.get(member) or self._cgroups.pids(member):
-                unwanted.append(Root(member, (main, now.procs[main].ticks) if main is not None else None))
+            if found is not None or own or self._cgroups.pids(member):
+                root = Root(member, (found.main.pid, found.main.ticks) if found is not None else None)
+                unwanted.append(root)
             self._settle(record, wanted=member in wanted)
-        await asyncio.gather(*(self._trees.kill(root) for root in unwanted))
+        await asyncio.gather(*(self._end(root, wanted=root.member in wanted) for root in unwanted))
         return tuple(adopted)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
@@ -123,7 +133,11 @@ class ProcessRuntime:
         )
         self._last[spec.name] = record
         mark = f"{self._instance}/{spec.name}/{generation}"
-        pid = spawn(spec.name, carrier, mark, self._directory)
+        try:
+            pid = spawn(spec.name, carrier, mark, self._directory)
+        except RuntimeFailed:
+            self._last[spec.name] = self._records.note(record, ended=True)
+            raise
         proc = self._table.look(pid)
         record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0)
         live = _Live(record, Root(spec.name, (pid, record.ticks)))
@@ -131,6 +145,8 @@ class ProcessRuntime:
         if self._cgroups.usable:
             self._enter(spec.name, pid)
         self._deaths.follow(spec.name, pid, record.ticks, child=True)
+        if self._remembering is None:
+            self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
         return _incarnation(record)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
@@ -167,6 +183,8 @@ class ProcessRuntime:
         sweeps = [live.swept for live in self._live.values() if live.swept]
         await asyncio.gather(*sweeps, *self._moves, return_exceptions=True)
         self._deaths.close()
+        if self._remembering is not None:
+            self._remembering.cancel()
         self._live.clear()
 
     # -- beyond the port: what a restarted watchdog may ask ------------------------------------------------------------
@@ -188,36 +206,39 @@ class ProcessRuntime:
                 become_subreaper()
             self._deaths.open()
 
-    def _recognise(self, record: Record | None, boot: str, marks: dict[int, int], procs: Mapping[int, object]) -> int | None:
-        """The main process of a member found alive, or `None`."""
-        if record and record.pid and not record.ended and record.boot == boot:
-            proc = self._table.look(record.pid)
-            # A program may overwrite its environment (setproctitle), so a missing mark is no proof against it; another's mark is.
-            ours = f"{self._instance}/{record.member}/{record.generation}"
-            if proc and proc.alive and proc.ticks == record.ticks and self._table.mark(record.pid) in {ours, ""}:
-                return record.pid
-        if record and record.pid is None and record.boot == boot:
-            # Killed between spawn and record: the leader of its own session that carries the intended generation is it.
-            for pid, generation in sorted(marks.items()):
-                proc = self._table.look(pid)
-                if generation == record.generation and proc and proc.alive and proc.sid == pid and pid in procs:
-                    return pid
-        return None
-
-    def _adopt(self, record: Record | None, member: str, pid: int, generation: int | None, boot: str) -> Incarnation:
-        proc = self._table.look(pid)
-        assert record is not None
-        if record.pid is None:
-            record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0, boot=boot, generation=generation)
-        if record.planned:  # the last watchdog was killed while it stopped this one: nobody is stopping it now
-            record = self._records.note(record, planned=False)
+    def _adopt(self, record: Record | None, member: str, found: Found, boot: str, now: Snapshot) -> Incarnation:
+        pid, ticks = found.main.pid, found.main.ticks
+        if record is None or (record.boot, record.generation) != (boot, found.generation):
+            record = Record(member, found.generation, boot=boot, started_at=self._table.started_at(ticks))
+        if record.pid is None or record.planned:  # planned: the last watchdog was killed while it stopped it, nobody does so now
+            record = self._records.note(record, pid=pid, ticks=ticks, planned=False)
         self._last[member] = record
-        self._live[member] = _Live(record, Root(member, (pid, record.ticks)))
+        live = self._live[member] = _Live(record, Root(member, (pid, ticks)))
+        self._trees.find(live.root, now)  # whoever left its session and has no mark is known from here on
         if self._cgroups.usable and pid not in self._cgroups.pids(member):
             self._enter(member, pid)
         # After an upgrade in place the adopted process is our own child, and its corpse ours to collect.
-        self._deaths.follow(member, pid, record.ticks, child=proc is not None and proc.ppid == os.getpid())
+        self._deaths.follow(member, pid, ticks, child=found.main.ppid == os.getpid())
         return _incarnation(record)
+
+    async def _end(self, root: Root, *, wanted: bool) -> None:
+        """End what an earlier watchdog left. What cannot be ended is told, and kept in mind: no other is started beside it."""
+        try:
+            await self._trees.kill(root)
+        except RuntimeFailed as error:
+            _log.error("left over: %s", error)
+            if wanted:
+                live = self._live[root.member] = _Live(Record(root.member, 0), root)
+                live.ended.set()
+
+    def _remember(self) -> None:
+        """One look for all that were started lately."""
+        self._remembering = None
+        new = [live.root for live in self._live.values() if not live.root.known and not live.ended.is_set()]
+        if new:
+            now = self._table.scan()
+            for root in new:
+                self._trees.find(root, now)
 
     def _settle(self, record: Record | None, *, wanted: bool) -> None:
         """A recorded member that is not alive any more: told once if it was wanted, forgotten if not."""

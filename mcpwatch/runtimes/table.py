@@ -107,6 +107,10 @@ class Table:
         """The identity of this boot."""
         return boot_id() if self._procfs else f"{psutil.boot_time():.0f}"
 
+    def started_at(self, ticks: int) -> float:
+        """When a process with this start began, in epoch seconds."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / _HERTZ if self._procfs else ticks / _HERTZ
+
     def scan(self) -> Snapshot:
         """All processes now, with their marks."""
         procs = self._scan_proc() if self._procfs else _scan_psutil()
@@ -133,11 +137,9 @@ class Table:
         procs = [now.procs[pid] for pid in pids if now.procs[pid].alive]
         if not procs:
             return Sample()
-        first = now.procs[main]
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - first.ticks / _HERTZ
         cpu = sum(proc.cpu_seconds for proc in procs)
         fds = sum(_open_files(proc.pid) for proc in procs)
-        return Sample(cpu, sum(proc.rss for proc in procs), fds, len(procs), time.time() - age)
+        return Sample(cpu, sum(proc.rss for proc in procs), fds, len(procs), self.started_at(now.procs[main].ticks))
 
     def orphans(self, known: Iterable[int]) -> set[int] | None:
         """Our own living or dead children other than `known`; `None` when the kernel does not list children."""

@@ -2,12 +2,13 @@
 
 One writer thread takes a bounded queue in batches, so that recording never blocks the loop; readers use connections of their own.
 A store that is corrupt or from a newer mcpwatch is set aside under a name that says so, and a new one is begun: the fleet is
-rebuilt from what runs, not from what was written.
+rebuilt from what runs, not from what was written. One that only cannot be written now is waited for, and nothing waits with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 import sqlite3
@@ -24,6 +25,8 @@ from mcpwatch.model.time import WallTime
 VERSION = 1
 QUEUE_SIZE = 20_000
 BATCH = 500
+BUSY_WAIT = 5.0
+"""Seconds to wait for a store that another program has locked."""
 KEEP_FACTS = 200_000
 """Facts kept; the oldest go first."""
 
@@ -50,6 +53,9 @@ ON CONFLICT DO UPDATE SET n = n + 1, success = success + excluded.success, degra
   longest = max(longest, excluded.longest)
 """
 
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""What no time mends, unlike a lock that another holds or a full disk."""
+
 Write = tuple[str, tuple[object, ...]]
 
 
@@ -63,7 +69,8 @@ class SqliteStore:
         self._trouble = trouble
         self._queue: queue.Queue[Write | threading.Event | None] = queue.Queue(QUEUE_SIZE)
         self._small: dict[str, dict[str, str]] = {}
-        self._failing = False
+        self._failing = self._ready = False
+        self._writer: sqlite3.Connection | None = None
         self._open()
         self._thread = threading.Thread(target=self._write_loop, name="store", daemon=True)
         self._thread.start()
@@ -75,7 +82,10 @@ class SqliteStore:
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
-            self._put_aside(f"unreadable ({error})")
+            if error.sqlite_errorcode & 0xFF in _BROKEN:
+                self._put_aside(f"unreadable ({error})")
+            else:
+                self._do_without(error)
         except _NewerError as error:
             self._put_aside(str(error))
 
@@ -90,6 +100,21 @@ class SqliteStore:
             raise StoreError(f"{self.path}: {why}, and no new store can be made: {error}") from error
         self.set_aside = f"{self.path}: {why}; set aside as {aside.name}, a new store was begun"
 
+    def _do_without(self, error: sqlite3.Error) -> None:
+        """Go on with what can be read past all locks, until the file can be used."""
+        self._failing = True
+        self._trouble(f"{self.path}: cannot be used: {error}; nothing is recorded meanwhile")
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection,
+        ):
+            self._load(connection)
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        """Take the small values, but none that was remembered since."""
+        for room, key, value in connection.execute("SELECT room, key, value FROM small"):
+            self._small.setdefault(str(room), {}).setdefault(str(key), str(value))
+
     def _prepare(self) -> None:
         try:
             self.path.touch(mode=0o600)
@@ -102,14 +127,14 @@ class SqliteStore:
                 raise _NewerError(f"written by a newer mcpwatch (version {version})")
             if version == 0:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            for room, key, value in connection.execute("SELECT room, key, value FROM small"):
-                self._small.setdefault(str(room), {})[str(key)] = str(value)
+            self._load(connection)
             connection.execute("SELECT id FROM facts ORDER BY id DESC LIMIT 1").fetchone()
+            self._ready = True
         finally:
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=BUSY_WAIT, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
@@ -150,21 +175,22 @@ class SqliteStore:
             self.dropped += 1
 
     def _write_loop(self) -> None:
-        connection, pruned = self._connect(), 0.0
+        pruned = 0.0
         while True:
             batch, stop = self._take_batch()
             writes = [write for write in batch if isinstance(write, tuple)]
             if writes:
-                connection = self._write(connection, writes)
+                self._write(writes)
             for write in batch:
                 if isinstance(write, threading.Event):
                     write.set()
             if stop:
-                connection.close()
+                if self._writer is not None:
+                    self._writer.close()
                 return
-            if time.monotonic() - pruned > PRUNE_EVERY:
+            if self._writer is not None and time.monotonic() - pruned > PRUNE_EVERY:
                 pruned = time.monotonic()
-                self._prune(connection)
+                self._prune(self._writer)
 
     def _take_batch(self) -> tuple[list[Write | threading.Event], bool]:
         """What waits, up to a batch; and whether the end was asked for."""
@@ -180,25 +206,33 @@ class SqliteStore:
                 return batch, False
         return batch, True
 
-    def _write(self, connection: sqlite3.Connection, writes: list[Write]) -> sqlite3.Connection:
+    def _write(self, writes: list[Write]) -> None:
         """One transaction. A failure (full disk, read-only) loses this batch, counted, and is told once."""
         try:
+            connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             for sql, values in writes:
                 connection.execute(sql, values)  # pyright: ignore[reportArgumentType]
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError, _NewerError) as error:
             self.dropped += len(writes)
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if self._writer is not None and self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
             if not self._failing:
                 self._failing = True
                 self._trouble(f"{self.path}: cannot be written: {error}")
-            return connection
+            return
         if self._failing:
             self._failing = False
             self._trouble(None)
-        return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        """The writer's own connection, made when it can be."""
+        if not self._ready:
+            self._prepare()
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
 
     def _prune(self, connection: sqlite3.Connection) -> None:
         """Drop what is older than the limits."""

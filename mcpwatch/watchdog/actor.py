@@ -44,6 +44,8 @@ class MemberActor:
         self.adopted = False
         self.replacing = False
         """Its carrier is about to replace it by itself, because its configuration changed: the next end is no failure."""
+        self.hurried = False
+        """Stops have no grace any more."""
         self.port_holder = ""
         """Who else holds the port that it must listen on, when somebody does."""
         self.held_by: Callable[[MemberSpec], Awaitable[str]] = _nobody
@@ -234,7 +236,7 @@ class MemberActor:
             if self.state.generation != generation or self.state.phase is not Phase.STOPPING:
                 return
             try:
-                await self.runtime.stop(self.spec, grace)
+                await self.runtime.stop(self.spec, 0.0 if self.hurried else grace)
             except McpwatchError as error:
                 self._publish(
                     Troubled(at=self._clock.wall(), text=str(error), level="error", subject="stop", member=self.spec.name)

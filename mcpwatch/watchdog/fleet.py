@@ -160,6 +160,8 @@ class Fleet:
         """Adopt a living member, start a wanted one, and keep down one that an operator stopped."""
         actor = self.actors[spec.name]
         if living is not None:
+            if living.generation < actor.state.generation:  # its runtime lost count; what it says must still be of this generation
+                actor.state = replace(actor.state, generation=living.generation)
             actor.adopt(living)
             if held or not spec.want_up:
                 actor.tell(d.WantDown(self._clock.now(), "an operator stopped it"))
@@ -235,7 +237,9 @@ class Fleet:
         self.close()
 
     def hurry(self) -> None:
-        """Someone asked again to stop: kill what is still being stopped."""
+        """Someone asked again to stop: kill what is still being stopped, and give no grace to what comes after it."""
+        for actor in self.actors.values():
+            actor.hurried = True
         for actor in self.actors.values():
             if actor.state.phase is Phase.STOPPING:
                 self._spawn(actor.force(), f"stop {actor.spec.name}")

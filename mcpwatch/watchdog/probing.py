@@ -24,6 +24,9 @@ from mcpwatch.watchdog.verdict import Key, Tallies, Tally, confirm_after, judge,
 CONCURRENCY = 64
 """Probes under way at once, over the whole fleet."""
 
+LAG_WINDOW = 60.0
+"""Seconds over which the worst lag is told."""
+
 PROOF_FIRST = 0.02
 PROOF_GROWTH = 1.6
 PROOF_MAX = 1.0
@@ -57,7 +60,7 @@ class Probing:
         """Sees every result of a running member before it is judged."""
         self.notice: Callable[[], None] = lambda: None
         """Called before a failure is judged: tells `gap` now if time went by unwatched, and not only at the next tick."""
-        self.worst_lag = 0.0
+        self._lags: tuple[tuple[Instant, float], ...] = ()
         self._prober = prober
         self._clock = clock
         self._publish = publish
@@ -81,7 +84,7 @@ class Probing:
 
     def _put(self, watched: Watched) -> None:
         async def job(lag: float) -> None:
-            self.worst_lag = max(self.worst_lag, lag)
+            self._lag(lag)
             await self.run(watched, lag)
 
         self.schedule.put(watched.name, job, interval=watched.check.interval, cron=watched.check.cron)
@@ -109,13 +112,28 @@ class Probing:
                 self._prober.forget(target)
 
     def gap(self, at: Instant) -> None:
-        """Watching was interrupted until now: failures of probes begun before say nothing."""
+        """Watching was interrupted until now: failures of probes begun before say nothing, and what was due before is not late."""
         self._gap_at = at
 
     def clock_set(self) -> None:
         """The wall clock was set: checks go by the new one, and lags measured across the step say nothing."""
         self.schedule.realign()
-        self.worst_lag = 0.0
+        self._lags = ()
+
+    @property
+    def worst_lag(self) -> float:
+        """By how many seconds a check began late, at worst in the last minute."""
+        since = self._clock.now() - LAG_WINDOW
+        return max((lag for at, lag in self._lags if at >= since), default=0.0)
+
+    def _lag(self, lag: float) -> None:
+        """Keep what can still be the worst of a minute: of two, the older goes when it is not the larger."""
+        if lag > 1.0:
+            self.notice()
+        now = self._clock.now()
+        if now - lag < self._gap_at:
+            return
+        self._lags = (*(kept for kept in self._lags if kept[0] >= now - LAG_WINDOW and kept[1] > lag), (now, lag))
 
     async def run(self, watched: Watched, lag: float = 0.0) -> ProbeResult | None:
         """Run one check now and judge it. `None` when it cannot be run, is already running, or its result is void."""

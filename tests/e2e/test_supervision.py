@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.pace import BURST, RATE
 from tests.e2e.daemon import Daemon, running
 from tests.e2e.load import Load
@@ -185,3 +186,43 @@ def test_hosted_servers_that_are_stopped_are_blamed_themselves_and_not_the_gatew
         assert {("time", "member_hung"), ("other", "member_hung")} <= named
         assert any("its processes are stopped (state T)" in str(f["text"]) for f in facts)
         assert not any(f["fact"] == "repair_tried" and f["member"] == "proxy" for f in facts)
+
+
+def test_what_somebody_removed_of_the_state_directory_is_put_back_and_a_second_watchdog_is_still_refused(tmp_path: Path) -> None:
+    with running(tmp_path, plain(2), "--no-watch-config") as daemon:
+        all_run(daemon, 1)
+        before = lives(daemon)
+        shutil.rmtree(daemon.state)
+        daemon.wait(lambda s: s["daemon"]["pid"], "it answers again")
+        assert "somebody removed the lock and the control socket; put back" in daemon.said()
+        assert lives(daemon) == before
+        second = daemon.run("up", "--plain", "-c", str(daemon.config))
+        assert second.returncode == 1
+        assert daemon.process
+        assert f"pid {daemon.process.pid}" in second.stderr
+        daemon.stop(signal.SIGKILL)
+        daemon.start("--no-watch-config")
+        all_run(daemon, 1)
+        assert lives(daemon) == before, "taken over by their marks alone"
+        (daemon.state / "lock").unlink()
+        with Lock(daemon.state / "lock"):
+            daemon.wait(lambda s: not s["daemon"]["pid"], "the first goes")
+            assert daemon.process.wait(30) == 0
+        assert "this one lost it" in daemon.said()
+        assert sorted(daemon.marked()) == sorted(pid for pid, _ in before.values())
+
+
+def test_a_second_signal_ends_what_is_stopped_now_and_what_would_have_been_stopped_after_it(tmp_path: Path) -> None:
+    code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
+    config = plain(3, sys.executable, "-c", code, stop_grace="10m")
+    config["members"]["m2"]["depends_on"] = ["m1"]
+    config["members"]["m1"]["depends_on"] = ["m0"]
+    with running(tmp_path, config) as daemon:
+        all_run(daemon, 1)
+        daemon.wait(lambda _: all((daemon.state / f"logs/m{i}/stdout.raw").stat().st_size for i in range(3)), "all are deaf")
+        assert daemon.process
+        daemon.process.send_signal(signal.SIGINT)
+        daemon.wait(lambda _: daemon.member("m2")["phase"] == "stopping", "the first is asked to stop")
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.process.wait(60) == 0
+        assert daemon.marked() == []

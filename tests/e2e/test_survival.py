@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -221,6 +222,30 @@ def test_a_store_that_cannot_be_used_is_set_aside_and_the_fleet_is_taken_over_as
         assert words in told[0]
         assert "set aside as state.db.aside-" in told[0]
         assert len(list(daemon.state.glob("state.db.aside-*"))) == 1
+
+
+def test_a_fleet_whose_records_are_gone_is_taken_over_by_its_marks_without_one_failed_call(tmp_path: Path) -> None:
+    config = patient(time=hosted(), bridge=bridged())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy(WAIT)
+        for name in ("time", "bridge"):
+            assert daemon.run("restart", name).returncode == 0
+        daemon.healthy(WAIT)
+        before = {name: pid for name, (pid, _) in lives(daemon).items()}
+        with Load(route(config, "time"), *NOW) as load, Load(route(config, "bridge"), *NOW) as other:
+            load.progress()
+            daemon.stop(signal.SIGKILL)
+            shutil.rmtree(daemon.state / "run")
+            daemon.start()
+            daemon.healthy(WAIT)
+            probed_on(daemon, "time", "bridge")
+            load.progress()
+            other.progress()
+        assert {name: pid for name, (pid, _) in lives(daemon).items()} == before
+        assert load.failures == other.failures == []
+        os.kill(before["time"], signal.SIGKILL)
+        daemon.wait(lambda _: daemon.member("time")["pid"] not in (None, before["time"]), "its end is noticed", WAIT)
+        daemon.healthy(WAIT)
 
 
 class Slow(http.server.BaseHTTPRequestHandler):

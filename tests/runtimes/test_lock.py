@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -64,3 +65,41 @@ def test_a_lock_that_a_dead_owner_s_unfinished_child_still_holds_is_waited_for(t
 def test_a_state_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(McpwatchError, match="cannot be opened: No such file or directory"), Lock(tmp_path / "no" / "lock"):
         pass
+
+
+def test_a_lock_that_somebody_removed_is_taken_again_by_its_owner_and_refuses_a_second_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock(path) as mine:
+        assert mine.held
+        path.unlink()
+        assert not mine.held
+        mine.take_again()
+        assert mine.held
+        assert owner(path) == os.getpid()
+        with pytest.raises(AlreadyRunning), Lock(path):
+            pass
+
+
+def test_who_lost_a_removed_lock_to_another_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock(path) as mine:
+        path.unlink()
+        with holder(path) as other:
+            with pytest.raises(AlreadyRunning, match=f"already owned by pid {other.pid}"):
+                mine.take_again()
+            assert not mine.held
+            other.kill()
+
+
+def test_a_lock_removed_between_opening_and_locking_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, flock, removed = tmp_path / "lock", fcntl.flock, list[int]()
+
+    def remove_first(fd: int, how: int) -> None:
+        if not removed:
+            path.unlink()
+            removed.append(fd)
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with Lock(path) as mine:
+        assert mine.held

@@ -1,0 +1,69 @@
+"""Which living process is a member's: told from its record and from the marks in one snapshot. Pure.
+
+A record names the process; a mark names the member. Where the record is missing (broken, of another version, deleted, or never
+written because the disk was full) the mark alone is enough to take a member over: a lost file must not cost a living one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mcpwatch.runtimes.record import Record
+from mcpwatch.runtimes.table import Proc, Snapshot
+
+Marks = Mapping[str, Mapping[int, int]]
+"""Member to pid to generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The main process of a member, and the generation that it is."""
+
+    main: Proc
+    generation: int
+
+
+def marks_of(now: Snapshot, instance: str) -> dict[str, dict[int, int]]:
+    """Every living process that carries a mark of this instance."""
+    found: dict[str, dict[int, int]] = {}
+    for proc in now.procs.values():
+        owner, _, rest = proc.mark.partition("/")
+        member, _, generation = rest.rpartition("/")
+        if owner == instance and generation.isdecimal() and proc.alive:
+            found.setdefault(member, {})[proc.pid] = int(generation)
+    return found
+
+
+def recognise(record: Record | None, boot: str, marks: Mapping[int, int], now: Snapshot, ours: str) -> Found | None:
+    """The member's main process, or `None` when none lives. `marks` are its own; `ours` is `<instance>/<member>/`."""
+    if record is not None and record.boot != boot:
+        record = None  # what it names died with its machine
+    if record is not None and record.pid is not None and not record.ended:
+        proc = now.procs.get(record.pid)
+        # A program may overwrite its environment (setproctitle), so a missing mark is no proof against it; another's mark is.
+        if proc and proc.alive and proc.ticks == record.ticks and proc.mark in ("", f"{ours}{record.generation}"):
+            return Found(proc, record.generation)
+    intended = record is not None and record.pid is None and not record.ended
+    least = 0 if record is None else record.generation if intended else record.generation + 1
+    return _eldest((pid for pid, generation in marks.items() if generation >= least), marks, now)
+
+
+def unfinished(last: Iterable[Record], boot: str, marks: Marks) -> bool:
+    """Whether a recorded start was cut off and nobody carries its mark yet: its process may stand between fork and exec."""
+    return any(
+        record.boot == boot
+        and record.pid is None
+        and not record.ended
+        and record.generation not in marks.get(record.member, {}).values()
+        for record in last
+    )
+
+
+def _eldest(pids: Iterable[int], marks: Mapping[int, int], now: Snapshot) -> Found | None:
+    """The first process of the newest generation that leads a session, as every main process does, and is nobody's guest."""
+    leaders = [now.procs[pid] for pid in pids if now.procs[pid].sid == pid and not now.procs[pid].hosted]
+    if not leaders:
+        return None
+    main = min(leaders, key=lambda proc: (-marks[proc.pid], proc.ticks, proc.pid))
+    return Found(main, marks[main.pid])
