@@ -14,6 +14,7 @@ from typing import Any
 
 from mcpwatch import __version__
 from mcpwatch.gateway import spawn
+from mcpwatch.gateway.counts import Counts
 from mcpwatch.gateway.detect import detect
 from mcpwatch.gateway.enveloped import StatelessLink
 from mcpwatch.gateway.link import Ends, Link, StdioLink
@@ -60,8 +61,16 @@ class Running:
 class Member:
     """One served member."""
 
-    def __init__(self, settings: ServerSettings, limits: Limits, logs: Path | None, tell: Callable[[Happening], None]) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        limits: Limits,
+        logs: Path | None,
+        tell: Callable[[Happening], None],
+        counts: Counts | None = None,
+    ) -> None:
         self.settings = settings
+        self.counts = counts or Counts()
         self.name = settings.name
         self._limits = limits
         self._logs = logs
@@ -149,7 +158,7 @@ class Member:
     def _run(self, hello: Hello, tell: Callable[[Happening], None]) -> Running:
         upstream = Upstream(
             self.name, self._link, hello, tell,
-            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart,
+            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 

@@ -20,6 +20,7 @@ from typing import Any
 from mcpwatch.gateway import batch, message, modern
 from mcpwatch.gateway.call import Share
 from mcpwatch.gateway.child import Exit
+from mcpwatch.gateway.counts import Counts
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.listening import Listening
 from mcpwatch.gateway.mux import Mux
@@ -133,18 +134,16 @@ class Upstream:
         start_limit: float = 60,
         call_limit: float = 3600,
         restart: Restart | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.name = name
-        self.mux = Mux(name, self._send, call_limit)
+        self.counts = counts or Counts()
+        self.mux = Mux(name, self._send, call_limit, self.counts)
         self.phase = Phase.STARTING
         self.generation = 0
-        self.restarts = 0
         self.started_at: float | None = None
         self.last_exit: Exit | None = None
         self.error: str | None = None
-        self.polluted = 0
-        self.dropped = 0
-        """Lines of a process that were too long."""
         self.server: bytes = b"{}"
         self.protocol = message.HANDSHAKE[-1]
         self._make_link = make_link
@@ -201,7 +200,7 @@ class Upstream:
                 if not self._wanted.is_set():
                     self.mux.give_up("is stopped")
                     continue
-                self.restarts += 1
+                self.counts.restarts += 1
                 self.error = reason
                 delay = self.pauses.after(time.monotonic(), random.uniform(-1, 1), served=served, permanent=self._permanent)  # noqa: S311
                 if delay >= SOON:
@@ -380,10 +379,10 @@ class Upstream:
             lost.set_result(reason)
 
     def _on_pollution(self) -> None:
-        self.polluted += 1
+        self.counts.polluted += 1
 
     def _on_dropped(self) -> None:
-        self.dropped += 1
+        self.counts.dropped += 1
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
