@@ -89,7 +89,7 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     )
     if proxy.planned:
         return Diagnosis("planned_restart", proxy.name, "it is being restarted as asked", evidence(proxy), None, affected)
-    if proxy.down:
+    if proxy.down or proxy.phase is Phase.STOPPING:  # a repair ends it: what it hosts goes with it, and is not to blame
         text = f"the proxy is down ({proxy.last_exit or proxy.phase})"
         return Diagnosis("proxy_down", proxy.name, text, evidence(proxy), None, affected)
     if proxy.phase is not Phase.RUNNING:

@@ -17,7 +17,7 @@ import pytest
 from mcpwatch.runtimes.pace import BURST, RATE
 from tests.e2e.daemon import Daemon, running
 from tests.e2e.load import Load
-from tests.e2e.test_main_job import NOW, bridged, fleet, hosted, route
+from tests.e2e.test_main_job import NOW, bridged, causes, fleet, hosted, route
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -185,3 +185,34 @@ def test_hosted_servers_that_are_stopped_are_blamed_themselves_and_not_the_gatew
         assert {("time", "member_hung"), ("other", "member_hung")} <= named
         assert any("its processes are stopped (state T)" in str(f["text"]) for f in facts)
         assert not any(f["fact"] == "repair_tried" and f["member"] == "proxy" for f in facts)
+
+
+def test_hosted_servers_are_not_blamed_for_a_repair_that_restarts_their_gateway(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), other=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy(120.0)
+        before = lives(daemon)
+        os.kill(before["proxy"][0], signal.SIGSTOP)
+        daemon.wait(lambda _: all(now[1] > before[name][1] for name, now in lives(daemon).items()), "all are new", 120.0)
+        daemon.healthy(120.0)
+        named = causes(daemon)
+        assert {("proxy", "proxy_hung"), ("proxy", "proxy_down")} <= named
+        assert {cause for member, cause in named if member != "proxy"} <= {"planned_restart"}
+        assert {f["member"] for f in daemon.events() if f["fact"] == "repair_tried"} == {"proxy"}
+
+
+def test_a_hosted_server_that_a_reload_replaces_is_planned_and_its_death_after_that_is_not(tmp_path: Path) -> None:
+    config = fleet(time=hosted())
+    with running(tmp_path, config, "--no-watch-config") as daemon:
+        daemon.healthy(120.0)
+        config["members"]["time"]["stdio"]["env"] = {"CHANGED": "1"}
+        daemon.write(config)
+        assert daemon.run("reload").returncode == 0
+        daemon.wait(lambda _: daemon.member("time")["generation"] == 2, "it is replaced", 60.0)
+        daemon.healthy(120.0)
+        assert causes(daemon) == {("time", "planned_restart")}
+        os.kill(daemon.member("time")["pid"], signal.SIGKILL)
+        daemon.wait(lambda _: daemon.member("time")["generation"] == 3, "it is started again", 60.0)
+        daemon.healthy(120.0)
+        assert ("time", "member_down") in causes(daemon)
+        assert [f["text"] for f in daemon.events() if f["fact"] == "member_exited"] == ["time: killed by SIGKILL"]

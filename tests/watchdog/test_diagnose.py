@@ -65,6 +65,12 @@ def test_a_proxy_that_is_down_speaks_for_its_routes_but_not_for_a_member_that_is
     assert causes(replace(FETCH, phase=Phase.FAILED), down) == [("proxy_down", "proxy", None), ("member_down", "fetch", None)]
 
 
+def test_a_proxy_that_is_being_ended_by_a_repair_speaks_for_what_it_hosts() -> None:
+    ending = replace(PROXY, phase=Phase.STOPPING)
+    cut = replace(HOSTED, through=bad(Symptom.CUT, Stage.OPEN))
+    assert causes(FETCH, cut, replace(HOSTED, name="other", phase=Phase.BACKOFF), ending) == [("proxy_down", "proxy", None)]
+
+
 def test_when_every_route_is_silent_and_the_members_are_well_the_proxy_is_hung() -> None:
     silent = bad(Symptom.TIMEOUT)
     assert causes(replace(FETCH, through=silent), replace(TIME, through=silent), PROXY) == [("proxy_hung", "proxy", "restart")]
