@@ -216,3 +216,29 @@ def test_a_hosted_server_that_a_reload_replaces_is_planned_and_its_death_after_t
         daemon.healthy(120.0)
         assert ("time", "member_down") in causes(daemon)
         assert [f["text"] for f in daemon.events() if f["fact"] == "member_exited"] == ["time: killed by SIGKILL"]
+
+
+def test_a_secret_stands_in_no_file_of_the_state_but_the_gateways_own_which_nobody_else_may_read(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), bridge=bridged(), far={"url": "http://127.0.0.1:9/sse"})
+    for name in ("time", "bridge"):
+        config["members"][name]["stdio"]["env"] = {"API_KEY": "${A_SECRET}"}
+    config["members"]["far"]["headers"] = {"authorization": "Bearer ${A_SECRET}"}
+    config["proxy"]["auth"] = {"tokens": ["${A_SECRET}-of-the-proxy"]}
+    daemon = Daemon(tmp_path, config)
+    daemon.env["A_SECRET"] = "never-to-be-seen"
+    try:
+        daemon.start()
+        daemon.wait(lambda _: all(daemon.member(name)["phase"] == "running" for name in ("time", "bridge")), "both run", 120.0)
+        assert daemon.run("restart", "time").returncode == 0
+        daemon.wait(lambda _: daemon.member("time")["generation"] == 2, "a second generation", 60.0)
+        daemon.wait(lambda _: daemon.member("time")["phase"] == "running", "it runs", 60.0)
+        files = [path for path in daemon.state.rglob("*") if path.is_file()]
+        holding = {path.relative_to(daemon.state).as_posix() for path in files if b"never-to-be-seen" in path.read_bytes()}
+        assert holding == {"proxy/gateway.json"}
+        kept = (daemon.state / "proxy" / "gateway.json").read_text()
+        assert "of-the-proxy" not in kept, "of tokens it needs the digests alone"
+        assert (daemon.state / "proxy" / "gateway.json").stat().st_mode & 0o777 == 0o600
+        assert daemon.state.stat().st_mode & 0o777 == 0o700
+        assert "never-to-be-seen" not in daemon.said()
+    finally:
+        daemon.close()
