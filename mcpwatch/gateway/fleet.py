@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.gateway.counts import Counts
+from mcpwatch.gateway.life import Happening
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
-from mcpwatch.gateway.upstream import Happening
 
 SETTLE_LOOK = 0.02
 """Seconds between looks for requests under way when the gateway stops."""

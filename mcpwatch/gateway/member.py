@@ -14,16 +14,18 @@ from typing import Any
 
 from mcpwatch import __version__
 from mcpwatch.gateway import spawn
+from mcpwatch.gateway.asking import DISCOVER, Hello
 from mcpwatch.gateway.counts import Counts
 from mcpwatch.gateway.detect import detect
 from mcpwatch.gateway.enveloped import StatelessLink
+from mcpwatch.gateway.life import Down, Happening
 from mcpwatch.gateway.link import Ends, Link, StdioLink
 from mcpwatch.gateway.message import HANDSHAKE
 from mcpwatch.gateway.remote import SseLink
 from mcpwatch.gateway.seats import Seats
 from mcpwatch.gateway.settings import Limits, ServerSettings
 from mcpwatch.gateway.streamable import HttpLink
-from mcpwatch.gateway.upstream import DISCOVER, Down, Happening, Hello, Upstream
+from mcpwatch.gateway.upstream import Upstream
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""

@@ -14,11 +14,12 @@ from msgspec import UNSET
 from mcpwatch import __version__
 from mcpwatch.gateway import message, tools
 from mcpwatch.gateway.exchange import Exchange, Request
+from mcpwatch.gateway.life import Down, Phase
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.sessions import Sessions
 from mcpwatch.gateway.target import Target
-from mcpwatch.gateway.upstream import Down, Phase, Upstream
+from mcpwatch.gateway.upstream import Upstream
 
 HEALTH_LIMIT = 5.0
 """Seconds in which a member must list its tools to be called healthy."""
