@@ -323,7 +323,7 @@ def _diagnosed(book: Book, fact: Diagnosed) -> Book:
     others = _without(book.diagnoses, fact.member, fact.cause)
     if fact.cleared:
         return replace(book, diagnoses=others)
-    named = Diagnosis(fact.cause, fact.member, fact.text, fact.evidence, None, fact.affects)
+    named = Diagnosis(fact.cause, fact.member, fact.text, fact.evidence, None, fact.affects, members=fact.members)
     return replace(book, diagnoses=(*others, named))
 
 

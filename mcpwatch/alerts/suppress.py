@@ -41,7 +41,7 @@ def diagnosis_of(book: Book, alert: Alert) -> Diagnosis | None:
     """The diagnosis that names this alert's cause: of the subject itself before one that only affects it."""
     if alert.name not in (*OF_MEMBERS, *OF_ROUTES):
         return None
-    affecting = [one for one in book.diagnoses if _affects(book, one, alert)]
+    affecting = [one for one in book.diagnoses if _explains(one, alert)]
     own = [one for one in book.diagnoses if one.subject == alert.member]
     return next(iter((*affecting, *own) if alert.route else (*own, *affecting)), None)
 
@@ -104,7 +104,7 @@ def _speakers(book: Book, alert: Alert) -> Iterator[Alert]:
 def _parents(book: Book, alert: Alert) -> Iterator[str]:
     """Members whose outage explains this alert: the diagnosed subject, the proxy for its routes, the member itself."""
     for diagnosis in book.diagnoses:
-        if _affects(book, diagnosis, alert) and diagnosis.subject != alert.subject:
+        if _explains(diagnosis, alert) and diagnosis.subject != alert.subject:
             yield diagnosis.subject
     if alert.route and book.proxy:
         yield book.proxy
@@ -112,11 +112,9 @@ def _parents(book: Book, alert: Alert) -> Iterator[str]:
         yield alert.member
 
 
-def _affects(book: Book, diagnosis: Diagnosis, alert: Alert) -> bool:
-    """Whether the diagnosis explains this alert. A member and its route often share a name: then the name stands for the route,
-    and for the member too only when it is there twice (the proxy carries that member itself)."""
-    named = diagnosis.affects.count(alert.subject)
-    return named > 1 if not alert.route and alert.subject in book.routes else named > 0
+def _explains(diagnosis: Diagnosis, alert: Alert) -> bool:
+    """Whether the diagnosis explains this alert, of a route or of a member."""
+    return diagnosis.explains(route=alert.route) if alert.route else diagnosis.explains(member=alert.member)
 
 
 def _says_more(alert: Alert, other: Alert) -> bool:

@@ -50,7 +50,7 @@ class Timeline:
     def hear(self, fact: Document) -> bool:
         """Take a fact; returns whether it belongs to this drill."""
         at = datetime.fromisoformat(fact["time"]).timestamp() - self.began
-        subjects = {fact.get("member"), fact.get("route"), *fact.get("affects", ())}
+        subjects = {fact.get("member"), fact.get("route"), *fact.get("affects", ()), *fact.get("members", ())}
         kind = fact["fact"]
         if at < -0.002 or (not subjects & {self.member, self.route} and kind not in {"repair_tried", "repair_proved"}):
             return False
@@ -78,7 +78,10 @@ class Timeline:
             and member["phase"] == "running"
             and member["verdict"] in {"healthy", "unknown"}
             and all(route["verdict"] == "healthy" for route in routes)
-            and not any({self.member, self.route} & {found["subject"], *found["affects"]} for found in status["diagnoses"])
+            and not any(
+                self.member in (found["subject"], *found.get("members", ())) or self.route in found["affects"]
+                for found in status["diagnoses"]
+            )
             and all(self._proved(probe) for subject in (member, *routes) for probe in subject["probes"])
         )
         self._well = self._well + 1 if well and self.detected is not None else 0

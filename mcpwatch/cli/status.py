@@ -110,10 +110,12 @@ def _trouble(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
     """What is wrong, a line each: the diagnosis where there is one, the symptom where there is none yet."""
     lines: list[str] = []
     spoken: set[str] = set()
+    explained: set[str] = set()
     for found in document["diagnoses"]:
-        spoken |= {found["subject"], *found["affects"]}
+        spoken |= {found["subject"], *found.get("members", ())}
+        explained |= set(found["affects"])
         mark = paint("✗", "red", on=colour)
-        affects = [name for name in dict.fromkeys(found["affects"]) if name != found["subject"]]
+        affects = [name for name in dict.fromkeys((*found["affects"], *found.get("members", ()))) if name != found["subject"]]
         hit = f"  (affects {', '.join(affects)})" if affects else ""
         lines.append(f"{mark} {found['subject']}: {found['text']}{hit}")
         lines += [paint(f"    {line}", "grey", on=colour) for line in found["evidence"]]
@@ -123,7 +125,7 @@ def _trouble(document: dict[str, Any], at: float, *, colour: bool) -> list[str]:
             retry = f", next try in {ago(member['retry_at'] - at)}" if member.get("retry_at") else ""
             lines.append(f"{paint('✗', 'red', on=colour)} {member['name']}: {member['last_exit'] or member['reason']}{retry}")
     for route in document["routes"]:
-        if route["name"] not in spoken and route["symptom"]:
+        if route["name"] not in explained and route["member"] not in spoken and route["symptom"]:
             lines.append(f"{paint('!', 'yellow', on=colour)} route {route['name']}: {route['symptom']}: {route['message']}")
     return lines
 

@@ -39,9 +39,14 @@ def show_why(name: str, *, as_json: bool) -> int:
 
 def causes(name: str, status: Document) -> list[Document]:
     """The diagnoses that speak for a member or its route."""
-    own = {name, *(route["name"] for route in status["routes"] if route["member"] == name)}
-    own |= {route["member"] for route in status["routes"] if route["name"] == name}
-    return [found for found in status["diagnoses"] if own & {found["subject"], *found["affects"]}]
+    of_it = [route for route in status["routes"] if name in (route["member"], route["name"])]
+    members = {name, *(route["member"] for route in of_it)}
+    routes = {route["name"] for route in of_it}
+    return [
+        found
+        for found in status["diagnoses"]
+        if members & {found["subject"], *found.get("members", ())} or routes & set(found["affects"])
+    ]
 
 
 def gathered(name: str, status: Document, facts: list[Document]) -> Document:

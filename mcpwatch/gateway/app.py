@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from mcpwatch.gateway import guard, message, pages
 from mcpwatch.gateway.exchange import Request
 from mcpwatch.gateway.group import GroupTarget
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.session import MemberTarget
 from mcpwatch.gateway.sessions import Sessions, TooMany
 from mcpwatch.gateway.settings import Settings, split_listen
 from mcpwatch.gateway.target import Target
 from mcpwatch.gateway.turn import Headers, Serve, Turn
-from mcpwatch.gateway.upstream import Down
 from mcpwatch.gateway.wires import Wires
 
 log = logging.getLogger("mcpwatch.gateway")

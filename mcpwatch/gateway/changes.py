@@ -9,11 +9,11 @@ import json
 from typing import Any, cast
 
 from mcpwatch.gateway import message
+from mcpwatch.gateway.asking import Answer
 from mcpwatch.gateway.call import PART, Sink
 from mcpwatch.gateway.listening import ACKNOWLEDGED, KINDS
 from mcpwatch.gateway.message import SUBSCRIPTION, Envelope
 from mcpwatch.gateway.target import OneSession
-from mcpwatch.gateway.upstream import Answer
 
 SUBSCRIBE_LIMIT = 10.0
 """Seconds that a member may take to accept one subscription."""

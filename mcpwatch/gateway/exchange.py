@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from mcpwatch.gateway import message
 from mcpwatch.gateway.call import FINAL, Share
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.target import Target
 from mcpwatch.gateway.turn import Headers, Stream, Turn
-from mcpwatch.gateway.upstream import Down
 
 KEEP_ALIVE = 10.0
 """Seconds of silence after which an open stream gets a comment, and a waiting POST becomes a stream."""

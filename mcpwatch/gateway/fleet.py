@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mcpwatch.gateway.counts import Counts
+from mcpwatch.gateway.life import Happening
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
-from mcpwatch.gateway.upstream import Happening
 
 SETTLE_LOOK = 0.02
 """Seconds between looks for requests under way when the gateway stops."""
@@ -33,6 +35,7 @@ class Fleet:
         self._logs = logs
         self._connected = connected
         self._limits = Limits()
+        self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
 
     async def apply(self, settings: Settings, serve: Callable[[dict[str, Member]], None]) -> list[str]:
@@ -88,7 +91,7 @@ class Fleet:
         return [show(member) for member in self.members.values()]
 
     def _start(self, server: ServerSettings) -> Member:
-        return Member(server, self._limits, self._logs, self._happened)
+        return Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
 
     def _happened(self, happening: Happening) -> None:
         text = {key: value for key, value in asdict(happening).items() if key not in {"name", "member"} and value is not None}
@@ -109,11 +112,11 @@ def show(member: Member) -> dict[str, Any]:
         "pid": main.pid,
         "generation": main.generation,
         "started_at": main.started_at,
-        "restarts": main.restarts,
+        "restarts": member.counts.restarts,
         "last_exit": {"code": exit_.code, "signal": exit_.signal} if exit_ else None,
         "error": main.error,
         "sessions": sum(upstream.mux.peers for upstream in member.upstreams),
         "in_flight": sum(upstream.mux.in_flight for upstream in member.upstreams),
         "children": sum(upstream.pid is not None for upstream in member.upstreams),
-        "stdout_pollution": sum(upstream.polluted for upstream in member.upstreams),
+        "stdout_pollution": member.counts.polluted,
     }

@@ -9,9 +9,9 @@ from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import message
 from mcpwatch.gateway.call import FINAL, PART, Share, Sink
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.message import Envelope, Malformed
 from mcpwatch.gateway.target import ClientSession
-from mcpwatch.gateway.upstream import Down
 
 
 class Gathering:

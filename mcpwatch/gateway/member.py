@@ -14,15 +14,18 @@ from typing import Any
 
 from mcpwatch import __version__
 from mcpwatch.gateway import spawn
+from mcpwatch.gateway.asking import DISCOVER, Hello
+from mcpwatch.gateway.counts import Counts
 from mcpwatch.gateway.detect import detect
 from mcpwatch.gateway.enveloped import StatelessLink
+from mcpwatch.gateway.life import Down, Happening
 from mcpwatch.gateway.link import Ends, Link, StdioLink
 from mcpwatch.gateway.message import HANDSHAKE
 from mcpwatch.gateway.remote import SseLink
 from mcpwatch.gateway.seats import Seats
 from mcpwatch.gateway.settings import Limits, ServerSettings
 from mcpwatch.gateway.streamable import HttpLink
-from mcpwatch.gateway.upstream import DISCOVER, Down, Happening, Hello, Upstream
+from mcpwatch.gateway.upstream import Upstream
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
@@ -60,8 +63,16 @@ class Running:
 class Member:
     """One served member."""
 
-    def __init__(self, settings: ServerSettings, limits: Limits, logs: Path | None, tell: Callable[[Happening], None]) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        limits: Limits,
+        logs: Path | None,
+        tell: Callable[[Happening], None],
+        counts: Counts | None = None,
+    ) -> None:
         self.settings = settings
+        self.counts = counts or Counts()
         self.name = settings.name
         self._limits = limits
         self._logs = logs
@@ -149,7 +160,7 @@ class Member:
     def _run(self, hello: Hello, tell: Callable[[Happening], None]) -> Running:
         upstream = Upstream(
             self.name, self._link, hello, tell,
-            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart,
+            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import eras, message
 from mcpwatch.gateway.call import FINAL, PART, Call, Peer, Place, Sink
+from mcpwatch.gateway.counts import Counts
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.questions import Questions
 from mcpwatch.gateway.wishes import METHODS, Wishes, level, uri
@@ -25,7 +26,7 @@ CANCELLED_LINGER = 30.0
 class Mux:
     """Sessions on one link. `send` writes one message upstream and says where in the link's stream it ends, 0 when it could not."""
 
-    def __init__(self, name: str, send: Callable[[bytes, int | None], int], call_limit: float) -> None:
+    def __init__(self, name: str, send: Callable[[bytes, int | None], int], call_limit: float, counts: Counts) -> None:
         self._name = name
         self._send = send
         self._call_limit = call_limit
@@ -36,7 +37,7 @@ class Mux:
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._wishes = Wishes(self._places)
         self.unmatched = 0
-        self.sent = 0
+        self._counts = counts
 
     # --- sessions ---
 
@@ -94,7 +95,7 @@ class Mux:
         self._calls[number] = call
         if place is not None:
             place.calls[raw_id] = number
-        self.sent += 1
+        self._counts.requests += 1
         call.out = message.one_line(out)
         call.position = self._send(call.out, number)
         if not call.position:

@@ -14,11 +14,12 @@ from msgspec import UNSET
 from mcpwatch import __version__
 from mcpwatch.gateway import message, tools
 from mcpwatch.gateway.exchange import Exchange, Request
+from mcpwatch.gateway.life import Down, Phase
 from mcpwatch.gateway.member import Member
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.sessions import Sessions
 from mcpwatch.gateway.target import Target
-from mcpwatch.gateway.upstream import Down, Phase, Upstream
+from mcpwatch.gateway.upstream import Upstream
 
 HEALTH_LIMIT = 5.0
 """Seconds in which a member must list its tools to be called healthy."""
@@ -99,13 +100,13 @@ def _sum(value: Callable[[Upstream], int]) -> Callable[[Member], int]:
 
 _MEMBER_FAMILIES: tuple[tuple[str, str, str, Callable[[Member], int]], ...] = (
     ("up", "gauge", "1 while the member takes requests.", lambda member: int(member.main.phase is Phase.RUNNING)),
-    ("restarts_total", "counter", "Starts after the first one.", lambda member: member.main.restarts),
+    ("restarts_total", "counter", "Starts after an upstream's first one.", lambda member: member.counts.restarts),
     ("generation", "gauge", "Number of the member's incarnation.", lambda member: member.main.generation),
     ("in_flight", "gauge", "Requests waiting for an answer.", _sum(lambda upstream: upstream.mux.in_flight)),
     ("attached_sessions", "gauge", "Sessions attached to the member.", _sum(lambda upstream: upstream.mux.peers)),
-    ("requests_total", "counter", "Requests sent to the member.", _sum(lambda upstream: upstream.mux.sent)),
-    ("stdout_pollution_total", "counter", "Lines on stdout that were no message.", _sum(lambda upstream: upstream.polluted)),
-    ("dropped_lines_total", "counter", "Lines of output that were too long.", _sum(lambda upstream: upstream.dropped)),
+    ("requests_total", "counter", "Requests sent to the member.", lambda member: member.counts.requests),
+    ("stdout_pollution_total", "counter", "Lines on stdout that were no message.", lambda member: member.counts.polluted),
+    ("dropped_lines_total", "counter", "Lines of output that were too long.", lambda member: member.counts.dropped),
 )
 _RETRY = [(b"retry-after", b"5")]
 

@@ -14,7 +14,7 @@ from mcpwatch.gateway import message, modern
 from mcpwatch.gateway.events import HttpFailed
 from mcpwatch.gateway.exchange import Request
 from mcpwatch.gateway.http import Client, Response
-from mcpwatch.gateway.upstream import Down
+from mcpwatch.gateway.life import Down
 
 HEAD_LIMIT = 600.0
 """Seconds until the upstream must have begun its answer."""

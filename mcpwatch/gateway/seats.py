@@ -16,9 +16,10 @@ from msgspec import UNSET, Raw
 
 from mcpwatch.gateway import eras, message
 from mcpwatch.gateway.call import FINAL, PART, Share, Sink
+from mcpwatch.gateway.life import Phase
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.questions import NEEDS, WAIT_LIMIT
-from mcpwatch.gateway.upstream import Phase, Upstream
+from mcpwatch.gateway.upstream import Upstream
 
 IDLE_LIMIT = 60.0
 """Seconds that an upstream is kept for the next request of the same kind of client."""

@@ -17,13 +17,14 @@ from msgspec import UNSET, Raw
 from mcpwatch.gateway import eras, message, tools
 from mcpwatch.gateway.call import FINAL, Share, Sink
 from mcpwatch.gateway.elder import MAY_ASK, Elder
+from mcpwatch.gateway.life import Down, Phase
 from mcpwatch.gateway.member import Member, Running
 from mcpwatch.gateway.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.outbox import Outbox
 from mcpwatch.gateway.passage import Passage, speaks
 from mcpwatch.gateway.seats import Guest, Visit, unknown_state
 from mcpwatch.gateway.settings import ToolRules
-from mcpwatch.gateway.upstream import Down, Phase, Upstream
+from mcpwatch.gateway.upstream import Upstream
 
 PING_LIMIT = 10.0
 """Seconds in which a shared member must prove that it lives before a handshake or a ping is answered."""

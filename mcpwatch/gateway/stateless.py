@@ -13,11 +13,11 @@ from msgspec import UNSET
 from mcpwatch.gateway import eras, message, modern, seats, tools
 from mcpwatch.gateway.changes import listen
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Exchange, Request, stream
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.passage import relay
 from mcpwatch.gateway.session import Filter
 from mcpwatch.gateway.target import ClientSession, OneSession
-from mcpwatch.gateway.upstream import Down
 
 
 async def post(request: Request, body: bytes, envelope: Envelope) -> None:

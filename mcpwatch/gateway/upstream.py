@@ -13,13 +13,13 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from mcpwatch.gateway import batch, message, modern
-from mcpwatch.gateway.call import Share
+from mcpwatch.gateway.asking import DISCOVER, Answer, Gateway, Hello
 from mcpwatch.gateway.child import Exit
+from mcpwatch.gateway.counts import Counts
+from mcpwatch.gateway.life import Down, Happening, Phase
 from mcpwatch.gateway.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.listening import Listening
 from mcpwatch.gateway.mux import Mux
@@ -40,86 +40,6 @@ PING_EVERY, PING_LIMIT = 15.0, 10.0
 log = logging.getLogger("mcpwatch.gateway")
 
 
-class Phase(StrEnum):
-    """Where an upstream is."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    BACKOFF = "backoff"
-    FAILED = "failed"
-    HELD = "held"
-
-
-class Down(Exception):
-    """The member cannot take requests now; the text says why. `retry_after` is in whole seconds."""
-
-    def __init__(self, member: str, reason: str, retry_after: int) -> None:
-        self.member = member
-        self.reason = reason
-        self.retry_after = retry_after
-        super().__init__(f"member {member!r} is down: {reason}")
-
-    def error(self, raw_id: bytes | None) -> bytes:
-        """The JSON-RPC error that a client gets."""
-        data = {"member": self.member, "reason": self.reason, "retryAfter": self.retry_after}
-        return message.error(raw_id, message.MEMBER_DOWN, str(self), data)
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something that happened to a member: `started`, `connected`, `exited`, `lost`, `held`."""
-
-    name: str
-    member: str
-    pid: int | None
-    generation: int
-    code: int | None = None
-    signal: int | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """How the member is greeted: the raw parameters of `initialize` or `server/discover`, and who says `initialized`."""
-
-    params: bytes
-    announce: bool = True
-    method: str = "initialize"
-
-
-DISCOVER = Hello(json.dumps(modern.QUESTION).encode(), announce=False, method="server/discover")
-"""The greeting of a member of the stateless wire."""
-
-
-class Answer:
-    """A sink for requests of the gateway's own: the whole answer, as bytes."""
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def deliver(self, data: bytes, share: Share) -> None:
-        """Keep the answer."""
-        if share == "final" and not self.future.done():
-            self.future.set_result(data)
-
-    async def within(self, limit: float) -> bytes:
-        """The answer, an error when it does not come in time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                return await self.future
-        return message.error(None, message.INTERNAL_ERROR, f"no answer within {limit:g} s")
-
-
-class Gateway:
-    """The gateway itself as a session of a member: it asks, and can be asked nothing."""
-
-    id = "gateway"
-    capabilities: frozenset[str] = frozenset()
-
-    def push(self, data: bytes) -> None:
-        """Nothing to pass on to."""
-
-
 class Upstream:
     """One link that is kept open. `greet` makes the handshake; `tell` hears what happens."""
 
@@ -133,18 +53,16 @@ class Upstream:
         start_limit: float = 60,
         call_limit: float = 3600,
         restart: Restart | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.name = name
-        self.mux = Mux(name, self._send, call_limit)
+        self.counts = counts or Counts()
+        self.mux = Mux(name, self._send, call_limit, self.counts)
         self.phase = Phase.STARTING
         self.generation = 0
-        self.restarts = 0
         self.started_at: float | None = None
         self.last_exit: Exit | None = None
         self.error: str | None = None
-        self.polluted = 0
-        self.dropped = 0
-        """Lines of a process that were too long."""
         self.server: bytes = b"{}"
         self.protocol = message.HANDSHAKE[-1]
         self._make_link = make_link
@@ -201,7 +119,7 @@ class Upstream:
                 if not self._wanted.is_set():
                     self.mux.give_up("is stopped")
                     continue
-                self.restarts += 1
+                self.counts.restarts += 1
                 self.error = reason
                 delay = self.pauses.after(time.monotonic(), random.uniform(-1, 1), served=served, permanent=self._permanent)  # noqa: S311
                 if delay >= SOON:
@@ -380,10 +298,10 @@ class Upstream:
             lost.set_result(reason)
 
     def _on_pollution(self) -> None:
-        self.polluted += 1
+        self.counts.polluted += 1
 
     def _on_dropped(self) -> None:
-        self.dropped += 1
+        self.counts.dropped += 1
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

@@ -13,12 +13,12 @@ from msgspec import UNSET
 from mcpwatch.gateway import batch, message, modern, stateless
 from mcpwatch.gateway.exchange import KEEP_ALIVE, Request
 from mcpwatch.gateway.gathering import Gathering
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.message import Envelope
 from mcpwatch.gateway.outbox import Course
 from mcpwatch.gateway.replay import STANDALONE, Gone, frame, parse
 from mcpwatch.gateway.sessions import Sessions
 from mcpwatch.gateway.target import ClientSession
-from mcpwatch.gateway.upstream import Down
 
 SESSION = b"mcp-session-id"
 PRIMING = b"2025-11-25"

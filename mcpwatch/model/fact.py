@@ -126,6 +126,9 @@ class Diagnosed(Fact):
     cause: str
     evidence: tuple[str, ...] = ()
     affects: tuple[str, ...] = ()
+    """Routes that are unhealthy because of it."""
+    members: tuple[str, ...] = ()
+    """Members that are so too, beside `member`."""
     cleared: bool = False
 
 

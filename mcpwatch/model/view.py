@@ -42,9 +42,15 @@ class Diagnosis:
     evidence: tuple[str, ...] = ()
     rung: str | None = None
     affects: tuple[str, ...] = ()
-    """Names of routes and members that are unhealthy because of this."""
+    """Names of the routes that are unhealthy because of this."""
     hold: str = ""
     """Why the rung has to wait, when it has to."""
+    members: tuple[str, ...] = ()
+    """Names of the members, beside the subject, that are unhealthy because of this: what it carries falls with it."""
+
+    def explains(self, *, member: str = "", route: str = "") -> bool:
+        """Whether it is the cause of what is wrong with this member, or with this route. Names of the two are never mixed."""
+        return (bool(member) and member in (self.subject, *self.members)) or (bool(route) and route in self.affects)
 
 
 @dataclass(frozen=True, slots=True)

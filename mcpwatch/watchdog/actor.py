@@ -179,6 +179,9 @@ class MemberActor:
     def appeared(self, pid: int | None, container: str | None) -> None:
         """The carrier started a new incarnation by itself."""
         ours = self.state.phase is Phase.STARTING
+        replaced, self.replacing = self.replacing, False  # a carrier need not tell the end of what it replaces
+        if replaced and not ours:
+            self.excuse()
         self.tell(d.Appeared(self.now(), "started by its carrier"))
         if self.state.phase is Phase.STARTING and not ours:
             self._began(Incarnation(self.spec.name, self.state.generation, self.spec.fingerprint, pid, container), adopted=False)

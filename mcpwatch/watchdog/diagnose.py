@@ -35,7 +35,7 @@ def diagnose(scene: Scene) -> tuple[Diagnosis, ...]:
     """One cause per trouble, the farthest-reaching first."""
     engine, proxy, host = _engine(scene), _proxy(scene), _host(scene)
     found = [cause for cause in (engine, host, proxy) if cause is not None]
-    spoken_for = set(host.affects) if host else set[str]()
+    spoken_for = set(host.members) if host else set[str]()
     down = {actor.name for actor in scene.actors if actor.want is Want.UP and actor.down}
     for actor in scene.actors:
         if actor.want is Want.DOWN or actor.name == scene.proxy or actor.name in spoken_for:
@@ -52,8 +52,9 @@ def _engine(scene: Scene) -> Diagnosis | None:
     """The container engine is away: nothing about its members can be known or repaired."""
     if not scene.engine_gone:
         return None
-    carried = tuple(actor.name for actor in scene.actors if actor.runtime in CONTAINERS)
-    return Diagnosis("engine_gone", "engine", "the container engine does not answer", (scene.engine_gone,), None, carried)
+    carried = tuple(actor for actor in scene.actors if actor.runtime in CONTAINERS)
+    text = "the container engine does not answer"
+    return Diagnosis("engine_gone", "engine", text, (scene.engine_gone,), None, _routes(carried), members=_names(carried))
 
 
 def _host(scene: Scene) -> Diagnosis | None:
@@ -76,7 +77,7 @@ def _host(scene: Scene) -> Diagnosis | None:
         return None
     text = f"all {len(asked)} members stopped answering at once: look at memory, disk and load of this machine"
     why = tuple(said(actor.name, actor.direct) for actor in silent)
-    return Diagnosis("host_trouble", "host", text, why, None, tuple(actor.name for actor in silent))
+    return Diagnosis("host_trouble", "host", text, why, None, _routes(silent), members=_names(silent))
 
 
 def _proxy(scene: Scene) -> Diagnosis | None:
@@ -84,14 +85,13 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     proxy = scene.front
     if proxy is None or proxy.want is Want.DOWN:
         return None
-    affected = tuple(actor.route for actor in scene.actors if actor.route) + tuple(
-        actor.name for actor in scene.actors if actor.runtime == "hosted"
-    )
+    affected, hosted = _routes(scene.actors), _names(actor for actor in scene.actors if actor.runtime == "hosted")
     if proxy.planned:
-        return Diagnosis("planned_restart", proxy.name, "it is being restarted as asked", evidence(proxy), None, affected)
-    if proxy.down:
+        text = "it is being restarted as asked"
+        return Diagnosis("planned_restart", proxy.name, text, evidence(proxy), None, affected, members=hosted)
+    if proxy.down or proxy.phase is Phase.STOPPING:  # a repair ends it: what it hosts goes with it, and is not to blame
         text = f"the proxy is down ({proxy.last_exit or proxy.phase})"
-        return Diagnosis("proxy_down", proxy.name, text, evidence(proxy), None, affected)
+        return Diagnosis("proxy_down", proxy.name, text, evidence(proxy), None, affected, members=hosted)
     if proxy.phase is not Phase.RUNNING:
         return None
     routes = [  # whoever is stopped itself says nothing of the proxy
@@ -107,7 +107,7 @@ def _proxy(scene: Scene) -> Diagnosis | None:
     every = len(routes) > 1 and len(silent) == len(routes) and fine_direct
     if proxy_bad or every or any(_at_the_door(scene, actor, routes) for actor in silent) or _several(proxy, fine_direct, routes):
         why = evidence(proxy) + tuple(said(actor.route or actor.name, actor.through) for actor in silent)
-        return Diagnosis("proxy_hung", proxy.name, "the proxy runs but answers nobody", why, "restart", affected)
+        return Diagnosis("proxy_hung", proxy.name, "the proxy runs but answers nobody", why, "restart", affected, members=hosted)
     return None
 
 
@@ -135,6 +135,14 @@ def _answered(seen: Iterable[Seen | None], since: Instant) -> bool:
 def _spoke(seen: Seen) -> bool:
     """Whether the latest probe came farther than a connection, which the kernel takes for a process that is stopped too."""
     return seen.result is not None and any(timing.stage not in KERNEL_STAGES for timing in seen.result.timings)
+
+
+def _routes(actors: Iterable[Actor]) -> tuple[str, ...]:
+    return tuple(actor.route for actor in actors if actor.route)
+
+
+def _names(actors: Iterable[Actor]) -> tuple[str, ...]:
+    return tuple(actor.name for actor in actors)
 
 
 def _member(actor: Actor, down: set[str]) -> Diagnosis | None:
@@ -185,8 +193,3 @@ def _judge_symptom(actor: Actor, seen: Seen, routes: tuple[str, ...]) -> Diagnos
     if symptom is Symptom.WRONG_SERVER:
         return Diagnosis("port_taken", actor.name, "another server answers in its place", why, None, routes)
     return Diagnosis("member_failing", actor.name, f"the member fails its checks ({symptom or 'unknown'})", why, restart, routes)
-
-
-def explained_by(diagnoses: Iterable[Diagnosis], name: str) -> Diagnosis | None:
-    """The diagnosis that speaks for a member or route, if any."""
-    return next((found for found in diagnoses if name == found.subject or name in found.affects), None)

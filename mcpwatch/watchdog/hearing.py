@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
+from mcpwatch.model.member import Phase
 from mcpwatch.ports import Appeared, Exited, Gone, Preparing, Publish, Runtime, RuntimeEvent
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
@@ -72,7 +73,7 @@ class Hearing:
             proxy = self._oversight.proxy()
             for actor in self._actors.values():
                 if actor.runtime is runtime:
-                    if proxy is not None and proxy.planned:
+                    if proxy is not None and (proxy.planned or proxy.state.phase is Phase.STOPPING):
                         actor.excuse()
                     lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
                     actor.last_exit = lost.reason

@@ -286,9 +286,9 @@ class Oversight:
 
     async def _prove(self, diagnosis: Diagnosis) -> bool:
         """Run the checks that the diagnosis was made from until all succeed. The caller bounds the wait."""
-        names = {diagnosis.subject, *diagnosis.affects}
-        watched = [w for name in names for w in (*self.probing.of_member(name), *self.probing.of(name))]
-        pending = {w.name: w for w in watched if w.key.subject in names or w.member in names}
+        watched = [w for name in (diagnosis.subject, *diagnosis.members) for w in self.probing.of_member(name)]
+        watched += [w for name in diagnosis.affects for w in self.probing.of(name, "route")]
+        pending = {w.name: w for w in watched}
         while pending:
             for watched in tuple(pending.values()):
                 await self.probing.run(watched)

@@ -117,8 +117,8 @@ class Repair:
 
     def _tell(self, found: tuple[Diagnosis, ...]) -> None:
         """New causes and gone causes are facts."""
-        before = {(d.cause, d.subject, d.affects): d for d in self.current}
-        after = {(d.cause, d.subject, d.affects): d for d in found}
+        before = {(d.cause, d.subject, d.affects, d.members): d for d in self.current}
+        after = {(d.cause, d.subject, d.affects, d.members): d for d in found}
         for key in after.keys() - before.keys():
             self._publish(_diagnosed(self._clock, after[key], cleared=False))
         for key in before.keys() - after.keys():
@@ -143,5 +143,6 @@ def _diagnosed(clock: Clock, diagnosis: Diagnosis, *, cleared: bool) -> Diagnose
         cause=diagnosis.cause,
         evidence=diagnosis.evidence,
         affects=diagnosis.affects,
+        members=diagnosis.members,
         cleared=cleared,
     )

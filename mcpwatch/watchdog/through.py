@@ -53,6 +53,7 @@ def together(found: list[Diagnosis]) -> list[Diagnosis]:
             text=text,
             evidence=(*first.evidence, *diagnosis.evidence),
             affects=(*first.affects, *diagnosis.affects),
+            members=(*first.members, *diagnosis.members),
             hold=first.hold or diagnosis.hold,
         )
     return list(merged.values())

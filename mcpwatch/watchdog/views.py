@@ -10,7 +10,6 @@ from mcpwatch.model.spec import RouteSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, MemberView, ProbeView, RouteView, Usage
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.diagnose import explained_by
 from mcpwatch.watchdog.scene import Actor, Seen
 from mcpwatch.watchdog.verdict import Tallies, worst
 
@@ -85,7 +84,7 @@ def member_view(
         reason=actor.reason,
         last_exit=actor.last_exit,
         diagnosis=next((found for found in diagnoses if found.subject == spec.name), None)
-        or (explained_by(diagnoses, spec.name) if spec.runtime == "hosted" else None),
+        or next((found for found in diagnoses if spec.runtime == "hosted" and found.explains(member=spec.name)), None),
         probes=probe_views(tallies, spec.name, "direct"),
         retry_at=retry_at,
         adopted=actor.adopted,
@@ -136,6 +135,6 @@ def route_view(
         message=(
             f"{fallen.spec.name}: {fallen.last_exit or fallen.state.phase}" if down and fallen else bad.message if bad else ""
         ),
-        diagnosis=explained_by(diagnoses, route.name),
+        diagnosis=next((found for found in diagnoses if found.explains(route=route.name)), None),
         probes=probe_views(tallies, route.name, "route"),
     )

@@ -139,7 +139,7 @@ def test_different_causes_are_different_messages_and_the_same_cause_is_one():
 def test_a_proxy_outage_speaks_for_its_routes():
     w = world(group_wait=5.0)
     w.happen(w.route("fetch", "unhealthy", "refused"), w.route("time", "unhealthy", "refused"))
-    w.after(2, w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch", "time", "fetch"))
+    w.after(2, w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch", "time", members=("fetch",)))
     (one,) = w.after(60, step=1)
     assert [item.id for item in one.items] == ["down:proxy"]
     assert one.items[0].speaks_for == ("route_down:fetch", "route_down:time")
@@ -183,7 +183,8 @@ def test_a_route_that_is_not_checked_again_is_told_after_a_bounded_wait():
 
 def test_two_that_are_blamed_on_each_other_do_not_both_fall_silent():
     w = world(group_wait=1.0)
-    w.happen(w.diagnosed("fetch", "x", "time"), w.diagnosed("time", "y", "fetch"), w.down("fetch"), w.down("time"))
+    w.happen(w.diagnosed("fetch", "x", members=("time",)), w.diagnosed("time", "y", members=("fetch",)))
+    w.happen(w.down("fetch"), w.down("time"))
     assert told(w.after(60, step=1)) == [("ops", "first", ["down:fetch"])]
 
 
@@ -428,7 +429,8 @@ def test_a_member_that_fell_by_itself_is_not_hidden_by_a_proxy_outage_that_names
 
 def test_a_member_that_the_proxy_carries_itself_is_spoken_for_by_the_proxy():
     w = world(group_wait=5.0)
-    w.happen(w.route("fetch", "unhealthy"), w.down("fetch"), w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch", "fetch"))
+    named = w.diagnosed("proxy", "proxy_down", "fetch", members=("fetch",))
+    w.happen(w.route("fetch", "unhealthy"), w.down("fetch"), w.down("proxy"), named)
     assert {item.id for one in w.after(5) for item in one.items} == {"down:proxy"}
 
 

@@ -51,7 +51,7 @@ def take(w: World, step: tuple[str, str, str]) -> None:
         w.happen(w.route(name, value, "timeout@tools_list"))
     elif what == "diagnosed":
         others = tuple(other for other in NAMES if other != name)
-        w.happen(w.diagnosed(name, "cause", *others, cleared=value == "cleared"))
+        w.happen(w.diagnosed(name, "cause", *others, members=others, cleared=value == "cleared"))
     elif what == "silence":
         w.book = silence(w.book, Silence(f"s{w.now}", (("name", name),), WallTime(w.now), WallTime(w.now + 200)))
         w.happen()
@@ -118,7 +118,8 @@ def test_somebody_is_told_whoever_blames_whom(fallen: list[str]):
     w = World(Rules(route()))
     for name in NAMES:
         w.happen(*w.running(name), w.route(name, "healthy"))
-        w.happen(w.diagnosed(name, "cause", *(other for other in NAMES if other != name)))
+        others = tuple(other for other in NAMES if other != name)
+        w.happen(w.diagnosed(name, "cause", *others, members=others))
     for name in fallen:
         w.happen(w.down(name), w.route(name, "unhealthy"))
     w.after(600, step=50)

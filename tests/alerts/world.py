@@ -81,9 +81,9 @@ class World:
         at = WallTime(self.now)
         return RouteChanged(at=at, text=name, route=name, member=member or name, old="", new=value, reason="probe", symptom=symptom)
 
-    def diagnosed(self, subject: str, cause: str, *affects: str, cleared: bool = False) -> Diagnosed:
-        at = WallTime(self.now)
-        return Diagnosed(at=at, text=f"{subject}: {cause}", member=subject, cause=cause, affects=affects, cleared=cleared)
+    def diagnosed(self, subject: str, cause: str, *routes: str, members: tuple[str, ...] = (), cleared: bool = False) -> Diagnosed:
+        at, text = WallTime(self.now), f"{subject}: {cause}"
+        return Diagnosed(at=at, text=text, member=subject, cause=cause, affects=routes, members=members, cleared=cleared)
 
     def exited(self, name: str, code: int = 1, *tail: str) -> MemberExited:
         return MemberExited(at=WallTime(self.now), text="gone", member=name, generation=1, code=code, tail=tail)

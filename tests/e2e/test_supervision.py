@@ -18,7 +18,7 @@ from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.pace import BURST, RATE
 from tests.e2e.daemon import Daemon, running
 from tests.e2e.load import Load
-from tests.e2e.test_main_job import NOW, bridged, fleet, hosted, route
+from tests.e2e.test_main_job import NOW, bridged, causes, fleet, hosted, route
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -226,3 +226,60 @@ def test_a_second_signal_ends_what_is_stopped_now_and_what_would_have_been_stopp
         daemon.process.send_signal(signal.SIGINT)
         assert daemon.process.wait(60) == 0
         assert daemon.marked() == []
+
+
+def test_hosted_servers_are_not_blamed_for_a_repair_that_restarts_their_gateway(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), other=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy(120.0)
+        before = lives(daemon)
+        os.kill(before["proxy"][0], signal.SIGSTOP)
+        daemon.wait(lambda _: all(now[1] > before[name][1] for name, now in lives(daemon).items()), "all are new", 120.0)
+        daemon.healthy(120.0)
+        named = causes(daemon)
+        assert {("proxy", "proxy_hung"), ("proxy", "proxy_down")} <= named
+        assert {cause for member, cause in named if member != "proxy"} <= {"planned_restart"}
+        assert {f["member"] for f in daemon.events() if f["fact"] == "repair_tried"} == {"proxy"}
+
+
+def test_a_hosted_server_that_a_reload_replaces_is_planned_and_its_death_after_that_is_not(tmp_path: Path) -> None:
+    config = fleet(time=hosted())
+    with running(tmp_path, config, "--no-watch-config") as daemon:
+        daemon.healthy(120.0)
+        config["members"]["time"]["stdio"]["env"] = {"CHANGED": "1"}
+        daemon.write(config)
+        assert daemon.run("reload").returncode == 0
+        daemon.wait(lambda _: daemon.member("time")["generation"] == 2, "it is replaced", 60.0)
+        daemon.healthy(120.0)
+        assert causes(daemon) == {("time", "planned_restart")}
+        os.kill(daemon.member("time")["pid"], signal.SIGKILL)
+        daemon.wait(lambda _: daemon.member("time")["generation"] == 3, "it is started again", 60.0)
+        daemon.healthy(120.0)
+        assert ("time", "member_down") in causes(daemon)
+        assert [f["text"] for f in daemon.events() if f["fact"] == "member_exited"] == ["time: killed by SIGKILL"]
+
+
+def test_a_secret_stands_in_no_file_of_the_state_but_the_gateways_own_which_nobody_else_may_read(tmp_path: Path) -> None:
+    config = fleet(time=hosted(), bridge=bridged(), far={"url": "http://127.0.0.1:9/sse"})
+    for name in ("time", "bridge"):
+        config["members"][name]["stdio"]["env"] = {"API_KEY": "${A_SECRET}"}
+    config["members"]["far"]["headers"] = {"authorization": "Bearer ${A_SECRET}"}
+    config["proxy"]["auth"] = {"tokens": ["${A_SECRET}-of-the-proxy"]}
+    daemon = Daemon(tmp_path, config)
+    daemon.env["A_SECRET"] = "never-to-be-seen"
+    try:
+        daemon.start()
+        daemon.wait(lambda _: all(daemon.member(name)["phase"] == "running" for name in ("time", "bridge")), "both run", 120.0)
+        assert daemon.run("restart", "time").returncode == 0
+        daemon.wait(lambda _: daemon.member("time")["generation"] == 2, "a second generation", 60.0)
+        daemon.wait(lambda _: daemon.member("time")["phase"] == "running", "it runs", 60.0)
+        files = [path for path in daemon.state.rglob("*") if path.is_file()]
+        holding = {path.relative_to(daemon.state).as_posix() for path in files if b"never-to-be-seen" in path.read_bytes()}
+        assert holding == {"proxy/gateway.json"}
+        kept = (daemon.state / "proxy" / "gateway.json").read_text()
+        assert "of-the-proxy" not in kept, "of tokens it needs the digests alone"
+        assert (daemon.state / "proxy" / "gateway.json").stat().st_mode & 0o777 == 0o600
+        assert daemon.state.stat().st_mode & 0o777 == 0o700
+        assert "never-to-be-seen" not in daemon.said()
+    finally:
+        daemon.close()

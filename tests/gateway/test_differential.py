@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,11 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.gateway import channels
+from tests.gateway import channels, real
 from tests.gateway.channels import META, Channel
 from tests.gateway.generated import ANY_OBJECT, KEYS, VALUES, Raw, spelled
 from tests.gateway.program import TINY, gateway
-from tests.parts import PARTS, server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,7 +24,6 @@ SEEDS = (1, 20261121)
 """Each is one stream, the same for ever. A seed that finds something is added and stays."""
 LENGTH = 25
 """Messages of one stream."""
-NPM = PARTS / "npm" / "node_modules" / ".bin"
 Sample = tuple[str, dict[str, Any]]
 
 
@@ -171,13 +168,13 @@ OLD: list[dict[str, Any]] = [
 COMPLETABLE = {"type": "ref/prompt", "name": "completable-prompt"}
 
 
-def recorded(name: str, where: str) -> tuple[dict[str, Any], list[Sample], list[dict[str, Any]]]:
-    """How to run a server, good calls of its tools, and requests that only it has."""
+def recorded(name: str, where: str) -> tuple[list[Sample], list[dict[str, Any]]]:
+    """Good calls of a server's tools, and requests that only it has."""
     match name:
         case "time":
             times = [("get_current_time", {"timezone": zone}) for zone in ZONES]
             convert = {"source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo"}
-            return {"command": str(server("mcp-server-time"))}, [*times, ("convert_time", convert)], []
+            return [*times, ("convert_time", convert)], []
         case "git":
             at = {"repo_path": where}
             names = ["git_status", "git_log", "git_diff_unstaged", "git_diff_staged", "git_branch"]
@@ -186,13 +183,13 @@ def recorded(name: str, where: str) -> tuple[dict[str, Any], list[Sample], list[
                 ("git_add", at | {"files": ["nothing"]}),
                 ("git_log", at | {"max_count": 1}),
             ]
-            return {"command": str(server("mcp-server-git"))}, [*((tool, at) for tool in names), *more], []
+            return [*((tool, at) for tool in names), *more], []
         case "filesystem":
             tools = ["read_text_file", "list_directory", "read_media_file", "directory_tree", "read_file"]
             paths = [where, f"{where}/file.txt", f"{where}/nothing", "/etc/passwd"]
             found: list[Sample] = [(tool, {"path": path}) for tool in tools for path in paths]
             writes: list[Sample] = [("write_file", {"path": f"{where}/out.txt", "content": "grüß Gott \u2028 \U0001f600"})]
-            return {"command": str(NPM / "mcp-server-filesystem"), "args": [where]}, found + writes, []
+            return found + writes, []
         case _:
             echoes: list[Sample] = [
                 ("echo", {"message": text}) for text in ("", "grüß Gott \u2028 \U0001f600", "\\u0041\n\r\t\x00")
@@ -213,7 +210,7 @@ def recorded(name: str, where: str) -> tuple[dict[str, Any], list[Sample], list[
                 {"method": "prompts/get", "params": {"name": "args-prompt", "arguments": {"city": "Köln"}}},
                 {"method": "tools/call", "params": long | {"_meta": meta}},
             ]
-            return {"command": str(NPM / "mcp-server-everything")}, echoes + sums + rest, own
+            return echoes + sums + rest, own
 
 
 @st.composite
@@ -239,21 +236,10 @@ def masked(raw: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("number", SEEDS)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "time",
-        "git",
-        pytest.param("filesystem", marks=pytest.mark.needs("npm")),
-        pytest.param("everything", marks=pytest.mark.needs("npm")),
-    ],
-)
+@pytest.mark.parametrize("name", real.NAMES)
 def test_a_generated_stream_gets_the_answers_of_the_server_itself_on_every_wire(name: str, number: int, tmp_path: Path) -> None:
-    (tmp_path / "file.txt").write_text("zwölf Boxkämpfer\n")
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
-    spec, samples, own = recorded(name, str(tmp_path))
+    real.furnish(tmp_path)
+    spec, (samples, own) = real.spec(name, tmp_path), recorded(name, str(tmp_path))
     with ExitStack() as stack:
         running = stack.enter_context(gateway({"servers": {"it": spec}}))
         running.wait({"it": "running"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any, cast
 
@@ -9,13 +10,15 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mcpwatch.gateway import child, outbox, pages
+from mcpwatch.gateway import child, message, outbox, pages
 from mcpwatch.gateway.exchange import Request
+from mcpwatch.gateway.fleet import Fleet
 from mcpwatch.gateway.member import Member
-from mcpwatch.gateway.session import MemberTarget
+from mcpwatch.gateway.session import MemberTarget, Session
 from mcpwatch.gateway.sessions import Sessions
-from mcpwatch.gateway.settings import Limits, ServerSettings
-from tests.gateway.inside import LIMIT, inside
+from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
+from tests.gateway.inside import LIMIT, Taken, inside
+from tests.gateway.program import TINY, call, request
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +51,49 @@ async def test_a_line_that_is_too_long_is_counted(monkeypatch: pytest.MonkeyPatc
                 await checkpoint()
     finally:
         await member.stop()
+
+
+def counters(member: Member) -> dict[str, int]:
+    """The member's counters, by name."""
+    named = (line.partition("{")[0] for line in shown(member))
+    values = (line.rpartition(" ")[2] for line in shown(member))
+    return {name: int(value) for name, value in zip(named, values, strict=True) if "_member_" in name and name.endswith("_total")}
+
+
+async def counts(session: Session) -> None:
+    """Let a server of the session's own take requests, say what is no message, and be started again."""
+    hello = request(0, "initialize", {"protocolVersion": "2025-11-25", "capabilities": {"sampling": {}}})
+    for asked in (hello, call(1, "noise"), call(2, "die")):
+        data, taken = json.dumps(asked).encode(), Taken()
+        await session.take(data, message.peek(data), taken)
+        await taken.last()
+    with anyio.fail_after(LIMIT):
+        while not session.member.counts.restarts:
+            await checkpoint()
+
+
+async def test_no_counter_goes_back_when_a_session_ends_or_a_reload_takes_a_member_away_and_brings_it_back() -> None:
+    tiny = ServerSettings("tiny", command=TINY["command"], args=tuple(TINY["args"]))
+    fleet = Fleet(None, lambda _: None)
+    try:
+        await fleet.apply(Settings(servers=(tiny,)), lambda _: None)
+        first = fleet.members["tiny"]
+        session = Session(first, "ann")
+        await counts(session)
+        before = counters(first)
+        assert {name.removeprefix("mcpwatch_gateway_member_") for name, value in before.items() if value} == {
+            "restarts_total",
+            "requests_total",
+            "stdout_pollution_total",
+        }
+        await session.close()
+        ended = counters(first)
+        await fleet.apply(Settings(), lambda _: None)
+        await fleet.apply(Settings(servers=(tiny,)), lambda _: None)
+        second = fleet.members["tiny"]
+        assert second is not first
+        await second.main.ready()
+        after = counters(second)
+        assert all(before[name] <= ended[name] <= after[name] for name in before), (before, ended, after)
+    finally:
+        await fleet.stop()

@@ -67,6 +67,15 @@ async def posting(client: Http, message: dict[str, Any]) -> AsyncGenerator[Event
         yield Events(response)
 
 
+async def cut_off(client: Http) -> tuple[str, dict[str, Any]]:
+    """A call whose stream was cut behind the question it asked: the id of that event, and the question."""
+    await client.hello(sampling={})
+    async with posting(client, call(1, "ask", who="me")) as events:
+        name, question = await events.next()
+    assert question is not None
+    return name, question
+
+
 def number(event: tuple[str, dict[str, Any] | None]) -> int:
     assert event[1] is not None
     return event[1]["params"]["_meta"]["x"]
@@ -101,10 +110,7 @@ async def test_a_new_client_of_the_standing_stream_knows_an_event_id_before_anyt
 
 async def test_a_cut_answer_is_taken_up_by_its_own_stream_alone(served: Gateway) -> None:
     async with http(f"{served.url}/tiny/mcp") as client:
-        await client.hello(sampling={})
-        async with posting(client, call(1, "ask", who="me")) as events:
-            name, question = await events.next()
-        assert question is not None
+        name, question = await cut_off(client)
         await client.post(call(2, "change", numbers=[1]))
         async with listening(client, name) as events:
             await client.post({"jsonrpc": "2.0", "id": question["id"], "result": {"said": 1}})
@@ -117,10 +123,7 @@ async def test_a_cut_answer_is_taken_up_by_its_own_stream_alone(served: Gateway)
 
 async def test_an_answer_that_came_while_nobody_listened_is_replayed(served: Gateway) -> None:
     async with http(f"{served.url}/tiny/mcp") as client:
-        await client.hello(sampling={})
-        async with posting(client, call(1, "ask", who="me")) as events:
-            name, question = await events.next()
-        assert question is not None
+        name, question = await cut_off(client)
         await client.post({"jsonrpc": "2.0", "id": question["id"], "result": {"said": 1}})
         assert (await client.post(request(2, "ping"))).status_code == 200
         for _ in range(2):

@@ -8,8 +8,8 @@ import pytest
 
 from mcpwatch.gateway import member as members
 from mcpwatch.gateway import message, seats
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.seats import Guest, Seats, Visit
-from mcpwatch.gateway.upstream import Down
 from tests.gateway.inside import Inside, Taken, Wire, inside, until
 
 pytestmark = pytest.mark.anyio

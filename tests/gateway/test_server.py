@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
 from mcpwatch.gateway import bounds
 from mcpwatch.gateway.listener import Listener
-from tests.gateway.raw import LIMIT, Mirror, get, listening, post
+from tests.gateway.raw import LIMIT, Client, Mirror, get, listening, post
 
 pytestmark = pytest.mark.anyio
 
@@ -17,6 +19,17 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
+
+
+@asynccontextmanager
+async def streaming() -> AsyncGenerator[tuple[Mirror, Client]]:
+    """A client that has read the head of a stream, and whoever writes it."""
+    app = Mirror()
+    async with listening(app) as (_, connect):
+        client = await connect()
+        client.writer.write(get("/stream"))
+        await client.head()
+        yield app, client
 
 
 async def test_a_kept_connection_answers_one_request_after_the_other() -> None:
@@ -209,11 +222,7 @@ async def test_a_stream_whose_client_does_not_read_is_cut_and_no_other_notices()
 
 
 async def test_one_message_larger_than_the_bound_reaches_a_client_that_reads() -> None:
-    app = Mirror()
-    async with listening(app) as (_, connect):
-        client = await connect()
-        client.writer.write(get("/stream"))
-        await client.head()
+    async with streaming() as (app, client):
         app.streams[0].write(b"x" * 20_000_000)
         async with asyncio.timeout(LIMIT):
             await client.reader.readexactly(20_000_000)
@@ -221,11 +230,7 @@ async def test_one_message_larger_than_the_bound_reaches_a_client_that_reads() -
 
 
 async def test_room_comes_when_the_client_has_read() -> None:
-    app = Mirror()
-    async with listening(app) as (_, connect):
-        client = await connect()
-        client.writer.write(get("/stream"))
-        await client.head()
+    async with streaming() as (app, client):
         app.streams[0].write(b"x" * 20_000_000)
         waiting = asyncio.create_task(app.streams[0].room())
         await asyncio.wait({waiting}, timeout=0.05)
@@ -284,11 +289,7 @@ async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest
 
 async def test_a_client_that_reads_nothing_of_its_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "STALL_LIMIT", 0.0)
-    app = Mirror()
-    async with listening(app) as (_, connect):
-        client = await connect()
-        client.writer.write(get("/stream"))
-        await client.head()
+    async with streaming() as (app, _):
         app.streams[0].write(b"x" * 20_000_000)
         async with asyncio.timeout(LIMIT):
             await app.lost.wait()

@@ -12,8 +12,8 @@ from anyio.lowlevel import checkpoint
 
 from mcpwatch.gateway import message
 from mcpwatch.gateway import session as sessions
+from mcpwatch.gateway.life import Down
 from mcpwatch.gateway.session import Session
-from mcpwatch.gateway.upstream import Down
 from tests.gateway.inside import LIMIT, Taken, inside
 
 pytestmark = pytest.mark.anyio

@@ -20,13 +20,14 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.gateway import real
 from tests.gateway.program import Gateway, gateway
-from tests.parts import PARTS, ROOT, program, server
+from tests.gateway.real import NPM
+from tests.parts import ROOT, program
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIXTURES: dict[str, Any] = {"command": sys.executable, "args": ["-m", "tests.servers.fixtures"], "cwd": str(ROOT)}
-NPM = PARTS / "npm" / "node_modules"
 SUITE, NEXT = NPM / "@modelcontextprotocol" / "conformance", NPM / "conformance-next"
 
 
@@ -68,66 +69,44 @@ def masked(seen: list[Any]) -> str:
     )
 
 
-def recorded(directory: Path) -> dict[str, tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]]:
-    (directory / "file.txt").write_text("zwölf Boxkämpfer\n")
-    subprocess.run(["git", "init", "-q", str(directory)], check=True)
-    where = str(directory)
-    everything = {"command": str(NPM / ".bin" / "mcp-server-everything")}
-    files = {"command": str(NPM / ".bin" / "mcp-server-filesystem"), "args": [where]}
-    return {
-        "time": (
-            {"command": str(server("mcp-server-time"))},
-            [
-                ("get_current_time", {"timezone": "Europe/Berlin"}),
-                ("get_current_time", {"timezone": "Nowhere/Else"}),
-                ("get_current_time", {}),
-                ("convert_time", {"source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo"}),
-                ("no_such_tool", {"a": 1.5}),
-            ],
-        ),
-        "git": (
-            {"command": str(server("mcp-server-git"))},
-            [
-                ("git_status", {"repo_path": where}),
-                ("git_log", {"repo_path": where}),
-                ("git_add", {"repo_path": where, "files": ["nothing"]}),
-            ],
-        ),
-        "filesystem": (
-            files,
-            [
-                ("read_text_file", {"path": f"{where}/file.txt"}),
-                ("list_directory", {"path": where}),
-                ("read_text_file", {"path": "/etc/passwd"}),
-                ("get_file_info", {}),
-            ],
-        ),
-        "everything": (
-            everything,
-            [
-                ("echo", {"message": "grüß Gott \u2028 \U0001f600"}),
-                ("get-sum", {"a": 1.5, "b": 1e300}),
-                ("get-tiny-image", {}),
-                ("get-annotated-message", {"messageType": "error", "includeImage": True}),
-                ("echo", {}),
-                ("get-structured-content", {"location": "Chicago"}),
-            ],
-        ),
+def recorded(name: str, where: str) -> list[tuple[str, dict[str, Any]]]:
+    """Good calls of a server's tools, and some that it refuses."""
+    calls: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "time": [
+            ("get_current_time", {"timezone": "Europe/Berlin"}),
+            ("get_current_time", {"timezone": "Nowhere/Else"}),
+            ("get_current_time", {}),
+            ("convert_time", {"source_timezone": "UTC", "time": "12:30", "target_timezone": "Asia/Tokyo"}),
+            ("no_such_tool", {"a": 1.5}),
+        ],
+        "git": [
+            ("git_status", {"repo_path": where}),
+            ("git_log", {"repo_path": where}),
+            ("git_add", {"repo_path": where, "files": ["nothing"]}),
+        ],
+        "filesystem": [
+            ("read_text_file", {"path": f"{where}/file.txt"}),
+            ("list_directory", {"path": where}),
+            ("read_text_file", {"path": "/etc/passwd"}),
+            ("get_file_info", {}),
+        ],
+        "everything": [
+            ("echo", {"message": "grüß Gott \u2028 \U0001f600"}),
+            ("get-sum", {"a": 1.5, "b": 1e300}),
+            ("get-tiny-image", {}),
+            ("get-annotated-message", {"messageType": "error", "includeImage": True}),
+            ("echo", {}),
+            ("get-structured-content", {"location": "Chicago"}),
+        ],
     }
+    return calls[name]
 
 
 @pytest.mark.parametrize("wire", ["sse", "mcp"])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "time",
-        "git",
-        pytest.param("filesystem", marks=pytest.mark.needs("npm")),
-        pytest.param("everything", marks=pytest.mark.needs("npm")),
-    ],
-)
+@pytest.mark.parametrize("name", real.NAMES)
 async def test_a_real_server_gives_the_same_answers_through_the_gateway(name: str, wire: str, tmp_path: Path) -> None:
-    spec, calls = recorded(tmp_path)[name]
+    real.furnish(tmp_path)
+    spec, calls = real.spec(name, tmp_path), recorded(name, str(tmp_path))
     async with session("direct", "", spec) as client:
         direct = masked(await replay(client, calls))
     with gateway({"servers": {"it": spec}}) as running:

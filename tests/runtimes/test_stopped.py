@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,43 +32,45 @@ def test_what_a_gateway_hosts_is_counted_for_the_hosted_member_and_what_a_bridge
     assert now.of_member(99) == set()
 
 
-@pytest.mark.anyio
-async def test_a_stopped_process_is_found_in_the_tree_of_its_member_and_in_no_other(tmp_path: Path) -> None:
-    async with running(tmp_path) as runtime:
-        one = await runtime.start(sleeper("one"), 1)
-        two = await runtime.start(sleeper("two"), 1)
+@asynccontextmanager
+async def two_sleepers(directory: Path) -> AsyncGenerator[tuple[int, int]]:
+    """The pids of two members that do nothing."""
+    async with running(directory) as runtime:
+        one, two = [await runtime.start(sleeper(name), 1) for name in ("one", "two")]
         assert one.pid
         assert two.pid
+        yield one.pid, two.pid
+
+
+@pytest.mark.anyio
+async def test_a_stopped_process_is_found_in_the_tree_of_its_member_and_in_no_other(tmp_path: Path) -> None:
+    async with two_sleepers(tmp_path) as (one, two):
         watch = StopWatch()
-        first, both = frozenset({one.pid}), frozenset({one.pid, two.pid})
+        first, both = frozenset({one}), frozenset({one, two})
         assert watch.stopped(both) == frozenset()
-        os.kill(one.pid, signal.SIGSTOP)
+        os.kill(one, signal.SIGSTOP)
         await until(lambda: watch.stopped(both) == first)
-        os.kill(one.pid, signal.SIGCONT)
+        os.kill(one, signal.SIGCONT)
         await until(lambda: watch.stopped(both) == frozenset())
         assert watch.stopped(frozenset()) == frozenset()
 
 
 @pytest.mark.anyio
 async def test_what_was_seen_counts_for_a_moment_but_not_for_a_process_nobody_asked_about(tmp_path: Path) -> None:
-    async with running(tmp_path) as runtime:
-        one = await runtime.start(sleeper("one"), 1)
-        two = await runtime.start(sleeper("two"), 1)
-        assert one.pid
-        assert two.pid
+    async with two_sleepers(tmp_path) as (one, two):
         time, table = [100.0], Table(detect())
         watch = StopWatch(now=lambda: time[0])
-        first, both = frozenset({one.pid}), frozenset({one.pid, two.pid})
+        first, both = frozenset({one}), frozenset({one, two})
 
         def state() -> str:
-            return getattr(table.look(one.pid or 0), "state", "")
+            return getattr(table.look(one), "state", "")
 
         assert watch.stopped(first) == frozenset()
-        os.kill(one.pid, signal.SIGSTOP)
+        os.kill(one, signal.SIGSTOP)
         await until(lambda: state() == "T")
         assert watch.stopped(first) == frozenset(), "read a moment ago"
         assert watch.stopped(both) == first, "the other was not asked about"
-        os.kill(one.pid, signal.SIGCONT)
+        os.kill(one, signal.SIGCONT)
         await until(lambda: state() != "T")
         assert watch.stopped(first) == first
         time[0] += KEPT

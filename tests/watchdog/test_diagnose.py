@@ -65,6 +65,24 @@ def test_a_proxy_that_is_down_speaks_for_its_routes_but_not_for_a_member_that_is
     assert causes(replace(FETCH, phase=Phase.FAILED), down) == [("proxy_down", "proxy", None), ("member_down", "fetch", None)]
 
 
+def test_a_proxy_that_is_being_ended_by_a_repair_speaks_for_what_it_hosts() -> None:
+    ending = replace(PROXY, phase=Phase.STOPPING)
+    cut = replace(HOSTED, through=bad(Symptom.CUT, Stage.OPEN))
+    assert causes(FETCH, cut, replace(HOSTED, name="other", phase=Phase.BACKOFF), ending) == [("proxy_down", "proxy", None)]
+
+
+def test_routes_and_members_that_a_cause_affects_are_named_apart() -> None:
+    inside, elsewhere = replace(HOSTED, route="code"), replace(FETCH, runtime="docker", route="web")
+    (down,) = diagnose(Scene(Instant(1.0), (inside, elsewhere, replace(PROXY, phase=Phase.FAILED)), "proxy"))
+    assert (down.subject, down.affects, down.members) == ("proxy", ("code", "web"), ("git",))
+    (gone,) = diagnose(Scene(Instant(1.0), (inside, elsewhere, PROXY), "proxy", engine_gone="no answer"))
+    assert (gone.subject, gone.affects, gone.members) == ("engine", ("web",), ("fetch",))
+    assert gone.explains(member="fetch")
+    assert gone.explains(route="web")
+    assert not gone.explains(member="web")
+    assert not gone.explains(route="fetch")
+
+
 def test_when_every_route_is_silent_and_the_members_are_well_the_proxy_is_hung() -> None:
     silent = bad(Symptom.TIMEOUT)
     assert causes(replace(FETCH, through=silent), replace(TIME, through=silent), PROXY) == [("proxy_hung", "proxy", "restart")]

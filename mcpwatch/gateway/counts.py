@@ -1,0 +1,23 @@
+"""What is counted of one member for as long as the gateway runs.
+
+Owns the numbers alone: they outlive the upstreams that count, and the member too when a reload takes it away and brings it back,
+because a counter that goes back is read as a restart of the gateway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counts:
+    """Numbers that only grow, of all upstreams of one member together."""
+
+    restarts: int = 0
+    """Starts after an upstream's first one."""
+    requests: int = 0
+    """Requests sent to the member."""
+    polluted: int = 0
+    """Lines on a process's stdout that were no message."""
+    dropped: int = 0
+    """Lines of a process that were too long."""
