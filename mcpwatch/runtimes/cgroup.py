@@ -58,14 +58,11 @@ class Cgroups:
             with contextlib.suppress(OSError):
                 self._home.rmdir()
 
-    def members(self) -> list[str]:
-        """The directory names there are (quoted member names)."""
-        if self._home is None:
-            return []
-        try:
-            return [item.name for item in self._home.iterdir() if item.is_dir()]
-        except OSError:
-            return []
+    def close(self) -> None:
+        """Drop the instance's directory if nothing is in it."""
+        if self._home is not None:
+            with contextlib.suppress(OSError):
+                self._home.rmdir()
 
     def _path(self, member: str) -> Path:
         assert self._home is not None

@@ -186,6 +186,7 @@ class ProcessRuntime:
         if self._remembering is not None:
             self._remembering.cancel()
         self._live.clear()
+        self._cgroups.close()
 
     # -- beyond the port: what a restarted watchdog may ask ------------------------------------------------------------
 
@@ -314,8 +315,8 @@ class ProcessRuntime:
         self._events.put_nowait(Exited(member, live.record.generation, code, number, oom=oom, detail=detail))
         if live.record.planned:  # `stop` is at work on the tree, and buries
             return False
-        clean = self._deaths.childless(pid) and not self._cgroups.pids(member)
-        if clean or not self._trees.find(live.root, self._table.scan()):
+        self._trees.strike(live.root)
+        if self._deaths.childless(pid) and not self._cgroups.pids(member):
             live.clean = True
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))

@@ -6,6 +6,7 @@ tells the same. Knows nothing of members beyond the text of their marks. Identit
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -44,6 +45,7 @@ class Proc:
     hosted: str = ""
     cpu_seconds: float = 0.0
     rss: int = 0
+    group: int = 0
 
     @property
     def alive(self) -> bool:
@@ -53,10 +55,12 @@ class Proc:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All processes at one moment."""
+    """All processes at one moment. The look began `at` (monotonic clock); whoever has `young` ticks or more was not settled yet."""
 
     procs: dict[int, Proc]
     children: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    at: float = 0.0
+    young: float = math.inf
 
     def has(self, pid: int, ticks: int) -> bool:
         """Whether exactly this process lives (not another that got its number, not its zombie)."""
@@ -113,11 +117,12 @@ class Table:
 
     def scan(self) -> Snapshot:
         """All processes now, with their marks."""
+        at, young = time.monotonic(), self._young()
         procs = self._scan_proc() if self._procfs else _scan_psutil()
         children: dict[int, list[int]] = {}
         for proc in procs.values():
             children.setdefault(proc.ppid, []).append(proc.pid)
-        return Snapshot(procs, children)
+        return Snapshot(procs, children, at, young)
 
     def look(self, pid: int) -> Proc | None:
         """One process, or `None` when there is none of that number."""
@@ -154,12 +159,17 @@ class Table:
             return None
         return found.difference(known)
 
+    def _young(self) -> float:
+        """The start ticks from which on a process is not settled yet."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) if self._procfs else time.time()
+        return (now - SETTLED) * _HERTZ
+
     def _scan_proc(self) -> dict[int, Proc]:
         found: dict[int, Proc] = {}
         marks: dict[tuple[int, int], Marks] = {}
         settled: set[tuple[int, int]] = set()
-        young = (time.clock_gettime(time.CLOCK_BOOTTIME) - SETTLED) * _HERTZ
-        for name in os.listdir("/proc"):  # noqa: PTH208
+        young = self._young()
+        for name in reversed(os.listdir("/proc")):  # noqa: PTH208  # the youngest first: they are the first to be gone
             if not name.isdigit() or (proc := _stat(int(name))) is None:
                 continue
             key = (proc.pid, proc.ticks)
@@ -240,7 +250,8 @@ def _stat(pid: int) -> Proc | None:
         return None
     words = text[text.rindex(b")") + 2 :].split(None, 22)
     cpu = (int(words[11]) + int(words[12])) / _HERTZ
-    return Proc(pid, int(words[1]), int(words[3]), int(words[19]), words[0].decode(), cpu_seconds=cpu, rss=int(words[21]) * _PAGE)
+    rss = int(words[21]) * _PAGE
+    return Proc(pid, int(words[1]), int(words[3]), int(words[19]), words[0].decode(), "", "", cpu, rss, int(words[2]))
 
 
 def _open_files(pid: int) -> int:
@@ -275,15 +286,15 @@ def _by_psutil(pid: int) -> Proc | None:
         with process.oneshot():
             state = _STATES.get(process.status(), "S")
             ppid, ticks = process.ppid(), int(process.create_time() * _HERTZ)
-        sid = os.getsid(pid)
+        sid, group = os.getsid(pid), os.getpgid(pid)
     except (psutil.Error, OSError):
         return None
     try:
         known = process.environ() if state != "Z" else {}
     except (psutil.Error, OSError):
         known = {}
-    return Proc(pid, ppid, sid, ticks, state, known.get(MARK, ""), known.get(HOSTED, ""))
+    return Proc(pid, ppid, sid, ticks, state, known.get(MARK, ""), known.get(HOSTED, ""), group=group)
 
 
 def _scan_psutil() -> dict[int, Proc]:
-    return {pid: proc for pid in psutil.pids() if (proc := _by_psutil(pid)) is not None}
+    return {pid: proc for pid in reversed(psutil.pids()) if (proc := _by_psutil(pid)) is not None}

@@ -8,8 +8,10 @@ our cgroup; its identity was seen in the tree before. Ourselves and what we desc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -22,6 +24,10 @@ SHARE = 0.005
 """Seconds for which those who want a fresh scan wait for each other, so that a hundred stops cost one scan."""
 ROUNDS = 60
 """Scans after which what still lives cannot be killed (about 1.5 s)."""
+CALM, RESTLESS = 3, 12
+"""Scans in a row that must find nobody; more where new processes were seen to come: each may live too briefly for most scans."""
+FRESH = 0.1
+"""Seconds for which a number seen in a scan is nobody else's: the kernel gives out all the others before it gives one again."""
 PAUSE = (0.002, 0.05)
 """First and longest pause between two looks at a set that should become empty."""
 
@@ -88,23 +94,45 @@ class Trees:
             self._send(now.procs[pid], number)
 
     async def kill(self, root: Root) -> None:
-        """End the whole tree now. Returns when two scans in a row find nobody; raises `RuntimeFailed` when that cannot be had."""
-        nobody = 0
+        """End the whole tree now. Returns when some scans in a row find nobody; raises `RuntimeFailed` when that cannot be had."""
+        nobody, calm = 0, CALM
         left: set[int] = set()
         now = await self.look()
         for round_ in range(ROUNDS):
-            left = self.find(root, now)
+            before, left = left, self.find(root, now)
             nobody = 0 if left else nobody + 1
-            if nobody == 2:
+            if before and left - before:
+                calm = RESTLESS
+            if nobody == calm:
                 await asyncio.to_thread(self._cgroups.remove, root.member)
                 return
+            self.strike(root)
             if left:
                 self._cgroups.kill(root.member)
+                self._strike_groups(left, now)
                 self.tell(left, now, signal.SIGKILL)
                 await asyncio.sleep(min(PAUSE[0] * (round_ + 1), PAUSE[1]))
             now = await self.look()
         who = ", ".join(f"{pid} (state {now.procs[pid].state})" for pid in sorted(left) if pid in now.procs)
         raise RuntimeFailed(f"{root.member}: cannot be killed: {who or 'it starts new processes faster than they die'}")
+
+    def strike(self, root: Root) -> None:
+        """SIGKILL to the whole group of the main process, alive or a zombie: no fork outruns a signal to a group."""
+        seen = self._table.look(root.main[0]) if root.main else None
+        if seen and root.main == (seen.pid, seen.ticks) and seen.group == seen.pid:
+            _kill_group(seen.pid)
+
+    def _strike_groups(self, pids: set[int], now: Snapshot) -> None:
+        """SIGKILL to every group of these processes in which no settled process was a stranger in this snapshot, taken just now.
+
+        A group lies within one session, and nobody gets into a session from without.
+        """
+        if time.monotonic() - now.at > FRESH:
+            return
+        others = (proc for proc in now.procs.values() if proc.alive and proc.pid not in pids)
+        strangers = {proc.group for proc in others if proc.ticks < now.young}
+        for group in {now.procs[pid].group for pid in pids} - strangers - {0, 1, os.getpgrp()}:
+            _kill_group(group)
 
     def _send(self, proc: Proc, number: signal.Signals) -> None:
         if not self._features.pidfd:
@@ -126,6 +154,11 @@ class Trees:
         scan, self._scan = self._scan, None
         if scan is not None and not scan.done():
             scan.set_result(self._table.scan())
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _untouchable(now: Snapshot) -> set[int]:
