@@ -167,6 +167,7 @@ class HostedRuntime:
         record = self._latest.get(member, Record(member, 0))
         if member in self._down or member in self._pids:  # a return that nobody here asked for is a generation of its own
             record = Record(member, record.generation + 1, record.fingerprint)
+        self._meter.forget(member)  # of one that a reload replaced, no end was told
         self._began(record, pid)
         return (Appeared(member, pid),)
 

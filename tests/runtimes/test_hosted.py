@@ -113,6 +113,18 @@ async def test_usage_is_that_of_the_child(state: Path) -> None:
         assert usage.rss > 0
 
 
+async def test_usage_is_that_of_the_new_child_when_a_reload_replaced_it_without_a_word_of_the_old_ones_end(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", pid=os.getpid())
+        runtime = HostedRuntime(state, INSTANCE)
+        events = runtime.watch()
+        assert await take(events, 2) == [Gone("hosted", back=True), Appeared("time", os.getpid())]
+        assert getattr(runtime.usage("time"), "pid", None) == os.getpid()
+        await gateway.say("started", {"member": "time", "pid": os.getppid()})
+        assert await take(events, 1) == [Appeared("time", os.getppid())]
+        assert getattr(runtime.usage("time"), "pid", None) == os.getppid()
+
+
 async def test_an_external_member_is_taken_to_live_and_never_touched(state: Path) -> None:
     runtime = ExternalRuntime(state, INSTANCE)
     spec = MemberSpec("legacy", "server", "external", ExternalSpec())
