@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.command import parser
 from benchmarks.prober.variants import named
 
 VARIANTS = ("raw-sse", "mcpwatch-sse", "mcpwatch-http", "mcpwatch-stateless", "sdk-sse")
@@ -69,13 +70,13 @@ def size(name: str, concurrent: int) -> int:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the checks")
-    parser.add_argument("--only", nargs="*", choices=(*VARIANTS, *ROUTES), default=VARIANTS)
-    parser.add_argument("--routes", action="store_true", help="instead: one prober over 10 to 10,000 routes, 100 checks at once")
-    parser.add_argument("--concurrent", type=int, nargs="*", default=[1, 100, 1000])
-    options = parser.parse_args()
+    parsing = parser("prober", __doc__)
+    parsing.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
+    parsing.add_argument("--quick", action="store_true", help="a tenth of the checks")
+    parsing.add_argument("--only", nargs="*", choices=(*VARIANTS, *ROUTES), default=VARIANTS)
+    parsing.add_argument("--routes", action="store_true", help="instead: one prober over 10 to 10,000 routes, 100 checks at once")
+    parsing.add_argument("--concurrent", type=int, nargs="*", default=[1, 100, 1000])
+    options = parsing.parse_args()
     if options.routes:
         options.only, options.concurrent = ROUTES, [100]
     if options.run:
@@ -93,11 +94,7 @@ def main() -> None:
     try:
         for concurrent in options.concurrent:
             for name in options.only:
-                checks = (
-                    (300 if name.startswith("sdk") else 3000) if concurrent < 1000 else 2000 if not name.startswith("sdk") else 1000
-                )
-                if concurrent == 1:
-                    checks //= 3
+                checks = size(name, concurrent)
                 figures = child(name, base, concurrent, max(concurrent, checks // (10 if options.quick else 1)))
                 print(
                     f"{name:<20}{concurrent:>11}{figures['cpu_ms']:>14.3f}{figures['per_second']:>10.0f}"
