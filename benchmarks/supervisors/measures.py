@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.supervisors.bare import answer
 from benchmarks.supervisors.peer import Peer
-from benchmarks.supervisors.tiny import next_death, servers, until_new, wait_for
+from benchmarks.supervisors.tiny import free_ports, next_death, servers, until_new, wait_for
 from tests.e2e.daemon import free_port
 
 SETTLE = 1.3
@@ -72,7 +72,7 @@ def used(pids: set[int]) -> tuple[float, float, float]:
 
 def at_rest(kind: type[Peer], program: str, home: Path, children: int, window: float) -> dict[str, float]:
     """What a peer costs while nothing happens."""
-    ports = [free_port() for _ in range(children)]
+    ports = free_ports(children)
     peer = kind(home / f"rest-{kind.name}-{children}", {f"m{i}": [program, str(port)] for i, port in enumerate(ports)})
     try:
         peer.boot()

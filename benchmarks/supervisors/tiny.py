@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +17,15 @@ from mcpwatch.runtimes.table import Table
 
 TABLE = Table(Features())
 PATIENCE = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, no two alike: a server whose port is taken would be restarted for ever."""
+    with contextlib.ExitStack() as end:
+        probes = [end.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def compiled(directory: Path) -> str:
