@@ -6,10 +6,10 @@ Run: `python -m benchmarks.client_edit [PROJECTS]`. The file is what `~/.claude.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 
+from benchmarks.command import parser
 from mcpwatch.clients.formats.edit import edit
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -42,4 +42,6 @@ def main(projects: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    options = parser("client_edit", __doc__)
+    options.add_argument("projects", nargs="?", type=int, default=1000)
+    main(options.parse_args().projects)

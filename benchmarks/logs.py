@@ -22,6 +22,7 @@ from typing import Any
 
 from logging_loki.handlers import LokiHandler
 
+from benchmarks.command import parser
 from mcpwatch.clock import SystemClock
 from mcpwatch.telemetry import shipper as shipping
 from mcpwatch.telemetry.loki import Push, SpoolHandler
@@ -200,7 +201,7 @@ if __name__ == "__main__":
             serve()
         case ["write", where]:
             write(where)
-        case [lines]:
-            main(int(lines))
         case _:
-            main(20_000)
+            options = parser("logs", __doc__)
+            options.add_argument("lines", nargs="?", type=int, default=20_000)
+            main(options.parse_args().lines)

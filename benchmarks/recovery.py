@@ -1,6 +1,6 @@
 """From a killed bridge to a proven route: mcpwatch with each proxy kind, beside Docker's own restart policy with an autoheal loop.
 
-Run: `python -m benchmarks.recovery [RUNS]` (needs the engine, root and the images of `.ci/parts`).
+Run: `python -m benchmarks.recovery [RUNS] [--only CASE …]` (needs the engine, root and the images of `.ci/parts`).
 The same container is killed in each case. Proven means: a tool call through the route came back from the member itself. The peer is
 what people bolt on today: `--restart=always` on every container, a health check on each, and a loop that restarts what is unhealthy
 every five seconds. Its health checks look at what it can see: that the port answers.
@@ -9,16 +9,19 @@ every five seconds. Its health checks look at what it can see: that the port ans
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import parser
 from mcpwatch.checks import Prober
 from mcpwatch.model.probe import Outcome, Target
 from mcpwatch.model.spec import CheckSpec
@@ -137,11 +140,17 @@ async def _dead(target: Target) -> None:
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    cases = [("Docker restart=always + autoheal", autoheal)]
-    cases += [(f"mcpwatch, {kind}", lambda kind=kind: mcpwatch(kind)) for kind in ("tbxark", "sparfenyuk", "gateway")]
-    print(f"{'killed bridge to proven route':<34}{'median':>10}{'worst':>10}   of {runs}")
-    for name, measure in cases:
+    cases: dict[str, tuple[str, Callable[[], float | None]]] = {
+        "autoheal": ("Docker restart=always + autoheal", autoheal),
+        **{kind: (f"mcpwatch, {kind}", functools.partial(mcpwatch, kind)) for kind in ("tbxark", "sparfenyuk", "gateway")},
+    }
+    options = parser("recovery", __doc__)
+    options.add_argument("runs", nargs="?", type=int, default=1)
+    options.add_argument("--only", nargs="*", choices=cases, default=list(cases))
+    given = options.parse_args()
+    runs = given.runs
+    print(f"{'killed bridge to proven route':<34}{'median':>10}{'worst':>10}   of {runs}, load {os.getloadavg()[0]:.1f}")
+    for name, measure in (cases[case] for case in given.only):
         found = [measure() for _ in range(runs)]
         healed = [seconds for seconds in found if seconds is not None]
         if len(healed) < len(found):

@@ -6,7 +6,6 @@ Half of the members change between two scrapes (probes every 30 s, scrapes every
 
 from __future__ import annotations
 
-import sys
 import time
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from benchmarks.command import parser
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry.metrics import FleetCollector, Seen
 from mcpwatch.telemetry.readings import Readings
@@ -70,4 +70,6 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    options = parser("scrape", __doc__)
+    options.add_argument("members", nargs="?", type=int, default=1000)
+    main(options.parse_args().members)

@@ -7,12 +7,12 @@ SDK's server without a gateway. `--quick`: one round with a tenth of the calls, 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections import defaultdict
 
 import uvloop
 
+from benchmarks.command import parser
 from benchmarks.gateway import measures
 from benchmarks.gateway.peers import Peer
 
@@ -33,13 +33,13 @@ def show(results: dict[str, dict[str, list[float]]]) -> None:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round, a tenth of the calls, 1 and 3 servers")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of calls")
-    parser.add_argument("--only", default=ALL, help=f"of {ALL}")
-    parser.add_argument("--servers", default="1,10,25", help="numbers of servers for the cold start; empty for none")
-    given = parser.parse_args()
+    options = parser("gateway", __doc__)
+    options.add_argument("--quick", action="store_true", help="one round, a tenth of the calls, 1 and 3 servers")
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--scale", type=float, default=1.0, help="share of the full number of calls")
+    options.add_argument("--only", default=ALL, help=f"of {ALL}")
+    options.add_argument("--servers", default="1,10,25", help="numbers of servers for the cold start; empty for none")
+    given = options.parse_args()
     rounds, scale = (1, 0.1) if given.quick else (given.rounds, given.scale)
     counts = [int(word) for word in ("1,3" if given.quick else given.servers).split(",") if word]
     peers = [Peer(name) for name in given.only.split(",")]

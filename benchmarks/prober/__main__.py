@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.command import parser
 from benchmarks.prober.variants import named
 
 VARIANTS = ("raw-sse", "mcpwatch-sse", "mcpwatch-http", "mcpwatch-stateless", "sdk-sse")
@@ -22,8 +23,8 @@ ROUTES = ("10-routes", "100-routes", "1000-routes", "10000-routes")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-async def measure(name: str, base: str, concurrent: int, checks: int) -> dict[str, float]:
-    """Run `checks` checks, `concurrent` at once, after a warm-up; what they cost."""
+async def measure(name: str, base: str, concurrent: int, checks: int, pause: float) -> dict[str, float]:
+    """Run `checks` checks, `concurrent` at once, each after a pause, after a warm-up; what they cost."""
     check = named(name, base)
     await asyncio.gather(*(check() for _ in range(min(20, checks))))
     left = iter(range(checks))
@@ -32,6 +33,7 @@ async def measure(name: str, base: str, concurrent: int, checks: int) -> dict[st
     async def worker() -> None:
         nonlocal errors
         for _ in left:
+            await asyncio.sleep(pause)
             try:
                 await check()
             except Exception:  # noqa: BLE001 - a peer's errors are a figure too
@@ -50,9 +52,10 @@ async def measure(name: str, base: str, concurrent: int, checks: int) -> dict[st
     }
 
 
-def child(name: str, base: str, concurrent: int, checks: int) -> dict[str, float]:
+def child(name: str, base: str, concurrent: int, checks: int, pause: float, loop: str) -> dict[str, float]:
     """Measure in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.prober", "--run", name, base, str(concurrent), str(checks)]
+    command += ["--pause", str(pause), "--loop", loop]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
@@ -69,20 +72,23 @@ def size(name: str, concurrent: int) -> int:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the checks")
-    parser.add_argument("--only", nargs="*", choices=(*VARIANTS, *ROUTES), default=VARIANTS)
-    parser.add_argument("--routes", action="store_true", help="instead: one prober over 10 to 10,000 routes, 100 checks at once")
-    parser.add_argument("--concurrent", type=int, nargs="*", default=[1, 100, 1000])
-    options = parser.parse_args()
+    parsing = parser("prober", __doc__)
+    parsing.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
+    parsing.add_argument("--quick", action="store_true", help="a tenth of the checks")
+    parsing.add_argument("--only", nargs="*", choices=(*VARIANTS, *ROUTES), default=VARIANTS)
+    parsing.add_argument("--routes", action="store_true", help="instead: one prober over 10 to 10,000 routes, 100 checks at once")
+    parsing.add_argument("--concurrent", type=int, nargs="*", default=[1, 100, 1000])
+    parsing.add_argument("--pause", type=float, default=0.0, help="seconds of rest before each check, as a watchdog has")
+    parsing.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="the daemon's is asyncio")
+    options = parsing.parse_args()
     if options.routes:
         options.only, options.concurrent = ROUTES, [100]
     if options.run:
         import uvloop
 
         name, base, concurrent, checks = options.run
-        print(json.dumps(uvloop.run(measure(name, base, int(concurrent), int(checks)))))
+        run = uvloop.run if options.loop == "uvloop" else asyncio.run
+        print(json.dumps(run(measure(name, base, int(concurrent), int(checks), options.pause))))
         return
     mock = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.prober.mock"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -93,12 +99,9 @@ def main() -> None:
     try:
         for concurrent in options.concurrent:
             for name in options.only:
-                checks = (
-                    (300 if name.startswith("sdk") else 3000) if concurrent < 1000 else 2000 if not name.startswith("sdk") else 1000
-                )
-                if concurrent == 1:
-                    checks //= 3
-                figures = child(name, base, concurrent, max(concurrent, checks // (10 if options.quick else 1)))
+                checks = size(name, concurrent)
+                checks = max(concurrent, checks // (10 if options.quick else 1))
+                figures = child(name, base, concurrent, checks, options.pause, options.loop)
                 print(
                     f"{name:<20}{concurrent:>11}{figures['cpu_ms']:>14.3f}{figures['per_second']:>10.0f}"
                     f"{figures['per_core_second']:>10.0f}{figures['rss_mib']:>9.0f}{figures['errors']:>8.0f}",

@@ -1,4 +1,4 @@
-"""What the watchdog costs while nothing happens: `python -m benchmarks.rest [SECONDS]`.
+"""What the watchdog costs while nothing happens: `python -m benchmarks.rest [SECONDS] [--members 10 100]`.
 
 For 10 and 100 members: that many idle processes supervised, that many servers of a mock checked every 30 s, no gateway. Prints CPU
 milliseconds per minute, percent of one core and RSS of the daemon, beside supervisord with as many processes where it is installed
@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.command import parser
 from tests.e2e.daemon import running
 from tests.parts import PARTS
 
@@ -25,14 +26,21 @@ SETTLE = 45.0
 
 def main() -> None:
     """Measure and print a row per size."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+    options = parser("rest", __doc__)
+    options.add_argument("seconds", nargs="?", type=float, default=60.0, help="how long is measured")
+    options.add_argument("--members", type=int, nargs="*", default=[10, 100])
+    options.add_argument("--settle", type=float, default=SETTLE, help="seconds before: until every first probe is over")
+    given = options.parse_args()
+    seconds = given.seconds
+    print(f"load {os.getloadavg()[0]:.1f} at the start")
     print(f"| members | mcpwatch CPU ms/min | % of a core | RSS MiB | supervisord CPU ms/min | RSS MiB |  ({seconds:.0f} s)")
     print("|---|---|---|---|---|---|")
-    for members in (10, 100):
-        print(row(members, seconds), flush=True)
+    for members in given.members:
+        print(row(members, seconds, given.settle), flush=True)
+    print(f"load {os.getloadavg()[0]:.1f} at the end")
 
 
-def row(members: int, seconds: float) -> str:
+def row(members: int, seconds: float, settle: float) -> str:
     """One size, both supervisors side by side."""
     mock = subprocess.Popen([sys.executable, "-m", "benchmarks.prober.mock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert mock.stdout is not None
@@ -43,7 +51,7 @@ def row(members: int, seconds: float) -> str:
             peer = supervisord(place, members)
             try:
                 with running(place, fleet(members, port)) as daemon:
-                    time.sleep(SETTLE)
+                    time.sleep(settle)
                     assert daemon.process is not None
                     pids = [daemon.process.pid, *([peer.pid] if peer else [])]
                     before = [cpu(pid) for pid in pids]
@@ -71,7 +79,7 @@ def fleet(members: int, port: int) -> str:
 
 def supervisord(place: Path, members: int) -> subprocess.Popen[bytes] | None:
     """The peer with as many idle processes, in the foreground; `None` where it is not installed."""
-    program = PARTS / "supervisors" / "venv" / "bin" / "supervisord"
+    program = PARTS / "supervisors" / "bin" / "supervisord"
     if not program.exists():
         return None
     programs = "".join(f"[program:p{n}]\ncommand=sleep 100000\n" for n in range(members))

@@ -1,7 +1,7 @@
 """How each supervisor is told to run commands, stopped, killed. One class a peer; all do the same few things.
 
-They come from `.ci/parts debian supervisors peers`; one that is not installed says why and is left out. Nothing here is
-shared between peers but the directory each gets.
+They come from `.ci/parts debian supervisors peers systemd`; one that is not installed says why instead of figures. Nothing here
+is shared between peers but the directory each gets.
 """
 
 from __future__ import annotations
@@ -9,83 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
 
-from mcpwatch.runtimes.kernel import Features
-from mcpwatch.runtimes.table import Table
+from benchmarks.supervisors.peer import Peer
+from benchmarks.supervisors.systemd import SystemdRun, SystemdRunAtOnce
+from benchmarks.supervisors.tiny import TABLE
 from tests.parts import PARTS
-
-Commands = Mapping[str, list[str]]
-TABLE = Table(Features())
-
-
-class Peer:
-    """One supervisor. `run` starts it (again), with `commands` by name, in `directory`."""
-
-    name = ""
-    program = ""
-
-    def __init__(self, directory: Path, commands: Commands) -> None:
-        self.directory = directory
-        self.commands = commands
-        self.process: subprocess.Popen[bytes] | None = None
-        directory.mkdir(parents=True, exist_ok=True)
-
-    @classmethod
-    def missing(cls) -> str:
-        """Why it cannot be used here, or nothing."""
-        return "" if shutil.which(cls.program) else f"{cls.program} is not installed"
-
-    def prepare(self) -> None:
-        """Write its files."""
-
-    def argv(self) -> list[str]:
-        """What runs it in the foreground."""
-        raise NotImplementedError
-
-    def env(self) -> dict[str, str]:
-        return dict(os.environ)
-
-    def run(self) -> None:
-        self.prepare()
-        with (self.directory / "out.txt").open("ab") as out:
-            self.process = subprocess.Popen(
-                self.argv(), env=self.env(), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
-
-    def own(self) -> set[int]:
-        """The processes of the supervisor itself, not what it supervises."""
-        return {self.process.pid} if self.process and self.process.poll() is None else set()
-
-    def stop_all(self) -> None:
-        """Ask it to stop every command, and wait for that."""
-        raise NotImplementedError
-
-    def kill(self) -> None:
-        """SIGKILL to all of it at once."""
-        for pid in self.own():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if self.process:
-            self.process.wait()
-
-    def call(self, *argv: str) -> None:
-        subprocess.run(argv, env=self.env(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-
-    def children_of(self, pids: set[int], named: str) -> set[int]:
-        now = TABLE.scan()
-        found: set[int] = set()
-        for pid in now.descend(pids):
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/comm").read_text().startswith(named):
-                    found.add(pid)
-        return found
 
 
 class Mcpwatch(Peer):
@@ -195,24 +124,4 @@ class Pm2(Peer):
         self.call(self.program, "stop", "all")
 
 
-class SystemdRun(Peer):
-    name = "systemd-run"
-    program = "systemd-run"
-
-    @classmethod
-    def missing(cls) -> str:
-        return super().missing() or ("" if Path("/run/systemd/system").exists() else "systemd is not PID 1 here")
-
-
-PEERS: tuple[type[Peer], ...] = (Mcpwatch, Supervisord, Runit, S6, Pm2, SystemdRun)
-
-
-def wait_for(condition: object, seconds: float) -> bool:
-    """Look every 2 ms until `condition()` or the time is over."""
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.002)
-    return True
+PEERS: tuple[type[Peer], ...] = (Mcpwatch, Supervisord, Runit, S6, SystemdRun, SystemdRunAtOnce, Pm2)

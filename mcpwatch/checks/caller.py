@@ -62,15 +62,14 @@ class Caller:
         response = await self._send("DELETE", headers)
         await response.aclose()
 
-    async def _send(
-        self, method: str, headers: tuple[tuple[str, str], ...], body: bytes | None = None, target: str = ""
-    ) -> httpx.Response:
+    async def _send(self, method: str, headers: tuple[tuple[str, str], ...], body: bytes = b"", target: str = "") -> httpx.Response:
         extensions = {"target": target.encode("ascii")} if target else None
         made = self._headers.get(headers)
         if made is None:
             made = self._headers[headers] = httpx.Headers([*self._base, *headers])
+        stream = httpx.ByteStream(body)  # as `content`, httpx would look for headers to add: three times the work
         return await self.lines.handle_async_request(
-            httpx.Request(method, self.url, headers=made, content=body, extensions=extensions)
+            httpx.Request(method, self.url, headers=made, stream=stream, extensions=extensions)
         )
 
     async def refuse(self, response: httpx.Response, what: str) -> Trouble:
@@ -150,8 +149,10 @@ async def events(response: httpx.Response) -> Events:
             if event.data:
                 yield event
     finally:
-        await source.aclose()
         await body.settle()
+        body.over = True
+        async for _ in source:  # what is left in the middle, asyncio would end with a task for every generator below this one
+            pass
 
 
 def middleman(headers: httpx.Headers) -> str:

@@ -74,6 +74,8 @@ class LegacyWire:
     async def close(self) -> None:
         """Close the stream; the session ends with it."""
         self.abort()
+        if self._events is not None:
+            await self._events.aclose()
 
     def abort(self) -> None:
         """Drop the stream."""

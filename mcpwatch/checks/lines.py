@@ -81,17 +81,18 @@ class Body(httpx.AsyncByteStream):
     """A response body on a line; closing it early drops the line.
 
     With `limit` set it is an event stream: `size` counts bytes since it was last put to zero and may not pass the limit,
-    and a byte order mark at the start is dropped.
+    and a byte order mark at the start is dropped. With `over` set there is no more to read, whatever came.
     """
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self.limit: int | None = None
         self.size = 0
+        self.over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         first = True
-        while piece := await self._line.chunk():
+        while not self.over and (piece := await self._line.chunk()):
             if self.limit is not None:
                 self.size += len(piece)
                 if self.size > self.limit:
@@ -112,7 +113,7 @@ class Body(httpx.AsyncByteStream):
 
     async def settle(self) -> None:
         """Give a short stream a moment to end by itself, so that its line can be used again; then close it."""
-        if not self._line.idle:
+        if not self._line.idle and not self._line.closed:
             with contextlib.suppress(TimeoutError, Trouble):
                 async with asyncio.timeout(SETTLE):
                     while await self._line.chunk():
@@ -195,5 +196,8 @@ def _serialize(request: httpx.Request) -> bytes:
     head = [request.method.encode(), b" ", target, b" HTTP/1.1\r\n"]
     for name, value in request.headers.raw:
         head += (name, b": ", value, b"\r\n")
-    head += (b"\r\n", request.content)
+    body = request.read()
+    if body:
+        head.append(b"Content-Length: %d\r\n" % len(body))
+    head += (b"\r\n", body)
     return b"".join(head)

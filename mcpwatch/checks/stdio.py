@@ -74,7 +74,14 @@ class StdioWire:
             self._course.enter(Stage.SPAWN)
             await self._spawn()
         self._course.enter(Stage.INITIALIZE)
-        result = await self.call("initialize", initialize_params(client_info()))
+        try:
+            result = await self.call("initialize", initialize_params(client_info()))
+        except Trouble as trouble:
+            # a modern server that was slow to start heard our first question after all, and refuses this one
+            trouble.stage = Stage.INITIALIZE
+            if trouble.symptom is Symptom.RPC_ERROR and await self._discovered():
+                return
+            raise
         self.server = server_info(result, "stdio")
         self._course.enter(Stage.INITIALIZED)
         await self._write(rpc.notification("notifications/initialized"))

@@ -154,7 +154,7 @@ class Oversight:
         if self.repair.current or after.failing or before.failing or before.verdict is not after.verdict:
             return False
         same = before.latest is not None and after.latest is not None and before.latest.symptom is after.latest.symptom
-        return same and not any(tally.failing for tally in self.probing.tallies.values())
+        return same and not self.probing.tallies.failing
 
     def _look_behind(self, member: str, failed: Tally) -> None:
         """A route fails: look at the member itself too, unless that was done since the trouble began."""

@@ -66,6 +66,7 @@ class Probing:
         self._publish = publish
         self._spawn = spawn
         self._watched: dict[str, Watched] = {}
+        self._by_subject: dict[str, list[Watched]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._confirming: set[str] = set()
         self._gate = asyncio.Semaphore(CONCURRENCY)
@@ -81,6 +82,9 @@ class Probing:
             if self._watched.get(name) != watched:
                 self._put(watched)
         self._watched = fresh
+        self._by_subject = {}
+        for watched in fresh.values():
+            self._by_subject.setdefault(watched.key.subject, []).append(watched)
 
     def _put(self, watched: Watched) -> None:
         async def job(lag: float) -> None:
@@ -93,7 +97,7 @@ class Probing:
 
     def of(self, subject: str, vantage: Vantage | None = None) -> tuple[Watched, ...]:
         """The checks of a member or route, from one vantage or all."""
-        return tuple(w for w in self._watched.values() if w.key.subject == subject and vantage in (None, w.key.vantage))
+        return tuple(w for w in self._by_subject.get(subject, ()) if vantage in (None, w.key.vantage))
 
     def of_member(self, member: str) -> tuple[Watched, ...]:
         """The checks of a member and of its route."""

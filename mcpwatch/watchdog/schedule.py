@@ -8,6 +8,8 @@ for being late (`misfire_grace_time=None`), late runs fold into one (`coalesce`)
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -87,7 +89,8 @@ class Schedule:
             planned = self._due.get(name)
             self._due[name] = _due(trigger, planned)
             lag = max(0.0, (datetime.now(UTC) - planned).total_seconds()) if planned else 0.0
-            await job(lag)
+            with contextlib.suppress(asyncio.CancelledError):  # by `stop` alone; APScheduler would log it as an error
+                await job(lag)
 
         self._scheduler.add_job(run, trigger, id=name, replace_existing=True)
 

@@ -48,10 +48,11 @@ class Tally:
 
 
 class Tallies(dict[Key, Tally]):
-    """All tallies of the fleet, found by subject and vantage without looking at the others."""
+    """All tallies of the fleet, found by subject and vantage without looking at the others. `failing` are those that do."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.failing: set[Key] = set()
         self._places: dict[tuple[str, str], tuple[Key, ...]] = {}
 
     def __setitem__(self, key: Key, tally: Tally) -> None:
@@ -62,10 +63,15 @@ class Tallies(dict[Key, Tally]):
             )
             self._places[place] = tuple(plain_first)
         super().__setitem__(key, tally)
+        if tally.failing:
+            self.failing.add(key)
+        else:
+            self.failing.discard(key)
 
     def drop(self, key: Key) -> None:
         """Forget a tally; one that is not there is no error."""
         if self.pop(key, None) is not None:
+            self.failing.discard(key)
             place = (key.subject, key.vantage)
             self._places[place] = tuple(one for one in self._places[place] if one != key)
 

@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import CoroutineType
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,27 @@ async def test_a_hundred_probes_leave_no_socket_no_stream_and_no_task(wire: str)
         await prober.close()
         gc.collect()
         assert open_files() <= files + 4
+
+
+@pytest.mark.parametrize("path", ["/sse", "/mcp"])
+@pytest.mark.anyio
+async def test_a_probe_leaves_no_generator_for_the_loop_to_end(path: str) -> None:
+    """Each would cost a task, a wake-up and two system calls."""
+    made: list[object] = []
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any) -> asyncio.Task[Any]:
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop)
+
+    async with faulty() as server:
+        asyncio.get_running_loop().set_task_factory(make)
+        result = await probe(server.url(path), timeout=5)
+        assert result.outcome is Outcome.SUCCESS, result
+        gc.collect()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().set_task_factory(None)
+    assert [coro for coro in made if not isinstance(coro, CoroutineType)] == []
 
 
 @pytest.mark.anyio

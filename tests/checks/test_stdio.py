@@ -31,6 +31,19 @@ for line in sys.stdin:
     print(json.dumps({"jsonrpc": "2.0", "id": ask["id"], "result": result}), flush=True)
 """
 
+MODERN = """
+import itertools, json
+ANSWERS = {
+    "server/discover": {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"},
+    "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}], "resultType": "complete"},
+}
+for line in itertools.chain(early, sys.stdin):
+    ask = json.loads(line)
+    refused = {"error": {"code": -32022, "message": "connection is serving the 2026-07-28 protocol"}}
+    reply = {"result": ANSWERS[ask["method"]]} if ask["method"] in ANSWERS else refused
+    print(json.dumps({"jsonrpc": "2.0", "id": ask["id"], **reply}), flush=True)
+"""
+
 
 def tiny(before: str = "") -> list[str]:
     return [sys.executable, "-c", before + SPEAK]
@@ -48,6 +61,14 @@ async def test_an_old_server_is_initialized_after_it_refused_to_discover() -> No
     assert result.outcome is Outcome.SUCCESS, result
     assert result.server is not None
     assert (result.server.name, result.server.protocol) == ("tiny", "2025-11-25")
+
+
+async def test_a_modern_server_that_is_slow_to_start_is_taken_for_what_it_is() -> None:
+    slow = "import sys\nearly = [sys.stdin.readline(), sys.stdin.readline()]\n"  # it answers neither before it has both
+    result = await probe(command=[sys.executable, "-c", slow + MODERN], timeout=6)
+    assert result.outcome is Outcome.SUCCESS, result
+    assert result.server is not None
+    assert (result.server.wire, result.server.protocol) == ("stdio", "2026-07-28")
 
 
 async def test_lines_on_stdout_that_are_no_messages_make_it_degraded() -> None:

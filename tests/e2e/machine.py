@@ -8,7 +8,6 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 from tests.parts import ROOT
@@ -21,7 +20,7 @@ WAIT = 180.0
 """Seconds; a watchdog that systemd finds hung is restarted after 30."""
 OPTIONS = (
     *("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
-    *("--cgroupns", "private", "--network", "none", "--tmpfs", "/run", "--tmpfs", "/run/lock"),
+    *("--cgroupns", "private", "--tmpfs", "/run", "--tmpfs", "/run/lock"),
 )
 """What systemd needs of an engine, and no more: it mounts its own cgroups."""
 
@@ -42,6 +41,12 @@ class Machine:
         done = self.run(*argv, stdin=stdin)
         assert done.returncode == 0, f"{argv}: {done.returncode}: {done.stderr or done.stdout}\n{self.journal()}"
         return done.stdout
+
+    def up(self) -> None:
+        """Wait until its systemd has come up."""
+        deadline = time.monotonic() + WAIT
+        while self.run("systemctl", "is-system-running", "--wait").stdout.strip() not in ("running", "degraded"):
+            assert time.monotonic() < deadline, "systemd did not come up"
 
     def journal(self) -> str:
         """The last that the unit and systemd said of it."""
@@ -72,17 +77,22 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine(config: dict[str, Any]) -> Generator[Machine]:
-    """Boot it with a configuration in place; gone afterwards, with everything that ran in it."""
+def booted(*options: str) -> Generator[Machine]:
+    """Boot one with these options of `docker run`; gone afterwards, with everything that ran in it."""
     found = Machine(f"mcpwatch-systemd-{uuid.uuid4().hex[:8]}")
-    code = Path(ROOT / "mcpwatch")
     try:
-        booted = ["docker", "run", "-d", "--name", found.name, *OPTIONS, "-v", f"{code}:{PACKAGE}:ro", IMAGE]
-        subprocess.run(booted, check=True, capture_output=True, timeout=WAIT)
-        deadline = time.monotonic() + WAIT
-        while found.run("systemctl", "is-system-running", "--wait").stdout.strip() not in ("running", "degraded"):
-            assert time.monotonic() < deadline, "systemd did not come up"
-        found.do("install", "-D", "/dev/stdin", CONFIG, stdin=json.dumps(config))
+        subprocess.run(
+            ["docker", "run", "-d", "--name", found.name, *OPTIONS, *options, IMAGE], check=True, capture_output=True, timeout=WAIT
+        )
+        found.up()
         yield found
     finally:
         subprocess.run(["docker", "rm", "-f", found.name], capture_output=True, timeout=WAIT, check=False)
+
+
+@contextlib.contextmanager
+def machine(config: dict[str, Any]) -> Generator[Machine]:
+    """Boot it without a network, with a configuration in place."""
+    with booted("--network", "none", "-v", f"{ROOT / 'mcpwatch'}:{PACKAGE}:ro") as found:
+        found.do("install", "-D", "/dev/stdin", CONFIG, stdin=json.dumps(config))
+        yield found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mcpwatch.watchdog.schedule import SLOT, SLOTS, GridTrigger, offset
+from mcpwatch.watchdog.schedule import SLOT, SLOTS, GridTrigger, Schedule, offset
 
 NAMES = [f"direct:m{n}:mcp" for n in range(600)]
 
@@ -36,3 +37,24 @@ def test_after_a_clock_step_the_next_place_is_less_than_an_interval_away(step: f
     after = trigger.get_next_fire_time(None, stepped)
     assert timedelta(0) < after - stepped <= timedelta(seconds=30)
     assert (after - before).total_seconds() % 30.0 == 0.0
+
+
+@pytest.mark.anyio
+async def test_a_run_that_a_stop_ends_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    schedule, began, ended = Schedule(), asyncio.Event(), asyncio.Event()
+
+    async def job(_: float) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    schedule.start()
+    schedule.put("direct:time:mcp", job, interval=0.1)
+    async with asyncio.timeout(30):
+        await began.wait()
+        schedule.stop()
+        await ended.wait()
+        await asyncio.sleep(0)
+    assert caplog.records == []

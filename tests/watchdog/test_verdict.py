@@ -10,7 +10,7 @@ from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
-from mcpwatch.watchdog.verdict import Tally, confirm_after, judge, renew, worst
+from mcpwatch.watchdog.verdict import Key, Tallies, Tally, confirm_after, judge, renew, worst
 
 CHECK = CheckSpec("mcp", failure_threshold=3, success_threshold=2, interval=30.0)
 GOOD, BAD, SLOW, BROKEN = (
@@ -70,3 +70,13 @@ def test_the_worst_verdict_speaks_and_silence_is_unknown() -> None:
     assert worst([Verdict.HEALTHY, Verdict.UNKNOWN]) is Verdict.HEALTHY
     assert worst([Verdict.HEALTHY, Verdict.DEGRADED]) is Verdict.DEGRADED
     assert worst([Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.DEGRADED]) is Verdict.UNHEALTHY
+
+
+def test_the_tallies_know_which_of_them_fail() -> None:
+    tallies, first, second = Tallies(), Key("a", "mcp", "direct"), Key("b", "mcp", "direct")
+    tallies[first], tallies[second] = after(GOOD), after(BAD)
+    assert tallies.failing == {second}
+    tallies[first], tallies[second] = after(GOOD, BAD), after(BAD, GOOD)
+    assert tallies.failing == {first}
+    tallies.drop(first)
+    assert tallies.failing == set()

@@ -1,0 +1,73 @@
+"""The tiny server seen from outside: built, found, asked, awaited."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.supervisors.bare import answer
+from mcpwatch.runtimes.kernel import Features
+from mcpwatch.runtimes.table import Table
+
+TABLE = Table(Features())
+PATIENCE = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, no two alike: a server whose port is taken would be restarted for ever."""
+    with contextlib.ExitStack() as end:
+        probes = [end.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def compiled(directory: Path) -> str:
+    program = directory / "tinyserver"
+    subprocess.run(["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("server.c"))], check=True)
+    return str(program)
+
+
+def servers(program: str) -> dict[int, list[str]]:
+    """Every living process of it, in containers too: pid to its arguments."""
+    found: dict[int, list[str]] = {}
+    for proc in TABLE.scan().procs.values():
+        with contextlib.suppress(OSError):
+            argv = Path(f"/proc/{proc.pid}/cmdline").read_bytes().decode().split("\0")
+            if proc.alive and argv[0] == program:
+                found[proc.pid] = argv[1:-1]
+    return found
+
+
+def until_new(port: int, old: int) -> float:
+    """Seconds until another pid than `old` answers; infinite when none does in time."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < PATIENCE:
+        if answer(port) not in (0, old):
+            return time.perf_counter() - start
+        time.sleep(0.0001)
+    return float("inf")
+
+
+def next_death(port: int, pid: int) -> str:
+    """Kill the server, which answers under the number it has for itself and has `pid` here; what follows, in words."""
+    old = answer(port)
+    os.kill(pid, signal.SIGKILL)
+    seconds = until_new(port, old)
+    return f"next death healed in {seconds * 1e3:.0f} ms" if seconds < PATIENCE else "next death never healed"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Look every 2 ms until `condition()` or the time is over."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
