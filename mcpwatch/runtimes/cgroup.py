@@ -55,8 +55,7 @@ class Cgroups:
         if self._home is not None:
             with contextlib.suppress(OSError):
                 self._path(member).rmdir()
-            with contextlib.suppress(OSError):
-                self._home.rmdir()
+            self.close()
 
     def close(self) -> None:
         """Drop the instance's directory if nothing is in it."""
