@@ -35,9 +35,9 @@ def _value(result: Message, text: str) -> Any:
 def _unselected(path: str, value: Any) -> str:
     import jsonpath
 
-    try:
-        found = jsonpath.findall(path, value)
-    except jsonpath.JSONPathError as error:
+    try:  # a text is taken for a document by the library, and may be none
+        found = jsonpath.findall(path, json.dumps(value) if isinstance(value, str) else value)
+    except (jsonpath.JSONPathError, RecursionError) as error:
         return f"cannot be looked at: {one_line(str(error), 120)}"
     return "" if found else f"has nothing at {path}"
 

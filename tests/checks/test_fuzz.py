@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcpwatch.checks import Prober, judge, rpc, words
@@ -135,10 +135,19 @@ def test_no_list_breaks_what_is_made_of_it(items: list[dict[str, Any]]) -> None:
 
 
 @given(JSON, st.text(max_size=50))
+@example("{", "")
 @quick
 def test_no_result_breaks_the_judgement_of_a_call(value: Any, text: str) -> None:
     result = {"content": value, "isError": bool(text), "structuredContent": value}
     judge.call(Expect(contains=text, regex="a+", jsonpath="$..a", json_schema='{"type": "object"}'), result, "t", "route")
+
+
+@pytest.mark.parametrize("said", ["{", "[1", "plain"])
+def test_a_result_that_is_a_text_is_looked_at_as_that_text(said: str) -> None:
+    result = {"structuredContent": said}
+    assert judge.call(Expect(jsonpath="$"), result, "t", "route") is None
+    wrong = judge.call(Expect(jsonpath="$.a"), result, "t", "route")
+    assert "has nothing at $.a" in str(wrong)
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
