@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -167,6 +168,7 @@ class Daemon:
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 notify(f"READY=1\nSTATUS={text}")
+                gc.freeze()  # what is loaded now stays: a collection that looks through it holds up a restart for milliseconds
                 if observer is not None:
                     self._guard(observer(self), "observer")
                 await self._stop.wait()

@@ -75,7 +75,10 @@ class _Whole:
 
 def _whole(state: Path, member: str, stream: str, n: int | None, since: float | None) -> _Whole:
     """Log and raw file are two files: what is read of them belongs together only when the cursor between them stood still."""
-    path = directory(state, member) / f"{stream}.cursor"
+    folder = directory(state, member)
+    if _empty(folder / f"{stream}.raw"):  # a member that says nothing, or whose every line was stamped by now
+        return _Whole(_stamped(state, member, stream, n, since), [])
+    path = folder / f"{stream}.cursor"
     found: list[Line] = []
     for _ in range(LATE_TRIES):
         before = read_cursor(path)
@@ -85,6 +88,13 @@ def _whole(state: Path, member: str, stream: str, n: int | None, since: float | 
         if read_cursor(path) == before:
             return _Whole(found, [line for line in late if since is None or line.at >= since])
     return _Whole(found, [])
+
+
+def _empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return True
 
 
 def _stamped(state: Path, member: str, stream: str, n: int | None, since: float | None) -> list[Line]:

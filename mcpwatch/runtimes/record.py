@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,6 +39,9 @@ class Record:
     version: int = VERSION
 
 
+_FIELDS = tuple(item.name for item in fields(Record))
+
+
 class Records:
     """The records of one runtime in one state directory."""
 
@@ -64,7 +67,7 @@ class Records:
     def write(self, record: Record) -> Record:
         """Replace the member's record. Raises `RuntimeFailed` when the state directory cannot be written."""
         path = self._path(record.member)
-        text = json.dumps(asdict(record)).encode()
+        text = json.dumps({name: getattr(record, name) for name in _FIELDS}).encode()
         text = text.ljust(-(-len(text) // BLOCK) * BLOCK - 1) + b"\n"
         try:
             try:
@@ -74,7 +77,8 @@ class Records:
                 fd = os.open(path, _WRITE, 0o600)
             try:
                 os.pwrite(fd, text, 0)
-                os.ftruncate(fd, len(text))
+                if os.fstat(fd).st_size != len(text):
+                    os.ftruncate(fd, len(text))
             finally:
                 os.close(fd)
         except OSError as error:
