@@ -36,6 +36,8 @@ def figures(kind: type[Peer], times: Times, bare: Times, rest: Rest) -> list[str
     for figure in ("cpu_ms_per_min", "rss_mb", "pss_mb", "up_s"):
         found = [rest[kind.name][n].get(figure, float("nan")) for n in sorted(rest[kind.name])]
         cells += [" / ".join(f"{value:.3g}" for value in found) or "-"]
+    if restless := sum(size.get("starts", 0) for size in rest[kind.name].values()):
+        cells[-1] += f" (not at rest: {restless:.0f} starts meanwhile)"
     return cells
 
 

@@ -55,6 +55,12 @@ def recovery(peers: list[type[Peer]], program: str, home: Path, rounds: int) -> 
     return found, bare
 
 
+def counted(file: Path) -> Path:
+    """From now on every start of the server adds a byte to this file."""
+    os.environ["TINY_STARTS"] = str(file)
+    return file
+
+
 def used(pids: set[int]) -> tuple[float, float, float]:
     """CPU milliseconds, RSS and PSS in MB of these processes together."""
     cpu = rss = pss = 0.0
@@ -71,8 +77,8 @@ def used(pids: set[int]) -> tuple[float, float, float]:
 
 
 def at_rest(kind: type[Peer], program: str, home: Path, children: int, window: float) -> dict[str, float]:
-    """What a peer costs while nothing happens."""
-    ports = free_ports(children)
+    """What a peer costs while nothing happens; `starts` says when something did: servers that were started meanwhile."""
+    ports, starts = free_ports(children), counted(home / f"starts-{kind.name}-{children}")
     peer = kind(home / f"rest-{kind.name}-{children}", {f"m{i}": [program, str(port)] for i, port in enumerate(ports)})
     try:
         peer.boot()
@@ -82,19 +88,21 @@ def at_rest(kind: type[Peer], program: str, home: Path, children: int, window: f
             return {}
         up = time.perf_counter() - start
         time.sleep(3)
-        before = used(peer.own())
+        started, before = starts.stat().st_size, used(peer.own())
         time.sleep(window)
         after = used(peer.own())
-        return {"up_s": up, "cpu_ms_per_min": (after[0] - before[0]) * 60 / window, "rss_mb": after[1], "pss_mb": after[2]}
+        cpu = (after[0] - before[0]) * 60 / window
+        meanwhile = starts.stat().st_size - started
+        return {"up_s": up, "cpu_ms_per_min": cpu, "rss_mb": after[1], "pss_mb": after[2], "starts": meanwhile}
     finally:
         sweep(peer, program)
+        del os.environ["TINY_STARTS"]
 
 
 def after_kill(kind: type[Peer], program: str, home: Path) -> str:
     """What is there when a killed supervisor was started again."""
     port = free_port()
-    starts = home / f"starts-{kind.name}"
-    os.environ["TINY_STARTS"] = str(starts)
+    starts = counted(home / f"starts-{kind.name}")
     peer = kind(home / f"kill-{kind.name}", {"tiny": [program, str(port)]})
     try:
         peer.boot()

@@ -81,9 +81,9 @@ def booted(*options: str) -> Generator[Machine]:
     """Boot one with these options of `docker run`; gone afterwards, with everything that ran in it."""
     found = Machine(f"mcpwatch-systemd-{uuid.uuid4().hex[:8]}")
     try:
-        subprocess.run(
-            ["docker", "run", "-d", "--name", found.name, *OPTIONS, *options, IMAGE], check=True, capture_output=True, timeout=WAIT
-        )
+        argv = ["docker", "run", "-d", "--name", found.name, *OPTIONS, *options, IMAGE]
+        begun = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert begun.returncode == 0, begun.stderr.strip()
         found.up()
         yield found
     finally:

@@ -27,6 +27,7 @@ LEAST = {
     "scrape": ["5"],
 }
 """The arguments of a run that takes seconds and needs nothing but this machine."""
+FIGURES = {"up_s", "cpu_ms_per_min", "rss_mb", "pss_mb", "starts"}
 SMALL = ["--rounds", "1", "--window", "0.2", "--children", "1", "--json"]
 
 
@@ -63,7 +64,7 @@ def test_mcpwatch_is_measured_as_a_supervisor() -> None:
     found = json.loads(measured("supervisors", *SMALL, "--only", "mcpwatch"))
     assert found["absent"] == {}
     assert len(found["recovery_s"]["mcpwatch"]) == len(found["bare_s"]["here"]) == 1
-    assert set(found["rest"]["mcpwatch"]["1"]) == {"up_s", "cpu_ms_per_min", "rss_mb", "pss_mb"}
+    assert set(found["rest"]["mcpwatch"]["1"]) == FIGURES
     assert found["kill"]["mcpwatch"].startswith("adopted; next death healed in ")
     assert found["stop"]["mcpwatch"] == "nobody"
 
@@ -76,7 +77,7 @@ def test_systemd_is_measured_as_a_supervisor() -> None:
     found = json.loads(measured("supervisors", *SMALL, "--only", "systemd-run-0"))
     assert found["absent"] == {}
     assert len(found["recovery_s"]["systemd-run-0"]) == 1
-    assert set(found["rest"]["systemd-run-0"]["1"]) == {"up_s", "cpu_ms_per_min", "rss_mb", "pss_mb"}
+    assert set(found["rest"]["systemd-run-0"]["1"]) == FIGURES
     assert "daemon-reexec: kept, next death healed in " in found["kill"]["systemd-run-0"]
     assert found["stop"]["systemd-run-0"] == "nobody"
 
