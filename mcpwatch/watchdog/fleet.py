@@ -7,6 +7,7 @@ wires, or who listens to its facts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
@@ -37,6 +38,8 @@ Guard = Callable[[Coroutine[Any, Any, Any], str], object]
 
 BEGIN_WAIT = 30.0
 """Seconds that a command waits for the fleet to begin."""
+KEEP_WAIT = 5.0
+"""Seconds that an answer waits for the disk."""
 SWEPT = {"process"}
 """Runtimes asked what they own even when the plan names none of their members: what a removed member left is ended."""
 ROOM = "fleet"
@@ -89,7 +92,7 @@ class Fleet:
         return FleetView(wall, self.daemon, proxy, members, self.oversight.route_views(), diagnoses)
 
     async def command(self, verb: Literal["start", "stop", "restart"], member: str) -> None:
-        """Hand a command to a member's mailbox. Raises `UsageError` for an unknown name."""
+        """Hand a command to a member's mailbox, and keep it for the next watchdog too. Raises `UsageError` for an unknown name."""
         await self._until_begun()
         actor = self.actors.get(member)
         if actor is None:
@@ -104,6 +107,13 @@ class Fleet:
                 actor.tell(d.WantDown(at, why))
             case "restart":
                 actor.tell(d.WantRestart(at, why))
+        await self._kept()
+
+    async def _kept(self) -> None:
+        """Return when what an operator wants is on disk: this watchdog may be killed right after its answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_WAIT):
+                await self._memory.flush()
 
     async def probe_now(self, name: str, vantage: Vantage | None = None) -> tuple[tuple[str, Vantage, ProbeResult], ...]:
         """Run the checks of a member and its route at once; `(check, vantage, result)` each. Raises `UsageError`."""
@@ -213,6 +223,7 @@ class Fleet:
             )
         )
         self.oversight.look()
+        await self._kept()
 
     def _kept_down(self, actor: MemberActor) -> bool:
         """Whether a member is down because an operator or the file says so: a changed command is no reason to start it."""
