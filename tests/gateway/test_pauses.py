@@ -45,4 +45,4 @@ def test_chance_moves_a_pause_by_the_jitter_and_a_word_of_an_operator_ends_it() 
 
 def test_no_number_of_deaths_overflows() -> None:
     pauses = Pauses(PLAIN)
-    assert max(pauses.after(0, 0, served=False) for _ in range(5000)) == 4
+    assert max(pauses.after(0, 0, served=False) for _ in range(1200)) == 4
