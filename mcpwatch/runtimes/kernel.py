@@ -104,6 +104,15 @@ def send_signal(pid: int, number: signal.Signals, pidfd: int | None = None) -> b
     return True
 
 
+def signal_group(group: int, number: signal.Signals) -> bool:
+    """Send a signal to everyone in a process group; `False` when nobody is there."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def open_pidfd(pid: int) -> int | None:
     """A pidfd of a living or unreaped process; `None` when it is gone."""
     try:

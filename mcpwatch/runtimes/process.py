@@ -26,7 +26,7 @@ from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.adoption import Found, marks_of, recognise, unfinished
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.death import Deaths
-from mcpwatch.runtimes.kernel import Features, become_subreaper, detect
+from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
 from mcpwatch.runtimes.pace import Pace
 from mcpwatch.runtimes.record import Record, Records
@@ -92,13 +92,13 @@ class ProcessRuntime:
         self._open()
         wanted = {spec.name for spec in specs}
         self._last = self._records.load()
-        boot, now = self._table.boot(), self._table.scan()
-        marks = marks_of(now, self._instance)
-        deadline = time.monotonic() + EXEC_WAIT
-        while unfinished(self._last.values(), boot, marks) and time.monotonic() < deadline:
-            await asyncio.sleep(EXEC_LOOK)
+        boot, deadline = self._table.boot(), time.monotonic() + EXEC_WAIT
+        while True:
             now = self._table.scan()
             marks = marks_of(now, self._instance)
+            if not unfinished(self._last.values(), boot, marks) or time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(EXEC_LOOK)
         adopted: list[Incarnation] = []
         unwanted: list[Root] = []
         for member in sorted(wanted | set(self._last) | set(marks)):
@@ -110,8 +110,7 @@ class ProcessRuntime:
                 self._trees.tell(older, now, signal.SIGKILL)
                 continue
             if found is not None or own or self._cgroups.pids(member):
-                root = Root(member, (found.main.pid, found.main.ticks) if found is not None else None)
-                unwanted.append(root)
+                unwanted.append(Root(member, (found.main.pid, found.main.ticks) if found is not None else None))
             self._settle(record, wanted=member in wanted)
         await asyncio.gather(*(self._end(root, wanted=root.member in wanted) for root in unwanted))
         return tuple(adopted)
@@ -335,9 +334,8 @@ class ProcessRuntime:
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
     """To the group of a session leader that is ours; SIGCONT after it, so that a stopped process hears it too."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-        os.killpg(pid, signal.SIGCONT)
+    if signal_group(pid, number):
+        signal_group(pid, signal.SIGCONT)
 
 
 def _incarnation(record: Record) -> Incarnation:

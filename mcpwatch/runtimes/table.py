@@ -118,7 +118,7 @@ class Table:
     def scan(self) -> Snapshot:
         """All processes now, with their marks."""
         at, young = time.monotonic(), self._young()
-        procs = self._scan_proc() if self._procfs else _scan_psutil()
+        procs = self._scan_proc(young) if self._procfs else _scan_psutil()
         children: dict[int, list[int]] = {}
         for proc in procs.values():
             children.setdefault(proc.ppid, []).append(proc.pid)
@@ -129,10 +129,6 @@ class Table:
         if self._procfs:
             return _stat(pid)
         return _by_psutil(pid)
-
-    def mark(self, pid: int) -> str:
-        """The mark in the environment of a process, or the empty string."""
-        return _environ_marks(pid)[0] if self._procfs else (_by_psutil(pid) or Proc(pid, 0, 0, 0)).mark
 
     def sample(self, now: Snapshot, main: int) -> Sample:
         """What the tree of a member used when the snapshot was taken; only its descriptors are counted now."""
@@ -164,11 +160,10 @@ class Table:
         now = time.clock_gettime(time.CLOCK_BOOTTIME) if self._procfs else time.time()
         return (now - SETTLED) * _HERTZ
 
-    def _scan_proc(self) -> dict[int, Proc]:
+    def _scan_proc(self, young: float) -> dict[int, Proc]:
         found: dict[int, Proc] = {}
         marks: dict[tuple[int, int], Marks] = {}
         settled: set[tuple[int, int]] = set()
-        young = self._young()
         for name in reversed(os.listdir("/proc")):  # noqa: PTH208  # the youngest first: they are the first to be gone
             if not name.isdigit() or (proc := _stat(int(name))) is None:
                 continue

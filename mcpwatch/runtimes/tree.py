@@ -8,7 +8,6 @@ our cgroup; its identity was seen in the tree before. Ourselves and what we desc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.cgroup import Cgroups
-from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal
+from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal, signal_group
 from mcpwatch.runtimes.table import Proc, Snapshot, Table
 
 SHARE = 0.005
@@ -120,7 +119,7 @@ class Trees:
         """SIGKILL to the whole group of the main process, alive or a zombie: no fork outruns a signal to a group."""
         seen = self._table.look(root.main[0]) if root.main else None
         if seen and root.main == (seen.pid, seen.ticks) and seen.group == seen.pid:
-            _kill_group(seen.pid)
+            signal_group(seen.pid, signal.SIGKILL)
 
     def _strike_groups(self, pids: set[int], now: Snapshot) -> None:
         """SIGKILL to every group of these processes in which no settled process was a stranger in this snapshot, taken just now.
@@ -132,7 +131,7 @@ class Trees:
         others = (proc for proc in now.procs.values() if proc.alive and proc.pid not in pids)
         strangers = {proc.group for proc in others if proc.ticks < now.young}
         for group in {now.procs[pid].group for pid in pids} - strangers - {0, 1, os.getpgrp()}:
-            _kill_group(group)
+            signal_group(group, signal.SIGKILL)
 
     def _send(self, proc: Proc, number: signal.Signals) -> None:
         if not self._features.pidfd:
@@ -154,11 +153,6 @@ class Trees:
         scan, self._scan = self._scan, None
         if scan is not None and not scan.done():
             scan.set_result(self._table.scan())
-
-
-def _kill_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
 
 
 def _untouchable(now: Snapshot) -> set[int]:
