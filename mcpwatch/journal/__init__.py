@@ -5,6 +5,7 @@ Standard library alone and no daemon needed, so that `mcpwatch logs` starts at o
 
 from mcpwatch.journal.follow import Follower, follow
 from mcpwatch.journal.form import (
+    BITE,
     CONTINUES,
     LINE_LIMIT,
     STAMP,
@@ -18,6 +19,7 @@ from mcpwatch.journal.form import (
     first_data,
     in_flight,
     members,
+    past,
     read_cursor,
     rotated_name,
     stamp,
@@ -26,6 +28,7 @@ from mcpwatch.journal.form import (
 from mcpwatch.journal.read import newest, read
 
 __all__ = [
+    "BITE",
     "CONTINUES",
     "LINE_LIMIT",
     "STAMP",
@@ -42,6 +45,7 @@ __all__ = [
     "in_flight",
     "members",
     "newest",
+    "past",
     "read",
     "read_cursor",
     "rotated_name",

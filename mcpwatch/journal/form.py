@@ -24,6 +24,8 @@ STAMP = 27
 LINE_LIMIT = 64 << 10
 """Bytes of text in one line of the journal; a longer one is cut, each part but the last ending with `CONTINUES`."""
 CONTINUES = " [continues]"
+BITE = 512 << 10
+"""Bytes of raw output taken in one go: what bounds memory, and how long one member can keep others waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class Cursor:
     log: int = 0
     size: int = 0
     note: bool = False
+
+    def reaches_into(self, log: os.stat_result) -> bool:
+        """Whether what this log file holds beyond `size` was raw lines: not after a rotation, nor amid the keeper's own line."""
+        return self.log == log.st_ino and not self.note and self.size <= log.st_size
 
 
 def directory(state: Path, member: str) -> Path:
@@ -138,15 +144,23 @@ def in_flight(log: int, cursor: Cursor) -> bytes:
     """The complete lines that the open log file has beyond its cursor: stamped already, whatever the cursor says of the raw file.
 
     Lines are appended first and the cursor is written then, so a reader between the two, and whoever comes after a SIGKILL between
-    them, must count these. Nothing when the file was rotated, or when the line beyond is one of the keeper's own.
+    them, must count these.
     """
     info = os.fstat(log)
-    if cursor.log != info.st_ino or cursor.note or cursor.size > info.st_size:
+    if not cursor.reaches_into(info):
         return b""
     data = b""
     while more := os.pread(log, info.st_size - cursor.size - len(data), cursor.size + len(data)):
         data += more
     return data[: data.rfind(b"\n") + 1]
+
+
+def past(raw: int, offset: int, count: int) -> int:
+    """The offset in an open raw file after the next `count` lines from `offset` on, or after as many as there are."""
+    while count and (lines := cut(os.pread(raw, BITE, offset))[:count]):
+        offset += sum(used for used, _ in lines)
+        count -= len(lines)
+    return offset
 
 
 def first_data(raw: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from mcpwatch.journal.form import (
+    BITE,
     STAMP,
     STREAMS,
     Cursor,
@@ -22,6 +23,7 @@ from mcpwatch.journal.form import (
     files,
     first_data,
     in_flight,
+    past,
     read_cursor,
     rotated_name,
     stamp,
@@ -30,8 +32,6 @@ from mcpwatch.journal.form import (
 from mcpwatch.model.time import WallTime
 
 BLOCK = 64 << 10
-BITE = 512 << 10
-"""Bytes of raw output read at once."""
 TRIES = 10
 """Times files are looked at again that were rotated between listing and opening them."""
 LATE_TRIES = 3
@@ -115,18 +115,17 @@ def _late(state: Path, member: str, stream: str, cursor: Cursor | None, edge: fl
                 offset = first_data(raw.fileno())
             else:
                 offset = cursor.offset if cursor.offset <= info.st_size else 0
-            texts = deque(_cut_from(raw.fileno(), offset, ahead), maxlen=n)
+            texts = deque(_cut_from(raw.fileno(), past(raw.fileno(), offset, ahead)), maxlen=n)
     except OSError:
         return []
     at = WallTime(info.st_mtime)
     return [Line(at, member, stream, text.decode("utf-8", "replace")) for text in texts]
 
 
-def _cut_from(raw: int, offset: int, skip: int) -> Iterator[bytes]:
-    """The complete lines of an open raw file from `offset` on, but for the first `skip`."""
+def _cut_from(raw: int, offset: int) -> Iterator[bytes]:
+    """The complete lines of an open raw file from `offset` on."""
     while lines := cut(os.pread(raw, BITE, offset)):
-        yield from (text for _, text in lines[skip:])
-        skip = max(0, skip - len(lines))
+        yield from (text for _, text in lines)
         offset += sum(used for used, _ in lines)
 
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcpwatch import journal
-from mcpwatch.journal import Cursor
+from mcpwatch.journal import BITE, Cursor
 from mcpwatch.runtimes.kernel import punch_hole
 
-BITE = 512 << 10
-"""Bytes of raw output taken in one go: what bounds memory, and how long one member can keep others waiting."""
 GRAIN = 4096
 """Holes are punched on this grain, and never over the last byte taken: the next start reads whether it ended a line."""
 ROOM = 1 << 20
@@ -94,11 +92,10 @@ class Stream:
         inode, log = os.fstat(raw).st_ino, os.fstat(self._log)
         if known is None or known.raw != inode:
             self._cursor = Cursor(inode, journal.first_data(raw), log.st_ino, log.st_size)
-        elif known.log != log.st_ino or known.note or known.size > log.st_size:
-            # Rotated, or a line of our own: nothing of the raw file was in flight.
-            self._cursor = replace(known, log=log.st_ino, size=log.st_size, note=False)
-        else:
+        elif known.reaches_into(log):
             self._cursor = self._recover(raw, known)
+        else:  # nothing of the raw file was in flight
+            self._cursor = replace(known, log=log.st_ino, size=log.st_size, note=False)
         self._raw = raw
         self._save()
 
@@ -106,15 +103,9 @@ class Stream:
         """Lines reached the log and the cursor did not: skip as many raw ones. A torn last line is taken back."""
         assert self._log is not None
         ahead = journal.in_flight(self._log, known)
-        reach, count, offset = known.size + len(ahead), ahead.count(b"\n"), known.offset
+        reach = known.size + len(ahead)
         os.ftruncate(self._log, reach)
-        while count:
-            lines = journal.cut(os.pread(raw, BITE, offset))[:count]
-            if not lines:
-                break
-            offset += sum(used for used, _ in lines)
-            count -= len(lines)
-        return replace(known, offset=offset, size=reach)
+        return replace(known, offset=journal.past(raw, known.offset, ahead.count(b"\n")), size=reach)
 
     def _open_log(self) -> None:
         path = self._path("log")
