@@ -18,6 +18,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
 from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.why import speaks_for
 from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.naming import suggest
 
@@ -78,10 +79,7 @@ class Timeline:
             and member["phase"] == "running"
             and member["verdict"] in {"healthy", "unknown"}
             and all(route["verdict"] == "healthy" for route in routes)
-            and not any(
-                self.member in (found["subject"], *found.get("members", ())) or self.route in found["affects"]
-                for found in status["diagnoses"]
-            )
+            and not any(speaks_for(found, {self.member}, {self.route}) for found in status["diagnoses"])
             and all(self._proved(probe) for subject in (member, *routes) for probe in subject["probes"])
         )
         self._well = self._well + 1 if well and self.detected is not None else 0

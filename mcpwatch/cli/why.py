@@ -42,11 +42,12 @@ def causes(name: str, status: Document) -> list[Document]:
     of_it = [route for route in status["routes"] if name in (route["member"], route["name"])]
     members = {name, *(route["member"] for route in of_it)}
     routes = {route["name"] for route in of_it}
-    return [
-        found
-        for found in status["diagnoses"]
-        if members & {found["subject"], *found.get("members", ())} or routes & set(found["affects"])
-    ]
+    return [found for found in status["diagnoses"] if speaks_for(found, members, routes)]
+
+
+def speaks_for(found: Document, members: set[str], routes: set[str]) -> bool:
+    """Whether a diagnosis explains one of these members or routes. A daemon of an older version may name no members."""
+    return bool(members & {found["subject"], *found.get("members", ())} or routes & set(found["affects"]))
 
 
 def gathered(name: str, status: Document, facts: list[Document]) -> Document:
