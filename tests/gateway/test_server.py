@@ -32,6 +32,13 @@ async def streaming() -> AsyncGenerator[tuple[Mirror, Client]]:
         yield app, client
 
 
+async def held(client: Client, app: Mirror, behind: bytes = b"") -> None:
+    """Ask for what is not answered before `app.go`, with `behind` right after it; return when it runs."""
+    client.writer.write(get("/slow") + behind)
+    async with asyncio.timeout(LIMIT):
+        await app.waiting.wait()
+
+
 async def test_a_kept_connection_answers_one_request_after_the_other() -> None:
     async with listening(Mirror()) as (_, connect):
         client = await connect()
@@ -45,9 +52,7 @@ async def test_pipelined_requests_are_answered_in_order_and_only_some_of_them_wa
     app = Mirror()
     async with listening(app) as (_, connect):
         client = await connect()
-        client.writer.write(get("/slow") + b"".join(get(f"/{number}") for number in range(500)))
-        async with asyncio.timeout(LIMIT):
-            await app.waiting.wait()
+        await held(client, app, b"".join(get(f"/{number}") for number in range(500)))
         assert app.seen == ["/slow"]
         app.go.set()
         bodies = [(await client.answer())[2] for _ in range(501)]
@@ -134,9 +139,7 @@ async def test_a_broken_request_behind_a_running_one_takes_no_answer_away() -> N
     app = Mirror()
     async with listening(app) as (_, connect):
         client = await connect()
-        client.writer.write(get("/slow") + b"nonsense\r\n\r\n")
-        async with asyncio.timeout(LIMIT):
-            await app.waiting.wait()
+        await held(client, app, b"nonsense\r\n\r\n")
         app.go.set()
         assert (await client.answer())[0] == 200
         assert b" 200 " not in await client.rest()
@@ -244,9 +247,8 @@ async def test_whoever_answers_hears_that_the_client_is_gone() -> None:
     app = Mirror()
     async with listening(app) as (_, connect):
         client = await connect()
-        client.writer.write(get("/slow"))
+        await held(client, app)
         async with asyncio.timeout(LIMIT):
-            await app.waiting.wait()
             client.writer.transport.abort()
             await app.lost.wait()
 
@@ -303,9 +305,7 @@ async def test_drain_lets_running_requests_finish_and_closes_the_rest() -> None:
         await empty(listener)
         idle, busy = await connect(), await connect()
         assert (await idle.ask(get("/p")))[0] == 200
-        busy.writer.write(get("/slow"))
-        async with asyncio.timeout(LIMIT):
-            await app.waiting.wait()
+        await held(busy, app)
         draining = asyncio.create_task(listener.drain(LIMIT))
         assert await idle.rest() == b""
         assert not draining.done()
@@ -330,9 +330,7 @@ async def test_an_answer_to_a_client_that_left_amid_its_next_request_touches_no_
     app = Mirror()
     async with listening(app) as (listener, connect):
         client = await connect()
-        client.writer.write(get("/slow") + b"no request\r\n\r\n")
-        async with asyncio.timeout(LIMIT):
-            await app.waiting.wait()
+        await held(client, app, b"no request\r\n\r\n")
         client.writer.transport.abort()
         await empty(listener)
         app.go.set()

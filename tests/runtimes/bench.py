@@ -23,6 +23,8 @@ from mcpwatch.runtimes.table import Table
 INSTANCE = secrets.token_hex(6)
 """Of this test process alone: others run beside it, and each ends what carries its mark."""
 WAIT = 20.0
+WITHOUT = [(), ("cgroup",), ("cgroup", "subreaper"), ("pidfd", "cgroup", "subreaper", "procfs")]
+"""Sets of kernel features to do without."""
 
 STUBBORN_TREE = """
 import os, signal, sys, time

@@ -19,6 +19,7 @@ from tests.runtimes.bench import (
     INSTANCE,
     STUBBORN_TREE,
     TREE,
+    WITHOUT,
     alive,
     kill,
     marked,
@@ -34,7 +35,6 @@ from tests.runtimes.bench import (
 
 pytestmark = pytest.mark.anyio
 
-WITHOUT = [(), ("cgroup",), ("cgroup", "subreaper"), ("pidfd", "cgroup", "subreaper", "procfs")]
 EACH_WAY = pytest.mark.parametrize("off", WITHOUT, ids=lambda off: "without " + "+".join(off) if off else "with everything")
 
 

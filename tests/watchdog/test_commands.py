@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
-from mcpwatch.checks import Prober
-from mcpwatch.clock import SystemClock
-from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.store.sqlite import SqliteStore
-from mcpwatch.watchdog.fleet import ROOM, Fleet
-from tests.runtimes.bench import running, sleeper
+from mcpwatch.watchdog.fleet import ROOM
+from tests.runtimes.bench import sleeper
+from tests.watchdog.supervised import supervised
 
 pytestmark = pytest.mark.anyio
 
@@ -34,28 +30,9 @@ class SlowStore(SqliteStore):
         await super().flush()
 
 
-@asynccontextmanager
-async def one(directory: Path, store: SqliteStore, spec: MemberSpec) -> AsyncGenerator[Fleet]:
-    """A fleet of one member."""
-    async with running(directory) as runtime, asyncio.TaskGroup() as tasks:
-        living: set[asyncio.Task[Any]] = set()
-
-        def guard(work: Coroutine[Any, Any, None], name: str) -> None:
-            living.add(tasks.create_task(work, name=name))
-
-        fleet = Fleet(lambda _: runtime, Prober(), SystemClock(), lambda _: None, guard, store)
-        try:
-            await fleet.begin(Plan(members=(spec,)))
-            yield fleet
-        finally:
-            await fleet.stop()
-            for task in living:
-                task.cancel()
-
-
 async def test_a_command_is_answered_when_the_next_watchdog_would_know_of_it(tmp_path: Path) -> None:
     store = SlowStore(tmp_path / "state.db")
-    async with asyncio.timeout(60), one(tmp_path, store, sleeper()) as fleet:
+    async with asyncio.timeout(60), supervised(tmp_path, (sleeper(),), store) as fleet:
         steps: tuple[tuple[Literal["stop", "restart"], dict[str, str]], ...] = (("stop", {"down:time": "1"}), ("restart", {}))
         for verb, kept in steps:
             store.asked.clear()

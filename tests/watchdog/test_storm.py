@@ -6,23 +6,21 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mcpwatch.checks import Prober
-from mcpwatch.clock import SystemClock
 from mcpwatch.model.fact import Fact, MemberChanged, MemberStarted
 from mcpwatch.model.member import Phase
-from mcpwatch.model.spec import MemberSpec, Plan, RestartPolicy
+from mcpwatch.model.spec import MemberSpec, RestartPolicy
 from mcpwatch.runtimes.pace import BURST, RATE
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
-from tests.runtimes.bench import marked, running
+from tests.runtimes.bench import marked
+from tests.watchdog.supervised import supervised
 
 pytestmark = pytest.mark.anyio
 
@@ -75,21 +73,11 @@ async def storm(directory: Path) -> AsyncGenerator[Storm]:
     specs = tuple(
         MemberSpec(f"m{i}", "server", "process", carrier, fingerprint="f", restart=POLICY, stop_grace=0.1) for i in range(MEMBERS)
     )
-    async with running(directory, instance=found.instance) as runtime, asyncio.TaskGroup() as tasks:
-        living: set[asyncio.Task[Any]] = set()
-
-        def guard(work: Coroutine[Any, Any, Any], name: str) -> None:
-            living.add(tasks.create_task(work, name=name))
-
-        found.fleet = Fleet(lambda _: runtime, Prober(), SystemClock(), found.hear, guard, store)
-        try:
-            await found.fleet.begin(Plan(members=specs))
+    try:
+        async with supervised(directory, specs, store, found.hear, found.instance) as found.fleet:
             yield found
-        finally:
-            await found.fleet.stop()
-            store.close()
-            for task in living:
-                task.cancel()
+    finally:
+        store.close()
 
 
 async def test_a_fleet_that_dies_at_once_again_and_again_is_restarted_staggered_once_each_and_then_parked(tmp_path: Path) -> None:
