@@ -87,7 +87,7 @@ def _sample(adapter: Adapter, name: str) -> str:
     wanted = adapter.wanted(client.spec, [ROUTE], [], "YOUR_TOKEN")
     text = ""
     for path, value in wanted.entries.items():
-        text = adapter.syntax.put(text, path, value)
+        text = adapter.syntax.put(text, path[:-1], [(path[-1], value)])
     return text
 
 
