@@ -289,6 +289,10 @@ class Daemon:
         self._leave = leave
         asyncio.get_running_loop().call_later(0.05, self._stop.set)
 
+    async def remembered(self) -> None:
+        """Return when what was commanded so far is on disk. Raises `StoreError` when it cannot be written now."""
+        await self.store.durable()
+
     async def upgrade(self) -> None:
         """Leave the members running and become the code that is on disk now, if it starts. Raises `McpwatchError` if not."""
         try:

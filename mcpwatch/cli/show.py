@@ -89,7 +89,7 @@ def show_events(name: str | None, *, follow: bool, since: str | None, lines: int
         for fact in stream("/events", **query):
             _print_fact(fact, as_json=as_json, colour=colour)
     except NoDaemon:
-        from mcpwatch.store.sqlite import read_facts
+        from mcpwatch.store.history import read_facts
 
         path = state_paths(Settings.state_dir).store
         if follow or not path.exists():
