@@ -1,4 +1,4 @@
-# Everything the seed fleet of tests/integration runs, in one image; built by `.ci/parts seed`.
+# Everything the reference fleet of tests/integration runs, in one image; built by `.ci/parts reference-fleet`.
 FROM mcpwatch-base:bookworm
 COPY requirements-servers.lock sparfenyuk.lock /tmp/
 RUN python3 -m venv /opt/servers && /opt/servers/bin/pip install --quiet --no-cache-dir --require-hashes -r /tmp/requirements-servers.lock \

@@ -1,4 +1,4 @@
-"""The seed fleet on a real engine: names of its own for one test, everything gone afterwards."""
+"""The reference fleet on a real engine: names of its own for one test, everything gone afterwards."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.e2e.daemon import Daemon, free_port
 from tests.parts import PARTS, ROOT, program
 from tests.parts import server as server_program
 
-IMAGE = "mcpwatch-seed:test"
-TOKEN = "token-of-the-seed-fleet-0123"
+IMAGE = "mcpwatch-reference-fleet:test"
+TOKEN = "token-of-the-reference-fleet-0123"
 NODE = "/npm/node_modules/.bin/node"
 FILES = "/npm/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
 PATIENT: dict[str, Any] = {"intensity": 50, "backoff": {"first": "100ms", "max": "1s"}}
@@ -42,7 +42,7 @@ def bridge(names: Names, member: str, *command: str, **more: Any) -> dict[str, A
     return {"docker": block, "url": f"http://{names(member)}:8080/sse"}
 
 
-def seed_fleet(names: Names, port: int) -> dict[str, Any]:
+def reference_fleet(names: Names, port: int) -> dict[str, Any]:
     """TBXark, a fetch bridge, a filesystem bridge, a native SSE server and one stdio server inside the proxy."""
     native = ["/opt/servers/bin/python", "/opt/postgres_like.py", "8686"]
     return {
@@ -80,7 +80,7 @@ def seed_fleet(names: Names, port: int) -> dict[str, Any]:
     }
 
 
-def seed_processes(port: int) -> dict[str, Any]:
+def reference_processes(port: int) -> dict[str, Any]:
     """The same fleet as processes of this machine: the bridges are sparfenyuk's here too."""
     node, files = str(program("node22")), str(PARTS / "npm/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js")
     native = free_port()

@@ -1,4 +1,4 @@
-"""The seed fleet as processes of one machine on the real TBXark; every fault of `drill` named and healed without a human."""
+"""The reference fleet as processes of one machine on the real TBXark; every fault of `drill` named and healed without a human."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 
 from tests.e2e.daemon import Daemon, free_port, running
 from tests.integration.drills import DRILLS, drilled
-from tests.integration.seed import proven, seed_processes
+from tests.integration.reference_fleet import proven, reference_processes
 
 pytestmark = [pytest.mark.needs("root", "tbxark", "sparfenyuk", "npm"), pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Generator[Daemon]:
-    with running(tmp_path_factory.mktemp("seed"), seed_processes(free_port())) as fleet:
+    with running(tmp_path_factory.mktemp("reference-fleet"), reference_processes(free_port())) as fleet:
         proven(fleet)
         yield fleet
 

@@ -1,4 +1,4 @@
-"""The seed fleet from one YAML on a real engine and the real TBXark; every fault of `drill` named and healed without a human."""
+"""The reference fleet from one YAML on a real engine and the real TBXark: every fault of `drill` is named and healed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from tests.e2e.daemon import Daemon, free_port
 from tests.integration.drills import DRILLS, drilled
-from tests.integration.seed import Names, fleet, proven, seed_fleet
+from tests.integration.reference_fleet import Names, fleet, proven, reference_fleet
 
 pytestmark = [
-    pytest.mark.needs("docker", "root", "seed"),
+    pytest.mark.needs("docker", "root", "reference-fleet"),
     pytest.mark.slow,
     pytest.mark.timeout(400),
 ]
@@ -27,7 +27,7 @@ def names() -> Names:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, names: Names) -> Generator[Daemon]:
-    with fleet(tmp_path_factory.mktemp("seed"), seed_fleet(names, free_port()), names) as running:
+    with fleet(tmp_path_factory.mktemp("reference-fleet"), reference_fleet(names, free_port()), names) as running:
         yield running
 
 
@@ -41,11 +41,11 @@ def test_the_whole_fleet_comes_up_from_one_file_and_every_route_is_proven(daemon
 
 def test_no_secret_is_in_an_argv_or_a_readable_file(daemon: Daemon, names: Names) -> None:
     raw = subprocess.run(["docker", "inspect", names("proxy")], capture_output=True, timeout=30, check=True).stdout.decode()
-    assert "token-of-the-seed-fleet" not in raw
+    assert "token-of-the-reference-fleet" not in raw
     rendered = daemon.state / "proxy" / "config.json"
-    assert "token-of-the-seed-fleet" in rendered.read_text(encoding="utf-8")
+    assert "token-of-the-reference-fleet" in rendered.read_text(encoding="utf-8")
     assert rendered.stat().st_mode & 0o077 == 0
-    assert "token-of-the-seed-fleet" not in daemon.said()
+    assert "token-of-the-reference-fleet" not in daemon.said()
 
 
 @pytest.mark.parametrize(("member", "fault"), DRILLS)
@@ -79,7 +79,7 @@ def test_logs_of_a_container_are_the_members_logs(daemon: Daemon) -> None:
 @pytest.fixture
 def own(tmp_path: Path) -> Generator[Daemon]:
     names = Names()
-    config = seed_fleet(names, free_port())
+    config = reference_fleet(names, free_port())
     for gone in ("files", "clock", "postgres"):
         del config["members"][gone]
     with fleet(tmp_path, config, names) as running:
