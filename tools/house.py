@@ -1,7 +1,7 @@
 """Print the size and order of the tree: `python -m tools.house [--json]`.
 
-Lines and files of `mcpwatch/`, files and functions over the bounds of the house style, import cycles, unused code (vulture), and class
-names that name two things. Run it before and after a change of structure; nothing here fails a build.
+Lines and files of `mcpwatch/`, files and functions over the bounds of the house style, import cycles, unused code
+(vulture), and class names that name two things. Run it before and after a change of structure; nothing here fails a build.
 """
 
 from __future__ import annotations
