@@ -24,7 +24,7 @@ CONTROL_STOP = 3.0
 Guard = Callable[[Coroutine[Any, Any, Any], str], asyncio.Task[None]]
 
 
-class Door:
+class ControlSocket:
     """The control socket. Made, it listens; `open` serves an application on it."""
 
     def __init__(self, path: Path) -> None:
@@ -70,15 +70,15 @@ class Door:
         self._listener.close()
 
 
-class Home:
+class StateDirectory:
     """Looks after lock and socket: `look` once a second. `tell(text, bad)`; `lost` is called when another watchdog took over."""
 
     def __init__(
-        self, paths: StatePaths, lock: Lock, door: Door, tell: Callable[[str, bool], None], lost: Callable[[], None]
+        self, paths: StatePaths, lock: Lock, socket: ControlSocket, tell: Callable[[str, bool], None], lost: Callable[[], None]
     ) -> None:
         self._paths = paths
         self._lock = lock
-        self._door = door
+        self._socket = socket
         self._tell = tell
         self._lost = lost
         self._told = ""
@@ -87,14 +87,14 @@ class Home:
 
     def look(self) -> None:
         """Two looks at files; more only when one of them is not ours any more."""
-        gone = [name for name, there in (("lock", self._lock.held), ("control socket", self._door.there)) if not there]
+        gone = [name for name, there in (("lock", self._lock.held), ("control socket", self._socket.there)) if not there]
         if not gone:
             return
         try:
             self._paths.make()
             self._lock.take_again()
-            if not self._door.there:
-                self._door.put_back()
+            if not self._socket.there:
+                self._socket.put_back()
             self.put_back()
         except AlreadyRunning as error:
             self._say(f"{error}; this one lost it, because its lock was removed, and goes; members stay", bad=True)

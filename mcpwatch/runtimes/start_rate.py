@@ -15,12 +15,12 @@ RATE = 50.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StartRate:
     """When the next starts may be made: a virtual time that each start moves on by `1/RATE`, at most `BURST` behind."""
 
     due: float = float("-inf")
 
-    def take(self, now: float) -> tuple[Pace, float]:
+    def take(self, now: float) -> tuple[StartRate, float]:
         """The pace after one more start, and the seconds that this one has to wait."""
         due = max(self.due, now - BURST / RATE) + 1 / RATE
-        return Pace(due), max(0.0, due - now)
+        return StartRate(due), max(0.0, due - now)

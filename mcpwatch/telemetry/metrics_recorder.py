@@ -45,7 +45,7 @@ _ABOUT_MEMBERS = tuple(family for family in of.FAMILIES if family.labels[:1] == 
 _ABOUT_CHECKS = tuple(family for family in of.FAMILIES if family.labels[:4] == of.CHECK)
 
 
-class Tally:
+class MetricsRecorder:
     """All values of one daemon."""
 
     def __init__(self, version: str, receivers: Iterable[str] = (), clients: Iterable[str] = ()) -> None:

@@ -99,7 +99,7 @@ Marks = tuple[str, str]
 """What a process carries in its environment: MCPWATCH_MARK and MCPWATCH_HOSTED, each empty where it has none."""
 
 
-class Table:
+class ProcessTable:
     """Reads the process table; remembers the marks it has read, by identity."""
 
     def __init__(self, features: Features) -> None:

@@ -1,9 +1,9 @@
-"""The log keeper: turns what members append to raw files into the journal, each line stamped once, whoever dies in between.
+"""The log collector: turns what members append to raw files into the journal, each line stamped once, whoever dies in between.
 
 Members write into files themselves, so nothing here is in their way: not its death, not its slowness, not a full disk. It must not
 know what lines mean. One thread does all reading and writing, woken by inotify (or by a look twice a second).
 
-Exactly once: lines are appended to the log, then the cursor is written in place. Killed in between, the next keeper counts the
+Exactly once: lines are appended to the log, then the cursor is written in place. Killed in between, the next collector counts the
 lines that the log has beyond the cursor's size and skips as many raw lines; cutting depends on nothing but the bytes, so they are
 the same ones.
 """
@@ -24,7 +24,7 @@ from mcpwatch.clock import Clock, SystemClock
 from mcpwatch.model.fact import Troubled
 from mcpwatch.ports import Publish
 from mcpwatch.runtimes.kernel import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Features, detect, inotify_open, inotify_watch
-from mcpwatch.runtimes.stamping import Limits, Stream, Trouble
+from mcpwatch.runtimes.log_stamper import Limits, LoggingFailed, LogStamper
 
 POLL = 0.5
 """Seconds between two looks where there is no inotify."""
@@ -41,11 +41,11 @@ SUBJECT = "logs"
 class _Turn:
     """What one turn of the thread found."""
 
-    trouble: Trouble | None = None
+    trouble: LoggingFailed | None = None
     more: bool = False
 
 
-class Keeper:
+class LogCollector:
     """Keeps the journals of one state directory. `run` until cancelled; `drain` brings all of them up to date."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Keeper:
         self._features = features or detect()
         self._free = free or _free
         self._on_lines = on_lines
-        self._streams: dict[Path, Stream] = {}
+        self._streams: dict[Path, LogStamper] = {}
         self._dirty: set[Path] = set()
         self._watches: dict[int, Path] = {}
         self._watched: set[Path] = set()
@@ -151,22 +151,24 @@ class Keeper:
 
     def _bite(self, todo: list[Path]) -> _Turn:
         full = self._free(self._logs) <= 0
-        trouble: Trouble | None = None
+        trouble: LoggingFailed | None = None
         more = False
         for path in todo:
             try:
                 bitten = self._streams[path].bite(self._clock.wall(), drop=full)
-            except Trouble as error:
+            except LoggingFailed as error:
                 trouble = error
                 continue
             if bitten:
                 more = True
                 self._dirty.add(path)
         if full and trouble is None:
-            trouble = Trouble(f"{self._logs}: the disk is nearly full; logging stopped so that members go on, free some space")
+            trouble = LoggingFailed(
+                f"{self._logs}: the disk is nearly full; logging stopped so that members go on, free some space"
+            )
         return _Turn(trouble, more)
 
-    def _tell(self, trouble: Trouble | None) -> None:
+    def _tell(self, trouble: LoggingFailed | None) -> None:
         words = str(trouble) if trouble else ""
         if bool(words) == bool(self._trouble):
             return
@@ -206,7 +208,7 @@ class Keeper:
             for name in journal.STREAMS:
                 path = folder / f"{name}.raw"
                 if path not in self._streams and path.exists():
-                    self._streams[path] = Stream(folder, name, self._limits, holes=self._features.holes)
+                    self._streams[path] = LogStamper(folder, name, self._limits, holes=self._features.holes)
                     self._watch(path, IN_MODIFY)
                     self._dirty.add(path)
                     self._wake.set()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpwatch.app.overhear import ask
+from mcpwatch.app.proxy_log import ask
 from mcpwatch.ports import Look
 from mcpwatch.proxies import PROXIES
 from mcpwatch.proxies.tbxark import Tbxark

@@ -1,6 +1,6 @@
 """One stream of one member: raw bytes in, stamped lines out, rotated by size and age. All of it blocking, all of it restartable.
 
-Knows files and time, not members, inotify or the loop. See `keeper` for how "exactly once" is kept.
+Knows files and time, not members, inotify or the loop. See `log_collector` for how "exactly once" is kept.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Limits:
     keep_age: float = 30 * 24 * 3600.0
 
 
-class Trouble(Exception):
+class LoggingFailed(Exception):
     """Logging cannot go on for now; the message says why and what to do."""
 
 
-class Stream:
+class LogStamper:
     """The raw file, log files and cursor of one stream. `bite` brings the log on."""
 
     def __init__(self, folder: Path, name: str, limits: Limits, *, holes: bool = True) -> None:
@@ -53,7 +53,7 @@ class Stream:
         self._holes = holes
 
     def bite(self, now: float, *, drop: bool = False) -> bool:
-        """Stamp the next lines, or `drop` them to make room. True when there may be more to do. Raises `Trouble`."""
+        """Stamp the next lines, or `drop` them to make room. True when there may be more to do. Raises `LoggingFailed`."""
         try:
             if self._raw is None:
                 self._open()
@@ -74,7 +74,7 @@ class Stream:
             self._free_raw()
             return size > self._cursor.offset and len(data) == BITE
         except OSError as error:
-            raise Trouble(self._words(error)) from error
+            raise LoggingFailed(self._words(error)) from error
 
     def close(self) -> None:
         """Close the files."""

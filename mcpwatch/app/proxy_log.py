@@ -32,7 +32,7 @@ LINES = 500
 """Lines taken at once."""
 
 
-class Overhearing:
+class ProxyLog:
     """Listens to whatever proxy the plan in force has; `run` until cancelled."""
 
     def __init__(self, fleet: Fleet, kinds: Kinds, state: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcpwatch.runtimes.kernel import Features, exit_status, open_pidfd, split_status
-from mcpwatch.runtimes.table import Table, zombie_status
+from mcpwatch.runtimes.process_table import ProcessTable, zombie_status
 
 POLL = 0.1
 """Seconds between two looks where there is no pidfd."""
@@ -36,10 +36,10 @@ class _Followed:
     dead: bool = False
 
 
-class Deaths:
+class ExitWatch:
     """Follows processes until they end; calls `died(member, pid, code, signal)` once each, in the loop."""
 
-    def __init__(self, table: Table, features: Features, died: Died) -> None:
+    def __init__(self, table: ProcessTable, features: Features, died: Died) -> None:
         self._table = table
         self._features = features
         self._died = died
@@ -79,7 +79,7 @@ class Deaths:
             return False
         return self._table.orphans(self._followed) == set()
 
-    def bury(self, pid: int) -> None:
+    def reap(self, pid: int) -> None:
         """Collect a corpse that was kept, and stop following it."""
         followed = self._followed.pop(pid, None)
         if followed is not None:
@@ -120,7 +120,7 @@ class Deaths:
         followed.dead = True
         code, number = self._status(followed)
         if self._died(followed.member, followed.pid, code, number):
-            self.bury(followed.pid)
+            self.reap(followed.pid)
 
     def _status(self, followed: _Followed) -> tuple[int | None, int | None]:
         if followed.child:

@@ -1,6 +1,6 @@
-"""The rooms that listen: alerts, clients, telemetry, the log keeper and the self-watch, built from a plan and run beside the fleet.
+"""The services beside the fleet: alerts, clients, telemetry, the log collector and the self-watch, built from a plan.
 
-Each is a service with `run`; none can hurt the fleet. A new room of this kind is a few lines here.
+Each is a service with `run`; none can hurt the fleet. A new service of this kind is a few lines here.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
 from mcpwatch.runtimes.admin import request
-from mcpwatch.runtimes.gap import Gap
-from mcpwatch.runtimes.keeper import Keeper
+from mcpwatch.runtimes.clock_gap import Gap
+from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
@@ -39,8 +39,8 @@ RECYCLE_EVERY = 5.0
 """Seconds between looks at the memory of members that have a limit."""
 
 
-class Rooms:
-    """All listening rooms of one daemon. Make it before the fleet begins, so that no fact is missed."""
+class Services:
+    """All listening services of one daemon. Make it before the fleet begins, so that no fact is missed."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Rooms:
         self._bus = bus
         self._clock = clock
         self._root = paths.root
-        self.keeper = Keeper(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
+        self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
@@ -88,11 +88,11 @@ class Rooms:
     async def _pin(self, body: dict[str, Any]) -> list[str]:
         return self._fleet.contracts.pin(str(body["name"]))
 
-    def services(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
+    def work(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
         """What runs beside the fleet once it has begun, by name. From now on the service manager hears a heartbeat."""
         self._beat = heartbeat()
         return (
-            (self.keeper.run(), "log keeper"),
+            (self.collector.run(), "log collector"),
             (self.telemetry.run(), "telemetry"),
             (self.alerts.run(), "alerts"),
             (self.clients.run(), "clients"),
@@ -102,7 +102,7 @@ class Rooms:
     def reload(self, plan: Plan) -> None:
         """Take a new plan's sections; what is open stays open."""
         self.alerts.reload(plan.section("alerts"))
-        self.keeper.retune(limits_of(plan))
+        self.collector.retune(limits_of(plan))
         self.telemetry.retune(telemetry_of(plan))
 
     async def _last_use(self, token: str) -> WallTime | None:

@@ -1,4 +1,4 @@
-"""The log keeper and the journal: each line stamped once, whoever dies; rotation, huge lines, full disks, following."""
+"""The log collector and the journal: each line stamped once, whoever dies; rotation, huge lines, full disks, following."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from mcpwatch import journal
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.model.spec import Plan
-from mcpwatch.runtimes.keeper import Keeper
 from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.log_collector import LogCollector
+from mcpwatch.runtimes.log_stamper import Limits, LogStamper
 from mcpwatch.runtimes.logs import LogsSpec, limits_of
-from mcpwatch.runtimes.stamping import Limits, Stream
 from tests.runtimes.bench import WAIT, next_exit, python, running, until
 
 pytestmark = pytest.mark.anyio
@@ -54,16 +54,16 @@ def told(facts: list[Fact]) -> list[tuple[str, bool]]:
 @asynccontextmanager
 async def keeping(
     state: Path, facts: list[Fact] | None = None, off: str = "", free: Callable[[Path], int] | None = None
-) -> AsyncGenerator[Keeper]:
-    keeper = Keeper(state, (facts if facts is not None else []).append, features=detect(off), free=free)
-    task = asyncio.get_running_loop().create_task(keeper.run())
+) -> AsyncGenerator[LogCollector]:
+    collector = LogCollector(state, (facts if facts is not None else []).append, features=detect(off), free=free)
+    task = asyncio.get_running_loop().create_task(collector.run())
     try:
-        yield keeper
+        yield collector
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        keeper.close()
+        collector.close()
 
 
 @pytest.mark.parametrize("off", ["", "inotify"])
@@ -80,12 +80,12 @@ async def test_what_a_member_writes_is_stamped_as_it_comes(tmp_path: Path, off: 
 
 async def test_a_real_member_s_output_of_both_streams_comes_out_in_order(tmp_path: Path) -> None:
     code = "import sys\nfor i in range(500): print('o', i); print('e', i, file=sys.stderr)\nsys.stdout.write('no end of line')"
-    async with running(tmp_path) as runtime, keeping(tmp_path) as keeper:
+    async with running(tmp_path) as runtime, keeping(tmp_path) as collector:
         events = runtime.watch()
         for generation in (1, 2):
             await runtime.start(python(code=code), generation)
             await next_exit(events)
-        await keeper.drain()
+        await collector.drain()
     once = [f"o {i}" for i in range(500)]
     assert stamped(tmp_path) == [*once, "no end of line"] * 2
     assert stamped(tmp_path, "stderr") == [f"e {i}" for i in range(500)] * 2
@@ -93,11 +93,11 @@ async def test_a_real_member_s_output_of_both_streams_comes_out_in_order(tmp_pat
 
 
 async def test_the_raw_file_is_given_back_to_the_disk(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as keeper:
+    async with keeping(tmp_path) as collector:
         write(tmp_path, b"x" * 99 + b"\n" + b"y" * 99 + b"\n")
         for _ in range(20):
             write(tmp_path, (b"z" * 99 + b"\n") * 1000)
-        await keeper.drain()
+        await collector.drain()
     info = (tmp_path / "logs/time/stdout.raw").stat()
     assert info.st_size == 2_000_200
     assert info.st_blocks * 512 <= 2 * 4096
@@ -106,10 +106,10 @@ async def test_the_raw_file_is_given_back_to_the_disk(tmp_path: Path) -> None:
 async def test_where_holes_cannot_be_punched_the_raw_file_is_cut_at_times_and_nothing_is_lost(tmp_path: Path) -> None:
     raw, lines = tmp_path / "logs/time/stdout.raw", [f"line {i} {'x' * 1000}" for i in range(3000)]
     sizes: list[int] = []
-    async with keeping(tmp_path, off="holes") as keeper:
+    async with keeping(tmp_path, off="holes") as collector:
         for start in range(0, 3000, 300):
             write(tmp_path, "".join(f"{line}\n" for line in lines[start : start + 300]).encode())
-            await keeper.drain()
+            await collector.drain()
             sizes.append(raw.stat().st_size)
     assert max(sizes) < 2 << 20
     assert 0 in sizes
@@ -118,9 +118,9 @@ async def test_where_holes_cannot_be_punched_the_raw_file_is_cut_at_times_and_no
 
 async def test_a_line_of_ten_megabytes_is_cut_in_marked_parts_and_loses_no_byte(tmp_path: Path) -> None:
     line = os.urandom(5 << 20).hex()
-    async with keeping(tmp_path) as keeper:
+    async with keeping(tmp_path) as collector:
         write(tmp_path, line.encode() + b"\nnext\n")
-        await keeper.drain()
+        await collector.drain()
     *parts, after = stamped(tmp_path)
     assert after == "next"
     assert "".join(part.removesuffix(journal.CONTINUES) for part in parts) == line
@@ -143,14 +143,14 @@ KILLER = """
 import os, random, sys, time
 from pathlib import Path
 from mcpwatch.journal import read_cursor
-from mcpwatch.runtimes.stamping import Limits, Stream
+from mcpwatch.runtimes.log_stamper import Limits, LogStamper
 folder, kills, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
 (folder / "ready").write_text("1")
 cursor, before = folder / "stdout.cursor", None
 for _ in range(kills):
-    keeper = os.fork()
-    if not keeper:
-        stream = Stream(folder, "stdout", Limits(max_bytes=3000, keep=100_000))
+    collector = os.fork()
+    if not collector:
+        stream = LogStamper(folder, "stdout", Limits(max_bytes=3000, keep=100_000))
         while True:
             if not stream.bite(time.time()):
                 time.sleep(0.0002)
@@ -158,8 +158,8 @@ for _ in range(kills):
         time.sleep(0.0005)
     before = read_cursor(cursor)
     time.sleep(chance.random() * 0.008)
-    os.kill(keeper, 9)
-    os.waitpid(keeper, 0)
+    os.kill(collector, 9)
+    os.waitpid(collector, 0)
 (folder / "done").write_text("1")
 """
 
@@ -178,14 +178,14 @@ print(i)
 """
 
 
-def keeper_killed(state: Path, kills: int, seed: int) -> None:
-    """A member that writes all the time, and a keeper that is killed with SIGKILL again and again while it stamps."""
+def collector_killed(state: Path, kills: int, seed: int) -> None:
+    """A member that writes all the time, and a collector that is killed with SIGKILL again and again while it stamps."""
     folder = state / "logs/time"
     folder.mkdir(parents=True)
     with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
         subprocess.run([sys.executable, "-c", KILLER, str(folder), str(kills), str(seed)], check=True)
         lines = int(writer.communicate()[0])
-    stream = Stream(folder, "stdout", Limits(max_bytes=3000, keep=100_000))
+    stream = LogStamper(folder, "stdout", Limits(max_bytes=3000, keep=100_000))
     while stream.bite(time.time()):
         pass
     stream.close()
@@ -196,14 +196,14 @@ def keeper_killed(state: Path, kills: int, seed: int) -> None:
     assert stamps == sorted(set(stamps))
 
 
-def test_a_keeper_killed_again_and_again_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
-    keeper_killed(tmp_path, kills=25, seed=1)
+def test_a_collector_killed_again_and_again_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
+    collector_killed(tmp_path, kills=25, seed=1)
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.slow
-def test_a_keeper_killed_two_thousand_times_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
-    keeper_killed(tmp_path, kills=2000, seed=2)
+def test_a_collector_killed_two_thousand_times_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
+    collector_killed(tmp_path, kills=2000, seed=2)
 
 
 @pytest.mark.parametrize("lines_ahead", [0, 1, 7])
@@ -211,7 +211,7 @@ def test_lines_in_the_log_that_the_cursor_does_not_know_are_not_stamped_again(tm
     """What a SIGKILL between the two writes leaves, made by hand; the last line is torn, as a full disk may leave it."""
     write(tmp_path, b"a\n")
     folder = tmp_path / "logs/time"
-    first = Stream(folder, "stdout", Limits())
+    first = LogStamper(folder, "stdout", Limits())
     first.bite(1000.0)
     first.close()
     cursor = (folder / "stdout.cursor").read_bytes()
@@ -221,14 +221,14 @@ def test_lines_in_the_log_that_the_cursor_does_not_know_are_not_stamped_again(tm
             log.write(f"{journal.stamp(1001.0 + i)} line {i}\n".encode())
         log.write(journal.stamp(1050.0).encode() + b" line")
     assert (folder / "stdout.cursor").read_bytes() == cursor
-    again = Stream(folder, "stdout", Limits())
+    again = LogStamper(folder, "stdout", Limits())
     again.bite(2000.0)
     again.close()
     assert stamped(tmp_path) == ["a", *(f"line {i}" for i in range(10))]
 
 
 async def test_files_rotate_by_size_and_age_keep_their_name_and_are_dropped_when_too_many(tmp_path: Path) -> None:
-    stream = Stream(tmp_path / "logs/time", "stdout", Limits(max_bytes=400, max_age=60, keep=3))
+    stream = LogStamper(tmp_path / "logs/time", "stdout", Limits(max_bytes=400, max_age=60, keep=3))
     for i in range(100):
         write(tmp_path, b"0123456789 %d\n" % i)
         stream.bite(1_700_000_000.0 + i)
@@ -241,7 +241,7 @@ async def test_files_rotate_by_size_and_age_keep_their_name_and_are_dropped_when
         assert path.stat().st_size <= 460
     kept = stamped(tmp_path)
     assert kept == [f"0123456789 {i}" for i in range(100 - len(kept), 100)]
-    old = Stream(tmp_path / "logs/time", "stdout", Limits(max_age=60))
+    old = LogStamper(tmp_path / "logs/time", "stdout", Limits(max_age=60))
     write(tmp_path, b"later\n")
     old.bite(1_700_000_500.0)
     write(tmp_path, b"much later\n")
@@ -255,19 +255,19 @@ async def test_the_file_s_limits_take_effect_on_what_is_already_open(tmp_path: P
     limits = limits_of(Plan(sections=(("logs", spec),)))
     assert limits == Limits(1024, 3600.0, 2, 86400.0)
     assert limits_of(Plan()) == Limits()
-    async with keeping(tmp_path) as keeper:
+    async with keeping(tmp_path) as collector:
         for turn in range(6):
             write(tmp_path, b"x" * 600 + b"\n" + b"y" * 600 + b"\n")
-            await keeper.drain()
+            await collector.drain()
             if turn == 0:
                 assert len(journal.files(tmp_path / "logs/time", "stdout")) == 1
-                keeper.retune(limits)
+                collector.retune(limits)
     assert len(journal.files(tmp_path / "logs/time", "stdout")) == 3
 
 
 async def test_stamps_rise_when_the_clock_steps_back(tmp_path: Path) -> None:
     for now in (5000.0, 1000.0):
-        stream = Stream(tmp_path / "logs/time", "stdout", Limits())
+        stream = LogStamper(tmp_path / "logs/time", "stdout", Limits())
         write(tmp_path, b"x\n")
         stream.bite(now)
         stream.close()
@@ -278,17 +278,17 @@ async def test_stamps_rise_when_the_clock_steps_back(tmp_path: Path) -> None:
 async def test_a_full_disk_stops_logging_not_the_member_and_is_told_and_recovers(tmp_path: Path) -> None:
     room = [1]
     facts: list[Fact] = []
-    async with keeping(tmp_path, facts, free=lambda _: room[0]) as keeper:
+    async with keeping(tmp_path, facts, free=lambda _: room[0]) as collector:
         write(tmp_path, b"before\n")
-        await keeper.drain()
+        await collector.drain()
         room[0] = 0
         write(tmp_path, b"lost\n" * 5000)
-        await keeper.drain()
+        await collector.drain()
         assert told(facts) == [("logs", False)]
         assert (tmp_path / "logs/time/stdout.raw").stat().st_blocks * 512 <= 2 * 4096
         room[0] = 1
         write(tmp_path, b"after\n")
-        await keeper.drain()
+        await collector.drain()
         assert told(facts) == [("logs", False), ("logs", True)]
     assert stamped(tmp_path) == ["before", "[mcpwatch: 5000 lines were not logged, the disk was full]", "after"]
 
@@ -298,14 +298,14 @@ async def test_a_disk_that_is_really_full_keeps_whole_lines_takes_back_a_torn_on
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], check=True)  # noqa: ASYNC221
     try:
         facts: list[Fact] = []
-        async with keeping(tmp_path, facts, free=lambda _: 1) as keeper:
+        async with keeping(tmp_path, facts, free=lambda _: 1) as collector:
             write(tmp_path, b"start\n")
-            await keeper.drain()
+            await collector.drain()
             ballast = tmp_path / "ballast"
             ballast.write_bytes(b"b" * (180 << 10))
             lines = [f"line {i} {'x' * 200}" for i in range(300)]
             write(tmp_path, "".join(f"{line}\n" for line in lines).encode())
-            await keeper.drain()
+            await collector.drain()
             assert told(facts) == [("logs", False)]
             follower = journal.Follower(tmp_path, "time", {"stdout": None})
             seen = [line.text for line in follower.poll(1000)]
@@ -313,7 +313,7 @@ async def test_a_disk_that_is_really_full_keeps_whole_lines_takes_back_a_torn_on
             assert seen == ["start", *lines][: len(seen)] != ["start", *lines]
             assert texts(tmp_path) == ["start", *lines]
             ballast.unlink()
-            await keeper.drain()
+            await collector.drain()
             assert told(facts)[-1] == ("logs", True)
             assert stamped(tmp_path) == ["start", *lines]
             assert seen + [line.text for line in follower.poll(1000)] == ["start", *lines]
@@ -322,9 +322,9 @@ async def test_a_disk_that_is_really_full_keeps_whole_lines_takes_back_a_torn_on
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)  # noqa: ASYNC221
 
 
-def fill(state: Path, count: int, max_bytes: int = 2000) -> Stream:
+def fill(state: Path, count: int, max_bytes: int = 2000) -> LogStamper:
     """A journal of `count` lines, one a second from 1,700,000,000 on."""
-    stream = Stream(state / "logs/time", "stdout", Limits(max_bytes=max_bytes, keep=1000, max_age=1e9))
+    stream = LogStamper(state / "logs/time", "stdout", Limits(max_bytes=max_bytes, keep=1000, max_age=1e9))
     for i in range(count):
         write(state, b"line %d\n" % i)
         stream.bite(1_700_000_000.0 + i)
@@ -391,13 +391,13 @@ async def test_a_turn_that_is_cancelled_and_the_drain_after_it_never_stamp_at_on
         return 1
 
     write(tmp_path, b"line\n")
-    keeper = Keeper(tmp_path, lambda _: None, free=free)
-    running = asyncio.create_task(keeper.run())
+    collector = LogCollector(tmp_path, lambda _: None, free=free)
+    running = asyncio.create_task(collector.run())
     assert await asyncio.to_thread(began.wait, 30)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    await keeper.drain()
-    keeper.close()
+    await collector.drain()
+    collector.close()
     assert most == 1
     assert texts(tmp_path) == ["line"]

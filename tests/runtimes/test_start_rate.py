@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.runtimes.pace import BURST, RATE, Pace
+from mcpwatch.runtimes.start_rate import BURST, RATE, StartRate
 
 
 def test_the_first_few_start_at_once_and_a_hundred_take_two_seconds() -> None:
-    pace, waits = Pace(), list[float]()
+    pace, waits = StartRate(), list[float]()
     for _ in range(100):
         pace, wait = pace.take(1000.0)
         waits.append(wait)
@@ -20,7 +20,7 @@ def test_the_first_few_start_at_once_and_a_hundred_take_two_seconds() -> None:
 
 @given(st.lists(st.floats(0, 2), max_size=200))
 def test_never_more_than_the_burst_and_the_rate_start_in_any_time(gaps: list[float]) -> None:
-    pace, now, starts = Pace(), 0.0, list[float]()
+    pace, now, starts = StartRate(), 0.0, list[float]()
     for gap in gaps:
         now += gap / 50
         pace, wait = pace.take(now)
