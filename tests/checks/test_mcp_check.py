@@ -7,8 +7,8 @@ import json
 import pytest
 
 from mcpwatch.checks import Prober
-from mcpwatch.checks.memory import FAILED_TTL, OTHERS_TTL, Memory, Others
-from mcpwatch.checks.trouble import Trouble
+from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.checks.list_cache import FAILED_TTL, OTHERS_TTL, ListCache, Others
 from mcpwatch.model.probe import Canary, Outcome, Symptom, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.servers.faulty import faulty
@@ -73,9 +73,9 @@ async def test_what_cuts_idle_streams_is_found_by_holding_one() -> None:
         assert result.symptom_text == "cut@ping", result
 
 
-@pytest.mark.parametrize(("failed", "kept"), [(None, OTHERS_TTL), (Trouble(Symptom.TIMEOUT, "slow"), FAILED_TTL)])
-def test_a_slow_answer_is_sooner_asked_for_again_than_a_good_one(failed: Trouble | None, kept: float) -> None:
-    memory, target = Memory(), Target("http://127.0.0.1:1/sse")
+@pytest.mark.parametrize(("failed", "kept"), [(None, OTHERS_TTL), (ProbeFailure(Symptom.TIMEOUT, "slow"), FAILED_TTL)])
+def test_a_slow_answer_is_sooner_asked_for_again_than_a_good_one(failed: ProbeFailure | None, kept: float) -> None:
+    memory, target = ListCache(), Target("http://127.0.0.1:1/sse")
     others = Others(100.0, b"", None, None, None, failed)
     memory.keep_others(target, others)
     assert memory.others(target, 100.0 + kept - 1.0) is others

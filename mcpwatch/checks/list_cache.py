@@ -10,10 +10,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mcpwatch.checks import judge
+from mcpwatch.checks import expectations
+from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.schema import lint_tools
-from mcpwatch.checks.trouble import Trouble
 from mcpwatch.model.contract import snapshot, weight
 from mcpwatch.model.probe import Target, Tool
 
@@ -54,11 +54,11 @@ class Others:
     prompts: list[Message] | None
     resources: list[Message] | None
     templates: list[Message] | None
-    failed: Trouble | None = None
+    failed: ProbeFailure | None = None
     """Why not all of it could be listed."""
 
 
-class Memory:
+class ListCache:
     """Shortcuts for all targets of a prober."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Memory:
         self._others: OrderedDict[str, Others] = OrderedDict()
 
     async def listed(self, digest: bytes, items: list[Message]) -> Listed:
-        """What is to be known of a list; a long one is looked through in a thread. Raises `Trouble` when it is none."""
+        """What is to be known of a list; a long one is looked through in a thread. Raises `ProbeFailure` when it is none."""
         kept = self._lists.get(digest)
         if kept is None:
             kept = await asyncio.to_thread(_listed, items) if len(items) > LONG else _listed(items)
@@ -99,8 +99,8 @@ class Memory:
 
 
 def _listed(items: list[Message]) -> Listed:
-    tools = judge.tools_of(items)
-    return Listed(tools, judge.fingerprint(tools), weight(items), lint_tools(items), judge.safe_tool(items))
+    tools = expectations.tools_of(items)
+    return Listed(tools, expectations.fingerprint(tools), weight(items), lint_tools(items), expectations.safe_tool(items))
 
 
 def _keep(kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import ERROR_LIMIT, Caller, client_info, read
-from mcpwatch.checks.course import Course
+from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STREAM
-from mcpwatch.checks.lines import Lines
 from mcpwatch.checks.streamable import ACCEPT
-from mcpwatch.checks.trouble import Trouble
+from mcpwatch.checks.timeline import ProbeTimeline
+from mcpwatch.checks.transport import ProbeTransport
 from mcpwatch.checks.wire import initialize_params
 from mcpwatch.model.probe import Stage, Symptom, Target
 
@@ -18,18 +18,18 @@ WRONG_TOKEN = "mcpwatch-checks-that-this-is-refused"  # noqa: S105 - a token tha
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
 
 
-async def examine_guard(target: Target, lines: Lines, course: Course) -> None:
-    """Ask without a token, then with a wrong one. Raises `Trouble` unless both are refused with 401 or 403."""
+async def examine_guard(target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
+    """Ask without a token, then with a wrong one. Raises `ProbeFailure` unless both are refused with 401 or 403."""
     bare = replace(
         target, token=None, headers=tuple((name, value) for name, value in target.headers if name.lower() not in SECRET_HEADERS)
     )
     for stranger, who in ((bare, "without a token"), (replace(bare, token=WRONG_TOKEN), "with a wrong token")):
-        await _ask(Caller(stranger, lines, course), course, who)
+        await _ask(Caller(stranger, transport, timeline), timeline, who)
 
 
-async def _ask(caller: Caller, course: Course, who: str) -> None:
+async def _ask(caller: Caller, timeline: ProbeTimeline, who: str) -> None:
     await lines_ready(caller)
-    course.enter(Stage.REFUSAL)
+    timeline.enter(Stage.REFUSAL)
     legacy = caller.target.transport == "sse" or (
         caller.target.transport == "auto" and caller.url.path.rstrip("/").endswith("/sse")
     )
@@ -47,10 +47,10 @@ async def _ask(caller: Caller, course: Course, who: str) -> None:
         await response.aclose()
         if session:
             await caller.delete((ACCEPT, ("Mcp-Session-Id", session)))
-        raise Trouble(Symptom.UNGUARDED, f"{what} {who} is let in (HTTP {status})", status=status)
+        raise ProbeFailure(Symptom.UNGUARDED, f"{what} {who} is let in (HTTP {status})", status=status)
     raise await caller.refuse(response, f"{what} {who}")
 
 
 async def lines_ready(caller: Caller) -> None:
     """Connect first, so that a dead host is not mistaken for a refusal."""
-    await caller.lines.prepare(caller.url)
+    await caller.transport.prepare(caller.url)

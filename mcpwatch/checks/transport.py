@@ -1,7 +1,7 @@
-"""The httpx transport of one probe: its connections, dialled through the stages of its course, never shared, always closed.
+"""The httpx transport of one probe: its connections, dialled through the stages of its timeline, never shared, always closed.
 
-One probe has one `Lines` with at most a handful of connections: no pool to scan (ADR 0020). What is worth sharing between
-probes - TLS contexts, resolved names - is in `Shared`. Knows HTTP; knows nothing of MCP.
+One probe has one `ProbeTransport` with at most a handful of connections: no pool to scan (ADR 0020). What is worth sharing between
+probes - TLS contexts, resolved names - is in `TransportCache`. Knows HTTP; knows nothing of MCP.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 
-from mcpwatch.checks.course import Course
-from mcpwatch.checks.line import Line, connect, resolve
-from mcpwatch.checks.trouble import Trouble
+from mcpwatch.checks.connection import Connection, connect, resolve
+from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.model.probe import Stage, Symptom, Target
 
 NAME_TTL = 30.0
@@ -27,11 +27,11 @@ FALLBACK_AFTER = 1.0
 """Seconds the first of several addresses of a host gets before the next is tried."""
 SETTLE = 0.02
 """Seconds a short event stream gets to end after its answer before its connection is dropped."""
-LINES_MAX = 8
+CONNECTIONS_MAX = 8
 """Connections one probe may open; a server that closes after every answer may use them up slowly."""
 
 
-class Shared:
+class TransportCache:
     """What all probes share: TLS contexts by trust, resolved names for a while."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Shared:
         self._names: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
 
     def context(self, target: Target) -> ssl.SSLContext:
-        """The TLS context for a target. Raises `Trouble` when its CA file cannot be read."""
+        """The TLS context for a target. Raises `ProbeFailure` when its CA file cannot be read."""
         try:
             stamp = Path(target.ca_file).stat().st_mtime if target.ca_file else 0.0
             key = (target.ca_file, target.insecure, stamp)
@@ -47,7 +47,7 @@ class Shared:
                 self._contexts[key] = _context(target)
             return self._contexts[key]
         except (OSError, ssl.SSLError) as error:
-            raise Trouble(Symptom.TLS, f"the CA file {target.ca_file} cannot be used: {error}") from error
+            raise ProbeFailure(Symptom.TLS, f"the CA file {target.ca_file} cannot be used: {error}") from error
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of a host, asked of the resolver at most once in `NAME_TTL` seconds."""
@@ -78,25 +78,25 @@ def _context(target: Target) -> ssl.SSLContext:
 
 
 class Body(httpx.AsyncByteStream):
-    """A response body on a line; closing it early drops the line.
+    """A response body on a connection; closing it early drops the connection.
 
     With `limit` set it is an event stream: `size` counts bytes since it was last put to zero and may not pass the limit,
     and a byte order mark at the start is dropped. With `over` set there is no more to read, whatever came.
     """
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self.limit: int | None = None
         self.size = 0
         self.over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         first = True
-        while not self.over and (piece := await self._line.chunk()):
+        while not self.over and (piece := await self._connection.chunk()):
             if self.limit is not None:
                 self.size += len(piece)
                 if self.size > self.limit:
-                    raise Trouble(Symptom.TOO_LARGE, f"one event of the stream is larger than {self.limit >> 20} MiB")
+                    raise ProbeFailure(Symptom.TOO_LARGE, f"one event of the stream is larger than {self.limit >> 20} MiB")
                 if first:
                     piece = piece.removeprefix(b"\xef\xbb\xbf")
                     first = False
@@ -105,86 +105,86 @@ class Body(httpx.AsyncByteStream):
             yield piece
 
     async def skip(self, limit: int) -> None:
-        """Read over a body that says nothing; one longer than `limit` bytes is dropped with its line."""
+        """Read over a body that says nothing; one longer than `limit` bytes is dropped with its connection."""
         size = 0
-        while size <= limit and (piece := await self._line.chunk()):
+        while size <= limit and (piece := await self._connection.chunk()):
             size += len(piece)
         await self.aclose()
 
     async def settle(self) -> None:
-        """Give a short stream a moment to end by itself, so that its line can be used again; then close it."""
-        if not self._line.idle and not self._line.closed:
-            with contextlib.suppress(TimeoutError, Trouble):
+        """Give a short stream a moment to end by itself, so that its connection can be used again; then close it."""
+        if not self._connection.idle and not self._connection.closed:
+            with contextlib.suppress(TimeoutError, ProbeFailure):
                 async with asyncio.timeout(SETTLE):
-                    while await self._line.chunk():
+                    while await self._connection.chunk():
                         pass
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Drop the line unless its response is whole."""
-        if not self._line.idle:
-            self._line.abort()
+        """Drop the connection unless its response is whole."""
+        if not self._connection.idle:
+            self._connection.abort()
 
 
-class Lines(httpx.AsyncBaseTransport):
+class ProbeTransport(httpx.AsyncBaseTransport):
     """The connections of one probe."""
 
-    def __init__(self, target: Target, shared: Shared, course: Course) -> None:
+    def __init__(self, target: Target, shared: TransportCache, timeline: ProbeTimeline) -> None:
         self._target = target
         self._shared = shared
-        self._course = course
-        self._lines: list[Line] = []
+        self._timeline = timeline
+        self._connections: list[Connection] = []
         self.certificate: dict[str, object] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request on an idle line or a new one. Raises `Trouble`."""
+        """Send a request on an idle connection or a new one. Raises `ProbeFailure`."""
         url = request.url
         payload = _serialize(request)
-        line = next((line for line in self._lines if line.idle), None)
-        if line is None:
-            line = await self._dial(url)
+        connection = next((connection for connection in self._connections if connection.idle), None)
+        if connection is None:
+            connection = await self._dial(url)
         try:
-            status, headers = await line.exchange(payload)
-        except Trouble as trouble:
-            if trouble.symptom is not Symptom.CUT or line.uses < 2 or line.received:
+            status, headers = await connection.exchange(payload)
+        except ProbeFailure as failure:
+            if failure.symptom is not Symptom.CUT or connection.uses < 2 or connection.received:
                 raise
             # the server closed an idle connection just as we used it: not its fault, and not processed
-            line = await self._dial(url)
-            status, headers = await line.exchange(payload)
-        return httpx.Response(status, headers=headers, stream=Body(line), request=request)
+            connection = await self._dial(url)
+            status, headers = await connection.exchange(payload)
+        return httpx.Response(status, headers=headers, stream=Body(connection), request=request)
 
-    async def _dial(self, url: httpx.URL) -> Line:
-        self._lines = [line for line in self._lines if not line.closed]
-        if len(self._lines) >= LINES_MAX:
-            raise Trouble(Symptom.BAD_REPLY, f"the server leaves {LINES_MAX} answers unfinished")
-        first = not self._course.dialled
-        self._course.dialled = True
+    async def _dial(self, url: httpx.URL) -> Connection:
+        self._connections = [connection for connection in self._connections if not connection.closed]
+        if len(self._connections) >= CONNECTIONS_MAX:
+            raise ProbeFailure(Symptom.BAD_REPLY, f"the server leaves {CONNECTIONS_MAX} answers unfinished")
+        first = not self._timeline.dialled
+        self._timeline.dialled = True
         host = url.host
         port = url.port or (443 if url.scheme == "https" else 80)
         if first:
-            self._course.enter(Stage.RESOLVE)
+            self._timeline.enter(Stage.RESOLVE)
         addresses = await self._shared.addresses(host, port)
         if first:
-            self._course.enter(Stage.CONNECT)
-        line = await connect(host, port, addresses, FALLBACK_AFTER)
-        self._lines.append(line)
+            self._timeline.enter(Stage.CONNECT)
+        connection = await connect(host, port, addresses, FALLBACK_AFTER)
+        self._connections.append(connection)
         if url.scheme == "https":
             if first:
-                self._course.enter(Stage.TLS)
-            await line.secure(host, self._shared.context(self._target))
-            self.certificate = self.certificate or line.peer_certificate
-        return line
+                self._timeline.enter(Stage.TLS)
+            await connection.secure(host, self._shared.context(self._target))
+            self.certificate = self.certificate or connection.peer_certificate
+        return connection
 
     async def prepare(self, url: httpx.URL) -> None:
-        """Dial the first line, so that what follows is timed without it."""
-        if not self._course.dialled:
+        """Dial the first connection, so that what follows is timed without it."""
+        if not self._timeline.dialled:
             await self._dial(url)
 
     def abort(self) -> None:
         """Drop every connection at once. Never blocks."""
-        for line in self._lines:
-            line.abort()
-        self._lines = []
+        for connection in self._connections:
+            connection.abort()
+        self._connections = []
 
     async def aclose(self) -> None:
         """Drop every connection."""

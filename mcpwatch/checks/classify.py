@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.trouble import Trouble, one_line, without_query
+from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
 from mcpwatch.model.probe import Symptom, Vantage
 
 _SESSION = re.compile(
@@ -40,7 +40,7 @@ _GATEWAY = re.compile(
     re.IGNORECASE,
 )
 GATEWAY_WORDS_MAX = 400
-"""Characters of a failed call's text beyond which it is taken for the tool's own words."""
+"""Characters of a failed call's text beyond which it is taken for the tool's own classify."""
 
 ERA_CODES = frozenset({-32020, -32021, -32022})
 """Codes that only a 2026-07-28 server says: header mismatch, missing capability, unsupported version."""
@@ -48,23 +48,23 @@ ERA_CODES = frozenset({-32020, -32021, -32022})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def judge(trouble: Trouble, vantage: Vantage) -> Trouble:
-    """Give a plain JSON-RPC error its class by its code and words."""
-    if trouble.symptom is not Symptom.RPC_ERROR:
-        return trouble
-    said = trouble.said
+def refine(failure: ProbeFailure, vantage: Vantage) -> ProbeFailure:
+    """Give a plain JSON-RPC error its class by its code and classify."""
+    if failure.symptom is not Symptom.RPC_ERROR:
+        return failure
+    said = failure.said
     if _SESSION.search(said):
         # said inside a JSON-RPC error on a living session of our own: it is the proxy's session that is gone
-        trouble.symptom = Symptom.STALE_SESSION if vantage == "route" and trouble.status is None else Symptom.SESSION_LOST
+        failure.symptom = Symptom.STALE_SESSION if vantage == "route" and failure.status is None else Symptom.SESSION_LOST
     elif _INITIALIZATION.search(said):
-        trouble.symptom = Symptom.NOT_INITIALIZED
-    elif trouble.code in ERA_CODES:
-        trouble.symptom = Symptom.ERA_MISMATCH
-    elif (trouble.code == 0 and not said) or _UPSTREAM.search(said):
-        trouble.symptom = Symptom.UPSTREAM_DOWN
+        failure.symptom = Symptom.NOT_INITIALIZED
+    elif failure.code in ERA_CODES:
+        failure.symptom = Symptom.ERA_MISMATCH
+    elif (failure.code == 0 and not said) or _UPSTREAM.search(said):
+        failure.symptom = Symptom.UPSTREAM_DOWN
     elif _LOAD.search(said):
-        trouble.symptom = Symptom.OVERLOADED
-    return trouble
+        failure.symptom = Symptom.OVERLOADED
+    return failure
 
 
 def gateway_error(said: str, vantage: Vantage) -> Symptom | None:
@@ -79,8 +79,8 @@ def gateway_error(said: str, vantage: Vantage) -> Symptom | None:
     return Symptom.UPSTREAM_DOWN if len(said) < GATEWAY_WORDS_MAX and _GATEWAY.search(said) else None
 
 
-def status_trouble(status: int, headers: Mapping[str, str], body: bytes, what: str) -> Trouble:
-    """An HTTP status that is no answer, as trouble; `what` names what was asked, e.g. `GET /time/sse`."""
+def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: str) -> ProbeFailure:
+    """An HTTP status that is no answer, as failure; `what` names what was asked, e.g. `GET /time/sse`."""
     said = said_in(body)
     error = rpc_error_in(body)
     text = said or "nothing"
@@ -98,7 +98,7 @@ def status_trouble(status: int, headers: Mapping[str, str], body: bytes, what: s
     }
     message = known.get(symptom, f"{what} was answered with HTTP {status}: {text}")
     code = error.get("code") if error else None
-    return Trouble(symptom, message, said=said, status=status, code=code if isinstance(code, int) else None)
+    return ProbeFailure(symptom, message, said=said, status=status, code=code if isinstance(code, int) else None)
 
 
 def _symptom(status: int, said: str, error: rpc.Message | None) -> Symptom:  # noqa: PLR0911 - a table with conditions

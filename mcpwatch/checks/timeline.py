@@ -1,4 +1,4 @@
-"""The course of one probe: which stage it is in, the absolute deadline of each, and how long each took.
+"""The timeline of one probe: which stage it is in, the absolute deadline of each, and how long each took.
 
 One `asyncio` timeout serves the whole probe: entering a stage moves it to that stage's deadline, so a stage that drips
 a byte a second ends as surely as a silent one. Knows nothing of wires.
@@ -27,7 +27,7 @@ EVENT_MIN = 5.0
 _CONNECTING = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS})
 
 
-class Course:
+class ProbeTimeline:
     """The stages of one running probe. Belongs to the task that runs it; `abort` may be called from another."""
 
     def __init__(self, timeout: float) -> None:

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection of one probe: dialled stage by stage, parsed by llhttp (httptools), bounded in every direction.
 
-Every failure is a `Trouble` with its symptom. Knows HTTP framing; knows nothing of MCP, sessions or expectations.
+Every failure is a `ProbeFailure` with its symptom. Knows HTTP framing; knows nothing of MCP, sessions or expectations.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import cast
 
 import httptools
 
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.model.probe import Symptom
 
 HEAD_LIMIT = 64 * 1024
@@ -24,7 +24,7 @@ BUFFER_LIMIT = 24 * 1024 * 1024
 Headers = list[tuple[bytes, bytes]]
 
 
-class Line(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection: one exchange at a time, the response body read chunk by chunk."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Line(asyncio.Protocol):
         self._status = 0
         self._framed = False
         self._complete = True
-        self._trouble: Trouble | None = None
+        self._failure: ProbeFailure | None = None
         self.closed = False
         self.received = 0
         self.uses = 0
@@ -56,10 +56,10 @@ class Line(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail(Trouble(Symptom.BAD_REPLY, "the server wants to switch to another protocol"))
+            self._fail(ProbeFailure(Symptom.BAD_REPLY, "the server wants to switch to another protocol"))
         except httptools.HttpParserError as error:
             text = one_line(data[:200].decode("latin-1"), 120)
-            self._fail(Trouble(Symptom.BAD_REPLY, f"the answer is not HTTP ({error})", said=text))
+            self._fail(ProbeFailure(Symptom.BAD_REPLY, f"the answer is not HTTP ({error})", said=text))
 
     def eof_received(self) -> bool:
         """Close our half too."""
@@ -75,7 +75,7 @@ class Line(asyncio.Protocol):
             return
         how = "reset" if isinstance(exc, ConnectionError) else "closed"
         when = "in the middle of its answer" if self._status else "before it answered"
-        self._fail(Trouble(Symptom.CUT, f"the connection was {how} {when}"))
+        self._fail(ProbeFailure(Symptom.CUT, f"the connection was {how} {when}"))
 
     def on_message_begin(self) -> None:
         """A response begins."""
@@ -87,7 +87,7 @@ class Line(asyncio.Protocol):
         """Keep a header, within bounds."""
         self._head_size += len(name) + len(value)
         if self._head_size > HEAD_LIMIT:
-            self._fail(Trouble(Symptom.TOO_LARGE, f"the answer has more than {HEAD_LIMIT // 1024} KiB of headers"))
+            self._fail(ProbeFailure(Symptom.TOO_LARGE, f"the answer has more than {HEAD_LIMIT // 1024} KiB of headers"))
             return
         lower = name.lower()
         if lower in (b"content-length", b"transfer-encoding"):
@@ -107,7 +107,7 @@ class Line(asyncio.Protocol):
         """Keep a piece of the body, within bounds."""
         self._buffered += len(body)
         if self._buffered > BUFFER_LIMIT:
-            self._fail(Trouble(Symptom.TOO_LARGE, f"the server sent more than {BUFFER_LIMIT >> 20} MiB at once"))
+            self._fail(ProbeFailure(Symptom.TOO_LARGE, f"the server sent more than {BUFFER_LIMIT >> 20} MiB at once"))
             return
         self._chunks.append(body)
         self._rouse()
@@ -120,33 +120,35 @@ class Line(asyncio.Protocol):
     # what the transport calls
 
     async def secure(self, host: str, context: ssl.SSLContext) -> None:
-        """Go through the TLS handshake on a line just connected."""
+        """Go through the TLS handshake on a connection just connected."""
         if self._transport is None:
-            raise Trouble(Symptom.CUT, "the connection was closed before the TLS handshake")
+            raise ProbeFailure(Symptom.CUT, "the connection was closed before the TLS handshake")
         try:
             encrypted = await asyncio.get_running_loop().start_tls(self._transport, self, context, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
-            raise Trouble(Symptom.TLS, f"the certificate of {host} is not accepted: {error.verify_message}") from error
+            raise ProbeFailure(Symptom.TLS, f"the certificate of {host} is not accepted: {error.verify_message}") from error
         except ssl.SSLError as error:
             reason = error.reason or str(error)
-            raise Trouble(Symptom.TLS, f"the TLS handshake with {host} failed: {reason.replace('_', ' ').lower()}") from error
+            raise ProbeFailure(Symptom.TLS, f"the TLS handshake with {host} failed: {reason.replace('_', ' ').lower()}") from error
         except OSError as error:
-            raise Trouble(Symptom.CUT, f"{host} cut the connection during the TLS handshake ({error.strerror or error})") from error
+            raise ProbeFailure(
+                Symptom.CUT, f"{host} cut the connection during the TLS handshake ({error.strerror or error})"
+            ) from error
         if encrypted is None:
-            raise Trouble(Symptom.CUT, f"{host} closed the connection during the TLS handshake")
+            raise ProbeFailure(Symptom.CUT, f"{host} closed the connection during the TLS handshake")
         self._transport = encrypted
 
     async def exchange(self, request: bytes) -> tuple[int, Headers]:
         """Send a whole request and return status and headers of its response; then read `chunk` until it is empty."""
         if self._transport is None or self.closed or not self._complete:
-            raise Trouble(Symptom.CUT, "the connection was closed before the request")
+            raise ProbeFailure(Symptom.CUT, "the connection was closed before the request")
         self.uses += 1
         self.received = 0
         self._chunks.clear()
         self._buffered = 0
         self._status = 0
         self._complete = False
-        self._trouble = None
+        self._failure = None
         self._head = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
@@ -162,8 +164,8 @@ class Line(asyncio.Protocol):
                 piece = self._chunks.popleft()
                 self._buffered -= len(piece)
                 return piece
-            if self._trouble is not None:
-                raise self._trouble
+            if self._failure is not None:
+                raise self._failure
             if self._complete:
                 return b""
             self._wake = asyncio.get_running_loop().create_future()
@@ -174,7 +176,7 @@ class Line(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether the line can carry another exchange."""
+        """Whether the connection can carry another exchange."""
         return self._complete and not self.closed and not self._chunks
 
     @property
@@ -196,14 +198,14 @@ class Line(asyncio.Protocol):
             self._transport.close()
         self._rouse()
 
-    def _fail(self, trouble: Trouble) -> None:
+    def _fail(self, failure: ProbeFailure) -> None:
         if self._complete:
             self.abort()
             return
-        self._trouble = self._trouble or trouble
+        self._failure = self._failure or failure
         self._complete = True
         if self._head is not None and not self._head.done():
-            self._head.set_exception(self._trouble)
+            self._head.set_exception(self._failure)
         self._rouse()
         self.abort()
 
@@ -212,7 +214,7 @@ class Line(asyncio.Protocol):
             self._wake.set_result(None)
 
 
-async def connect(host: str, port: int, addresses: tuple[str, ...], patience: float) -> Line:
+async def connect(host: str, port: int, addresses: tuple[str, ...], patience: float) -> Connection:
     """A TCP connection to the first address that takes one; every address but the last has `patience` seconds."""
     loop = asyncio.get_running_loop()
     last: OSError | None = None
@@ -220,9 +222,9 @@ async def connect(host: str, port: int, addresses: tuple[str, ...], patience: fl
         try:
             if position + 1 < len(addresses):
                 async with asyncio.timeout(patience):
-                    _, line = await loop.create_connection(Line, address, port)
+                    _, connection = await loop.create_connection(Connection, address, port)
             else:
-                _, line = await loop.create_connection(Line, address, port)
+                _, connection = await loop.create_connection(Connection, address, port)
         except TimeoutError:
             if position + 1 == len(addresses):
                 raise
@@ -230,7 +232,7 @@ async def connect(host: str, port: int, addresses: tuple[str, ...], patience: fl
         except OSError as error:
             last = error
             continue
-        return line
+        return connection
     raise _unconnected(host, port, last)
 
 
@@ -246,13 +248,13 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise Trouble(Symptom.UNRESOLVED, f"the name {host} does not resolve: {reason}") from error
+        raise ProbeFailure(Symptom.UNRESOLVED, f"the name {host} does not resolve: {reason}") from error
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _unconnected(host: str, port: int, error: OSError | None) -> Trouble:
+def _unconnected(host: str, port: int, error: OSError | None) -> ProbeFailure:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if isinstance(error, ConnectionRefusedError):
-        return Trouble(Symptom.REFUSED, f"{where} refuses connections: nothing listens there")
+        return ProbeFailure(Symptom.REFUSED, f"{where} refuses connections: nothing listens there")
     reason = (error.strerror or str(error)) if error else "no address"
-    return Trouble(Symptom.UNREACHABLE, f"{where} cannot be reached: {reason}")
+    return ProbeFailure(Symptom.UNREACHABLE, f"{where} cannot be reached: {reason}")

@@ -1,4 +1,4 @@
-"""Trouble: how a stage says what went wrong. Owned by this room; never leaves it (the prober turns it into a `ProbeResult`)."""
+"""ProbeFailure: how a stage says what went wrong. Owned by this room; never leaves it (the prober turns it into a `ProbeResult`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SPACE = re.compile(r"\s+")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-class Trouble(Exception):
-    """A stage failed. `stage` is the one the course is in, unless the raiser knows better."""
+class ProbeFailure(Exception):
+    """A stage failed. `stage` is the one the timeline is in, unless the raiser knows better."""
 
     def __init__(
         self,
