@@ -16,7 +16,7 @@ from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import readings
 from mcpwatch.bus import Bus
-from mcpwatch.clients.desk import Desk
+from mcpwatch.clients.api import ClientsApi
 from mcpwatch.clients.rotate import Reload, Rotator
 from mcpwatch.clients.service import ClientsService
 from mcpwatch.clock import Clock
@@ -79,7 +79,7 @@ class Services:
             ("GET", "/tools/{name}"): self._show_tools,
             ("POST", "/pin/{name}"): self._pin,
         }
-        return {**own, **self.alerts.handlers, **Desk(self.clients).handlers(), **self.rotator.handlers()}
+        return {**own, **self.alerts.handlers, **ClientsApi(self.clients).handlers(), **self.rotator.handlers()}
 
     async def _show_tools(self, body: dict[str, Any]) -> Any:
         name = body.get("name")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mcpwatch.clients.catalog import CLIENTS, ClientsSection, made
 from mcpwatch.clients.detect import detect
-from mcpwatch.clients.place import Machine
+from mcpwatch.clients.location import Machine
 from tests.parts import ROOT
 
 HOME = Path("/home/me")

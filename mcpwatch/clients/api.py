@@ -33,7 +33,7 @@ Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 MASK = "***"
 
 
-class Desk:
+class ClientsApi:
     """Answers for one service."""
 
     def __init__(self, service: ClientsService) -> None:
