@@ -73,6 +73,11 @@ class Mux:
         """Whether a request waits that ends by itself: a subscription does not."""
         return any(call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
 
+    @property
+    def serving(self) -> bool:
+        """Whether a call of a session is under way that ends by itself."""
+        return any(call.peer in self._places and call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
+
     # --- from a client ---
 
     def request(self, peer: Peer, envelope: Envelope, data: bytes, sink: Sink) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -36,6 +37,10 @@ TICK = 1.0
 """Seconds between looks for calls that waited past their bound."""
 PING_EVERY, PING_LIMIT = 15.0, 10.0
 """Seconds between signs of life asked of a remote upstream, and for each."""
+NUDGE_LIMIT = 2.0
+"""Seconds for the sign of life that a nudge asks of a remote upstream."""
+NUDGE_AGE, NUDGE_APART = 0.5, 10.0
+"""A nudge ends an attempt to connect that is older than this (seconds), and the next such end comes no sooner than that."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -77,6 +82,8 @@ class Upstream:
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._nudge = asyncio.Event()
+        self._look = asyncio.Event()
+        self._abandoned_at = -math.inf
         self._since = time.monotonic()
         self._retry_at = 0.0
         self.refused = False
@@ -148,6 +155,23 @@ class Upstream:
         self._wanted.set()
         self._nudge.set()
 
+    def nudge(self) -> None:
+        """Connect at once: somebody has just seen that the member answers.
+
+        A pause ends, an attempt of some age to reach a URL begins anew, an open connection to a URL must give a sign of life soon.
+        A member that an operator stopped stays stopped; a process that is starting or running is left alone.
+        """
+        now = time.monotonic()
+        if self.phase in {Phase.BACKOFF, Phase.FAILED}:
+            self.pauses.forget()
+            self._nudge.set()
+        elif self.phase is Phase.RUNNING:
+            self._look.set()
+        elif self.phase is Phase.STARTING and self.pid is None and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
+            self._abandoned_at = now
+            self.pauses.forget()
+            self._drop("was connecting for too long when it was seen to answer")
+
     def restart(self) -> None:
         """Close it and open it again, at once."""
         self._drop("is being restarted")
@@ -213,7 +237,7 @@ class Upstream:
         watch = loop.create_task(self._watch(), name=f"watch of {self.name}")
         try:
             async with asyncio.timeout(self._start_limit):
-                await link.open()
+                await _before(lost, link.open())
                 self._tell(LifecycleEvent("started", self.name, link.pid, generation))
                 await self._greet(lost)
             self.error = None
@@ -274,17 +298,32 @@ class Upstream:
         return answer.future.result()
 
     async def _watch(self) -> None:
+        """Look for calls that waited too long; ask a quiet remote upstream for a sign of life, at once when nudged.
+
+        Calls in flight are life: a server of one thread answers nothing else until it has answered them, and they have a bound.
+        """
         last_ping = time.monotonic()
         while True:
-            await asyncio.sleep(TICK)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._look.wait()
             now = time.monotonic()
             self.mux.expire(now)
-            if self.phase is Phase.RUNNING and self.pid is None and now - last_ping > PING_EVERY:
+            nudged = self._look.is_set()
+            self._look.clear()
+            if self.phase is not Phase.RUNNING or self.pid is not None or self.mux.serving:
+                continue
+            if nudged or now - last_ping > PING_EVERY:
                 last_ping = now
-                try:
-                    await self.ask(*self.sign_of_life, PING_LIMIT)
-                except (TimeoutError, UpstreamUnavailable):
-                    self._drop("gave no sign of life")
+                await self._prove_alive(NUDGE_LIMIT if nudged else PING_LIMIT)
+
+    async def _prove_alive(self, limit: float) -> None:
+        """Drop a remote upstream that gives no sign of life in time, unless a client's call came in between."""
+        try:
+            await self.ask(*self.sign_of_life, limit)
+        except (TimeoutError, UpstreamUnavailable):
+            if not self.mux.serving:
+                self._drop("gave no sign of life")
 
     def _send(self, data: bytes, number: int | None) -> int:
         return self._link.send(data, number) if self._link is not None else 0
@@ -318,3 +357,17 @@ class Upstream:
                 await self._nudge.wait()
         except TimeoutError:
             pass
+
+
+async def _before(lost: asyncio.Future[str], opening: Coroutine[Any, Any, None]) -> None:
+    """Open a link unless it is lost first. Raises `LinkFailed`."""
+    task = asyncio.get_running_loop().create_task(opening)
+    try:
+        await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            raise LinkFailed(lost.result())
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    await task
