@@ -1,4 +1,4 @@
-"""ProbeFailure: how a stage says what went wrong. Owned by this room; never leaves it (the prober turns it into a `ProbeResult`)."""
+"""ProbeFailure: how a stage reports what went wrong. Stays inside this room: the prober turns it into a `ProbeResult`."""
 
 from __future__ import annotations
 
