@@ -30,7 +30,7 @@ from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
-from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import Handler
@@ -64,7 +64,7 @@ class Services:
         self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         fleet.notice_by(self.self_watch.notice)
-        house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
+        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.turned: Callable[[], None] = lambda: None
         """Called once a second by the loop: it turns."""

@@ -16,7 +16,7 @@ from mcpwatch import __version__
 from mcpwatch.cli import clients as client_commands
 from mcpwatch.cli import exits
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
 from mcpwatch.model.errors import McpwatchError, UsageError
@@ -93,7 +93,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
 ) -> None:
     """Options that come before the command."""
-    Settings.state_dir = state_dir
+    ControlSettings.state_dir = state_dir
 
 
 @app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
@@ -153,7 +153,7 @@ def check(
     json_: JsonOption = False,
 ) -> None:
     """Probe a member or route now. Print each stage with its duration and, on failure, the symptom and the remedy."""
-    from mcpwatch.cli.probe import Asked, check_fleet, check_target
+    from mcpwatch.cli.probe import ProbeRequest, check_fleet, check_target
 
     vantage = "direct" if direct and not route else "route" if route and not direct else None
     if url and name and not stdio:
@@ -165,7 +165,7 @@ def check(
             raise UsageError(f"{refused} goes with --url or --stdio; a member's checks are those of the configuration")
     if url or stdio:
         argv = tuple(part for part in (name, *(command or ())) if part) if stdio else ()
-        asked = Asked(url or "", argv, token, timeout, transport, tuple(header or ()), tool, arguments)
+        asked = ProbeRequest(url or "", argv, token, timeout, transport, tuple(header or ()), tool, arguments)
         raise typer.Exit(check_target(asked, as_json=json_))
     raise typer.Exit(check_fleet(name, vantage, as_json=json_))
 
