@@ -17,7 +17,7 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import readings
 from mcpwatch.app.supervise import Run, ServiceSupervisor
 from mcpwatch.bus import Bus
-from mcpwatch.clients.desk import Desk
+from mcpwatch.clients.api import ClientsApi
 from mcpwatch.clients.rotate import Reload, Rotator
 from mcpwatch.clients.service import ClientsService
 from mcpwatch.clock import Clock
@@ -31,7 +31,7 @@ from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
-from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.control import Handler
@@ -67,7 +67,7 @@ class Services:
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         fleet.notice_by(self.self_watch.notice)
-        house = House(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
+        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self._supervisor = host.supervisor
         self._turned = host.on_tick
@@ -83,7 +83,7 @@ class Services:
             ("POST", "/pin/{name}"): self._pin,
         }
         alerts = self._marked("alerts", self.alerts.handlers)
-        clients = self._marked("clients", Desk(self.clients).handlers())
+        clients = self._marked("clients", ClientsApi(self.clients).handlers())
         return {**own, **alerts, **clients, **self.rotator.handlers()}
 
     def _marked(self, service: str, handlers: Mapping[tuple[str, str], Handler]) -> dict[tuple[str, str], Handler]:

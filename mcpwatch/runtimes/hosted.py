@@ -115,6 +115,14 @@ class HostedRuntime:
         except TimeoutError:
             raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
 
+    async def nudge(self, members: Sequence[str]) -> tuple[str, ...]:
+        """Have the gateway connect at once to these members, hosted or by URL: they were just seen to answer.
+
+        Returns the names that the gateway serves. Nothing is restarted. Raises `RuntimeFailed` when the gateway is away.
+        """
+        replies = [await request(self.socket, "POST", f"/members/{quote(name, safe='')}/nudge") for name in members]
+        return tuple(name for name, reply in zip(members, replies, strict=True) if reply.status < 300)
+
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Ends and returns of children, and of the gateway as a whole, until closed."""
         pause, seen = LOOK_AGAIN, False
