@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import httptools
 
 from mcpwatch.gateway.http import head, limits
+from mcpwatch.gateway.http.framing import Framing
 from mcpwatch.gateway.http.http_exchange import AnswerSink, Headers, HttpExchange
 
 log = logging.getLogger("mcpwatch.gateway")
@@ -53,9 +54,7 @@ class RequestReader:
         self._url = b""
         self._lines: list[tuple[bytes, bytes]] = []
         self._head = 0
-        self._framing = 0
-        """Bytes since the last head began or ended that are not body."""
-        self._chunks = 0
+        self._framing = Framing(head_bytes, limits.SLICE)
         self._left = 0
         """Bytes of a body of known length that are still to come."""
         self._body = 0
@@ -94,11 +93,11 @@ class RequestReader:
         """Bound what is not body: `size` bytes more of it."""
         if not self.reading and not idle:
             return
-        self._framing += size
+        if self._framing.fits(size):
+            return
         if self.incoming is not None:
-            if self._framing > limits.FRAMING + limits.CHUNK_FRAMING * self._chunks + limits.SLICE:
-                self._refuse(400, "the body has too much around its chunks")
-        elif self._framing > self._head_bytes + limits.SLICE:
+            self._refuse(400, "the body has too much around its chunks")
+        else:
             self._refuse(431 if self.reading else 400, "the head of the request is too large")
 
     def _refuse(self, status: int, text: str) -> None:
@@ -109,7 +108,8 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._url, self._lines = b"", []
-        self._head = self._framing = self._left = 0
+        self._head = self._left = 0
+        self._framing.begin()
         self._events += 1
         if not self._sink.deaf:
             self.incoming, self.reading = None, True
@@ -141,14 +141,14 @@ class RequestReader:
         except head.BadHead as wrong:
             self._refuse(400, str(wrong))
             return
-        self._framing = self._chunks = 0
+        self._framing.headed()
         self._left = exchange.length
         self.incoming = exchange
         self._sink.headed(exchange)
 
     def on_chunk_header(self) -> None:
         """One more chunk of a body."""
-        self._chunks += 1
+        self._framing.chunk()
 
     def on_body(self, body: bytes) -> None:
         """Some of a body."""
@@ -160,7 +160,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        self._framing = 0
+        self._framing.begin()
         self._events += 1
         exchange, self.incoming = self.incoming, None
         if self._sink.deaf:
