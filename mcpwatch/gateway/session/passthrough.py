@@ -65,15 +65,39 @@ async def relay(request: McpRequest, passage: Passthrough, body: bytes) -> None:
     try:
         async with asyncio.timeout(HEAD_LIMIT):
             response = await passage.client.request("POST", passage.url, headers, body)
-    except (HttpFailed, TimeoutError) as error:
-        raise UpstreamUnavailable(passage.name, str(error) or f"did not begin an answer within {HEAD_LIMIT:g} s", 1) from None
+        if response.oddity:
+            response.close()
+            raise HttpFailed(response.oddity, connected=True)
+    except TimeoutError:
+        await _failed(request, passage, body, HttpFailed(f"did not begin an answer within {HEAD_LIMIT:g} s", sent=True))
+        return
+    except HttpFailed as error:
+        await _failed(request, passage, body, error)
+        return
     try:
         await _copy(request, response)
-    except (HttpFailed, asyncio.CancelledError):
+    except HttpFailed as error:
+        if request.turn.begun:
+            request.turn.cut()
+        else:
+            await _failed(request, passage, body, error)
+    except asyncio.CancelledError:
         request.turn.cut()
     finally:
         request.turn.on_lost = None
         response.close()
+
+
+async def _failed(request: McpRequest, passage: Passthrough, body: bytes, error: HttpFailed) -> None:
+    """Tell the client; only what surely was not executed is said to be worth another try. Raises `UpstreamUnavailable`."""
+    if not error.sent:
+        raise UpstreamUnavailable(passage.name, str(error), 1) from None
+    try:
+        raw_id = message.raw_id(message.peek(body))
+    except message.Malformed:
+        raw_id = None
+    data = {"member": passage.name} | error.data
+    await request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
 
 
 async def _copy(request: McpRequest, response: Response) -> None:
