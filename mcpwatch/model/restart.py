@@ -25,7 +25,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What follows an end. `again`: a start after `pause` seconds. `parked`: one more try after `pause` seconds (`None`: by hand only).
+    """What follows an end. `again`: a start after `pause` seconds. `parked`: one more try after `pause` seconds (`None`: none).
 
     `finished`: it ended as it may, and stays down until somebody wants it up.
     """
