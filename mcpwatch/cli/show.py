@@ -38,6 +38,12 @@ def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
     return exits.OK if document["healthy"] else exits.UNHEALTHY
 
 
+def show_pid() -> int:
+    """Print the process id of the running watchdog. Raises `NoDaemon`."""
+    say(str(call("GET", "/status")["daemon"]["pid"]))
+    return exits.OK
+
+
 def _redraw(lines: list[str]) -> None:
     """Draw over the last picture on a terminal; below it elsewhere."""
     if not sys.stdout.isatty():
