@@ -109,9 +109,9 @@ class Connection(asyncio.Protocol):
 
     def part(self, exchange: HttpExchange, body: bytes) -> None:
         """Some of a body; of a refused request it is thrown away."""
+        exchange.size += len(body)
         if exchange.oversize:
             return
-        exchange.size += len(body)
         if exchange.size > self._app.body_limit:
             exchange.oversize = True
             exchange.parts.clear()
@@ -286,6 +286,9 @@ class Connection(asyncio.Protocol):
                 self._admit(exchange)
                 if not exchange.done:
                     self._begin(exchange)
+            incoming = self._reader.incoming
+            if incoming is not None and self._current is None and not self._output.full and not incoming.done and not self.deaf:
+                self._invite(incoming)
         finally:
             self._advancing = False
         self._intake.go_on()

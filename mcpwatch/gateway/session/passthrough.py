@@ -46,7 +46,8 @@ async def speaks(passage: Passthrough) -> bool:
             response = await passage.client.request("POST", passage.url, headers, body)
             text = await response.read()
     except (HttpFailed, TimeoutError) as error:
-        raise UpstreamUnavailable(passage.name, str(error) or "did not answer server/discover", 1) from None
+        reason = error.reason if isinstance(error, HttpFailed) else "did not answer server/discover"
+        raise UpstreamUnavailable(passage.name, reason, 1) from None
     with suppress(ValueError, AttributeError, TypeError):
         return message.MODERN in json.loads(text).get("result", {}).get("supportedVersions", [])
     return False
@@ -91,7 +92,7 @@ async def relay(request: McpRequest, passage: Passthrough, body: bytes) -> None:
 async def _failed(request: McpRequest, passage: Passthrough, body: bytes, error: HttpFailed) -> None:
     """Tell the client; only what surely was not executed is said to be worth another try. Raises `UpstreamUnavailable`."""
     if not error.sent:
-        raise UpstreamUnavailable(passage.name, str(error), 1) from None
+        raise UpstreamUnavailable(passage.name, error.reason, 1) from None
     try:
         raw_id = message.raw_id(message.peek(body))
     except message.Malformed:

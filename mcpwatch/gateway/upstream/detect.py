@@ -37,7 +37,7 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 
                 farewell = await client.request("DELETE", url, {"Mcp-Session-Id": session})
                 farewell.close()
     except HttpFailed as error:
-        raise LinkFailed(str(error)) from None
+        raise LinkFailed(error.reason) from None
     except TimeoutError:
         raise LinkFailed(f"no answer to initialize within {limit:g} s") from None
     finally:

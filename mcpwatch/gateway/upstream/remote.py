@@ -108,7 +108,7 @@ class SseLink(Remote):
                 self._go(self._listen(response, found), "sse stream")
                 self._endpoint = await found
         except HttpFailed as error:
-            raise LinkFailed(str(error)) from None
+            raise LinkFailed(error.reason) from None
         except TimeoutError:
             raise LinkFailed(f"no endpoint event within {ENDPOINT_LIMIT:g} s") from None
         self._go(self._post(), "sse posts")
