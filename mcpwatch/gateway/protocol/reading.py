@@ -1,7 +1,7 @@
 """The one reading of a message from outside: what this gateway reads in it, every other JSON reader reads too, or it is refused.
 
-Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: keys that come twice or
-differ only in case (Go matches keys without regard to case), numbers and depths that end another reader. Pure; ADR 0143.
+Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: keys that come
+twice or differ only in case (Go matches keys without regard to case), numbers and depths that end another reader. Pure; ADR 0143.
 Must not know transports, sessions or members.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.protocol.message import InvalidMessage, Envelope, Malformed
+from mcpwatch.gateway.protocol.message import Envelope, InvalidMessage, Malformed
 
 DIGITS = 4300
 """The longest integer (digits) that Python reads; a longer one ends some servers."""
@@ -25,8 +25,11 @@ DEPTH = 500
 KEYS = 64
 """Keys of a message's own objects."""
 
+_OBJECT = ord("{")
 _TOP = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
-_PARAMS = frozenset({"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"})
+_PARAMS = frozenset(
+    {"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"}
+)
 _META = frozenset({"progressToken", message.SUBSCRIPTION})
 
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -40,7 +43,7 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def of_client(data: bytes) -> Envelope:
-    """The routing fields of a client's message. Raises `Malformed` when it is none, `InvalidMessage` when readers may differ about it."""
+    """The routing fields of a message. Raises `Malformed` for no message, `InvalidMessage` for one that readers differ about."""
     check_text(data)
     if data.count(b"[") + data.count(b"{") > DEPTH and _depth(data) > DEPTH:
         raise Malformed(f"nested more than {DEPTH} levels deep")
@@ -79,12 +82,12 @@ def _read(data: bytes, *, finite: bool) -> Envelope:
         top = _members(data)
     _keys(top, _TOP)
     params = top.get("params")
-    if params is not None and memoryview(params)[:1] == b"{":
+    if params is not None and memoryview(params)[0] == _OBJECT:
         inner = _members(params)
         _keys(inner, _PARAMS)
         for name in ("_meta", "ref"):
             nested = inner.get(name)
-            if nested is not None and memoryview(nested)[:1] == b"{":
+            if nested is not None and memoryview(nested)[0] == _OBJECT:
                 _keys(_members(nested), _META if name == "_meta" else _PARAMS)
     envelope = message.peek(data)
     _kind(top, envelope)
@@ -142,7 +145,7 @@ _FOLDED = {known: frozenset(key.casefold() for key in known) for known in (_TOP,
 
 
 def _plain(data: bytes, reason: str, *, finite: bool) -> bytes:
-    """A message that only some readers take, spelled so that ours does: `NaN` as null, half a surrogate pair as `?`. Raises `Malformed`."""
+    """A message that some readers take, respelled for ours: `NaN` as null, half a surrogate pair as `?`. Raises `Malformed`."""
 
     def constant(_: str) -> None:
         if finite:
