@@ -148,13 +148,12 @@ class ClientsApi:
             "kept": state.decision.kept,
             "paused": ledger.paused,
             "error": state.error,
-            "unknown": self._service.down,
             "reload": client.adapter.reload,
             "last_write": None if ledger.written_at is None else iso(ledger.written_at),
             "note": client.adapter.places[client.spec.scope].note,
         }
         told: dict[str, Any] = self._told(client, state.done) if state.done else {"drift": [], "skipped": []}
-        return row | told | ({"in_sync": None} if self._service.down or not state.done else {})
+        return row | told | ({} if state.done else {"in_sync": None})
 
     def _told(self, client: Client, done: Done) -> dict[str, Any]:
         outcome = done.written.outcome

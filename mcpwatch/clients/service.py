@@ -26,7 +26,7 @@ from mcpwatch.clients.tokens import Tokens, digest, dumps, loads
 from mcpwatch.clients.writer import ROOM, Done, Order, Writer
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import ClientFileError
-from mcpwatch.model.fact import Fact, Troubled
+from mcpwatch.model.fact import Fact
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import Instant, later
 from mcpwatch.model.view import FleetView
@@ -34,10 +34,6 @@ from mcpwatch.ports import Store
 
 RECHECK = 30.0
 """Seconds between two looks at a file that nothing asks to change: drift is found, and failures are tried again."""
-AGAIN = (1.0, 2.0, 5.0, 15.0, 60.0)
-"""Seconds before the room is started again after its first, second … failure in a row."""
-
-
 TOKENS = "tokens"
 """The note of the digests of all tokens there ever were."""
 
@@ -74,8 +70,6 @@ class ClientsService:
         self._states: dict[str, State] = {}
         self._locks: dict[str, anyio.Lock] = {}
         self._doubles: dict[str, str] = {}
-        self.down = ""
-        """Why nothing is known of any client now, or the empty string."""
         self.going: frozenset[str] = frozenset()
         """Digests of tokens that still open the proxy, though no file should hold them any more: a rotation is under way."""
         self.writer = Writer(store, Backups(state_dir / "backups" / "clients"), machine or Machine(), self._base)
@@ -83,24 +77,10 @@ class ClientsService:
     # ---- the loop
 
     async def run(self) -> None:
-        """Watch until cancelled. A failure of the room itself is told, shown by `down`, and answered with a new start."""
-        failures = 0
-        while True:
-            try:
-                await self._watch()
-            except Exception as error:  # noqa: BLE001 - whatever it is, clients must not stay unwatched
-                pause = AGAIN[min(failures, len(AGAIN) - 1)]
-                failures += 1
-                self.down = f"watching clients failed ({_cause(error)})"
-                text = f"{self.down}; it starts again in {pause:g} s"
-                self._bus.publish(Troubled(at=self._clock.wall(), text=text, level="error", subject="clients"))
-                await anyio.sleep(pause)
-
-    async def _watch(self) -> None:
+        """Watch until cancelled."""
         async with changes(self._bus) as news:
             while True:
                 wake = await self.look()
-                self.down = ""
                 with anyio.move_on_after(max(0.0, wake - self._clock.now())):
                     await news.wait()
                     news.clear()
@@ -289,11 +269,3 @@ class ClientsService:
     def plan(self) -> Plan:
         """The plan in force; its `secrets` are what no answer may show."""
         return self._fleet.plan()
-
-
-def _cause(error: BaseException) -> str:
-    """The first failure of a group, in words."""
-    found: BaseException = error
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return f"{type(found).__name__}: {found}"  # pyright: ignore[reportUnknownArgumentType]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -30,7 +31,10 @@ EDITED: dict[str, tuple[str, str]] = {
     "a block scalar alone": ("goose", "notes: >\n  the last line"),
     "dates and numbers as keys": ("goose", "extensions:\n  time:\n    type: sse\n  1: x\n  2026-01-01: y\n"),
     "a circular alias": ("goose", "a: &a\n  self: *a\nextensions: {}\n"),
-    "aliases of aliases": ("goose", "a: &a [1]\n" + "b: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"),
+    "aliases of aliases": (
+        "goose",
+        "a: &a [1]\n" + "".join(f"{n}: &{n} [*{p}, *{p}]\n" for p, n in pairwise("abcdefgh")),
+    ),
     "a tag of its own": ("continue", "secret: !vault abc\nmcpServers: []\n"),
     "a list as a key": ("goose", "? [a, b]\n: c\n"),
     "lone carriage returns": ("goose", "a: 1\rextensions:\r  mine: {}\rb: 2\r"),

@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 from pydantic import ValidationError
 
-from mcpwatch.cli import clientview
 from mcpwatch.clients import files, locks
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.catalog import ClientsSection
@@ -22,7 +20,7 @@ from mcpwatch.clients.rotate import Rotator
 from mcpwatch.clients.sync import sync, tidy
 from mcpwatch.clients.threads import Threads
 from mcpwatch.model.errors import ClientFileError
-from mcpwatch.model.fact import ClientFileSkipped, TokenRotation, Troubled
+from mcpwatch.model.fact import ClientFileSkipped, TokenRotation
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.view import MemberView
 from tests.clients.adding import job
@@ -79,41 +77,6 @@ async def test_odd_files_beside_a_good_one_are_synced_or_told(tmp_path: Path, na
     assert here.listed() == {"time", "fetch"}
     assert "fetch" in (tmp_path / name).read_text("utf-8")
     assert await here.api.purge({"clients": [kind]}) is not None
-
-
-async def test_a_room_that_fails_is_shown_as_not_known_and_starts_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = await settled(tmp_path, {"time": UP}, {"kind": "claude-code"})
-    look, waits, again = here.service.look, list[float](), anyio.Event()
-    broken = True
-
-    async def failing() -> Any:
-        if broken:
-            raise RuntimeError("no view")
-        again.set()
-        return await look()
-
-    async def paused(seconds: float) -> None:
-        nonlocal broken
-        waits.append(seconds)
-        row = (await here.api.table({}))[0]
-        assert (row["in_sync"], row["unknown"]) == (None, "watching clients failed (RuntimeError: no view)")
-        clientview.print_table([row], as_json=False)
-        broken = len(waits) < 3
-
-    monkeypatch.setattr(here.service, "look", failing)
-    monkeypatch.setattr("mcpwatch.clients.service.anyio.sleep", paused)
-    async with anyio.create_task_group() as group:
-        group.start_soon(here.service.run)
-        with anyio.fail_after(20):
-            await again.wait()
-        group.cancel_scope.cancel()
-    assert waits == [1.0, 2.0, 5.0]
-    assert next(fact.text for fact in here.facts if isinstance(fact, Troubled)).endswith("no view); it starts again in 1 s")
-    out = capsys.readouterr().out
-    assert "not known" in out
-    assert "yes" not in out
 
 
 async def test_work_that_never_ends_is_given_up_and_its_file_left_alone_until_it_does() -> None:
