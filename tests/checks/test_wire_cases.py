@@ -295,12 +295,13 @@ async def test_a_discover_result_of_other_versions_only_is_told_with_them() -> N
     assert (result.symptom_text, result.versions) == ("era_mismatch", ("2027-01-01",)), result
 
 
-@pytest.mark.parametrize("value", ["37", format_datetime(datetime.now(UTC) + timedelta(seconds=37), usegmt=True)])
-async def test_the_time_after_which_to_ask_again_is_told(value: str) -> None:
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_the_time_after_which_to_ask_again_is_told(form: str) -> None:
+    value = "37" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=37), usegmt=True)
     busy = f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode()
     result = await ask(Scripted(GOOD, raw={"POST": busy}), "http")
     assert result.symptom_text == "overloaded"
-    assert result.retry_after == pytest.approx(37, abs=10)
+    assert result.retry_after == pytest.approx(37, abs=30)
     assert f"in {result.retry_after:g} s" in result.message
 
 
