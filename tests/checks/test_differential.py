@@ -47,8 +47,9 @@ DECIDED: dict[str, tuple[str, Outcome]] = {
     # all official clients take it; jsonschema refuses it, and so may the service behind a client
     **{
         f"tools/list result.tools.0.inputSchema.properties.text.type={value}": ("no valid JSON Schema", Outcome.DEGRADED)
-        for value in ("null", "true", "7", "text", "object")
+        for value in ("null", "true", "7", "text", "list", "object")
     },
+    "tools/list result.tools.0.outputSchema.properties.said.type=list": ("no valid JSON Schema", Outcome.DEGRADED),
     # no tools at all, or none offered: refused by no client, and what expectations are for
     "tools/list result.tools=list": ("an empty list", Outcome.FAILURE),
     "tools/list result.tools.0=gone": ("an empty list", Outcome.FAILURE),
