@@ -60,8 +60,9 @@ def merged(theirs: str, ours: str, kept: KeptFile, environ: Mapping[str, str]) -
         raise McpwatchError(f"{where}: is not JSON, so the proxy's file is not written ({error}); repair it, or move it") from None
     if not isinstance(before, dict):
         raise McpwatchError(f"{where}: is not a JSON object, so the proxy's file is not written; repair it, or move it")
-    filled: object = expand(cast("Any", before), environ, Expansion(), dollar=True, foreign=True) if kept.expand else before
-    base = cast("dict[str, Any]", filled)
+    base = cast("dict[str, Any]", before)
+    if kept.expand:
+        base = cast("dict[str, Any]", expand(base, environ, Expansion(), dollar=True, foreign=True))
     servers: object = base.get("mcpServers")
     if isinstance(servers, dict):
         base["mcpServers"] = {name: server for name, server in cast("dict[str, Any]", servers).items() if not _marked(server)}
