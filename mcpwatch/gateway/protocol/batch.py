@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import message, reading
+from mcpwatch.gateway.protocol import reading
 from mcpwatch.gateway.protocol.message import Envelope, InvalidMessage, Malformed
 
 VERSION = "2025-03-26"

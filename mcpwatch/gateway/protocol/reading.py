@@ -1,7 +1,7 @@
 """The one reading of a message from outside: what this gateway reads in it, every other JSON reader reads too, or it is refused.
 
-Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: keys that come twice or
-differ only in case (Go matches keys without regard to case), numbers and depths that end another reader. Pure; ADR 0143.
+Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: doubled keys, keys
+that differ only in case (Go matches keys so), numbers and depths that end another reader. Pure; ADR 0143.
 Must not know transports, sessions or members.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.protocol.message import InvalidMessage, Envelope, Malformed
+from mcpwatch.gateway.protocol.message import Envelope, InvalidMessage, Malformed
 
 DIGITS = 4300
 """The longest integer (digits) that Python reads; a longer one ends some servers."""
@@ -26,7 +26,9 @@ KEYS = 64
 """Keys of a message's own objects."""
 
 _TOP = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
-_PARAMS = frozenset({"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"})
+_PARAMS = frozenset(
+    {"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"}
+)
 _META = frozenset({"progressToken", message.SUBSCRIPTION})
 
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -40,7 +42,7 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def of_client(data: bytes) -> Envelope:
-    """The routing fields of a client's message. Raises `Malformed` when it is none, `InvalidMessage` when readers may differ about it."""
+    """The routing fields of a client's message. Raises `Malformed`, and `InvalidMessage` when readers may differ about it."""
     check_text(data)
     if data.count(b"[") + data.count(b"{") > DEPTH and _depth(data) > DEPTH:
         raise Malformed(f"nested more than {DEPTH} levels deep")
@@ -79,16 +81,20 @@ def _read(data: bytes, *, finite: bool) -> Envelope:
         top = _members(data)
     _keys(top, _TOP)
     params = top.get("params")
-    if params is not None and memoryview(params)[:1] == b"{":
+    if params is not None and _is_object(params):
         inner = _members(params)
         _keys(inner, _PARAMS)
         for name in ("_meta", "ref"):
             nested = inner.get(name)
-            if nested is not None and memoryview(nested)[:1] == b"{":
+            if nested is not None and _is_object(nested):
                 _keys(_members(nested), _META if name == "_meta" else _PARAMS)
     envelope = message.peek(data)
     _kind(top, envelope)
     return envelope
+
+
+def _is_object(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"{"
 
 
 def _kind(top: dict[str, Raw], envelope: Envelope) -> None:
@@ -142,7 +148,7 @@ _FOLDED = {known: frozenset(key.casefold() for key in known) for known in (_TOP,
 
 
 def _plain(data: bytes, reason: str, *, finite: bool) -> bytes:
-    """A message that only some readers take, spelled so that ours does: `NaN` as null, half a surrogate pair as `?`. Raises `Malformed`."""
+    """A message that only some readers take, spelled so that ours does: `NaN` as null, half a surrogate pair as `?`."""
 
     def constant(_: str) -> None:
         if finite:

@@ -23,6 +23,7 @@ from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase, UpstreamU
 from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
+from mcpwatch.gateway.upstream.pollution import Pollution
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
 from mcpwatch.model.restart import Next
@@ -94,6 +95,7 @@ class Upstream:
         self._retry_at = 0.0
         self.refused = False
         self._permanent = False
+        self._pollution = Pollution(name)
         self.record = RestartRecord(restart or RestartPolicy())
         self._hosted = False
         self._planned = False
@@ -368,11 +370,13 @@ class Upstream:
             self.mux.lost(reason, read)
             lost.set_result(reason)
 
-    def _on_pollution(self) -> None:
+    def _on_pollution(self, line: bytes) -> None:
         self.counts.polluted += 1
+        self._pollution.tell(line)
 
-    def _on_dropped(self) -> None:
+    def _on_dropped(self, head: bytes, tail: bytes) -> None:
         self.counts.dropped += 1
+        self.mux.too_long(head, tail)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
