@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
 import pytest
 
-from mcpwatch.gateway.http.listener import Listener
-from mcpwatch.gateway.serve.app import App
-from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
+from mcpwatch.gateway.settings import Limits, ServerSettings
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.member import Member
 from tests.gateway.hostile import Forger, readings
+from tests.gateway.inside import served
 from tests.gateway.program import HELLO, Sse, call, request, sse
 
 pytestmark = pytest.mark.anyio
@@ -130,24 +128,6 @@ class HostileMember(Member):
     def _link(self, ends: Ends) -> HostileWire:
         self.wires.append(HostileWire(ends, self.seed))
         return self.wires[-1]
-
-
-@asynccontextmanager
-async def served(member: Member) -> AsyncGenerator[str]:
-    """A gateway in this process that serves it; its base URL."""
-    settings = Settings(servers=(member.settings,))
-    app = App(settings)
-    app.serve(settings, {member.name: member})
-    listener = Listener(app, 65536)
-    port = await listener.tcp("127.0.0.1", 0)
-    try:
-        await member.main.ready()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        app.sessions.end()
-        listener.refuse()
-        await listener.drain(LIMIT)
-        await member.stop()
 
 
 async def read_all(client: Sse, into: list[Any]) -> None:

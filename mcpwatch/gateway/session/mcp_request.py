@@ -46,6 +46,14 @@ class McpRequest:
             await self.malformed(error)
             return None
 
+    async def is_json(self) -> bool:
+        """Whether the body says that it is JSON: a page may send anything else without asking first. False is answered already."""
+        media = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media == b"application/json":
+            return True
+        await self.respond(415, message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json"))
+        return False
+
     async def malformed(self, error: message.Malformed) -> None:
         """The answer to a body that is refused unread."""
         text = "Parse error" if error.code == message.PARSE_ERROR else "Invalid request"
