@@ -1,7 +1,7 @@
 """How real clients begin, as they were recorded or as their sources say, against the gateway: each of them gets in.
 
-`first_requests.json` holds of each client what it sent to a server with sessions that knew no `server/discover`, up to its first list of
-tools. `source` says whether that was recorded from the released program, or written after its source or documents (`reference`).
+`first_requests.json` holds what each client sent to a server with sessions that knew no `server/discover`, up to its first list of tools.
+`source` says whether that was recorded from the released program, or written after its source or documents (`reference`).
 """
 
 from __future__ import annotations
