@@ -1,6 +1,6 @@
 """How real clients begin, as they were recorded or as their sources say, against the gateway: each of them gets in.
 
-`first_requests.json` holds what each client sent to a server with sessions that knew no `server/discover`, up to its first list of tools.
+`first_requests.json` holds what each client sent to a server with sessions that knew no `server/discover`, up to its list of tools.
 `source` says whether that was recorded from the released program, or written after its source or documents (`reference`).
 """
 
