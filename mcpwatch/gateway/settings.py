@@ -52,6 +52,8 @@ class Limits:
 
     body: int = 8 * 1024 * 1024
     headers: int = 64 * 1024
+    connections: int = 8192
+    connections_per_address: int = 2048
     sessions_per_token: int = 1000
     calls_per_second: float = 0
     session_idle: float = 1800

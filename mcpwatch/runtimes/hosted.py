@@ -22,8 +22,8 @@ from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import events, request
 from mcpwatch.runtimes.kernel import Features, detect
+from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
-from mcpwatch.runtimes.table import Table
 from mcpwatch.runtimes.usage import Meter
 
 START_WAIT = 20.0
@@ -48,7 +48,7 @@ class HostedRuntime:
         del instance
         self.socket = directory / "proxy" / "admin.sock"
         self._records = Records(directory, self.name)
-        self._meter = Meter(Table(features or detect()))
+        self._meter = Meter(ProcessTable(features or detect()))
         self._latest: dict[str, Record] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()  # members whose end, or whose carrier's, was told and whose return was not

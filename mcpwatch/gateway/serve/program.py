@@ -73,7 +73,8 @@ class Program:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        public = Listener(self._app, self._settings.limits.headers)
+        limits = self._settings.limits
+        public = Listener(self._app, limits.headers, int(limits.connections), int(limits.connections_per_address))
         private = Listener(self._admin, self._settings.limits.headers)
         host, port = split_listen(self._settings.listen)
         try:
