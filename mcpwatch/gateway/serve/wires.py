@@ -146,7 +146,7 @@ class Wires:
 
     async def _exchange(self, request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
         """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
-        course = session.course()
+        course = session.course(polls=_primed(request))
         session.open += 1
         try:
             await session.take(body, envelope, course)

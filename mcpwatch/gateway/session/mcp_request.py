@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
 from mcpwatch.gateway.protocol import message, reading
-from mcpwatch.gateway.protocol.call import FINAL, Delivery
+from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.target import Target
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
@@ -80,9 +80,15 @@ class Exchange:
 
     def deliver(self, data: bytes, share: Delivery) -> None:
         """One more message."""
+        if share == SUSPENDED:
+            return
         if data:
             self.messages.append(data)
         self.done = self.done or share == FINAL
+        self.wake()
+
+    def wake(self) -> None:
+        """Let `more` return."""
         if not self._wake.done():
             self._wake.set_result(None)
 

@@ -43,6 +43,8 @@ class Ends:
     on_pollution: Callable[[bytes], None]
     on_dropped: Callable[[bytes, bytes], None]
     batched: Callable[[], bool]
+    on_suspended: Callable[[int, int], None] = lambda _number, _retry: None
+    """The stream of a request ended before its answer, and will be taken up again after so many milliseconds."""
 
     def take(self, data: bytes, related: int | None) -> bool:
         """Hand on one text from the member: a message, or a batch of them. False when it is neither.

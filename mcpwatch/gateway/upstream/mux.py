@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, translation
-from mcpwatch.gateway.protocol.call import FINAL, PART, Call, Peer, Place, Sink
+from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Call, Peer, Place, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.questions import Questions
@@ -163,6 +163,12 @@ class Mux:
             place.calls.clear()
         for call in calls:
             call.sink.deliver(self._refusal(call.raw_id, reason, sent=True), FINAL)
+
+    def suspended(self, number: int, retry: int) -> None:
+        """The stream of a request ended before its answer; its client may wait in the same way, `retry` milliseconds."""
+        call = self._calls.get(number)
+        if call is not None:
+            call.sink.deliver(b"%d" % retry, SUSPENDED)
 
     def too_long(self, head: bytes, tail: bytes) -> None:
         """A text of the member was dropped for its length; its first and last bytes. The call that it answered fails now.

@@ -232,7 +232,10 @@ class Upstream:
                 self.last_exit = exit_
                 self._drop(reason, read)
 
-        ends = Ends(self.mux.receive, on_lost, self._on_pollution, self._on_dropped, lambda: self.protocol == batch.VERSION)
+        ends = Ends(
+            self.mux.receive, on_lost, self._on_pollution, self._on_dropped,
+            lambda: self.protocol == batch.VERSION, self.mux.suspended,
+        )  # fmt: skip
         link = self._link = self._make_link(ends)
         self._hosted = link.wire == "stdio"
         self.last_exit, self.started_at = None, time.time()
