@@ -13,10 +13,13 @@ from typing import Annotated, Literal
 import typer
 
 from mcpwatch import __version__
+from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import clients as client_commands
 from mcpwatch.cli import exits
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import Settings
+from mcpwatch.cli.edit import catalog_commands
+from mcpwatch.cli.edit import commands as edit_commands
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import positive_span, span
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
@@ -36,9 +39,11 @@ app.add_typer(config_app, name="config")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(silence_app, name="silence")
 app.add_typer(maintenance_app, name="maintenance")
+app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(rules_app, name="rules")
 app.add_typer(client_commands.app)
+app.add_typer(edit_commands.app)
 app.add_typer(client_commands.clients_app, name="clients")
 app.add_typer(client_commands.token_app, name="token")
 
@@ -93,6 +98,10 @@ def root(
 ) -> None:
     """Options that come before the command."""
     Settings.state_dir = state_dir
+    if (state_paths(state_dir).root / "edits" / "journal.json").exists():
+        from mcpwatch.cli.edit.run import undo_interrupted
+
+        undo_interrupted()
 
 
 @app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
