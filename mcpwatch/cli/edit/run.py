@@ -61,7 +61,7 @@ def undo_interrupted() -> None:
     file = transaction.interrupted(state)
     if file is None:
         return
-    with transaction.locked(state, file, wait=5.0):
+    with transaction.locked(state, wait=5.0):
         if transaction.journal(state).exists():
             _undo(state, file)
 
@@ -80,7 +80,7 @@ def _undo(state: Path, file: Path) -> None:
 def carry_out(work: Work, steps: Steps) -> bool:
     """Do it. Returns whether a running watchdog proved it. Raises `McpwatchError` with everything as it was before."""
     state = state_paths(Settings.state_dir).root
-    with transaction.locked(state, work.path):
+    with transaction.locked(state):
         if transaction.journal(state).exists():
             _undo(state, work.path)
         before = read_fleet_file(work.path)

@@ -1,7 +1,7 @@
 """Edits of files that are all made, or all taken back: also when the command is killed between two of its steps.
 
-Owns the journal `STATE/edits/journal.json` (0600), which holds the old text of each file until the edit is proved, and the two
-locks that keep a second command out: of the state directory, and of the directory of the file. It must not know what is edited.
+Owns the journal `STATE/edits/journal.json` (0600), which holds the old text of each file until the edit is proved, and the lock
+beside it that keeps a second command of this fleet out. It must not know what is edited.
 See ADR 146.
 """
 
@@ -54,18 +54,17 @@ def journal(state: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(state: Path, file: Path, wait: float = LOCK_WAIT) -> Generator[None]:
-    """Hold both locks. Raises `McpwatchError` when another command holds one for longer than `wait` seconds."""
+def locked(state: Path, wait: float = LOCK_WAIT) -> Generator[None]:
+    """Hold the lock. Raises `McpwatchError` when another command holds it for longer than `wait` seconds."""
     for folder in (state, directory(state)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _flock(directory(state) / "lock", wait), _flock(file.resolve().parent, wait):
+    with _flock(directory(state) / "lock", wait):
         yield
 
 
 @contextlib.contextmanager
 def _flock(path: Path, wait: float) -> Generator[None]:
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
-    handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + wait
         while True:

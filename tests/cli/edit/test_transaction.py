@@ -30,7 +30,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def begun(state: Path, *edits: Edit) -> None:
     """What a command that was killed after its write left behind."""
-    with transaction.locked(state, Path(edits[0].path)):
+    with transaction.locked(state):
         transaction.begin(state, "add news", edits)
         transaction.write(edits)
 
@@ -60,7 +60,7 @@ def test_a_file_that_somebody_changed_since_is_left_alone(tmp_path: Path, state:
 def test_an_edit_that_is_still_going_on_is_not_taken_back(tmp_path: Path, state: Path) -> None:
     file = tmp_path / "fleet.yaml"
     file.write_text(FLEET)
-    with transaction.locked(state, file):
+    with transaction.locked(state):
         transaction.begin(state, "add news", [Edit(str(file), FLEET, "new")])
         assert transaction.interrupted(state) is None
     assert transaction.interrupted(state) == file
@@ -68,9 +68,9 @@ def test_an_edit_that_is_still_going_on_is_not_taken_back(tmp_path: Path, state:
 
 def test_a_second_command_waits_for_the_first_but_not_for_ever(tmp_path: Path, state: Path) -> None:
     with (
-        transaction.locked(state, tmp_path / "fleet.yaml"),
+        transaction.locked(state),
         pytest.raises(McpwatchError, match="another mcpwatch command"),
-        transaction.locked(state, tmp_path / "fleet.yaml", wait=0.0),
+        transaction.locked(state, wait=0.0),
     ):
         pass
 
