@@ -15,7 +15,7 @@ import typer
 from mcpwatch import __version__
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import clients as client_commands
-from mcpwatch.cli import exits
+from mcpwatch.cli import exits, fleet_commands
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import Settings
 from mcpwatch.cli.edit import catalog_commands
@@ -44,6 +44,7 @@ app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(rules_app, name="rules")
 app.add_typer(client_commands.app)
 app.add_typer(edit_commands.app)
+app.add_typer(fleet_commands.app)
 app.add_typer(client_commands.clients_app, name="clients")
 app.add_typer(client_commands.token_app, name="token")
 
@@ -65,6 +66,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of a member.", autocompletion=_names)]
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names of members.", autocompletion=_names, show_default=False)]
+AllOption = Annotated[bool, typer.Option("--all", help="Every member.")]
 MaybeName = Annotated[str | None, typer.Argument(help="Name of a member or route.", autocompletion=_names)]
 
 
@@ -104,8 +107,9 @@ def root(
         undo_interrupted()
 
 
-@app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
+@app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach    mcpwatch up time fetch")
 def up(
+    names: NamesArgument = None,
     config: ConfigOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; returns once the daemon answers.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines even on a terminal.")] = False,
@@ -118,7 +122,9 @@ def up(
     ] = True,
     rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
-    """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven."""
+    """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven. With names, start those of the running one."""
+    if names:
+        _command("start", names, False, as_json=False)
     from mcpwatch.cli.up import rehearse_here, run_detached, run_here
 
     if rehearse:
@@ -128,8 +134,11 @@ def up(
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
 
 
-@app.command(epilog="Examples:  mcpwatch status    mcpwatch status --watch    mcpwatch status --json | jq .routes")
+@app.command(
+    epilog="Examples:  mcpwatch status    mcpwatch status time    mcpwatch status --watch    mcpwatch status --json | jq .routes"
+)
 def status(
+    names: NamesArgument = None,
     json_: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
     interval: Annotated[
@@ -142,7 +151,7 @@ def status(
 
     if pid:
         raise typer.Exit(show_pid())
-    raise typer.Exit(show_status(as_json=json_, watch=watch, interval=interval))
+    raise typer.Exit(show_status(names or (), as_json=json_, watch=watch, interval=interval))
 
 
 @app.command(
@@ -181,36 +190,39 @@ def check(
     raise typer.Exit(check_fleet(name, vantage, as_json=json_))
 
 
-def _command(verb: str, name: str, *, as_json: bool, wait: bool = True) -> None:
+def _command(verb: str, names: list[str] | None, every: bool, *, as_json: bool, wait: bool = True) -> None:
     from mcpwatch.cli.members import command
 
-    raise typer.Exit(command(verb, name, as_json=as_json, wait=wait))
+    raise typer.Exit(command(verb, names or (), every=every, as_json=as_json, wait=wait))
 
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
 
 
-@app.command()
-def start(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Start a member, forgetting earlier failures."""
-    _command("start", name, as_json=json_, wait=wait)
+@app.command(epilog="Examples:  mcpwatch start time fetch    mcpwatch start --all")
+def start(names: NamesArgument = None, every: AllOption = False, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Start members, forgetting earlier failures."""
+    _command("start", names, every, as_json=json_, wait=wait)
 
 
-@app.command()
-def stop(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Stop a member; it stays down until started, over restarts of the watchdog too."""
-    _command("stop", name, as_json=json_, wait=wait)
+@app.command(epilog="Examples:  mcpwatch stop time fetch    mcpwatch stop --all")
+def stop(names: NamesArgument = None, every: AllOption = False, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Stop members; they stay down until started, over restarts of the watchdog too."""
+    _command("stop", names, every, as_json=json_, wait=wait)
 
 
-@app.command()
-def restart(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Restart a member: a new generation."""
-    _command("restart", name, as_json=json_, wait=wait)
+@app.command(epilog="Examples:  mcpwatch restart time fetch    mcpwatch restart --all")
+def restart(names: NamesArgument = None, every: AllOption = False, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Restart members one after the other: a new generation of each."""
+    _command("restart", names, every, as_json=json_, wait=wait)
 
 
-@app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs proxy --stream stderr")
+@app.command(
+    epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs -f --all"
+)
 def logs(
-    name: MaybeName = None,
+    names: NamesArgument = None,
+    every: AllOption = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest lines.", min=0)] = 100,
     stream: Annotated[Literal["stdout", "stderr"] | None, typer.Option(help="Only this one; both by default.")] = None,
@@ -223,11 +235,11 @@ def logs(
         from mcpwatch.cli.telemetry import show_spool
 
         raise typer.Exit(show_spool(as_json=json_))
-    if name is None:
-        raise typer.BadParameter("name a member, or use --spool", param_hint="NAME")
+    if not names and not every:
+        raise typer.BadParameter("name a member, say --all, or use --spool", param_hint="NAME")
     from mcpwatch.cli.logs import show_logs
 
-    raise typer.Exit(show_logs(name, follow=follow, lines=lines, stream=stream, since=since, as_json=json_))
+    raise typer.Exit(show_logs(names or (), follow=follow, lines=lines, stream=stream, since=since, as_json=json_))
 
 
 @app.command(epilog="Examples:  mcpwatch events -f    mcpwatch events --since 1h    mcpwatch events time -n 20 --json")
@@ -303,11 +315,16 @@ def pin_(name: NameArgument, json_: JsonOption = False) -> None:
 
 @app.command()
 def down(
+    names: NamesArgument = None,
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,
     timeout: Annotated[float, typer.Option(help="How long to wait for the end, e.g. 2m.", parser=span, metavar="DURATION")] = 60.0,
     json_: JsonOption = False,
 ) -> None:
-    """Stop the watchdog and, unless --leave, the whole fleet."""
+    """Stop the watchdog and, unless --leave, the whole fleet. With names, stop only those members."""
+    if names:
+        if leave:
+            raise UsageError("--leave goes without names: it leaves all members running")
+        _command("stop", names, False, as_json=json_)
     from mcpwatch.cli.members import take_down
 
     raise typer.Exit(take_down(leave=leave, timeout=timeout, as_json=json_))
