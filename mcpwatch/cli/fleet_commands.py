@@ -12,9 +12,7 @@ from mcpwatch.cli.since import positive_span
 app = typer.Typer(rich_markup_mode=None)
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names of members or routes.", show_default=False)]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Configuration file; by default that of the watchdog.")
-]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file; by default that of the watchdog.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -50,3 +48,18 @@ def clean(
     from mcpwatch.cli.clean import clean as run
 
     raise typer.Exit(run(yes=yes, dry_run=dry_run, as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch doctor    mcpwatch doctor --fix    mcpwatch doctor -c fleet.yaml --json")
+def doctor(
+    config: ConfigOption = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe to mend without asking.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Examine file, secrets, programs, ports, engine, machine and clients; say what is wrong, why it matters and what mends it.
+
+    Exits 1 when an error is left. Needs no daemon.
+    """
+    from mcpwatch.cli.doctor.run import doctor as run
+
+    raise typer.Exit(run(config, fix=fix, as_json=json_))

@@ -77,6 +77,8 @@ def main() -> None:
         app()
     except McpwatchError as error:
         print(f"mcpwatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)  # noqa: T201
+        if "up" in sys.argv[1:2] and sys.stderr.isatty():
+            print("mcpwatch: 'mcpwatch doctor' says what mends it", file=sys.stderr)  # noqa: T201
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         sys.stderr.close()
@@ -217,9 +219,7 @@ def restart(names: NamesArgument = None, every: AllOption = False, wait: WaitOpt
     _command("restart", names, every, as_json=json_, wait=wait)
 
 
-@app.command(
-    epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs -f --all"
-)
+@app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs -f --all")
 def logs(
     names: NamesArgument = None,
     every: AllOption = False,
