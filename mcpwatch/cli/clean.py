@@ -13,7 +13,7 @@ from typing import Any
 
 from mcpwatch.app.paths import StatePaths, state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
 
@@ -23,7 +23,7 @@ MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.s
 
 def clean(*, yes: bool, dry_run: bool, as_json: bool) -> int:
     """Remove it. Raises `UsageError` while a watchdog runs, or when nobody can be asked."""
-    paths = state_paths(Settings.state_dir)
+    paths = state_paths(ControlSettings.state_dir)
     with contextlib.suppress(NoDaemon):
         pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
         raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")

@@ -13,7 +13,6 @@ from pathlib import Path
 from mcpwatch import journal
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings
 from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
@@ -27,7 +26,7 @@ def show_logs(names: Sequence[str], *, follow: bool, lines: int, stream: str | N
 
     With `follow`, go on.
     """
-    state = state_paths(Settings.state_dir).root
+    state = state_paths(ControlSettings.state_dir).root
     known = journal.members(state)
     wanted = list(dict.fromkeys(names)) or sorted(known)
     unknown = next((name for name in wanted if name not in known), None)

@@ -29,6 +29,12 @@ def render(document: dict[str, Any], *, colour: bool, now: float | None = None, 
     lines = [_headline(document, at, colour=colour)]
     if daemon.get("config_error"):
         lines.append(paint(f"configuration rejected, the running one stays: {daemon['config_error']}", "yellow", on=colour))
+    for down in daemon.get("down", ()):
+        words = f"the {down['name']} service is down, what it shows is not known: {down['reason']}"
+        lines.append(paint(words, "red", on=colour))
+    if 0 < daemon.get("carries", 0) < len(document["members"]):
+        words = f"{len(document['members'])} members, and the limit of open files carries {daemon['carries']}: raise 'ulimit -n'"
+        lines.append(paint(words, "yellow", on=colour))
     lines += ["", *_members(document, at, colour=colour, width=width)]
     if document["routes"]:
         lines += ["", *_routes(document, at, colour=colour, width=width)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor.run import CHECKS, doctor, examine
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.transaction import Edit
@@ -21,7 +21,7 @@ from mcpwatch.cli.edit.transaction import Edit
 @pytest.fixture(autouse=True)
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A healthy fleet: a file, an env file, a state directory, and programs that say what they are asked."""
-    monkeypatch.setattr(Settings, "state_dir", tmp_path / "state")
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
     (tmp_path / "state").mkdir(mode=0o700)

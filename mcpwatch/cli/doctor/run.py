@@ -12,7 +12,7 @@ from typing import Any
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor import configuration, machine, programs
 from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.edit.proof import daemon_on
@@ -54,7 +54,7 @@ def doctor(config: Path | None, *, fix: bool, as_json: bool) -> int:
 
 def examine(config: Path | None) -> list[Finding]:
     """Everything that is found, the worst first. A missing file is a finding too."""
-    paths = state_paths(Settings.state_dir)
+    paths = state_paths(ControlSettings.state_dir)
     try:
         file = file_in_use(config)
     except ConfigError as error:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.definition import Definition, as_member, as_server, secrets_of, with_references
 from mcpwatch.cli.edit.fleet_file import REMOVED, FleetFile, read_fleet_file
 from mcpwatch.cli.edit.proof import PROOF_WAIT, clients_follow, member_down, route_gone, route_proved
@@ -230,7 +230,7 @@ def _run(name: str, verb: str, path: Path, change: Change, prove: Prove, how: Ho
         before = read_fleet_file(path)
         after = change(before)
         values = hidden(before).values
-        after.plan(state_paths(Settings.state_dir).root, values)
+        after.plan(state_paths(ControlSettings.state_dir).root, values)
         if after.text == before.text:
             steps.tell("validate", "nothing to change", "skipped")
             steps.end(ok=True, proved=False)

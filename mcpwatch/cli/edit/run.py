@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.app.paths import config_file, state_paths
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.fleet_file import FleetFile, read_fleet_file
 from mcpwatch.cli.edit.proof import daemon_on, reload
@@ -57,7 +57,7 @@ def file_in_use(given: Path | None) -> Path:
 
 def undo_interrupted() -> None:
     """Take back the edit of a command that was killed, and say so. Costs one look at a file when there is none."""
-    state = state_paths(Settings.state_dir).root
+    state = state_paths(ControlSettings.state_dir).root
     file = transaction.interrupted(state)
     if file is None:
         return
@@ -79,7 +79,7 @@ def _undo(state: Path, file: Path) -> None:
 
 def carry_out(work: Work, steps: Steps) -> bool:
     """Do it. Returns whether a running watchdog proved it. Raises `McpwatchError` with everything as it was before."""
-    state = state_paths(Settings.state_dir).root
+    state = state_paths(ControlSettings.state_dir).root
     with transaction.locked(state):
         if transaction.journal(state).exists():
             _undo(state, work.path)
@@ -121,7 +121,7 @@ def show_diff(work: Work, steps: Steps) -> None:
     """Print what would change, values of secrets masked; write nothing. Raises what the edit would raise."""
     before = read_fleet_file(work.path)
     after, hidden = work.change(before), work.hidden(before)
-    after.plan(state_paths(Settings.state_dir).root, hidden.values)
+    after.plan(state_paths(ControlSettings.state_dir).root, hidden.values)
     edits = [*([hidden.edit] if hidden.edit else []), Edit(str(work.path), before.text, after.text)]
     text = "".join(_diff(edit, hidden.values) for edit in edits)
     if steps.as_json:

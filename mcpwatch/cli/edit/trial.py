@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch import journal
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.edit.proof import one_of
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 
@@ -143,11 +143,11 @@ def _watchdog(scratch: Path, config: Path, base: Path, values: Mapping[str, str]
 @contextlib.contextmanager
 def _settings(state: Path) -> Generator[None]:
     """Commands go to the watchdog on `state`."""
-    before, Settings.state_dir = Settings.state_dir, state
+    before, ControlSettings.state_dir = ControlSettings.state_dir, state
     try:
         yield
     finally:
-        Settings.state_dir = before
+        ControlSettings.state_dir = before
 
 
 def _proved(name: str, process: subprocess.Popen[bytes], scratch: Path, wait: float) -> Trial:

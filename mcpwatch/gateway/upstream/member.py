@@ -146,11 +146,16 @@ class Member:
             raise
         return running.upstream
 
+    def nudge(self) -> None:
+        """Let every upstream that is not connected connect at once: somebody has seen that the member answers."""
+        for upstream in self.upstreams:
+            upstream.nudge()
+
     def retune(self, settings: ServerSettings) -> None:
         """Take over what can change without another process."""
         self.settings = settings
         for upstream in self.upstreams:
-            upstream.pauses.restart = settings.restart
+            upstream.record.policy = settings.restart
 
     async def stop(self) -> None:
         """End every upstream."""

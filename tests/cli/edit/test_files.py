@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.definition import Definition, as_member, as_server, from_json, from_words, pairs
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.members import How, add, edit, enable, remove, rename
@@ -45,7 +45,7 @@ BARE = '{"mcpServers": {"time": {"command": "python3"}}}\n'
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state directory without a watchdog."""
-    monkeypatch.setattr(Settings, "state_dir", tmp_path / "state")
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
     return tmp_path / "state"
 
 

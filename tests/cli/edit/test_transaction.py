@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.definition import Definition
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
@@ -24,7 +24,7 @@ FLEET = "version: 1\nproxy: {listen: '127.0.0.1:19392'}\nmembers:\n  time:\n    
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(Settings, "state_dir", tmp_path / "state")
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
     return tmp_path / "state"
 
 
