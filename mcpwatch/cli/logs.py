@@ -13,6 +13,7 @@ from pathlib import Path
 from mcpwatch import journal
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
