@@ -9,7 +9,7 @@ import asyncio
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.protocol import batch, message, reading
 from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
@@ -136,7 +136,7 @@ class HttpLink(Remote):
                 answered = self._hear(item, number, answered, sent)
             return answered
         try:
-            envelope = message.peek(body)
+            envelope = reading.of_member(body)
         except message.Malformed:
             return answered
         if envelope.method is UNSET:
