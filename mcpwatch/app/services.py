@@ -27,6 +27,7 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
 from mcpwatch.runtimes.admin import request
 from mcpwatch.runtimes.clock_gap import Gap
+from mcpwatch.runtimes.descriptors import limit, open_streams
 from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
@@ -61,7 +62,8 @@ class Services:
         self._bus = bus
         self._clock = clock
         self._root = paths.root
-        self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
+        most = open_streams(limit())
+        self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines, most_open=most)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)

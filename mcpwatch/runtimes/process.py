@@ -28,7 +28,7 @@ from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
-from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
 from mcpwatch.runtimes.start_rate import StartRate
@@ -137,7 +137,7 @@ class ProcessRuntime:
         except RuntimeFailed:
             self._last[spec.name] = self._records.note(record, ended=True)
             raise
-        proc = self._table.look(pid)
+        proc = self._seen(pid)
         record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0)
         live = _Live(record, Root(spec.name, (pid, record.ticks)))
         self._last[spec.name], self._live[spec.name] = record, live
@@ -195,6 +195,13 @@ class ProcessRuntime:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _seen(self, pid: int) -> Proc | None:
+        """A process of ours; `None` also when nothing can be seen now: its mark will do."""
+        try:
+            return self._table.look(pid)
+        except ProcUnreadable:
+            return None
+
     def _mains(self) -> dict[str, int]:
         """The main process of every member that lives."""
         return {name: live.root.main[0] for name, live in self._live.items() if live.root.main and not live.ended.is_set()}
@@ -236,7 +243,11 @@ class ProcessRuntime:
         self._remembering = None
         new = [live.root for live in self._live.values() if not live.root.known and not live.ended.is_set()]
         if new:
-            now = self._table.scan()
+            try:
+                now = self._table.scan()
+            except ProcUnreadable:
+                self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
+                return
             for root in new:
                 self._trees.find(root, now)
 

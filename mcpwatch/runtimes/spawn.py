@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.registry import KindSpec
+from mcpwatch.runtimes.descriptors import INHERITED, give_back
 from mcpwatch.runtimes.log_stamper import end_line
 from mcpwatch.runtimes.process_table import MARK
 
@@ -31,6 +32,7 @@ NOT_INHERITED = (
     "LISTEN_FDNAMES",
     "MCPWATCH_HOSTED",
     "MCPWATCH_HUNG",
+    INHERITED,
 )
 
 
@@ -92,6 +94,7 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
     finally:
         os.close(out)
         os.close(err)
+    give_back(child.pid)
     child.returncode = 0  # the end is ours to collect, by pidfd: Popen must neither wait nor warn
     return child.pid
 

@@ -37,6 +37,8 @@ class Daemon:
         self.write(config)
         self.output = directory / "out.txt"
         self.process: subprocess.Popen[bytes] | None = None
+        self.wrap: list[str] = []
+        """A command that runs the watchdog, e.g. a shell that sets limits first."""
         self.env = {**os.environ, "MCPWATCH_STATE_DIR": str(self.state), "PATH": f"{SERVERS}:{os.environ['PATH']}", "NO_COLOR": "1"}
 
     def write(self, config: str | dict[str, Any]) -> None:
@@ -50,7 +52,7 @@ class Daemon:
         """Run `mcpwatch up` and wait until it answers."""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [PYTHON, "-m", "mcpwatch", "up", "--plain", "-c", str(self.config), *options],
+                [*self.wrap, PYTHON, "-m", "mcpwatch", "up", "--plain", "-c", str(self.config), *options],
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
