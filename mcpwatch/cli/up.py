@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -25,6 +27,8 @@ from mcpwatch.telemetry.logs import LogFormat
 REFRESH = 1.0
 RECENT = 8
 DETACH_WAIT = 15.0
+
+_log = logging.getLogger("mcpwatch.table")
 
 
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
@@ -52,24 +56,28 @@ async def _run(options: Options) -> int:
     try:
         return await daemon.run(_live)
     finally:
-        sys.stdout.write("\x1b[?25h")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.write("\x1b[?25h")
+            sys.stdout.flush()
 
 
 async def _live(daemon: Daemon) -> None:
     """Redraw the table every second and after each change, with the latest facts under it."""
     facts = daemon.bus.subscribe(size=256)
     recent: list[str] = []
-    sys.stdout.write("\x1b[2J\x1b[?25l")
     reader = asyncio.get_running_loop().create_task(_collect(facts, recent))
     try:
+        sys.stdout.write("\x1b[2J\x1b[?25l")
         while True:
             _draw(daemon, recent)
             await asyncio.sleep(REFRESH)
+    except (OSError, ValueError) as error:  # the terminal went away, and nothing is wrong with the fleet
+        _log.info("the table is not shown any more, its terminal is gone (%s); the watchdog goes on", error)
     finally:
         reader.cancel()
         facts.close()
-        _draw(daemon, recent)
+        with contextlib.suppress(OSError, ValueError):
+            _draw(daemon, recent)
 
 
 async def _collect(facts: Subscription, recent: list[str]) -> None:
