@@ -134,7 +134,9 @@ def result_from(found: dict[str, Any]) -> ProbeResult:
     """A `ProbeResult` from its JSON form."""
     from mcpwatch.model.probe import ServerInfo, Stage, StageTiming, Symptom, Tool
 
-    known = {field: found.get(field) for field in ("message", "said", "http_status", "rpc_code", "seconds", "tokens", "retry_after")}
+    known = {
+        field: found.get(field) for field in ("message", "said", "http_status", "rpc_code", "seconds", "tokens", "retry_after")
+    }
     server: dict[str, Any] | None = found.get("server")
     tools: list[dict[str, Any]] | None = found.get("tools")
     return ProbeResult(
