@@ -35,7 +35,9 @@ class ClientSpec(KindSpec, frozen=True):  # pyright: ignore[reportGeneralTypeIss
     policy: Policy = Field("remove", description="What happens to the entry of a route that is down.")
     hold_up: Duration = Field(5.0, description="How long a route must be healthy before it is listed.")
     hold_down: Duration = Field(60.0, description="How long a route must be unhealthy before it is not.")
-    routes: tuple[str, ...] = Field((), description="Only routes that match one of these patterns (`*` and `?`).")
+    routes: tuple[str, ...] = Field(
+        (), description="Only routes that match one of these patterns (`*` and `?`), and none that matches a pattern after `!`."
+    )
     prefix: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="Put before every name, to stay clear of your own entries.")
     transport: Literal["auto", "sse", "http"] = Field("auto", description="The wire to list, when the route is served on both.")
     bridge: Literal["none", "mcp-proxy", "mcp-remote"] = Field("none", description="Stdio bridge where the client cannot connect.")
@@ -188,7 +190,13 @@ class Adapter:
 
 def chosen(spec: ClientSpec, routes: Sequence[ClientRoute]) -> tuple[ClientRoute, ...]:
     """The routes that this client is meant to have."""
-    return tuple(route for route in routes if not spec.routes or any(fnmatch.fnmatchcase(route.name, want) for want in spec.routes))
+    never = [pattern[1:] for pattern in spec.routes if pattern.startswith("!")]
+    only = [pattern for pattern in spec.routes if not pattern.startswith("!")] or ["*"]
+    return tuple(route for route in routes if _matches(route.name, only) and not _matches(route.name, never))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _spell(wires: tuple[Wire, ...]) -> str:

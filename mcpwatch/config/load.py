@@ -27,6 +27,7 @@ from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
 from mcpwatch.registry import Kinds
 
+MOST_DOTS = 200
 MAX_BYTES = 4 * 1024 * 1024
 """Largest configuration file, `env_file` or secret file that is read."""
 
@@ -42,17 +43,20 @@ class Loaded:
     faults: tuple[Fault, ...]
 
 
-def load_plan(path: FilePath, kinds: Kinds, environ: Mapping[str, str], state_dir: FilePath) -> Plan:
-    """The plan in a file of any known dialect. Raises `ConfigError` with every fault, by file and line; changes nothing."""
-    loaded = load(path, kinds, environ)
+def load_plan(path: FilePath, kinds: Kinds, environ: Mapping[str, str], state_dir: FilePath, *, text: str | None = None) -> Plan:
+    """The plan in a file of any known dialect. Raises `ConfigError` with every fault, by file and line; changes nothing.
+
+    With `text`, the plan that the file would give if it held that.
+    """
+    loaded = load(path, kinds, environ, text=text)
     if loaded.faults:
         raise ConfigError(*loaded.faults)
     return build(loaded.config, kinds, state_dir=state_dir, world=loaded.world)
 
 
-def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str]) -> Loaded:
+def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str | None = None) -> Loaded:
     """The typed file with all its faults. Raises `ConfigError` only when the text cannot be read at all."""
-    document = read_document(path)
+    document = read_document(path) if text is None else document_of(path, text)
     dialect = detect(document.data)
     world = machine(path, environ)
     findings = Findings()
@@ -96,14 +100,22 @@ def read_document(path: FilePath) -> Document:
         raise ConfigError(Fault("", f"cannot read it: {error.strerror or error}", str(path))) from None
     except UnicodeDecodeError:
         raise ConfigError(Fault("", "is not UTF-8 text", str(path))) from None
+    return document_of(path, text)
+
+
+def document_of(path: FilePath, text: str) -> Document:
+    """The document in the text of a file. Raises `ConfigError`."""
+    text = text.removeprefix("\ufeff")
     if path.suffix.lower() == ".toml":
         return _toml(text, str(path))
-    looks_json = path.suffix.lower() == ".json" or text.lstrip("\ufeff \t\r\n").startswith("{")
+    looks_json = path.suffix.lower() == ".json" or text.lstrip(" \t\r\n").startswith("{")
     return json_text.read(text, str(path)) if looks_json else yaml.read(text, str(path))
 
 
 def _toml(text: str, file: str) -> Document:
-    """A client's TOML file; it tells no lines."""
+    """A client's TOML file; it tells no lines. The parser takes the square of a key's parts, so that there are few."""
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise ConfigError(Fault("", f"holds a line of more than {MOST_DOTS} dots, which mcpwatch does not read", file))
     try:
         return Document(cast("Value", tomllib.loads(text)), {}, file)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
