@@ -12,6 +12,7 @@ from typing import cast
 
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.ports import RenderedFile
+from mcpwatch.runtimes.lock import clear_way
 
 
 def write_files(files: Iterable[RenderedFile]) -> bool:
@@ -71,6 +72,7 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        clear_way(path)
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

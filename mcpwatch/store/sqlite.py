@@ -79,12 +79,16 @@ class SqliteStore:
 
     def _broken(self, error: sqlite3.Error) -> bool:
         """Whether no waiting mends it."""
-        return error.sqlite_errorcode & 0xFF in _BROKEN or self.path.is_dir()
+        return error.sqlite_errorcode & 0xFF in _BROKEN or self._blocked()
 
     def _spoilt(self, error: sqlite3.Error) -> bool:
         """Whether the file in use lost what was in it: not every error of a statement says so."""
         lost = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error)
-        return lost or self.path.is_dir()
+        return lost or self._blocked()
+
+    def _blocked(self) -> bool:
+        """Whether a directory stands where one of its files belongs."""
+        return any(self.path.with_name(self.path.name + suffix).is_dir() for suffix in ("", "-wal", "-shm"))
 
     def _put_aside(self, why: str) -> None:
         aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
@@ -93,7 +97,10 @@ class SqliteStore:
         try:
             self.path.rename(aside)
             for suffix in ("-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+                part = self.path.with_name(self.path.name + suffix)
+                if part.is_dir():
+                    part.rename(aside.with_name(aside.name + suffix))
+                part.unlink(missing_ok=True)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{self.path}: {why}, and no new store can be made: {error}") from error
