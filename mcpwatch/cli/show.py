@@ -58,6 +58,12 @@ def show_health(*, daemon: bool, as_json: bool) -> int:
     return exits.OK if well else exits.UNHEALTHY
 
 
+def show_pid() -> int:
+    """Print the process id of the running watchdog. Raises `NoDaemon`."""
+    say(str(call("GET", "/status")["daemon"]["pid"]))
+    return exits.OK
+
+
 def _redraw(lines: list[str]) -> None:
     """Draw over the last picture on a terminal; below it elsewhere."""
     if not sys.stdout.isatty():

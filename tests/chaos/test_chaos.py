@@ -1,4 +1,4 @@
-"""Random walks over a real fleet, of fixed seeds: a short one always, longer ones in the slow suite. New seeds are a hand-run tool."""
+"""Random walks over a real fleet, of fixed seeds: a short one always, longer ones in the slow suite; new ones by hand."""
 
 from __future__ import annotations
 
