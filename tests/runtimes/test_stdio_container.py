@@ -101,7 +101,7 @@ async def test_a_hosted_member_leaves_no_container_and_the_next_one_starts_after
     monkeypatch.setenv(stdio_container.DIRECTORY, str(tmp_path / "cids"))
     ended = asyncio.Event()
     command = spawn.Command("time", ("docker", "run", "-i", "--rm", "mcp/time"))
-    child = Child(command, lambda _: None, lambda _: ended.set(), lambda: None)
+    child = Child(command, lambda _: None, lambda _: ended.set(), lambda _head, _tail: None, lambda: None)
     await child.start()
     await until(lambda: len(ran(docker)) == 1)
     child.kill()

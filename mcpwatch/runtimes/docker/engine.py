@@ -209,6 +209,16 @@ class Engine:
             more = {"attachable": True} if driver == "overlay" else {}
             self._api.create_network(name, driver=driver, check_duplicate=True, labels={LABEL_INSTANCE: instance}, **more)
 
+    def networks(self, instance: str) -> list[str]:
+        """Names of the networks that this instance of mcpwatch made."""
+        with self._named("list networks"):
+            return [str(network["Name"]) for network in self._api.networks(filters={"label": f"{LABEL_INSTANCE}={instance}"})]
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network that no container uses. A missing one is no error."""
+        with self._named(f"remove network {name}"), contextlib.suppress(NotFound):
+            self._api.remove_network(name)
+
     # -- streams ------------------------------------------------------------------------------------------------------
 
     def now(self) -> str:
