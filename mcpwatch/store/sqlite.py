@@ -54,7 +54,7 @@ class SqliteStore:
         self._small: dict[str, dict[str, str]] = {}
         self._unsaved: dict[tuple[str, str], str | None] = {}
         """Small values that a failed write did not bring to disk. Belongs to the thread."""
-        self._failing = self._ready = False
+        self._failing = self._ready = self._begun_anew = False
         self._why = ""
         self._writer: sqlite3.Connection | None = None
         self._file: tuple[int, int, int] | None = None
@@ -283,6 +283,7 @@ class SqliteStore:
 
     def _remember_all(self) -> None:
         """Every small value goes into the new file; taken in two steps that the loop's thread cannot cut in half."""
+        self._begun_anew = True
         rooms = [(room, dict(values)) for room, values in list(self._small.items())]
         self._unsaved |= {(room, key): value for room, values in rooms for key, value in values.items()}
 
@@ -319,6 +320,9 @@ class SqliteStore:
     ) -> list[dict[str, object]]:
         """Recorded facts as JSON objects, oldest first; the newest `limit` of them."""
         await self.flush()
+        if self._begun_anew:  # what was told of that is recorded by now, and not on disk yet
+            self._begun_anew = False
+            await self.flush()
         return await asyncio.to_thread(read_facts, self.path, since=since, limit=limit, member=member)
 
     async def durable(self) -> None:
