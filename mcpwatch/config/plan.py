@@ -211,10 +211,10 @@ class _Builder:
         known = find(self.kinds.checks, kind)
         return check_spec(kind, written, self.options(kind, known.spec() if known else None), self.defaults.check)
 
-    def options(self, kind: str, written: KindSpec | None) -> tuple[tuple[str, str], ...]:
+    def options(self, kind: str, written: KindSpec | None) -> object:
         """What a check's kind makes of the keys of its own."""
         known = find(self.kinds.checks, kind)
-        return known.make(written) if known is not None and written is not None else ()
+        return known.make(written) if known is not None and written is not None else None
 
     # --- routes and proxy
 
@@ -354,9 +354,7 @@ def _filled(block: KindSpec, wanted: Mapping[str, object]) -> KindSpec:
 
 def _behind_the_cache(check: CheckSpec) -> CheckSpec:
     """Lists prove nothing where the proxy answers them from memory: let the handshake make a safe call too."""
-    if check.kind != "mcp" or check.canary is not None or "safe_call" in dict(check.options):
-        return check
-    return replace(check, options=(*check.options, ("safe_call", "true")))
+    return check if check.canary is not None else replace(check, safe_call=True)
 
 
 def _route(member: Member) -> str | None:
