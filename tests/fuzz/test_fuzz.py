@@ -10,8 +10,8 @@ import pytest
 
 from mcpwatch.gateway.http import framing, head, request_reader
 from mcpwatch.gateway.http.framing import Framing
-from tests.fuzz.mutation import mutate
-from tests.fuzz.readers import ours
+from tests.fuzz.mutation import generate, mutate
+from tests.fuzz.readers import by_h11, ours
 from tests.fuzz.targets import TARGETS, seeds
 
 INPUTS = {"server": 600, "client": 250, "events": 300}
@@ -28,6 +28,16 @@ def test_some_thousand_mutations_keep_the_rules(name: str) -> None:
     rng, sources = random.Random(20261129), seeds(name)
     for _ in range(INPUTS[name]):
         TARGETS[name](mutate(rng.choice(sources), sources, rng))
+
+
+def test_what_is_right_is_read_as_h11_reads_it() -> None:
+    rng = random.Random(7)
+    for _ in range(200):
+        data = generate(rng)
+        read, other = ours(data), by_h11(data)
+        assert (read.error, other.error) == ("", ""), data
+        assert [(method, body) for method, _, body in read.requests] == [(method, body) for method, _, body in other.requests]
+        TARGETS["server"](data)
 
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
