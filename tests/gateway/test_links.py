@@ -104,7 +104,7 @@ class Came:
     def __init__(self, *, batched: bool = False) -> None:
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.lost: list[str] = []
-        self.ends = Ends(self._take, self._gone, lambda: None, lambda: None, lambda: batched)
+        self.ends = Ends(self._take, self._gone, lambda _: None, lambda _, __: None, lambda: batched)
 
     def _take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         self.messages.put_nowait(json.loads(data))
