@@ -20,6 +20,11 @@ from typing import Any
 from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import CORPUS, TARGETS, Target, seeds
 
+COVERED = (
+    "http.head", "http.framing", "http.request_reader", "upstream.answer_reader", "upstream.sse_parser", "protocol.message",
+    "protocol.reading",
+)  # fmt: skip
+"""Modules of the gateway whose coverage guides atheris."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -63,7 +68,7 @@ def plainly(name: str, target: Target, seconds: float, seed: int, corpus: Path) 
 def guided(name: str, target: Target, seconds: float, seed: int, corpus: Path) -> None:
     """libFuzzer through atheris, with the coverage of our own modules; it ends the process."""
     atheris: Any = importlib.import_module("atheris")
-    for module in ("http.head", "http.framing", "http.request_reader", "upstream.answer_reader", "upstream.sse_parser"):
+    for module in COVERED:
         loaded = importlib.import_module(f"mcpwatch.gateway.{module}")
         for value in vars(loaded).values():
             if isinstance(value, type) and value.__module__ == loaded.__name__:

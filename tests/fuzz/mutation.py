@@ -17,7 +17,9 @@ PIECES = [
     b"5\nhello\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"http/1.1", b"HTTP/1.10", b"Host: y\r\n", b"Host:\r\n",
     b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ny", b"HTTP/1.1 204 No Content\r\n\r\n", b"data: x\n", b"data:\r\n",
-    b"event: message\n", b"id: 1\0\n", b"retry: 5\n", b"\xef\xbb\xbf", b": ping\n\n",
+    b"event: message\n", b"id: 1\0\n", b"retry: 5\n", b"\xef\xbb\xbf", b": ping\n\n", b'"id":2,', b',"id":2', b'"ID":2,',
+    b'"\\u0069d":2,', b'"method":"x",', b"{", b"}", b"[", b"]", b'"', b"\\", b"NaN", b"1e999", b"null", b"-", b"\xff",
+    b"\xed\xa0\x80", b"9" * 4301, b"[" * 600,
 ]  # fmt: skip
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,9 @@ from tests.fuzz.mutation import generate, mutate
 from tests.fuzz.readers import by_h11, ours
 from tests.fuzz.targets import TARGETS, seeds
 
-INPUTS = {"server": 600, "client": 250, "events": 300}
+SECONDS = int(os.environ.get("MCPWATCH_FUZZ_SECONDS", "3"))
+"""How long atheris looks at each target in the slow suite; 3600 is its long mode."""
+INPUTS = {"server": 600, "client": 250, "events": 300, "messages": 1500}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -104,6 +109,17 @@ def test_framing_is_counted_by_head_and_by_chunk() -> None:
 def test_the_reader_knows_no_socket_and_no_protocol_above_it() -> None:
     for module in (head, request_reader, framing):
         assert not {"asyncio", "socket", "msgspec"} & set(vars(module))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this machine")
+@pytest.mark.timeout(SECONDS + 90)
+@pytest.mark.parametrize("name", TARGETS)
+def test_coverage_finds_no_broken_rule(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(SECONDS), "--corpus", str(tmp_path / name)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + 80)
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    assert not list(tmp_path.glob("*-fault-*"))
 
 
 def test_the_program_runs_without_coverage_too() -> None:
