@@ -28,8 +28,8 @@ def read(sink: AnswerSink, parser: Any, url: bytes, lines: list[tuple[bytes, byt
     if version not in {"1.1", "1.0"}:
         raise BadHead("only HTTP/1.1 and HTTP/1.0 are spoken here")
     newer = version == "1.1"
-    hosts = sum(name == b"host" for name, _ in lines)
-    if hosts > 1 or (newer and not hosts):
+    names = [name for name, _ in lines]
+    if names.count(b"host") != 1 and (newer or b"host" in names):
         raise BadHead("one Host header is needed")
     if not url.startswith(b"/") and url != b"*":
         url, lines = _absolute(method, url, lines)
@@ -38,7 +38,7 @@ def read(sink: AnswerSink, parser: Any, url: bytes, lines: list[tuple[bytes, byt
     exchange = HttpExchange(sink, method, unquote(path) if "%" in path else path, query, lines)
     exchange.newer = newer
     exchange.keep = newer and parser.should_keep_alive()
-    chunked = _chunked(exchange, lines)
+    chunked = b"transfer-encoding" in exchange.headers and _chunked(exchange, lines)
     length = exchange.headers.get(b"content-length", b"0")
     if parser.should_upgrade() and (chunked or length != b"0"):
         raise BadHead("an upgrade with a body is not understood")  # the parser would take the body for the next request
