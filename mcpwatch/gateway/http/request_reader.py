@@ -64,11 +64,11 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> int:
         """Parse the beginning of `data`. Returns how many bytes were used; call again with the rest, if it is still wanted."""
-        size = max(limits.SLICE, self._left)
-        if len(data) > size:
-            data = data[:size]
-        self._body, events = 0, self._events
         used = len(data)
+        if used > limits.SLICE and used > self._left:
+            used = max(limits.SLICE, self._left)
+            data = data[:used]
+        self._body, events = 0, self._events
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -112,8 +112,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._url, self._lines = b"", []
-        self._head = self._left = 0
-        self._framing.begin()
+        self._head = 0
         self._events += 1
         if not self._sink.deaf:
             self.incoming, self.reading = None, True
@@ -155,13 +154,15 @@ class RequestReader:
         """Some of a body."""
         size = len(body)
         self._body += size
-        self._left = max(0, self._left - size)
+        if self._left:
+            self._left -= size
         if self.incoming is not None and not self._sink.deaf:
             self._sink.part(self.incoming, body)
 
     def on_message_complete(self) -> None:
         """A request is whole."""
         self._framing.begin()
+        self._left = 0
         self._events += 1
         exchange, self.incoming = self.incoming, None
         if self._sink.deaf:
