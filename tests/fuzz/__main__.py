@@ -15,7 +15,8 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import CORPUS, TARGETS, Target, seeds
@@ -70,11 +71,11 @@ def guided(name: str, target: Target, seconds: float, seed: int, corpus: Path) -
     atheris: Any = importlib.import_module("atheris")
     for module in COVERED:
         loaded = importlib.import_module(f"mcpwatch.gateway.{module}")
-        for value in vars(loaded).values():
-            if isinstance(value, type) and value.__module__ == loaded.__name__:
-                for key, method in list(vars(value).items()):
-                    if callable(method) and hasattr(method, "__code__"):
-                        setattr(value, key, atheris.instrument_func(method))
+        holders: list[object] = [loaded, *(value for value in vars(loaded).values() if isinstance(value, type))]
+        for holder in holders:
+            for key, value in list(cast("dict[str, object]", vars(holder)).items()):
+                if isinstance(value, FunctionType) and value.__module__ == loaded.__name__:
+                    setattr(holder, key, atheris.instrument_func(value))
     arguments = [sys.argv[0], str(corpus), str(CORPUS / name), f"-max_total_time={int(seconds)}", f"-seed={seed}", "-max_len=20000"]
     atheris.Setup([*arguments, f"-artifact_prefix={corpus.parent}/{name}-fault-"], target)
     atheris.Fuzz()
