@@ -196,7 +196,7 @@ class HttpLink(Remote):
                 except HttpFailed as error:
                     if place.last is None:
                         raise
-                    lacking = str(error)
+                    lacking = error.reason
             else:
                 answered = self._hear(await response.read(), number, answered, data)
         finally:
