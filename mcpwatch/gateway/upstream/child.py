@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mcpwatch import stdio_container
 from mcpwatch.gateway.upstream import spawn
 from mcpwatch.gateway.upstream.pipe import Pipe
 from mcpwatch.gateway.upstream.process_liveness import ProcessLiveness, death
@@ -144,6 +145,7 @@ class Child:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._eof.wait()
+        await self._remove_container(spawn.container_file(self._process))
         self._pulse.close()
         for transport in (self._stdin, *self._readers):
             if transport is not None:
@@ -152,6 +154,11 @@ class Child:
         if self._mute is not None:
             self._mute.cancel()
         self._on_exit(Exit(None, -code) if code < 0 else Exit(code, None))
+
+    async def _remove_container(self, file: Path | None) -> None:
+        """The container of a docker client that ended: it would go on, and keep its name from the next one."""
+        if file is not None and (problem := await asyncio.to_thread(stdio_container.remove, file)):
+            log.warning("%s: %s", self._command.name, problem)
 
     def _stdout_ended(self) -> None:
         self._eof.set()
