@@ -126,6 +126,9 @@ class Target:
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: str | None = None
     insecure: bool = False
+    cert_file: str | None = None
+    """The client certificate to show, a PEM file, and its key where that is a file of its own."""
+    key_file: str | None = None
     public_url: str = ""
     """What clients are given, when it differs from `url`: its host goes into the `Host` header, and the
     `endpoint` event of a legacy SSE server may name its origin."""
