@@ -96,11 +96,13 @@ class Alerts:
         """Listen, decide and deliver until cancelled; a hand-over in progress is given a moment to end."""
         if self.ledger.unreadable:
             self._bus.publish(Troubled(at=self.clock.wall(), text=self.ledger.unreadable, level="warning", subject="alerts"))
+        self._open()
         reader = asyncio.create_task(self._read())
         self._running = True
         self._staff()
         try:
             while True:
+                self._raise_failed()
                 await self._step()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._rest()):  # `wait_for` loses a cancellation that meets its end
@@ -113,6 +115,19 @@ class Alerts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks.clear()
+
+    def _open(self) -> None:
+        """Listen again after a failure, and take the fleet as it is now: facts were missed."""
+        if self._subscription.closed:
+            self._subscription = self._bus.subscribe(*HEARD)
+            self._dropped, self._viewed = -1, float("-inf")
+
+    def _raise_failed(self) -> None:
+        """A worker that failed fails the service, which is started again as a whole."""
+        for task in self._tasks.values():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     def reload(self, spec: object) -> None:
         """Take a new configuration: open alerts, silences and what waits to be sent stay as they are."""
@@ -258,7 +273,8 @@ class Alerts:
         if self._running:
             for name, worker in self.workers.items():
                 if name not in self._tasks:
-                    self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+                    task = self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+                    task.add_done_callback(lambda _: self._wake.set())
 
     def _wake_workers(self) -> None:
         for worker in self.workers.values():

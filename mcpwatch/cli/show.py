@@ -38,6 +38,12 @@ def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
     return exits.OK if document["healthy"] else exits.UNHEALTHY
 
 
+def show_pid() -> int:
+    """Print the process id of the running watchdog. Raises `NoDaemon`."""
+    say(str(call("GET", "/status")["daemon"]["pid"]))
+    return exits.OK
+
+
 def _redraw(lines: list[str]) -> None:
     """Draw over the last picture on a terminal; below it elsewhere."""
     if not sys.stdout.isatty():
@@ -89,7 +95,7 @@ def show_events(name: str | None, *, follow: bool, since: str | None, lines: int
         for fact in stream("/events", **query):
             _print_fact(fact, as_json=as_json, colour=colour)
     except NoDaemon:
-        from mcpwatch.store.sqlite import read_facts
+        from mcpwatch.store.history import read_facts
 
         path = state_paths(ControlSettings.state_dir).store
         if follow or not path.exists():

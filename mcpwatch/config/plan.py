@@ -116,13 +116,21 @@ class _Builder:
             "description": written.description,
         }
 
-    def pauses(self, written: Common) -> dict[str, Any]:
-        """How long a server that the gateway itself restarts waits between two starts, where that is not the default of both."""
-        policy = restart_policy(effective_restart(self.defaults.restart, written.restart))
-        backoff, plain = policy.backoff, RestartPolicy()
-        if (backoff, policy.period) == (plain.backoff, plain.period):
-            return {}
-        return {"restart": {"first": backoff.first, "max": backoff.max, "jitter": backoff.jitter, "period": policy.period}}
+    def hosted_restart(self, written: Common) -> dict[str, Any]:
+        """The restart policy of a server that the gateway itself restarts, as far as it is not the default of both."""
+        policy, plain = restart_policy(effective_restart(self.defaults.restart, written.restart)), RestartPolicy()
+        named: dict[str, tuple[object, object]] = {
+            "first": (policy.backoff.first, plain.backoff.first),
+            "max": (policy.backoff.max, plain.backoff.max),
+            "jitter": (policy.backoff.jitter, plain.backoff.jitter),
+            "period": (policy.period, plain.period),
+            "condition": (policy.condition, plain.condition),
+            "intensity": (policy.intensity, plain.intensity),
+            "retry": (policy.retry, plain.retry),
+            "fatal_exit_codes": (policy.fatal_exit_codes, plain.fatal_exit_codes),
+        }
+        differing = {name: own for name, (own, default) in named.items() if own != default}
+        return {"restart": differing} if differing else {}
 
     def carrier(self, member: Member) -> tuple[str, KindSpec]:
         """The runtime of a member and the spec it takes."""
@@ -262,7 +270,7 @@ class _Builder:
         if stdio is not None and stdio.sessions != "auto":
             options["sessions"] = stdio.sessions
         if stdio is not None and self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
-            options |= self.pauses(written)
+            options |= self.hosted_restart(written)
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
             env = tuple(sorted(self.env(stdio).items()))

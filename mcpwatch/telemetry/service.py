@@ -78,6 +78,8 @@ class Telemetry:
 
     async def run(self) -> None:
         """Serve until cancelled; stops within `STOP_TIMEOUT`."""
+        if self._facts.closed:  # started again after a failure
+            self._facts, self._open = self._house.bus.subscribe(size=FACT_QUEUE), True
         self._start_shipping(self._spec.loki)
         try:
             async with asyncio.TaskGroup() as tasks:
