@@ -172,7 +172,7 @@ def traced(room: Path, tests: Path) -> Coverage:
     if code:
         raise SystemExit(f"the quick tests of {tests.relative_to(ROOT)} fail without any mutation")
     for name in libraries:
-        if name not in sys.modules and "." not in name:
+        if name not in sys.modules and "." not in name and not name.startswith("_"):
             try:
                 importlib.import_module(name)
             except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
