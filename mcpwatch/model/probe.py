@@ -193,6 +193,8 @@ class ProbeResult:
     """Protocol versions that the server says it supports, when it refused ours."""
     retry_after: float | None = None
     """Seconds after which the server wants to be asked again (`Retry-After`)."""
+    remarks: tuple[str, ...] = ()
+    """What else is wrong but fails nothing, as `slow: the probe took 3.2 s, …`: every degradation but the symptom itself."""
     lists_from_cache: str = ""
     """By what the server shows that it answers lists from a cache, not from what is behind it; empty when it does not show it.
     Such a server proves its upstream by a safe call or a canary alone, on whichever vantage it stands."""
