@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -125,3 +125,20 @@ def backup_restore(
 
     done = restore(archive, config, passphrase_file, plain=without_secrets, force=force, dry_run=dry_run, as_json=json_)
     raise typer.Exit(done)
+
+
+@app.command(epilog="Examples:  mcpwatch export compose out    mcpwatch export kubernetes out -c fleet.yaml")
+def export(
+    form: Annotated[Literal["compose", "quadlet", "systemd", "kubernetes"], typer.Argument(metavar="FORMAT", help="What runs it.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write; a new one, or --force.")],
+    config: ConfigOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the directory.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Write the fleet as files that run without mcpwatch: compose, quadlet, systemd or kubernetes. Secrets by reference only.
+
+    The same fleet gives the same bytes.
+    """
+    from mcpwatch.cli.export.write import export as run
+
+    raise typer.Exit(run(form, directory, config, force=force, as_json=json_))

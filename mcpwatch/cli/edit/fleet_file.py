@@ -19,11 +19,9 @@ from mcpwatch.clients.formats.edit import DROP
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import EditRefused, Step, Syntax
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.config import json as json_reader
-from mcpwatch.config import yaml as yaml_reader
 from mcpwatch.config.dialects import Dialect, convert, detect
 from mcpwatch.config.document import spell
-from mcpwatch.config.load import load_plan
+from mcpwatch.config.load import document_of, load_plan
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.spec import Plan
@@ -49,8 +47,8 @@ class FleetFile:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The file as plain values."""
-        found = self.syntax.parse(self.text.removeprefix("\ufeff"))
+        """The file as plain values, read as `up` reads it. Raises `ConfigError` for text that cannot be read."""
+        found = document_of(self.path, self.text).data
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     @property
@@ -105,13 +103,12 @@ class FleetFile:
             try:
                 if span_edit.same(made.document, wanted):
                     return made
-            except EditRefused:
+            except ConfigError:
                 continue
         raise ConfigError(Fault("", f"the name '{old}' could not be changed safely; edit it by hand", str(self.path)))
 
     def _line(self, name: str) -> int:
-        reader = yaml_reader if isinstance(self.syntax, Yaml) else json_reader
-        return reader.read(self.text, str(self.path)).line((self.box, name)) or 1
+        return document_of(self.path, self.text).line((self.box, name)) or 1
 
     def plan(self, state_dir: Path, values: Mapping[str, str] | None = None) -> Plan:
         """The plan of this text; `values` are variables that an `env_file` will hold. Raises `ConfigError` with every fault."""
@@ -136,8 +133,4 @@ def read_fleet_file(path: Path) -> FleetFile:
     bare = text.removeprefix("\ufeff")
     looks_json = path.suffix.lower() == ".json" or bare.lstrip(" \t\r\n").startswith("{")
     syntax: Syntax = Jsonc(strict=True) if looks_json else Yaml()
-    try:
-        document: Any = syntax.parse(bare)
-    except EditRefused as refusal:
-        raise ConfigError(Fault("", str(refusal), str(path))) from None
-    return FleetFile(path, text, detect(document), syntax, mode)
+    return FleetFile(path, text, detect(document_of(path, text).data), syntax, mode)
