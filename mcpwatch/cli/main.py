@@ -158,6 +158,17 @@ def status(
     raise typer.Exit(show_status(names or (), as_json=json_, watch=watch, interval=interval))
 
 
+@app.command(epilog="Examples:  mcpwatch health    mcpwatch health --daemon")
+def health(
+    daemon: Annotated[bool, typer.Option("--daemon", help="Ask only whether the watchdog itself works, not its fleet.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Tell in one line whether the fleet is healthy, or with --daemon the watchdog itself. Exits 0 when it is, 1 when not."""
+    from mcpwatch.cli.show import show_health
+
+    raise typer.Exit(show_health(daemon=daemon, as_json=json_))
+
+
 @app.command(
     epilog="Examples:  mcpwatch check    mcpwatch check time --route    mcpwatch check --url http://127.0.0.1:9090/time/sse"
 )

@@ -15,8 +15,11 @@ from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import ago, coloured, fit, terminal_width
-from mcpwatch.model.errors import NoDaemon, UsageError
+from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
 from mcpwatch.model.naming import suggest
+
+HEALTH_WAIT = 8.0
+"""Seconds in which a healthy watchdog answers; below the timeout of the image's health check."""
 
 
 def show_status(names: Sequence[str] = (), *, as_json: bool, watch: bool, interval: float) -> int:
@@ -66,6 +69,23 @@ def show_pid() -> int:
     """Print the process id of the running watchdog. Raises `NoDaemon`."""
     say(str(call("GET", "/status")["daemon"]["pid"]))
     return exits.OK
+
+
+def show_health(*, daemon: bool, as_json: bool) -> int:
+    """One line for health checks of containers and the like: of the watchdog itself (`daemon`), or of its fleet."""
+    found: dict[str, Any] = {"healthy": False, "fleet": False, "reason": "", "down": []}
+    try:
+        found = call("GET", "/health", timeout=HEALTH_WAIT)
+    except McpwatchError as error:
+        found["reason"] = str(error)
+    well = bool(found["healthy"] if daemon else found["healthy"] and found["fleet"])
+    if as_json:
+        say_json(found)
+        return exits.OK if well else exits.UNHEALTHY
+    down = ", ".join(service["name"] for service in found["down"])
+    reason: str = found["reason"] or (f"services that are down and are started again: {down}" if down else "")
+    say(f"{'watchdog' if daemon else 'fleet'}: {'healthy' if well else 'unhealthy'}" + (f" ({reason})" if reason else ""))
+    return exits.OK if well else exits.UNHEALTHY
 
 
 def _redraw(lines: list[str]) -> None:

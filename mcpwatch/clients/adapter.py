@@ -84,13 +84,13 @@ class Wanted:
 
     `routes` names the route of an entry; what is not there only supports entries.
 
-    `expanded` are the same entries as a client would write them that puts secrets in place of references.
+    `reference` is how the client spells the token's variable: some clients write the token itself in its place.
     """
 
     box: Path = ()
     entries: Mapping[Path, Value] = field(default_factory=dict[Path, Value], repr=False)
     routes: Mapping[Path, str] = field(default_factory=dict[Path, str])
-    expanded: Mapping[Path, Value] = field(default_factory=dict[Path, Value], repr=False)
+    reference: str = ""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -136,7 +136,6 @@ class Adapter:
         """The entries for the routes that are listed (`on`) and, under `policy: disable`, for those that are not (`off`)."""
         entries: dict[Path, Value] = {}
         names: dict[Path, str] = {}
-        expanded: dict[Path, Value] = {}
         skipped: list[Skipped] = []
         links: tuple[list[Link], list[Link]] = ([], [])
         for route, listed in [*((route, True) for route in on), *((route, False) for route in off)]:
@@ -153,10 +152,8 @@ class Adapter:
             value = {**named, **(entry if listed or self.disabled is None else self.disabled(entry))}
             entries[path], names[path] = value, route.name
             links[0 if listed else 1].append(link)
-            if token and link.bearer:
-                expanded[path] = _with_token(value, self._reference(spec), token)
         entries |= self.extras(spec.scope, *links) if self.extras else {}
-        return Wanted(self.box(spec), entries, names, expanded, tuple(skipped))
+        return Wanted(self.box(spec), entries, names, self._reference(spec), tuple(skipped))
 
     def _path(self, spec: ClientSpec, name: str) -> Path:
         return (*self.box(spec), Element(self.listed_by, name) if self.listed_by else name)
@@ -211,12 +208,6 @@ def _no_literal(spec: ClientSpec, token: str, who: str) -> str:
     if not spec.allow_literal:
         return f"{who} knows no reference for the token; 'allow_literal: true' writes the token itself into the file"
     return "" if token else "the proxy's token is not known here"
-
-
-def _with_token(value: Value, reference: str, token: str) -> Value:
-    if isinstance(value, dict):
-        return {str(key): _with_token(item, reference, token) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return value.replace(reference, token) if isinstance(value, str) and reference else value
 
 
 _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")

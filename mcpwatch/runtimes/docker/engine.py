@@ -288,4 +288,15 @@ class Engine:
             raise refused(self.where, doing, error.explanation or str(error), error.status_code or 0) from None
         except (DockerException, *_BROKEN) as error:
             words = self._dialled.words if self._dialled else ""
-            raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error)) from None
+            raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error, _group())) from None
+
+
+def _group() -> int | None:
+    """The group that owns the engine's socket, where this is a container into which it was mounted; else `None`."""
+    if not any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")):
+        return None
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    try:
+        return Path(path).stat().st_gid
+    except OSError:
+        return None
