@@ -149,13 +149,25 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A user's own file of a proxy, read and never written: what it says goes into the proxy's file, beside what the plan says.
+
+    `expand` says that its program fills in `$VAR`; `yields` are the keys of ours that give way to the user's.
+    """
+
+    path: Path
+    expand: bool = False
+    yields: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedFile:
-    """A file that a proxy needs: written atomically with `mode` before the proxy starts or reloads."""
+    """A file that a proxy needs: written atomically with `mode` before the proxy starts or reloads, over what `kept` says."""
 
     path: Path
     text: str
     mode: int = 0o600
-    merge: Literal["replace", "keep-foreign"] = "replace"
+    kept: KeptFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from mcpwatch.config.addresses import bridge_url, local, public
-from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
 from mcpwatch.config.order import start_order
 from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
 from mcpwatch.config.rules import World, hosted, problems
 from mcpwatch.config.secrets import named_secrets, unwrapped
-from mcpwatch.config.variables import read_env
+from mcpwatch.foreign.document import spell
+from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.probe import Target, Transport, Vantage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, RouteSpec, Upstream

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -13,8 +12,6 @@ Sessions = Literal["auto", "shared", "isolated"]
 SESSIONS: tuple[Sessions, ...] = get_args(Sessions)
 
 DEFAULT_LISTEN = "127.0.0.1:9090"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from mcpwatch import __version__
 from mcpwatch.app.backup.archive import BackupError, Base, Item, Manifest, pack, unpack
 from mcpwatch.app.files import write_bytes_atomically
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.config.document import Value
 from mcpwatch.config.load import read_document
+from mcpwatch.foreign.document import Value
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime, iso
 

@@ -19,9 +19,9 @@ from mcpwatch.clients.formats.edit import DROP
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import EditRefused, Step, Syntax
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.config.dialects import Dialect, convert, detect
-from mcpwatch.config.document import spell
 from mcpwatch.config.load import document_of, load_plan
+from mcpwatch.foreign.dialects import Dialect, convert, detect
+from mcpwatch.foreign.document import spell
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.spec import Plan
@@ -41,9 +41,14 @@ class FleetFile:
     mode: int
 
     @property
-    def box(self) -> str:
-        """The key under which the members stand."""
-        return "members" if self.dialect.name == "mcpwatch" else "mcpServers"
+    def box(self) -> tuple[str, ...]:
+        """The path under which the members stand."""
+        return ("members",) if self.ours else self.dialect.servers
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is in mcpwatch's own format."""
+        return self.dialect.name == "mcpwatch"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -54,7 +59,9 @@ class FleetFile:
     @property
     def members(self) -> dict[str, Any]:
         """The members as written, by name."""
-        found = self.document.get(self.box)
+        found: Any = self.document
+        for step in self.box:
+            found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     def member(self, name: str) -> dict[str, Any]:
@@ -66,10 +73,10 @@ class FleetFile:
 
     def as_ours(self, name: str) -> dict[str, Any]:
         """One member in mcpwatch's own format, whatever the format of the file. Raises `ConfigError`."""
-        if self.dialect.name == "mcpwatch":
+        if self.ours:
             return self.member(name)
         faults: list[Fault] = []
-        one: Any = {**self.document, "mcpServers": {name: self.member(name)}}
+        one: Any = _put(self.document, self.box, {name: self.member(name)})
         whole: Any = convert(one, self.dialect, lambda where, message: faults.append(Fault(spell(where), message, str(self.path))))
         if faults:
             raise ConfigError(*faults)
@@ -78,11 +85,10 @@ class FleetFile:
     def with_changes(self, changes: Mapping[tuple[Step, ...], Any]) -> FleetFile:
         """The file with values put or, for `REMOVED`, dropped at these paths. Raises `ConfigError`; nothing is written."""
         mark, text = ("\ufeff", self.text[1:]) if self.text.startswith("\ufeff") else ("", self.text)
-        box = self.document.get(self.box)
         changed = dict(changes)
         for path in list(changed):  # the first member of an empty mapping: written in block style, not inside the braces
-            if len(path) == 2 and path[0] == self.box and not box and changed[path] is not REMOVED:
-                changed[(self.box,)] = {**changed.get((self.box,), {}), str(path[1]): changed.pop(path)}
+            if path[:-1] == self.box and not self.members and changed[path] is not REMOVED:
+                changed[self.box] = {**changed.get(self.box, {}), str(path[-1]): changed.pop(path)}
         try:
             made = span_edit.edit(self.syntax, text, changed).text
         except EditRefused as refusal:
@@ -91,7 +97,7 @@ class FleetFile:
 
     def renamed(self, old: str, new: str) -> FleetFile:
         """The file with the key of one member renamed in its place. Raises `ConfigError` when that cannot be proved."""
-        wanted = {**self.document, self.box: {new if name == old else name: value for name, value in self.members.items()}}
+        wanted = _put(self.document, self.box, {new if name == old else name: value for name, value in self.members.items()})
         line = self._line(old)
         key = re.compile(rf"""(?<![\w.-])(["']?){re.escape(old)}\1(?=\s*:)""")
         hits = sorted(key.finditer(self.text), key=lambda hit: abs(self.text.count("\n", 0, hit.start()) + 1 - line))
@@ -108,7 +114,7 @@ class FleetFile:
         raise ConfigError(Fault("", f"the name '{old}' could not be changed safely; edit it by hand", str(self.path)))
 
     def _line(self, name: str) -> int:
-        return document_of(self.path, self.text).line((self.box, name)) or 1
+        return document_of(self.path, self.text).line((*self.box, name)) or 1
 
     def plan(self, state_dir: Path, values: Mapping[str, str] | None = None) -> Plan:
         """The plan of this text; `values` are variables that an `env_file` will hold. Raises `ConfigError` with every fault."""
@@ -120,6 +126,12 @@ class FleetFile:
         """The `env_file`s it names, absolute."""
         written: str | list[str] = self.document.get("env_file") or []
         return [self.path.absolute().parent / name for name in ([written] if isinstance(written, str) else written)]
+
+
+def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """`document` with `value` at `path`, in the place of what was there."""
+    inside = value if len(path) == 1 else _put(cast("dict[str, Any]", document[path[0]]), path[1:], value)
+    return {**document, path[0]: inside}
 
 
 def read_fleet_file(path: Path) -> FleetFile:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.config.catalog import catalog
-from mcpwatch.config.variables import MIN_SECRET, secret_name
+from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 
 PORT = 8080
 """Where every bridge serves inside its container."""

@@ -1,4 +1,7 @@
-"""JSON text to a document: the standard grammar with what `json.loads` throws away — lines, and every duplicate key."""
+"""JSON text to a document: the standard grammar with what `json.loads` throws away, lines and every duplicate key.
+
+Comments and trailing commas are passed over, as the clients do whose files these are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import re
 from collections.abc import Callable
 from json import JSONDecodeError, decoder
 
-from mcpwatch.config.document import Document, Path, Value, duplicate
+from mcpwatch.foreign.document import Document, Path, Value, duplicate
+from mcpwatch.foreign.scan import plain
 from mcpwatch.model.errors import ConfigError, Fault
 
 MAX_DEPTH = 200
@@ -21,7 +25,7 @@ _WORDS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
 def read(text: str, file: str) -> Document:
     """The document in `text`. Raises `ConfigError` when it is no JSON; duplicate keys become faults of the document."""
-    walk = _Walk(text.removeprefix("\ufeff"), file)
+    walk = _Walk(plain(text.removeprefix("\ufeff")), file)
     return Document(walk.whole(), walk.lines, file, tuple(walk.faults))
 
 
