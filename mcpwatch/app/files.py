@@ -104,11 +104,16 @@ def _over(before: dict[str, Any], after: dict[str, Any], *, whole: bool) -> dict
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
     """Replace `path` by a complete file or leave it as it was: temp file beside it, fsync, rename."""
+    write_bytes_atomically(path, text.encode("utf-8"), mode)
+
+
+def write_bytes_atomically(path: Path, data: bytes, mode: int) -> None:
+    """The same for bytes."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         clear_way(path)

@@ -104,7 +104,7 @@ def read_document(path: FilePath) -> Document:
 
 
 def document_of(path: FilePath, text: str) -> Document:
-    """The document in the text of a file. Raises `ConfigError`."""
+    """The document in the text of a file: YAML, JSON or TOML by its name and first character. Raises `ConfigError`."""
     text = text.removeprefix("\ufeff")
     if path.suffix.lower() == ".toml":
         return _toml(text, str(path))

@@ -34,7 +34,7 @@ def hide(file: FleetFile, owner: str, secrets: Mapping[str, str]) -> Hidden:
     A variable that is there with another value is not touched: ours then carries the member's name. Formats other than
     mcpwatch's know no env file: nothing is hidden there. Raises `ConfigError` when the file cannot be read.
     """
-    if not secrets or file.dialect.name != "mcpwatch":
+    if not secrets or not file.ours:
         return Hidden()
     named = file.env_files()
     path = named[0] if named else file.path.absolute().parent / ".env"
