@@ -133,8 +133,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (default: 2)")
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 below this score in percent")
     parser.add_argument("--only", default="", help="only files whose name contains this")
+    parser.add_argument("--tests", default="", help="only these tests, a path (default: all of the room)")
     asked = parser.parse_args()
-    room, tests = ROOT / "mcpwatch" / asked.room, ROOT / "tests" / asked.room
+    room, tests = ROOT / "mcpwatch" / asked.room, ROOT / (asked.tests or f"tests/{asked.room}")
     files = sorted(path for path in room.rglob("*.py") if asked.only in path.name)
     every = [mutant for path in files for mutant in mutants(path)]
     chosen = random.Random(asked.seed).sample(every, asked.sample) if 0 < asked.sample < len(every) else every

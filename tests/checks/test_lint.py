@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.checks.hidden_text import hidden, lint
+from mcpwatch.checks.hidden_text import DEPTH_MAX, hidden, lint, strings
 from mcpwatch.checks.schema import lost_reference
 from mcpwatch.model.probe import Outcome, Symptom
 from tests.checks.answers import Json, ask, hello, tool
@@ -88,3 +88,31 @@ def test_what_people_write_in_their_scripts_and_emoji_hides_nothing(text: str) -
 
 def test_lint_of_hidden_text_is_bounded() -> None:
     assert len(lint("tool", [{"name": "t", "description": "\x00"}] * 1000)) == 21
+
+
+def tags(text: str) -> str:
+    return "".join(chr(0xE0000 + ord(letter)) for letter in text)
+
+
+def test_the_tags_of_a_flag_are_lawful_and_a_sentence_behind_one_is_not() -> None:
+    assert hidden("\U0001f3f4" + tags("gbeng\x7f")) == ""
+    assert "ignore" in hidden(tags("ignore"))
+    assert hidden("\U0001f3f4" + tags("ignore all of it")) != ""
+    assert hidden("x" + tags(" ")) != ""
+    assert hidden(tags("a")) != ""
+
+
+def test_a_joiner_between_plain_letters_hides_something() -> None:
+    assert hidden("pass\u200dword").startswith("zero-width characters: U+200D")
+    assert hidden("\u200d") != ""
+    assert hidden("a\u200b\u200bb").endswith("and 1 more")
+
+
+def test_every_string_is_looked_at_with_its_place_down_to_a_depth() -> None:
+    found = list(strings({"a": ["x", {"b": "y"}], "n": 1}))
+    assert found == [("a (the key)", "a"), ("a[0]", "x"), ("a[1].b (the key)", "b"), ("a[1].b", "y"), ("n (the key)", "n")]
+    deep: list[object] = ["seen"]
+    for _ in range(DEPTH_MAX - 1):
+        deep = [deep]
+    assert [text for _, text in strings(deep)] == ["seen"]
+    assert list(strings([deep])) == []
