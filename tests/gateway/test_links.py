@@ -246,7 +246,12 @@ async def test_a_notification_that_is_never_taken_does_not_hold_up_requests(monk
 async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[ssl.SSLContext] = []
     make = ssl.create_default_context
-    monkeypatch.setattr(ssl, "create_default_context", lambda cafile=None: made.append(make(cafile=cafile)) or made[-1])
+
+    def counted(cafile: str | None = None) -> ssl.SSLContext:
+        made.append(make(cafile=cafile))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
     monkeypatch.setattr(http_client, "_contexts", Contexts())
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
