@@ -45,7 +45,7 @@ class Overhearing:
     async def run(self) -> None:
         """Hear and look, for ever."""
         while True:
-            kind, actor = self._kind(), self._fleet.oversight.proxy()
+            kind, actor = self._kind(), self._fleet.monitor.proxy()
             if kind is None or actor is None:
                 await asyncio.sleep(IDLE)
                 continue
@@ -54,7 +54,7 @@ class Overhearing:
             if actor.state.phase is Phase.RUNNING and kind.asks and self._looked != (actor.state.generation, kind.name):
                 self._looked = (actor.state.generation, kind.name)
                 look = await self._look(kind, actor)
-                self._fleet.oversight.traits = kind.learn(look)
+                self._fleet.monitor.learn(kind.learn(look))
 
     def _kind(self) -> ProxyKind | None:
         """The kind of a proxy whose log is worth reading, else `None`."""
@@ -71,7 +71,7 @@ class Overhearing:
         for line in self._follower[1].poll(LINES):
             hint = kind.hint(line.text)
             if hint is not None:
-                self._fleet.oversight.hear(hint)
+                self._fleet.monitor.hear(hint)
 
     async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
         """Ask the proxy itself and, where it is a program of this machine, its usage."""

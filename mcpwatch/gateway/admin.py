@@ -58,7 +58,7 @@ class Admin:
                 await self._events(turn)
             case "POST", ["reload"]:
                 await self._run_reload(turn)
-            case "POST", ["members", name, ("restart" | "stop" | "start") as command]:
+            case "POST", ["members", name, ("restart" | "stop" | "start" | "nudge") as command]:
                 await self._command(turn, name, command)
             case _:
                 turn.answer(404, _json({"error": f"no {turn.method} {turn.path} here"}))
@@ -113,6 +113,9 @@ async def _do(member: Member, command: str) -> None:
             member.main.restart()
         case "stop":
             await member.main.hold()
+        case "nudge":
+            for upstream in member.upstreams:
+                await upstream.nudge()
         case _:
             member.main.release()
 

@@ -37,6 +37,11 @@ TICK = 1.0
 PING_EVERY, PING_LIMIT = 15.0, 10.0
 """Seconds between signs of life asked of a remote upstream, and for each."""
 
+NUDGE_LIMIT = 2.0
+"""Seconds for a sign of life when somebody asked to try again."""
+STALE_TRY = 1.0
+"""Seconds after which a try that goes on is given up for a new one when somebody asked to try again."""
+
 log = logging.getLogger("mcpwatch.gateway")
 
 
@@ -148,6 +153,22 @@ class Upstream:
         self._wanted.set()
         self._nudge.set()
 
+    async def nudge(self) -> None:
+        """Somebody knows that the member is well: try at once what waits for its next try, or hangs in a try of old.
+
+        What is connected is asked for a sign of life, and opened again only when it gives none; what is held stays so.
+        """
+        if self.phase in {Phase.BACKOFF, Phase.FAILED}:
+            self.release()
+        elif self.phase is Phase.STARTING and self.pid is None and time.monotonic() - self._since > STALE_TRY:
+            self.pauses.forget()
+            self._drop("is tried again")
+        elif self.phase is Phase.RUNNING and self.pid is None:
+            try:
+                await self.ask(*self.sign_of_life, NUDGE_LIMIT)
+            except (TimeoutError, Down):
+                self._drop("gave no sign of life")
+
     def restart(self) -> None:
         """Close it and open it again, at once."""
         self._drop("is being restarted")
@@ -213,7 +234,7 @@ class Upstream:
         watch = loop.create_task(self._watch(), name=f"watch of {self.name}")
         try:
             async with asyncio.timeout(self._start_limit):
-                await link.open()
+                await _open(link, lost)
                 self._tell(Happening("started", self.name, link.pid, generation))
                 await self._greet(lost)
             self.error = None
@@ -318,3 +339,15 @@ class Upstream:
                 await self._nudge.wait()
         except TimeoutError:
             pass
+
+
+async def _open(link: Link, lost: asyncio.Future[str]) -> None:
+    """Open a link unless it is given up meanwhile. Raises `LinkFailed`."""
+    opening = asyncio.get_running_loop().create_task(link.open(), name="open link")
+    try:
+        await asyncio.wait({opening, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            raise LinkFailed(lost.result())
+        opening.result()
+    finally:
+        opening.cancel()

@@ -55,6 +55,7 @@ class Gateway:
         reconnects=True,
         reloads=True,
         dies_on_bad_command=False,
+        nudges=True,
         serves=("sse", "http"),
         generation="mcpwatch",
         health="/healthz",

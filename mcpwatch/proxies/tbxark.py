@@ -20,7 +20,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, LogHint, Look, RenderedFile, Traits
+from mcpwatch.ports import CHILD_MARK, LogHint, LogMeaning, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -265,7 +265,7 @@ def _go(duration: float) -> str:
     return f"{round(duration * 1000)}ms"
 
 
-_MEANINGS: tuple[tuple[str, Literal["connected", "failed", "lost", "ready", "bad_config"]], ...] = (
+_MEANINGS: tuple[tuple[str, LogMeaning], ...] = (
     ("Failed to load config", "bad_config"),
     ("Failed to add client", "failed"),
     ("Failed to initialize client", "failed"),
@@ -274,6 +274,7 @@ _MEANINGS: tuple[tuple[str, Literal["connected", "failed", "lost", "ready", "bad
     ("MCP Ping recovered", "connected"),
     ("Handling requests at", "connected"),
     ("Connected", "connected"),
+    ("Connecting", "connecting"),
     ("All clients initialized", "ready"),
     ("Failed to start server", "failed"),
 )

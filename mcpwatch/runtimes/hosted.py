@@ -7,6 +7,7 @@ It must not know how the gateway is started: that is another member's matter, an
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import events, request
-from mcpwatch.runtimes.kernel import Features, detect
+from mcpwatch.runtimes.kernel import Features, detect, send_signal
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.table import Table
 from mcpwatch.runtimes.usage import Meter
 
 START_WAIT = 20.0
-"""Seconds that a start waits for the gateway to come and to run the child."""
+"""Seconds that a start waits for the gateway to come and to run the child; the member's start grace where that is longer."""
 LOOK_AGAIN = 0.05
 """Seconds between two looks while waiting, and before a lost gateway is tried again at first; doubles up to `LOOK_MAX`."""
 LOOK_MAX = 1.0
@@ -48,7 +49,8 @@ class HostedRuntime:
         del instance
         self.socket = directory / "proxy" / "admin.sock"
         self._records = Records(directory, self.name)
-        self._meter = Meter(Table(features or detect()))
+        self._table = Table(features or detect())
+        self._meter = Meter(self._table)
         self._latest: dict[str, Record] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()  # members whose end, or whose carrier's, was told and whose return was not
@@ -73,14 +75,17 @@ class HostedRuntime:
         return tuple(found)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
-        """Ask the gateway for it, and wait until its child lives. Raises `RuntimeFailed`."""
+        """Ask the gateway for it, and wait until its child lives (not until it answers: a cold start may take long).
+
+        Raises `RuntimeFailed`.
+        """
         record = Record(spec.name, generation, spec.fingerprint)
         self._latest[spec.name] = record
         self._down.discard(spec.name)
         path = f"/members/{quote(spec.name, safe='')}/start"
-        asked, last = False, "the gateway is not up"
+        asked, last, wait = False, "the gateway is not up", max(START_WAIT, spec.start_grace)
         try:
-            async with asyncio.timeout(START_WAIT):
+            async with asyncio.timeout(wait):
                 while True:
                     try:
                         if not asked:
@@ -88,7 +93,7 @@ class HostedRuntime:
                             asked = reply.status < 300
                             last = "" if asked else f"the gateway refused ({reply.status})"
                         child = await self._state(spec.name)
-                        if asked and child.phase == "running":
+                        if asked and (child.phase == "running" or (child.phase == "starting" and child.pid is not None)):
                             return self._began(record, child.pid)
                         last = child.error or last
                         if asked and child.phase in ("backoff", "failed"):
@@ -99,9 +104,7 @@ class HostedRuntime:
                         last = str(error)
                     await asyncio.sleep(LOOK_AGAIN)
         except TimeoutError:
-            raise RuntimeFailed(
-                f"{spec.name}: not running in the gateway after {START_WAIT:g}s: {last or 'no reason given'}"
-            ) from None
+            raise RuntimeFailed(f"{spec.name}: not running in the gateway after {wait:g}s: {last or 'no reason given'}") from None
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Have the gateway stop and hold it. A gateway that is away, or does not know it, runs nothing of it."""
@@ -114,6 +117,16 @@ class HostedRuntime:
             return
         except TimeoutError:
             raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
+
+    async def resume(self, spec: MemberSpec) -> None:
+        """SIGCONT to whoever of the child's tree is stopped."""
+        pid = self._pids.get(spec.name)
+        if pid is None:
+            return
+        now = self._table.scan()
+        for one in now.of_member(pid):
+            if now.procs[one].state in ("T", "t"):
+                send_signal(one, signal.SIGCONT)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Ends and returns of children, and of the gateway as a whole, until closed."""

@@ -14,8 +14,8 @@ from mcpwatch.model.fact import Fact, ToolsChanged
 from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.watchdog.contracts import Contracts, Policy
-from mcpwatch.watchdog.probing import Watched
-from mcpwatch.watchdog.verdict import Key
+from mcpwatch.watchdog.probing import ScheduledCheck
+from mcpwatch.watchdog.history import CheckKey
 
 
 class Memory:
@@ -52,7 +52,7 @@ class House:
         self.facts: list[Fact] = []
         store: Any = self.memory
         self.contracts = Contracts(store, SystemClock(), self.facts.append)
-        self.watched = Watched(Key("time", "mcp", "route"), CheckSpec("mcp", contract=policy), "time")
+        self.watched = ScheduledCheck(CheckKey("time", "mcp", "route"), CheckSpec("mcp", contract=policy), "time")
 
     def see(self, result: ProbeResult) -> ProbeResult:
         return self.contracts.refine(self.watched, result)
@@ -118,6 +118,6 @@ def test_a_pin_accepts_what_is_listed_now() -> None:
 def test_tools_that_two_routes_list_are_named_with_their_routes() -> None:
     house = House()
     house.see(listed("a", "b"))
-    other = replace(house.watched, key=Key("git", "mcp", "route"), member="git")
+    other = replace(house.watched, key=CheckKey("git", "mcp", "route"), member="git")
     house.contracts.refine(other, listed("b"))
     assert house.contracts.overview()["collisions"] == {"b": ["git", "time"]}
