@@ -51,6 +51,8 @@ class MemberActor:
         """When its phase last changed."""
         self.paused = False
         """Its container is paused."""
+        self.resumes = 0
+        """How often it was let run again: what was asked before that says nothing."""
         self.since: WallTime | None = None
         self.verdict_since: WallTime | None = None
         self.reason = ""
@@ -266,6 +268,8 @@ class MemberActor:
         """Let what is stopped or paused of it run again. Raises `RuntimeFailed`."""
         await self.runtime.resume(self.spec)
         self.paused = False
+        self.resumes += 1
+        self.changed_at = self.now()
 
     async def force(self) -> None:
         """End it now, without grace, beside a stop that is under way."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import diagnose_member
+from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, diagnose_member
 from mcpwatch.watchdog.diagnose_route import diagnose_route, newer, since_change
 from mcpwatch.watchdog.finding import Finding, Findings, LookAgain
 from mcpwatch.watchdog.snapshot import (
@@ -29,8 +29,6 @@ from mcpwatch.watchdog.snapshot import (
 CROWD = 3
 """So many members falling silent at the same time are the machine's doing, not theirs."""
 
-OWN_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
-"""Stages of a probe that any proxy answers by itself."""
 CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Those that one which lists from a cache answers by itself too."""
 
@@ -136,15 +134,21 @@ def _whole(
         rung=None if proxy.runtime == "external" or rung is None else "resume" if rung == "resume" else "restart",
         affects=_routes(snapshot.members),
         members=_names(member for member in snapshot.members if member.runtime == "hosted"),
+        seen_until=max((one.at for one in _all_seen(snapshot, proxy) if one.at is not None), default=None),
         look_at=f"the log of '{proxy.name}' and the load of this machine",
     )
+
+
+def _all_seen(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> list[Observation]:
+    """What was seen of the proxy and through it, as far as it failed."""
+    seen = [proxy.direct, *(member.through for member in snapshot.members)]
+    return [one for one in seen if one is not None and one.failures]
 
 
 def _exhausted(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding | None:
     """The proxy's own log says that it has no file descriptor left, and something fails through it or at it."""
     hint = next((hint for hint in snapshot.proxy_log if not hint.route and hint.meaning == "exhausted"), None)
-    seen = [proxy.direct, *(member.through for member in snapshot.members)]
-    if hint is None or not any(one is not None and one.failures for one in seen):
+    if hint is None or not _all_seen(snapshot, proxy):
         return None
     text = "the proxy is out of file descriptors"
     return _whole(snapshot, proxy, "proxy_exhausted", text, "restart", (f"proxy log: {hint.text}",))
@@ -179,7 +183,7 @@ def _silent(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding | tuple[L
 def _at_the_door(snapshot: FleetSnapshot, member: MemberSnapshot, routes: list[MemberSnapshot]) -> bool:
     """Whether a route fails at a stage that the proxy answers by itself, and nobody got through it since."""
     seen = member.through
-    own = OWN_STAGES | CACHED_STAGES if snapshot.lists_from_cache else OWN_STAGES
+    own = DOOR_STAGES | CACHED_STAGES if snapshot.lists_from_cache else DOOR_STAGES
     if seen is None or seen.result is None or seen.result.stage not in own or seen.since is None:
         return False
     return not _answered((other.through for other in routes), seen.since)

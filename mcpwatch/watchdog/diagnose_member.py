@@ -7,10 +7,11 @@ dependency, a configuration, a contract that changed. Must not know: the proxy, 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from mcpwatch.model.member import Phase
-from mcpwatch.model.probe import ProbeResult, Symptom
-from mcpwatch.watchdog.finding import Finding, Rung
+from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.snapshot import (
     CONFIG_SYMPTOMS,
     GONE_SYMPTOMS,
@@ -23,13 +24,18 @@ from mcpwatch.watchdog.snapshot import (
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
+LATE = 0.5
+"""Seconds after which a refused connection says nothing of a port that is listened on now."""
+DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
+"""Stages of a probe through the proxy that the proxy answers by itself."""
+
 _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
     (
         "overloaded",
         re.compile(
             r"too many (?:requests|sessions|connections|clients)|(?:session|connection)s? limit|max(?:imum)? (?:number of )?"
-            r"(?:sessions|connections)|rate.?limit|overloaded|retry later|try again later",
+            r"(?:sessions|connections)|answered 429|rate.?limit|overloaded|retry later|try again later",
             re.IGNORECASE,
         ),
         "it takes no more requests for now",
@@ -37,7 +43,7 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "auth",
         re.compile(
-            r"unauthori[sz]ed|forbidden|(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)|login required",
+            r"unauthori[sz]ed|forbidden|answered 40[13]|(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)|login required",
             re.IGNORECASE,
         ),
         "it refuses our credentials",
@@ -65,7 +71,7 @@ _PLAIN: dict[Symptom, tuple[str, str]] = {
 """What a symptom alone tells: cause and text. No restart answers any of these."""
 
 
-def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> Finding | None:
+def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> Finding | LookAgain | None:
     """The cause of what is wrong with the member itself, or `None`. `down`: the names of members that are down."""
     if member.planned:
         return _finding(snapshot, member, "planned_restart", "it is being restarted as asked")
@@ -78,6 +84,8 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if member.stopped_processes:
         return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
     seen = member.own
+    if seen is not None and _doubtful(snapshot, member, seen):
+        return LookAgain(member.name)
     if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
         ports = ", ".join(str(port) for port in member.listens_on)
         return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
@@ -100,6 +108,17 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
         return None  # by a proxy that says so, the upstream is the member itself
     return found[0], f"{found[1]}: {result.message}"
+
+
+def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether what was seen does not fit: nothing answered where it listens now, or only the proxy that hosts it was not reached."""
+    if not seen.bad:
+        return False
+    age = snapshot.at - seen.began_at if seen.began_at is not None else 0.0
+    if member.port is not None and member.port in member.listens_on and seen.symptom is Symptom.REFUSED:
+        return age > LATE
+    stage = seen.result.stage if seen.result else None
+    return seen is member.through and seen.symptom in HUNG_SYMPTOMS | GONE_SYMPTOMS and stage in DOOR_STAGES
 
 
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
@@ -129,6 +148,9 @@ def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observati
     if symptom is not None and symptom in _PLAIN:
         cause, text = _PLAIN[symptom]
         return _finding(snapshot, member, cause, text.replace("{}", message).rstrip(": "))
+    if symptom is Symptom.UPSTREAM_DOWN and snapshot.nudges and seen is member.through:
+        found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
+        return replace(found, suspect=member.name)
     return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom or 'unknown'})", "restart")
 
 
@@ -158,5 +180,6 @@ def _finding(snapshot: FleetSnapshot, member: MemberSnapshot, cause: str, text: 
         rung=None if member.runtime == "external" else rung,
         affects=(member.route,) if member.route else (),
         seen_at=seen.began_at if seen is not None else None,
+        seen_until=seen.at if seen is not None else None,
         look_at=f"the log of '{member.name}' ('mcpwatch logs {member.name}') and what it needs to work",
     )

@@ -116,6 +116,8 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
         text = f"the proxy shows fewer tools of '{route}' than the member lists"
         return _finding(snapshot, member, proxy.name, "empty_tools", text, "restart_proxy")
+    if inside(member) and symptom is Symptom.TOOL_ERROR and seen.result is not None and seen.result.message:
+        return _finding(snapshot, member, member.name, "dependency", "it answers, but its own upstream fails the call")
     if inside(member) and symptom in STALE_SYMPTOMS:
         text = f"the server '{member.name}' inside the proxy is gone, and this proxy never starts it again"
         return _finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")
@@ -272,5 +274,6 @@ def _finding(
         rung=rung,
         affects=(route,),
         seen_at=member.through.began_at if member.through is not None else None,
+        seen_until=member.through.at if member.through is not None else None,
         look_at=f"the log of '{subject}' and how it reaches '{member.name}'",
     )

@@ -37,6 +37,7 @@ class FleetHands:
             case "resume":
                 with contextlib.suppress(RuntimeFailed):
                     await actor.resume()
+                    self._monitor.renew(actor)
             case "restart" | "restart_proxy":
                 actor.tell(d.WantRestart(self._clock.now(), f"repair: {finding.text}", counts=True))
                 await actor.reached(Phase.RUNNING, Phase.FAILED)

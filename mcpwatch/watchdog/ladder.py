@@ -26,6 +26,9 @@ USELESS = 2
 LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5, "quarantine": 1}
 """How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
 
+FRESH = 2.0
+"""Seconds after the end of a probe within which a repair may rest on it."""
+
 FORGET = 900.0
 """Seconds after which an attempt no longer counts."""
 
@@ -61,6 +64,8 @@ class Choice:
     why: str
     wait_until: Instant | None = None
     next: Step | None = None
+    look: bool = False
+    """It rests on what was seen too long ago: probe again now."""
 
 
 def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Choice:
@@ -87,7 +92,9 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
         if wait > now:
             return Choice(None, "the last repair was moments ago", wait, step)
         if finding.seen_at is not None and same[-1].ended is not None and finding.seen_at < same[-1].ended:
-            return Choice(None, "looking again after the last repair", next=step)
+            return Choice(None, "looking again after the last repair", next=step, look=True)
+    if finding.seen_until is not None and now - finding.seen_until > FRESH and step.rung != "reconnect":
+        return Choice(None, "looking again before it", next=step, look=True)
     return Choice(step, "the lowest rung that fits", next=step)
 
 
@@ -96,7 +103,8 @@ def steps(finding: Finding) -> tuple[Step, ...]:
     subject, suspect = finding.subject, finding.suspect
     match finding.rung:
         case "reconnect":
-            return (Step("reconnect", subject), *((Step("restart_proxy", suspect),) if suspect else ()))
+            harder: Rung = "restart" if finding.about.startswith("member:") else "restart_proxy"
+            return (Step("reconnect", subject), *((Step(harder, suspect),) if suspect else ()))
         case "resume":
             return Step("resume", subject), Step("restart", subject)
         case "restart_proxy":

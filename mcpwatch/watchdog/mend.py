@@ -37,8 +37,8 @@ LOOK_FIRST, LOOK_MAX = 0.2, 5.0
 
 KEPT = 500
 """Attempts remembered."""
-QUIET = frozenset({"planned_restart", "starting"})
-"""Causes that are no trouble."""
+QUIET = frozenset({"planned_restart"})
+"""Causes that are no trouble. `starting` is shown, and no fact at all."""
 
 
 class Hands(Protocol):
@@ -95,7 +95,7 @@ class Mender:
         self.current = decision.shown
         for act in decision.acts:
             self._take(act, now)
-        self._again(findings.look_again)
+        self._again(findings.look_again, decision.looks)
         self._wake(decision, now)
 
     def forget(self, member: str, route: str | None = None) -> None:
@@ -111,7 +111,10 @@ class Mender:
 
     # Looking again.
 
-    def _again(self, looks: tuple[LookAgain, ...]) -> None:
+    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...]) -> None:
+        """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
+        members = {found.about: self._member(found.about) for found in doubted}
+        looks = (*looks, *(LookAgain(name) for name in members.values() if name and name not in {one.member for one in looks}))
         wanted = {look.member for look in looks}
         self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
         for look in looks:
@@ -121,6 +124,13 @@ class Mender:
             self._looking[look.member] = min(LOOK_MAX, max(LOOK_FIRST, pause * 2.0))
             self._busy.add(look.member)
             self._spawn(self._look_again(look, pause), f"look again {look.member}")
+
+    def _member(self, about: str) -> str:
+        """The member that a finding is about."""
+        kind, _, name = about.partition(":")
+        if kind == "member":
+            return name
+        return next((one.name for one in self._look().members if kind == "route" and one.route == name), "")
 
     async def _look_again(self, look: LookAgain, pause: float) -> None:
         try:
@@ -230,8 +240,8 @@ class Mender:
 
     def _tell(self, found: tuple[Diagnosis, ...]) -> None:
         """New causes and gone causes are facts."""
-        before = {(d.cause, d.subject, d.affects, d.members): d for d in self.current}
-        after = {(d.cause, d.subject, d.affects, d.members): d for d in found}
+        before = {(d.cause, d.subject, d.affects, d.members): d for d in self.current if d.cause != "starting"}
+        after = {(d.cause, d.subject, d.affects, d.members): d for d in found if d.cause != "starting"}
         for key in after.keys() - before.keys():
             self._publish(_diagnosed(self._clock, after[key], cleared=False))
         for key in before.keys() - after.keys():

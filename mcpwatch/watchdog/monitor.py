@@ -143,12 +143,13 @@ class FleetMonitor:
             if proxy is not None and proxy.state.phase is not Phase.RUNNING:
                 return None
             route = next((route for route in self._plan().routes if route.name == scheduled.key.subject), None)
-            number = proxy.state.generation if proxy is not None else 0
-            return Aim(route.probe, scheduled.check, actor.state.generation, number) if route else None
+            number, resumes = (proxy.state.generation, proxy.resumes) if proxy is not None else (0, 0)
+            aim = (actor.state.generation, number, actor.resumes + resumes)
+            return Aim(route.probe, scheduled.check, *aim) if route else None
         target = actor.incarnation.direct or actor.spec.direct
         if target is None or scheduled.member in self._deaths.alone:
             return None
-        return Aim(target, self._check(scheduled, target), actor.state.generation)
+        return Aim(target, self._check(scheduled, target), actor.state.generation, resumes=actor.resumes)
 
     def _check(self, scheduled: ScheduledCheck, target: Target) -> CheckSpec:
         """The check, deeper where what answers may list from a cache, or where lists were no answer to a route that failed."""
@@ -170,16 +171,24 @@ class FleetMonitor:
         name, generation = actor.spec.name, actor.state.generation
         if actor.spec.kind == "proxy":
             self._hints.clear()
-            for route in self._plan().routes:
-                for scheduled in self.probing.of(route.name, "route"):
-                    self.probing.renew_check(scheduled)
         self.probing.renew(name, generation)
+        self.renew(actor)
         proof = self._proof(actor)
         if proof is None or actor.spec.runtime == "external":
             actor.tell(d.Judged(self._clock.now(), "nothing to prove", generation, Verdict.UNKNOWN, proven=True))
             self._first_looks(actor)
         else:
             self._spawn(self.probing.ready(proof, generation), f"ready {name}")
+
+    def renew(self, actor: MemberActor) -> None:
+        """What was seen of a member that changed, or through a proxy that did, says nothing any more."""
+        checks = list(self.probing.of(actor.spec.name, "direct"))
+        if actor.spec.kind == "proxy":
+            checks += [one for route in self._plan().routes for one in self.probing.of(route.name, "route")]
+        elif not checks and actor.spec.route:
+            checks += self.probing.of(actor.spec.route, "route")
+        for scheduled in checks:
+            self.probing.renew_check(scheduled)
 
     def sick(self, actor: MemberActor) -> bool:
         """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""

@@ -17,7 +17,6 @@ from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Prober
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew
-from mcpwatch.watchdog.schedule import Schedule
 from mcpwatch.watchdog.senses import Context
 
 CONCURRENCY = 64
@@ -54,6 +53,8 @@ class Aim:
     check: CheckSpec
     generation: int
     proxy_generation: int = 0
+    resumes: int = 0
+    """How often either side was let run again."""
 
     @property
     def deep(self) -> bool:
@@ -61,8 +62,9 @@ class Aim:
         return self.check.canary is not None or dict(self.check.options).get("safe_call") == "true"
 
     def same(self, other: Aim | None) -> bool:
-        """Whether neither side was replaced meanwhile."""
-        return other is not None and (self.generation, self.proxy_generation) == (other.generation, other.proxy_generation)
+        """Whether neither side was replaced, or let run again, meanwhile."""
+        mine = (self.generation, self.proxy_generation, self.resumes)
+        return other is not None and mine == (other.generation, other.proxy_generation, other.resumes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,9 @@ class Listener:
 class Probing:
     """All checks of the fleet."""
 
-    def __init__(self, prober: Prober, context: Context, listener: Listener, schedule: Schedule | None = None) -> None:
+    def __init__(self, prober: Prober, context: Context, listener: Listener) -> None:
         self.histories = Histories()
-        self.schedule = schedule or Schedule()
+        self.schedule = context.senses.schedule()
         self._listener = listener
         self._lags: tuple[tuple[Instant, float], ...] = ()
         self._prober = prober

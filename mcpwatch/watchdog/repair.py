@@ -40,6 +40,8 @@ class Decision:
     shown: tuple[Diagnosis, ...] = ()
     acts: tuple[Act, ...] = ()
     wake_at: Instant | None = None
+    looks: tuple[Finding, ...] = ()
+    """Findings that must be seen again before anything is done about them."""
 
 
 def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant, *, enabled: bool = True) -> Decision:
@@ -55,6 +57,7 @@ def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Insta
         _shown(chosen),
         tuple(Act(step, tuple(found)) for step, found in acts.items()),
         min(wakes, default=None) if enabled else None,
+        tuple(found for found, choice in chosen if choice.look),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mcpwatch.clock import Clock
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Publish
+from mcpwatch.watchdog.schedule import Schedule
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
 """Runs a coroutine as a named task of the fleet's task group."""
@@ -29,7 +30,7 @@ class Senses:
     `tail`: the last lines that a member wrote to stderr. `stopped`: which of these main processes are stopped (state T).
     `port_holder`: who else holds the port of a member, or the empty string. `listening`: the ports that the processes below a main
     process listen on. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try these
-    upstreams at once; raises `RuntimeFailed`.
+    upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks when they are due.
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
@@ -38,6 +39,7 @@ class Senses:
     listening: Callable[[int], tuple[int, ...]] = lambda _: ()
     notice: Callable[[], None] = lambda: None
     nudge: Callable[[Sequence[str]], Awaitable[None]] = _nothing
+    schedule: Callable[[], Schedule] = Schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,13 +47,14 @@ def take_snapshot(
 
 
 def observe(histories: Histories, subject: str, vantage: str) -> Observation | None:
-    """What a vantage says of a subject: its worst check speaks, of equals the one that was run last. `None`: nothing looks."""
+    """What a vantage says of a subject: its worst check speaks; of those that fail the plainest, else the one run last. `None`: nothing looks."""
     found = [history for _, history in histories.of(subject, vantage)]
     if not found:
         return None
     verdict = worst(history.verdict for history in found)
     of_it = [history for history in found if history.verdict is verdict and history.latest is not None]
-    speaker = max(of_it, key=lambda history: history.began_at or 0.0, default=found[0])
+    latest = max(of_it, key=lambda history: history.began_at or 0.0, default=found[0])
+    speaker = next(iter(of_it), found[0]) if verdict is Verdict.UNHEALTHY else latest
     return replace(_observation(speaker), verdict=verdict, rate=max(one.rate if one.flapping else 0.0 for one in found))
 
 

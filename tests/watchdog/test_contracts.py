@@ -14,8 +14,8 @@ from mcpwatch.model.fact import Fact, ToolsChanged
 from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.watchdog.contracts import Contracts, Policy
-from mcpwatch.watchdog.probing import ScheduledCheck
 from mcpwatch.watchdog.history import CheckKey
+from mcpwatch.watchdog.probing import ScheduledCheck
 
 
 class Memory:

@@ -165,7 +165,9 @@ def test_an_unwanted_member_is_no_trouble() -> None:
 
 
 def test_the_evidence_tells_what_each_vantage_said() -> None:
-    scene = FleetSnapshot(Instant(1.0), (replace(FETCH, through=bad(Symptom.SESSION_LOST), started_at=Instant(60.0)), PROXY), "proxy")
+    scene = FleetSnapshot(
+        Instant(1.0), (replace(FETCH, through=bad(Symptom.SESSION_LOST), started_at=Instant(60.0)), PROXY), "proxy"
+    )
     (found,) = diagnose(scene).found
     assert "direct: ok" in found.evidence
     assert "through the proxy: session_lost (3 in a row): said so" in found.evidence
@@ -180,7 +182,9 @@ REBORN = replace(FETCH, started_at=Instant(90.0))
 
 
 def scene(*actors: MemberSnapshot, **changes: object) -> FleetSnapshot:
-    tbxark = FleetSnapshot(Instant(100.0), actors, "proxy", holds_sessions=True, mounts_late=False, lists_from_cache=True, reconnects=False)
+    tbxark = FleetSnapshot(
+        Instant(100.0), actors, "proxy", holds_sessions=True, mounts_late=False, lists_from_cache=True, reconnects=False
+    )
     return replace(tbxark, **changes)  # pyright: ignore[reportArgumentType]
 
 

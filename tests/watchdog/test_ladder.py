@@ -21,7 +21,14 @@ RESTART = Step("restart", "fetch")
 def tried(*spans: float, finding: Finding = HUNG, outcome: Outcome = "useless", step: Step = RESTART) -> tuple[Attempt, ...]:
     """Attempts that began so many seconds ago and took one second."""
     return tuple(
-        Attempt(Instant(NOW - span), finding.about, finding.cause, step, outcome, None if outcome == "under_way" else Instant(NOW - span + 1))
+        Attempt(
+            Instant(NOW - span),
+            finding.about,
+            finding.cause,
+            step,
+            outcome,
+            None if outcome == "under_way" else Instant(NOW - span + 1),
+        )
         for span in spans
     )
 

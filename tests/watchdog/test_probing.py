@@ -11,10 +11,10 @@ import pytest
 from mcpwatch.checks import Prober
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.watchdog.history import CheckKey
 from mcpwatch.watchdog.probing import Listener, Probing, ScheduledCheck
 from mcpwatch.watchdog.schedule import Job
 from mcpwatch.watchdog.senses import Context
-from mcpwatch.watchdog.history import CheckKey
 
 pytestmark = pytest.mark.anyio
 
