@@ -43,7 +43,8 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "auth",
         re.compile(
-            r"unauthori[sz]ed|forbidden|answered 40[13]|(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)|login required",
+            r"unauthori[sz]ed|forbidden|answered 40[13]|login required|"
+            r"(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)",
             re.IGNORECASE,
         ),
         "it refuses our credentials",
@@ -73,16 +74,10 @@ _PLAIN: dict[Symptom, tuple[str, str]] = {
 
 def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> Finding | LookAgain | None:
     """The cause of what is wrong with the member itself, or `None`. `down`: the names of members that are down."""
-    if member.planned:
-        return _finding(snapshot, member, "planned_restart", "it is being restarted as asked")
-    if member.paused:
-        return _finding(snapshot, member, "paused", "its container is paused", "resume")
-    if member.down:
-        return _down(snapshot, member)
+    if (early := _by_phase(snapshot, member)) is not None:
+        return early
     if member.phase is not Phase.RUNNING and not (member.phase is Phase.STARTING and member.restarting):
         return None
-    if member.stopped_processes:
-        return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
     seen = member.own
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
@@ -110,8 +105,21 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     return found[0], f"{found[1]}: {result.message}"
 
 
+def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    """What its lifecycle and the machine say, whatever probes do."""
+    if member.planned:
+        return _finding(snapshot, member, "planned_restart", "it is being restarted as asked")
+    if member.paused:
+        return _finding(snapshot, member, "paused", "its container is paused", "resume")
+    if member.down:
+        return _down(snapshot, member)
+    if member.stopped_processes and member.phase is not Phase.STOPPING:
+        return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
+    return None
+
+
 def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
-    """Whether what was seen does not fit: nothing answered where it listens now, or only the proxy that hosts it was not reached."""
+    """Whether what was seen does not fit: nothing answered where it listens now, or the proxy that hosts it was not reached."""
     if not seen.bad:
         return False
     age = snapshot.at - seen.began_at if seen.began_at is not None else 0.0

@@ -20,8 +20,8 @@ class Finding:
     """One named cause. `about` (`member:NAME` or `route:NAME`) and `cause` are what attempts are counted by.
 
     `subject` is repaired by `rung`, the lowest that fits (`None`: no repair helps). `hold` says why it has to wait, `until` how
-    long at most. `seen_at` and `seen_until`: when the probe began and ended that it rests on. `suspect`: who is tried when the subject turns out not to be
-    it. `look_at`: what a person should look at when repairs do not help.
+    long at most. `seen_at` and `seen_until`: when the probe began and ended that it rests on. `suspect`: who is tried when the
+    subject turns out not to be it. `look_at`: what a person should look at when repairs do not help.
     """
 
     cause: str

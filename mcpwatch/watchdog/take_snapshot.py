@@ -47,7 +47,7 @@ def take_snapshot(
 
 
 def observe(histories: Histories, subject: str, vantage: str) -> Observation | None:
-    """What a vantage says of a subject: its worst check speaks; of those that fail the plainest, else the one run last. `None`: nothing looks."""
+    """What a vantage says of a subject: its worst check speaks (of those that fail the plainest, else the latest)."""
     found = [history for _, history in histories.of(subject, vantage)]
     if not found:
         return None

@@ -1,7 +1,7 @@
-"""Generated fleet histories in virtual time: members, kinds, traits of the proxy, faults and recoveries, against what must always hold.
+"""Generated fleet histories in virtual time: members, kinds, traits of the proxy, faults, recoveries; and what must always hold.
 
-Nothing healthy is ever restarted. What a rung can heal is healed. A repair that was not proved is not repeated for ever. Every cause
-ends. A prober that breaks is never a reason to blame.
+Nothing healthy is ever restarted. What a rung can heal is healed. A repair that was not proved is not repeated for ever. Every
+cause ends. A prober that breaks is never a reason to blame.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ async def late(monkeypatch: pytest.MonkeyPatch, clock: Hands) -> tuple[Probing, 
         on_try=lambda _: None,
         refine=lambda _scheduled, result, _generation: result,
         on_result=lambda _scheduled, _before, _after: None,
-        notice=lambda: clock.notice(),
+        notice=lambda: clock.notice(),  # noqa: PLW0108 - it is changed later
     )
     probing = Probing(Prober(), Context(clock, lambda _: None, nothing), listener)
     jobs: list[Job] = []

@@ -145,8 +145,8 @@ class World:
         if server is not self.proxy or self.traits.nudges:
             return False
         lost = [one for one in self.servers.values() if not self.reached(one.name) and self.serves(one)]
-        inside = [one for one in self.servers.values() if one.kind == "inside" and (not one.alive or one.fault in {*RESTARTABLE, "stopped"})]
-        return bool(lost or inside)
+        within = [one for one in self.servers.values() if one.kind == "inside"]
+        return bool(lost) or any(not one.alive or one.fault in {*RESTARTABLE, "stopped"} for one in within)
 
     def stopping(self, name: str) -> None:
         """mcpwatch ends a part: it had better be sick, now or a moment ago."""
@@ -288,7 +288,8 @@ class WorldRuntime:
         elif self.name == "process":
             await asyncio.sleep(0.01)
             world.begin(spec.name)
-        return Incarnation(spec.name, generation, spec.fingerprint, None if self.name == "external" else world.pid(spec.name), direct=spec.direct)
+        pid = None if self.name == "external" else world.pid(spec.name)
+        return Incarnation(spec.name, generation, spec.fingerprint, pid, direct=spec.direct)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         del grace
