@@ -114,8 +114,7 @@ async def _do(member: Member, command: str) -> None:
         case "stop":
             await member.main.hold()
         case "nudge":
-            for upstream in member.upstreams:
-                await upstream.nudge()
+            await member.nudge()
         case _:
             member.main.release()
 

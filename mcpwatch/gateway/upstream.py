@@ -37,9 +37,7 @@ TICK = 1.0
 PING_EVERY, PING_LIMIT = 15.0, 10.0
 """Seconds between signs of life asked of a remote upstream, and for each."""
 
-NUDGE_LIMIT = 2.0
-"""Seconds for a sign of life when somebody asked to try again."""
-STALE_TRY = 1.0
+STALE_TRY = 5.0
 """Seconds after which a try that goes on is given up for a new one when somebody asked to try again."""
 
 log = logging.getLogger("mcpwatch.gateway")
@@ -153,19 +151,24 @@ class Upstream:
         self._wanted.set()
         self._nudge.set()
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its next try."""
+        return self.phase in {Phase.BACKOFF, Phase.FAILED}
+
     async def nudge(self) -> None:
         """Somebody knows that the member is well: try at once what waits for its next try, or hangs in a try of old.
 
         What is connected is asked for a sign of life, and opened again only when it gives none; what is held stays so.
         """
-        if self.phase in {Phase.BACKOFF, Phase.FAILED}:
+        if self.waits:
             self.release()
         elif self.phase is Phase.STARTING and self.pid is None and time.monotonic() - self._since > STALE_TRY:
             self.pauses.forget()
             self._drop("is tried again")
         elif self.phase is Phase.RUNNING and self.pid is None:
             try:
-                await self.ask(*self.sign_of_life, NUDGE_LIMIT)
+                await self.ask(*self.sign_of_life, PING_LIMIT)
             except (TimeoutError, Down):
                 self._drop("gave no sign of life")
 

@@ -59,6 +59,7 @@ class FleetMonitor:
         self._engine_gone = ""
         self._hints: dict[str, ProxyLogHint] = {}
         self._deep: set[str] = set()
+        """Members that are asked by calls too, because what they list may come from a memory."""
         self._deaths = ProbeDeaths()
         self._closed = False
         listener = Listener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
@@ -153,8 +154,9 @@ class FleetMonitor:
 
     def _check(self, scheduled: ScheduledCheck, target: Target) -> CheckSpec:
         """The check, deeper where what answers may list from a cache, or where lists were no answer to a route that failed."""
-        cached = scheduled.member in self._deep or lists_from_cache(self.probing.history(scheduled).latest, target)
-        return deepened(scheduled.check) if cached else scheduled.check
+        if lists_from_cache(self.probing.history(scheduled).latest, target):
+            self._deep.add(scheduled.member)
+        return deepened(scheduled.check) if scheduled.member in self._deep else scheduled.check
 
     async def look(self, member: str, *, deep: bool = False) -> None:
         """Probe a member and its route now, side by side; `deep`: by calls too, from now on."""

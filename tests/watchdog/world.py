@@ -58,6 +58,8 @@ class Server:
     ready_at: float = 0.0
     fault: Fault = "none"
     tools: tuple[str, ...] = ("a", "b")
+    one_client: bool = False
+    """A second client ends it."""
     bad_until: float = 0.0
     """When it was last in trouble, on the loop's clock."""
 
@@ -234,7 +236,8 @@ class World:
         if self.traits.nudges:
             if session.incarnation and (not self.serves_wire(server) or not self.reached(name)):
                 session.incarnation, session.failures, session.again = 0, 1, self.now + 0.5
-            if not session.incarnation and self.now >= session.again:
+            patient = server.kind == "hosted" and server.alive and server.fault == "none"  # a handshake that is under way
+            if not session.incarnation and (patient or self.now >= session.again):
                 self.try_upstream(name)
         elif not session.incarnation and self.connects(server) and self.serves_wire(server):
             session.incarnation = server.incarnation

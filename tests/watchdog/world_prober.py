@@ -61,6 +61,10 @@ class WorldProber:
         world = self._world
         if not server.alive or world.now < server.ready_at or server.fault in {"refuse", "wrong_port"}:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
+        if server.one_client and world.reached(server.name):
+            world.end(server.name)
+            await asyncio.sleep(LATENCY)
+            return _failed(Symptom.CUT, Stage.OPEN)
         return await self._answer(server, deep)
 
     async def _answer(self, server: Server, deep: bool) -> ProbeResult:
@@ -201,7 +205,13 @@ class Memory:
         """Nothing is written."""
 
 
-def plan_of(world: World, *, canary: frozenset[str] = frozenset(), start_grace: float = 30.0) -> Plan:
+def plan_of(
+    world: World,
+    *,
+    canary: frozenset[str] = frozenset(),
+    only_canary: frozenset[str] = frozenset(),
+    start_grace: float | None = None,
+) -> Plan:
     """The plan of a world: checks every 5 s, two failures are a verdict. `canary`: servers with a canary beside the handshake."""
     deep = (("safe_call", "true"),) if world.traits.lists_from_cache else ()
     plain = CheckSpec("mcp", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2)
@@ -209,7 +219,8 @@ def plan_of(world: World, *, canary: frozenset[str] = frozenset(), start_grace: 
     routes: list[RouteSpec] = []
     for server in world.servers.values():
         url = f"http://127.0.0.1:8000/{server.name}/sse"
-        checks = [plain, *([replace(plain, name="canary", canary=Canary("a"))] if server.name in canary else [])]
+        called = [replace(plain, name="canary", canary=Canary("a"))] if server.name in canary | only_canary else []
+        checks = [*(() if server.name in only_canary else (plain,)), *called]
         reachable = server.kind in ("process", "url")
         members.append(
             MemberSpec(
@@ -220,7 +231,7 @@ def plan_of(world: World, *, canary: frozenset[str] = frozenset(), start_grace: 
                 direct=Target(url) if reachable else None,
                 route=server.name,
                 checks=tuple(replace(check, vantages=("direct",)) for check in checks) if reachable else (),
-                start_grace=max(start_grace, server.cold + 20.0),
+                start_grace=server.cold + 20.0 if start_grace is None else start_grace,
                 restart=RestartPolicy(),
             )
         )
