@@ -114,7 +114,7 @@ async def _do(member: Member, command: str) -> None:
         case "stop":
             await member.main.hold()
         case "nudge":
-            await member.nudge()
+            member.nudge()
         case _:
             member.main.release()
 

@@ -146,12 +146,12 @@ class Member:
             raise
         return running.upstream
 
-    async def nudge(self) -> None:
+    def nudge(self) -> None:
         """Try at once what waits for its next try. Upstreams of single sessions are left alone otherwise: a client uses them."""
         for upstream in self.upstreams:
             if upstream.waits:
                 upstream.release()
-        await self.main.nudge()
+        self.main.nudge()
 
     def retune(self, settings: ServerSettings) -> None:
         """Take over what can change without another process."""

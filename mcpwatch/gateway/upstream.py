@@ -83,6 +83,7 @@ class Upstream:
         self._since = time.monotonic()
         self._retry_at = 0.0
         self.refused = False
+        self._doubted = False
         self._permanent = False
         self.pauses = Pauses(restart or Restart())
 
@@ -156,7 +157,7 @@ class Upstream:
         """Whether it waits for its next try."""
         return self.phase in {Phase.BACKOFF, Phase.FAILED}
 
-    async def nudge(self) -> None:
+    def nudge(self) -> None:
         """Somebody knows that the member is well: try at once what waits for its next try, or hangs in a try of old.
 
         What is connected is asked for a sign of life, and opened again only when it gives none; what is held stays so.
@@ -166,11 +167,8 @@ class Upstream:
         elif self.phase is Phase.STARTING and self.pid is None and time.monotonic() - self._since > STALE_TRY:
             self.pauses.forget()
             self._drop("is tried again")
-        elif self.phase is Phase.RUNNING and self.pid is None:
-            try:
-                await self.ask(*self.sign_of_life, PING_LIMIT)
-            except (TimeoutError, Down):
-                self._drop("gave no sign of life")
+        else:
+            self._doubted = True
 
     def restart(self) -> None:
         """Close it and open it again, at once."""
@@ -303,8 +301,8 @@ class Upstream:
             await asyncio.sleep(TICK)
             now = time.monotonic()
             self.mux.expire(now)
-            if self.phase is Phase.RUNNING and self.pid is None and now - last_ping > PING_EVERY:
-                last_ping = now
+            if self.phase is Phase.RUNNING and self.pid is None and (self._doubted or now - last_ping > PING_EVERY):
+                last_ping, self._doubted = now, False
                 try:
                     await self.ask(*self.sign_of_life, PING_LIMIT)
                 except (TimeoutError, Down):

@@ -30,6 +30,7 @@ INSIDE = "/config"
 _OPTIONS = frozenset({"timeout", "panicIfInvalid", "logEnabled", "disabled", "oauth", "toolFilter"})
 _GO_LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:<(?P<member>[^>]+)> )?(?P<text>.*)$")
 _SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*\"|\S+)(?P<rest>.*)$")
+EXHAUSTED = re.compile(r"too many open files|EMFILE", re.IGNORECASE)
 _CLIENT = re.compile(r"\bclient=(\"[^\"]*\"|\S+)")
 
 
@@ -122,6 +123,8 @@ class Tbxark:
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means; both log shapes are read."""
+        if EXHAUSTED.search(line):
+            return LogHint("", "exhausted", line[:300])
         if match := _GO_LOG.match(line):
             return _hint(match["member"] or "", match["text"])
         if match := _SLOG.match(line):

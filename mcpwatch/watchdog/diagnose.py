@@ -32,6 +32,9 @@ CROWD = 3
 CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Those that one which lists from a cache answers by itself too."""
 
+HEARD = 60.0
+"""Seconds for which what a proxy's log said of the proxy itself is a reason for what fails now."""
+
 KERNEL_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT})
 """Those that need no process at all."""
 
@@ -148,7 +151,8 @@ def _all_seen(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> list[Observatio
 def _exhausted(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding | None:
     """The proxy's own log says that it has no file descriptor left, and something fails through it or at it."""
     hint = next((hint for hint in snapshot.proxy_log if not hint.route and hint.meaning == "exhausted"), None)
-    if hint is None or not _all_seen(snapshot, proxy):
+    recent = hint is not None and (hint.at is None or snapshot.at - hint.at < HEARD)
+    if hint is None or not recent or not _all_seen(snapshot, proxy):
         return None
     text = "the proxy is out of file descriptors"
     return _whole(snapshot, proxy, "proxy_exhausted", text, "restart", (f"proxy log: {hint.text}",))

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.snapshot import (
     CONFIG_SYMPTOMS,
@@ -143,7 +144,8 @@ def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observati
     symptom, message = seen.symptom, seen.result.message if seen.result else ""
     told = refusal(seen.result)
     hint = snapshot.hint(member.route)
-    if hint is not None and hint.meaning == "polluted":
+    since = member.started_at if member.started_at is not None else Instant(0.0)
+    if hint is not None and hint.meaning == "polluted" and (hint.at is None or hint.at >= since):
         return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
         return _finding(snapshot, member, *told)

@@ -6,9 +6,11 @@ from. It must not know how a member is carried, nor causes and repairs (it only 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Symptom, Target
 from mcpwatch.model.spec import CheckSpec, Plan
@@ -100,7 +102,7 @@ class FleetMonitor:
     def hear(self, hint: LogHint) -> None:
         """The proxy's own log said something of a route (or, with `ready`, of all): look through it again, and at the cause."""
         if hint.member or hint.meaning == "exhausted":
-            self._hints[hint.member] = ProxyLogHint(hint.member, hint.meaning, hint.text)
+            self._hints[hint.member] = ProxyLogHint(hint.member, hint.meaning, hint.text, self._clock.now())
             if len(self._hints) > FLEET_HINTS:
                 self._hints.pop(next(iter(self._hints)))
             self._run(self.probing.of(hint.member, "route"))
@@ -275,7 +277,8 @@ class FleetMonitor:
         proxy = self.proxy()
         if proxy is None or proxy.state.phase is not Phase.RUNNING:
             return
-        await self._senses.nudge((route,))
+        with contextlib.suppress(RuntimeFailed):  # then it tries again by itself
+            await self._senses.nudge((route,))
         await self.probing.look(self.probing.of(route, "route"))
 
     def _quiet(self, before: CheckHistory, after: CheckHistory) -> bool:

@@ -162,6 +162,8 @@ class ProxyLogHint:
     route: str
     meaning: str
     text: str
+    at: Instant | None = None
+    """When it was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,3 +121,31 @@ def test_tools_that_two_routes_list_are_named_with_their_routes() -> None:
     other = replace(house.watched, key=CheckKey("git", "mcp", "route"), member="git")
     house.contracts.refine(other, listed("b"))
     assert house.contracts.overview()["collisions"] == {"b": ["git", "time"]}
+
+
+def test_a_new_incarnation_that_lists_fewer_tools_changed_on_purpose_and_one_that_loses_them_did_not() -> None:
+    house = House()
+    house.contracts.refine(house.watched, listed("a", "b"), 1)
+    assert house.contracts.refine(house.watched, listed("a"), 1).symptom is Symptom.MISSING_TOOLS
+    assert house.contracts.refine(house.watched, listed("a"), 2).outcome is Outcome.SUCCESS
+    assert house.contracts.refine(house.watched, listed(), 2).symptom is Symptom.EMPTY_TOOLS
+
+
+def test_a_route_that_lists_what_its_member_lists_is_no_loss_in_between() -> None:
+    house = House()
+    direct = replace(house.watched, key=CheckKey("time", "mcp", "direct"))
+    for one in (direct, house.watched):
+        house.contracts.refine(one, listed("a", "b"), 1)
+    assert house.contracts.refine(house.watched, listed("a"), 1).symptom is Symptom.MISSING_TOOLS
+    house.contracts.refine(direct, listed("a"), 2)
+    assert house.contracts.refine(house.watched, listed("a"), 2).outcome is Outcome.SUCCESS
+
+
+def test_another_name_and_other_tools_are_another_server_and_both_names_are_told() -> None:
+    house = House()
+    house.see(listed("a", "b"))
+    stranger = replace(listed("x", "y"), server=ServerInfo("stranger", "9"))
+    found = house.see(stranger)
+    assert (found.symptom, found.message) == (Symptom.WRONG_SERVER, "'stranger' answers where 'x' was")
+    renamed = replace(listed("a", "b", "c"), server=ServerInfo("x2", "2"))
+    assert house.see(renamed).outcome is Outcome.SUCCESS

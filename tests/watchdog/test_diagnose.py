@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom, Tool
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
@@ -269,6 +269,85 @@ def test_everybody_silent_at_once_is_the_machines_trouble_and_nobody_is_restarte
 def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
     words = "exited with code 1: [Errno 98] error while attempting to bind: address already in use"
     assert causes(replace(FETCH, phase=Phase.BACKOFF, last_exit=words), PROXY) == [("port_taken", "fetch", None)]
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("license expired", "licence"),
+        ("Too many sessions, retry later", "overloaded"),
+        ("Unauthorized: token expired", "auth"),
+        ("connect ECONNREFUSED 127.0.0.1:5432", "dependency"),
+        ("something else", "member_failing"),
+    ],
+)
+def test_what_a_server_says_of_itself_is_its_cause_and_no_restart_answers_it(message: str, cause: str) -> None:
+    said = replace(bad(Symptom.RPC_ERROR), result=ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.INITIALIZE, message))
+    rung = "restart" if cause == "member_failing" else None
+    assert causes(replace(FETCH, direct=said), TIME, PROXY) == [(cause, "fetch", rung)]
+
+
+def test_what_answers_while_it_starts_again_is_not_down() -> None:
+    again = replace(FETCH, phase=Phase.STARTING, failures=2)
+    assert causes(replace(again, direct=bad(Symptom.OVERLOADED)), PROXY) == [("overloaded", "fetch", None)]
+    elsewhere = replace(again, direct=bad(Symptom.REFUSED), port=9072, listens_on=(9123,))
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (elsewhere, PROXY), "proxy")).found
+    assert (found.cause, found.text) == ("wrong_port", "it listens on port 9123, not on 9072, where it should answer")
+    assert causes(replace(again, direct=bad(Symptom.REFUSED)), PROXY) == [("member_down", "fetch", None)]
+
+
+def test_another_server_in_its_place_is_named_and_left_alone() -> None:
+    assert causes(replace(FETCH, direct=bad(Symptom.WRONG_SERVER)), PROXY) == [("wrong_server", "fetch", None)]
+
+
+def test_a_server_that_lists_less_than_before_on_both_sides_changed_itself() -> None:
+    def listing(seen: Observation, *names: str) -> Observation:
+        assert seen.result is not None
+        return replace(seen, result=replace(seen.result, tools=tuple(Tool(name, name) for name in names)))
+
+    fewer = listing(bad(Symptom.MISSING_TOOLS), "a")
+    assert causes(replace(FETCH, direct=listing(OK, "a"), through=fewer), PROXY) == [("drift", "fetch", None)]
+    assert causes(replace(FETCH, direct=listing(OK, "a", "b"), through=fewer), PROXY) == [("empty_tools", "proxy", "restart_proxy")]
+    assert causes(replace(FETCH, direct=bad(Symptom.DRIFT)), PROXY) == [("drift", "fetch", None)]
+
+
+def test_a_proxy_whose_log_says_it_has_no_file_descriptor_left_is_named_by_that_line_while_it_is_new() -> None:
+    hint = ProxyLogHint("", "exhausted", "accept tcp: accept4: too many open files", Instant(90.0))
+    cut = replace(FETCH, through=bad(Symptom.CUT, Stage.OPEN))
+    (found,) = diagnose(scene(cut, TIME, TBXARK, proxy_log=(hint,))).found
+    assert (found.cause, found.subject, found.rung) == ("proxy_exhausted", "proxy", "restart")
+    assert "proxy log: accept tcp: accept4: too many open files" in found.evidence
+    assert diagnose(scene(FETCH, TIME, TBXARK, proxy_log=(hint,))).found == ()
+    assert named(cut, TIME, TBXARK, proxy_log=(replace(hint, at=Instant(1.0)),))[0][0] != "proxy_exhausted"
+
+
+def test_a_hosted_server_that_writes_to_its_stdout_is_named_with_the_gateways_own_line() -> None:
+    hint = ProxyLogHint("git", "polluted", "stdout holds a line that is no JSON-RPC message: 'hello'", Instant(90.0))
+    silent = replace(HOSTED, through=bad(Symptom.TIMEOUT))
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (silent, FETCH, PROXY), "proxy", proxy_log=(hint,))).found
+    assert (found.cause, found.rung) == ("polluted", None)
+    assert any("'hello'" in line for line in found.evidence)
+
+
+def test_a_paused_member_is_let_run_and_a_hosted_server_is_not_blamed_at_the_gateways_own_door() -> None:
+    assert causes(replace(FETCH, paused=True, direct=bad(Symptom.TIMEOUT)), TIME, PROXY) == [("paused", "fetch", "resume")]
+    door = replace(HOSTED, through=bad(Symptom.TIMEOUT, Stage.OPEN))
+    unsure = diagnose(
+        FleetSnapshot(Instant(100.0), (door, FETCH, replace(TIME, through=replace(OK, at=Instant(99.9))), PROXY), "proxy")
+    )
+    assert (unsure.found, unsure.look_again) == ((), (LookAgain("git"),))
+
+
+def test_lists_prove_nothing_against_a_route_whose_calls_fail() -> None:
+    lost = replace(FETCH, through=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL))
+    assert diagnose(scene(lost, TBXARK)).look_again == (LookAgain("fetch", deep=True),)
+    called = replace(lost, direct_call=PROVED)
+    assert named(called, TBXARK) == [("stale_session", "restart_proxy", "")]
+    assert causes(replace(lost, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)), PROXY)[0] == (
+        "member_failing",
+        "fetch",
+        "restart",
+    )
 
 
 def test_fewer_tools_through_the_proxy_than_direct_are_the_proxys_doing() -> None:
