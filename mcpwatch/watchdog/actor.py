@@ -213,7 +213,8 @@ class MemberActor:
                 return
             self._begin = asyncio.current_task()
             self.adopted = False
-            self.port_holder = await self._senses.port_holder(self.spec)
+            ours = self.spec.runtime == "process"
+            self.port_holder = await self._senses.port_holder(self.spec) if ours else ""
             if self.port_holder:
                 self.last_exit = f"its port is held by {self.port_holder}"
                 self.tell(d.StartFailed(self.now(), self.last_exit, generation=generation))

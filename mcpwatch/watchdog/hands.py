@@ -44,6 +44,10 @@ class FleetHands:
             case "quarantine":
                 return
 
+    def settled(self) -> None:
+        """Tell every change of a route's verdict."""
+        self._monitor.tell_routes()
+
     async def look(self, member: str, *, deep: bool = False) -> None:
         """Probe a member and its route now, side by side; `deep`: by calls too."""
         await self._monitor.look(member, deep=deep)

@@ -48,6 +48,10 @@ class Hands(Protocol):
         """Do a step, and return when it is done (a restart: when the member runs again or failed)."""
         ...
 
+    def settled(self) -> None:
+        """The causes in force are others now, perhaps: what is told because of them follows."""
+        ...
+
     async def look(self, member: str, *, deep: bool = False) -> None:
         """Probe a member and its route now, side by side; `deep`: by calls too."""
         ...
@@ -91,8 +95,9 @@ class Mender:
         now = self._clock.now()
         findings = diagnose(self._look())
         decision = decide_repairs(findings, self.attempts, now)
-        self._tell(decision.shown)
-        self.current = decision.shown
+        before, self.current = self.current, decision.shown
+        self._hands.settled()
+        self._tell(before)
         for act in decision.acts:
             self._take(act, now)
         self._again(findings.look_again, decision.looks)
@@ -238,10 +243,10 @@ class Mender:
 
     # Telling and waking.
 
-    def _tell(self, found: tuple[Diagnosis, ...]) -> None:
+    def _tell(self, old: tuple[Diagnosis, ...]) -> None:
         """New causes and gone causes are facts."""
-        before = {(d.cause, d.subject, d.affects, d.members): d for d in self.current if d.cause != "starting"}
-        after = {(d.cause, d.subject, d.affects, d.members): d for d in found if d.cause != "starting"}
+        before = {(d.cause, d.subject, d.affects, d.members): d for d in old if d.cause != "starting"}
+        after = {(d.cause, d.subject, d.affects, d.members): d for d in self.current if d.cause != "starting"}
         for key in after.keys() - before.keys():
             self._publish(_diagnosed(self._clock, after[key], cleared=False))
         for key in before.keys() - after.keys():

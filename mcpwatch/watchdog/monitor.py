@@ -71,11 +71,14 @@ class FleetMonitor:
     # What others see and tell.
 
     def snapshot(self) -> FleetSnapshot:
-        """The fleet at this moment. Changes of a route's verdict are told on the way."""
+        """The fleet at this moment."""
         plan = self._plan()
-        self._routes.tell(plan.routes, self.proxy(), self._diagnoses())
         known = Known(self.traits, self._engine_gone, tuple(self._hints.values()), self._deaths.alone)
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
+
+    def tell_routes(self) -> None:
+        """Every change of a route's verdict is a fact."""
+        self._routes.tell(self._plan().routes, self.proxy(), self._diagnoses())
 
     def route_views(self) -> tuple[RouteView, ...]:
         """Every route as shown, now."""
