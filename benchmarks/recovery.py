@@ -26,13 +26,13 @@ from mcpwatch.checks import Prober
 from mcpwatch.model.probe import Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.e2e.daemon import free_port
-from tests.integration.seed import IMAGE, TOKEN, Names, bridge, fleet, sweep
+from tests.integration.reference_fleet import IMAGE, TOKEN, Names, bridge, fleet, sweep
 from tests.parts import program
 
 PATIENCE = 60.0
 """Seconds after which a route that is still dead counts as never healed."""
 AUTOHEAL_SECONDS = 5.0
-CHECK = CheckSpec("proof", "mcp", vantages=("route",), timeout=5.0, options=(("safe_call", "true"),))
+CHECK = CheckSpec("proof", "mcp", vantages=("route",), timeout=5.0, safe_call=True)
 
 
 def docker(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms, owns the task group, the signals, the reload and the order of the end.
+"""The composition root: builds the services, owns the task group, the signals, the reload and the order of the end.
 
 The only file that knows every room. It decides nothing itself.
 """
@@ -18,14 +18,15 @@ from typing import Any
 from mcpwatch import __version__
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
-from mcpwatch.app.home import Door, Home
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
-from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.rooms import Rooms
+from mcpwatch.app.proxy_log import ProxyLog
+from mcpwatch.app.services import Host, Services
+from mcpwatch.app.state_dir import ControlSocket, StateDirectory
 from mcpwatch.app.status import StatusFile
+from mcpwatch.app.supervise import Run, ServiceSupervisor
 from mcpwatch.app.tail import Tail
 from mcpwatch.app.upgrade import answer_signals, exec_anew, rehearse
 from mcpwatch.app.watch import watch_file
@@ -42,7 +43,7 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
-from mcpwatch.runtimes.admin import GatewayAdmin
+from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.port import PortWatch
 from mcpwatch.runtimes.stopped import StopWatch
@@ -76,10 +77,12 @@ class Daemon:
         self.paths = options.paths
         self.clock = SystemClock()
         self.bus = Bus()
+        self.supervisor = ServiceSupervisor(self.bus.publish, self.clock)
         self.fleet: Fleet
-        self.rooms: Rooms
+        self.services: Services
         self.logs: Logging
         self.store: SqliteStore
+        self._state_dir: StateDirectory
         self._status: StatusFile | None = None
         self._stop = asyncio.Event()
         self._leave = False
@@ -127,8 +130,15 @@ class Daemon:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
 
     async def _serve(self, plan: Plan, lock: Lock, observer: Observer | None) -> None:
-        door = Door(self.paths.control)
-        home = Home(self.paths, lock, door, self._tell_home, self._on_leave)
+        socket = ControlSocket(self.paths.control)
+        self._state_dir = StateDirectory(
+            self.paths,
+            lock,
+            socket,
+            tell=self._tell_state_dir,
+            lost=self._on_leave,
+            put_back=lambda: self._prepare(self.fleet.plan()),
+        )
         self.bus.hook(self.store.record)
         prober = Prober()
         started = self.clock.wall()
@@ -149,28 +159,19 @@ class Daemon:
                 )
                 self._tell_past()
                 self._prepare(plan)
-                self.rooms = Rooms(
-                    self.fleet,
-                    self.store,
-                    self.bus,
-                    self.clock,
-                    paths=self.paths,
-                    plan=plan,
-                    logs=self.logs,
-                    reload=self.reload,
-                )
-                home.put_back = lambda: self._prepare(self.fleet.plan())
-                self.rooms.turned = lambda: self._turned(home)
-                self._guard(self.rooms.self_watch.run(), "self-watch")
-                door.open(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), self._guard)
-                self._status = StatusFile(self.fleet, self.paths.status)
-                self._guard(self._status.run(self.bus), "status")
+                host = Host(self.paths, plan, self.logs, self.reload, self.supervisor, self._turned)
+                self.services = Services(self.fleet, self.store, self.bus, self.clock, host)
+                self._keep("self-watch", self.services.self_watch.run)
+                app = build(self.fleet, self.store, self.bus, self, self.services.handlers)
+                self._keep("control", lambda: socket.run(app))
+                self._status = StatusFile(self.fleet, self.paths.status, self.bus)
+                self._keep("status", self._status.run)
                 if self.options.watch_config:
-                    self._guard(watch_file(self.options.config, self._reload_quietly), "config watch")
-                self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
+                    self._keep("config watch", lambda: watch_file(self.options.config, self._reload_quietly))
+                self._keep("proxy log", lambda: ProxyLog(self.fleet, self._kinds, self.paths.root).run())
                 adopted = await self.fleet.begin(plan)
-                for work, name in self.rooms.services():
-                    self._guard(work, name)
+                for name, run in self.services.work():
+                    self._keep(name, run)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 notify(f"READY=1\nSTATUS={text}")
@@ -179,15 +180,15 @@ class Daemon:
                     self._guard(observer(self), "observer")
                 await self._stop.wait()
                 await self._end()
-                await self.rooms.keeper.drain()
-                await door.close()
+                await self.services.collector.drain()
+                await socket.close()
                 await prober.close()
                 for task in tuple(self._living):
                     task.cancel()
         finally:
-            door.remove()
-            if hasattr(self, "rooms"):
-                self.rooms.keeper.close()  # waits for the thread that stamps: the next watchdog must find it at rest
+            socket.remove()
+            if hasattr(self, "services"):
+                self.services.collector.close()  # waits for the thread that stamps: the next watchdog must find it at rest
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
@@ -202,7 +203,7 @@ class Daemon:
         for runtime in self._runtimes.values():
             await runtime.close()
 
-    # What the rooms need.
+    # What the services need.
 
     def _runtime(self, name: str) -> Runtime:
         """The runtime of that name, made when first needed: a fleet without containers needs no engine."""
@@ -228,6 +229,10 @@ class Daemon:
         task.add_done_callback(self._living.discard)
         return task
 
+    def _keep(self, name: str, run: Run) -> None:
+        """A service of the daemon: started again with backoff when it fails."""
+        self._guard(self.supervisor.keep(name, run), name)
+
     def _prepare(self, plan: Plan) -> bool:
         """Write what the proxy reads and learn its traits. Returns whether a file changed."""
         if plan.proxy is None:
@@ -247,8 +252,8 @@ class Daemon:
             stopped=StopWatch().stopped,
             port_holder=ports.held_by,
             listening=ports.listening,
-            notice=lambda: self.rooms.self_watch.notice(),  # noqa: PLW0108 - the rooms are built from the fleet
-            nudge=GatewayAdmin(self.paths.root).nudge,
+            notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
+            nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
         )
 
     def _store_trouble(self, text: str | None) -> None:
@@ -261,15 +266,15 @@ class Daemon:
         level = "error" if text else "info"
         self.bus.publish(Troubled(at=self.clock.wall(), text=words, level=level, subject="store", cleared=text is None))
 
-    def _tell_home(self, text: str, bad: bool) -> None:
+    def _tell_state_dir(self, text: str, bad: bool) -> None:
         level = "error" if bad else "warning"
         self.bus.publish(Troubled(at=self.clock.wall(), text=text, level=level, subject="state directory"))
 
-    def _turned(self, home: Home) -> None:
+    def _turned(self) -> None:
         """Once a second: the loop turns, and what it stands on is there."""
         self._hang.beat()
         if not self._stop.is_set():
-            home.look()
+            self._state_dir.look()
 
     def _tell_past(self) -> None:
         """What happened before there was anybody to tell it."""
@@ -302,6 +307,10 @@ class Daemon:
         self._leave = leave
         asyncio.get_running_loop().call_later(0.05, self._stop.set)
 
+    async def remembered(self) -> None:
+        """Return when what was commanded so far is on disk. Raises `StoreError` when it cannot be written now."""
+        await self.store.durable()
+
     async def upgrade(self) -> None:
         """Leave the members running and become the code that is on disk now, if it starts. Raises `McpwatchError` if not."""
         try:
@@ -328,7 +337,7 @@ class Daemon:
             retune(self.logs, plan, self._screen, self.options.log_format)
             changes = diff(self.fleet.plan(), plan)
             await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
-            self.rooms.reload(plan)
+            self.services.reload(plan)
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

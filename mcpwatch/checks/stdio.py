@@ -15,16 +15,18 @@ from collections import deque
 from pathlib import Path
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import client_info
-from mcpwatch.checks.course import Course
+from mcpwatch.checks.connection import OUT_OF_RESOURCES
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import envelope
-from mcpwatch.checks.trouble import Trouble, one_line
-from mcpwatch.checks.wire import MODERN_VERSION, initialize_params, modern_info, server_info
+from mcpwatch.checks.timeline import ProbeTimeline
+from mcpwatch.checks.wire import MODERN_VERSION, client_info, initialize_params, modern_info, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
 
 LINE_LIMIT = 24 * 1024 * 1024
 """Bytes of one line of stdout."""
+READ_SIZE = 65_536
+"""Bytes read of stdout at once."""
 STRAYS_MAX = 10_000
 """Lines that are not our answer, read in one call."""
 STDERR_LINES = 20
@@ -43,63 +45,70 @@ class StdioWire:
 
     name: Transport = "stdio"
 
-    def __init__(self, target: Target, course: Course) -> None:
+    def __init__(self, target: Target, timeline: ProbeTimeline) -> None:
         self._target = target
-        self._course = course
+        self._timeline = timeline
         self._mark = uuid.uuid4().hex
         self._child: asyncio.subprocess.Process | None = None
         self._drain: asyncio.Task[None] | None = None
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._number = 0
         self._modern = False
-        self.polluted: list[str] = []
+        self._awaited: rpc.Awaited | None = None
+        self._heard = False
+        """Whether any message came."""
+        self._rest = bytearray()
+        """What stdout said after its last whole line."""
+        self._searched = 0
+        self._polluted: list[str] = []
         """Lines of stdout that are no messages, bounded."""
         self.digest = b""
+        self.hello: Message = {}
         self.server = ServerInfo(wire="stdio")
 
     async def open(self) -> None:
         """Spawn the server and go through whichever handshake it knows."""
-        self._course.enter(Stage.SPAWN)
+        self._timeline.enter(Stage.SPAWN)
         await self._spawn()
-        self._course.enter(Stage.DISCOVER)
+        self._timeline.enter(Stage.DISCOVER)
         try:
             if await self._discovered():
                 return
-        except Trouble as trouble:
-            if trouble.symptom is not Symptom.EXITED:
+        except ProbeFailure as failure:
+            if failure.symptom is not Symptom.EXITED:
                 raise
             # some old servers die of a method they do not know: give it a second life without that question
             self._modern = False
             self.abort()
-            self._course.enter(Stage.SPAWN)
+            self._timeline.enter(Stage.SPAWN)
             await self._spawn()
-        self._course.enter(Stage.INITIALIZE)
+        self._timeline.enter(Stage.INITIALIZE)
         try:
             result = await self.call("initialize", initialize_params(client_info()))
-        except Trouble as trouble:
+        except ProbeFailure as failure:
             # a modern server that was slow to start heard our first question after all, and refuses this one
-            trouble.stage = Stage.INITIALIZE
-            if trouble.symptom is Symptom.RPC_ERROR and await self._discovered():
+            failure.stage = Stage.INITIALIZE
+            if failure.symptom is Symptom.RPC_ERROR and await self._discovered():
                 return
             raise
-        self.server = server_info(result, "stdio")
-        self._course.enter(Stage.INITIALIZED)
+        self.hello, self.server = result, server_info(result, "stdio")
+        self._timeline.enter(Stage.INITIALIZED)
         await self._write(rpc.notification("notifications/initialized"))
 
     async def call(self, method: str, params: Message) -> Message:
         """Write a request and read lines until its answer."""
         self._number += 1
-        number = self._number
-        await self._write(rpc.request(number, method, envelope(params) if self._modern else params))
+        self._awaited = awaited = rpc.Awaited(self._number, method)
+        await self._write(rpc.request(self._number, method, envelope(params) if self._modern else params))
         for _ in range(STRAYS_MAX):
             line = await self._line(method)
             for message in self._messages(line):
-                if rpc.answers(message, number) or rpc.rejects(message):
+                if awaited.is_in(message):
                     self.digest = rpc.digest(line)
                     return rpc.outcome(message, method)
                 if rpc.asks(message):
                     await self._write(rpc.reply(message))
-        raise Trouble(Symptom.NO_REPLY, f"{STRAYS_MAX} other lines came instead of the answer to {method}")
+        raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other lines came instead of the answer to {method}")
 
     async def close(self) -> None:
         """Close stdin, wait, SIGTERM, wait, then SIGKILL everything that bears our mark."""
@@ -142,16 +151,37 @@ class StdioWire:
         """The living child."""
         return self._child
 
-    def silence(self, stage: Stage) -> Trouble | None:
-        """A passed deadline, with what the server last wrote to stderr."""
+    def silence(self, stage: Stage) -> ProbeFailure | None:
+        """A passed deadline, with what came instead of the answer, or what the server last wrote to stdout or stderr."""
+        instead = self._awaited.missing() if self._awaited is not None else None
+        if instead is not None:
+            return instead
+        if self._rest and not self._heard:
+            self._pollute(bytes(self._rest))
+        if self._polluted and not self._heard:
+            line = self._polluted[0]
+            return ProbeFailure(Symptom.POLLUTED, f"no message came on stdout, but this: {line}", said=line, stage=stage)
         tail = self._tail()
-        return Trouble(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", said=tail, stage=stage) if tail else None
+        return (
+            ProbeFailure(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", said=tail, stage=stage)
+            if tail
+            else None
+        )
+
+    def remarks(self) -> list[ProbeFailure]:
+        """The lines of stdout that are no messages."""
+        if not self._polluted:
+            return []
+        text = f"{len(self._polluted)} lines of its stdout are no messages, the first: {self._polluted[0]}"
+        return [ProbeFailure(Symptom.POLLUTED, text, said=self._polluted[0], stage=Stage.TOOLS_LIST)]
 
     async def _spawn(self) -> None:
+        self._rest.clear()
+        self._searched = 0
         command = self._target.command
         environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
         if not command:
-            raise Trouble(Symptom.NOT_FOUND, "no command is given")
+            raise ProbeFailure(Symptom.NOT_FOUND, "no command is given")
         try:
             self._child = await asyncio.create_subprocess_exec(
                 *command,
@@ -160,36 +190,37 @@ class StdioWire:
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
                 start_new_session=True,
-                limit=LINE_LIMIT,
             )
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in OUT_OF_RESOURCES:
+                raise  # it is the prober that cannot
             reason = getattr(error, "strerror", None) or str(error)
-            raise Trouble(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
+            raise ProbeFailure(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
         self._drain = asyncio.get_running_loop().create_task(self._read_stderr(self._child))
 
     async def _discovered(self) -> bool:
         """Whether the server is modern. Any error, or silence, means that it is not."""
         self._modern = True
         try:
-            async with asyncio.timeout(self._course.left * DISCOVER_SHARE):
+            async with asyncio.timeout(self._timeline.left * DISCOVER_SHARE):
                 result = await self.call("server/discover", {})
         except TimeoutError:
             self._modern = False
-        except Trouble as trouble:
-            if trouble.symptom in (Symptom.EXITED, Symptom.TOO_LARGE):
+        except ProbeFailure as failure:
+            if failure.symptom in (Symptom.EXITED, Symptom.TOO_LARGE):
                 raise
             self._modern = False
         else:
             versions = result.get("supportedVersions")
             self._modern = isinstance(versions, list) and MODERN_VERSION in versions
             if self._modern:
-                self.server = modern_info(result, "stdio")
+                self.hello, self.server = result, modern_info(result, "stdio")
         return self._modern
 
     async def _write(self, body: bytes) -> None:
         child = self._child
         if child is None or child.stdin is None:
-            raise Trouble(Symptom.EXITED, "the server is not running")
+            raise ProbeFailure(Symptom.EXITED, "the server is not running")
         with contextlib.suppress(ConnectionError):  # its end is told by stdout
             child.stdin.write(body + b"\n")
             await child.stdin.drain()
@@ -197,16 +228,23 @@ class StdioWire:
     async def _line(self, method: str) -> bytes:
         child = self._child
         if child is None or child.stdout is None:
-            raise Trouble(Symptom.EXITED, "the server is not running")
-        try:
-            line = await child.stdout.readline()
-        except ValueError as error:
-            raise Trouble(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB") from error
-        if line:
-            return line
-        raise await self._exited(child, method)
+            raise ProbeFailure(Symptom.EXITED, "the server is not running")
+        while (at := self._rest.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._rest)
+            if self._searched > LINE_LIMIT:
+                raise ProbeFailure(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB")
+            piece = await child.stdout.read(READ_SIZE)
+            if not piece:
+                if not self._rest:
+                    raise await self._exited(child, method)
+                piece = b"\n"  # the last line may lack its end
+            self._rest += piece
+        line = bytes(self._rest[: at + 1])
+        del self._rest[: at + 1]
+        self._searched = 0
+        return line
 
-    async def _exited(self, child: asyncio.subprocess.Process, method: str) -> Trouble:
+    async def _exited(self, child: asyncio.subprocess.Process, method: str) -> ProbeFailure:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_GRACE):
                 await child.wait()
@@ -219,23 +257,32 @@ class StdioWire:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"exited with code {code}"
-        return Trouble(Symptom.EXITED, f"the server {how} before it answered {method}", said=self._tail())
+        said = self._tail() or (self._polluted[-1] if self._polluted else "")
+        if self._polluted:
+            how += f" (its stdout said: {self._polluted[-1]})"
+        return ProbeFailure(Symptom.EXITED, f"the server {how} before it answered {method}", said=said)
 
     def _messages(self, line: bytes) -> list[Message]:
         if not line.strip():
             return []
         try:
-            return rpc.parse(line)
-        except Trouble:
-            if len(self.polluted) < STDERR_LINES:
-                self.polluted.append(one_line(line[:400].decode("utf-8", "replace"), 120))
+            messages = rpc.parse(line)
+        except ProbeFailure:
+            self._pollute(line)
             return []
+        self._heard = True
+        return messages
+
+    def _pollute(self, line: bytes) -> None:
+        text = one_line(line[:400].decode("utf-8", "replace"), 120)
+        if text and len(self._polluted) < STDERR_LINES:
+            self._polluted.append(text)
 
     def _tail(self) -> str:
         return one_line(" | ".join(list(self._stderr)[-3:]), 300)
 
     async def _read_stderr(self, child: asyncio.subprocess.Process) -> None:
-        """Keep the child from blocking on a full pipe, and remember its last words."""
+        """Keep the child from blocking on a full pipe, and remember its last classify."""
         assert child.stderr is not None
         rest = b""
         while piece := await child.stderr.read(65536):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
+import mcpwatch
+from mcpwatch.checks import shapes
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -17,7 +19,7 @@ MODERN_VERSION = "2026-07-28"
 
 
 class Wire(Protocol):
-    """One session with a server, over one transport. Every method raises `Trouble` and nothing else on purpose."""
+    """One session with a server, over one transport. Every method raises `ProbeFailure` and nothing else on purpose."""
 
     @property
     def name(self) -> Transport:
@@ -32,6 +34,11 @@ class Wire(Protocol):
     @property
     def server(self) -> ServerInfo:
         """What the server said of itself in the handshake."""
+        ...
+
+    @property
+    def hello(self) -> Message:
+        """The whole result of the handshake."""
         ...
 
     async def open(self) -> None:
@@ -50,9 +57,18 @@ class Wire(Protocol):
         """Drop everything at once, without waiting."""
         ...
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def remarks(self) -> list[ProbeFailure]:
+        """What is wrong with the transport although every call was answered."""
+        ...
+
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """What it means on this wire that the deadline of `stage` passed, where that is more than slowness."""
         ...
+
+
+def client_info() -> Message:
+    """Who we say we are."""
+    return {"name": "mcpwatch", "version": mcpwatch.__version__}
 
 
 def initialize_params(client: Message) -> Message:
@@ -61,30 +77,34 @@ def initialize_params(client: Message) -> Message:
 
 
 def server_info(result: Message, wire: Transport) -> ServerInfo:
-    """What an `initialize` result says of the server. Raises `Trouble(BAD_REPLY)` when a client could not use it."""
+    """What an `initialize` result says of the server. Raises `ProbeFailure(BAD_REPLY)` when a client could not use it."""
     protocol = result.get("protocolVersion")
     if not isinstance(protocol, str) or not protocol:
-        raise Trouble(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
+        raise ProbeFailure(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
+    shapes.initialized(result)
     if protocol not in HANDSHAKE_VERSIONS:
-        raise Trouble(
-            Symptom.ERA_MISMATCH, f"the server negotiated protocol {one_line(protocol, 40)}, which no known client speaks"
+        told = one_line(protocol, 40)
+        raise ProbeFailure(
+            Symptom.ERA_MISMATCH, f"the server negotiated protocol {told}, which no known client speaks", versions=(told,)
         )
-    capabilities: Any = result.get("capabilities")
-    if not isinstance(capabilities, dict):
-        raise Trouble(Symptom.BAD_REPLY, "the initialize result has no capabilities")
-    return describe(result.get("serverInfo"), protocol, capabilities, wire)
+    return describe(result.get("serverInfo"), protocol, result["capabilities"], wire)
 
 
 def modern_info(result: Message, wire: Transport) -> ServerInfo:
-    """What a `server/discover` result says of the server. Raises `Trouble` when it does not speak our version."""
+    """What a `server/discover` result says of the server. Raises `ProbeFailure` when it does not speak our version."""
     versions = result.get("supportedVersions")
-    told = [str(version) for version in cast("list[Any]", versions)] if isinstance(versions, list) else []
+    told = [one_line(str(version), 40) for version in cast("list[Any]", versions)[:8]] if isinstance(versions, list) else []
     if MODERN_VERSION not in told:
-        shown = one_line(", ".join(told[:8]), 100) or "none"
-        raise Trouble(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}")
+        raise unknown_versions(tuple(told))
     meta = result.get("_meta")
     info = cast("Message", meta).get(f"{META}serverInfo") if isinstance(meta, dict) else None
     return describe(info, MODERN_VERSION, result.get("capabilities"), wire)
+
+
+def unknown_versions(told: tuple[str, ...]) -> ProbeFailure:
+    """The failure when a server supports versions that are not ours."""
+    shown = ", ".join(told) or "none"
+    return ProbeFailure(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}", versions=told)
 
 
 def describe(info: Any, protocol: str, capabilities: Any, wire: Transport) -> ServerInfo:

@@ -17,7 +17,7 @@ TIMEOUT = 90.0
 """Seconds for one answer; a probe on demand may take its whole deadline."""
 
 
-class Settings:
+class ControlSettings:
     """What the options before the command said. Set once by the root command."""
 
     state_dir: Path | None = None
@@ -39,7 +39,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def _request(method: str, path: str, body: Any, timeout: float) -> http.client.HTTPResponse:
     """Send one request. Raises `NoDaemon`, or what the daemon answered as the error it is."""
-    paths = state_paths(Settings.state_dir)
+    paths = state_paths(ControlSettings.state_dir)
     connection = _UnixConnection(paths.control, timeout)
     payload = None if body is None else json.dumps(body)
     try:

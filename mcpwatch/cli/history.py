@@ -7,7 +7,7 @@ import time
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, table
@@ -18,7 +18,7 @@ from mcpwatch.store.history import History, read_history
 
 def show_history(name: str | None, *, since: str, as_json: bool) -> int:
     """Print one line per check and vantage."""
-    path = state_paths(Settings.state_dir).store
+    path = state_paths(ControlSettings.state_dir).store
     begin = since_epoch(since, time.time())
     if not path.exists():
         raise UsageError(f"nothing has been recorded in {path.parent} yet; start a fleet with 'mcpwatch up'")

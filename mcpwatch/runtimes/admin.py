@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from mcpwatch.model.errors import RuntimeFailed
 
@@ -46,18 +45,6 @@ async def request(socket: Path, method: str, path: str) -> Reply:
         return Reply(status, json.loads(data))
     except ValueError:
         return Reply(status, data.decode(errors="replace"))
-
-
-class GatewayAdmin:
-    """What can be asked of our own gateway beside what its runtime asks. `root` is the state directory."""
-
-    def __init__(self, root: Path) -> None:
-        self._socket = root / "proxy" / "admin.sock"
-
-    async def nudge(self, routes: Sequence[str]) -> None:
-        """Have it try these upstreams at once, whatever it waits for; what is connected is left alone. Raises `RuntimeFailed`."""
-        for route in routes:
-            await request(self._socket, "POST", f"/members/{quote(route, safe='')}/nudge")
 
 
 async def events(socket: Path) -> AsyncIterator[tuple[str, Any]]:

@@ -23,8 +23,8 @@ from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import events, request
 from mcpwatch.runtimes.kernel import Features, detect, send_signal
+from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
-from mcpwatch.runtimes.table import Table
 from mcpwatch.runtimes.usage import Meter
 
 START_WAIT = 20.0
@@ -49,7 +49,7 @@ class HostedRuntime:
         del instance
         self.socket = directory / "proxy" / "admin.sock"
         self._records = Records(directory, self.name)
-        self._table = Table(features or detect())
+        self._table = ProcessTable(features or detect())
         self._meter = Meter(self._table)
         self._latest: dict[str, Record] = {}
         self._pids: dict[str, int] = {}
@@ -96,7 +96,7 @@ class HostedRuntime:
                         if asked and (child.phase == "running" or (child.phase == "starting" and child.pid is not None)):
                             return self._began(record, child.pid)
                         last = child.error or last
-                        if asked and child.phase in ("backoff", "failed"):
+                        if asked and child.phase in ("backoff", "failed", "ended"):
                             raise _Ended(last or "it ended as soon as it was started")
                     except _Ended as ended:
                         raise RuntimeFailed(f"{spec.name}: {ended}") from None
@@ -127,6 +127,14 @@ class HostedRuntime:
         for one in now.of_member(pid):
             if now.procs[one].state in ("T", "t"):
                 send_signal(one, signal.SIGCONT)
+
+    async def nudge(self, members: Sequence[str]) -> tuple[str, ...]:
+        """Have the gateway connect at once to these members, hosted or by URL: they were just seen to answer.
+
+        Returns the names that the gateway serves. Nothing is restarted. Raises `RuntimeFailed` when the gateway is away.
+        """
+        replies = [await request(self.socket, "POST", f"/members/{quote(name, safe='')}/nudge") for name in members]
+        return tuple(name for name, reply in zip(members, replies, strict=True) if reply.status < 300)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Ends and returns of children, and of the gateway as a whole, until closed."""

@@ -13,9 +13,6 @@ from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.watchdog.history import Histories, worst
 
-ALWAYS_DEEP = ("safe_call", "true")
-"""The option of a check by which it calls a tool that may be called without arguments."""
-
 
 def member_verdict(histories: Histories, subject: str, vantage: str) -> Verdict:
     """The verdict of all checks of a subject from one vantage."""
@@ -49,6 +46,4 @@ def lists_from_cache(result: ProbeResult | None, target: Target) -> bool:
 
 def deepened(check: CheckSpec) -> CheckSpec:
     """A check that calls a tool too, where there is one that may be called without arguments."""
-    if check.kind != "mcp" or check.canary is not None or "safe_call" in dict(check.options):
-        return check
-    return replace(check, options=(*check.options, ALWAYS_DEEP))
+    return replace(check, safe_call=True) if check.kind == "mcp" and check.canary is None else check

@@ -59,7 +59,7 @@ class Aim:
     @property
     def deep(self) -> bool:
         """Whether it calls a tool of the member, where there is one that may be called."""
-        return self.check.canary is not None or dict(self.check.options).get("safe_call") == "true"
+        return self.check.canary is not None or self.check.safe_call
 
     def same(self, other: Aim | None) -> bool:
         """Whether neither side was replaced, or let run again, meanwhile."""

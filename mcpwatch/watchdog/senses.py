@@ -19,8 +19,8 @@ async def _nobody(spec: MemberSpec) -> str:  # noqa: ARG001
     return ""
 
 
-async def _nothing(routes: Sequence[str]) -> None:  # noqa: ARG001
-    return
+async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Senses:
     port_holder: Callable[[MemberSpec], Awaitable[str]] = _nobody
     listening: Callable[[int], tuple[int, ...]] = lambda _: ()
     notice: Callable[[], None] = lambda: None
-    nudge: Callable[[Sequence[str]], Awaitable[None]] = _nothing
+    nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule
 
 

@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mcpwatch.bus import Bus
-from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
+from mcpwatch.bus import Bus, Subscription
+from mcpwatch.model.errors import ConfigError, McpwatchError, StoreError, UsageError
 from mcpwatch.model.fact import ProbeFinished
 from mcpwatch.model.json import fact_json, plain, status_json
 from mcpwatch.model.probe import Vantage
@@ -41,6 +41,10 @@ class Operations(Protocol):
 
     async def reload(self) -> dict[str, Any]:
         """Load the configuration again and apply it. Raises `ConfigError`."""
+        ...
+
+    async def remembered(self) -> None:
+        """Return when what was commanded so far is on disk. Raises `StoreError` when it cannot be written now."""
         ...
 
     async def upgrade(self) -> None:
@@ -116,6 +120,11 @@ class _Control:
         if verb not in ("start", "stop", "restart"):
             raise UsageError(f"no verb '{verb}'; verbs: start, stop, restart")
         await self._fleet.command(verb, name)
+        try:
+            await self._operations.remembered()
+        except StoreError as error:
+            words = f"{name}: '{verb}' is under way, but a restart of the watchdog would forget it, as it cannot be written down"
+            raise StoreError(f"{words} ({error})") from error
         member = self._fleet.view().member(name)
         return JSONResponse(plain(member))
 
@@ -153,13 +162,19 @@ class _Control:
             raise UsageError(f"since and limit are numbers: {error}") from error
         follow: Literal[True, False] = query.get("follow", "") not in ("", "0", "false")
         member = query.get("member")
-        stream = self._stream(since, limit, member, follow=follow)
+        live = self._bus.subscribe() if follow else None
+        try:  # before the first byte: what cannot be read is an error, not an empty answer
+            recorded = await self._store.facts(since=since, limit=limit, member=member) if limit else []
+        except McpwatchError:
+            if live is not None:
+                live.close()
+            raise
+        stream = self._stream(recorded, live, member)
         return StreamingResponse(stream, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
-    async def _stream(self, since: WallTime | None, limit: int, member: str | None, *, follow: bool) -> AsyncIterator[str]:
-        live = self._bus.subscribe() if follow else None
+    async def _stream(self, recorded: list[dict[str, object]], live: Subscription | None, member: str | None) -> AsyncIterator[str]:
         try:
-            for fact in await self._store.facts(since=since, limit=limit, member=member) if limit else ():
+            for fact in recorded:
                 yield json.dumps(fact, ensure_ascii=False) + "\n"
             if live is None:
                 return

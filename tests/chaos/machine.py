@@ -26,9 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.runtimes.kernel import Features
-from mcpwatch.runtimes.table import Snapshot, Table
+from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
 from tests.e2e.daemon import Daemon
 
 NAMES = ("ant", "bee", "cat")
@@ -84,7 +84,7 @@ class Chaos(RuleBasedStateMachine):
             self.break_the_file,
             self.start_a_second_watchdog,
         ]
-        self.table = Table(Features())
+        self.table = ProcessTable(Features())
         self.daemon = Daemon(self.directory, self.config())
         self.instance = StatePaths(self.daemon.state).instance
 
@@ -350,7 +350,7 @@ class Chaos(RuleBasedStateMachine):
 
     def command(self, name: str, verb: str) -> None:
         """Ask the watchdog."""
-        Settings.state_dir = self.daemon.state
+        ControlSettings.state_dir = self.daemon.state
         call("POST", f"/members/{name}/{verb}")
 
     def reload(self) -> None:

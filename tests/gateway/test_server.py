@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from mcpwatch.gateway import bounds
-from mcpwatch.gateway.listener import Listener
+from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.listener import Listener
 from tests.gateway.raw import LIMIT, Client, Mirror, get, listening, post
 
 pytestmark = pytest.mark.anyio
@@ -272,7 +272,7 @@ async def test_a_request_that_does_not_end_is_told_so(monkeypatch: pytest.Monkey
     async with listening(Mirror()) as (_, connect):
         client = await connect()
         assert (await client.ask(get("/p")))[0] == 200
-        monkeypatch.setattr(bounds, bound, 0.0)
+        monkeypatch.setattr(limits, bound, 0.0)
         status, headers, _ = await client.ask(sent)
         assert (status, headers["connection"]) == (408, "close")
         assert await client.rest() == b""
@@ -281,16 +281,16 @@ async def test_a_request_that_does_not_end_is_told_so(monkeypatch: pytest.Monkey
 async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(Mirror()) as (_, connect):
         client = await connect()
-        monkeypatch.setattr(bounds, "KEEP_ALIVE", 0.0)
+        monkeypatch.setattr(limits, "KEEP_ALIVE", 0.0)
         assert (await client.ask(get("/p")))[0] == 200
         assert await client.rest() == b""
-        monkeypatch.setattr(bounds, "HEAD_LIMIT", 0.0)
+        monkeypatch.setattr(limits, "HEAD_LIMIT", 0.0)
         silent = await connect()
         assert await silent.rest() == b""
 
 
 async def test_a_client_that_reads_nothing_of_its_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "STALL_LIMIT", 0.0)
+    monkeypatch.setattr(limits, "STALL_LIMIT", 0.0)
     async with streaming() as (app, _):
         app.streams[0].write(b"x" * 20_000_000)
         async with asyncio.timeout(LIMIT):
@@ -314,13 +314,13 @@ async def test_drain_lets_running_requests_finish_and_closes_the_rest() -> None:
         assert (status, headers["connection"]) == (200, "close")
         async with asyncio.timeout(LIMIT):
             await draining
-        assert not listener.connections
+        assert not listener.shared.connections
 
 
 async def empty(listener: Listener) -> None:
     """Return when no connection is left."""
     async with asyncio.timeout(LIMIT):
-        while listener.connections:
+        while listener.shared.connections:
             await anyio.lowlevel.checkpoint()
 
 
@@ -335,6 +335,6 @@ async def test_an_answer_to_a_client_that_left_amid_its_next_request_touches_no_
         await empty(listener)
         app.go.set()
         async with asyncio.timeout(LIMIT):
-            while listener.tasks:
+            while listener.shared.tasks:
                 await anyio.lowlevel.checkpoint()
     assert not caplog.records

@@ -37,7 +37,7 @@ class WorldProber:
         if world.broken_prober and world.chance.random() < world.broken_prober:
             return ProbeResult(Outcome.UNKNOWN, message="the prober broke")
         name = target.url.rsplit("/", 2)[-2]
-        deep = check.canary is not None or dict(check.options).get("safe_call") == "true"
+        deep = check.canary is not None or check.safe_call
         if name == PROXY:
             return await self._proxy()
         server = world.servers[name]
@@ -213,7 +213,7 @@ def plan_of(
     start_grace: float | None = None,
 ) -> Plan:
     """The plan of a world: checks every 5 s, two failures are a verdict. `canary`: servers with a canary beside the handshake."""
-    deep = (("safe_call", "true"),) if world.traits.lists_from_cache else ()
+    deep = world.traits.lists_from_cache
     plain = CheckSpec("mcp", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2)
     members: list[MemberSpec] = []
     routes: list[RouteSpec] = []
@@ -235,7 +235,7 @@ def plan_of(
                 restart=RestartPolicy(),
             )
         )
-        routed = tuple(replace(check, vantages=("route",), options=deep) for check in checks)
+        routed = tuple(replace(check, vantages=("route",), safe_call=deep) for check in checks)
         routes.append(RouteSpec(server.name, server.name, url, Target(url), checks=routed))
     front = CheckSpec("http", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2, vantages=("direct",))
     proxy = MemberSpec(PROXY, "proxy", "process", object(), direct=Target(f"http://127.0.0.1/{PROXY}/x"), checks=(front,))

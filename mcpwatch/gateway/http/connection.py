@@ -1,0 +1,322 @@
+"""One client connection: requests and their answers in order, with a bound on everything a client may do.
+
+Owns the order of requests and answers on one socket (HTTP/1.1: kept, pipelined, half-closed) and its deadlines.
+Must not know MCP, nor how bytes become requests. Why our own: ADR 0139.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections import deque
+from typing import cast
+
+from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.budget import address_of
+from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Serve
+from mcpwatch.gateway.http.intake import Intake
+from mcpwatch.gateway.http.output import Output
+from mcpwatch.gateway.http.request_reader import RequestReader
+from mcpwatch.gateway.http.shared import Shared
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class Connection(asyncio.Protocol):
+    """One socket. `due` is when it must be looked at again (seconds of the loop's clock)."""
+
+    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+        self._shared = shared
+        self._app = shared.app
+        self._loop = loop
+        self._reader = RequestReader(self, shared.head_bytes)
+        self._intake = Intake(self._reader, self)
+        self._output = Output(loop)
+        self._transport = cast("asyncio.Transport", None)
+        self._address = ""
+        self._current: HttpExchange | None = None
+        """The request being answered; `_queue` holds those behind it that are whole, the reader the one that is not."""
+        self._queue: deque[HttpExchange] = deque()
+        self._queued = 0
+        """Bytes of the bodies in the queue."""
+        self._advancing = self._half = False
+        self.deaf = self.closing = False
+        self.due = math.inf
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request; one connection too many is told so."""
+        self._transport = self._output.transport = self._intake.transport = cast("asyncio.Transport", transport)
+        self._address = address_of(transport.get_extra_info("peername"))
+        self._shared.connections.add(self)
+        self.due = self._loop.time() + limits.HEAD_LIMIT
+        if not self._shared.budget.enter(self._address):
+            self._reader.give_up()
+            self.refuse(503, "too many connections", [(b"retry-after", b"5")])
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; requests that become whole are begun or queued."""
+        self._intake.take(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more. What it has asked for whole is still answered, for a while; a stream ends."""
+        current = self._current
+        waits = current is not None and not current.begun and current is not self._reader.incoming
+        if self.closing or not (waits or (current is None and self._queue)):
+            return False
+        self._half = True
+        self.due = self._loop.time() + limits.HALF_CLOSED
+        return True
+
+    def pause_writing(self) -> None:
+        """The client is behind with its reading."""
+        self._output.pause()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._output.resume()
+        self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Tell whoever answers here."""
+        self.closing = self.deaf = True
+        self._shared.lost(self)
+        self._shared.budget.leave(self._address)
+        self._give_up()
+        for exchange in self._queue:
+            self._free(exchange)
+        self._queue.clear()
+        self._intake.drop()
+        self._output.resume()
+        if self._current is not None:
+            self._current.lost()
+
+    # --- from the reader ---
+
+    def begun(self) -> None:
+        """The first byte of a request."""
+        if self._current is None:
+            self.due = self._loop.time() + limits.HEAD_LIMIT
+
+    def headed(self, exchange: HttpExchange) -> None:
+        """A head is whole: whether the body is wanted is known now."""
+        exchange.oversize = exchange.length > self._app.body_limit
+        if self._current is None and not self._queue:
+            self._invite(exchange)
+
+    def part(self, exchange: HttpExchange, body: bytes) -> None:
+        """Some of a body; of a refused request it is thrown away."""
+        exchange.size += len(body)
+        if exchange.oversize:
+            return
+        if exchange.size > self._app.body_limit:
+            exchange.oversize = True
+            exchange.parts.clear()
+            self._free(exchange)
+            if exchange.done:
+                self._close()
+            elif self._current is exchange:
+                self._admit(exchange)
+        elif not exchange.done:
+            if self._shared.budget.hold(self._address, len(body), self._app.body_limit):
+                exchange.held += len(body)
+                exchange.parts.append(body)
+            else:
+                self.refuse(503, "too many requests are being read", [(b"retry-after", b"1")])
+
+    def whole(self, exchange: HttpExchange) -> None:
+        """A request is whole."""
+        if exchange.done:
+            return
+        parts = exchange.parts
+        exchange.body = b"".join(parts) if len(parts) != 1 else parts[0]
+        parts.clear()
+        if exchange is self._current:
+            self._begin(exchange)
+            return
+        self._queue.append(exchange)
+        self._queued += exchange.size
+        self._advance()
+
+    def refuse(self, status: int, text: str, extra: Headers = ()) -> None:
+        """Answer what is no request and close; when an answer is under way, only close after it."""
+        incoming = self._give_up()
+        if self._current is not None and self._current is not incoming:
+            self.deaf, self._current.keep = True, False
+        elif self._queue or (incoming is not None and incoming.done):
+            self._close()
+        else:
+            exchange = incoming or HttpExchange(self, "GET", "", b"", [])
+            exchange.keep = False
+            exchange.answer(status, json.dumps({"error": text}).encode(), extra=extra)
+
+    # --- from an answer ---
+
+    @property
+    def unsent(self) -> int:
+        """What the client has not read yet, as far as it is still here (bytes)."""
+        return self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if not self.closing:
+            self._output.write(data)
+
+    async def room(self) -> None:
+        """Return when the client is not behind with its reading."""
+        await self._output.room()
+
+    def finished(self, exchange: HttpExchange) -> None:
+        """The answer to a request is whole."""
+        self._current = None
+        self._free(exchange)
+        self.due = self._loop.time() + limits.KEEP_ALIVE
+        if not exchange.keep or self._shared.draining or (self._half and not self._queue):
+            self._close()
+        else:
+            self._advance()
+
+    def abort(self) -> None:
+        """Close the socket now, unsent bytes and all."""
+        self.closing = self.deaf = True
+        self._transport.abort()
+
+    # --- from the listener ---
+
+    def expire(self, now: float) -> None:
+        """Do what is due. A client that still takes its answer is never cut."""
+        match self._output.look(now):
+            case "stalled":
+                self.abort()
+            case "behind":
+                return
+            case _ if now < self.due:
+                return
+            case _:
+                self._end()
+
+    def _end(self) -> None:
+        """It is due, and nothing waits for the client."""
+        if self.deaf or self._half:
+            self.abort()
+        elif self._reader.reading:
+            self.refuse(408, "the request did not come to its end in time")
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Close after the answer under way; at once when there is none."""
+        if self._current is None and not self._queue:
+            self._close()
+        elif self._current is not None:
+            self._current.keep = False
+
+    # --- from the intake ---
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits behind the request being answered that no more is read."""
+        incoming = self._reader.incoming
+        behind = incoming.size if incoming is not None and incoming is not self._current else 0
+        return len(self._queue) >= limits.PIPELINED or self._queued + behind > limits.PIPELINED_BYTES
+
+    @property
+    def answering(self) -> bool:
+        """Whether an answer is under way."""
+        return self._current is not None
+
+    # --- inside ---
+
+    def _invite(self, exchange: HttpExchange) -> None:
+        """Admit a request whose body is still to come; one that asks first is told to send it."""
+        self.due = self._loop.time() + limits.BODY_LIMIT
+        asks = exchange.newer and exchange.headers.get(b"expect", b"").lower() == b"100-continue"
+        keep = exchange.keep
+        exchange.keep = keep and not asks  # after a refusal nobody knows whether the body comes
+        self._admit(exchange)
+        if not exchange.done:
+            exchange.keep = keep
+            if asks:
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _admit(self, exchange: HttpExchange) -> None:
+        """Ask whether a request may come in; a refusal is its answer."""
+        self._current = exchange
+        if exchange.oversize:
+            exchange.keep = False
+            self._app.too_large(exchange)
+        else:
+            exchange.serve = self._app.admit(exchange)
+
+    def _begin(self, exchange: HttpExchange) -> None:
+        serve = exchange.serve
+        if serve is not None:
+            self.due = self._loop.time() + limits.HALF_CLOSED if self._half else math.inf
+            task = self._loop.create_task(self._serve(exchange, serve), name="request")
+            tasks = self._shared.tasks
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def _serve(self, exchange: HttpExchange, serve: Serve) -> None:
+        try:
+            await serve()
+        except Exception:
+            log.exception("a request failed")
+        finally:
+            self._free(exchange)
+        if exchange.done:
+            return
+        if exchange.begun:
+            self.abort()
+        else:
+            exchange.answer(500, b'{"error":"internal error"}')
+
+    def _advance(self) -> None:
+        """Begin requests that wait, one after the other."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._queue and self._current is None and not self._output.full and not self.deaf:
+                exchange = self._queue.popleft()
+                self._queued -= exchange.size
+                self._admit(exchange)
+                if not exchange.done:
+                    self._begin(exchange)
+            incoming = self._reader.incoming
+            if incoming is not None and self._current is None and not self._output.full and not incoming.done and not self.deaf:
+                self._invite(incoming)
+        finally:
+            self._advancing = False
+        self._intake.go_on()
+
+    def _give_up(self) -> HttpExchange | None:
+        """Forget the request that is being read; its head, when that was whole."""
+        incoming = self._reader.give_up()
+        if incoming is not None:
+            incoming.parts.clear()
+            self._free(incoming)
+        return incoming
+
+    def _free(self, exchange: HttpExchange) -> None:
+        held, exchange.held = exchange.held, 0
+        if held:
+            self._shared.budget.free(self._address, held)
+
+    def _close(self) -> None:
+        """Close when the client has its answer; while it still sends, a closed socket would take the answer from it."""
+        if self._transport.is_closing():
+            return
+        self.closing = self.deaf = True
+        if not self._reader.reading or self._half:
+            self._transport.close()
+            return
+        self.due = self._loop.time() + limits.LINGER
+        self._current = None
+        self._give_up()
+        self._intake.drop()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()

@@ -1,0 +1,84 @@
+"""Sockets that serve one application: opened, looked after, drained.
+
+Owns listening sockets and the set of connections. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from contextlib import suppress
+
+from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.budget import Budget
+from mcpwatch.gateway.http.connection import Connection
+from mcpwatch.gateway.http.http_exchange import App
+from mcpwatch.gateway.http.shared import Shared
+
+TICK = 1.0
+"""Seconds between looks for connections that are due."""
+BACKLOG = 2048
+FILES_SPARED = 64
+"""File descriptors that connections leave to members, logs and sockets of our own."""
+
+
+class Listener:
+    """The sockets of one application.
+
+    `head_bytes` bounds the target and the headers of one request; `connections` and `per_address` how many may be open.
+    """
+
+    def __init__(
+        self, app: App, head_bytes: int, connections: int = limits.CONNECTIONS, per_address: int = limits.CONNECTIONS_PER_ADDRESS
+    ) -> None:
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = connections if files == resource.RLIM_INFINITY else min(connections, max(1, files - FILES_SPARED))
+        self.shared = Shared(app, head_bytes, Budget(most, min(per_address, most)))
+        self._servers: list[asyncio.Server] = []
+        self._loop = asyncio.get_running_loop()
+        self._look = self._loop.call_later(TICK, self._sweep)
+
+    async def tcp(self, host: str, port: int) -> int:
+        """Listen on an address; the port in use. Raises `OSError`."""
+        server = await self._loop.create_server(self._connection, host or None, port, backlog=BACKLOG)
+        self._servers.append(server)
+        return server.sockets[0].getsockname()[1]
+
+    async def unix(self, path: str) -> None:
+        """Listen on a unix socket. Raises `OSError`."""
+        self._servers.append(await self._loop.create_unix_server(self._connection, path))
+
+    def refuse(self) -> None:
+        """Take no new connection."""
+        for server in self._servers:
+            server.close()
+
+    async def drain(self, limit: float) -> None:
+        """Wait for running requests, then close what is left."""
+        shared = self.shared
+        shared.draining = True
+        shared.empty.clear()
+        for connection in list(shared.connections):
+            connection.drain()
+        if not shared.connections:
+            shared.empty.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await shared.empty.wait()
+        for connection in list(shared.connections):
+            connection.abort()
+        for task in list(shared.tasks):
+            task.cancel()
+        self._look.cancel()
+
+    def _connection(self) -> Connection:
+        return Connection(self.shared, self._loop)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        connections = self.shared.connections
+        for connection in list(connections):
+            connection.expire(now)
+        if sum(connection.unsent for connection in connections) > limits.UNSENT_TOTAL:
+            max(connections, key=lambda connection: connection.unsent).abort()
+        self._look = self._loop.call_later(TICK, self._sweep)

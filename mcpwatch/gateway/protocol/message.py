@@ -1,0 +1,267 @@
+"""One JSON-RPC message as bytes: what it is, and how to change an id in it without touching anything else.
+
+Owns the reading of the few fields that routing needs and the splicing of bytes. Pure.
+Must not know transports, sessions or members.
+Every other byte of a message (unknown fields, number formats, order of keys, white space) stays what it was: ADR 0010.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+MODERN = "2026-07-28"
+"""The first protocol version without `initialize` and without sessions."""
+HANDSHAKE = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+"""Versions that begin with `initialize`, oldest first."""
+
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
+MEMBER_DOWN = -32000
+"""JSON-RPC code of every error that the gateway makes because a member is away; `data.member` names it."""
+
+POSSIBLY_EXECUTED = "; the request may have been executed and is not sent again"
+"""How a message ends that tells a caller of a request without an answer; `data.possiblyExecuted` is true then."""
+
+
+class Malformed(ValueError):
+    """Bytes that are no JSON-RPC message; the text says why and quotes none of them. `code` is that of the error to answer."""
+
+    code = PARSE_ERROR
+
+
+class InvalidMessage(Malformed):
+    """JSON that is no message: two readers may read it differently, or it breaks a rule of the protocol."""
+
+    code = INVALID_REQUEST
+
+
+class Meta(Struct, gc=False):
+    """`params._meta`: the token that ties progress to its request, the id that ties a change to its subscription."""
+
+    progress_token: Raw | UnsetType = field(default=UNSET, name="progressToken")
+    subscription: Raw | UnsetType = field(default=UNSET, name=SUBSCRIPTION)
+
+
+class Params(Struct, gc=False):
+    """The parameters that routing looks at, as raw JSON."""
+
+    meta: Meta | UnsetType | None = field(default=UNSET, name="_meta")
+    progress_token: Raw | UnsetType = field(default=UNSET, name="progressToken")
+    request_id: Raw | UnsetType = field(default=UNSET, name="requestId")
+
+
+class Envelope(Struct, gc=False):
+    """The top of a message. A request has `id` and `method`, a notification `method`, a response `id`."""
+
+    id: Raw | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    params: Params | UnsetType | None = UNSET
+
+
+class _Loose(Struct, gc=False):
+    """The top of a message whose parameters have an odd shape."""
+
+    id: Raw | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+
+
+_strict = msgspec.json.Decoder(Envelope)
+_loose = msgspec.json.Decoder(_Loose)
+
+
+def peek(data: bytes) -> Envelope:
+    """The routing fields of one message that was read already, or is our own; `reading.py` reads those from outside.
+
+    Raises `Malformed` for anything that is no JSON object or no JSON at all.
+    """
+    try:
+        return _strict.decode(data)
+    except msgspec.ValidationError:
+        return _peek_loosely(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _peek_lenient(data, str(error))
+
+
+def _peek_loosely(data: bytes) -> Envelope:
+    try:
+        top = _loose.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+    return Envelope(id=top.id, method=top.method)
+
+
+def _peek_lenient(data: bytes, reason: str) -> Envelope:
+    """Python servers may print `NaN`, which is no JSON but which SDK clients read."""
+    try:
+        value: Any = json.loads(data.decode())
+        return _strict.decode(json.dumps(_finite(value)).encode())
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        raise Malformed(reason) from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return [_finite(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
+
+
+# --- splicing ------------------------------------------------------------------------------------------------------------------
+
+_HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?(?:"method"\s*:\s*"[^"\\]*"\s*,\s*)?"id"\s*:\s*')
+_TAIL = re.compile(rb'[,{]\s*"id"\s*:\s*("[^"\\]*"|-?[0-9.eE+-]+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
+_TAIL_SPAN = 96
+_AFTER = b",} \t\r\n"
+_TOKEN = re.compile(rb'\s*(?:("(?:[^"\\]|\\.)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
+
+
+def with_id(data: bytes, old: bytes, new: bytes) -> bytes:
+    """`data` with its top-level id, known to be `old`, replaced by `new`. `data` is a message that `peek` accepted.
+
+    Writers put the id first or last; in valid JSON neither pattern can match inside a nested value or a string,
+    because the first is anchored at the opening and the second at the closing brace. Anything else is walked.
+    """
+    head = _HEAD.match(data)
+    if head is not None:
+        start = head.end()
+        end = start + len(old)
+        if data.startswith(old, start) and data[end : end + 1] in _AFTER:
+            return data[:start] + new + data[end:]
+    base = max(0, len(data) - _TAIL_SPAN - len(old))
+    tail = _TAIL.search(data, base)
+    if tail is not None and tail.group(1) == old:
+        return data[: tail.start(1)] + new + data[tail.end(1) :]
+    return with_value(data, ("id",), new)
+
+
+def with_value(data: bytes, path: tuple[str, ...], new: bytes) -> bytes:
+    """`data` with the value at `path` (keys from the top) replaced by `new`; unchanged when nothing is there."""
+    span = locate(data, path)
+    return data if span is None else data[: span[0]] + new + data[span[1] :]
+
+
+def locate(data: bytes, path: tuple[str, ...]) -> tuple[int, int] | None:
+    """Where the value at `path` starts and ends in the JSON object `data`; of doubled keys the last one, as parsers do."""
+    position = 0
+    span: tuple[int, int] | None = None
+    for name in path:
+        span = _member(data, position, name)
+        if span is None:
+            return None
+        position = span[0]
+    return span
+
+
+def _member(data: bytes, position: int, name: str) -> tuple[int, int] | None:
+    """The span of the value of key `name` in the object that starts at `position`."""
+    found: tuple[int, int] | None = None
+    for key, _, start, end in members(data, position):
+        if key == name:
+            found = start, end
+    return found
+
+
+def members(data: bytes, position: int) -> Iterator[tuple[str, int, int, int]]:
+    """Of each member of the object that starts at `position`: its key, where that starts, where its value starts and ends."""
+    token = _TOKEN.match(data, position)
+    if token is None or token.group(2) != b"{":
+        return
+    position = token.end()
+    while (token := _TOKEN.match(data, position)) is not None and token.group(1):
+        colon = _TOKEN.match(data, token.end())
+        if colon is None:
+            return
+        start, end = _value(data, colon.end())
+        yield json.loads(token.group(1)), token.start(1), start, end
+        comma = _TOKEN.match(data, end)
+        if comma is None or comma.group(2) != b",":
+            return
+        position = comma.end()
+
+
+def with_members(data: bytes, path: tuple[str, ...], fresh: bytes, drop: Callable[[str], bool]) -> bytes:
+    """`data` with the members `fresh` (`"key":value,...`, may be empty) put first into the object at `path`.
+
+    Members there whose keys `drop` names go. Objects missing on the path are made, behind what is there.
+    """
+    position = 0
+    for depth, name in enumerate(path):
+        span = _member(data, position, name)
+        if span is None or data[span[0] : span[0] + 1] != b"{":
+            made = b"{" + fresh + b"}"
+            for key in reversed(path[depth + 1 :]):
+                made = b'{"' + key.encode() + b'":' + made + b"}"
+            if span is not None:
+                return data[: span[0]] + made + data[span[1] :]
+            end = _value(data, position)[1] - 1
+            inside = data[position:end].strip()
+            comma = b"" if inside == b"{" else b","
+            return data[:end] + comma + b'"' + name.encode() + b'":' + made + data[end:]
+        position = span[0]
+    end = _value(data, position)[1]
+    kept = [data[at:stop] for key, at, _, stop in members(data, position) if not drop(key)]
+    parts = [fresh, *kept] if fresh else kept
+    return data[:position] + b"{" + b",".join(parts) + b"}" + data[end:]
+
+
+def _value(data: bytes, position: int) -> tuple[int, int]:
+    depth = 0
+    start = -1
+    while (token := _TOKEN.match(data, position)) is not None:
+        if start < 0:
+            start = token.start(token.lastindex or 0)
+        position = token.end()
+        mark = token.group(2)
+        depth += (mark in (b"{", b"[")) - (mark in (b"}", b"]")) if mark else 0
+        if depth == 0:
+            break
+    return start, position
+
+
+def raw_id(envelope: Envelope) -> bytes | None:
+    """The id of a message as it was written."""
+    return bytes(envelope.id) if isinstance(envelope.id, Raw) else None
+
+
+# --- making --------------------------------------------------------------------------------------------------------------------
+
+
+def error(raw_id: bytes | None, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:
+    """A JSON-RPC error as bytes. `raw_id` is the id as it was written, `None` when the message had none."""
+    body: dict[str, Any] = {"code": code, "message": text}
+    if data:
+        body["data"] = data
+    return b'{"jsonrpc":"2.0","id":' + (raw_id or b"null") + b',"error":' + msgspec.json.encode(body) + b"}"
+
+
+def result(raw_id: bytes, value: bytes) -> bytes:
+    """A JSON-RPC result as bytes, around a value that is JSON already."""
+    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + value + b"}"
+
+
+def request(number: int, method: str, params: dict[str, Any] | None = None) -> bytes:
+    """A JSON-RPC request of the gateway's own."""
+    body: dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method}
+    return msgspec.json.encode(body if params is None else body | {"params": params})
+
+
+def notification(method: str, params: dict[str, Any] | None = None) -> bytes:
+    """A JSON-RPC notification of the gateway's own."""
+    body: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    return msgspec.json.encode(body if params is None else body | {"params": params})
+
+
+def one_line(data: bytes) -> bytes:
+    """`data` without raw line ends, which in valid JSON stand between values only; for stdio and for SSE."""
+    data = data.strip()
+    if b"\n" in data or b"\r" in data:
+        return data.replace(b"\r", b" ").replace(b"\n", b" ")
+    return data
