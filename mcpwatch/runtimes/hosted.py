@@ -7,7 +7,6 @@ It must not know how the gateway is started: that is another member's matter, an
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import events, request
-from mcpwatch.runtimes.kernel import Features, detect, send_signal
+from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
+from mcpwatch.runtimes.stopped import resume_tree
 from mcpwatch.runtimes.usage import Meter
 
 START_WAIT = 20.0
@@ -121,12 +121,8 @@ class HostedRuntime:
     async def resume(self, spec: MemberSpec) -> None:
         """SIGCONT to whoever of the child's tree is stopped."""
         pid = self._pids.get(spec.name)
-        if pid is None:
-            return
-        now = self._table.scan()
-        for one in now.of_member(pid):
-            if now.procs[one].state in ("T", "t"):
-                send_signal(one, signal.SIGCONT)
+        if pid is not None:
+            resume_tree(self._table, pid)
 
     async def nudge(self, members: Sequence[str]) -> tuple[str, ...]:
         """Have the gateway connect at once to these members, hosted or by URL: they were just seen to answer.

@@ -21,7 +21,7 @@ NUDGE_PAUSE = 2.0
 """The same after a reconnect, which disturbs nothing."""
 
 USELESS = 2
-"""Attempts of one step that may be proved useless before the next step."""
+"""Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
 
 LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5, "quarantine": 1}
 """How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
@@ -120,7 +120,7 @@ def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
     for step in steps(finding):
         tried = [one for one in same if one.step == step]
         useless = sum(one.outcome == "useless" for one in tried)
-        if useless < USELESS and len(tried) - useless < LASTING[step.rung]:
+        if useless < (1 if step.rung == "resume" else USELESS) and len(tried) - useless < LASTING[step.rung]:
             return step
     return None
 

@@ -26,8 +26,8 @@ from mcpwatch.watchdog.snapshot import FleetSnapshot
 PROOF_TIMEOUT = 120.0
 """Seconds a repair is given to be proved, or the start grace of its subject and `PROOF_MARGIN` where that is longer."""
 PROOF_MARGIN = 30.0
-RECONNECT_PROOF = 15.0
-"""The same for a reconnect."""
+LIGHT_PROOF = {"reconnect": 15.0, "resume": 30.0}
+"""The same for what takes effect at once or never."""
 PROOF_PAUSE = 0.5
 """Seconds between tries while a repair is being proved."""
 LOOK_DELAY = 0.05
@@ -192,8 +192,8 @@ class Mender:
         self.soon()
 
     def _patience(self, act: Act) -> float:
-        if act.step.rung == "reconnect":
-            return RECONNECT_PROOF
+        if act.step.rung in LIGHT_PROOF:
+            return LIGHT_PROOF[act.step.rung]
         snapshot = self._look()
         grace = max((one.start_grace for one in snapshot.members if one.name in self._involved(act)), default=0.0)
         return max(PROOF_TIMEOUT, grace + PROOF_MARGIN)

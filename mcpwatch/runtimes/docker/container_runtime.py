@@ -29,6 +29,9 @@ from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
 from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.docker.refusal import EngineAway
 from mcpwatch.runtimes.docker.spec import ContainerSpec
+from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.process_table import ProcessTable
+from mcpwatch.runtimes.stopped import in_cgroup, resume_tree
 
 RECONCILE_SECONDS = 15.0
 """How often the engine is asked whether what it told by events is still so, and what containers use."""
@@ -185,10 +188,14 @@ class ContainerRuntime(ABC):
             self._finish(live, Exited(spec.name, live.generation, code, _signal(code), detail="stopped"))
 
     async def resume(self, spec: MemberSpec) -> None:
-        """Unpause its container."""
+        """Unpause its container, and send SIGCONT to whoever in it is stopped, where its processes are those of this machine."""
         live = self._live.get(spec.name)
-        if live is not None:
-            await asyncio.to_thread(live.host.engine.unpause, live.container)
+        if live is None:
+            return
+        await asyncio.to_thread(live.host.engine.unpause, live.container)
+        pid = live.usage.pid
+        if pid is not None and in_cgroup(pid, live.container):
+            resume_tree(ProcessTable(detect()), pid)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Every end of every incarnation, once; and the engine going and coming back."""
