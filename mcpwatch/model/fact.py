@@ -262,6 +262,15 @@ class ClientFileSkipped(Fact):
     reason: str = field(default="")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRotation(Fact):
+    """A rotation of the proxy's token began, switched, dropped the old token, or ended with files that still hold that."""
+
+    name: ClassVar[str] = "token_rotation"
+    outcome: Literal["started", "switched", "dropped", "failed"]
+    files: tuple[str, ...] = ()
+
+
 FACTS: tuple[type[Fact], ...] = (
     MemberChanged,
     RouteChanged,
@@ -284,4 +293,5 @@ FACTS: tuple[type[Fact], ...] = (
     NotificationFailed,
     ClientFileWritten,
     ClientFileSkipped,
+    TokenRotation,
 )

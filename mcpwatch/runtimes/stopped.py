@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mcpwatch.runtimes.kernel import Features, detect, send_signal
-from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Snapshot
 
 KEPT = 1.0
 """Seconds for which what was seen of the same processes counts."""
@@ -36,14 +36,20 @@ class StopWatch:
         if not pids:
             return frozenset()
         if self._now() >= self._until or not pids <= self._seen_of:
-            self._seen, self._seen_of, self._until = self._table.scan(), pids, self._now() + KEPT
+            try:
+                self._seen, self._seen_of, self._until = self._table.scan(), pids, self._now() + KEPT
+            except ProcUnreadable:
+                return frozenset()
         seen = self._seen
         return frozenset(pid for pid in pids if any(seen.procs[one].state in ("T", "t") for one in seen.of_member(pid)))
 
 
 def resume_tree(table: ProcessTable, main: int) -> None:
     """SIGCONT to whoever is stopped of a main process and what is below it."""
-    now = table.scan()
+    try:
+        now = table.scan()
+    except ProcUnreadable:
+        return
     for pid in now.of_member(main):
         if now.procs[pid].state in ("T", "t"):
             send_signal(pid, signal.SIGCONT)
