@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch import __version__
+from mcpwatch.app import slow
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
 from mcpwatch.app.kinds import all_kinds
@@ -178,6 +179,7 @@ class Daemon:
                     text += f"; the limit of open files carries about {self._descriptors.carries}"
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 notify(f"READY=1\nSTATUS={text}")
+                slow.watch()  # from here on: nobody waits for an answer before
                 gc.freeze()  # what is loaded now stays: a collection that looks through it holds up a restart for milliseconds
                 if observer is not None:
                     self._guard(observer(self), "observer")

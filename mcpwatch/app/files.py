@@ -15,6 +15,7 @@ from mcpwatch.foreign.scan import plain
 from mcpwatch.foreign.variables import Expansion, expand
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.ports import CHILD_MARK, KeptFile, RenderedFile
+from mcpwatch.runtimes.lock import clear_way
 
 
 def write_files(files: Iterable[RenderedFile]) -> bool:
@@ -115,6 +116,7 @@ def write_bytes_atomically(path: Path, data: bytes, mode: int) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        clear_way(path)
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

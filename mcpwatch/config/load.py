@@ -27,6 +27,7 @@ from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
 from mcpwatch.registry import Kinds
 
+MOST_DOTS = 200
 MAX_BYTES = 4 * 1024 * 1024
 """Largest configuration file, `env_file` or secret file that is read."""
 
@@ -104,15 +105,17 @@ def read_document(path: FilePath) -> Document:
 
 def document_of(path: FilePath, text: str) -> Document:
     """The document in the text of a file: YAML, JSON or TOML by its name and first character. Raises `ConfigError`."""
+    text = text.removeprefix("\ufeff")
     if path.suffix.lower() == ".toml":
         return _toml(text, str(path))
-    text = text.removeprefix("\ufeff")
     looks_json = path.suffix.lower() == ".json" or text.lstrip(" \t\r\n").startswith("{")
     return json_text.read(text, str(path)) if looks_json else yaml.read(text, str(path))
 
 
 def _toml(text: str, file: str) -> Document:
-    """A client's TOML file; it tells no lines."""
+    """A client's TOML file; it tells no lines. The parser takes the square of a key's parts, so that there are few."""
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise ConfigError(Fault("", f"holds a line of more than {MOST_DOTS} dots, which mcpwatch does not read", file))
     try:
         return Document(cast("Value", tomllib.loads(text)), {}, file)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

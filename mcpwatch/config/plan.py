@@ -190,8 +190,13 @@ class _Builder:
             return None
         token = written.token.get_secret_value() or None if written.token else None
         headers = tuple(sorted(written.headers.items()))
-        ca_file = self.world.place(written.ca_file) if written.ca_file else None
-        return Target(written.url, written.transport, token, headers, ca_file=ca_file, insecure=written.insecure)
+        ca_file, cert_file, key_file = (
+            self.world.place(name) if name else None for name in (written.ca_file, written.cert_file, written.key_file)
+        )
+        return Target(
+            written.url, written.transport, token, headers,
+            ca_file=ca_file, insecure=written.insecure, cert_file=cert_file, key_file=key_file,
+        )  # fmt: skip
 
     # --- checks
 
@@ -289,6 +294,8 @@ class _Builder:
         headers = dict(direct.headers)
         if direct.token:
             headers["Authorization"] = f"Bearer {direct.token}"
+        if self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
+            options |= _trust(direct)
         url, pairs = written.upstream_url or direct.url, tuple(sorted(headers.items()))
         return Upstream(name, direct.transport, url=url, headers=pairs, tokens=tokens, options=canonical(options))
 
@@ -374,3 +381,9 @@ def _from(checks: tuple[CheckSpec, ...], vantage: Vantage) -> tuple[CheckSpec, .
 
 def _plain(secrets: tuple[SecretStr, ...]) -> tuple[str, ...]:
     return tuple(secret.get_secret_value() for secret in secrets)
+
+
+def _trust(direct: Target) -> dict[str, Any]:
+    """How TLS to a URL is made, in the words of the gateway's file."""
+    words = {"ca_file": direct.ca_file, "insecure": direct.insecure, "cert_file": direct.cert_file, "key_file": direct.key_file}
+    return {word: value for word, value in words.items() if value}

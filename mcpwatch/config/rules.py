@@ -86,9 +86,11 @@ def _reached(member: Member) -> Iterator[Problem]:
     if hosted(member) and written.route not in {None, "", member.name}:
         yield (*member.path, "route"), "a hosted server is served under its own name; rename the member, or add a bridge"
     if "url" not in member.keys:
-        for key in ("upstream_url", "token", "headers", "ca_file", "insecure"):
+        for key in ("upstream_url", "token", "headers", "ca_file", "insecure", "cert_file", "key_file"):
             if getattr(written, key) and not (key == "upstream_url" and written.bridge):
                 yield (*member.path, key), "says how to call 'url', which is missing"
+    if written.key_file and not written.cert_file:
+        yield (*member.path, "key_file"), "is the key of 'cert_file', which is missing"
     if written.auth.tokens and written.route == "":
         yield (*member.path, "auth"), "guards a route, and 'route: false' says there is none"
 

@@ -159,6 +159,10 @@ class _Reader:
             url=url,
             transport=self._transport(spec, path),
             headers=self._pairs(spec.get("headers"), f"{path}.headers"),
+            ca_file=self._text(spec.get("ca_file"), f"{path}.ca_file"),
+            insecure=self._flag(spec, "insecure", path),
+            cert_file=self._text(spec.get("cert_file"), f"{path}.cert_file"),
+            key_file=self._text(spec.get("key_file"), f"{path}.key_file"),
             sessions=cast("Sessions", sessions),
             digests=self._digests(
                 spec.get("tokens") or options.get("authTokens") or (None if DIGESTS in spec else inherited.get("authTokens")),
@@ -270,6 +274,13 @@ class _Reader:
             return value
         self._fault(path, "must be a string")
         return None
+
+    def _flag(self, holder: dict[str, Any], key: str, path: str) -> bool:
+        value = holder.get(key, False)
+        if isinstance(value, bool):
+            return value
+        self._fault(f"{path}.{key}", "must be true or false")
+        return False
 
     def _texts(self, value: object, path: str) -> tuple[str, ...]:
         if value is None:

@@ -35,6 +35,11 @@ class ServerSettings:
     url: str | None = field(default=None, repr=False)
     transport: Transport = "auto"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: str | None = None
+    insecure: bool = False
+    cert_file: str | None = None
+    key_file: str | None = None
+    """TLS to a URL, as `mcpwatch.trust` takes it; not its class, because a cold start does not load ssl."""
     sessions: Sessions = "auto"
     digests: tuple[str, ...] = field(default=(), repr=False)
     """SHA-256 of each token that opens it, in hex: a token itself is never kept."""

@@ -17,20 +17,17 @@ OURS = json.dumps(
         "mcpServers": {"fetch": {"url": "http://new"}},
     }
 )
-THEIRS = (
-    """{
+THEIRS = """{
   // what the user had before
   "mcpProxy": {"addr": ":1", "name": "mine", "options": {"logEnabled": true, "panicIfInvalid": true}},
   "mcpServers": {
     "other": {"command": "x", "env": {"A": "${TOKEN}", "B": "$UNSET"}}, /* stays */
     "fetch": {"url": "http://old", "headers": {"a": "b"}},
-    "gone": {"command": "/bin/sh", "env": {"%s": "gone"}},
+    "gone": {"command": "/bin/sh", "env": {"MARK": "gone"}},
   },
   "mine": 1,
 }
-"""
-    % CHILD_MARK
-)  # noqa: UP031 - braces
+""".replace("MARK", CHILD_MARK)
 KEPT = KeptFile(Path("config.json"), expand=True, yields=(("mcpProxy", "name"), ("mcpProxy", "version")))
 
 
