@@ -142,3 +142,35 @@ def export(
     from mcpwatch.cli.export.write import export as run
 
     raise typer.Exit(run(form, directory, config, force=force, as_json=json_))
+
+
+@app.command(
+    name="import",
+    epilog="Examples:  mcpwatch import --dry-run    mcpwatch import ~/.cursor/mcp.json --yes",
+)
+def import_(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files to look into; those of all AI clients by default.")] = None,
+    config: ConfigOption = None,
+    only: Annotated[str, typer.Option(help="Only these servers: names, separated by commas.")] = "",
+    replace_clients: Annotated[
+        bool,
+        typer.Option("--replace-clients", help="Replace the clients' own entries by routes (see 'clients undo')."),
+    ] = False,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Do not try the servers first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what was found and would change.")] = False,
+    timeout: Annotated[
+        float, typer.Option(help="How long a trial, and then a proof, may take, e.g. 2m.", parser=positive_span, metavar="DURATION")
+    ] = 120.0,
+    json_: JsonOption = False,
+) -> None:
+    """Bring servers into the fleet that AI clients, TBXark, sparfenyuk, compose or another fleet run.
+
+    The same server of several clients comes once; secrets go to the env file; what cannot be carried over is named and left alone.
+    Exits 1 when a server was left out because it failed its trial.
+    """
+    from mcpwatch.cli.importing.run import Wish, bring_in
+
+    names = tuple(word.strip() for word in only.split(",") if word.strip())
+    wish = Wish(config, names, replace_clients, not no_test, yes, dry_run, json_, timeout)
+    raise typer.Exit(bring_in(files or (), wish))

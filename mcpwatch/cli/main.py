@@ -116,6 +116,7 @@ def up(
     names: NamesArgument = None,
     config: ConfigOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; return when the daemon answers.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="With --detach, return when every route is proved; exits 1 if not.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Print plain lines, also on a terminal.")] = False,
     log_format: Annotated[
         Literal["auto", "human", "json", "config"],
@@ -134,7 +135,7 @@ def up(
     if rehearse:
         raise typer.Exit(rehearse_here(config))
     if detach:
-        raise typer.Exit(run_detached(config, watch=watch))
+        raise typer.Exit(run_detached(config, watch=watch, wait=wait))
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
 
 

@@ -18,7 +18,7 @@ from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
-from mcpwatch.cli.status import event_line, render
+from mcpwatch.cli.status import event_line, fleet_state, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
@@ -27,6 +27,8 @@ from mcpwatch.telemetry.logs import LogFormat
 REFRESH = 1.0
 RECENT = 8
 DETACH_WAIT = 15.0
+START_WAIT = 120.0
+"""Seconds that `--wait` gives a fleet to start."""
 
 _log = logging.getLogger("mcpwatch.table")
 
@@ -102,8 +104,8 @@ def _draw(daemon: Daemon, recent: list[str]) -> None:
     sys.stdout.flush()
 
 
-def run_detached(config: Path | None, *, watch: bool) -> int:
-    """Start the daemon in the background and return once it answers."""
+def run_detached(config: Path | None, *, watch: bool, wait: bool = False) -> int:
+    """Start the daemon in the background and return once it answers or, with `wait`, once the fleet has started."""
     file, paths = config_file(config), state_paths(ControlSettings.state_dir)
     paths.make()
     log = paths.root / "mcpwatch.log"
@@ -119,7 +121,18 @@ def run_detached(config: Path | None, *, watch: bool) -> int:
         )
     pid = _answering(child, log, begun)
     say(f"mcpwatch: running, pid {pid}, state in {paths.root}, log in {log}")
-    return exits.OK
+    return _started() if wait else exits.OK
+
+
+def _started() -> int:
+    """Wait until the fleet is healthy, or stays wrong: exit 0 or 1."""
+    deadline = time.monotonic() + START_WAIT
+    state = "starting"
+    while state != "healthy" and time.monotonic() < deadline:
+        time.sleep(0.2)
+        state = fleet_state(call("GET", "/status"))
+    say(f"mcpwatch: the fleet is {state}" + ("" if state == "healthy" else "; see 'mcpwatch status'"))
+    return exits.OK if state == "healthy" else exits.UNHEALTHY
 
 
 def _answering(child: subprocess.Popen[bytes], log: Path, begun: int) -> int:

@@ -23,7 +23,7 @@ clients: [{{kind: claude-code, path: ./claude.json, hold_up: 100ms, hold_down: 1
 """
 STEPS = ("validate", "try", "journal", "edit", "reload", "prove", "clients")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def lists(daemon: Daemon, name: str) -> bool:
@@ -73,7 +73,6 @@ def test_a_server_that_fails_its_trial_or_its_proof_leaves_all_as_it_was(tmp_pat
         assert [member["name"] for member in status["members"]] == ["time", "proxy"]
 
 
-@pytest.mark.timeout(180)
 def test_an_add_that_is_killed_at_any_step_is_taken_back_by_the_next_command(tmp_path: Path) -> None:
     text = FLEET.format(port=free_port())
     with running(tmp_path, text) as daemon:

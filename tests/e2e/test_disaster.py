@@ -25,6 +25,7 @@ alerts: {{receivers: {{ops: {{kind: log}}}}, route: {{receiver: ops}}}}
 """
 
 
+@pytest.mark.timeout(180)
 def test_a_lost_fleet_is_restored_and_runs_as_before(tmp_path: Path) -> None:
     home, kept, client = tmp_path / "home", tmp_path / "kept", tmp_path / "claude.json"
     home.mkdir()

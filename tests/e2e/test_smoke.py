@@ -24,6 +24,7 @@ members:
 """
 
 
+@pytest.mark.timeout(180)
 def test_the_smoke_test_names_what_failed_and_several_names_are_taken(tmp_path: Path) -> None:
     with running(tmp_path, FLEET.format(port=free_port(), dead=free_port())) as daemon:
         daemon.wait(lambda shown: sum(route["verdict"] == "healthy" for route in shown["routes"]) == 2, "two routes are served")

@@ -52,7 +52,7 @@ def add(name: str, definition: Definition, how: How, clients: Sequence[str] = ()
         _fit(name, now)
         hid = hidden(now)
         ours = now.ours
-        value = with_references(member, hid.references) if ours else as_server(definition, now.dialect.name)
+        value = with_references(member, hid.of(name)) if ours else as_server(definition, now.dialect.name)
         changes: Changes = {(*now.box, name): value}
         if hid.env_file:
             changes[("env_file",)] = hid.env_file

@@ -17,24 +17,33 @@ _BEARER = "Bearer "
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Where secrets went: `references` by the name they were given under, `values` by variable, the file as it will be.
+    """Where secrets went: `references` by member and the name they were given under, `values` by variable, the file as it will be.
 
     `env_file` is what the configuration must name in addition, if anything.
     """
 
-    references: Mapping[str, str] = field(default_factory=dict[str, str])
+    references: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     values: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     edit: Edit | None = field(default=None, repr=False)
     env_file: str | None = None
 
+    def of(self, owner: str) -> Mapping[str, str]:
+        """The references of one member."""
+        return self.references.get(owner, {})
+
 
 def hide(file: FleetFile, owner: str, secrets: Mapping[str, str]) -> Hidden:
-    """Put `secrets` (of a member called `owner`) into the first `env_file` of the configuration, or into a new `.env` beside it.
+    """Put `secrets` (of a member called `owner`) into the env file: see `hide_all`."""
+    return hide_all(file, {owner: secrets})
+
+
+def hide_all(file: FleetFile, secrets: Mapping[str, Mapping[str, str]]) -> Hidden:
+    """Put secrets, by member, into the first `env_file` of the configuration, or into a new `.env` beside it.
 
     A variable that is there with another value is not touched: ours then carries the member's name. Formats other than
     mcpwatch's know no env file: nothing is hidden there. Raises `ConfigError` when the file cannot be read.
     """
-    if not secrets or not file.ours:
+    if not any(secrets.values()) or not file.ours:
         return Hidden()
     named = file.env_files()
     path = named[0] if named else file.path.absolute().parent / ".env"
@@ -44,14 +53,15 @@ def hide(file: FleetFile, owner: str, secrets: Mapping[str, str]) -> Hidden:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(Fault("", f"cannot read it: {getattr(error, 'strerror', None) or 'not UTF-8 text'}", str(path))) from None
     known = dict(read_env(old or "")[0])
-    references: dict[str, str] = {}
+    references: dict[str, dict[str, str]] = {}
     fresh: dict[str, str] = {}
-    for name, value in secrets.items():
-        bare = value.removeprefix(_BEARER)
-        variable = _variable(name, owner, bare, known)
-        if variable not in known:
-            fresh[variable] = known[variable] = bare
-        references[name] = (_BEARER if value != bare else "") + f"${{{variable}}}"
+    for owner, values in secrets.items():
+        for name, value in values.items():
+            bare = value.removeprefix(_BEARER)
+            variable = _variable(name, owner, bare, known)
+            if variable not in known:
+                fresh[variable] = known[variable] = bare
+            references.setdefault(owner, {})[name] = (_BEARER if value != bare else "") + f"${{{variable}}}"
     text = (old or "") + ("\n" if old and not old.endswith("\n") else "") + "".join(f"{k}={quoted(v)}\n" for k, v in fresh.items())
     edit = Edit(str(path), old, text, mode) if fresh else None
     return Hidden(references, fresh, edit, None if named or not fresh else path.name)

@@ -1,0 +1,237 @@
+"""`import`: look into files, show what was found, try each server, bring all into the fleet by one edit, and let clients follow.
+
+Nothing of a file is executed but what the user agreed to bring in. Clients' own entries are replaced only when asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import call
+from mcpwatch.cli.edit.definition import secrets_of, with_references
+from mcpwatch.cli.edit.fleet_file import FleetFile, read_fleet_file
+from mcpwatch.cli.edit.proof import PROOF_WAIT, route_proved
+from mcpwatch.cli.edit.run import Work, carry_out, file_in_use, show_diff
+from mcpwatch.cli.edit.secrets import Hidden, hide_all
+from mcpwatch.cli.edit.steps import Steps
+from mcpwatch.cli.edit.trial import TrialFailed, try_member
+from mcpwatch.cli.importing.found import Found, merged, servers_in
+from mcpwatch.cli.out import say
+from mcpwatch.cli.table import coloured, table
+from mcpwatch.clients.detect import detect
+from mcpwatch.clients.location import Machine
+from mcpwatch.config.load import read_document
+from mcpwatch.foreign.variables import read_env
+from mcpwatch.model.errors import ConfigError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the options say. `only`: names to bring in; `replace_clients`: their own entries become routes; `None`: ask."""
+
+    config: Path | None = None
+    only: tuple[str, ...] = ()
+    replace_clients: bool | None = None
+    test: bool = True
+    yes: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    wait: float = 120.0
+
+
+def bring_in(files: Sequence[Path], wish: Wish) -> int:
+    """Import. Exit 0 when all that was chosen is proved (or nothing was found), 1 when something was left out for a failure."""
+    path = file_in_use(wish.config)
+    fleet = read_fleet_file(path)
+    if not fleet.ours:
+        raise UsageError(f"{path}: bring servers into an mcpwatch file; make it one with 'mcpwatch init --from {path}'")
+    sources = [(source, "") for source in files] if files else [(one.path, one.kind) for one in detect(Machine()) if one.exists]
+    found = look(sources, fleet, strict=bool(files))
+    chosen = [one for one in found if not one.trouble and (not wish.only or one.name in wish.only)]
+    missing = [name for name in wish.only if name not in {one.name for one in chosen}]
+    if missing:
+        raise UsageError(f"--only {missing[0]}: no such server was found that can be brought in")
+    steps = Steps("import", wish.as_json)
+    if not wish.as_json:
+        _print(found)
+    if not chosen:
+        steps.end(ok=True, found=[_plain(one) for one in found], imported=[])
+        return exits.OK
+    work = _work(path, chosen, wish)
+    if wish.dry_run:
+        if wish.as_json:
+            steps.end(ok=True, dry_run=True, found=[_plain(one) for one in found])
+        else:
+            show_diff(work, steps)
+        return exits.OK
+    _agree(wish, f"Bring {len(chosen)} servers into {path}?")
+    tried, failed = _tried(chosen, fleet, wish, steps)
+    if tried:
+        proved = carry_out(_work(path, tried, wish), steps)
+        if proved:
+            _replace(tried, dict(sources), wish, steps)
+    steps.end(ok=not failed, found=[_plain(one) for one in found], imported=[one.name for one in tried], failed=failed)
+    return exits.UNHEALTHY if failed else exits.OK
+
+
+def look(sources: Sequence[tuple[Path, str]], fleet: FleetFile, *, strict: bool) -> tuple[Found, ...]:
+    """What the files hold, each server once. A file that cannot be read is told, and refused when it was named (`strict`)."""
+    found: list[Found] = []
+    for source, _ in sources:
+        try:
+            found += servers_in(read_document(source).data, str(source))
+        except ConfigError as error:
+            if strict:
+                raise
+            found.append(Found(source.name, {}, (str(source),), source.name, str(error)))
+    variables = _variables(fleet)
+    found = [_on_this_machine(one, variables) for one in found]
+    proxy: Mapping[str, Any] = fleet.document.get("proxy") or {}
+    listen = str(proxy.get("listen") or "127.0.0.1:9090")
+    own = {listen, listen.replace("127.0.0.1", "localhost"), urlsplit(str(proxy.get("base_url") or "")).netloc} - {""}
+    known = {Found(name, fleet.as_ours(name), (), name).key for name in fleet.members}
+    return merged(found, fleet.members, known, own)
+
+
+def _on_this_machine(one: Found, variables: frozenset[str]) -> Found:
+    """The same, left alone when its program or one of its variables is not here."""
+    if one.trouble:
+        return one
+    stdio: Mapping[str, Any] = one.member.get("stdio") or {}
+    command = str(stdio.get("command") or "")
+    if command and "${" not in command and not shutil.which(str(Path(command).expanduser())):
+        return replace(one, trouble=f"the program '{command}' is not found on this machine")
+    unset = next((name for name in _needed(one.member) if name not in variables), None)
+    return replace(one, trouble=f"the variable {unset} is not set; put it into the env file first") if unset else one
+
+
+def _needed(value: object) -> list[str]:
+    """The variables without a default that a member names."""
+    return re.findall(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}", json.dumps(value, default=str))
+
+
+def _variables(fleet: FleetFile) -> frozenset[str]:
+    found = set(os.environ)
+    for path in fleet.env_files():
+        if path.exists():
+            found |= set(read_env(path.read_text(encoding="utf-8"))[0])
+    return frozenset(found)
+
+
+def _work(path: Path, chosen: Sequence[Found], wish: Wish) -> Work:
+    secrets = {one.name: secrets_of(one.member) for one in chosen}
+
+    def hidden(now: FleetFile) -> Hidden:
+        return hide_all(now, secrets)
+
+    def change(now: FleetFile) -> FleetFile:
+        there = hidden(now)
+        members = {one.name: with_references(one.member, there.of(one.name)) for one in chosen}
+        made = now
+        for name, value in members.items():
+            if name in made.members:
+                raise UsageError(f"{path}: has a member '{name}' already")
+            made = made.with_changes({(*made.box, name): value})
+        made = made.with_changes({("env_file",): there.env_file}) if there.env_file else made
+        return _with_clients(made, chosen) if wish.replace_clients else made
+
+    def prove(before: dict[str, Any], steps: Steps) -> None:
+        well = frozenset(str(route["name"]) for route in before["routes"] if route["verdict"] == "healthy")
+        for one in chosen:
+            route = route_proved(one.name, well, max(PROOF_WAIT, wish.wait))
+            steps.tell("prove", f"{one.name}: {route['url']} through the proxy")
+
+    return Work(f"import {', '.join(one.name for one in chosen)}", path, change, prove, hidden)
+
+
+def _with_clients(fleet: FleetFile, chosen: Sequence[Found]) -> FleetFile:
+    """The file with the clients that the servers were found in, so that they are kept from now on."""
+    sources = {source for one in chosen for source in one.sources}
+    wanted = [one for one in detect(Machine()) if str(one.path) in sources]
+    written: list[dict[str, Any]] = list(fleet.document.get("clients") or [])
+    kinds = {str(item.get("kind")) for item in written}
+    fresh = [one for one in wanted if one.kind not in kinds]
+    more = [{"kind": one.kind} if one.scope == "user" else {"kind": one.kind, "scope": one.scope} for one in fresh]
+    return fleet.with_changes({("clients",): [*written, *more]}) if more else fleet
+
+
+def _agree(wish: Wish, question: str) -> None:
+    if wish.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was changed; say --yes to bring them in without being asked (or --dry-run to look)")
+    import typer
+
+    if not typer.confirm(question, default=False):
+        raise UsageError("nothing was changed")
+
+
+def _tried(chosen: Sequence[Found], fleet: FleetFile, wish: Wish, steps: Steps) -> tuple[list[Found], list[str]]:
+    """Those that answered, and the names of those that did not."""
+    if not wish.test:
+        return list(chosen), []
+    good: list[Found] = []
+    failed: list[str] = []
+    for one in chosen:
+        try:
+            trial = try_member(one.name, one.member, fleet.path.absolute().parent, fleet.env_files(), {}, wish.wait)
+        except TrialFailed as error:
+            failed.append(one.name)
+            steps.tell("try", f"{one.name}: left out: {error}", "failed")
+            continue
+        good.append(one)
+        steps.tell("try", f"{one.name}: {trial.text}")
+    return good, failed
+
+
+def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, steps: Steps) -> None:
+    """Replace the clients' own entries by the routes, when asked. `mcpwatch clients undo KIND` takes it back."""
+    clients = sorted({kinds[Path(source)] for one in tried for source in one.sources if kinds.get(Path(source))})
+    if not wish.replace_clients or not clients:
+        return
+    for kind in clients:
+        for answer in call("POST", "/clients/sync", {"clients": [kind], "force": True}):
+            if answer.get("error"):
+                steps.tell("clients", f"{kind}: {answer['error']}", "failed")
+            else:
+                steps.tell("clients", f"{kind}: {answer['path']}: {answer['summary']}; undo: mcpwatch clients undo {kind}")
+    moved = [one for one in tried if one.name != one.original]
+    for one in moved:
+        steps.tell("clients", f"'{one.original}' is called '{one.name}' here: its own entry stays; remove it by hand", "skipped")
+
+
+def _print(found: Sequence[Found]) -> None:
+    rows: list[tuple[str, ...]] = []
+    for one in found:
+        where = ", ".join(Path(source).name for source in one.sources)
+        rows.append((one.name, _runs(one), where, one.trouble or "can be brought in"))
+    for line in table(("NAME", "RUNS", "FOUND IN", ""), rows, colour=coloured()) if rows else ["no servers found"]:
+        say(line)
+    for one in found:
+        if one.ignored and not one.trouble:
+            say(f"- {one.name}: ignored, because it has no counterpart: {', '.join(one.ignored)}")
+    say()
+
+
+def _runs(one: Found) -> str:
+    stdio: Mapping[str, Any] = one.member.get("stdio") or {}
+    args: Sequence[Any] = stdio.get("args") or ()
+    words = [str(stdio.get("command") or one.member.get("url") or ""), *(str(word) for word in args)]
+    return " ".join(words)[:50]
+
+
+def _plain(one: Found) -> dict[str, Any]:
+    return {
+        "name": one.name, "original": one.original, "sources": list(one.sources), "trouble": one.trouble,
+        "ignored": list(one.ignored),
+    }  # fmt: skip

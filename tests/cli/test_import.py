@@ -1,0 +1,166 @@
+"""Servers of other people's files come into the fleet once, secrets in the env file; what cannot come is named."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.edit.fleet_file import read_fleet_file
+from mcpwatch.cli.importing.found import Found, merged, servers_in
+from mcpwatch.cli.importing.run import Wish, bring_in, look
+from mcpwatch.config.load import read_document
+from mcpwatch.model.errors import ConfigError, UsageError
+
+HERE = Path(__file__).parent
+CASES = sorted((HERE / "imports").iterdir())
+GOLDEN = sorted(
+    path
+    for path in (HERE.parent / "clients").glob("*/*")
+    if path.suffix in (".json", ".toml", ".yaml") and path.stem in ("before", "after") and path.parent.name != "open-webui"
+)
+FOREIGN = sorted((HERE.parent / "config" / "foreign").iterdir())
+FLEET = "version: 1\nproxy: {listen: '127.0.0.1:19397'}\nmembers:\n  there: {url: 'http://10.0.0.7:1/sse'}\n"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
+    file = tmp_path / "fleet.yaml"
+    file.write_text(FLEET)
+    return file
+
+
+def found(data: Any, source: str = "a.json") -> dict[str, Found]:
+    return {one.original: one for one in servers_in(data, source)}
+
+
+def test_there_are_sixty_files_to_read() -> None:
+    assert len([*CASES, *GOLDEN, *FOREIGN]) >= 60
+
+
+@pytest.mark.parametrize("path", [*CASES, *GOLDEN, *FOREIGN], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_server_of_a_real_file_is_brought_in_or_named_with_a_reason(path: Path) -> None:
+    data: dict[str, Any] = {}
+    with contextlib.suppress(ConfigError):
+        read: Any = read_document(path).data
+        data = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
+    entries = list(servers_in(data, str(path)))
+    for one in entries:
+        assert bool(one.member) != bool(one.trouble), one
+        assert one.sources == (str(path),)
+    names = {one.original for one in entries}
+    for table in ("mcpServers", "mcp_servers", "context_servers", "servers"):
+        servers: dict[str, Any] = data[table] if isinstance(data.get(table), dict) else {}
+        if any(isinstance(item, dict) and ("command" in item or "url" in item) for item in servers.values()):
+            assert set(servers) <= names, "nothing is lost"
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"command": "x", "env": {"T": "${input:tok}"}}, "asked of a person by the editor"),
+        ({"command": "x", "args": ["${workspaceFolder}"]}, "known to the editor only"),
+        ({"url": "http://h/mcp", "oauth": {"clientId": "a"}}, "logs in by OAuth"),
+        ({"command": "C:\\Program Files\\node.exe"}, "written for Windows"),
+        ({"command": "cmd", "args": ["/c", "npx", "x"]}, "written for Windows"),
+        ({"type": "ws", "url": "ws://h/mcp"}, "unknown transport 'ws'"),
+        ({"command": "", "args": []}, "neither 'command' nor 'url'"),
+        ("a note", "is no server"),
+    ],
+)
+def test_what_cannot_be_carried_over_is_named(entry: Any, why: str) -> None:
+    one = found({"mcpServers": {"a": entry, "good": {"command": "x"}}})["a"]
+    assert why in one.trouble
+    assert not one.member
+
+
+def test_words_of_single_clients_are_understood() -> None:
+    opencode = {"mcp": {"a": {"type": "local", "command": ["uvx", "b"], "environment": {"K": "v"}, "enabled": True}}}
+    assert found(opencode)["a"].member["stdio"] == {"command": "uvx", "args": ["b"], "env": {"K": "v"}}
+    goose = {"extensions": {"a": {"type": "stdio", "cmd": "uvx", "args": ["b"], "envs": {"K": "v"}}}}
+    assert found(goose)["a"].member["stdio"] == {"command": "uvx", "args": ["b"], "env": {"K": "v"}}
+    listed = {"mcpServers": [{"name": "a", "command": "uvx"}]}
+    assert found(listed)["a"].member["stdio"] == {"command": "uvx"}
+    claude = {"mcpServers": {"a": {"command": "x"}}, "projects": {"/p": {"mcpServers": {"b": {"command": "y"}}}}}
+    assert set(found(claude)) == {"a", "b"}
+    compose = {
+        "services": {"mcp-pg": {"image": "crystaldba/postgres-mcp:0.3.0", "ports": ["8686:8000"]}, "db": {"image": "postgres"}}
+    }
+    assert found(compose)["mcp-pg"].member == {
+        "docker": {"image": "crystaldba/postgres-mcp:0.3.0", "ports": ["127.0.0.1:8686:8000"]},
+        "url": "http://127.0.0.1:8686/sse",
+    }
+    assert "does not look like an MCP server" in found(compose)["db"].trouble
+    ours = {"version": 1, "members": {"a": {"stdio": {"command": "x"}, "start_grace": "2m"}}}
+    assert found(ours)["a"].member == {"stdio": {"command": "x"}, "start_grace": "2m"}
+
+
+def test_the_same_server_of_several_clients_comes_once_and_names_stay_apart() -> None:
+    one = [*servers_in({"mcpServers": {"time": {"command": "/usr/bin/t"}, "far": {"url": "http://127.0.0.1:9090/x/sse"}}}, "a")]
+    two = [
+        *servers_in(
+            {"mcpServers": {"clock": {"command": "t"}, "time": {"command": "t", "args": ["-x"]}, "old": {"url": "http://h/sse"}}},
+            "b",
+        )
+    ]
+    known = {Found("there", {"url": "http://h/sse"}, (), "there").key}
+    made = merged([*one, *two], {"taken"}, known, {"127.0.0.1:9090"})
+    assert [(item.name, item.sources, item.trouble) for item in made] == [
+        ("time", ("a", "b"), ""),
+        ("time-2", ("b",), ""),
+        ("far", ("a",), "is a route of this fleet already"),
+        ("old", ("b",), "the fleet has it already"),
+    ]
+
+
+def test_an_import_writes_one_edit_with_the_secrets_in_the_env_file(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers = {
+        "a b": {"command": sys.executable, "env": {"API_KEY": "s3cret-one"}},
+        "two": {"command": sys.executable, "args": ["-V"], "env": {"API_KEY": "s3cret-two", "GONE": "${NOT_SET_ANYWHERE}"}},
+        "three": {"command": sys.executable, "args": ["-c", "x"], "env": {"API_KEY": "s3cret-two"}},
+    }
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": servers}))
+    before = source.read_bytes()
+    with pytest.raises(UsageError, match="say --yes"):
+        bring_in([source], Wish(fleet, test=False))
+    assert bring_in([source], Wish(fleet, test=False, dry_run=True)) == 0
+    assert "s3cret" not in capsys.readouterr().out
+    assert fleet.read_text() == FLEET
+    assert bring_in([source], Wish(fleet, test=False, yes=True, as_json=True)) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["imported"] == ["a-b", "three"]
+    told = {one["name"]: one["trouble"] for one in said["found"]}
+    assert told["two"] == "the variable NOT_SET_ANYWHERE is not set; put it into the env file first"
+    assert "s3cret" not in fleet.read_text()
+    assert (tmp_path / ".env").read_text() == "API_KEY=s3cret-one\nTHREE_API_KEY=s3cret-two\n"
+    assert set(read_fleet_file(fleet).members) == {"there", "a-b", "three"}
+    assert source.read_bytes() == before
+
+
+def test_only_those_that_are_named_come(fleet: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mcp.json"
+    source.write_text(
+        json.dumps({"mcpServers": {"a": {"command": sys.executable}, "b": {"command": sys.executable, "args": ["-V"]}}})
+    )
+    assert bring_in([source], Wish(fleet, only=("b",), test=False, yes=True)) == 0
+    assert set(read_fleet_file(fleet).members) == {"there", "b"}
+    with pytest.raises(UsageError, match="--only c: no such server"):
+        bring_in([source], Wish(fleet, only=("c",), test=False, yes=True))
+
+
+def test_a_file_that_cannot_be_read_is_refused_when_named_and_told_when_found(fleet: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mcp.json"
+    source.write_text("{")
+    file = read_fleet_file(fleet)
+    with pytest.raises(ConfigError):
+        look([(source, "")], file, strict=True)
+    assert "not JSON" in look([(source, "cursor")], file, strict=False)[0].trouble
