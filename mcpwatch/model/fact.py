@@ -262,6 +262,16 @@ class ClientFileSkipped(Fact):
     reason: str = field(default="")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed(Fact):
+    """Somebody did something to the fleet over the web address or through the MCP server, or tried to log in and failed."""
+
+    name: ClassVar[str] = "operator_acted"
+    by: str
+    action: str
+    member: str = ""
+
+
 FACTS: tuple[type[Fact], ...] = (
     MemberChanged,
     RouteChanged,
@@ -284,4 +294,5 @@ FACTS: tuple[type[Fact], ...] = (
     NotificationFailed,
     ClientFileWritten,
     ClientFileSkipped,
+    OperatorActed,
 )
