@@ -89,7 +89,7 @@ def child(*arguments: str) -> Generator[tuple[subprocess.Popen[str], str]]:
 def shipper(state: Path, port: str) -> tuple[Shipper, OwnSpool, LokiSpec]:
     spec = LokiSpec(url=f"http://127.0.0.1:{port}", wait=0.2)
     spool = OwnSpool(state, CLOCK.wall)
-    shipping.REST_MAX = 0.03  # as often as the log keeper says that members wrote
+    shipping.REST_MAX = 0.03  # as often as the log collector says that members wrote
     return Shipper(spec, Push(spec), state, spool, wall=CLOCK.wall, redact=Redactor(["a-secret-value"])), spool, spec
 
 

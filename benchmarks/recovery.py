@@ -26,7 +26,7 @@ from mcpwatch.checks import Prober
 from mcpwatch.model.probe import Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.e2e.daemon import free_port
-from tests.integration.seed import IMAGE, TOKEN, Names, bridge, fleet, sweep
+from tests.integration.reference_fleet import IMAGE, TOKEN, Names, bridge, fleet, sweep
 from tests.parts import program
 
 PATIENCE = 60.0

@@ -30,7 +30,6 @@ PROGRAMS: dict[str, Path | str] = {
     "compose": PARTS / "trixie" / "docker-compose",
     "quadlet": PARTS / "trixie" / "quadlet",
     "node": "node",
-    "loki": PARTS / "loki" / "loki",
     "prometheus": "prometheus",
     "promtool": "promtool",
     "alertmanager": "prometheus-alertmanager",
@@ -44,7 +43,7 @@ PROGRAMS: dict[str, Path | str] = {
 FILES = {"logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs"}
 """Part name to a file of it that is not run by itself."""
 
-IMAGES = {"seed": "mcpwatch-seed:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}
+IMAGES = {"reference-fleet": "mcpwatch-reference-fleet:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}
 """Part name to an image on the Docker engine."""
 
 
@@ -86,8 +85,8 @@ def missing(part: str) -> str:
         return _no_image(IMAGES[part])
     if part in FILES:
         return "" if FILES[part].exists() else f"no {FILES[part]}; run .ci/parts {part}"
-    if part == "loki" and os.environ.get("MCPWATCH_TEST_LOKI_URL"):
-        return ""
+    if part == "loki":
+        return "" if os.environ.get("MCPWATCH_TEST_LOKI_URL") else "MCPWATCH_TEST_LOKI_URL names no push URL of a Loki"
     if part == "root":
         return "" if os.geteuid() == 0 else "needs root"
     if part == "mount":

@@ -1,4 +1,4 @@
-"""A native SSE server on the official SDK, standing where postgres-mcp stands in the seed fleet."""
+"""A native SSE server on the official SDK, standing where postgres-mcp stands in the reference fleet."""
 
 import sys
 

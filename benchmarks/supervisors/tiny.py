@@ -13,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.supervisors.bare import answer
 from mcpwatch.runtimes.kernel import Features
-from mcpwatch.runtimes.table import Table
+from mcpwatch.runtimes.process_table import ProcessTable
 
-TABLE = Table(Features())
+TABLE = ProcessTable(Features())
 PATIENCE = 30.0
 
 

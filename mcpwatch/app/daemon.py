@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms, owns the task group, the signals, the reload and the order of the end.
+"""The composition root: builds the services, owns the task group, the signals, the reload and the order of the end.
 
 The only file that knows every room. It decides nothing itself.
 """
@@ -18,13 +18,13 @@ from typing import Any
 from mcpwatch import __version__
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
-from mcpwatch.app.home import Door, Home
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
-from mcpwatch.app.overhear import Overhearing
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.rooms import Rooms
+from mcpwatch.app.proxy_log import ProxyLog
+from mcpwatch.app.services import Services
+from mcpwatch.app.state_dir import ControlSocket, StateDirectory
 from mcpwatch.app.status import StatusFile
 from mcpwatch.app.tail import Tail
 from mcpwatch.app.upgrade import answer_signals, exec_anew, rehearse
@@ -75,7 +75,7 @@ class Daemon:
         self.clock = SystemClock()
         self.bus = Bus()
         self.fleet: Fleet
-        self.rooms: Rooms
+        self.services: Services
         self.logs: Logging
         self.store: SqliteStore
         self._status: StatusFile | None = None
@@ -125,8 +125,8 @@ class Daemon:
         return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
 
     async def _serve(self, plan: Plan, lock: Lock, observer: Observer | None) -> None:
-        door = Door(self.paths.control)
-        home = Home(self.paths, lock, door, self._tell_home, self._on_leave)
+        socket = ControlSocket(self.paths.control)
+        state_dir = StateDirectory(self.paths, lock, socket, self._tell_state_dir, self._on_leave)
         self.bus.hook(self.store.record)
         prober = Prober()
         started = self.clock.wall()
@@ -143,7 +143,7 @@ class Daemon:
                 )
                 self._tell_past()
                 self._prepare(plan)
-                self.rooms = Rooms(
+                self.services = Services(
                     self.fleet,
                     self.store,
                     self.bus,
@@ -153,17 +153,17 @@ class Daemon:
                     logs=self.logs,
                     reload=self.reload,
                 )
-                home.put_back = lambda: self._prepare(self.fleet.plan())
-                self.rooms.turned = lambda: self._turned(home)
-                self._guard(self.rooms.self_watch.run(), "self-watch")
-                door.open(build(self.fleet, self.store, self.bus, self, self.rooms.handlers), self._guard)
+                state_dir.put_back = lambda: self._prepare(self.fleet.plan())
+                self.services.turned = lambda: self._turned(state_dir)
+                self._guard(self.services.self_watch.run(), "self-watch")
+                socket.open(build(self.fleet, self.store, self.bus, self, self.services.handlers), self._guard)
                 self._status = StatusFile(self.fleet, self.paths.status)
                 self._guard(self._status.run(self.bus), "status")
                 if self.options.watch_config:
                     self._guard(watch_file(self.options.config, self._reload_quietly), "config watch")
-                self._guard(Overhearing(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
+                self._guard(ProxyLog(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
                 adopted = await self.fleet.begin(plan)
-                for work, name in self.rooms.services():
+                for work, name in self.services.work():
                     self._guard(work, name)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
@@ -173,15 +173,15 @@ class Daemon:
                     self._guard(observer(self), "observer")
                 await self._stop.wait()
                 await self._end()
-                await self.rooms.keeper.drain()
-                await door.close()
+                await self.services.collector.drain()
+                await socket.close()
                 await prober.close()
                 for task in tuple(self._living):
                     task.cancel()
         finally:
-            door.remove()
-            if hasattr(self, "rooms"):
-                self.rooms.keeper.close()  # waits for the thread that stamps: the next watchdog must find it at rest
+            socket.remove()
+            if hasattr(self, "services"):
+                self.services.collector.close()  # waits for the thread that stamps: the next watchdog must find it at rest
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
@@ -196,7 +196,7 @@ class Daemon:
         for runtime in self._runtimes.values():
             await runtime.close()
 
-    # What the rooms need.
+    # What the services need.
 
     def _runtime(self, name: str) -> Runtime:
         """The runtime of that name, made when first needed: a fleet without containers needs no engine."""
@@ -243,15 +243,15 @@ class Daemon:
         level = "error" if text else "info"
         self.bus.publish(Troubled(at=self.clock.wall(), text=words, level=level, subject="store", cleared=text is None))
 
-    def _tell_home(self, text: str, bad: bool) -> None:
+    def _tell_state_dir(self, text: str, bad: bool) -> None:
         level = "error" if bad else "warning"
         self.bus.publish(Troubled(at=self.clock.wall(), text=text, level=level, subject="state directory"))
 
-    def _turned(self, home: Home) -> None:
+    def _turned(self, state_dir: StateDirectory) -> None:
         """Once a second: the loop turns, and what it stands on is there."""
         self._hang.beat()
         if not self._stop.is_set():
-            home.look()
+            state_dir.look()
 
     def _tell_past(self) -> None:
         """What happened before there was anybody to tell it."""
@@ -310,7 +310,7 @@ class Daemon:
             retune(self.logs, plan, self._screen, self.options.log_format)
             changes = diff(self.fleet.plan(), plan)
             await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
-            self.rooms.reload(plan)
+            self.services.reload(plan)
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

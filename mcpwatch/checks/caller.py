@@ -13,11 +13,11 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 import mcpwatch
-from mcpwatch.checks import words
-from mcpwatch.checks.course import Course
-from mcpwatch.checks.lines import Body, Lines
+from mcpwatch.checks import classify
+from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line, without_query
+from mcpwatch.checks.timeline import ProbeTimeline
+from mcpwatch.checks.transport import Body, ProbeTransport
 from mcpwatch.model.probe import Symptom, Target
 
 REPLY_LIMIT = 24 * 1024 * 1024
@@ -35,10 +35,10 @@ Events = AsyncGenerator[ServerSentEvent, None]
 class Caller:
     """Speaks HTTP for one probe of one target."""
 
-    def __init__(self, target: Target, lines: Lines, course: Course) -> None:
+    def __init__(self, target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
         self.target = target
-        self.lines = lines
-        self.course = course
+        self.transport = transport
+        self.timeline = timeline
         self.url = parse_url(target.url)
         public = parse_url(target.public_url) if target.public_url else self.url
         self.origins = {_origin(self.url), _origin(public)}
@@ -68,31 +68,31 @@ class Caller:
         if made is None:
             made = self._headers[headers] = httpx.Headers([*self._base, *headers])
         stream = httpx.ByteStream(body)  # as `content`, httpx would look for headers to add: three times the work
-        return await self.lines.handle_async_request(
+        return await self.transport.handle_async_request(
             httpx.Request(method, self.url, headers=made, stream=stream, extensions=extensions)
         )
 
-    async def refuse(self, response: httpx.Response, what: str) -> Trouble:
-        """The trouble that an answer with a bad status is."""
+    async def refuse(self, response: httpx.Response, what: str) -> ProbeFailure:
+        """The failure that an answer with a bad status is."""
         body = await read(response, ERROR_LIMIT, cut=True)
-        trouble = words.status_trouble(response.status_code, response.headers, body, what)
+        failure = classify.status_failure(response.status_code, response.headers, body, what)
         await response.aclose()
-        return trouble
+        return failure
 
 
 def parse_url(text: str) -> httpx.URL:
-    """The URL of a target. Raises `Trouble(UNRESOLVED)` when it is none that can be probed."""
+    """The URL of a target. Raises `ProbeFailure(UNRESOLVED)` when it is none that can be probed."""
     try:
         url = _parsed(text)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise Trouble(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no URL: {error}") from error
+        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise Trouble(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no http:// or https:// URL")
+        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no http:// or https:// URL")
     return url
 
 
 async def read(response: httpx.Response, limit: int, *, cut: bool = False) -> bytes:
-    """The whole body, decoded. More than `limit` bytes raise `Trouble(TOO_LARGE)`, or end the reading with `cut`."""
+    """The whole body, decoded. More than `limit` bytes raise `ProbeFailure(TOO_LARGE)`, or end the reading with `cut`."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -102,9 +102,11 @@ async def read(response: httpx.Response, limit: int, *, cut: bool = False) -> by
             if size > limit:
                 if cut:
                     break
-                raise Trouble(Symptom.TOO_LARGE, f"the answer is larger than {limit >> 20} MiB")
+                raise ProbeFailure(Symptom.TOO_LARGE, f"the answer is larger than {limit >> 20} MiB")
     except httpx.DecodingError as error:
-        raise Trouble(Symptom.BAD_REPLY, f"the answer is not the {response.headers.get('content-encoding')} it claims") from error
+        raise ProbeFailure(
+            Symptom.BAD_REPLY, f"the answer is not the {response.headers.get('content-encoding')} it claims"
+        ) from error
     finally:
         await response.aclose()
     return b"".join(pieces)
@@ -128,17 +130,17 @@ def media_type(response: httpx.Response) -> str:
 
 
 def must_be_stream(response: httpx.Response, what: str) -> None:
-    """Raise `Trouble` unless an answer is an event stream that arrives as it is sent."""
+    """Raise `ProbeFailure` unless an answer is an event stream that arrives as it is sent."""
     kind = media_type(response)
     if kind != "text/event-stream":
-        raise Trouble(Symptom.WRONG_TYPE, f"{what} is answered as {kind or 'no type'}, not as text/event-stream")
+        raise ProbeFailure(Symptom.WRONG_TYPE, f"{what} is answered as {kind or 'no type'}, not as text/event-stream")
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("", "identity"):
-        raise Trouble(Symptom.BUFFERED, f"{what}: something compresses the event stream ({encoding}), so events arrive late")
+        raise ProbeFailure(Symptom.BUFFERED, f"{what}: something compresses the event stream ({encoding}), so events arrive late")
 
 
 async def events(response: httpx.Response) -> Events:
-    """The events of a stream that carry data. Raises `Trouble(TOO_LARGE)` for one that never ends."""
+    """The events of a stream that carry data. Raises `ProbeFailure(TOO_LARGE)` for one that never ends."""
     body = response.stream
     assert isinstance(body, Body), "only answers of our own transport are read as events"
     body.limit = REPLY_LIMIT

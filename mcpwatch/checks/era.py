@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 
 from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import LegacyWire
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import StatelessWire
 from mcpwatch.checks.streamable import ACCEPT, StreamableWire
-from mcpwatch.checks.trouble import Trouble
 from mcpwatch.checks.wire import Wire
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
 
@@ -97,8 +97,8 @@ class FoundWire:
         self._wire = made(known, self._caller)
         try:
             await self._wire.open()
-        except Trouble as trouble:
-            if trouble.symptom in ANOTHER:
+        except ProbeFailure as failure:
+            if failure.symptom in ANOTHER:
                 self._eras.forget(target)
             raise
 
@@ -114,52 +114,52 @@ class FoundWire:
         """Drop everything at once."""
         self._wire.abort()
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """What the wire found makes of a passed deadline."""
         return self._wire.silence(stage)
 
     async def _find(self) -> None:
         try:
-            async with asyncio.timeout(self._caller.course.left * DISCOVER_SHARE):
+            async with asyncio.timeout(self._caller.timeline.left * DISCOVER_SHARE):
                 await self._wire.open()
         except TimeoutError:
-            self._caller.lines.abort()
-        except Trouble as trouble:
-            if not _open_question(trouble):
+            self._caller.transport.abort()
+        except ProbeFailure as failure:
+            if not _open_question(failure):
                 raise
             await self._end_stray_session()
         else:
             return
         self._wire = StreamableWire(self._caller)
-        first: Trouble | None = None
+        first: ProbeFailure | None = None
         try:
             await self._wire.open()
-        except Trouble as trouble:
-            if trouble.symptom not in ANOTHER or self._caller.course.stage is not Stage.INITIALIZE:
+        except ProbeFailure as failure:
+            if failure.symptom not in ANOTHER or self._caller.timeline.stage is not Stage.INITIALIZE:
                 raise
-            first = trouble
+            first = failure
             first.stage = Stage.INITIALIZE
         if first is None:
             return
         self._wire = LegacyWire(self._caller)
         try:
             await self._wire.open()
-        except Trouble as trouble:
-            if trouble.symptom in ANOTHER:
+        except ProbeFailure as failure:
+            if failure.symptom in ANOTHER:
                 # neither wire is served here: what the POST said is the better answer
-                raise first from trouble
+                raise first from failure
             raise
 
     async def _end_stray_session(self) -> None:
         """Some old servers open a session for any POST, even one they refuse: leave none behind."""
         if self._modern.stray_session:
-            with contextlib.suppress(Trouble):
+            with contextlib.suppress(ProbeFailure):
                 await self._caller.delete((ACCEPT, ("Mcp-Session-Id", self._modern.stray_session)))
 
 
-def _open_question(trouble: Trouble) -> bool:
+def _open_question(failure: ProbeFailure) -> bool:
     """Whether a failed discover leaves open what the server speaks."""
-    return trouble.symptom not in GATES
+    return failure.symptom not in GATES
 
 
 def made(wire: Transport, caller: Caller) -> Wire:

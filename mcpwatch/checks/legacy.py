@@ -8,8 +8,8 @@ import httpx
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
+from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line, without_query
 from mcpwatch.checks.wire import initialize_params, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
@@ -34,9 +34,9 @@ class LegacyWire:
 
     async def open(self) -> None:
         """Open the stream, learn the endpoint, initialize."""
-        course = self._caller.course
-        await self._caller.lines.prepare(self._caller.url)
-        course.enter(Stage.OPEN)
+        timeline = self._caller.timeline
+        await self._caller.transport.prepare(self._caller.url)
+        timeline.enter(Stage.OPEN)
         what = self._caller.path("GET")
         response = await self._caller.get(STREAM)
         if response.status_code != 200:
@@ -44,12 +44,12 @@ class LegacyWire:
         must_be_stream(response, what)
         self._heard = response.headers
         self._events = events(response)
-        course.enter(Stage.ENDPOINT)
+        timeline.enter(Stage.ENDPOINT)
         self._endpoint = await self._announced(self._events)
-        course.enter(Stage.INITIALIZE)
+        timeline.enter(Stage.INITIALIZE)
         result = await self.call("initialize", initialize_params(client_info()))
         self.server = server_info(result, "sse")
-        course.enter(Stage.INITIALIZED)
+        timeline.enter(Stage.INITIALIZED)
         await self._post(rpc.notification("notifications/initialized"), "notifications/initialized")
 
     async def call(self, method: str, params: Message) -> Message:
@@ -68,8 +68,8 @@ class LegacyWire:
                 if rpc.asks(message):
                     await self._post(rpc.reply(message), "an answer to the server's own request")
             if strays > STRAYS_MAX:
-                raise Trouble(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {method}")
-        raise Trouble(Symptom.CUT, f"the stream ended before the answer to {method}")
+                raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {method}")
+        raise ProbeFailure(Symptom.CUT, f"the stream ended before the answer to {method}")
 
     async def close(self) -> None:
         """Close the stream; the session ends with it."""
@@ -79,17 +79,19 @@ class LegacyWire:
 
     def abort(self) -> None:
         """Drop the stream."""
-        self._caller.lines.abort()
+        self._caller.transport.abort()
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """What it means that the deadline of `stage` passed, where that is more than slowness."""
         if stage is Stage.ENDPOINT:
             between = middleman(self._heard)
             if between:
-                return Trouble(Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers")
-            return Trouble(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
+                return ProbeFailure(
+                    Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers"
+                )
+            return ProbeFailure(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
         if stage is Stage.INITIALIZE and self._number:
-            return Trouble(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
+            return ProbeFailure(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
         return None
 
     async def _announced(self, stream: Events) -> str:
@@ -101,19 +103,19 @@ class LegacyWire:
             if seen > STRAYS_MAX:
                 break
         if seen > STRAYS_MAX:
-            raise Trouble(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
-        raise Trouble(Symptom.CUT, "the stream ended before its 'endpoint' event")
+            raise ProbeFailure(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
+        raise ProbeFailure(Symptom.CUT, "the stream ended before its 'endpoint' event")
 
     def _checked(self, data: str) -> str:
-        """The path and query that messages go to. Raises `Trouble(BAD_ENDPOINT)` when clients could not use it."""
+        """The path and query that messages go to. Raises `ProbeFailure(BAD_ENDPOINT)` when clients could not use it."""
         shown = one_line(data.partition("?")[0], 120)
         try:
             parts = urlsplit(urljoin(self._caller.target.url, data.strip()))
             origin = (parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80))
         except ValueError as error:
-            raise Trouble(Symptom.BAD_ENDPOINT, f"the endpoint event names no URL: {shown}", said=shown) from error
+            raise ProbeFailure(Symptom.BAD_ENDPOINT, f"the endpoint event names no URL: {shown}", said=shown) from error
         if origin not in self._caller.origins:
-            raise Trouble(
+            raise ProbeFailure(
                 Symptom.BAD_ENDPOINT,
                 f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc.rpartition('@')[2], 80)}, "
                 f"which is not where the stream is ({without_query(self._caller.target.public_url or self._caller.target.url)})",
@@ -132,11 +134,11 @@ class LegacyWire:
         if response.is_success:
             await skip(response)
             return
-        trouble = await self._caller.refuse(response, f"POST {self._path} ({what})")
-        if trouble.symptom in (Symptom.NOT_MOUNTED, Symptom.REDIRECT, Symptom.ERA_MISMATCH) and not self.server.protocol:
-            trouble.symptom = Symptom.BAD_ENDPOINT
-            trouble.message = (
-                f"the endpoint event names {self._path}, but nothing takes messages there (HTTP {trouble.status}): "
+        failure = await self._caller.refuse(response, f"POST {self._path} ({what})")
+        if failure.symptom in (Symptom.NOT_MOUNTED, Symptom.REDIRECT, Symptom.ERA_MISMATCH) and not self.server.protocol:
+            failure.symptom = Symptom.BAD_ENDPOINT
+            failure.message = (
+                f"the endpoint event names {self._path}, but nothing takes messages there (HTTP {failure.status}): "
                 "a path prefix may be missing"
             )
-        raise trouble
+        raise failure

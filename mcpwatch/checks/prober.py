@@ -13,17 +13,17 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
-from mcpwatch.checks import era, words
+from mcpwatch.checks import classify, era
+from mcpwatch.checks.auth_check import examine_guard
 from mcpwatch.checks.caller import Caller
-from mcpwatch.checks.course import Course
 from mcpwatch.checks.era import Eras
-from mcpwatch.checks.exam import Asked, Found, examine
-from mcpwatch.checks.guard import examine_guard
-from mcpwatch.checks.lines import Lines, Shared
-from mcpwatch.checks.memory import Memory
-from mcpwatch.checks.plain import examine_http, examine_tcp
+from mcpwatch.checks.failure import MESSAGE_LIMIT, SAID_LIMIT, ProbeFailure, one_line, redact
+from mcpwatch.checks.http_tcp_checks import examine_http, examine_tcp
+from mcpwatch.checks.list_cache import ListCache
+from mcpwatch.checks.mcp_check import CheckRun, Findings, examine
 from mcpwatch.checks.stdio import StdioWire
-from mcpwatch.checks.trouble import MESSAGE_LIMIT, SAID_LIMIT, Trouble, one_line, redact
+from mcpwatch.checks.timeline import ProbeTimeline
+from mcpwatch.checks.transport import ProbeTransport, TransportCache
 from mcpwatch.checks.wire import Wire
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
@@ -41,13 +41,13 @@ class Prober:
     """
 
     def __init__(self, concurrent: int = CONCURRENT, per_host: int = CONCURRENT_PER_HOST) -> None:
-        self._shared = Shared()
+        self._shared = TransportCache()
         self._eras = Eras()
-        self._memory = Memory()
+        self._cache = ListCache()
         self._slots = asyncio.Semaphore(concurrent)
         self._per_host = per_host
         self._hosts: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}
-        self._courses: set[Course] = set()
+        self._timelines: set[ProbeTimeline] = set()
         self._closed = False
         self.most_running = 0
         """The most probes that ever ran at once."""
@@ -55,25 +55,25 @@ class Prober:
     @property
     def running(self) -> int:
         """Probes that run now."""
-        return len(self._courses)
+        return len(self._timelines)
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
         """Run one check now, within `check.timeout` seconds. Never raises (but is cancelled like any other task)."""
         async with self._slot(target):
             if self._closed:
                 return ProbeResult(Outcome.UNKNOWN, message="the prober is closed")
-            course = Course(check.timeout)
-            self._courses.add(course)
-            self.most_running = max(self.most_running, len(self._courses))
+            timeline = ProbeTimeline(check.timeout)
+            self._timelines.add(timeline)
+            self.most_running = max(self.most_running, len(self._timelines))
             try:
-                return await self._run(check, target, vantage, course)
+                return await self._run(check, target, vantage, timeline)
             finally:
-                self._courses.discard(course)
+                self._timelines.discard(timeline)
 
     def forget(self, target: Target) -> None:
         """Drop what was learned of this target: it is a new incarnation."""
         self._eras.forget(target)
-        self._memory.forget(target)
+        self._cache.forget(target)
         with contextlib.suppress(ValueError):
             parts = urlsplit(target.url)
             if parts.hostname:
@@ -82,67 +82,71 @@ class Prober:
     async def close(self) -> None:
         """End every running probe (its outcome is unknown) and start no more."""
         self._closed = True
-        for course in tuple(self._courses):
-            course.abort()
+        for timeline in tuple(self._timelines):
+            timeline.abort()
         await asyncio.sleep(0)
 
-    async def _run(self, check: CheckSpec, target: Target, vantage: Vantage, course: Course) -> ProbeResult:
-        lines = Lines(target, self._shared, course)
-        found = Found()
-        trouble: Trouble | None = None
+    async def _run(self, check: CheckSpec, target: Target, vantage: Vantage, timeline: ProbeTimeline) -> ProbeResult:
+        transport = ProbeTransport(target, self._shared, timeline)
+        found = Findings()
+        failure: ProbeFailure | None = None
         wire: Wire | None = None
         try:
-            async with course.scope:
+            async with timeline.scope:
                 if check.kind == "mcp":
-                    wire = StdioWire(target, course) if target.command else era.choose(Caller(target, lines, course), self._eras)
-                    await examine(wire, Asked(check, target, vantage, self._memory), course, found)
+                    wire = (
+                        StdioWire(target, timeline)
+                        if target.command
+                        else era.choose(Caller(target, transport, timeline), self._eras)
+                    )
+                    await examine(wire, CheckRun(check, target, vantage, self._cache), timeline, found)
                     found.degraded += _polluting(wire)
                 else:
-                    await self._plain(check, target, lines, course)
+                    await self._plain(check, target, transport, timeline)
         except TimeoutError:
-            trouble = self._late(wire, course)
-        except Trouble as caught:
-            trouble = words.judge(caught, vantage)
+            failure = self._late(wire, timeline)
+        except ProbeFailure as caught:
+            failure = classify.refine(caught, vantage)
         except Exception as error:  # noqa: BLE001 - a broken prober says nothing about the member
-            broken = one_line(f"the prober broke at {course.stage or 'start'}: {type(error).__name__}: {error}", MESSAGE_LIMIT)
-            return _result(course, found, lines, Outcome.UNKNOWN, None, redact(broken, _secrets(target)))
+            broken = one_line(f"the prober broke at {timeline.stage or 'start'}: {type(error).__name__}: {error}", MESSAGE_LIMIT)
+            return _result(timeline, found, transport, Outcome.UNKNOWN, None, redact(broken, _secrets(target)))
         finally:
-            if trouble is not None:
-                trouble.stage = trouble.stage or course.stage
-            course.finish()
-            await self._close(wire, lines, course)
-        if course.aborted:
-            return _result(course, found, lines, Outcome.UNKNOWN, None, "the prober was closed")
-        return _judged(check, target, course, found, lines, trouble)
+            if failure is not None:
+                failure.stage = failure.stage or timeline.stage
+            timeline.finish()
+            await self._close(wire, transport, timeline)
+        if timeline.aborted:
+            return _result(timeline, found, transport, Outcome.UNKNOWN, None, "the prober was closed")
+        return _judged(check, target, timeline, found, transport, failure)
 
-    async def _plain(self, check: CheckSpec, target: Target, lines: Lines, course: Course) -> None:
+    async def _plain(self, check: CheckSpec, target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
         if check.kind == "refusal":
-            await examine_guard(target, lines, course)
+            await examine_guard(target, transport, timeline)
         elif check.kind == "http":
-            await examine_http(Caller(target, lines, course), check.expect, dict(check.options), course)
+            await examine_http(Caller(target, transport, timeline), check.expect, dict(check.options), timeline)
         elif check.kind == "tcp":
-            await examine_tcp(Caller(target, lines, course))
+            await examine_tcp(Caller(target, transport, timeline))
         else:
             raise ValueError(f"no check kind {check.kind!r}")
 
-    def _late(self, wire: Wire | None, course: Course) -> Trouble:
-        stage = course.stage or Stage.CONNECT
-        trouble = wire.silence(stage) if wire is not None else None
-        return trouble or Trouble(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", stage=stage)
+    def _late(self, wire: Wire | None, timeline: ProbeTimeline) -> ProbeFailure:
+        stage = timeline.stage or Stage.CONNECT
+        failure = wire.silence(stage) if wire is not None else None
+        return failure or ProbeFailure(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", stage=stage)
 
-    async def _close(self, wire: Wire | None, lines: Lines, course: Course) -> None:
+    async def _close(self, wire: Wire | None, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
         """Close the session within what is left of the timeout; then drop every socket, whatever happened."""
         child = wire.child if isinstance(wire, StdioWire) else None
         try:
             task = asyncio.current_task()
-            if wire is not None and not course.aborted and not (task and task.cancelling()):
-                with contextlib.suppress(TimeoutError, Trouble, OSError):
-                    async with asyncio.timeout_at(course.closing):
+            if wire is not None and not timeline.aborted and not (task and task.cancelling()):
+                with contextlib.suppress(TimeoutError, ProbeFailure, OSError):
+                    async with asyncio.timeout_at(timeline.closing):
                         await wire.close()
         finally:
             if wire is not None:
                 wire.abort()
-            lines.abort()
+            transport.abort()
             if isinstance(wire, StdioWire):
                 await wire.reap(child)
 
@@ -160,72 +164,86 @@ class Prober:
                 self._hosts.pop(host, None)
 
 
-def _judged(check: CheckSpec, target: Target, course: Course, found: Found, lines: Lines, trouble: Trouble | None) -> ProbeResult:
-    outcome = Outcome.FAILURE if trouble else Outcome.SUCCESS
-    degraded = [*found.degraded, *_tardy(check, course), *_expiring(check, lines)]
-    if trouble is None and degraded:
-        outcome, trouble = Outcome.DEGRADED, degraded[0]
-    if trouble is None:
-        return _result(course, found, lines, outcome, None, "")
+def _judged(
+    check: CheckSpec,
+    target: Target,
+    timeline: ProbeTimeline,
+    found: Findings,
+    transport: ProbeTransport,
+    failure: ProbeFailure | None,
+) -> ProbeResult:
+    outcome = Outcome.FAILURE if failure else Outcome.SUCCESS
+    degraded = [*found.degraded, *_tardy(check, timeline), *_expiring(check, transport)]
+    if failure is None and degraded:
+        outcome, failure = Outcome.DEGRADED, degraded[0]
+    if failure is None:
+        return _result(timeline, found, transport, outcome, None, "")
     secrets = _secrets(target)
-    trouble.message = one_line(redact(trouble.message, secrets), MESSAGE_LIMIT)
-    trouble.said = one_line(redact(trouble.said, secrets), SAID_LIMIT)
-    return _result(course, found, lines, outcome, trouble, trouble.message)
+    failure.message = one_line(redact(failure.message, secrets), MESSAGE_LIMIT)
+    failure.said = one_line(redact(failure.said, secrets), SAID_LIMIT)
+    return _result(timeline, found, transport, outcome, failure, failure.message)
 
 
-def _result(course: Course, found: Found, lines: Lines, outcome: Outcome, trouble: Trouble | None, message: str) -> ProbeResult:
+def _result(
+    timeline: ProbeTimeline,
+    found: Findings,
+    transport: ProbeTransport,
+    outcome: Outcome,
+    failure: ProbeFailure | None,
+    message: str,
+) -> ProbeResult:
     result = ProbeResult(
         outcome=outcome,
         message=message,
-        seconds=round(course.seconds, 6),
-        timings=course.timings(),
+        seconds=round(timeline.seconds, 6),
+        timings=timeline.timings(),
         server=found.server,
         tools=found.tools,
         fingerprint=found.fingerprint,
         contract=found.contract,
         tokens=found.tokens,
         lint=found.lint,
-        certificate_days=_days(lines),
+        certificate_days=_days(transport),
     )
-    if trouble is None:
+    if failure is None:
         return result
     return replace(
         result,
-        symptom=trouble.symptom,
-        stage=trouble.stage,
-        said=trouble.said,
-        http_status=trouble.status,
-        rpc_code=trouble.code,
+        symptom=failure.symptom,
+        stage=failure.stage,
+        said=failure.said,
+        http_status=failure.status,
+        rpc_code=failure.code,
     )
 
 
-def _polluting(wire: Wire) -> list[Trouble]:
+def _polluting(wire: Wire) -> list[ProbeFailure]:
     if not isinstance(wire, StdioWire) or not wire.polluted:
         return []
     text = f"{len(wire.polluted)} lines of its stdout are no messages, the first: {wire.polluted[0]}"
-    return [Trouble(Symptom.POLLUTED, text, said=wire.polluted[0], stage=Stage.TOOLS_LIST)]
+    return [ProbeFailure(Symptom.POLLUTED, text, said=wire.polluted[0], stage=Stage.TOOLS_LIST)]
 
 
-def _tardy(check: CheckSpec, course: Course) -> list[Trouble]:
+def _tardy(check: CheckSpec, timeline: ProbeTimeline) -> list[ProbeFailure]:
     bound = check.expect.max_latency
-    if bound is None or course.seconds <= bound:
+    if bound is None or timeline.seconds <= bound:
         return []
-    slowest = max(course.timings(), key=lambda timing: timing.seconds, default=None)
+    slowest = max(timeline.timings(), key=lambda timing: timing.seconds, default=None)
     where = f", most of it in {slowest.stage} ({slowest.seconds:.3f} s)" if slowest else ""
-    text = f"the probe took {course.seconds:.3f} s, expected at most {bound:g} s{where}"
-    return [Trouble(Symptom.SLOW, text, stage=slowest.stage if slowest else None)]
+    text = f"the probe took {timeline.seconds:.3f} s, expected at most {bound:g} s{where}"
+    return [ProbeFailure(Symptom.SLOW, text, stage=slowest.stage if slowest else None)]
 
 
-def _expiring(check: CheckSpec, lines: Lines) -> list[Trouble]:
-    bound, days = check.expect.certificate_days, _days(lines)
+def _expiring(check: CheckSpec, transport: ProbeTransport) -> list[ProbeFailure]:
+    bound, days = check.expect.certificate_days, _days(transport)
     if bound is None or days is None or days >= bound:
         return []
     text = f"the certificate expires in {days:.1f} days, expected at least {bound}"
-    return [Trouble(Symptom.CERTIFICATE_EXPIRING, text, stage=Stage.TLS)]
+    return [ProbeFailure(Symptom.CERTIFICATE_EXPIRING, text, stage=Stage.TLS)]
 
 
-def _days(lines: Lines) -> float | None:
-    until = lines.certificate.get("notAfter")
+def _days(transport: ProbeTransport) -> float | None:
+    until = transport.certificate.get("notAfter")
     return round((ssl.cert_time_to_seconds(until) - time.time()) / 86400, 2) if isinstance(until, str) else None
 
 

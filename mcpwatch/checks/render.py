@@ -15,7 +15,7 @@ def lines(result: ProbeResult, title: str = "") -> tuple[str, ...]:
     wrong with it, and for everything but success the symptom, its usual meaning, the repair and where to read on.
     """
     head = " ".join(part for part in (title, _MARKS[result.outcome], f"in {duration(result.seconds)}") if part)
-    return (head, *_stages(result), *_facts(result), *_trouble(result))
+    return (head, *_stages(result), *_facts(result), *_failure(result))
 
 
 def duration(seconds: float) -> str:
@@ -53,7 +53,7 @@ def _facts(result: ProbeResult) -> list[str]:
     return facts
 
 
-def _trouble(result: ProbeResult) -> list[str]:
+def _failure(result: ProbeResult) -> list[str]:
     if result.symptom is None:
         return [f"  {result.message}"] if result.message else []
     meaning = MEANINGS[result.symptom]

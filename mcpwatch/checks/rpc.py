@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any, cast
 
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.model.probe import Symptom
 
 Message = dict[str, Any]
@@ -37,18 +37,18 @@ def dumps(body: object) -> bytes:
 
 
 def parse(text: str | bytes) -> list[Message]:
-    """The messages in `text`: one object, or a batch. Raises `Trouble(BAD_REPLY)` for anything else."""
+    """The messages in `text`: one object, or a batch. Raises `ProbeFailure(BAD_REPLY)` for anything else."""
     try:
         value: object = json.loads(text)
     except UnicodeDecodeError as error:
-        raise Trouble(Symptom.BAD_REPLY, "the answer is not UTF-8", said=_shown(text)) from error
+        raise ProbeFailure(Symptom.BAD_REPLY, "the answer is not UTF-8", said=_shown(text)) from error
     except RecursionError as error:
-        raise Trouble(Symptom.BAD_REPLY, f"the answer is JSON {DEPTH_WORDS}", said=_shown(text)) from error
+        raise ProbeFailure(Symptom.BAD_REPLY, f"the answer is JSON {DEPTH_WORDS}", said=_shown(text)) from error
     except ValueError as error:
-        raise Trouble(Symptom.BAD_REPLY, "the answer is not JSON", said=_shown(text)) from error
+        raise ProbeFailure(Symptom.BAD_REPLY, "the answer is not JSON", said=_shown(text)) from error
     messages = cast("list[object]", value) if isinstance(value, list) else [value]
     if not all(isinstance(message, dict) for message in messages):
-        raise Trouble(Symptom.BAD_REPLY, "the answer is JSON but no JSON-RPC message", said=_shown(text))
+        raise ProbeFailure(Symptom.BAD_REPLY, "the answer is JSON but no JSON-RPC message", said=_shown(text))
     return cast("list[Message]", messages)
 
 
@@ -84,24 +84,24 @@ def reply(message: Message) -> bytes:
 
 
 def outcome(message: Message, method: str) -> Message:
-    """The result in a response. Raises `Trouble(RPC_ERROR)` for an error, `Trouble(BAD_REPLY)` for neither."""
+    """The result in a response. Raises `ProbeFailure(RPC_ERROR)` for an error, `ProbeFailure(BAD_REPLY)` for neither."""
     if "error" in message:
-        raise error_trouble(message["error"], method)
+        raise error_failure(message["error"], method)
     result = message.get("result")
     if not isinstance(result, dict):
-        raise Trouble(Symptom.BAD_REPLY, f"the result of {method} is no object", said=_shown(json.dumps(result)))
+        raise ProbeFailure(Symptom.BAD_REPLY, f"the result of {method} is no object", said=_shown(json.dumps(result)))
     return cast("Message", result)
 
 
-def error_trouble(error: object, method: str, status: int | None = None) -> Trouble:
-    """A JSON-RPC error as trouble, its class not yet judged (see `words.judge`)."""
+def error_failure(error: object, method: str, status: int | None = None) -> ProbeFailure:
+    """A JSON-RPC error as failure, its class not yet judged (see `classify.refine`)."""
     body = cast("Message", error) if isinstance(error, dict) else {}
     code = body.get("code")
     text = body.get("message")
     said = one_line(text if isinstance(text, str) else json.dumps(error), 300)
     number = code if isinstance(code, int) and not isinstance(code, bool) else None
     shown = f"{number}: {said}" if said else f"{number}, with an empty message"
-    return Trouble(Symptom.RPC_ERROR, f"{method} was answered with error {shown}", said=said, code=number, status=status)
+    return ProbeFailure(Symptom.RPC_ERROR, f"{method} was answered with error {shown}", said=said, code=number, status=status)
 
 
 def _shown(text: str | bytes) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from mcpwatch.checks.trouble import one_line
+from mcpwatch.checks.failure import one_line
 from mcpwatch.model.contract import Definition, lint
 
 TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 LINES_MAX = 20
-"""Lines of lint kept of one server."""
+"""ProbeTransport of lint kept of one server."""
 
 
 def lint_tools(tools: list[Definition]) -> tuple[str, ...]:

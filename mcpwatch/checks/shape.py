@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mcpwatch.checks.failure import one_line
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import one_line
 from mcpwatch.model.probe import Expect
 
 

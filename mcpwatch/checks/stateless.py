@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, client_info
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.streamable import ACCEPT, reply_in
-from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.checks.wire import META, MODERN_VERSION, modern_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
@@ -38,12 +38,12 @@ class StatelessWire:
 
     async def open(self) -> None:
         """Discover what the server is."""
-        await self._caller.lines.prepare(self._caller.url)
-        self._caller.course.enter(Stage.DISCOVER)
+        await self._caller.transport.prepare(self._caller.url)
+        self._caller.timeline.enter(Stage.DISCOVER)
         self.accept(await self.call("server/discover", {}))
 
     def accept(self, result: Message) -> None:
-        """Take a discover result as this session's. Raises `Trouble` when the server does not speak our version."""
+        """Take a discover result as this session's. Raises `ProbeFailure` when the server does not speak our version."""
         self.server = modern_info(result, "stateless")
 
     async def call(self, method: str, params: Message) -> Message:
@@ -58,7 +58,7 @@ class StatelessWire:
         result = rpc.outcome(message, method)
         kind = result.get("resultType", "complete")
         if kind != "complete":
-            raise Trouble(Symptom.UNEXPECTED, f"{method} wants something first: its result is {one_line(str(kind), 40)!r}")
+            raise ProbeFailure(Symptom.UNEXPECTED, f"{method} wants something first: its result is {one_line(str(kind), 40)!r}")
         if method == "tools/list":
             self._learn(result)
         return result
@@ -69,9 +69,9 @@ class StatelessWire:
 
     def abort(self) -> None:
         """Drop the connections."""
-        self._caller.lines.abort()
+        self._caller.transport.abort()
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """A passed deadline means no more than it says on this wire."""
         del stage
         return None

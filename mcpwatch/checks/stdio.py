@@ -16,17 +16,17 @@ from pathlib import Path
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import client_info
-from mcpwatch.checks.course import Course
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import envelope
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.wire import MODERN_VERSION, initialize_params, modern_info, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
 
 LINE_LIMIT = 24 * 1024 * 1024
 """Bytes of one line of stdout."""
 STRAYS_MAX = 10_000
-"""Lines that are not our answer, read in one call."""
+"""ProbeTransport that are not our answer, read in one call."""
 STDERR_LINES = 20
 """Last lines of stderr kept."""
 DISCOVER_SHARE = 0.3
@@ -43,9 +43,9 @@ class StdioWire:
 
     name: Transport = "stdio"
 
-    def __init__(self, target: Target, course: Course) -> None:
+    def __init__(self, target: Target, timeline: ProbeTimeline) -> None:
         self._target = target
-        self._course = course
+        self._timeline = timeline
         self._mark = uuid.uuid4().hex
         self._child: asyncio.subprocess.Process | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -53,37 +53,37 @@ class StdioWire:
         self._number = 0
         self._modern = False
         self.polluted: list[str] = []
-        """Lines of stdout that are no messages, bounded."""
+        """ProbeTransport of stdout that are no messages, bounded."""
         self.digest = b""
         self.server = ServerInfo(wire="stdio")
 
     async def open(self) -> None:
         """Spawn the server and go through whichever handshake it knows."""
-        self._course.enter(Stage.SPAWN)
+        self._timeline.enter(Stage.SPAWN)
         await self._spawn()
-        self._course.enter(Stage.DISCOVER)
+        self._timeline.enter(Stage.DISCOVER)
         try:
             if await self._discovered():
                 return
-        except Trouble as trouble:
-            if trouble.symptom is not Symptom.EXITED:
+        except ProbeFailure as failure:
+            if failure.symptom is not Symptom.EXITED:
                 raise
             # some old servers die of a method they do not know: give it a second life without that question
             self._modern = False
             self.abort()
-            self._course.enter(Stage.SPAWN)
+            self._timeline.enter(Stage.SPAWN)
             await self._spawn()
-        self._course.enter(Stage.INITIALIZE)
+        self._timeline.enter(Stage.INITIALIZE)
         try:
             result = await self.call("initialize", initialize_params(client_info()))
-        except Trouble as trouble:
+        except ProbeFailure as failure:
             # a modern server that was slow to start heard our first question after all, and refuses this one
-            trouble.stage = Stage.INITIALIZE
-            if trouble.symptom is Symptom.RPC_ERROR and await self._discovered():
+            failure.stage = Stage.INITIALIZE
+            if failure.symptom is Symptom.RPC_ERROR and await self._discovered():
                 return
             raise
         self.server = server_info(result, "stdio")
-        self._course.enter(Stage.INITIALIZED)
+        self._timeline.enter(Stage.INITIALIZED)
         await self._write(rpc.notification("notifications/initialized"))
 
     async def call(self, method: str, params: Message) -> Message:
@@ -99,7 +99,7 @@ class StdioWire:
                     return rpc.outcome(message, method)
                 if rpc.asks(message):
                     await self._write(rpc.reply(message))
-        raise Trouble(Symptom.NO_REPLY, f"{STRAYS_MAX} other lines came instead of the answer to {method}")
+        raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other lines came instead of the answer to {method}")
 
     async def close(self) -> None:
         """Close stdin, wait, SIGTERM, wait, then SIGKILL everything that bears our mark."""
@@ -142,16 +142,20 @@ class StdioWire:
         """The living child."""
         return self._child
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """A passed deadline, with what the server last wrote to stderr."""
         tail = self._tail()
-        return Trouble(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", said=tail, stage=stage) if tail else None
+        return (
+            ProbeFailure(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", said=tail, stage=stage)
+            if tail
+            else None
+        )
 
     async def _spawn(self) -> None:
         command = self._target.command
         environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
         if not command:
-            raise Trouble(Symptom.NOT_FOUND, "no command is given")
+            raise ProbeFailure(Symptom.NOT_FOUND, "no command is given")
         try:
             self._child = await asyncio.create_subprocess_exec(
                 *command,
@@ -164,19 +168,19 @@ class StdioWire:
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise Trouble(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
+            raise ProbeFailure(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
         self._drain = asyncio.get_running_loop().create_task(self._read_stderr(self._child))
 
     async def _discovered(self) -> bool:
         """Whether the server is modern. Any error, or silence, means that it is not."""
         self._modern = True
         try:
-            async with asyncio.timeout(self._course.left * DISCOVER_SHARE):
+            async with asyncio.timeout(self._timeline.left * DISCOVER_SHARE):
                 result = await self.call("server/discover", {})
         except TimeoutError:
             self._modern = False
-        except Trouble as trouble:
-            if trouble.symptom in (Symptom.EXITED, Symptom.TOO_LARGE):
+        except ProbeFailure as failure:
+            if failure.symptom in (Symptom.EXITED, Symptom.TOO_LARGE):
                 raise
             self._modern = False
         else:
@@ -189,7 +193,7 @@ class StdioWire:
     async def _write(self, body: bytes) -> None:
         child = self._child
         if child is None or child.stdin is None:
-            raise Trouble(Symptom.EXITED, "the server is not running")
+            raise ProbeFailure(Symptom.EXITED, "the server is not running")
         with contextlib.suppress(ConnectionError):  # its end is told by stdout
             child.stdin.write(body + b"\n")
             await child.stdin.drain()
@@ -197,16 +201,16 @@ class StdioWire:
     async def _line(self, method: str) -> bytes:
         child = self._child
         if child is None or child.stdout is None:
-            raise Trouble(Symptom.EXITED, "the server is not running")
+            raise ProbeFailure(Symptom.EXITED, "the server is not running")
         try:
             line = await child.stdout.readline()
         except ValueError as error:
-            raise Trouble(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB") from error
+            raise ProbeFailure(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB") from error
         if line:
             return line
         raise await self._exited(child, method)
 
-    async def _exited(self, child: asyncio.subprocess.Process, method: str) -> Trouble:
+    async def _exited(self, child: asyncio.subprocess.Process, method: str) -> ProbeFailure:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_GRACE):
                 await child.wait()
@@ -219,14 +223,14 @@ class StdioWire:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"exited with code {code}"
-        return Trouble(Symptom.EXITED, f"the server {how} before it answered {method}", said=self._tail())
+        return ProbeFailure(Symptom.EXITED, f"the server {how} before it answered {method}", said=self._tail())
 
     def _messages(self, line: bytes) -> list[Message]:
         if not line.strip():
             return []
         try:
             return rpc.parse(line)
-        except Trouble:
+        except ProbeFailure:
             if len(self.polluted) < STDERR_LINES:
                 self.polluted.append(one_line(line[:400].decode("utf-8", "replace"), 120))
             return []
@@ -235,7 +239,7 @@ class StdioWire:
         return one_line(" | ".join(list(self._stderr)[-3:]), 300)
 
     async def _read_stderr(self, child: asyncio.subprocess.Process) -> None:
-        """Keep the child from blocking on a full pipe, and remember its last words."""
+        """Keep the child from blocking on a full pipe, and remember its last classify."""
         assert child.stderr is not None
         rest = b""
         while piece := await child.stderr.read(65536):

@@ -8,9 +8,9 @@ import httpx
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import REPLY_LIMIT, Caller, client_info, events, media_type, must_be_stream, read, skip
+from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STRAYS_MAX
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble
 from mcpwatch.checks.wire import initialize_params, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
@@ -34,13 +34,13 @@ class StreamableWire:
 
     async def open(self) -> None:
         """Initialize and say so."""
-        course = self._caller.course
-        await self._caller.lines.prepare(self._caller.url)
-        course.enter(Stage.INITIALIZE)
+        timeline = self._caller.timeline
+        await self._caller.transport.prepare(self._caller.url)
+        timeline.enter(Stage.INITIALIZE)
         result = await self.call("initialize", initialize_params(client_info()))
         self.server = server_info(result, "http")
         self._headers = (*self._headers, ("MCP-Protocol-Version", self.server.protocol))
-        course.enter(Stage.INITIALIZED)
+        timeline.enter(Stage.INITIALIZED)
         await self._notify(rpc.notification("notifications/initialized"), "notifications/initialized")
 
     async def call(self, method: str, params: Message) -> Message:
@@ -51,7 +51,7 @@ class StreamableWire:
         if response.status_code != 200:
             if response.is_success:
                 await response.aclose()
-                raise Trouble(Symptom.NO_REPLY, f"{what} was taken with HTTP {response.status_code}, but holds no answer")
+                raise ProbeFailure(Symptom.NO_REPLY, f"{what} was taken with HTTP {response.status_code}, but holds no answer")
             raise await self._caller.refuse(response, what)
         if not self._session and method == "initialize":
             self._keep_session(response.headers.get("mcp-session-id", ""))
@@ -66,9 +66,9 @@ class StreamableWire:
 
     def abort(self) -> None:
         """Drop the connections."""
-        self._caller.lines.abort()
+        self._caller.transport.abort()
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """A passed deadline means no more than it says on this wire."""
         del stage
         return None
@@ -77,7 +77,7 @@ class StreamableWire:
         if not session:
             return
         if len(session) > SESSION_MAX or not session.isascii() or not session.isprintable():
-            raise Trouble(Symptom.BAD_REPLY, "the session id is not made of visible ASCII characters")
+            raise ProbeFailure(Symptom.BAD_REPLY, "the session id is not made of visible ASCII characters")
         self._session = session
         self._headers = (*self._headers, ("Mcp-Session-Id", session))
 
@@ -101,7 +101,7 @@ async def reply_in(
 
     The answer may be JSON, a batch, or an event stream with other messages before it.
 
-    Requests of the server are answered through `answer`. Raises `Trouble` for everything a client could not use.
+    Requests of the server are answered through `answer`. Raises `ProbeFailure` for everything a client could not use.
     """
     kind = media_type(response)
     if kind == "application/json":
@@ -109,10 +109,12 @@ async def reply_in(
         for message in rpc.parse(body):
             if rpc.answers(message, number) or rpc.rejects(message):
                 return message, rpc.digest(body)
-        raise Trouble(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it (its id is not ours)")
+        raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it (its id is not ours)")
     if kind != "text/event-stream":
         await response.aclose()
-        raise Trouble(Symptom.WRONG_TYPE, f"{what} was answered as {kind or 'no type'}, not as JSON or an event stream", status=200)
+        raise ProbeFailure(
+            Symptom.WRONG_TYPE, f"{what} was answered as {kind or 'no type'}, not as JSON or an event stream", status=200
+        )
     must_be_stream(response, what)
     return await _reply_on(response, number, what, answer)
 
@@ -131,7 +133,7 @@ async def _reply_on(
                 if rpc.asks(message) and answer is not None:
                     await answer(rpc.reply(message))
             if strays > STRAYS_MAX:
-                raise Trouble(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {what}")
+                raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {what}")
     finally:
         await stream.aclose()
-    raise Trouble(Symptom.NO_REPLY, f"{what} was answered with a stream that ended without the answer")
+    raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with a stream that ended without the answer")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.trouble import Trouble, one_line
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -17,7 +17,7 @@ MODERN_VERSION = "2026-07-28"
 
 
 class Wire(Protocol):
-    """One session with a server, over one transport. Every method raises `Trouble` and nothing else on purpose."""
+    """One session with a server, over one transport. Every method raises `ProbeFailure` and nothing else on purpose."""
 
     @property
     def name(self) -> Transport:
@@ -50,7 +50,7 @@ class Wire(Protocol):
         """Drop everything at once, without waiting."""
         ...
 
-    def silence(self, stage: Stage) -> Trouble | None:
+    def silence(self, stage: Stage) -> ProbeFailure | None:
         """What it means on this wire that the deadline of `stage` passed, where that is more than slowness."""
         ...
 
@@ -61,27 +61,27 @@ def initialize_params(client: Message) -> Message:
 
 
 def server_info(result: Message, wire: Transport) -> ServerInfo:
-    """What an `initialize` result says of the server. Raises `Trouble(BAD_REPLY)` when a client could not use it."""
+    """What an `initialize` result says of the server. Raises `ProbeFailure(BAD_REPLY)` when a client could not use it."""
     protocol = result.get("protocolVersion")
     if not isinstance(protocol, str) or not protocol:
-        raise Trouble(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
+        raise ProbeFailure(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
     if protocol not in HANDSHAKE_VERSIONS:
-        raise Trouble(
+        raise ProbeFailure(
             Symptom.ERA_MISMATCH, f"the server negotiated protocol {one_line(protocol, 40)}, which no known client speaks"
         )
     capabilities: Any = result.get("capabilities")
     if not isinstance(capabilities, dict):
-        raise Trouble(Symptom.BAD_REPLY, "the initialize result has no capabilities")
+        raise ProbeFailure(Symptom.BAD_REPLY, "the initialize result has no capabilities")
     return describe(result.get("serverInfo"), protocol, capabilities, wire)
 
 
 def modern_info(result: Message, wire: Transport) -> ServerInfo:
-    """What a `server/discover` result says of the server. Raises `Trouble` when it does not speak our version."""
+    """What a `server/discover` result says of the server. Raises `ProbeFailure` when it does not speak our version."""
     versions = result.get("supportedVersions")
     told = [str(version) for version in cast("list[Any]", versions)] if isinstance(versions, list) else []
     if MODERN_VERSION not in told:
         shown = one_line(", ".join(told[:8]), 100) or "none"
-        raise Trouble(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}")
+        raise ProbeFailure(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}")
     meta = result.get("_meta")
     info = cast("Message", meta).get(f"{META}serverInfo") if isinstance(meta, dict) else None
     return describe(info, MODERN_VERSION, result.get("capabilities"), wire)

@@ -9,14 +9,14 @@ import typer
 from mcpwatch.cli import exits
 from mcpwatch.cli.out import say, say_json
 
-alerts_app = typer.Typer(no_args_is_help=True, help="What is wrong, whom it was told: list, test, ack.", rich_markup_mode=None)
-silence_app = typer.Typer(no_args_is_help=True, help="Mute alerts for a while: add, list, expire.", rich_markup_mode=None)
-maintenance_app = typer.Typer(no_args_is_help=True, help="Announce work: start, stop, list.", rich_markup_mode=None)
+alerts_app = typer.Typer(no_args_is_help=True, help="List alerts, test receivers, acknowledge an alert.", rich_markup_mode=None)
+silence_app = typer.Typer(no_args_is_help=True, help="Add, list and expire silences.", rich_markup_mode=None)
+maintenance_app = typer.Typer(no_args_is_help=True, help="Start, stop and list maintenance.", rich_markup_mode=None)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-ForOption = Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")]
-CommentOption = Annotated[str, typer.Option("--comment", help="Why; shown in lists.")]
-ByOption = Annotated[str, typer.Option("--by", help="Who; default: you.")]
+ForOption = Annotated[str, typer.Option("--for", help="Duration: 30m, 2h, 3d.")]
+CommentOption = Annotated[str, typer.Option("--comment", help="Reason, shown in lists.")]
+ByOption = Annotated[str, typer.Option("--by", help="Author; your user name by default.")]
 TargetsArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Names of members or routes (* and ? allowed), or label=pattern, e.g. severity=warning."),
@@ -40,10 +40,10 @@ def _who(by: str) -> str:
 
 @alerts_app.command("list", epilog="Examples:  mcpwatch alerts list    mcpwatch alerts list --json | jq '.alerts[].id'")
 def list_alerts(
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Also those that ended a little while ago.")] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Include alerts resolved recently.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Show what is pending or fires, since when, and whom it was told. Exits 1 when something fires."""
+    """List pending and firing alerts with their start and the receivers notified. Exits 1 when an alert fires."""
     found = _call("GET", "/alerts?all=1" if everything else "/alerts")
     if json_:
         say_json(found)
@@ -56,10 +56,10 @@ def list_alerts(
 
 @alerts_app.command("test", epilog="Examples:  mcpwatch alerts test    mcpwatch alerts test ops")
 def send_test(
-    receiver: Annotated[str | None, typer.Argument(help="Name of a receiver; default: all of them.")] = None,
+    receiver: Annotated[str | None, typer.Argument(help="Receiver name; all receivers by default.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Send a test message at once, past grouping and silences. Exits 1 when a receiver did not take it."""
+    """Send a test notification now, bypassing grouping and silences. Exits 1 when a receiver refuses it."""
     found = _call("POST", "/alerts/test", {"receiver": receiver or ""})
     if json_:
         say_json(found)
@@ -71,12 +71,12 @@ def send_test(
 
 @alerts_app.command(epilog="Examples:  mcpwatch alerts ack fetch    mcpwatch alerts ack down:fetch --comment 'rolling back'")
 def ack(
-    alert: Annotated[str, typer.Argument(help="Id of an alert, or the name of a member or route.")],
+    alert: Annotated[str, typer.Argument(help="Alert id, or name of a member or route.")],
     comment: CommentOption = "",
     by: ByOption = "",
     json_: JsonOption = False,
 ) -> None:
-    """Say that somebody is on it: no reminders and no escalation until it ends; the end is still told."""
+    """Acknowledge an alert: stop its reminders and its escalation. The resolution is still sent."""
     found = _call("POST", "/alerts/ack", {"alert": alert, "comment": comment, "by": _who(by)})
     _print(found, f"acknowledged: {', '.join(found['acknowledged'])}", as_json=json_)
 
@@ -89,7 +89,7 @@ def add_silence(
     by: ByOption = "",
     json_: JsonOption = False,
 ) -> None:
-    """Mute what matches all labels given; checks go on, and the end of what was told is still told."""
+    """Add a silence for alerts that match all labels. Checks continue; the resolution of notified alerts is still sent."""
     body = {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)}
     found = _call("POST", "/silences", body)
     _print(found, f"{found['id']}: {_match(found)} is silent until {found['until']}", as_json=json_)
@@ -97,14 +97,14 @@ def add_silence(
 
 @silence_app.command("list")
 def list_silences(json_: JsonOption = False) -> None:
-    """Show the silences in force."""
+    """List active silences."""
     found = _call("GET", "/silences")
     _print(found, _silence_lines(found["silences"]) or "nothing is silenced", as_json=json_)
 
 
 @silence_app.command(epilog="Example:  mcpwatch silence expire s1a2b3c")
 def expire(id_: Annotated[str, typer.Argument(metavar="ID", help="Id of a silence.")], json_: JsonOption = False) -> None:
-    """End a silence now; what still fires is told."""
+    """Expire a silence now; alerts that still fire are sent."""
     found = _call("POST", "/silences/expire", {"id": id_})
     _print(found, f"ended: {', '.join(found['ended'])}", as_json=json_)
 
@@ -117,24 +117,24 @@ def start(
     by: ByOption = "",
     json_: JsonOption = False,
 ) -> None:
-    """Announce work on some members, or on the whole fleet; nothing of it is told until it ends."""
+    """Start maintenance of members or of the whole fleet. Its alerts are suppressed until it ends."""
     found = _call("POST", "/maintenance", {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)})
     _print(found, f"{found['id']}: maintenance of {_match(found)} until {found['until']}", as_json=json_)
 
 
 @maintenance_app.command(epilog="Examples:  mcpwatch maintenance stop    mcpwatch maintenance stop m1a2b3c")
 def stop(
-    id_: Annotated[str | None, typer.Argument(metavar="ID", help="Id of a maintenance; default: all started by hand.")] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="ID", help="Maintenance id; all started by command by default.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """End a maintenance now."""
+    """Stop maintenance now."""
     found = _call("POST", "/maintenance/stop", {"id": id_ or ""})
     _print(found, f"ended: {', '.join(found['ended']) or 'none was running'}", as_json=json_)
 
 
 @maintenance_app.command("list")
 def list_maintenance(json_: JsonOption = False) -> None:
-    """Show maintenance started by hand, and the windows of the configuration."""
+    """List maintenance in progress and the configured windows."""
     found = _call("GET", "/maintenance")
     lines = [line for line in (_silence_lines(found["maintenance"]), *map(_window_line, found["windows"])) if line]
     _print(found, "\n".join(lines) or "no maintenance", as_json=json_)

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(rich_markup_mode=None)
-clients_app = typer.Typer(help="AI clients whose files follow the fleet's health.", rich_markup_mode=None)
-token_app = typer.Typer(no_args_is_help=True, help="The token that guards the routes.", rich_markup_mode=None)
+clients_app = typer.Typer(help="Manage the configuration files of AI clients.", rich_markup_mode=None)
+token_app = typer.Typer(no_args_is_help=True, help="Rotate the bearer token of the routes.", rich_markup_mode=None)
 app.add_typer(clients_app, name="clients")
 app.add_typer(token_app, name="token")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Names = Annotated[list[str] | None, typer.Argument(help="Clients by kind, or by file; all by default.", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(help="Clients, by kind or by file; all by default.", show_default=False)]
 
 
 def _call(method: str, path: str, body: Any = None) -> Any:
@@ -28,14 +28,15 @@ def _call(method: str, path: str, body: Any = None) -> Any:
 @app.command(epilog="Examples:  mcpwatch sync    mcpwatch sync claude-code --diff    mcpwatch sync vscode --force")
 def sync(
     clients: Names = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would change; write nothing.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Show it line by line; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Print what would change; write nothing.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Print the changes as a diff; write nothing.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Do not wait for holds; put back and take over entries of our names.")
+        bool,
+        typer.Option("--force", help="Skip hold-downs, restore drifted entries, and take over entries with names of this fleet."),
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Bring AI clients' files up to date with the fleet now."""
+    """Sync the files of AI clients with the fleet now."""
     from mcpwatch.cli.clientview import print_sync
 
     answers = _call("POST", "/clients/sync", {"clients": clients or [], "dry_run": dry_run, "diff": diff, "force": force})
@@ -44,7 +45,7 @@ def sync(
 
 @app.command(name="print", epilog="Examples:  mcpwatch print cursor    mcpwatch print codex-cli >> ~/.codex/config.toml")
 def print_(client: Annotated[str, typer.Argument(help="Kind of client.")], json_: JsonOption = False) -> None:
-    """Print what to paste into a client's file, where mcpwatch may not write it."""
+    """Print the entries for a client's file, to paste where mcpwatch may not write."""
     from mcpwatch.cli.clientview import print_snippet
 
     raise typer.Exit(print_snippet(_call("POST", "/clients/print", {"client": client}), as_json=json_))
@@ -52,14 +53,14 @@ def print_(client: Annotated[str, typer.Argument(help="Kind of client.")], json_
 
 @clients_app.callback(invoke_without_command=True)
 def clients_root(ctx: typer.Context) -> None:
-    """AI clients whose files follow the fleet's health."""
+    """Manage the configuration files of AI clients."""
     if ctx.invoked_subcommand is None:
         list_()
 
 
 @clients_app.command(name="list")
 def list_(json_: JsonOption = False) -> None:
-    """Show every client: its file, whether it is in sync, drift, last write, what must be restarted."""
+    """List clients: file, sync state, drift, last write, and whether the client must be restarted."""
     from mcpwatch.cli.clientview import print_table
 
     raise typer.Exit(print_table(_call("GET", "/clients"), as_json=json_))
@@ -67,7 +68,7 @@ def list_(json_: JsonOption = False) -> None:
 
 @clients_app.command(epilog="Example:  mcpwatch clients undo claude-code")
 def undo(client: Annotated[str, typer.Argument(help="Client, by kind or by file.")], json_: JsonOption = False) -> None:
-    """Take the last write of a client's file back, and leave it alone until the next `mcpwatch sync`."""
+    """Undo the last write of a client's file and stop syncing it until the next `mcpwatch sync`."""
     from mcpwatch.cli.clientview import print_undo
 
     raise typer.Exit(print_undo(_call("POST", "/clients/undo", {"client": client}), as_json=json_))
@@ -75,7 +76,7 @@ def undo(client: Annotated[str, typer.Argument(help="Client, by kind or by file.
 
 @clients_app.command()
 def detect(json_: JsonOption = False) -> None:
-    """Find the AI clients on this machine and print the configuration that takes them in. Needs no daemon."""
+    """Detect AI clients on this machine and print the configuration that adds them. Needs no daemon."""
     from mcpwatch.cli.clientview import print_detected
 
     raise typer.Exit(print_detected(as_json=json_))
@@ -84,10 +85,10 @@ def detect(json_: JsonOption = False) -> None:
 @clients_app.command(epilog="Examples:  mcpwatch clients purge    mcpwatch clients purge cursor --apply")
 def purge(
     clients: Names = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Take them out (a backup is kept).")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Remove the entries; a backup is kept.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """List entries written by hand that point at our routes under an old name or address; with --apply, take them out."""
+    """List hand-written entries that point at routes of this fleet under an old name or address. Remove them with --apply."""
     from mcpwatch.cli.clientview import print_purge
 
     raise typer.Exit(print_purge(_call("POST", "/clients/purge", {"clients": clients or [], "apply": apply}), as_json=json_))
@@ -95,14 +96,14 @@ def purge(
 
 @token_app.command(epilog="Examples:  mcpwatch token rotate --wait 1h    mcpwatch token rotate --env-file .env")
 def rotate(
-    wait: Annotated[str, typer.Option(help="How long callers may go on with the old token.")] = "24h",
+    wait: Annotated[str, typer.Option(help="Longest time for which the old token stays valid.")] = "24h",
     env_file: Annotated[
-        str | None, typer.Option(help="File that holds the token; the configuration's env_file by default.")
+        str | None, typer.Option(help="File that holds the token; env_file of the configuration by default.")
     ] = None,
-    variable: Annotated[str, typer.Option(help="Name of the variable in it.")] = "MCP_PROXY_TOKEN",
+    variable: Annotated[str, typer.Option(help="Variable that holds the token.")] = "MCP_PROXY_TOKEN",
     json_: JsonOption = False,
 ) -> None:
-    """Change the token without a refused request: old and new both work until nobody uses the old one, or --wait is over."""
+    """Rotate the token without a refused request. The old token stays valid until it is unused or --wait ends."""
     from mcpwatch.cli.clientview import print_rotation
 
     body = {"wait": wait, "env_file": env_file, "variable": variable}
@@ -111,7 +112,7 @@ def rotate(
 
 @token_app.command(name="status")
 def token_status(json_: JsonOption = False) -> None:
-    """Show whether a rotation runs, and who still uses the old token."""
+    """Show the token rotation in progress and the last use of the old token."""
     from mcpwatch.cli.clientview import print_rotation
 
     raise typer.Exit(print_rotation(_call("GET", "/token/rotate"), as_json=json_))

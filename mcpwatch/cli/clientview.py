@@ -93,7 +93,7 @@ def print_undo(answer: Answer, *, as_json: bool) -> int:
 def print_detected(*, as_json: bool) -> int:
     """The clients of this machine, as configuration to paste."""
     from mcpwatch.clients.detect import detect
-    from mcpwatch.clients.place import Machine
+    from mcpwatch.clients.location import Machine
     from mcpwatch.model.json import plain
 
     found = detect(Machine())

@@ -30,7 +30,9 @@ app = typer.Typer(
     help="Keep an MCP fleet alive and honest: supervise its members, prove every route by speaking MCP, repair what broke.",
     epilog="Start with: mcpwatch init && mcpwatch up.  Exits: 0 ok, 1 unhealthy, 2 usage, 3 bad config, 4 no daemon, 5 internal.",
 )
-config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration: validate, show, schema.", rich_markup_mode=None)
+config_app = typer.Typer(
+    no_args_is_help=True, help="Validate and show the configuration; print its JSON Schema.", rich_markup_mode=None
+)
 app.add_typer(config_app, name="config")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(silence_app, name="silence")
@@ -97,18 +99,18 @@ def root(
 @app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
 def up(
     config: ConfigOption = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; returns once the daemon answers.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines even on a terminal.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; return when the daemon answers.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print plain lines, also on a terminal.")] = False,
     log_format: Annotated[
         Literal["auto", "human", "json", "config"],
-        typer.Option(help="How plain lines look; config: what the file says; auto: that, else human."),
+        typer.Option(help="Format of plain lines; config: as configured; auto: as configured, else human."),
     ] = "auto",
     watch: Annotated[
         bool, typer.Option("--watch-config/--no-watch-config", help="Reload when the configuration file changes.")
     ] = True,
     rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
-    """Run the watchdog: start (or adopt) the fleet, and keep it alive and proven."""
+    """Run the watchdog: start or adopt the fleet, check it and repair it."""
     from mcpwatch.cli.up import rehearse_here, run_detached, run_here
 
     if rehearse:
@@ -124,7 +126,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(help="Seconds between refreshes.", min=0.2)] = 2.0,
 ) -> None:
-    """Show every member and route at a glance. Exits 0 when all is healthy, 1 when not, 4 without a daemon."""
+    """Show the status of members and routes. Exits 0 when all are healthy, 1 when not, 4 without a daemon."""
     from mcpwatch.cli.show import show_status
 
     raise typer.Exit(show_status(as_json=json_, watch=watch, interval=interval))
@@ -135,20 +137,22 @@ def status(
 )
 def check(
     name: MaybeName = None,
-    direct: Annotated[bool, typer.Option("--direct", help="Only past the proxy, at the member itself.")] = False,
-    route: Annotated[bool, typer.Option("--route", help="Only through the proxy, as a client does.")] = False,
-    url: Annotated[str | None, typer.Option(help="Check any URL; needs no daemon.")] = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Probe only the member itself.")] = False,
+    route: Annotated[bool, typer.Option("--route", help="Probe only the route through the proxy, as a client does.")] = False,
+    url: Annotated[str | None, typer.Option(help="Probe any URL; needs no daemon.")] = None,
     token: Annotated[str | None, typer.Option(help="Bearer token for --url.", envvar="MCPWATCH_TOKEN", show_envvar=True)] = None,
-    timeout: Annotated[str, typer.Option(help="Deadline of the whole probe, e.g. 5s.")] = "10s",
-    transport: Annotated[Literal["auto", "sse", "http", "stateless"], typer.Option(help="The wire to speak.")] = "auto",
-    header: Annotated[list[str] | None, typer.Option("--header", "-H", help="Extra header for --url, 'Name: value'.")] = None,
-    tool: Annotated[str | None, typer.Option(help="Also call this tool (a canary).")] = None,
-    arguments: Annotated[str, typer.Option(help="JSON arguments for --tool.")] = "{}",
-    stdio: Annotated[bool, typer.Option("--stdio", help="Check a stdio server: mcpwatch check --stdio -- COMMAND ARGS")] = False,
+    timeout: Annotated[str, typer.Option(help="Deadline of the whole probe, for example 5s.")] = "10s",
+    transport: Annotated[Literal["auto", "sse", "http", "stateless"], typer.Option(help="Transport to use.")] = "auto",
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="Extra request header for --url, 'Name: value'.")
+    ] = None,
+    tool: Annotated[str | None, typer.Option(help="Also call this tool, as a canary.")] = None,
+    arguments: Annotated[str, typer.Option(help="Arguments for --tool, as JSON.")] = "{}",
+    stdio: Annotated[bool, typer.Option("--stdio", help="Probe a stdio server: mcpwatch check --stdio -- COMMAND ARGS")] = False,
     command: Annotated[list[str] | None, typer.Argument(help="With --stdio: the command.", hidden=True)] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Probe now and print each stage with its time; on failure the symptom and what to do. With --url, the curl of MCP."""
+    """Probe a member or route now. Print each stage with its duration and, on failure, the symptom and the remedy."""
     from mcpwatch.cli.probe import Asked, check_fleet, check_target
 
     vantage = "direct" if direct and not route else "route" if route and not direct else None
@@ -172,38 +176,40 @@ def _command(verb: str, name: str, *, as_json: bool, wait: bool = True) -> None:
     raise typer.Exit(command(verb, name, as_json=as_json, wait=wait))
 
 
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the command is carried out.")]
 
 
 @app.command()
 def start(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Start a member, forgetting earlier failures."""
+    """Start a member and clear its crash loop."""
     _command("start", name, as_json=json_, wait=wait)
 
 
 @app.command()
 def stop(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Stop a member; it stays down until started, over restarts of the watchdog too."""
+    """Stop a member. It stays stopped, across restarts of the watchdog, until `mcpwatch start`."""
     _command("stop", name, as_json=json_, wait=wait)
 
 
 @app.command()
 def restart(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Restart a member: a new generation."""
+    """Restart a member as a new generation."""
     _command("restart", name, as_json=json_, wait=wait)
 
 
 @app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs proxy --stream stderr")
 def logs(
     name: MaybeName = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest lines.", min=0)] = 100,
-    stream: Annotated[Literal["stdout", "stderr"] | None, typer.Option(help="Only this one; both by default.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
-    spool: Annotated[bool, typer.Option("--spool", help="Show what waits for Loki, and what Loki refused.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow new lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of latest lines.", min=0)] = 100,
+    stream: Annotated[Literal["stdout", "stderr"] | None, typer.Option(help="Stream to show; both by default.")] = None,
+    since: Annotated[str | None, typer.Option(help="Start of the period: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
+    spool: Annotated[
+        bool, typer.Option("--spool", help="Show lines that wait for Loki, and dead letters: lines that Loki refused.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Show what a member wrote, across rotations; or, with --spool, how shipping to Loki stands. Needs no daemon."""
+    """Show the log of a member across rotations. With --spool, show the backlog and the dead letters for Loki. Needs no daemon."""
     if spool:
         from mcpwatch.cli.telemetry import show_spool
 
@@ -218,12 +224,12 @@ def logs(
 @app.command(epilog="Examples:  mcpwatch events -f    mcpwatch events --since 1h    mcpwatch events time -n 20 --json")
 def events(
     name: MaybeName = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
-    since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the latest.", min=0)] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow new events.")] = False,
+    since: Annotated[str | None, typer.Option(help="Start of the period: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of latest events.", min=0)] = 200,
     json_: JsonOption = False,
 ) -> None:
-    """Show what happened and why: every change of phase or verdict, every cause, every repair."""
+    """Show events: changes of phase and health, causes, repairs, and crash loops."""
     from mcpwatch.cli.show import show_events
 
     raise typer.Exit(show_events(name, follow=follow, since=since, lines=lines, as_json=json_))
@@ -232,10 +238,12 @@ def events(
 @app.command(epilog="Examples:  mcpwatch history    mcpwatch history fetch --since 7d    mcpwatch history --json")
 def history(
     name: MaybeName = None,
-    since: Annotated[str, typer.Option(help="From then on, by whole hours: 12h, 7d, or a time like 2026-11-21T04:00:00Z.")] = "24h",
+    since: Annotated[
+        str, typer.Option(help="Start of the period, in whole hours: 12h, 7d, or a time like 2026-11-21T04:00:00Z.")
+    ] = "24h",
     json_: JsonOption = False,
 ) -> None:
-    """Show how each check did: share of good probes, how long they took, and the worst hour. Kept for 30 days."""
+    """Show the results of each check over time: success rate, latency, worst hour. Kept for 30 days."""
     from mcpwatch.cli.history import show_history
 
     raise typer.Exit(show_history(name, since=since, as_json=json_))
@@ -245,7 +253,7 @@ def history(
 def why(
     name: Annotated[str, typer.Argument(help="Name of a member or route.", autocompletion=_names)], json_: JsonOption = False
 ) -> None:
-    """Explain: what each vantage said, the cause, the repairs tried and what came of them."""
+    """Explain the health of a member or route: evidence of each vantage, cause, repairs tried, next step."""
     from mcpwatch.cli.why import show_why
 
     raise typer.Exit(show_why(name, as_json=json_))
@@ -254,11 +262,11 @@ def why(
 @app.command(epilog="Examples:  mcpwatch drill fetch --fault kill    mcpwatch drill fetch --fault hang --timeout 2m")
 def drill(
     name: NameArgument,
-    fault: Annotated[Literal["kill", "hang", "stale", "oom", "partition"], typer.Option(help="What is done to it.")] = "kill",
+    fault: Annotated[Literal["kill", "hang", "stale", "oom", "partition"], typer.Option(help="Fault to inject.")] = "kill",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the recovery.", min=1)] = 120.0,
     json_: JsonOption = False,
 ) -> None:
-    """Hurt a member on purpose and time how it is detected, named and healed. It interrupts that member's clients."""
+    """Inject a fault into a member and time its detection, diagnosis and repair. Interrupts the clients of that member."""
     from mcpwatch.cli.drill import drill as run
 
     raise typer.Exit(run(name, fault, timeout=timeout, as_json=json_))
@@ -267,10 +275,12 @@ def drill(
 @app.command(epilog="Examples:  mcpwatch tools    mcpwatch tools git    mcpwatch tools git --diff")
 def tools(
     name: MaybeName = None,
-    diff: Annotated[bool, typer.Option("--diff", help="Only how it differs from what was pinned; exits 1 when it does.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print only the difference from the pinned contract; exit 1 when there is one.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Show what servers list, what it weighs in a model's context, and how it differs from what was accepted."""
+    """Show tools, prompts and resources, their token weight, and the difference from the accepted contract."""
     from mcpwatch.cli.tools import show_tools
 
     raise typer.Exit(show_tools(name, diff=diff, as_json=json_))
@@ -278,7 +288,7 @@ def tools(
 
 @app.command(name="pin")
 def pin_(name: NameArgument, json_: JsonOption = False) -> None:
-    """Accept the tools, prompts and resources that a member lists now."""
+    """Accept the tools, prompts and resources that a member lists now as its contract."""
     from mcpwatch.cli.tools import pin
 
     raise typer.Exit(pin(name, as_json=json_))
@@ -287,7 +297,7 @@ def pin_(name: NameArgument, json_: JsonOption = False) -> None:
 @app.command()
 def down(
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.", min=0)] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the watchdog to stop.", min=0)] = 60.0,
     json_: JsonOption = False,
 ) -> None:
     """Stop the watchdog and, unless --leave, the whole fleet."""
@@ -298,7 +308,7 @@ def down(
 
 @app.command(name="upgrade-in-place")
 def upgrade_in_place() -> None:
-    """Make the running watchdog become the code that is installed now; members are not touched."""
+    """Replace the running watchdog by the installed version; members keep running."""
     from mcpwatch.cli.members import upgrade
 
     raise typer.Exit(upgrade())
@@ -306,7 +316,7 @@ def upgrade_in_place() -> None:
 
 @app.command(name="reload")
 def reload_(json_: JsonOption = False) -> None:
-    """Load the configuration again and apply what changed, touching nothing else."""
+    """Reload the configuration and apply the differences; unchanged members keep running."""
     from mcpwatch.cli.members import reload
 
     raise typer.Exit(reload(as_json=json_))
@@ -318,7 +328,7 @@ def init(
     source: Annotated[
         Path | None, typer.Option("--from", help="Import a TBXark config.json, an mcp-servers.json or a sparfenyuk file.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented starter configuration."""
     from mcpwatch.cli.config import write_starter
@@ -337,16 +347,19 @@ def version(json_: JsonOption = False) -> None:
 
 @app.command(epilog="Example:  mcpwatch bridge --listen 127.0.0.1:9072 -- mcp-server-fetch")
 def bridge(
-    command: Annotated[list[str], typer.Argument(help="The stdio server and its arguments, after --.")],
-    listen: Annotated[str, typer.Option(help="HOST:PORT or :PORT to serve it on.")] = "127.0.0.1:9072",
-    name: Annotated[str, typer.Option(help="Its name: it also answers at /<name>/sse and /<name>/mcp.")] = "bridge",
+    command: Annotated[list[str], typer.Argument(help="Command of the stdio server and its arguments, after --.")],
+    listen: Annotated[str, typer.Option(help="Address to listen on, HOST:PORT or :PORT.")] = "127.0.0.1:9072",
+    name: Annotated[str, typer.Option(help="Route name: also serve /<name>/sse and /<name>/mcp.")] = "bridge",
     sessions: Annotated[
-        Literal["auto", "shared", "isolated"], typer.Option(help="isolated: one child per client session.")
+        Literal["auto", "shared", "isolated"],
+        typer.Option(help="How client sessions share the server; isolated: one child process per session."),
     ] = "auto",
-    env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME of a variable to hand on to the server.")] = None,
-    log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Where its own lines go.")] = "stderr",
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", help="Name of an environment variable to pass to the server.")
+    ] = None,
+    log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Destination of the program's own log lines.")] = "stderr",
 ) -> None:
-    """Serve one stdio server over SSE and Streamable HTTP, with no watchdog around it."""
+    """Serve one stdio server over SSE and Streamable HTTP, without a watchdog."""
     from mcpwatch.cli.serve import bridge as run
 
     raise typer.Exit(run(command, listen=listen, name=name, sessions=sessions, env=tuple(env or ()), log=log))
@@ -357,10 +370,10 @@ def gateway(
     config: Annotated[
         Path, typer.Option("--config", "-c", help="mcp-servers.json, TBXark config.json, sparfenyuk or native file.")
     ],
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT or :PORT; wins over the file.")] = None,
-    log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Where its own lines go.")] = "stderr",
+    listen: Annotated[str | None, typer.Option(help="Address to listen on, HOST:PORT or :PORT; overrides the file.")] = None,
+    log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Destination of the program's own log lines.")] = "stderr",
 ) -> None:
-    """Run the gateway alone: every server of a file at /<name>/sse and /<name>/mcp, all together at /sse and /mcp."""
+    """Run only the gateway: serve each server of a file at /<name>/sse and /<name>/mcp, and all of them at /sse and /mcp."""
     from mcpwatch.cli.serve import gateway as run
 
     raise typer.Exit(run(config, listen=listen, log=log))
@@ -368,7 +381,7 @@ def gateway(
 
 @config_app.command()
 def validate(config: ConfigOption = None, json_: JsonOption = False) -> None:
-    """Find every fault of the configuration, a line each. Exits 3 when there is one."""
+    """Validate the configuration. Print each fault on one line; exit 3 when there is one."""
     from mcpwatch.cli.config import validate as run
 
     raise typer.Exit(run(config, as_json=json_))
@@ -376,7 +389,7 @@ def validate(config: ConfigOption = None, json_: JsonOption = False) -> None:
 
 @config_app.command()
 def show(config: ConfigOption = None) -> None:
-    """Print the configuration in force, every default filled in, secrets masked."""
+    """Print the effective configuration with every default and with secrets masked."""
     from mcpwatch.cli.config import show as run
 
     raise typer.Exit(run(config))
@@ -384,7 +397,7 @@ def show(config: ConfigOption = None) -> None:
 
 @config_app.command()
 def schema() -> None:
-    """Print the JSON Schema, for editors to complete and check the file."""
+    """Print the JSON Schema of the configuration file, for editors."""
     from mcpwatch.cli.config import print_schema
 
     raise typer.Exit(print_schema())

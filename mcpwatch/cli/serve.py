@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from mcpwatch.gateway.entry import run_bridge, run_gateway
+from mcpwatch.gateway.serve.entry import run_bridge, run_gateway
 from mcpwatch.gateway.settings import Sessions
 from mcpwatch.model.errors import UsageError
 

@@ -13,8 +13,8 @@ from mcpwatch.cli.out import say, say_json
 if TYPE_CHECKING:
     from mcpwatch.telemetry.spec import TelemetrySpec
 
-dashboards_app = typer.Typer(no_args_is_help=True, help="Grafana dashboards of this fleet: export.", rich_markup_mode=None)
-rules_app = typer.Typer(no_args_is_help=True, help="Prometheus rules with your objectives: export.", rich_markup_mode=None)
+dashboards_app = typer.Typer(no_args_is_help=True, help="Export Grafana dashboards of this fleet.", rich_markup_mode=None)
+rules_app = typer.Typer(no_args_is_help=True, help="Export Prometheus rules with your objectives.", rich_markup_mode=None)
 
 
 @dashboards_app.callback()
@@ -25,10 +25,10 @@ def _group() -> None:
 
 @dashboards_app.command("export", epilog="Example:  mcpwatch dashboards export /etc/grafana/dashboards")
 def export_dashboards(
-    directory: Annotated[Path, typer.Argument(help="Where to write them; made when absent.")],
+    directory: Annotated[Path, typer.Argument(help="Output directory; created when absent.")],
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Write the dashboards: the fleet, one member, mcpwatch itself. They ask for the data sources when imported."""
+    """Write the Grafana dashboards: fleet, member, mcpwatch itself. Grafana asks for the data sources on import."""
     from importlib.resources import files
 
     written: list[str] = []
@@ -48,8 +48,10 @@ def export_dashboards(
     "export", epilog="Examples:  mcpwatch rules export rules.yml    mcpwatch rules export | promtool check rules /dev/stdin"
 )
 def export_rules(
-    file: Annotated[Path | None, typer.Argument(help="Where to write them; standard output when absent.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file whose objectives they use.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Output file; standard output by default.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file whose objectives the rules use.")
+    ] = None,
 ) -> None:
     """Write recording and alert rules for Prometheus 2.42 and later, with the objectives of your configuration."""
     from mcpwatch.telemetry.rules import groups, render

@@ -53,7 +53,7 @@ class ClientSpec(KindSpec, frozen=True):  # pyright: ignore[reportGeneralTypeIss
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where one scope's file is: candidates in order; the first that exists is meant, the last is made when none does.
 
     Templates: `~` is the home directory, `${NAME:-default}` the environment, a relative path starts at the project. `lock`
@@ -104,7 +104,7 @@ class Adapter:
     title: str
     syntax: Syntax
     container: Path
-    places: Mapping[str, Place]
+    places: Mapping[str, Location]
     wires: tuple[Wire, ...]
     reference: str = ""
     remote: Callable[[Link], dict[str, Value]] | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcpwatch.clients.adapter import Adapter
 from mcpwatch.clients.catalog import CLIENTS, made
-from mcpwatch.clients.place import Machine
+from mcpwatch.clients.location import Machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import anyio
 from mcpwatch.bus import Bus, Subscription
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.catalog import Client, ClientsSection
-from mcpwatch.clients.place import Machine
+from mcpwatch.clients.location import Machine
 from mcpwatch.clients.policy import Book, Decision, Rules, Seen, advance
 from mcpwatch.clients.route import ClientRoute, client_route
 from mcpwatch.clients.writer import Done, Order, Writer

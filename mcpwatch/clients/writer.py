@@ -18,7 +18,7 @@ from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.catalog import Client
 from mcpwatch.clients.ledger import Ledger, dumps, loads
-from mcpwatch.clients.place import Machine, name
+from mcpwatch.clients.location import Machine, name
 from mcpwatch.clients.policy import Decision
 from mcpwatch.clients.reconcile import reconcile
 from mcpwatch.clients.route import ClientRoute

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from mcpwatch.config.claims import port_clashes
 from mcpwatch.config.document import Path, spell
 from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, Member
+from mcpwatch.config.port_conflicts import port_clashes
 from mcpwatch.config.variables import Read
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.restart import reachable

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from mcpwatch.gateway.entry import run_bridge, run_gateway
+from mcpwatch.gateway.serve.entry import run_bridge, run_gateway
 from mcpwatch.model.errors import ConfigError
 
 

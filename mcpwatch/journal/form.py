@@ -42,7 +42,7 @@ class Line:
 class Cursor:
     """How far a raw file was stamped: its inode and offset, and the size of the log file that this made.
 
-    `note` is set while the keeper writes a line of its own, which no raw line stands for.
+    `note` is set while the collector writes a line of its own, which no raw line stands for.
     """
 
     raw: int = 0
@@ -52,7 +52,7 @@ class Cursor:
     note: bool = False
 
     def reaches_into(self, log: os.stat_result) -> bool:
-        """Whether what this log file holds beyond `size` was raw lines: not after a rotation, nor amid the keeper's own line."""
+        """Whether what this log file holds beyond `size` was raw lines: not after a rotation, nor amid the collector's own line."""
         return self.log == log.st_ino and not self.note and self.size <= log.st_size
 
 

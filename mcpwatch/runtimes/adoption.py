@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mcpwatch.runtimes.process_table import Proc, Snapshot
 from mcpwatch.runtimes.record import Record
-from mcpwatch.runtimes.table import Proc, Snapshot
 
 Marks = Mapping[str, Mapping[int, int]]
 """Member to pid to generation."""

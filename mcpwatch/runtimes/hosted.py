@@ -22,8 +22,8 @@ from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import events, request
 from mcpwatch.runtimes.kernel import Features, detect
+from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
-from mcpwatch.runtimes.table import Table
 from mcpwatch.runtimes.usage import Meter
 
 START_WAIT = 20.0
@@ -48,7 +48,7 @@ class HostedRuntime:
         del instance
         self.socket = directory / "proxy" / "admin.sock"
         self._records = Records(directory, self.name)
-        self._meter = Meter(Table(features or detect()))
+        self._meter = Meter(ProcessTable(features or detect()))
         self._latest: dict[str, Record] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()  # members whose end, or whose carrier's, was told and whose return was not
@@ -114,6 +114,14 @@ class HostedRuntime:
             return
         except TimeoutError:
             raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
+
+    async def nudge(self, members: Sequence[str]) -> tuple[str, ...]:
+        """Have the gateway connect at once to these members, hosted or by URL: they were just seen to answer.
+
+        Returns the names that the gateway serves. Nothing is restarted. Raises `RuntimeFailed` when the gateway is away.
+        """
+        replies = [await request(self.socket, "POST", f"/members/{quote(name, safe='')}/nudge") for name in members]
+        return tuple(name for name, reply in zip(members, replies, strict=True) if reply.status < 300)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Ends and returns of children, and of the gateway as a whole, until closed."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mcpwatch.model.spec import Plan
 from mcpwatch.registry import KindSpec
-from mcpwatch.runtimes.stamping import Limits
+from mcpwatch.runtimes.log_stamper import Limits
 from mcpwatch.units import Size, Span
 
 _DEFAULT = Limits()

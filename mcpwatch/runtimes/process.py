@@ -25,13 +25,13 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.adoption import Found, marks_of, recognise, unfinished
 from mcpwatch.runtimes.cgroup import Cgroups
-from mcpwatch.runtimes.death import Deaths
+from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
-from mcpwatch.runtimes.pace import Pace
+from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
-from mcpwatch.runtimes.table import Snapshot, Table
+from mcpwatch.runtimes.start_rate import StartRate
 from mcpwatch.runtimes.tree import Root, Trees
 from mcpwatch.runtimes.usage import Meter
 
@@ -70,18 +70,18 @@ class ProcessRuntime:
         self._directory = directory
         self._instance = instance
         self._features = features or detect()
-        self._table = Table(self._features)
+        self._table = ProcessTable(self._features)
         self._cgroups = Cgroups(self._features, instance)
         self._trees = Trees(self._table, self._cgroups, self._features, instance)
         self._records = Records(directory, runtime)
-        self._deaths = Deaths(self._table, self._features, self._died)
+        self._exits = ExitWatch(self._table, self._features, self._died)
         self._meter = Meter(self._table)
         self._memory = OutOfMemory()
         self._live: dict[str, _Live] = {}
         self._last: dict[str, Record] = {}
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
-        self._pace = Pace()
+        self._start_rate = StartRate()
         self._remembering: asyncio.TimerHandle | None = None
         self._opened = False
 
@@ -122,7 +122,7 @@ class ProcessRuntime:
         if not isinstance(carrier, ProcessSpec):
             raise RuntimeFailed(f"{spec.name}: not a process ({type(carrier).__name__})", permanent=True)
         await self._clear(spec.name)
-        self._pace, pause = self._pace.take(asyncio.get_running_loop().time())
+        self._start_rate, pause = self._start_rate.take(asyncio.get_running_loop().time())
         if pause:
             await asyncio.sleep(pause)
         previous = self._last.get(spec.name)
@@ -143,7 +143,7 @@ class ProcessRuntime:
         self._last[spec.name], self._live[spec.name] = record, live
         if self._cgroups.usable:
             self._enter(spec.name, pid)
-        self._deaths.follow(spec.name, pid, record.ticks, child=True)
+        self._exits.follow(spec.name, pid, record.ticks, child=True)
         if self._remembering is None:
             self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
         return _incarnation(record)
@@ -181,7 +181,7 @@ class ProcessRuntime:
         """Stop watching. Members live on."""
         sweeps = [live.swept for live in self._live.values() if live.swept]
         await asyncio.gather(*sweeps, *self._moves, return_exceptions=True)
-        self._deaths.close()
+        self._exits.close()
         if self._remembering is not None:
             self._remembering.cancel()
         self._live.clear()
@@ -204,7 +204,7 @@ class ProcessRuntime:
             self._opened = True
             if self._features.subreaper:
                 become_subreaper()
-            self._deaths.open()
+            self._exits.open()
 
     def _adopt(self, record: Record | None, member: str, found: Found, boot: str, now: Snapshot) -> Incarnation:
         pid, ticks = found.main.pid, found.main.ticks
@@ -218,7 +218,7 @@ class ProcessRuntime:
         if self._cgroups.usable and pid not in self._cgroups.pids(member):
             self._enter(member, pid)
         # After an upgrade in place the adopted process is our own child, and its corpse ours to collect.
-        self._deaths.follow(member, pid, ticks, child=found.main.ppid == os.getpid())
+        self._exits.follow(member, pid, ticks, child=found.main.ppid == os.getpid())
         return _incarnation(record)
 
     async def _end(self, root: Root, *, wanted: bool) -> None:
@@ -296,10 +296,10 @@ class ProcessRuntime:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(live.ended.wait(), END_WAIT)
         if live.record.pid is not None:
-            self._deaths.bury(live.record.pid)
+            self._exits.reap(live.record.pid)
 
     def _died(self, member: str, pid: int, code: int | None, number: int | None) -> bool:
-        """An end, as `Deaths` saw it. True when nothing of the tree is left, so that the corpse may be reaped at once."""
+        """An end, as `ExitWatch` saw it. True when nothing of the tree is left, so that the corpse may be reaped at once."""
         live = self._live.get(member)
         if live is None or live.record.pid != pid:
             return True
@@ -312,10 +312,10 @@ class ProcessRuntime:
         )
         oom = number == signal.SIGKILL and not live.record.planned and self._memory.ended(pid)
         self._events.put_nowait(Exited(member, live.record.generation, code, number, oom=oom, detail=detail))
-        if live.record.planned:  # `stop` is at work on the tree, and buries
+        if live.record.planned:  # `stop` is at work on the tree, and reaps
             return False
         self._trees.strike(live.root)
-        if self._deaths.childless(pid) and not self._cgroups.pids(member):
+        if self._exits.childless(pid) and not self._cgroups.pids(member):
             live.clean = True
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
@@ -329,7 +329,7 @@ class ProcessRuntime:
         except RuntimeFailed:
             return  # the next start tries again, and tells
         finally:
-            self._deaths.bury(pid)
+            self._exits.reap(pid)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

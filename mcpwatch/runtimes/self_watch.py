@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcpwatch.runtimes.gap import TOLERANCE, Gap, Tick, gaps
-from mcpwatch.runtimes.table import sample_self
+from mcpwatch.runtimes.clock_gap import TOLERANCE, Gap, Tick, gaps
+from mcpwatch.runtimes.process_table import sample_self
 
 EVERY = 1.0
 """Seconds between two ticks."""

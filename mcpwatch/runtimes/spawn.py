@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.registry import KindSpec
-from mcpwatch.runtimes.stamping import end_line
-from mcpwatch.runtimes.table import MARK
+from mcpwatch.runtimes.log_stamper import end_line
+from mcpwatch.runtimes.process_table import MARK
 
 RAW = ("stdout.raw", "stderr.raw")
 NOT_INHERITED = (

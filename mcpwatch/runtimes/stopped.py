@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from mcpwatch.runtimes.kernel import Features, detect
-from mcpwatch.runtimes.table import Snapshot, Table
+from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
 
 KEPT = 1.0
 """Seconds for which what was seen of the same processes counts."""
@@ -20,7 +20,7 @@ class StopWatch:
     """Looks when asked, and not otherwise. `now` is in seconds and never steps back."""
 
     def __init__(self, features: Features | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self._table = Table(features or detect())
+        self._table = ProcessTable(features or detect())
         self._now = now
         self._seen = Snapshot({})
         self._seen_of: frozenset[int] = frozenset()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal, signal_group
-from mcpwatch.runtimes.table import Proc, Snapshot, Table
+from mcpwatch.runtimes.process_table import Proc, ProcessTable, Snapshot
 
 SHARE = 0.005
 """Seconds for which those who want a fresh scan wait for each other, so that a hundred stops cost one scan."""
@@ -45,7 +45,7 @@ class Root:
 class Trees:
     """Finds and ends trees. One per runtime; scans are shared between callers."""
 
-    def __init__(self, table: Table, cgroups: Cgroups, features: Features, instance: str) -> None:
+    def __init__(self, table: ProcessTable, cgroups: Cgroups, features: Features, instance: str) -> None:
         self._table = table
         self._cgroups = cgroups
         self._features = features

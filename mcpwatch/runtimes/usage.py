@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.runtimes.table import Sample, Table
+from mcpwatch.runtimes.process_table import ProcessTable, Sample
 
 EVERY = 5.0
 """Seconds for which a sample is good."""
@@ -16,7 +16,7 @@ EVERY = 5.0
 class Meter:
     """Keeps the latest sample of each member's tree."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: ProcessTable) -> None:
         self._table = table
         self._at = float("-inf")
         self._main: dict[str, int] = {}

@@ -30,9 +30,9 @@ from mcpwatch.model.fact import Fact
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry import families as of
+from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, TelemetrySpec, loopback
-from mcpwatch.telemetry.tally import Tally
 
 QUEUE_SIZE = 65_536
 """Facts waiting to be counted; more are dropped and counted as such."""
@@ -46,8 +46,8 @@ MAX_SCRAPES = 8
 """Scrapes served at once; more get 503."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Reader = Callable[[Tally], None]
-"""Puts values counted elsewhere (the shipper's) into a tally; thread-safe on its own side."""
+Reader = Callable[[MetricsRecorder], None]
+"""Puts values counted elsewhere (the shipper's) into a recorder; thread-safe on its own side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class FleetCollector(Collector):
         self, spec: TelemetrySpec, version: str, look: Callable[[], Seen], readings: Readings, readers: Iterable[Reader] = ()
     ) -> None:
         self._spec = spec
-        self._tally = Tally(version, readings.receivers, readings.clients)
+        self._recorder = MetricsRecorder(version, readings.receivers, readings.clients)
         self._look = look
         self._readers = tuple(readers)
         self._facts: deque[Fact] = deque()
@@ -106,12 +106,12 @@ class FleetCollector(Collector):
         with self._lock:
             began = time.thread_time()
             self._drain(seen.plan, seen.offered)
-            self._tally.show(seen.view, seen.alerts)
-            self._tally.put(of.FACTS_DROPPED, (), seen.view.daemon.dropped_facts + self.dropped)
+            self._recorder.show(seen.view, seen.alerts)
+            self._recorder.put(of.FACTS_DROPPED, (), seen.view.daemon.dropped_facts + self.dropped)
             for read in self._readers:
-                read(self._tally)
-            text = self._tally.text()
-            self._tally.put(of.SCRAPE, (), time.thread_time() - began)
+                read(self._recorder)
+            text = self._recorder.text()
+            self._recorder.put(of.SCRAPE, (), time.thread_time() - began)
         return text
 
     def collect(self) -> Iterable[Metric]:
@@ -125,9 +125,9 @@ class FleetCollector(Collector):
     def _drain(self, plan: Plan, offered: int) -> None:
         if plan is not self._plan and offered >= self._counted:
             self._plan = plan
-            self._tally.adopt(plan, self._spec)
+            self._recorder.adopt(plan, self._spec)
         while self._counted < offered:
-            self._tally.count(self._facts.popleft())
+            self._recorder.count(self._facts.popleft())
             self._counted += 1
 
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.fact import Fact, ProbeFinished, RepairProved
 from mcpwatch.model.probe import Outcome
+from mcpwatch.telemetry.metrics_recorder import METHODS
 from mcpwatch.telemetry.spec import OtelSpec
-from mcpwatch.telemetry.tally import METHODS
 
 EXPORT_TIMEOUT = 5
 """Seconds one export may take."""

@@ -20,13 +20,13 @@ from mcpwatch.ports import Fleet
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.logs import Logging, log_fact
 from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.otel import Tracer
 from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.shipper import Shipper
 from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
-from mcpwatch.telemetry.tally import Tally
 
 if TYPE_CHECKING:  # with it come requests and the library; a daemon that ships nothing does without
     from mcpwatch.telemetry.loki import SpoolHandler
@@ -150,11 +150,11 @@ class Telemetry:
         fleet = self._house.fleet
         return Seen(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
 
-    def _read(self, tally: Tally) -> None:
+    def _read(self, recorder: MetricsRecorder) -> None:
         if self._shipper:
-            tally.ship(self._shipper.shipping)
+            recorder.ship(self._shipper.shipping)
         if self._house.logs:
-            tally.put(of.LOG_DROPPED, (), self._house.logs.dropped)
+            recorder.put(of.LOG_DROPPED, (), self._house.logs.dropped)
 
     async def _settle(self) -> None:
         """Count facts when many wait: nobody scrapes, or seldom."""

@@ -28,7 +28,7 @@ from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli.control import Settings, call
 from mcpwatch.runtimes.kernel import Features
-from mcpwatch.runtimes.table import Snapshot, Table
+from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
 from tests.e2e.daemon import Daemon
 
 NAMES = ("ant", "bee", "cat")
@@ -84,7 +84,7 @@ class Chaos(RuleBasedStateMachine):
             self.break_the_file,
             self.start_a_second_watchdog,
         ]
-        self.table = Table(Features())
+        self.table = ProcessTable(Features())
         self.daemon = Daemon(self.directory, self.config())
         self.instance = StatePaths(self.daemon.state).instance
 

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of everything that reads what a server sends: `python -m tests.checks.fuzz_atheris -max_total_time=30`.
 
-A crash is any exception that is not `Trouble`; libFuzzer's own flags bound time (`-timeout`) and memory (`-rss_limit_mb`).
+A crash is any exception that is not `ProbeFailure`; libFuzzer's own flags bound time (`-timeout`) and memory (`-rss_limit_mb`).
 """
 
 # pyright: basic, reportMissingImports=false, reportMissingModuleSource=false, reportAttributeAccessIssue=false
@@ -17,12 +17,12 @@ import atheris
 with atheris.instrument_imports(include=["mcpwatch.checks", "mcpwatch.model", "httpx_sse"]):
     import httpx
 
-    from mcpwatch.checks import judge, rpc, words
+    from mcpwatch.checks import classify, expectations, rpc
     from mcpwatch.checks.caller import events, read
-    from mcpwatch.checks.line import Line
-    from mcpwatch.checks.lines import Body
+    from mcpwatch.checks.connection import Connection
+    from mcpwatch.checks.failure import ProbeFailure
     from mcpwatch.checks.schema import lint_tools
-    from mcpwatch.checks.trouble import Trouble
+    from mcpwatch.checks.transport import Body
     from mcpwatch.model.contract import changes, snapshot
 
 LOOP = asyncio.new_event_loop()
@@ -43,7 +43,7 @@ class Wire(asyncio.Transport):
 
 async def answer(pieces: list[bytes]) -> None:
     """Feed pieces to a line as an answer and read it as a probe would: as events, or as a body."""
-    line = Line()
+    line = Connection()
     line.connection_made(Wire())
     exchange = asyncio.create_task(line.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)
@@ -58,22 +58,22 @@ async def answer(pieces: list[bytes]) -> None:
                 message(event.data.encode("utf-8", "surrogatepass"))
         else:
             message(await read(response, 1 << 20))
-    except Trouble as trouble:
-        words.judge(trouble, "route")
+    except ProbeFailure as trouble:
+        classify.refine(trouble, "route")
 
 
 def message(data: bytes) -> None:
     """What is made of a message, down to contract and lint."""
-    words.status_trouble(500, {}, data, "GET /")
+    classify.status_failure(500, {}, data, "GET /")
     for found in rpc.parse(data):
         rpc.reply(found)
         if not rpc.answers(found, 1):
             continue
         result = rpc.outcome(found, "tools/list")
-        judge.tool_error(result, "t", "route")
+        expectations.tool_error(result, "t", "route")
         items = result.get("tools")
         if isinstance(items, list) and all(isinstance(item, dict) for item in items):
-            judge.tools_of(items)
+            expectations.tools_of(items)
             lint_tools(items)
             changes(snapshot(tools=items), snapshot(tools=items[1:]))
 
@@ -87,7 +87,7 @@ def one(data: bytes) -> None:
     lawful = b"HTTP/1.1 200 OK\r\nContent-Type: " + kinds[head] + b"\r\n\r\n" if head else b""
     whole = lawful + rest
     LOOP.run_until_complete(answer([whole[:place], whole[place:]]))
-    with contextlib.suppress(Trouble):
+    with contextlib.suppress(ProbeFailure):
         message(rest)
 
 

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.checks import Prober, judge, rpc, words
+from mcpwatch.checks import Prober, classify, expectations, rpc
 from mcpwatch.checks.caller import events
-from mcpwatch.checks.lines import Body
+from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.stateless import encoded, parameter_headers
-from mcpwatch.checks.trouble import Trouble, one_line
+from mcpwatch.checks.transport import Body
 from mcpwatch.model.probe import Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.parts import ROOT
@@ -95,11 +95,11 @@ def test_no_bytes_break_the_event_parser(chunks: list[bytes]) -> None:
         assert data
 
 
-def caught(call: Callable[[], T]) -> T | Trouble:
+def caught(call: Callable[[], T]) -> T | ProbeFailure:
     """What a call returns, or the trouble it raises, whose message is bounded."""
     try:
         return call()
-    except Trouble as trouble:
+    except ProbeFailure as trouble:
         return trouble
 
 
@@ -112,8 +112,8 @@ def test_no_bytes_break_the_message_parser(data: bytes) -> None:
         json.loads(rpc.reply(message))
         if rpc.answers(message, 1):
             trouble = caught(lambda message=message: rpc.outcome(message, "tools/list"))
-            if isinstance(trouble, Trouble):
-                assert words.judge(trouble, "route").message
+            if isinstance(trouble, ProbeFailure):
+                assert classify.refine(trouble, "route").message
 
 
 @given(
@@ -124,11 +124,11 @@ def test_no_list_breaks_what_is_made_of_it(items: list[dict[str, Any]]) -> None:
     from mcpwatch.model.contract import changes, snapshot, weight
 
     try:
-        tools = judge.tools_of(items)
-    except Trouble:
+        tools = expectations.tools_of(items)
+    except ProbeFailure:
         return
-    judge.listing(Expect(min_tools=1), tools)
-    judge.safe_tool(items)
+    expectations.listing(Expect(min_tools=1), tools)
+    expectations.safe_tool(items)
     lint_tools(items)
     weight(items)
     assert changes(snapshot(tools=items), snapshot(tools=items)) == ()
@@ -139,21 +139,21 @@ def test_no_list_breaks_what_is_made_of_it(items: list[dict[str, Any]]) -> None:
 @quick
 def test_no_result_breaks_the_judgement_of_a_call(value: Any, text: str) -> None:
     result = {"content": value, "isError": bool(text), "structuredContent": value}
-    judge.call(Expect(contains=text, regex="a+", jsonpath="$..a", json_schema='{"type": "object"}'), result, "t", "route")
+    expectations.call(Expect(contains=text, regex="a+", jsonpath="$..a", json_schema='{"type": "object"}'), result, "t", "route")
 
 
 @pytest.mark.parametrize("said", ["{", "[1", "plain"])
 def test_a_result_that_is_a_text_is_looked_at_as_that_text(said: str) -> None:
     result = {"structuredContent": said}
-    assert judge.call(Expect(jsonpath="$"), result, "t", "route") is None
-    wrong = judge.call(Expect(jsonpath="$.a"), result, "t", "route")
+    assert expectations.call(Expect(jsonpath="$"), result, "t", "route") is None
+    wrong = expectations.call(Expect(jsonpath="$.a"), result, "t", "route")
     assert "has nothing at $.a" in str(wrong)
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
 @quick
 def test_every_status_and_body_has_a_symptom(status: int, body: bytes) -> None:
-    trouble = words.status_trouble(status, {}, body, "GET /x")
+    trouble = classify.status_failure(status, {}, body, "GET /x")
     assert trouble.status == status
     assert len(trouble.said) <= 300
 

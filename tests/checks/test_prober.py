@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from mcpwatch.checks import Prober, probe
-from mcpwatch.checks.line import connect
-from mcpwatch.checks.trouble import Trouble
+from mcpwatch.checks.connection import connect
+from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.model.json import plain
 from mcpwatch.model.probe import Canary, Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
@@ -237,7 +237,7 @@ async def test_the_second_address_of_a_host_is_tried_when_the_first_refuses() ->
         line = await connect("host", server.port, ("127.0.0.9", "127.0.0.1"), 1.0)
         assert line.idle
         line.abort()
-        with pytest.raises(Trouble, match="refuses"):
+        with pytest.raises(ProbeFailure, match="refuses"):
             await connect("host", server.port, ("127.0.0.8", "127.0.0.9"), 1.0)
 
 

@@ -24,7 +24,7 @@ async def test_the_table_shows_file_sync_last_write_and_what_must_be_restarted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = await here(tmp_path)
-    assert clientview.print_table(await made.desk.table({}), as_json=False) == exits.OK
+    assert clientview.print_table(await made.api.table({}), as_json=False) == exits.OK
     shown = capsys.readouterr().out
     assert "claude-code  " in shown
     assert "restart running sessions" in shown
@@ -39,7 +39,7 @@ async def test_sync_prints_the_diff_and_exits_1_when_a_file_was_left_alone(
     made = room(tmp_path, {"time": UP}, {"kind": "claude-code"}, {"kind": "cursor"})
     (made.home / ".cursor").mkdir(parents=True)
     (made.home / ".cursor/mcp.json").write_text("{broken", "utf-8")
-    answers = await made.desk.sync({"diff": True, "force": True})
+    answers = await made.api.sync({"diff": True, "force": True})
     assert clientview.print_sync(answers, dry_run=True, as_json=False) == exits.UNHEALTHY
     shown = capsys.readouterr().out
     assert "would be: added time" in shown
@@ -56,13 +56,13 @@ async def test_undo_purge_and_print_speak(tmp_path: Path, capsys: pytest.Capture
     path.write_text(
         path.read_text("utf-8").replace('"mcpServers": {', f'"mcpServers": {{"old": {json.dumps(theirs["old"])},'), "utf-8"
     )
-    assert clientview.print_purge(await made.desk.purge({}), as_json=False) == exits.OK
+    assert clientview.print_purge(await made.api.purge({}), as_json=False) == exits.OK
     assert "'old' points at an old address of route 'time'" in capsys.readouterr().out
-    clientview.print_snippet(await made.desk.print({"client": "codex-cli"}), as_json=False)
+    clientview.print_snippet(await made.api.print({"client": "codex-cli"}), as_json=False)
     shown = capsys.readouterr()
     assert shown.out.startswith("[mcp_servers.time]\n")
     assert "# Codex CLI: merge this into" in shown.err
-    clientview.print_undo(await made.desk.undo({"client": "claude-code"}), as_json=False)
+    clientview.print_undo(await made.api.undo({"client": "claude-code"}), as_json=False)
     assert "left alone until 'mcpwatch sync'" in capsys.readouterr().out
 
 

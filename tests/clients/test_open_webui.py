@@ -90,7 +90,7 @@ async def test_routes_enter_are_switched_off_and_what_is_foreign_stays(webui: Fa
     await here.after(1)
     await here.after(60)
     assert [item["config"] for item in webui.document["TOOL_SERVER_CONNECTIONS"][1:]] == [{"enable": True}, {"enable": False}]
-    await here.desk.undo({"client": "open-webui"})
+    await here.api.undo({"client": "open-webui"})
     assert [item["config"] for item in webui.document["TOOL_SERVER_CONNECTIONS"][1:]] == [{"enable": True}, {"enable": True}]
 
 
@@ -98,7 +98,7 @@ async def test_routes_enter_are_switched_off_and_what_is_foreign_stays(webui: Fa
 async def test_one_that_refuses_is_told_and_left_alone(webui: FakeOpenWebUI, tmp_path: Path, status: int, said: str) -> None:
     webui.status = status
     here = await settled(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": webui.url, "allow_literal": True})
-    assert said in (await here.desk.table({}))[0]["error"]
+    assert said in (await here.api.table({}))[0]["error"]
     assert webui.posts == 0
 
 
@@ -106,4 +106,4 @@ async def test_one_that_is_away_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("OPEN_WEBUI_API_KEY", KEY)
     here = room(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": "http://127.0.0.1:9", "allow_literal": True})
     await here.after(0)
-    assert "ConnectError; left alone" in (await here.desk.table({}))[0]["error"]
+    assert "ConnectError; left alone" in (await here.api.table({}))[0]["error"]

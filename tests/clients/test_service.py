@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from mcpwatch.bus import Bus
-from mcpwatch.clients.desk import Desk
-from mcpwatch.clients.place import Machine
+from mcpwatch.clients.api import ClientsApi
+from mcpwatch.clients.location import Machine
 from mcpwatch.clients.service import ClientsService
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import ClientFileSkipped, ClientFileWritten, Fact, RouteChanged
@@ -33,7 +33,7 @@ class Room:
     store: MemoryStore
     bus: Bus
     service: ClientsService
-    desk: Desk
+    api: ClientsApi
     facts: list[Fact]
     home: Path
 
@@ -51,7 +51,7 @@ def room(tmp_path: Path, routes: dict[str, Verdict], *clients: dict[str, Any], s
     service = ClientsService(fleet, memory, bus, clock, tmp_path / "state", machine=machine)
     facts: list[Fact] = []
     bus.hook(facts.append)
-    return Room(fleet, clock, memory, bus, service, Desk(service), facts, tmp_path / "home")
+    return Room(fleet, clock, memory, bus, service, ClientsApi(service), facts, tmp_path / "home")
 
 
 async def settled(tmp_path: Path, routes: dict[str, Verdict], *clients: dict[str, Any]) -> Room:
@@ -106,7 +106,7 @@ async def test_an_all_down_fleet_keeps_the_last_good_file(tmp_path: Path) -> Non
     for _ in range(10):
         await here.after(30)
     assert (here.home / ".claude.json").read_bytes() == before
-    assert (await here.desk.table({}))[0]["kept"] == "no route is healthy"
+    assert (await here.api.table({}))[0]["kept"] == "no route is healthy"
 
 
 async def test_a_new_daemon_knows_what_the_old_one_listed_and_waits_again(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ async def test_mcpo_keeps_its_last_entry_because_it_refuses_an_empty_map(tmp_pat
 
 async def test_a_client_that_may_not_hold_the_token_is_skipped_and_the_table_says_why(tmp_path: Path) -> None:
     here = await settled(tmp_path, {"time": UP}, {"kind": "lmstudio"})
-    row = (await here.desk.table({}))[0]
+    row = (await here.api.table({}))[0]
     assert "allow_literal: true" in row["skipped"][0]["reason"]
     assert not (here.home / ".lmstudio/mcp.json").exists()
 
@@ -198,13 +198,13 @@ async def test_undo_puts_the_file_back_and_keeps_off_until_sync(tmp_path: Path) 
     await here.after(0)
     await here.after(5)
     assert here.listed(".cursor/mcp.json") == {"time"}
-    answer = await here.desk.undo({"client": "cursor"})
+    answer = await here.api.undo({"client": "cursor"})
     assert "restored" in answer["text"]
     assert path.read_bytes() == b'{"mcpServers":  {}  }'
     await here.after(100)
-    assert (await here.desk.table({}))[0]["paused"]
+    assert (await here.api.table({}))[0]["paused"]
     assert path.read_bytes() == b'{"mcpServers":  {}  }'
-    assert (await here.desk.sync({}))[0]["changed"]
+    assert (await here.api.sync({}))[0]["changed"]
     assert here.listed(".cursor/mcp.json") == {"time"}
 
 
@@ -212,7 +212,7 @@ async def test_undo_of_a_file_that_went_on_takes_out_only_what_is_ours(tmp_path:
     here = await settled(tmp_path, {"time": UP}, {"kind": "claude-code"})
     path = here.home / ".claude.json"
     path.write_text(path.read_text("utf-8").replace('"mcpServers"', '"numStartups": 9,\n  "mcpServers"'), "utf-8")
-    answer = await here.desk.undo({"client": "claude-code"})
+    answer = await here.api.undo({"client": "claude-code"})
     assert "only our entries" in answer["text"]
     assert json.loads(path.read_text("utf-8")) == {"numStartups": 9}
 
@@ -220,21 +220,21 @@ async def test_undo_of_a_file_that_went_on_takes_out_only_what_is_ours(tmp_path:
 async def test_undo_of_what_was_never_written_is_a_usage_error(tmp_path: Path) -> None:
     here = room(tmp_path, {"time": DOWN}, {"kind": "claude-code"})
     with pytest.raises(UsageError, match="nothing to undo"):
-        await here.desk.undo({"client": "claude-code"})
+        await here.api.undo({"client": "claude-code"})
     with pytest.raises(UsageError, match="did you mean 'claude-code'"):
-        await here.desk.undo({"client": "claude-cod"})
+        await here.api.undo({"client": "claude-cod"})
 
 
 async def test_sync_shows_before_it_writes_and_force_does_not_wait(tmp_path: Path) -> None:
     here = room(tmp_path, {"time": UP}, {"kind": "cline", "allow_literal": True})
     await here.after(0)
-    shown = (await here.desk.sync({"diff": True, "force": True}))[0]
+    shown = (await here.api.sync({"diff": True, "force": True}))[0]
     assert shown["changed"]
     assert "+" in shown["diff"]
     assert TOKEN not in json.dumps(shown)
     path = here.home / ".cline/data/settings/cline_mcp_settings.json"
     assert not path.exists()
-    assert (await here.desk.sync({"force": True}))[0]["summary"] == "added time"
+    assert (await here.api.sync({"force": True}))[0]["summary"] == "added time"
     assert path.stat().st_mode & 0o777 == 0o600
     assert TOKEN in path.read_text("utf-8")
 
@@ -251,7 +251,7 @@ async def test_entries_written_by_hand_are_found_and_taken_out_only_when_asked(t
     }
     project: dict[str, Any] = {"/src": {"mcpServers": {"nested": theirs["old"]}, "history": []}}
     (here.home / ".claude.json").write_text(json.dumps({"mcpServers": theirs, "projects": project}, indent=2), "utf-8")
-    offered = await here.desk.purge({})
+    offered = await here.api.purge({})
     assert {answer["entry"]: answer["reason"] for answer in offered} == {
         "same": "points at route 'time' under the name 'same'",
         "old": "points at an old address of route 'time' (now http://linuxserver.lan:9090/time/sse)",
@@ -259,16 +259,16 @@ async def test_entries_written_by_hand_are_found_and_taken_out_only_when_asked(t
         "nested": "points at an old address of route 'time' (now http://linuxserver.lan:9090/time/sse)",
     }
     assert here.listed() == set(theirs)
-    await here.desk.purge({"apply": True})
+    await here.api.purge({"apply": True})
     assert here.listed() == {"other", "cloud"}
-    await here.desk.undo({"client": "claude-code"})
+    await here.api.undo({"client": "claude-code"})
     assert here.listed() == set(theirs)
 
 
 @pytest.mark.parametrize("kind", ["claude-code", "codex-cli", "litellm", "lmstudio", "continue", "open-webui"])
 async def test_print_gives_a_snippet_without_a_token_for_any_kind(tmp_path: Path, kind: str) -> None:
     here = room(tmp_path, {"time": DOWN}, {"kind": "claude-code"})
-    answer = await here.desk.print({"client": kind})
+    answer = await here.api.print({"client": kind})
     assert "http://linuxserver.lan:9090/time/" in answer["text"]
     assert TOKEN not in json.dumps(answer)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.runtimes.lock import Lock
-from mcpwatch.runtimes.pace import BURST, RATE
+from mcpwatch.runtimes.start_rate import BURST, RATE
 from tests.e2e.daemon import Daemon, running
 from tests.e2e.load import Load
 from tests.e2e.test_main_job import NOW, bridged, causes, fleet, hosted, route

@@ -12,7 +12,7 @@ import pytest
 from mcpwatch.app import upgrade
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.runtimes.kernel import detect
-from mcpwatch.runtimes.table import Table
+from mcpwatch.runtimes.process_table import ProcessTable
 from tests.e2e.daemon import Daemon
 from tests.e2e.test_supervision import all_run, lives, plain
 from tests.parts import ROOT
@@ -34,7 +34,7 @@ async def test_new_code_that_does_not_start_is_refused_with_its_last_words(comma
 
 @pytest.mark.anyio
 async def test_new_code_that_does_not_get_ready_is_given_up_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = Table(detect())
+    table = ProcessTable(detect())
     before = table.orphans(()) or set()
     monkeypatch.setattr(upgrade, "REHEARSAL_WAIT", 0.05)
     with pytest.raises(McpwatchError, match="was not ready to start after"):

@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 
-from mcpwatch.gateway import message
-from mcpwatch.gateway.call import FINAL, Share
-from mcpwatch.gateway.link import Ends
-from mcpwatch.gateway.member import Member
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol.call import FINAL, Delivery
 from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.upstream.link import Ends
+from mcpwatch.gateway.upstream.member import Member
 
 LIMIT = 60.0
 
@@ -88,7 +88,7 @@ class Taken:
         self.said: list[dict[str, Any]] = []
         self.end = anyio.Event()
 
-    def deliver(self, data: bytes, share: Share) -> None:
+    def deliver(self, data: bytes, share: Delivery) -> None:
         self.said += [json.loads(data)] if data else []
         if share == FINAL:
             self.end.set()

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcpwatch.gateway.listener import Listener
-from mcpwatch.gateway.turn import Serve, Stream, Turn
+from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve, Stream
+from mcpwatch.gateway.http.listener import Listener
 
 LIMIT = 30.0
 
@@ -28,26 +28,26 @@ class Mirror:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def admit(self, turn: Turn) -> Serve | None:
+    def admit(self, turn: HttpExchange) -> Serve | None:
         self.seen.append(turn.path)
         if turn.path == "/no":
             turn.answer(401, b"{}")
             return None
-        serve: Callable[[Turn], Coroutine[Any, Any, None]] = {
+        serve: Callable[[HttpExchange], Coroutine[Any, Any, None]] = {
             "/stream": self._stream,
             "/slow": self._slow,
             "/breaks": self._breaks,
         }.get(turn.path, self._mirror)
         return functools.partial(serve, turn)
 
-    def too_large(self, turn: Turn) -> None:
+    def too_large(self, turn: HttpExchange) -> None:
         turn.answer(413, b"{}")
 
-    async def _mirror(self, turn: Turn) -> None:
+    async def _mirror(self, turn: HttpExchange) -> None:
         host = turn.headers.get(b"host", b"")
         turn.answer(200, b"|".join([turn.method.encode(), turn.path.encode(), turn.query, host, turn.body]), b"text/plain")
 
-    async def _stream(self, turn: Turn) -> None:
+    async def _stream(self, turn: HttpExchange) -> None:
         stream = turn.stream([(b"x-it", b"1")])
         self.streams.append(stream)
         self.opened.set()
@@ -55,13 +55,13 @@ class Mirror:
         stream.finish()
         self.lost.set()
 
-    async def _slow(self, turn: Turn) -> None:
+    async def _slow(self, turn: HttpExchange) -> None:
         self.waiting.set()
         turn.when_lost(self.lost.set)
         await self.go.wait()
         await self._mirror(turn)
 
-    async def _breaks(self, turn: Turn) -> None:
+    async def _breaks(self, turn: HttpExchange) -> None:
         raise ValueError(turn.path)
 
 

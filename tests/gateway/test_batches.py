@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.gateway import batch, message
+from mcpwatch.gateway.protocol import batch, message
 from tests.gateway.generated import ANY_OBJECT
 from tests.gateway.program import HELLO, TINY, Gateway, Http, call, gateway, http, messages, request, sse, text
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mcpwatch.gateway import spawn
 from mcpwatch.gateway.settings import ServerSettings
+from mcpwatch.gateway.upstream import spawn
 from tests.gateway.program import TINY, alive, gateway, gone
 from tests.parts import ROOT
 
@@ -30,7 +30,7 @@ def nothing_left() -> Iterator[None]:
 
 def test_nothing_heavy_is_loaded_before_the_servers_are_started() -> None:
     heavy = {"asyncio", "msgspec", "uvloop", "httptools", "logging", "pydantic", "anyio", "ssl"}
-    code = f"import sys, mcpwatch.gateway.entry; print(*sorted({heavy!r} & sys.modules.keys()))"
+    code = f"import sys, mcpwatch.gateway.serve.entry; print(*sorted({heavy!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=LIMIT)
     assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from mcpwatch.gateway import message, stateless
-from mcpwatch.gateway.exchange import Exchange, Request, stream
-from mcpwatch.gateway.listener import Listener
-from mcpwatch.gateway.passage import Passage
-from mcpwatch.gateway.target import Target
-from mcpwatch.gateway.turn import Serve, Turn
+from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve
+from mcpwatch.gateway.http.listener import Listener
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.serve import stateless_endpoint
+from mcpwatch.gateway.session.mcp_request import Exchange, McpRequest, stream
+from mcpwatch.gateway.session.passthrough import Passthrough
+from mcpwatch.gateway.session.target import Target
 from tests.gateway.channels import META
 from tests.gateway.raw import LIMIT, Mirror, get, listening, post
 
@@ -55,9 +56,9 @@ class Slow:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def passage(self) -> Passage | None:
+    async def passage(self) -> Passthrough | None:
         await self._start()
-        return Passage("slow", self.url, ()) if self.url else None
+        return Passthrough("slow", self.url, ()) if self.url else None
 
     async def once(self, owner: str) -> tuple[Session, bool]:
         return self.session, False
@@ -74,13 +75,13 @@ class Door(Mirror):
     target: Slow = field(default_factory=Slow)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def admit(self, turn: Turn) -> Serve | None:
+    def admit(self, turn: HttpExchange) -> Serve | None:
         return functools.partial(self._post, turn)
 
-    async def _post(self, turn: Turn) -> None:
-        request = Request(turn, cast("Target", self.target), "", turn.headers, [])
+    async def _post(self, turn: HttpExchange) -> None:
+        request = McpRequest(turn, cast("Target", self.target), "", turn.headers, [])
         try:
-            await stateless.post(request, turn.body, message.peek(turn.body))
+            await stateless_endpoint.post(request, turn.body, message.peek(turn.body))
         finally:
             self.answered.set()
 
@@ -139,13 +140,13 @@ async def test_a_stream_that_nobody_reads_ends() -> None:
     ended = asyncio.Event()
 
     class Streams(Mirror):
-        def admit(self, turn: Turn) -> Serve | None:
+        def admit(self, turn: HttpExchange) -> Serve | None:
             return functools.partial(self._answer, turn)
 
-        async def _answer(self, turn: Turn) -> None:
+        async def _answer(self, turn: HttpExchange) -> None:
             self.waiting.set()
             await self.go.wait()
-            await stream(Request(turn, cast("Target", None), "", turn.headers, []), Exchange(), [])
+            await stream(McpRequest(turn, cast("Target", None), "", turn.headers, []), Exchange(), [])
             ended.set()
 
     app = Streams()

@@ -14,12 +14,13 @@ from typing import Any
 import anyio
 import pytest
 
-from mcpwatch.gateway import http, message, streamable
-from mcpwatch.gateway.enveloped import StatelessLink
-from mcpwatch.gateway.events import HttpFailed
-from mcpwatch.gateway.link import Ends
-from mcpwatch.gateway.message import Envelope
-from mcpwatch.gateway.streamable import HttpLink
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.upstream import http_client, streamable_link
+from mcpwatch.gateway.upstream.link import Ends
+from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.gateway.upstream.stateless_link import StatelessLink
+from mcpwatch.gateway.upstream.streamable_link import HttpLink
 
 pytestmark = pytest.mark.anyio
 LIMIT = 30.0
@@ -130,12 +131,12 @@ async def test_a_method_that_is_no_header_value_never_reaches_a_stateless_upstre
 @pytest.mark.parametrize("mark", ["\r", "\n", "\0"])
 async def test_no_part_of_a_head_may_begin_another_line(mark: str) -> None:
     async with upstream(echo) as server:
-        client = http.Client(server.url)
+        client = http_client.Client(server.url)
         for method, headers in ((f"GET{mark}", {}), ("GET", {f"X{mark}": "1"}), ("GET", {"X": f"1{mark}"})):
             with pytest.raises(HttpFailed, match="line break"):
                 await client.request(method, server.url, headers)
         with pytest.raises(HttpFailed, match="line break"):
-            await http.Client(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
+            await http_client.Client(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
         assert not server.connections
 
 
@@ -178,7 +179,7 @@ async def test_an_answer_that_is_given_up_leaves_no_socket() -> None:
         return answer(b"{}")[:-1]
 
     async with upstream(script) as server:
-        response = await http.Client(server.url).request("GET", server.url, {})
+        response = await http_client.Client(server.url).request("GET", server.url, {})
         reading = asyncio.create_task(response.read())
         await anyio.lowlevel.checkpoint()
         reading.cancel()
@@ -206,7 +207,7 @@ async def test_a_link_that_closes_leaves_no_stream_open() -> None:
 
 async def test_a_kept_connection_is_not_lost_when_its_answer_is_closed_after_the_end() -> None:
     async with upstream(echo) as server:
-        client = http.Client(server.url)
+        client = http_client.Client(server.url)
         for number in range(3):
             response = await client.request("POST", server.url, {}, asking("x", number))
             assert json.loads(await response.read())["id"] == number
@@ -216,7 +217,7 @@ async def test_a_kept_connection_is_not_lost_when_its_answer_is_closed_after_the
 
 
 async def test_a_notification_that_is_never_taken_does_not_hold_up_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamable, "POST_LIMIT", 0.05)
+    monkeypatch.setattr(streamable_link, "POST_LIMIT", 0.05)
 
     async def script(head: bytes, body: bytes) -> bytes | None:
         return await echo(head, body) if b'"id"' in body else None
@@ -234,10 +235,10 @@ async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
     made: list[ssl.SSLContext] = []
     make = ssl.create_default_context
     monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(make()) or made[-1])
-    http.tls.cache_clear()
+    http_client.tls.cache_clear()
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         for _ in range(2):
             with pytest.raises(HttpFailed, match="failed"):
-                await http.Client("").request("GET", f"https://127.0.0.1:{deaf.getsockname()[1]}/", {})
+                await http_client.Client("").request("GET", f"https://127.0.0.1:{deaf.getsockname()[1]}/", {})
     assert len(made) == 1

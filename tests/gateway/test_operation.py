@@ -18,8 +18,9 @@ import anyio
 import httpx
 import pytest
 
-from mcpwatch.gateway import dialects, program
+from mcpwatch.gateway import dialects
 from mcpwatch.gateway.dialects import digest
+from mcpwatch.gateway.serve import program
 from mcpwatch.gateway.settings import Settings
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
@@ -365,7 +366,8 @@ def test_a_member_that_dies_at_start_backs_off_and_leaves_the_others_alone() -> 
 
 
 async def test_a_bridge_serves_one_command_at_the_root() -> None:
-    code = f"from mcpwatch.gateway.entry import run_bridge; run_bridge({[TINY['command'], *TINY['args']]!r}, listen='127.0.0.1:0')"
+    command = [TINY["command"], *TINY["args"]]
+    code = f"from mcpwatch.gateway.serve.entry import run_bridge; run_bridge({command!r}, listen='127.0.0.1:0')"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, cwd=ROOT)  # noqa: ASYNC220
     try:
         assert process.stderr is not None

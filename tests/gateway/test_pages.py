@@ -10,13 +10,16 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mcpwatch.gateway import child, message, outbox, pages
-from mcpwatch.gateway.exchange import Request
-from mcpwatch.gateway.fleet import Fleet
-from mcpwatch.gateway.member import Member
-from mcpwatch.gateway.session import MemberTarget, Session
-from mcpwatch.gateway.sessions import Sessions
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.serve import pages
+from mcpwatch.gateway.serve.fleet import Fleet
+from mcpwatch.gateway.session import session_output
+from mcpwatch.gateway.session.mcp_request import McpRequest
+from mcpwatch.gateway.session.session import MemberTarget, Session
+from mcpwatch.gateway.session.sessions import Sessions
 from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
+from mcpwatch.gateway.upstream import child
+from mcpwatch.gateway.upstream.member import Member
 from tests.gateway.inside import LIMIT, Taken, inside
 from tests.gateway.program import TINY, call, request
 
@@ -29,10 +32,10 @@ def shown(member: Member, sessions: Sessions | None = None) -> list[str]:
 
 
 async def test_messages_that_no_stream_took_are_counted_after_their_session_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "UNSENT_MESSAGES", 2)
+    monkeypatch.setattr(session_output, "UNSENT_MESSAGES", 2)
     async with inside() as member:
         sessions = Sessions(Limits())
-        request = Request(cast("Any", None), MemberTarget(member), "ann", {}, [])
+        request = McpRequest(cast("Any", None), MemberTarget(member), "ann", {}, [])
         one, other = sessions.begin(request), sessions.begin(request)
         for session in (one, one, one, other, other, other):
             session.push(b"{}")

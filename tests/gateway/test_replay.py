@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.gateway.replay import BYTES, EVENTS, SECONDS, STANDALONE, Gone, Replay, frame, parse
+from mcpwatch.gateway.session.replay import BYTES, EVENTS, SECONDS, STANDALONE, Gone, Replay, frame, parse
 
 SIZES = st.sampled_from([1, 10, 5000, BYTES // 3, BYTES + 1])
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.gateway import message, rounds
-from mcpwatch.gateway.session import Session
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.session import input_required
+from mcpwatch.gateway.session.session import Session
 from tests.gateway.inside import Inside, Taken, inside
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,7 @@ async def asked(member: Inside) -> tuple[Session, Taken]:
 
 
 async def test_a_question_that_the_client_leaves_unanswered_ends_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "WAIT_LIMIT", 0.05)
+    monkeypatch.setattr(input_required, "WAIT_LIMIT", 0.05)
     async with inside("stateless") as member:
         session, sink = await asked(member)
         assert "no answer" in (await sink.last())["error"]["message"]

@@ -6,19 +6,20 @@ import json
 
 import pytest
 
-from mcpwatch.gateway import member as members
-from mcpwatch.gateway import message, seats
-from mcpwatch.gateway.life import Down
-from mcpwatch.gateway.seats import Guest, Seats, Visit
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.upstream import interactive_pool
+from mcpwatch.gateway.upstream import member as members
+from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractivePool, InteractiveRequest
+from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from tests.gateway.inside import Inside, Taken, Wire, inside, until
 
 pytestmark = pytest.mark.anyio
 ABLE = '{"sampling": {}}'
-ANN = Guest("ann", ABLE, '{"name":"ann"}')
-BOB = Guest("bob", ABLE, '{"name":"ann"}')
+ANN = ClientIdentity("ann", ABLE, '{"name":"ann"}')
+BOB = ClientIdentity("bob", ABLE, '{"name":"ann"}')
 
 
-async def serve(served: Seats, who: Guest, **params: object) -> tuple[Visit | None, Taken]:
+async def serve(served: InteractivePool, who: ClientIdentity, **params: object) -> tuple[InteractiveRequest | None, Taken]:
     """A tool call of this client."""
     data = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"} | params}).encode()
     sink = Taken()
@@ -34,7 +35,7 @@ async def asked(member: Inside) -> tuple[Wire, str]:
 
 
 async def test_a_seat_ends_when_the_member_answered_and_the_client_never_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats, "WAIT_LIMIT", 0.05)
+    monkeypatch.setattr(interactive_pool, "WAIT_LIMIT", 0.05)
     async with inside() as member:
         wire, _ = await asked(member)
         wire.say({"id": wire.last("tools/call")["id"], "result": {}})
@@ -51,7 +52,7 @@ async def test_a_state_in_the_hands_of_another_token_changes_nothing_for_its_own
         assert (await sink.last())["result"] == {"said": "hello"}
 
 
-async def answered(member: Inside, who: Guest) -> Wire:
+async def answered(member: Inside, who: ClientIdentity) -> Wire:
     """The link of a seat that served this client and is free now."""
     _, sink = await serve(member.seats, who)
     wire = next(wire for wire in reversed(member.wires) if wire.sent[-1].get("method") == "tools/call")
@@ -73,9 +74,9 @@ async def test_the_seat_that_was_free_longest_makes_room_for_another_client(monk
         oldest = await answered(member, ANN)
         busy, _ = await serve(member.seats, BOB)
         assert busy is not None
-        await serve(member.seats, Guest("bob", ABLE, '{"name":"carl"}'))
+        await serve(member.seats, ClientIdentity("bob", ABLE, '{"name":"carl"}'))
         await until(oldest.closed)
-        with pytest.raises(Down, match="already"):
+        with pytest.raises(UpstreamUnavailable, match="already"):
             await serve(member.seats, ANN)
         assert not member.wires[2].closed.is_set()
 
@@ -83,7 +84,7 @@ async def test_the_seat_that_was_free_longest_makes_room_for_another_client(monk
 async def test_a_client_that_calls_itself_ever_otherwise_and_leaves_is_not_remembered() -> None:
     async with inside() as member:
         for number in range(5):
-            visit, _ = await serve(member.seats, Guest("ann", ABLE, f'{{"name":"{number}"}}'))
+            visit, _ = await serve(member.seats, ClientIdentity("ann", ABLE, f'{{"name":"{number}"}}'))
             assert visit is not None
             visit.left()
             await until(member.wires[-1].closed)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from mcpwatch.gateway import bounds
-from mcpwatch.gateway.listener import Listener
+from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.listener import Listener
 from tests.gateway.raw import LIMIT, Client, Mirror, get, listening, post
 
 pytestmark = pytest.mark.anyio
@@ -272,7 +272,7 @@ async def test_a_request_that_does_not_end_is_told_so(monkeypatch: pytest.Monkey
     async with listening(Mirror()) as (_, connect):
         client = await connect()
         assert (await client.ask(get("/p")))[0] == 200
-        monkeypatch.setattr(bounds, bound, 0.0)
+        monkeypatch.setattr(limits, bound, 0.0)
         status, headers, _ = await client.ask(sent)
         assert (status, headers["connection"]) == (408, "close")
         assert await client.rest() == b""
@@ -281,16 +281,16 @@ async def test_a_request_that_does_not_end_is_told_so(monkeypatch: pytest.Monkey
 async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(Mirror()) as (_, connect):
         client = await connect()
-        monkeypatch.setattr(bounds, "KEEP_ALIVE", 0.0)
+        monkeypatch.setattr(limits, "KEEP_ALIVE", 0.0)
         assert (await client.ask(get("/p")))[0] == 200
         assert await client.rest() == b""
-        monkeypatch.setattr(bounds, "HEAD_LIMIT", 0.0)
+        monkeypatch.setattr(limits, "HEAD_LIMIT", 0.0)
         silent = await connect()
         assert await silent.rest() == b""
 
 
 async def test_a_client_that_reads_nothing_of_its_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "STALL_LIMIT", 0.0)
+    monkeypatch.setattr(limits, "STALL_LIMIT", 0.0)
     async with streaming() as (app, _):
         app.streams[0].write(b"x" * 20_000_000)
         async with asyncio.timeout(LIMIT):

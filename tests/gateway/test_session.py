@@ -10,10 +10,10 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mcpwatch.gateway import message
-from mcpwatch.gateway import session as sessions
-from mcpwatch.gateway.life import Down
-from mcpwatch.gateway.session import Session
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.session import session as sessions
+from mcpwatch.gateway.session.session import Session
+from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from tests.gateway.inside import LIMIT, Taken, inside
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +51,6 @@ async def test_a_ping_to_a_stateless_member_that_is_silent_says_that_it_is_down(
     async with inside("stateless") as member:
         session = Session(member, "ann")
         session.use(member.main)
-        with pytest.raises(Down, match="did not answer"):
+        with pytest.raises(UpstreamUnavailable, match="did not answer"):
             await taking("ping")(session)
         await session.close()

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.gateway import dialects, guard, settings, tools
+from mcpwatch.gateway import dialects, settings
 from mcpwatch.gateway.dialects import digest
+from mcpwatch.gateway.protocol import tools
+from mcpwatch.gateway.serve import guard
 from mcpwatch.model.errors import ConfigError
 
 TBXARK: dict[str, Any] = {

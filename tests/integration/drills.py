@@ -1,11 +1,11 @@
-"""Every fault of `drill` for every kind of member of the seed fleet: which causes must be named, and how a drill is judged."""
+"""Every fault of `drill` for every kind of member of the reference fleet: which causes must be named, and how a drill is judged."""
 
 from __future__ import annotations
 
 import json
 
 from tests.e2e.daemon import Daemon
-from tests.integration.seed import proven
+from tests.integration.reference_fleet import proven
 
 PROXY = {"kill": {"proxy_down"}, "hang": {"proxy_hung"}, "stale": {"planned_restart"}, "oom": {"proxy_down"}}
 MEMBER = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.seed import IMAGE
+from tests.integration.reference_fleet import IMAGE
 from tests.parts import ROOT, program
 
 OWN = "mcpwatch:test"
@@ -71,7 +71,7 @@ def compose(tmp_path: Path) -> Generator[tuple[str, ...]]:
     assert gone.returncode == 0, gone.stderr
 
 
-@pytest.mark.needs("docker", "root", "seed", "own-image", "compose")
+@pytest.mark.needs("docker", "root", "reference-fleet", "own-image", "compose")
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_compose_file_runs_a_fleet_that_is_healed_through_a_socket_proxy_that_lets_little_through(

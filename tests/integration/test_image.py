@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.seed import IMAGE, Names, sweep
+from tests.integration.reference_fleet import IMAGE, Names, sweep
 
 OWN = "mcpwatch:test"
 SOCKET = Path("/var/run/docker.sock")
 
-pytestmark = [pytest.mark.needs("docker", "seed", "own-image"), pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.needs("docker", "reference-fleet", "own-image"), pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

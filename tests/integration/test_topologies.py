@@ -1,4 +1,4 @@
-"""The seed topologies in examples/: each loads with everything we ship, those that can run here do run."""
+"""The reference topologies in examples/: each loads with everything we ship, those that can run here do run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mcpwatch.app.kinds import all_kinds
 from mcpwatch.config.load import load_plan
 from mcpwatch.runtimes.docker.spec import DockerSpec
 from tests.e2e.daemon import free_port, running
-from tests.integration.seed import proven
+from tests.integration.reference_fleet import proven
 from tests.parts import ROOT, SERVERS, program
 
 TOPOLOGIES = sorted((ROOT / "examples" / "topologies").glob("*.yaml"))

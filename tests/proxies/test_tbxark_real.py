@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.daemon import Daemon, free_port, running
-from tests.integration.seed import proven
+from tests.integration.reference_fleet import proven
 from tests.parts import ROOT, SERVERS, program
 
 pytestmark = [pytest.mark.needs("tbxark"), pytest.mark.slow, pytest.mark.timeout(240)]

@@ -17,8 +17,8 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Exited, RuntimeEvent
 from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.process import ProcessRuntime
+from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.spawn import ProcessSpec
-from mcpwatch.runtimes.table import Table
 
 INSTANCE = secrets.token_hex(6)
 """Of this test process alone: others run beside it, and each ends what carries its mark."""
@@ -94,14 +94,14 @@ async def running(directory: Path, *off: str, instance: str = INSTANCE) -> Async
 
 def alive(pid: int) -> bool:
     """Whether a process lives: a zombie does not."""
-    proc = Table(Features()).look(pid)
+    proc = ProcessTable(Features()).look(pid)
     return proc is not None and proc.alive
 
 
 def marked(instance: str = INSTANCE, member: str = "") -> set[int]:
     """Living processes with our mark."""
     prefix = f"{instance}/{member}"
-    return {proc.pid for proc in Table(Features()).scan().procs.values() if proc.mark.startswith(prefix) and proc.alive}
+    return {proc.pid for proc in ProcessTable(Features()).scan().procs.values() if proc.mark.startswith(prefix) and proc.alive}
 
 
 async def until(condition: Callable[[], bool], what: str = "the condition") -> None:

@@ -17,7 +17,7 @@ from watchfiles import watch
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Exited, RuntimeEvent
-from mcpwatch.runtimes.docker.carrying import ContainerRuntime
+from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from mcpwatch.runtimes.docker.spec import DockerSpec
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime

@@ -48,6 +48,8 @@ class FakeGateway:
             status = 200 if name in self.members else 404
             if name in self.members:
                 self.members[name] |= {"phase": "running", "pid": 77}
+        if path.endswith("/nudge"):
+            status = 200 if path.split("/")[2] in self.members else 404
         if path.endswith("/stop"):
             self.members[path.split("/")[2]] |= {"phase": "held", "pid": None}
         framing = "Transfer-Encoding: chunked" if self._chunked else "X-Framing: close"

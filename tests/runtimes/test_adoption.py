@@ -16,9 +16,9 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes import process
 from mcpwatch.runtimes.adoption import recognise
+from mcpwatch.runtimes.process_table import Proc, Snapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec
-from mcpwatch.runtimes.table import Proc, Snapshot
 from mcpwatch.runtimes.tree import Root, Trees
 from tests.parts import ROOT
 from tests.runtimes.bench import (

@@ -49,6 +49,16 @@ async def test_a_start_waits_until_the_child_lives_and_a_stop_until_it_does_not(
         assert gateway.members["time"]["phase"] == "held"
 
 
+async def test_a_nudge_says_which_members_the_gateway_serves_and_raises_when_it_is_away(state: Path) -> None:
+    runtime = HostedRuntime(state, INSTANCE)
+    with pytest.raises(RuntimeFailed):
+        await runtime.nudge(["time"])
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        assert await runtime.nudge(["time", "other"]) == ("time",)
+        assert gateway.asked == ["POST /members/time/nudge", "POST /members/other/nudge"]
+
+
 async def test_an_end_and_a_return_are_told_with_generations_that_follow_each_other(state: Path) -> None:
     async with fake_gateway(state) as gateway:
         gateway.put("time")

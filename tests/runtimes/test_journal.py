@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mcpwatch import journal
-from mcpwatch.runtimes.stamping import Limits, Stream
+from mcpwatch.runtimes.log_stamper import Limits, LogStamper
 
 EPOCH = 1_700_000_000.0
 _armed: dict[str, Callable[[], None]] = {}
@@ -35,7 +35,7 @@ class Written:
     def __init__(self, state: Path, max_bytes: int = 1 << 30) -> None:
         self.folder = state / "logs" / "time"
         self.folder.mkdir(parents=True)
-        self._stream = Stream(self.folder, "stdout", Limits(max_bytes=max_bytes, keep=1_000_000, max_age=1e9))
+        self._stream = LogStamper(self.folder, "stdout", Limits(max_bytes=max_bytes, keep=1_000_000, max_age=1e9))
         self.count = 0
 
     def write(self, lines: int = 1) -> None:
@@ -135,7 +135,7 @@ class Halved:
     def __init__(self, state: Path, ahead: int, *, torn: bool = False) -> None:
         self.folder = state / "logs" / "time"
         self.folder.mkdir(parents=True)
-        stream = Stream(self.folder, "stdout", Limits())
+        stream = LogStamper(self.folder, "stdout", Limits())
         self._append("raw", b"".join(b"line %d\n" % number for number in range(3)))
         stream.bite(EPOCH)
         stream.close()

@@ -12,9 +12,9 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.kernel import Features
+from mcpwatch.runtimes.process_table import MARK, ProcessTable
 from mcpwatch.runtimes.record import Records
 from mcpwatch.runtimes.spawn import ProcessSpec
-from mcpwatch.runtimes.table import MARK, Table
 from tests.runtimes.bench import (
     INSTANCE,
     STUBBORN_TREE,
@@ -245,7 +245,7 @@ async def test_a_reused_process_number_is_never_touched(tmp_path: Path, off: tup
         kill(living.pid)
         await next_exit(before.watch())
         last = before.latest()["time"]
-        there = Table(Features()).look(stranger.pid)
+        there = ProcessTable(Features()).look(stranger.pid)
         assert there
         Records(tmp_path, "process").note(last, pid=stranger.pid, ticks=there.ticks - 1, ended=False)
         await before.close()

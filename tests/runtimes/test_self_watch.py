@@ -16,7 +16,7 @@ import pytest
 
 from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.runtimes import self_watch
-from mcpwatch.runtimes.gap import Gap, Tick, gaps
+from mcpwatch.runtimes.clock_gap import Gap, Tick, gaps
 from mcpwatch.runtimes.self_watch import SelfWatch
 from tests.parts import ROOT
 

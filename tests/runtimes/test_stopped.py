@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.process_table import Proc, ProcessTable, Snapshot
 from mcpwatch.runtimes.stopped import KEPT, StopWatch
-from mcpwatch.runtimes.table import Proc, Snapshot, Table
 from tests.runtimes.bench import running, sleeper, until
 
 
@@ -58,7 +58,7 @@ async def test_a_stopped_process_is_found_in_the_tree_of_its_member_and_in_no_ot
 @pytest.mark.anyio
 async def test_what_was_seen_counts_for_a_moment_but_not_for_a_process_nobody_asked_about(tmp_path: Path) -> None:
     async with two_sleepers(tmp_path) as (one, two):
-        time, table = [100.0], Table(detect())
+        time, table = [100.0], ProcessTable(detect())
         watch = StopWatch(now=lambda: time[0])
         first, both = frozenset({one}), frozenset({one, two})
 

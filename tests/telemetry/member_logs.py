@@ -1,4 +1,4 @@
-"""Writes member logs as the watchdog's log keeper does: stamped lines, rotation by one rename."""
+"""Writes member logs as the watchdog's log collector does: stamped lines, rotation by one rename."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
-from mcpwatch.telemetry.tally import Tally
 from tests.telemetry import fleet
 
 
@@ -305,8 +305,8 @@ async def test_a_scrape_reads_the_view_in_the_loop_and_survives_a_stuck_loop(mon
 
 
 def test_a_tally_ignores_what_it_has_no_number_for() -> None:
-    tally = Tally("1")
-    tally.adopt(fleet.plan("time"), TelemetrySpec())
-    tally.show(replace(fleet.view("time"), routes=()), AlertsNow())
-    assert tally.get(of.MEMBER_UP, ("time",)) == 1
-    assert tally.get(of.ROUTE_UP, ("time", "time")) is None
+    recorder = MetricsRecorder("1")
+    recorder.adopt(fleet.plan("time"), TelemetrySpec())
+    recorder.show(replace(fleet.view("time"), routes=()), AlertsNow())
+    assert recorder.get(of.MEMBER_UP, ("time",)) == 1
+    assert recorder.get(of.ROUTE_UP, ("time", "time")) is None

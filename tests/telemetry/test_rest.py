@@ -55,8 +55,8 @@ def test_many_facts_are_counted_although_nobody_scrapes(tmp_path: Path):
         bus.publish(fleet.probed("time"))
         async with asyncio.timeout(30):
             await counted.wait()
-        tally = collector._tally  # pyright: ignore[reportPrivateUsage]
-        assert tally.get(of.FACTS, ("probe_finished",)) == SETTLE_AT
+        recorder = collector._recorder  # pyright: ignore[reportPrivateUsage]
+        assert recorder.get(of.FACTS, ("probe_finished",)) == SETTLE_AT
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

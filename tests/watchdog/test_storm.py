@@ -15,8 +15,8 @@ import pytest
 from mcpwatch.model.fact import Fact, MemberChanged, MemberStarted
 from mcpwatch.model.member import Phase
 from mcpwatch.model.spec import MemberSpec, RestartPolicy
-from mcpwatch.runtimes.pace import BURST, RATE
 from mcpwatch.runtimes.spawn import ProcessSpec
+from mcpwatch.runtimes.start_rate import BURST, RATE
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
 from tests.runtimes.bench import marked

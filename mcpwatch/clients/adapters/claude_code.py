@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -22,12 +22,14 @@ ADAPTER = Adapter(
     syntax=Jsonc(strict=True),
     container=("mcpServers",),
     places={
-        "user": Place(linux=("${CLAUDE_CONFIG_DIR:-~/.claude}/.config.json", "${CLAUDE_CONFIG_DIR:-~}/.claude.json"), lock="mkdir"),
-        "project": Place(
+        "user": Location(
+            linux=("${CLAUDE_CONFIG_DIR:-~/.claude}/.config.json", "${CLAUDE_CONFIG_DIR:-~}/.claude.json"), lock="mkdir"
+        ),
+        "project": Location(
             linux=(".mcp.json",),
             note="Each person must approve the servers of a project once; Claude Code itself will not write a symlinked .mcp.json.",
         ),
-        "mcp-settings": Place(
+        "mcp-settings": Location(
             linux=("~/.config/claude/mcp-settings.json",),
             note="Current Claude Code does not read this file; it is written because you asked. Use scope 'user' to be heard.",
         ),

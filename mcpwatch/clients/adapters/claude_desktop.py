@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -23,7 +23,7 @@ ADAPTER = Adapter(
     syntax=Jsonc(strict=True),
     container=("mcpServers",),
     places={
-        "user": Place(
+        "user": Location(
             linux=("${XDG_CONFIG_HOME:-~/.config}/Claude/claude_desktop_config.json",),
             darwin=("~/Library/Application Support/Claude/claude_desktop_config.json",),
             win32=("${APPDATA:-~/AppData/Roaming}/Claude/claude_desktop_config.json",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain, switched, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -25,8 +25,8 @@ ADAPTER = Adapter(
     syntax=Jsonc(strict=True),
     container=("mcpServers",),
     places={
-        "user": Place(linux=("${CLINE_MCP_SETTINGS_PATH:-~/.cline/data/settings/cline_mcp_settings.json}",)),
-        "vscode": Place(
+        "user": Location(linux=("${CLINE_MCP_SETTINGS_PATH:-~/.cline/data/settings/cline_mcp_settings.json}",)),
+        "vscode": Location(
             linux=(f"${{XDG_CONFIG_HOME:-~/.config}}/{_EXTENSION}",),
             darwin=(f"~/Library/Application Support/{_EXTENSION}",),
             win32=(f"${{APPDATA:-~/AppData/Roaming}}/{_EXTENSION}",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, stdio_plain, switched
 from mcpwatch.clients.formats.toml import Toml
 from mcpwatch.clients.route import Link
@@ -28,9 +28,9 @@ ADAPTER = Adapter(
     syntax=Toml(),
     container=("mcp_servers",),
     places={
-        "user": Place(linux=("${CODEX_HOME:-~/.codex}/config.toml",)),
-        "project": Place(linux=(".codex/config.toml",), note="Read only when Codex trusts the project."),
-        "system": Place(linux=("/etc/codex/config.toml",), note="Merged with every user's own file; needs root to write."),
+        "user": Location(linux=("${CODEX_HOME:-~/.codex}/config.toml",)),
+        "project": Location(linux=(".codex/config.toml",), note="Read only when Codex trusts the project."),
+        "system": Location(linux=("/etc/codex/config.toml",), note="Merged with every user's own file; needs root to write."),
     },
     wires=("http",),
     reference="NAME",

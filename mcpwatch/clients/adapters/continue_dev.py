@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.yaml import Yaml
 from mcpwatch.clients.route import Bridge, Link
@@ -32,7 +32,7 @@ ADAPTER = Adapter(
     title="Continue",
     syntax=Yaml(),
     container=("mcpServers",),
-    places={"user": Place(linux=("~/.continue/config.yaml",))},
+    places={"user": Location(linux=("~/.continue/config.yaml",))},
     wires=("sse", "http"),
     reference="${{ secrets.NAME }}",
     remote=_remote,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -21,7 +21,7 @@ ADAPTER = Adapter(
     title="Copilot CLI",
     syntax=Jsonc(),
     container=("mcpServers",),
-    places={"user": Place(linux=("${COPILOT_HOME:-~/.copilot}/mcp-config.json",))},
+    places={"user": Location(linux=("${COPILOT_HOME:-~/.copilot}/mcp-config.json",))},
     wires=("sse", "http"),
     reference="${NAME}",
     remote=typed("sse", "http", tools=["*"]),

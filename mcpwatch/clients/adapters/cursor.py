@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import plain, stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -21,7 +21,7 @@ ADAPTER = Adapter(
     title="Cursor",
     syntax=Jsonc(),
     container=("mcpServers",),
-    places={"user": Place(linux=("~/.cursor/mcp.json",)), "project": Place(linux=(".cursor/mcp.json",))},
+    places={"user": Location(linux=("~/.cursor/mcp.json",)), "project": Location(linux=(".cursor/mcp.json",))},
     wires=("sse", "http"),
     reference="${env:NAME}",
     remote=plain(),

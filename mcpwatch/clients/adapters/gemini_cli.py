@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import Element, Path, Value
@@ -40,9 +40,9 @@ ADAPTER = Adapter(
     syntax=Jsonc(),
     container=("mcpServers",),
     places={
-        "user": Place(linux=("~/.gemini/settings.json",)),
-        "project": Place(linux=(".gemini/settings.json",)),
-        "extension": Place(
+        "user": Location(linux=("~/.gemini/settings.json",)),
+        "project": Location(linux=(".gemini/settings.json",)),
+        "extension": Location(
             linux=("~/.gemini/extensions/mcpwatch/gemini-extension.json",),
             note="A file of our own that no other program writes; entries of the same name in settings.json win.",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, switched
 from mcpwatch.clients.formats.yaml import Yaml
 from mcpwatch.clients.route import Bridge, Link
@@ -35,7 +35,7 @@ ADAPTER = Adapter(
     syntax=Yaml(),
     container=("extensions",),
     places={
-        "user": Place(
+        "user": Location(
             linux=("${XDG_CONFIG_HOME:-~/.config}/goose/config.yaml",),
             win32=("${APPDATA:-~/AppData/Roaming}/Block/goose/config/config.yaml",),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import plain, stdio_plain, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -22,7 +22,7 @@ ADAPTER = Adapter(
     title="Kiro",
     syntax=Jsonc(),
     container=("mcpServers",),
-    places={"user": Place(linux=("~/.kiro/settings/mcp.json",)), "project": Place(linux=(".kiro/settings/mcp.json",))},
+    places={"user": Location(linux=("~/.kiro/settings/mcp.json",)), "project": Location(linux=(".kiro/settings/mcp.json",))},
     wires=("http", "sse"),
     reference="${NAME}",
     remote=plain(),

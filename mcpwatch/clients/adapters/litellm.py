@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.yaml import Yaml
 from mcpwatch.clients.route import Bridge, Link
@@ -34,7 +34,9 @@ ADAPTER = Adapter(
     title="LiteLLM",
     syntax=Yaml(),
     container=("mcp_servers",),
-    places={"user": Place(linux=("config.yaml",), note="LiteLLM has no file of its own: 'path' names the one you start it with.")},
+    places={
+        "user": Location(linux=("config.yaml",), note="LiteLLM has no file of its own: 'path' names the one you start it with.")
+    },
     wires=("sse", "http"),
     reference="os.environ/NAME",
     remote=_remote,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import plain, stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -22,7 +22,7 @@ ADAPTER = Adapter(
     syntax=Jsonc(),
     container=("mcpServers",),
     places={
-        "user": Place(
+        "user": Location(
             linux=("~/.lmstudio/mcp.json",),
             darwin=("~/.lmstudio/mcp.json", "~/.cache/lm-studio/mcp.json", "~/.lmstudio/mcp.json"),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -22,7 +22,7 @@ ADAPTER = Adapter(
     title="mcpo",
     syntax=Jsonc(strict=True),
     container=("mcpServers",),
-    places={"user": Place(linux=("config.json",), note="mcpo has no file of its own: 'path' names the one you start it with.")},
+    places={"user": Location(linux=("config.json",), note="mcpo has no file of its own: 'path' names the one you start it with.")},
     wires=("sse", "http"),
     remote=typed("sse", "streamable-http"),
     stdio=stdio_plain,

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.route import Link
@@ -44,7 +44,9 @@ ADAPTER = Adapter(
     title="Open WebUI",
     syntax=Jsonc(strict=True),
     container=("TOOL_SERVER_CONNECTIONS",),
-    places={"api": Place(linux=(), note="Kept in its database; written through its API, which replaces the whole list at once.")},
+    places={
+        "api": Location(linux=(), note="Kept in its database; written through its API, which replaces the whole list at once.")
+    },
     wires=("http",),
     remote=_remote,
     disabled=lambda entry: {**entry, "config": {"enable": False}},

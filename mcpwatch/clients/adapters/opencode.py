@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.route import Bridge, Link
@@ -36,8 +36,8 @@ ADAPTER = Adapter(
     syntax=Jsonc(),
     container=("mcp",),
     places={
-        "user": Place(linux=(f"{_HOME}/opencode.jsonc", f"{_HOME}/opencode.json", f"{_HOME}/config.json")),
-        "project": Place(linux=("opencode.jsonc", "opencode.json")),
+        "user": Location(linux=(f"{_HOME}/opencode.jsonc", f"{_HOME}/opencode.json", f"{_HOME}/config.json")),
+        "project": Location(linux=("opencode.jsonc", "opencode.json")),
     },
     wires=("http", "sse"),
     reference="{env:NAME}",

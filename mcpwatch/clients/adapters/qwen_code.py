@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.route import Link
@@ -27,7 +27,7 @@ ADAPTER = Adapter(
     title="Qwen Code",
     syntax=Jsonc(),
     container=("mcpServers",),
-    places={"user": Place(linux=("~/.qwen/settings.json",)), "project": Place(linux=(".qwen/settings.json",))},
+    places={"user": Location(linux=("~/.qwen/settings.json",)), "project": Location(linux=(".qwen/settings.json",))},
     wires=("sse", "http"),
     reference="${NAME}",
     remote=_remote,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_typed, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import Element, Path, Value
@@ -35,13 +35,13 @@ ADAPTER = Adapter(
     syntax=Jsonc(),
     container=("servers",),
     places={
-        "user": Place(
+        "user": Location(
             linux=("${XDG_CONFIG_HOME:-~/.config}/Code/User/mcp.json",),
             darwin=("~/Library/Application Support/Code/User/mcp.json",),
             win32=("${APPDATA:-~/AppData/Roaming}/Code/User/mcp.json",),
         ),
-        "project": Place(linux=(".vscode/mcp.json",)),
-        "settings": Place(
+        "project": Location(linux=(".vscode/mcp.json",)),
+        "settings": Location(
             linux=("${XDG_CONFIG_HOME:-~/.config}/Code/User/settings.json",),
             darwin=("~/Library/Application Support/Code/User/settings.json",),
             win32=("${APPDATA:-~/AppData/Roaming}/Code/User/settings.json",),

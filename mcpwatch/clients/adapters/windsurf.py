@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import plain, stdio_plain, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -23,7 +23,7 @@ ADAPTER = Adapter(
     syntax=Jsonc(),
     container=("mcpServers",),
     places={
-        "user": Place(
+        "user": Location(
             linux=("~/.config/devin/mcp_config.json", "~/.codeium/windsurf/mcp_config.json", "~/.config/devin/mcp_config.json"),
             win32=(
                 "${APPDATA:-~/AppData/Roaming}/devin/mcp_config.json",
@@ -31,10 +31,10 @@ ADAPTER = Adapter(
                 "${APPDATA:-~/AppData/Roaming}/devin/mcp_config.json",
             ),
         ),
-        "codeium": Place(
+        "codeium": Location(
             linux=("~/.codeium/windsurf/mcp_config.json",), note="The file of Windsurf before it became Devin Desktop."
         ),
-        "project": Place(linux=(".devin/mcp_config.json",)),
+        "project": Location(linux=(".devin/mcp_config.json",)),
     },
     wires=("sse", "http"),
     reference="${env:NAME}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec, Place
+from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import plain, stdio_plain, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
 
@@ -23,8 +23,8 @@ ADAPTER = Adapter(
     syntax=Jsonc(),
     container=("context_servers",),
     places={
-        "user": Place(linux=("${XDG_CONFIG_HOME:-~/.config}/zed/settings.json",), darwin=("~/.config/zed/settings.json",)),
-        "project": Place(linux=(".zed/settings.json",)),
+        "user": Location(linux=("${XDG_CONFIG_HOME:-~/.config}/zed/settings.json",), darwin=("~/.config/zed/settings.json",)),
+        "project": Location(linux=(".zed/settings.json",)),
     },
     wires=("http",),
     remote=plain(),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.runtimes.docker.carrying import ContainerRuntime
 from mcpwatch.runtimes.docker.container import Container
+from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.launch import Launch
 from mcpwatch.runtimes.docker.spec import DockerSpec, container_name

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.runtimes.docker.carrying import ContainerRuntime
 from mcpwatch.runtimes.docker.container import Container
+from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.swarm.launch import ServiceLaunch, remove_service
 from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name

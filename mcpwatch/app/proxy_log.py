@@ -1,0 +1,105 @@
+"""Listening to a foreign proxy: what its log says of its routes, and which generation of its kind it is, found by looking.
+
+Owns: reading its journal as it grows, asking it once after every start. Must not know: what any of it means (that is the kind).
+Our own gateway needs none of this: it tells by its admin socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from mcpwatch import journal
+from mcpwatch.model.member import Phase
+from mcpwatch.ports import Look, ProxyKind
+from mcpwatch.registry import Kinds, find
+from mcpwatch.runtimes.spawn import ProcessSpec
+from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.fleet import Fleet
+
+PAUSE = 0.25
+"""Seconds between two looks at the journal of a foreign proxy."""
+IDLE = 5.0
+"""Seconds between two looks at the plan, while there is no foreign proxy."""
+ASK_SECONDS = 3.0
+"""Longest answer to a question about its generation."""
+ANSWER_BYTES = 64 * 1024
+LINES = 500
+"""Lines taken at once."""
+
+
+class ProxyLog:
+    """Listens to whatever proxy the plan in force has; `run` until cancelled."""
+
+    def __init__(self, fleet: Fleet, kinds: Kinds, state: Path) -> None:
+        self._fleet = fleet
+        self._kinds = kinds
+        self._state = state
+        self._follower: tuple[str, journal.Follower] | None = None
+        self._looked = (-1, "")
+
+    async def run(self) -> None:
+        """Hear and look, for ever."""
+        while True:
+            kind, actor = self._kind(), self._fleet.oversight.proxy()
+            if kind is None or actor is None:
+                await asyncio.sleep(IDLE)
+                continue
+            await asyncio.sleep(PAUSE)
+            self._hear(kind, actor.spec.name)
+            if actor.state.phase is Phase.RUNNING and kind.asks and self._looked != (actor.state.generation, kind.name):
+                self._looked = (actor.state.generation, kind.name)
+                look = await self._look(kind, actor)
+                self._fleet.oversight.traits = kind.learn(look)
+
+    def _kind(self) -> ProxyKind | None:
+        """The kind of a proxy whose log is worth reading, else `None`."""
+        proxy = self._fleet.plan().proxy
+        if proxy is None or proxy.kind in {"gateway", "external"}:
+            return None
+        kind = find(self._kinds.proxies, proxy.kind)
+        return cast("ProxyKind", kind.make()) if kind else None
+
+    def _hear(self, kind: ProxyKind, member: str) -> None:
+        if self._follower is None or self._follower[0] != member:
+            after = {stream: journal.newest(self._state, member, stream) for stream in journal.STREAMS}
+            self._follower = (member, journal.Follower(self._state, member, after))
+        for line in self._follower[1].poll(LINES):
+            hint = kind.hint(line.text)
+            if hint is not None:
+                self._fleet.oversight.hear(hint)
+
+    async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
+        """Ask the proxy itself and, where it is a program of this machine, its usage."""
+        direct = (actor.incarnation.direct if actor.incarnation else None) or actor.spec.direct
+        status, body = await ask(direct.url, kind.asks) if direct else (0, "")
+        carrier = actor.spec.carrier
+        usage = await asyncio.to_thread(_usage, carrier.command) if isinstance(carrier, ProcessSpec) and status in {0, 200} else ""
+        last = journal.read(self._state, actor.spec.name, n=1)
+        return Look(usage, status, body, last[0].text if last else "")
+
+
+async def ask(url: str, path: str) -> tuple[int, str]:
+    """Status and body of `GET path` at the origin of `url`; `(0, "")` when it does not answer in time."""
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError, TimeoutError, ValueError):
+        async with asyncio.timeout(ASK_SECONDS):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+            try:
+                writer.write(f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode())
+                head, _, body = (await reader.read(ANSWER_BYTES)).partition(b"\r\n\r\n")
+                return int(head.split(b" ", 2)[1]), body.decode("utf-8", "replace")
+            finally:
+                writer.close()
+    return 0, ""
+
+
+def _usage(program: str) -> str:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run([program, "-help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS, check=False)
+        return (done.stdout + done.stderr).decode("utf-8", "replace")
+    return ""

@@ -1,0 +1,151 @@
+"""The services beside the fleet: alerts, clients, telemetry, the log collector and the self-watch, built from a plan.
+
+Each is a service with `run`; none can hurt the fleet. A new service of this kind is a few lines here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mcpwatch import __version__
+from mcpwatch.alerts.service import Alerts
+from mcpwatch.app.notify import heartbeat, notify
+from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.readings import readings
+from mcpwatch.bus import Bus
+from mcpwatch.clients.api import ClientsApi
+from mcpwatch.clients.rotate import Reload, Rotator
+from mcpwatch.clients.service import ClientsService
+from mcpwatch.clock import Clock
+from mcpwatch.model.fact import WatchGap
+from mcpwatch.model.spec import Plan
+from mcpwatch.model.time import WallTime
+from mcpwatch.ports import Store
+from mcpwatch.runtimes.admin import request
+from mcpwatch.runtimes.clock_gap import Gap
+from mcpwatch.runtimes.log_collector import LogCollector
+from mcpwatch.runtimes.logs import limits_of
+from mcpwatch.runtimes.self_watch import SelfWatch
+from mcpwatch.telemetry.logs import Logging
+from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.spec import TelemetrySpec
+from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.web.control import Handler
+
+RECYCLE_EVERY = 5.0
+"""Seconds between looks at the memory of members that have a limit."""
+
+
+class Services:
+    """All listening services of one daemon. Make it before the fleet begins, so that no fact is missed."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        *,
+        paths: StatePaths,
+        plan: Plan,
+        logs: Logging | None,
+        reload: Reload,
+    ) -> None:
+        self._fleet = fleet
+        self._bus = bus
+        self._clock = clock
+        self._root = paths.root
+        self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
+        self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
+        self.clients = ClientsService(fleet, store, bus, clock, paths.root)
+        self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
+        self.self_watch = SelfWatch(self._on_gap, self._on_tick)
+        fleet.notice_by(self.self_watch.notice)
+        house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
+        self.telemetry = Telemetry(house, telemetry_of(plan))
+        self.turned: Callable[[], None] = lambda: None
+        """Called once a second by the loop: it turns."""
+        self._beat: float | None = None
+        self._beaten = self._recycled = 0.0
+
+    @property
+    def handlers(self) -> Mapping[tuple[str, str], Handler]:
+        """Every room's own commands, for the control socket."""
+        own: dict[tuple[str, str], Handler] = {
+            ("GET", "/tools"): self._show_tools,
+            ("GET", "/tools/{name}"): self._show_tools,
+            ("POST", "/pin/{name}"): self._pin,
+        }
+        return {**own, **self.alerts.handlers, **ClientsApi(self.clients).handlers(), **self.rotator.handlers()}
+
+    async def _show_tools(self, body: dict[str, Any]) -> Any:
+        name = body.get("name")
+        return self._fleet.contracts.show(str(name)) if name else self._fleet.contracts.overview()
+
+    async def _pin(self, body: dict[str, Any]) -> list[str]:
+        return self._fleet.contracts.pin(str(body["name"]))
+
+    def work(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
+        """What runs beside the fleet once it has begun, by name. From now on the service manager hears a heartbeat."""
+        self._beat = heartbeat()
+        return (
+            (self.collector.run(), "log collector"),
+            (self.telemetry.run(), "telemetry"),
+            (self.alerts.run(), "alerts"),
+            (self.clients.run(), "clients"),
+            (self.rotator.run(), "token rotation"),
+        )
+
+    def reload(self, plan: Plan) -> None:
+        """Take a new plan's sections; what is open stays open."""
+        self.alerts.reload(plan.section("alerts"))
+        self.collector.retune(limits_of(plan))
+        self.telemetry.retune(telemetry_of(plan))
+
+    async def _last_use(self, token: str) -> WallTime | None:
+        """When our own gateway last let this token in. Raises `RuntimeFailed` where it is another proxy, or away."""
+        reply = await request(self._root / "proxy" / "admin.sock", "GET", "/tokens")
+        at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
+        return None if at is None else WallTime(float(at))
+
+    def _on_lines(self) -> None:
+        """Members wrote: what ships logs need not look before."""
+        self.telemetry.wake()
+
+    def _on_gap(self, gap: Gap) -> None:
+        """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
+        if gap.cause == "clock_step":
+            self._fleet.oversight.probing.clock_set()
+        else:
+            self._fleet.unwatched()
+        self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
+
+    def _on_tick(self) -> None:
+        """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
+        self.turned()
+        seen, probing = self.self_watch.look(), self._fleet.oversight.probing
+        self._fleet.daemon = replace(
+            self._fleet.daemon,
+            rss=seen.rss,
+            fds=seen.fds,
+            cpu_seconds=seen.cpu_seconds,
+            loop_lag=seen.loop_lag,
+            schedule_lag=probing.worst_lag,
+            dropped_facts=self._bus.dropped,
+        )
+        now = self._clock.now()
+        if now - self._recycled >= RECYCLE_EVERY:
+            self._recycled = now
+            self._fleet.recycle()
+        if self._beat is not None and now - self._beaten >= self._beat:
+            self._beaten = now
+            notify("WATCHDOG=1")
+
+
+def telemetry_of(plan: Plan) -> TelemetrySpec:
+    """What the configuration says of telemetry, or the defaults."""
+    spec = plan.section("telemetry")
+    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()

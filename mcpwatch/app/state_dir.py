@@ -1,0 +1,118 @@
+"""The state directory while it is used: the lock and the control socket in it, put back when somebody removed them.
+
+A cleaner of /tmp, or a person, may remove them under a running watchdog: then nobody could reach it, and a second one would begin
+beside it. It must not know what the socket serves. See ADR 37.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from mcpwatch.app.paths import StatePaths
+from mcpwatch.model.errors import AlreadyRunning, McpwatchError
+from mcpwatch.runtimes.lock import Lock
+from mcpwatch.web.serve import Served, listen_unix
+
+CONTROL_STOP = 3.0
+"""Seconds that open requests on the control socket are given at the end."""
+
+Guard = Callable[[Coroutine[Any, Any, Any], str], asyncio.Task[None]]
+
+
+class ControlSocket:
+    """The control socket. Made, it listens; `open` serves an application on it."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `McpwatchError` where no socket can be made."""
+        self._path = path
+        self._listener = listen_unix(path)
+        self._inode = _inode(path)
+        self._app: Any = None
+        self._guard: Guard
+        self._served: Served | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def there(self) -> bool:
+        """Whether whoever goes to the path comes to us."""
+        return _inode(self._path) == self._inode
+
+    def open(self, app: Any, guard: Guard) -> None:
+        """Serve `app`, in a task of `guard`."""
+        self._app, self._guard = app, guard
+        self._served = Served(app, self._listener)
+        self._serving = guard(self._served.run(), "control")
+
+    def put_back(self) -> None:
+        """Listen at the path again. What is connected through the old socket is ended. Raises `McpwatchError`."""
+        fresh = listen_unix(self._path)
+        if self._served is not None:
+            self._served.stop()
+        self._listener, self._inode = fresh, _inode(self._path)
+        if self._app is not None:
+            self.open(self._app, self._guard)
+
+    async def close(self) -> None:
+        """Answer what was asked, and no more."""
+        if self._served is not None and self._serving is not None:
+            self._served.stop()
+            await asyncio.wait([self._serving], timeout=CONTROL_STOP)
+
+    def remove(self) -> None:
+        """Take the socket away, unless it is another's by now."""
+        if self.there:
+            self._path.unlink(missing_ok=True)
+        self._listener.close()
+
+
+class StateDirectory:
+    """Looks after lock and socket: `look` once a second. `tell(text, bad)`; `lost` is called when another watchdog took over."""
+
+    def __init__(
+        self, paths: StatePaths, lock: Lock, socket: ControlSocket, tell: Callable[[str, bool], None], lost: Callable[[], None]
+    ) -> None:
+        self._paths = paths
+        self._lock = lock
+        self._socket = socket
+        self._tell = tell
+        self._lost = lost
+        self._told = ""
+        self.put_back: Callable[[], object] = lambda: None
+        """What else of the directory is written again."""
+
+    def look(self) -> None:
+        """Two looks at files; more only when one of them is not ours any more."""
+        gone = [name for name, there in (("lock", self._lock.held), ("control socket", self._socket.there)) if not there]
+        if not gone:
+            return
+        try:
+            self._paths.make()
+            self._lock.take_again()
+            if not self._socket.there:
+                self._socket.put_back()
+            self.put_back()
+        except AlreadyRunning as error:
+            self._say(f"{error}; this one lost it, because its lock was removed, and goes; members stay", bad=True)
+            self._lost()
+        except McpwatchError as error:
+            self._say(f"the {' and the '.join(gone)} of the state directory cannot be put back: {error}", bad=True)
+        else:
+            self._told = ""
+            self._say(f"{self._paths.root}: somebody removed the {' and the '.join(gone)}; put back", bad=False)
+
+    def _say(self, text: str, *, bad: bool) -> None:
+        if text != self._told:
+            self._tell(text, bad)
+        self._told = text
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        return found.st_dev, found.st_ino
+    return 0, 0

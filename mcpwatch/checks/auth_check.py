@@ -1,0 +1,56 @@
+"""The `refusal` check: a guarded route must refuse a caller without a token, and one with a wrong token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mcpwatch.checks import rpc
+from mcpwatch.checks.caller import ERROR_LIMIT, Caller, client_info, read
+from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.checks.legacy import STREAM
+from mcpwatch.checks.streamable import ACCEPT
+from mcpwatch.checks.timeline import ProbeTimeline
+from mcpwatch.checks.transport import ProbeTransport
+from mcpwatch.checks.wire import initialize_params
+from mcpwatch.model.probe import Stage, Symptom, Target
+
+WRONG_TOKEN = "mcpwatch-checks-that-this-is-refused"  # noqa: S105 - a token that is wrong on purpose
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
+
+
+async def examine_guard(target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
+    """Ask without a token, then with a wrong one. Raises `ProbeFailure` unless both are refused with 401 or 403."""
+    bare = replace(
+        target, token=None, headers=tuple((name, value) for name, value in target.headers if name.lower() not in SECRET_HEADERS)
+    )
+    for stranger, who in ((bare, "without a token"), (replace(bare, token=WRONG_TOKEN), "with a wrong token")):
+        await _ask(Caller(stranger, transport, timeline), timeline, who)
+
+
+async def _ask(caller: Caller, timeline: ProbeTimeline, who: str) -> None:
+    await lines_ready(caller)
+    timeline.enter(Stage.REFUSAL)
+    legacy = caller.target.transport == "sse" or (
+        caller.target.transport == "auto" and caller.url.path.rstrip("/").endswith("/sse")
+    )
+    if legacy:
+        response = await caller.get(STREAM)
+    else:
+        response = await caller.post(rpc.request(1, "initialize", initialize_params(client_info())), (ACCEPT,))
+    what = caller.path("GET" if legacy else "POST")
+    status = response.status_code
+    if status in (401, 403):
+        await read(response, ERROR_LIMIT, cut=True)
+        return
+    if response.is_success:
+        session = response.headers.get("mcp-session-id")
+        await response.aclose()
+        if session:
+            await caller.delete((ACCEPT, ("Mcp-Session-Id", session)))
+        raise ProbeFailure(Symptom.UNGUARDED, f"{what} {who} is let in (HTTP {status})", status=status)
+    raise await caller.refuse(response, f"{what} {who}")
+
+
+async def lines_ready(caller: Caller) -> None:
+    """Connect first, so that a dead host is not mistaken for a refusal."""
+    await caller.transport.prepare(caller.url)

@@ -1,0 +1,60 @@
+"""ProbeFailure: how a stage reports what went wrong. Stays inside this room: the prober turns it into a `ProbeResult`."""
+
+from __future__ import annotations
+
+import re
+
+from mcpwatch.model.probe import Stage, Symptom
+
+SAID_LIMIT = 400
+"""Characters kept of what a server answered."""
+MESSAGE_LIMIT = 300
+"""Characters kept of a message."""
+
+_SPACE = re.compile(r"\s+")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+class ProbeFailure(Exception):
+    """A stage failed. `stage` is the one the timeline is in, unless the raiser knows better."""
+
+    def __init__(
+        self,
+        symptom: Symptom,
+        message: str,
+        *,
+        said: str = "",
+        status: int | None = None,
+        code: int | None = None,
+        stage: Stage | None = None,
+    ) -> None:
+        self.symptom = symptom
+        self.message = message
+        self.said = said
+        self.status = status
+        self.code = code
+        self.stage = stage
+        super().__init__(message)
+
+
+def one_line(text: str, limit: int) -> str:
+    """`text` as one line of at most `limit` characters, free of control and direction characters."""
+    flat = _SPACE.sub(" ", _UNSEEN.sub(" ", text[: limit * 4])).strip()
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def without_query(url: str) -> str:
+    """A URL as it may be shown: without its query and user, which may hold a secret."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return url.partition("?")[0]
+    place, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    """`text` without any of `secrets`."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,52 @@
+"""What the head of a request says once it is whole, and what is wrong with it. Pure.
+
+Owns targets, Host and the framing that the parser leaves to us. Must not know sockets or bodies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httptools
+
+from mcpwatch.gateway.http.http_exchange import HttpExchange
+
+if TYPE_CHECKING:
+    from mcpwatch.gateway.http.connection import Connection
+
+
+class BadHead(ValueError):
+    """This is no request that can be answered; the text says why, in a few words."""
+
+
+def read(connection: Connection, parser: Any, url: bytes, lines: list[tuple[bytes, bytes]]) -> HttpExchange:
+    """The request whose head a parser of httptools has just read. Raises `BadHead`."""
+    method: str = parser.get_method().decode("ascii")
+    if not url.startswith(b"/") and url != b"*":
+        url, lines = _absolute(method, url, lines)
+    target, _, query = url.partition(b"?")
+    path = target.decode("latin-1")
+    turn = HttpExchange(connection, method, unquote(path) if "%" in path else path, query, lines)
+    turn.newer = parser.get_http_version() == "1.1"
+    turn.keep = turn.newer and parser.should_keep_alive()
+    hosts = sum(name == b"host" for name, _ in lines)
+    if hosts > 1 or (turn.newer and not hosts):
+        raise BadHead("one Host header is needed")
+    if parser.should_upgrade() and (b"transfer-encoding" in turn.headers or turn.headers.get(b"content-length", b"0") != b"0"):
+        raise BadHead("an upgrade with a body is not understood")  # the parser would take the body for the next request
+    return turn
+
+
+def _absolute(method: str, url: bytes, lines: list[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """An absolute target as path and query; its authority is what counts as Host."""
+    try:
+        parts = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise BadHead("the target is no path") from None
+    if not parts.host or method == "CONNECT":
+        raise BadHead("the target is no path")
+    host = b"[" + parts.host + b"]" if b":" in parts.host else parts.host
+    named = host + (b":%d" % parts.port if parts.port else b"")
+    path = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+    return path, [*(pair for pair in lines if pair[0] != b"host"), (b"host", named)]

@@ -1,0 +1,173 @@
+"""One HTTP request and its answer: what came, and the two ways to answer it, whole or as a stream.
+
+Owns the bytes of answers. Must not know parsing, sockets being opened or closed, or MCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcpwatch.gateway.http import limits
+
+if TYPE_CHECKING:
+    from mcpwatch.gateway.http.connection import Connection
+
+Headers = Sequence[tuple[bytes, bytes]]
+Serve = Callable[[], Coroutine[Any, Any, None]]
+
+JSON = b"application/json"
+_STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus}
+_CLOSE = b"connection: close\r\n"
+_EVENT = b"event: message\r\ndata: %b\r\n\r\n"
+_CHUNKED_EVENT = b"%x\r\n" + _EVENT + b"\r\n"
+_EVENT_FRAME = len(_EVENT % b"")
+
+
+def _status(status: int) -> bytes:
+    return _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+class App(Protocol):
+    """What a listener serves."""
+
+    body_limit: int
+
+    def admit(self, turn: HttpExchange) -> Serve | None:
+        """The head of a request is here: what shall serve it once its body is, or `None` when it is answered already."""
+        ...
+
+    def too_large(self, turn: HttpExchange) -> None:
+        """Answer a request whose body is longer than `body_limit`."""
+        ...
+
+
+class HttpExchange:
+    """One request, whole, and the answer to it. `path` is unquoted; names in `headers` and `lines` are lower case.
+
+    `on_lost` is called when the client goes away before the answer is whole; set it by `when_lost`.
+    """
+
+    __slots__ = (
+        "_connection", "_stream", "begun", "body", "done", "headers", "keep", "lines", "method", "newer", "on_lost", "oversize",
+        "parts", "path", "query", "serve", "size",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, method: str, path: str, query: bytes, lines: list[tuple[bytes, bytes]]) -> None:
+        self._connection = connection
+        self.method, self.path, self.query = method, path, query
+        self.lines = lines
+        self.headers = dict(lines)
+        self.body = b""
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.keep = self.newer = True
+        self.begun = self.done = self.oversize = False
+        self.serve: Serve | None = None
+        self.on_lost: Callable[[], object] | None = None
+        self._stream: Stream | None = None
+
+    def answer(self, status: int, body: bytes = b"", media: bytes = JSON, extra: Headers = ()) -> None:
+        """The whole answer, in one write. Nothing happens when one has begun already."""
+        if self.begun or self.done:
+            return
+        self.begun = True
+        kind = b"content-type: " + media + b"\r\n" if body else b""
+        length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
+        shown = body if self.method != "HEAD" else b""
+        self._connection.write(b"%b%b%b%b\r\n%b" % (_status(status), kind, length, self._lines(extra), shown))
+        self.finish()
+
+    def stream(self, extra: Headers = (), media: bytes = b"text/event-stream", status: int = 200) -> Stream:
+        """Begin an answer that goes on; never told to a proxy or a cache to keep."""
+        self.begun = True
+        kind = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % media
+        if self.newer:
+            kind += b"transfer-encoding: chunked\r\n"
+        else:
+            self.keep = False
+        self._connection.write(b"%b%b%b\r\n" % (_status(status), kind, self._lines(extra)))
+        self._stream = Stream(self, self._connection)
+        return self._stream
+
+    def finish(self) -> None:
+        """The answer is whole: the connection goes on with the next request."""
+        if not self.done:
+            self.done = True
+            self.on_lost = self._stream = None
+            self._connection.finished(self)
+
+    def when_lost(self, call: Callable[[], object]) -> bool:
+        """Have the client's going away told to `call`; at once when it is gone by now. Whether it is still here."""
+        if self._connection.closing:
+            call()
+            return False
+        self.on_lost = call
+        return True
+
+    def lost(self) -> None:
+        """The client went away."""
+        if self._stream is not None:
+            self._stream.end("client")
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def cut(self) -> None:
+        """End a begun answer so that the client sees it is not whole."""
+        self._connection.abort()
+
+    def _lines(self, extra: Headers) -> bytes:
+        text = b"".join([name + b": " + value + b"\r\n" for name, value in extra]) if extra else b""
+        return text if self.keep else text + _CLOSE
+
+
+class Stream:
+    """An open event stream, written straight to the socket: no task wakes for a message.
+
+    `ended` is done when the client went away, reads too slowly, or the gateway ends it.
+    """
+
+    def __init__(self, turn: HttpExchange, connection: Connection) -> None:
+        self._turn = turn
+        self._connection = connection
+        self._chunked = turn.newer
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if connection.closing:
+            self.end("client")
+
+    def write(self, data: bytes) -> None:
+        """One JSON-RPC message as an event, in one write."""
+        if self._open():
+            self._connection.write(_CHUNKED_EVENT % (len(data) + _EVENT_FRAME, data) if self._chunked else _EVENT % data)
+
+    def raw(self, text: bytes) -> None:
+        """Bytes of the stream; at least one."""
+        if text and self._open():
+            self._connection.write(b"%x\r\n%b\r\n" % (len(text), text) if self._chunked else text)
+
+    async def room(self) -> None:
+        """Return when the client has read most of what it was sent, or is gone."""
+        await self._connection.room()
+
+    def end(self, reason: str) -> None:
+        """Let whoever opened the stream finish."""
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    def finish(self) -> None:
+        """The end of the stream, on the wire too."""
+        self.end("finished")
+        if self._chunked and not self._turn.done:
+            self._connection.write(b"0\r\n\r\n")
+        self._turn.finish()
+
+    def _open(self) -> bool:
+        if self.ended.done() or self._connection.closing:
+            return False
+        if self._connection.unsent > limits.SLOW_LIMIT:
+            self.end("slow")
+            self._connection.abort()
+            return False
+        return True

@@ -1,0 +1,57 @@
+"""The shapes that links and sessions share: who asks, where answers go, one request on its way.
+
+Pure. Must not know HTTP, processes or how messages are matched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Delivery = Literal["part", "final"]
+PART: Delivery = "part"
+FINAL: Delivery = "final"
+
+
+class Sink(Protocol):
+    """Takes what belongs to one request: its notifications and questions, and at last its answer."""
+
+    def deliver(self, data: bytes, share: Delivery) -> None:
+        """One message. After `FINAL` nothing follows; empty data then ends the request without an answer."""
+        ...
+
+
+class Peer(Protocol):
+    """A client session, as a link sees it."""
+
+    id: str
+    capabilities: frozenset[str]
+
+    def push(self, data: bytes) -> None:
+        """A message that belongs to no request of the session."""
+        ...
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way: whose it is, the id it came with, and where its answer goes. `until` is monotonic seconds."""
+
+    number: int
+    peer: Peer
+    raw_id: bytes
+    sink: Sink
+    method: str
+    token: bytes | None
+    until: float
+    out: bytes = b""
+    position: int = 0
+
+
+@dataclass(slots=True)
+class Place:
+    """What one session has on a link."""
+
+    calls: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    asks: set[int] = field(default_factory=set[int])
+    uris: set[bytes] = field(default_factory=set[bytes])
+    level: int = 0

@@ -1,0 +1,67 @@
+"""The two entries of the gateway: a file of servers, or one command. Starts the servers first, then loads the gateway.
+
+Owns the order of a cold start. Imports little at the top: everything here is paid for before the first server is started.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mcpwatch.gateway.dialects import digest, load
+from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, split_listen
+from mcpwatch.gateway.upstream import spawn
+from mcpwatch.model.errors import ConfigError, Fault
+
+
+def run_gateway(
+    config: Path, *, listen: str | None = None, admin: Path | None = None, logs: Path | None = None, log_to: str = "stderr",
+) -> int:  # fmt: skip
+    """Serve the servers of a configuration file until SIGTERM or SIGINT.
+
+    `config` is the native file, a TBXark `config.json`, an `mcp-servers.json` or a sparfenyuk file; it is read again when it
+    changes and on SIGHUP. `listen` (`HOST:PORT` or `:PORT`) wins over the file. `admin` is the path of a unix socket to make.
+    `logs` is the directory for the stderr of stdio servers. `log_to` is `stderr` or `syslog`.
+    Returns the exit code; raises `ConfigError` before anything is started.
+    """
+
+    def read() -> Settings:
+        settings = load(config)
+        return replace(settings, listen=listen) if listen else settings
+
+    return _run(read, config, admin, logs, log_to)
+
+
+def run_bridge(
+    command: list[str], *, name: str = "bridge", listen: str = "127.0.0.1:9072", sessions: str = "auto",
+    tokens: tuple[str, ...] = (), env: dict[str, str] | None = None, log_to: str = "stderr",
+) -> int:  # fmt: skip
+    """Serve one stdio server at `/sse` and `/mcp` (and below `/<name>/`) until SIGTERM or SIGINT.
+
+    `command` is the program and its arguments. Returns the exit code; raises `ConfigError` when it cannot be a command.
+    """
+    if not command:
+        raise ConfigError(Fault("", "no command given; write it after --, e.g. mcpwatch bridge -- mcp-server-fetch"))
+    if sessions not in SESSIONS:
+        raise ConfigError(Fault("sessions", f"{sessions!r} is not one of {', '.join(SESSIONS)}"))
+    server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=sessions)
+    settings = Settings(listen=listen, digests=tuple(map(digest, tokens)), servers=(server,), bridge=True)
+    return _run(lambda: settings, None, None, None, log_to)
+
+
+def _run(read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str) -> int:
+    settings = read()
+    try:
+        split_listen(settings.listen)
+    except ValueError:
+        raise ConfigError(Fault("listen", f"{settings.listen!r} is no HOST:PORT")) from None
+    gc.disable()  # nothing that is loaded now is ever garbage; the program turns it on when it serves
+    spawn.begin(settings.servers, logs)
+    try:
+        from mcpwatch.gateway.serve.program import run
+
+        return run(settings, read, config, admin, logs, log_to)
+    finally:
+        spawn.discard()

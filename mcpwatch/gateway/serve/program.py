@@ -1,0 +1,196 @@
+"""The gateway as a program: sockets, signals, reload, stop. `entry.py` is the way in.
+
+Owns the process. Must not know messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from mcpwatch.gateway.http.listener import Listener
+from mcpwatch.gateway.serve.admin import Admin
+from mcpwatch.gateway.serve.app import App
+from mcpwatch.gateway.serve.fleet import Fleet
+from mcpwatch.gateway.settings import Settings, split_listen
+from mcpwatch.model.errors import ConfigError
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at the configuration file."""
+GIVE_UP_LOOK = 0.2
+"""Seconds between looks of a bridge at its server."""
+GIVE_UP_AFTER = 3
+"""Starts in a row that came to nothing before a bridge ends: it is of no use, and its supervisor has the better backoff."""
+CLOSE_LIMIT = 1.0
+"""Seconds that clients get to read their answers when the gateway stops."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+def run(
+    settings: Settings, read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str
+) -> int:
+    """Serve until SIGTERM or SIGINT; `read` gives the settings again at a reload. Returns the exit code."""
+    _log_to(log_to)
+    program = Program(settings, read, config, admin, logs)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(program.run())
+
+
+class Program:
+    """One running gateway."""
+
+    def __init__(
+        self, settings: Settings, read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None
+    ) -> None:
+        self._settings = settings
+        self._read = read
+        self._config = config
+        self._admin_path = admin
+        self._app = App(settings)
+        self._fleet = Fleet(logs, self._app.member_changed)
+        self._admin = Admin(self._fleet, self._reload, self._app.token_uses)
+        self._stop = asyncio.Event()
+        self._gave_up = ""
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Serve until stopped. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        public = Listener(self._app, self._settings.limits.headers)
+        private = Listener(self._admin, self._settings.limits.headers)
+        host, port = split_listen(self._settings.listen)
+        try:
+            bound = await public.tcp(host, port)
+        except OSError as error:
+            log.error(
+                "cannot listen on %s: %s; stop what holds it or choose another address", self._settings.listen, error.strerror
+            )
+            return 1
+        self._admin.listen = f"{host or '0.0.0.0'}:{bound}"  # noqa: S104
+        if self._admin_path is not None:
+            await _own_socket(private, self._admin_path)
+        await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))
+        log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
+        gc.freeze()
+        gc.enable()
+        self._begin(self._app.sessions.run(), "streams")
+        if self._config is not None:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._try_reload(), "reload"))
+            self._begin(self._look(self._config), "configuration")
+        if self._settings.bridge:
+            self._begin(self._give_up(), "give up")
+        try:
+            await self._stop.wait()
+        finally:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await self._end(public, private)
+        if self._gave_up:
+            log.error("%s", self._gave_up)
+        return 1 if self._gave_up else 0
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task until the end; kept for as long as it runs."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _give_up(self) -> None:
+        """A bridge whose server cannot be started is of no use: end, so that whoever supervises it sees why."""
+        while not self._stop.is_set():
+            await asyncio.sleep(GIVE_UP_LOOK)
+            for member in self._fleet.members.values():
+                if member.main.failures >= GIVE_UP_AFTER:
+                    self._gave_up = f"{member.name}: {member.main.error or 'it cannot be started'}; giving up"
+                    self._stop.set()
+
+    async def _end(self, public: Listener, private: Listener) -> None:
+        log.info("stopping")
+        public.refuse()
+        await self._fleet.settle(self._settings.limits.drain)
+        self._app.sessions.end()
+        await asyncio.gather(public.drain(CLOSE_LIMIT), self._fleet.stop())
+        self._admin.end()
+        private.refuse()
+        await private.drain(1.0)
+        if self._admin_path is not None:
+            self._admin_path.unlink(missing_ok=True)
+
+    async def _reload(self) -> list[str]:
+        async with self._reloading:
+            settings = self._read()
+            if settings.listen != self._settings.listen:
+                log.warning("listen changed from %s to %s; that takes a restart", self._settings.listen, settings.listen)
+                settings = replace(settings, listen=self._settings.listen)
+            changed = await self._fleet.apply(settings, lambda members: self._app.serve(settings, members))
+            self._settings = settings
+            log.info("configuration read again; changed: %s", ", ".join(changed) or "no server")
+            return changed
+
+    async def _try_reload(self) -> None:
+        try:
+            await self._reload()
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("configuration is left as it was: %s", fault)
+        except Exception:  # whatever is wrong with one file, the next one must be read again
+            log.exception("the configuration could not be taken")
+
+    async def _look(self, path: Path) -> None:
+        """Read the file again when it changed, once it has stopped changing."""
+        known = _stamp(path)
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            stamp = _stamp(path)
+            if stamp != known and stamp is not None:
+                known = stamp
+                await self._try_reload()
+
+
+async def _own_socket(listener: Listener, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.unlink()  # noqa: ASYNC240
+    before = os.umask(0o177)
+    try:
+        await listener.unix(str(path))
+    finally:
+        os.umask(before)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _log_to(target: str) -> None:
+    from logging.handlers import SysLogHandler
+
+    if target == "syslog":
+        where = "/dev/log" if Path("/dev/log").exists() else ("localhost", 514)
+        handler: logging.Handler = SysLogHandler(where, SysLogHandler.LOG_DAEMON)
+        handler.setFormatter(logging.Formatter("mcpwatch-gateway[%(process)d]: %(levelname)s %(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)

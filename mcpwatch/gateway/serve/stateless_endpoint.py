@@ -1,0 +1,116 @@
+"""The stateless wire (2026-07-28) as a client sees it: one POST, one answer.
+
+Owns what a request of this wire is answered. Must not know routing, authorization or sessions that last.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from msgspec import UNSET
+
+from mcpwatch.gateway.protocol import message, stateless_protocol, tools, translation
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, Exchange, McpRequest, stream
+from mcpwatch.gateway.session.passthrough import relay
+from mcpwatch.gateway.session.session import Filter
+from mcpwatch.gateway.session.subscription_stream import listen
+from mcpwatch.gateway.session.target import ClientSession, OneSession
+from mcpwatch.gateway.upstream import interactive_pool
+from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+
+
+async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
+    """Answer one POST of this wire."""
+    if envelope.id is UNSET or envelope.method is UNSET:
+        await _acknowledge(request, envelope)
+        return
+    passage = await request.target.passage()
+    if passage is not None:
+        await relay(request, passage, body)
+        return
+    parsed: dict[str, Any] = json.loads(body)
+    refusal = stateless_protocol.judge(request.turn.lines, parsed)
+    if refusal is not None:
+        await request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
+        return
+    session, native = await request.target.once(request.owner)
+    exchange = Exchange()
+    try:
+        if not request.turn.when_lost(exchange.abandon):
+            return
+        if envelope.method in stateless_protocol.GONE:
+            refusal = stateless_protocol.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
+        elif native:
+            refusal = await _mirrored(request, session, parsed)
+        if refusal is not None:
+            await request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
+        elif not native and envelope.method == "server/discover":
+            await request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
+        elif native:
+            await session.take(body, envelope, exchange)
+            await _reply(request, exchange)
+        else:
+            await _translated(request, session, body, envelope, parsed, exchange)
+    except UpstreamUnavailable as down:
+        await request.unavailable(down, message.raw_id(envelope))
+    finally:
+        request.turn.on_lost = None
+        await session.close()
+
+
+async def _acknowledge(request: McpRequest, envelope: Envelope) -> None:
+    """This wire has no notifications of clients that mean anything, and no answers to servers."""
+    if envelope.id is not UNSET or envelope.method is UNSET:
+        await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
+        return
+    refusal = stateless_protocol.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
+    if refusal is not None:
+        await request.respond(400, refusal.error(None))
+    else:
+        await request.respond(202)
+
+
+async def _translated(
+    request: McpRequest, session: OneSession, body: bytes, envelope: Envelope, parsed: dict[str, Any], exchange: Exchange
+) -> None:
+    """A request for a member that only knows handshakes."""
+    method = str(envelope.method)
+    if method == "subscriptions/listen":
+        await listen(session, parsed, envelope, exchange)
+        await _reply(request, exchange)
+        return
+    session.guest = interactive_pool.client_identity(
+        request.owner, parsed["params"]["_meta"], stateless_protocol.CAPABILITIES_KEY, stateless_protocol.CLIENT_KEY
+    )
+    await session.take(translation.bare(body), envelope, Filter(exchange, lambda data: translation.completed(data, method)))
+    await _reply(request, exchange)
+
+
+async def _reply(request: McpRequest, exchange: Exchange) -> None:
+    messages = await exchange.more(KEEP_ALIVE)
+    if exchange.done and len(messages) == 1:
+        body = messages[0]
+        span = message.locate(body, ("error", "code"))
+        await request.respond(stateless_protocol.status(int(body[span[0] : span[1]]) if span else None), body)
+    elif not exchange.done or messages:
+        await stream(request, exchange, messages)
+
+
+async def _mirrored(request: McpRequest, session: ClientSession, parsed: dict[str, Any]) -> stateless_protocol.Refusal | None:
+    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for."""
+    arguments = parsed["params"].get("arguments")
+    if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
+        return None
+    headers = request.turn.lines
+    if not arguments and not any(name.startswith(b"mcp-param-") for name, _ in headers):
+        return None
+    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
+    listing = Exchange()
+    await session.take(asked, message.peek(asked), listing)
+    answers = await listing.more(KEEP_ALIVE)
+    name: object = parsed["params"].get("name")
+    listed: list[dict[str, Any]] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
+    schema = next((tool.get("inputSchema") for tool in listed if tool.get("name") == name), None)
+    return stateless_protocol.mirrored(schema, cast("dict[str, Any]", arguments), headers)

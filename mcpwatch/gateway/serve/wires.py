@@ -1,0 +1,246 @@
+"""The three wires that clients speak: legacy HTTP+SSE, Streamable HTTP with sessions, and the stateless one.
+
+Owns what each kind of request is answered. Must not know routing, authorization or members.
+"""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import parse_qs
+
+from msgspec import UNSET
+
+from mcpwatch.gateway.protocol import batch, message, stateless_protocol
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.serve import stateless_endpoint
+from mcpwatch.gateway.session.batch_response import BatchResponse
+from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
+from mcpwatch.gateway.session.replay import STANDALONE, Gone, frame, parse
+from mcpwatch.gateway.session.session_output import ResponseStream
+from mcpwatch.gateway.session.sessions import Sessions
+from mcpwatch.gateway.session.target import ClientSession
+from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+
+SESSION = b"mcp-session-id"
+PRIMING = b"2025-11-25"
+"""The protocol version whose clients know events without data."""
+
+
+class Wires:
+    """Answers requests on every wire, with the sessions of one gateway."""
+
+    def __init__(self, sessions: Sessions, prefix: str) -> None:
+        self._sessions = sessions
+        self.prefix = prefix
+
+    # --- legacy HTTP+SSE ---
+
+    async def open_sse(self, request: McpRequest) -> None:
+        """GET: a session begins, its stream stays open."""
+        await request.target.ready()
+        session = self._sessions.begin(request)
+        try:
+            pipe = request.stream()
+            base = f"{self.prefix}/{request.target.name}" if request.target.name else self.prefix
+            pipe.raw(f"event: endpoint\r\ndata: {base}/messages?session_id={session.id}\r\n\r\n".encode())
+            await self._sessions.flow(session, pipe)
+        finally:
+            self._sessions.drop(session)
+
+    async def post_message(self, request: McpRequest) -> None:
+        """POST: a message of a session; its answer goes back on the stream."""
+        session = self._sessions.find(request, _named_session(request.turn.query))
+        if session is None:
+            await request.lost_session()
+            return
+        if batch.is_one(request.turn.body):
+            items = await _batch(request, session)
+            if items is not None:
+                await request.respond(202)
+                await BatchResponse(items, session).give(session)
+            return
+        read = await request.read()
+        if read is None:
+            return
+        body, envelope = read
+        await request.respond(202)
+        try:
+            await session.take(body, envelope, session)
+        except UpstreamUnavailable as down:
+            if envelope.id is not UNSET and envelope.method is not UNSET:
+                session.push(down.error(message.raw_id(envelope)))
+
+    # --- Streamable HTTP ---
+
+    async def post(self, request: McpRequest) -> None:
+        """POST: one message, on the wire that its headers name."""
+        if request.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower() != b"application/json":
+            text = message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json")
+            await request.respond(415, text)
+            return
+        if batch.is_one(request.turn.body):
+            await self._post_batch(request)
+            return
+        read = await request.read()
+        if read is None:
+            return
+        body, envelope = read
+        method = envelope.method if isinstance(envelope.method, str) else None
+        if stateless_protocol.wanted(request.headers, method):
+            await stateless_endpoint.post(request, body, envelope)
+        elif method == "initialize":
+            await self._initialize(request, body, envelope)
+        else:
+            await self._post_in_session(request, body, envelope)
+
+    async def _initialize(self, request: McpRequest, body: bytes, envelope: Envelope) -> None:
+        session = self._sessions.begin(request)
+        session.resumable = True
+        plain = request.extra
+        request.extra = [*plain, (SESSION, session.id.encode())]
+        try:
+            await self._exchange(request, session, body, envelope)
+        except UpstreamUnavailable as down:
+            request.extra = plain
+            self._sessions.drop(session)
+            await request.unavailable(down, message.raw_id(envelope))
+
+    async def _post_in_session(self, request: McpRequest, body: bytes, envelope: Envelope) -> None:
+        session = await self._session(request)
+        if session is not None:
+            await self._exchange(request, session, body, envelope)
+
+    async def _post_batch(self, request: McpRequest) -> None:
+        session = await self._session(request)
+        items = await _batch(request, session) if session is not None else None
+        if session is None or items is None:
+            return
+        course = session.course()
+        session.open += 1
+        try:
+            if await BatchResponse(items, course).give(session):
+                await self._answer(request, session, course)
+            else:
+                await request.respond(202)
+        finally:
+            session.open -= 1
+            session.seen = time.monotonic()
+
+    async def _session(self, request: McpRequest) -> ClientSession | None:
+        """The session that a POST names; `None` when it is refused, and that is answered."""
+        given = request.headers.get(SESSION)
+        if given is None:
+            text = message.error(None, message.INVALID_REQUEST, "Bad Request: Missing session ID; send initialize first")
+            await request.respond(400, text)
+            return None
+        session = self._sessions.find(request, given.decode("latin-1"))
+        if session is None:
+            await request.lost_session()
+            return None
+        version = request.headers.get(b"mcp-protocol-version")
+        if version is not None and version.decode("latin-1") not in message.HANDSHAKE:
+            text = message.error(None, message.INVALID_REQUEST, "Bad Request: Unsupported protocol version")
+            await request.respond(400, text)
+            return None
+        return session
+
+    async def _exchange(self, request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
+        """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
+        course = session.course()
+        session.open += 1
+        try:
+            await session.take(body, envelope, course)
+            if envelope.id is UNSET or envelope.method is UNSET:
+                course.abandon()
+                await request.respond(202)
+                return
+            await self._answer(request, session, course)
+        except UpstreamUnavailable as down:
+            course.abandon()
+            if envelope.method == "initialize":
+                raise
+            await request.unavailable(down, message.raw_id(envelope))
+        finally:
+            session.open -= 1
+            session.seen = time.monotonic()
+
+    async def _answer(self, request: McpRequest, session: ClientSession, course: ResponseStream) -> None:
+        messages = await course.more(KEEP_ALIVE)
+        if course.done and len(messages) == 1 and session.open == 1:
+            await request.respond(200, messages[0])
+        else:
+            pipe = request.stream()
+            course.begin(pipe, messages, prime=_primed(request))
+            await self._sessions.hold(session, pipe)
+            pipe.finish()
+
+    async def listen(self, request: McpRequest) -> None:
+        """GET: a stream for what belongs to no request."""
+        session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
+        if session is None:
+            await request.lost_session()
+            return
+        given = request.headers.get(b"last-event-id")
+        last = parse(given) if given is not None else (STANDALONE, None)
+        if last is None:
+            await request.respond(400, message.error(None, message.INVALID_REQUEST, "Last-Event-ID is none of this session's"))
+        elif last[0] == STANDALONE:
+            pipe = request.stream([(SESSION, session.id.encode())])
+            pipe.raw(b": open\r\n\r\n")
+            if _primed(request) and last[1] is None:
+                pipe.raw(frame(STANDALONE, session.replay.add(STANDALONE, b"", time.monotonic()), b""))
+            await self._sessions.flow(session, pipe, last[1])
+        else:
+            await self._take_up(request, session, last[0], last[1] or 0)
+
+    async def _take_up(self, request: McpRequest, session: ClientSession, stream: int, after: int) -> None:
+        """Go on with an answer whose stream was cut: what the client missed, and only that."""
+        try:
+            missed = session.replay.after(stream, after)
+        except Gone:
+            text = message.error(None, message.INVALID_REQUEST, "what came after this event is not kept any more; ask again")
+            await request.respond(400, text)
+            return
+        pipe = request.stream([(SESSION, session.id.encode())])
+        course = session.taken_up(stream)
+        if course is not None:
+            course.go_on(pipe, after)
+            await self._sessions.hold(session, pipe)
+        else:
+            for kept in missed:
+                pipe.raw(frame(kept.stream, kept.number, kept.data))
+        pipe.finish()
+
+    async def delete(self, request: McpRequest) -> None:
+        """DELETE: the session is over."""
+        session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
+        if session is None:
+            await request.lost_session()
+            return
+        self._sessions.drop(session)
+        await request.respond(200)
+
+
+async def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | None:
+    """The messages of a batch; `None` when it is refused, and that is answered."""
+    try:
+        if session.version != batch.VERSION:
+            spoken = session.version or "none yet"
+            raise message.Malformed(f"only protocol version {batch.VERSION} has batches; this session speaks {spoken}")
+        return batch.cut(request.turn.body)
+    except message.Malformed as error:
+        await request.respond(400, message.error(None, message.INVALID_REQUEST, str(error)))
+        return None
+
+
+def _primed(request: McpRequest) -> bool:
+    """Whether the client knows events that only tell an id."""
+    return request.headers.get(b"mcp-protocol-version") == PRIMING
+
+
+def _named_session(query: bytes) -> str:
+    name, _, value = query.partition(b"=")
+    if name == b"session_id" and b"&" not in value:
+        return value.decode("latin-1")
+    asked = parse_qs(query.decode("latin-1"))
+    return (asked.get("session_id") or asked.get("sessionId") or [""])[0]

@@ -1,0 +1,110 @@
+"""One HTTP request on its way through the gateway, and the answers that all wires share.
+
+Owns the reading of a request and the writing of its answer as JSON or as a stream. Must not know members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol.call import FINAL, Delivery
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.session.target import Target
+from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+
+KEEP_ALIVE = 10.0
+"""Seconds of silence after which an open stream gets a comment, and a waiting POST becomes a stream."""
+
+
+@dataclass(slots=True)
+class McpRequest:
+    """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
+
+    turn: HttpExchange
+    target: Target
+    owner: str
+    headers: dict[bytes, bytes]
+    extra: list[tuple[bytes, bytes]]
+
+    async def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
+        """A whole answer as JSON."""
+        self.turn.answer(status, body, extra=[*self.extra, *extra] if extra else self.extra)
+
+    def stream(self, extra: Headers = ()) -> Stream:
+        """An answer as an event stream, open from now on."""
+        return self.turn.stream([*self.extra, *extra])
+
+    async def read(self) -> tuple[bytes, Envelope] | None:
+        """The message in the body; `None` when there is none, and that is answered already."""
+        body = self.turn.body
+        try:
+            return body, message.peek(body)
+        except message.Malformed as error:
+            await self.respond(400, message.error(None, message.PARSE_ERROR, f"Parse error: {error}"))
+            return None
+
+    async def unavailable(self, down: UpstreamUnavailable, raw_id: bytes | None) -> None:
+        """The answer when a member is down."""
+        await self.respond(503, down.error(raw_id), [(b"retry-after", b"%d" % down.retry_after)])
+
+    async def lost_session(self) -> None:
+        """The answer to a session id that means nothing here."""
+        await self.respond(404, message.error(None, message.INVALID_REQUEST, "Session not found; initialize again"))
+
+
+class Exchange:
+    """The sink of one POST: messages in order, until the answer."""
+
+    __slots__ = ("_wake", "done", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.done = False
+        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def deliver(self, data: bytes, share: Delivery) -> None:
+        """One more message."""
+        if data:
+            self.messages.append(data)
+        self.done = self.done or share == FINAL
+        if not self._wake.done():
+            self._wake.set_result(None)
+
+    def abandon(self) -> None:
+        """The client went away: nothing more is waited for."""
+        self.deliver(b"", FINAL)
+
+    async def more(self, limit: float) -> list[bytes]:
+        """What came since the last call, after at most `limit` seconds; empty when nothing did."""
+        if not self.messages and not self.done:
+            loop = asyncio.get_running_loop()
+            wake = self._wake = loop.create_future()
+            timer = loop.call_later(limit, _wake, wake)
+            try:
+                await wake
+            finally:
+                timer.cancel()
+        messages, self.messages = self.messages, []
+        return messages
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def stream(request: McpRequest, exchange: Exchange, messages: list[bytes]) -> None:
+    """An answer as an event stream, from `messages` on until the exchange is done or nobody reads it."""
+    pipe = request.stream()
+    while not pipe.ended.done():
+        for data in messages:
+            pipe.write(data)
+        if not messages:
+            pipe.raw(b": ping\r\n\r\n")
+        if exchange.done and not exchange.messages:
+            break
+        messages = await exchange.more(KEEP_ALIVE)
+    pipe.finish()

@@ -1,0 +1,93 @@
+"""Requests of the stateless wire passed on as they are, to a URL upstream that speaks it itself.
+
+Owns which headers go along. Must not know sessions: this wire has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from contextlib import suppress
+
+from mcpwatch.gateway.protocol import message, stateless_protocol
+from mcpwatch.gateway.session.mcp_request import McpRequest
+from mcpwatch.gateway.upstream.http_client import Client, Response
+from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+
+HEAD_LIMIT = 600.0
+"""Seconds until the upstream must have begun its answer."""
+DISCOVER_LIMIT = 10.0
+"""Seconds for the question whether an upstream speaks this wire."""
+
+_ALONG = (b"accept", b"content-type", b"traceparent", b"tracestate")
+_BACK = ("cache-control", "retry-after")
+
+
+class Passthrough:
+    """The way to one upstream on the stateless wire."""
+
+    def __init__(self, name: str, url: str, headers: tuple[tuple[str, str], ...]) -> None:
+        self.name = name
+        self.url = url
+        self.client = Client(url, headers)
+
+
+async def speaks(passage: Passthrough) -> bool:
+    """Whether the upstream answers `server/discover` with the version of this wire. Raises `Down`."""
+    body = message.request(0, "server/discover", stateless_protocol.QUESTION)
+    headers = {
+        "Content-Type": "application/json", "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": message.MODERN, "Mcp-Method": "server/discover",
+    }  # fmt: skip
+    try:
+        async with asyncio.timeout(DISCOVER_LIMIT):
+            response = await passage.client.request("POST", passage.url, headers, body)
+            text = await response.read()
+    except (HttpFailed, TimeoutError) as error:
+        raise UpstreamUnavailable(passage.name, str(error) or "did not answer server/discover", 1) from None
+    with suppress(ValueError, AttributeError, TypeError):
+        return message.MODERN in json.loads(text).get("result", {}).get("supportedVersions", [])
+    return False
+
+
+async def relay(request: McpRequest, passage: Passthrough, body: bytes) -> None:
+    """Pass one POST on and its answer back, as it comes. A client that goes away ends it. Raises `Down`."""
+    lines = request.turn.lines
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in lines if name in _ALONG or name.startswith(b"mcp-")
+    }
+    task = asyncio.current_task()
+    assert task is not None
+    if not request.turn.when_lost(functools.partial(task.cancel, "client")):
+        return
+    try:
+        async with asyncio.timeout(HEAD_LIMIT):
+            response = await passage.client.request("POST", passage.url, headers, body)
+    except (HttpFailed, TimeoutError) as error:
+        raise UpstreamUnavailable(passage.name, str(error) or f"did not begin an answer within {HEAD_LIMIT:g} s", 1) from None
+    try:
+        await _copy(request, response)
+    except (HttpFailed, asyncio.CancelledError):
+        request.turn.cut()
+    finally:
+        request.turn.on_lost = None
+        response.close()
+
+
+async def _copy(request: McpRequest, response: Response) -> None:
+    turn, status = request.turn, response.status
+    if response.media == "text/event-stream":
+        pipe = request.stream()
+        async for part in response.chunks():
+            pipe.raw(part)
+            await pipe.room()
+            if pipe.ended.done():
+                break
+        pipe.finish()
+        return
+    text = await response.read()
+    back = [(name.encode(), response.headers[name].encode("latin-1")) for name in _BACK if name in response.headers]
+    media = response.headers.get("content-type", "application/json").encode("latin-1")
+    turn.answer(status, text, media, [*request.extra, *back])

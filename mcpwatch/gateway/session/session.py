@@ -1,0 +1,296 @@
+"""A client's session with one member: its handshake, its requests, and its way back.
+
+Owns what a client said about itself and which upstream serves it. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from msgspec import UNSET, Raw
+
+from mcpwatch.gateway.protocol import message, tools, translation
+from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
+from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
+from mcpwatch.gateway.session.legacy_client import MAY_ASK, LegacyClient
+from mcpwatch.gateway.session.passthrough import Passthrough, speaks
+from mcpwatch.gateway.session.session_output import SessionOutput
+from mcpwatch.gateway.settings import ToolRules
+from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
+from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.member import Member, Running
+from mcpwatch.gateway.upstream.upstream import Upstream
+
+PING_LIMIT = 10.0
+"""Seconds in which a shared member must prove that it lives before a handshake or a ping is answered."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class Session(SessionOutput):
+    """One client session on one member."""
+
+    def __init__(self, member: Member, owner: str) -> None:
+        super().__init__()
+        self.id = secrets.token_hex(16)
+        self.member = member
+        self.owner = owner
+        self.capabilities: frozenset[str] = frozenset()
+        self.seen = time.monotonic()
+        self.open = 0
+        self.closed = False
+        self._upstream: Upstream | None = None
+        self._own: Running | None = None
+        self._native = False
+        self._elder: LegacyClient | None = None
+        self.guest: ClientIdentity | None = None
+        """Who asks, for one request of the stateless wire whose client can be asked."""
+        self._visit: tuple[InteractiveRequest, Sink] | None = None
+        self._ruled = member.settings.tools != ToolRules()
+
+    @property
+    def costly(self) -> bool:
+        """Whether it keeps a process of its own."""
+        return self._own is not None and self._own.upstream.pid is not None
+
+    # --- the way in ---
+
+    async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """One message of the client. What goes wrong with a request is its answer; raises `Down` only before that."""
+        self.seen = time.monotonic()
+        upstream = self._upstream
+        if envelope.method is UNSET:
+            self.answer(data, envelope)
+        elif envelope.id is UNSET:
+            if upstream is not None and (envelope.method != "notifications/initialized" or self._own is not None):
+                if self._elder is not None and envelope.method == "notifications/cancelled":
+                    self._elder.cancelled(envelope)
+                upstream.mux.notify(self, envelope, data)
+        elif envelope.method == "ping" and upstream is not None and upstream.modern:
+            await self._prove(upstream)
+            sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
+        elif envelope.method == "initialize":
+            await self._initialize(data, envelope, sink)
+        else:
+            if self._ruled:
+                ruled = self._rule(data, envelope, sink)
+                if ruled is None:
+                    return
+                data, sink = ruled
+            await self._forward(data, envelope, sink)
+
+    def answer(self, data: bytes, envelope: Envelope) -> bool:
+        """The client's answer to a question. False when this session was asked no such thing."""
+        return (
+            self._upstream is not None
+            and isinstance(envelope.id, Raw)
+            and self._upstream.mux.questions.respond(self, envelope, data)
+        )
+
+    def use(self, upstream: Upstream, *, native: bool = False) -> None:
+        """Be served by this upstream, without a handshake. `native`: the client speaks its wire."""
+        self._upstream = upstream
+        self._native = native
+        upstream.mux.attach(self)
+
+    async def attend(self) -> None:
+        """Hear of what every session of the member hears. Raises `Down`."""
+        await self.member.main.ready()
+        if self._upstream is None and not self.closed:
+            self.use(self.member.main)
+
+    async def close(self) -> None:
+        """The session is over."""
+        if self.closed:
+            return
+        self.closed = True
+        self.finish()
+        if self._visit is not None:
+            self._visit[0].gone(self._visit[1])
+        if self._upstream is not None:
+            self._upstream.mux.detach(self)
+            self._upstream.listening.leave(self)
+        if self._own is not None:
+            await self._own.stop()
+
+    async def _initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        assert isinstance(envelope.id, Raw)
+        raw_id = bytes(envelope.id)
+        span = message.locate(data, ("params",))
+        params = data[span[0] : span[1]] if span else b"{}"
+        asked = _object(params)
+        self.capabilities = frozenset(_object_of(asked, "capabilities"))
+        await self.member.main.ready()
+        if self.closed:
+            return
+        if self._upstream is None:
+            if self.member.needs_own(self.capabilities):
+                self._own = self.member.open_own(message.one_line(params))
+                self._upstream = self._own.upstream
+            else:
+                self._upstream = self.member.main
+        upstream = self._upstream
+        await upstream.ready()
+        if self._own is None:
+            await self._prove(upstream)
+        if self.closed:
+            return
+        upstream.mux.attach(self)
+        result = upstream.server if self._own is not None else _agreed(upstream, asked)
+        if upstream.modern:
+            self._elder = LegacyClient(upstream.mux, upstream.listening, self, asked)
+            upstream.listening.join(self)
+            result = translation.greeting(upstream.server, _spoken(asked))
+        self.version = str(_object(result).get("protocolVersion", ""))
+        sink.deliver(message.result(raw_id, result), FINAL)
+
+    async def _prove(self, upstream: Upstream) -> None:
+        """Return when the upstream has proved that it lives. Raises `Down`."""
+        try:
+            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+        except TimeoutError:
+            raise UpstreamUnavailable(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+
+    async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        if self.guest is not None and envelope.method in MAY_ASK:
+            await self._sit(self.guest, data, envelope, sink)
+            return
+        upstream = self._upstream
+        if upstream is None:
+            await self.member.main.ready()
+            if self.closed:
+                return
+            self.use(self.member.main)
+            upstream = self.member.main
+        elif upstream.phase is not Phase.RUNNING:
+            await upstream.ready()
+        if upstream.modern and not self._native and self._elder is None:
+            self._elder = LegacyClient(upstream.mux, upstream.listening, self, {})
+        if self.closed or self._request(upstream, envelope, data, sink):
+            return
+        await upstream.renewed(upstream.generation)
+        if not self.closed and not self._request(upstream, envelope, data, sink):
+            upstream.mux.refuse(envelope, sink, "takes no more input")
+
+    async def _sit(self, guest: ClientIdentity, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """A request of the stateless wire that the member may ask something about."""
+        visit = await self.member.seats.serve(guest, envelope, data, sink)
+        if visit is None:
+            unknown_state(sink, envelope)
+        elif self.closed:
+            visit.gone(sink)
+        else:
+            self._visit = visit, sink
+
+    def _request(self, upstream: Upstream, envelope: Envelope, data: bytes, sink: Sink) -> int:
+        if self._elder is not None:
+            return self._elder.request(envelope, data, sink)
+        return upstream.mux.request(self, envelope, data, sink)
+
+    def _rule(self, data: bytes, envelope: Envelope, sink: Sink) -> tuple[bytes, Sink] | None:
+        """Apply the member's tool rules to a request; `None` when that answered it."""
+        rules = self.member.settings.tools
+        if envelope.method == "tools/list":
+            return data, Filter(sink, lambda body: tools.filtered(body, "tools", lambda own: tools.shown_name(rules, own)))
+        if envelope.method != "tools/call":
+            return data, sink
+        shown = tools.parameter(data, "name")
+        own = tools.own_name(rules, shown) if isinstance(shown, str) else None
+        if own is None:
+            text = message.error(bytes(cast("Raw", envelope.id)), message.INVALID_PARAMS, f"Unknown tool: {shown}")
+            sink.deliver(text, FINAL)
+            return None
+        return (data if own == shown else tools.with_parameter(data, own, "name")), sink
+
+
+class Filter:
+    """A sink that changes the answer before it hands it on."""
+
+    def __init__(self, sink: Sink, change: Callable[[bytes], bytes]) -> None:
+        self._sink = sink
+        self._change = change
+
+    def deliver(self, data: bytes, share: Delivery) -> None:
+        """Hand on one message."""
+        self._sink.deliver(self._change(data) if share == FINAL and data else data, share)
+
+
+class MemberTarget:
+    """A route to one member."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.name = member.name
+        self._passage = Passthrough(member.name, member.settings.url or "", member.settings.headers)
+        self._ruled = member.settings.tools != ToolRules()
+        self._native = False
+        self._asked_of = 0
+
+    async def ready(self) -> None:
+        """Return when the member can take requests. Raises `Down`."""
+        await self.member.main.ready()
+
+    def begin(self, owner: str) -> Session:
+        """A new session for a client."""
+        return Session(self.member, owner)
+
+    async def once(self, owner: str) -> tuple[Session, bool]:
+        """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
+        await self.member.main.ready()
+        session = Session(self.member, owner)
+        main = self.member.main
+        native = main if main.modern else await self.member.stateless()
+        if native is not None:
+            session.use(native, native=True)
+        return session, native is not None
+
+    async def passage(self) -> Passthrough | None:
+        """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `Down`."""
+        member = self.member
+        if member.settings.url is None or member.kind == "sse" or self._ruled:
+            return None
+        await member.main.ready()
+        if self._asked_of != member.main.generation:
+            self._passage.client.close()
+            self._native = await speaks(self._passage)
+            self._asked_of = member.main.generation
+        return self._passage if self._native else None
+
+    async def discover(self) -> bytes:
+        """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
+        await self.member.main.ready()
+        return translation.discovery(self.member.main.server)
+
+
+def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:
+    """The member's own answer to `initialize`, with the version that both sides know."""
+    version = asked.get("protocolVersion")
+    if version == upstream.protocol or version not in HANDSHAKE or upstream.protocol not in HANDSHAKE:
+        return upstream.server
+    if HANDSHAKE.index(version) > HANDSHAKE.index(upstream.protocol):
+        return upstream.server
+    return message.with_value(upstream.server, ("protocolVersion",), b'"' + version.encode() + b'"')
+
+
+def _spoken(asked: dict[str, Any]) -> str:
+    """The handshake version that a client asked for, or the newest."""
+    version = asked.get("protocolVersion")
+    return version if version in HANDSHAKE else HANDSHAKE[-1]
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _object_of(holder: dict[str, Any], key: str) -> dict[str, Any]:
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]

@@ -1,0 +1,150 @@
+"""Client sessions by id, and their open streams: found, kept awake, reaped when idle, bounded per token.
+
+Owns the registry. Must not know what a session leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+
+from mcpwatch.gateway.http.http_exchange import Stream
+from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
+from mcpwatch.gateway.session.target import ClientSession, Target
+from mcpwatch.gateway.settings import Limits
+
+TICK = 1.0
+"""Seconds between looks for idle sessions."""
+
+COSTLY_IDLE = 300.0
+"""Seconds without a stream or a request after which a session with a process of its own is closed, at the latest."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class TooMany(Exception):
+    """A token holds all the sessions it may."""
+
+
+class Sessions:
+    """Every open client session."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.slow = 0
+        self.reaped = 0
+        self._dropped = 0
+        self._by_id: dict[str, tuple[ClientSession, Target]] = {}
+        self._owned: Counter[str] = Counter()
+        self._streams: set[Stream] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Marks of the tokens that hold a session now."""
+        return frozenset(self._owned)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def streams(self) -> int:
+        """How many event streams are open."""
+        return len(self._streams)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped because their client had no stream open, in sessions that are over too."""
+        return self._dropped + sum(session.dropped for session, _ in self._by_id.values())
+
+    def begin(self, request: McpRequest) -> ClientSession:
+        """A new session. Raises `TooMany`."""
+        if self._owned[request.owner] >= self.limits.sessions_per_token:
+            raise TooMany
+        session = request.target.begin(request.owner)
+        self._by_id[session.id] = session, request.target
+        self._owned[request.owner] += 1
+        return session
+
+    def find(self, request: McpRequest, wanted: str) -> ClientSession | None:
+        """The session with this id, if the same token opened it on the same route."""
+        session, target = self._by_id.get(wanted, (None, None))
+        if session is None or session.owner != request.owner or target is not request.target:
+            return None
+        return session
+
+    def drop(self, session: ClientSession) -> None:
+        """End a session, in the background."""
+        if self._forget(session):
+            task = asyncio.get_running_loop().create_task(session.close(), name="session close")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def keep(self, targets: set[Target]) -> None:
+        """End the sessions of targets that are gone."""
+        for session, target in list(self._by_id.values()):
+            if target not in targets:
+                self.drop(session)
+
+    async def flow(self, session: ClientSession, stream: Stream, after: int | None = None) -> None:
+        """Let a stream carry what belongs to no request of a session, from behind event `after`, until something ends it."""
+        write = stream.raw if session.resumable else stream.write
+        session.connect(write, after)
+        try:
+            await self.hold(session, stream)
+        finally:
+            session.disconnect(write)
+        stream.finish()
+
+    async def hold(self, session: ClientSession, stream: Stream) -> None:
+        """Return when a stream of a session has ended; it is kept awake until then."""
+        self._streams.add(stream)
+        session.pipes.add(stream)
+        session.open += 1
+        try:
+            self.slow += await stream.ended == "slow"
+        finally:
+            session.open -= 1
+            session.seen = time.monotonic()
+            session.pipes.discard(stream)
+            self._streams.discard(stream)
+
+    async def run(self) -> None:
+        """Keep streams awake and reap idle sessions, until cancelled."""
+        turn = 0
+        while True:
+            await asyncio.sleep(TICK)
+            turn += 1
+            if turn % int(KEEP_ALIVE / TICK) == 0:
+                self._freshen()
+            now = time.monotonic()
+            for session, target in [pair for pair in self._by_id.values() if self._idle(pair[0], now)]:
+                log.info("%s: a session was idle for %g s and is closed", target.name or "all", now - session.seen)
+                self.reaped += 1
+                self.drop(session)
+
+    def _freshen(self) -> None:
+        for stream in list(self._streams):
+            stream.raw(b": ping\r\n\r\n")
+        for session, _ in self._by_id.values():
+            session.replay.expire(time.monotonic())
+
+    def _idle(self, session: ClientSession, now: float) -> bool:
+        limit = min(self.limits.session_idle, COSTLY_IDLE) if session.costly else self.limits.session_idle
+        return session.open == 0 and now - session.seen > limit
+
+    def end(self) -> None:
+        """End every stream, so that running requests finish."""
+        for stream in list(self._streams):
+            stream.end("stop")
+
+    def _forget(self, session: ClientSession) -> bool:
+        if self._by_id.pop(session.id, None) is None:
+            return False
+        self._dropped += session.dropped
+        self._owned[session.owner] -= 1
+        if self._owned[session.owner] <= 0:
+            del self._owned[session.owner]
+        return True

@@ -1,0 +1,109 @@
+"""What a route leads to: one member, or several together. The shapes that the wires know.
+
+Owns the `Target` and `ClientSession` protocols. Must not know HTTP or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from mcpwatch.gateway.protocol.call import Delivery, Sink
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.session.replay import Replay
+
+if TYPE_CHECKING:
+    from mcpwatch.gateway.http.http_exchange import Stream
+    from mcpwatch.gateway.session.passthrough import Passthrough
+    from mcpwatch.gateway.session.session_output import ResponseStream
+    from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
+
+
+class ClientSession(Protocol):
+    """One client's session, whatever it leads to."""
+
+    id: str
+    owner: str
+    seen: float
+    open: int
+    pipes: set[Stream]
+    resumable: bool
+    version: str
+    dropped: int
+    replay: Replay
+
+    @property
+    def costly(self) -> bool:
+        """Whether it keeps a process of its own."""
+        ...
+
+    async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        """One message of the client. Raises `Down` while a request has no answer."""
+        ...
+
+    def deliver(self, data: bytes, share: Delivery) -> None:
+        """Be the sink of a request, on the wire with one stream for everything."""
+        ...
+
+    def push(self, data: bytes) -> None:
+        """Send the client a message that belongs to no request."""
+        ...
+
+    def connect(self, write: Callable[[bytes], None], after: int | None = None) -> None:
+        """A stream to the client is open, to go on behind event `after`."""
+        ...
+
+    def disconnect(self, write: Callable[[bytes], None]) -> None:
+        """That stream is gone."""
+        ...
+
+    def course(self) -> ResponseStream:
+        """The way of the answer to one POST."""
+        ...
+
+    def taken_up(self, stream: int) -> ResponseStream | None:
+        """The answer that is still under way on this stream."""
+        ...
+
+    async def close(self) -> None:
+        """The session is over."""
+        ...
+
+
+class OneSession(ClientSession, Protocol):
+    """A session for one request of the stateless wire."""
+
+    guest: ClientIdentity | None
+
+    async def attend(self) -> None:
+        """Hear of what every session of its members hears. Raises `Down`."""
+        ...
+
+
+class Target(Protocol):
+    """What a route leads to."""
+
+    @property
+    def name(self) -> str:
+        """The name of the member or group; empty for all."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when it can take requests. Raises `Down`."""
+        ...
+
+    def begin(self, owner: str) -> ClientSession:
+        """A new session for a client."""
+        ...
+
+    async def once(self, owner: str) -> tuple[OneSession, bool]:
+        """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `Down`."""
+        ...
+
+    async def passage(self) -> Passthrough | None:
+        """The way to an upstream that takes requests of the stateless wire as they are. Raises `Down`."""
+        ...
+
+    async def discover(self) -> bytes:
+        """The result of `server/discover`, for a target that does not speak the stateless wire itself. Raises `Down`."""
+        ...

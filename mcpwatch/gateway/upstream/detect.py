@@ -1,0 +1,44 @@
+"""Which wire an upstream speaks, found out by asking.
+
+Owns the question. Must not know links or sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol.message import HANDSHAKE
+from mcpwatch.gateway.upstream.http_client import Client
+from mcpwatch.gateway.upstream.link import LinkFailed
+from mcpwatch.gateway.upstream.remote import JSON, STREAM
+from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+
+
+async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 10.0) -> str:
+    """The wire that an upstream speaks: `sse`, `http` or `stateless`. Raises `LinkFailed` when it cannot be reached."""
+    if urlsplit(url).path.rstrip("/").endswith("/sse"):
+        return "sse"
+    client = Client(url, headers)
+    params = {"protocolVersion": HANDSHAKE[-1], "capabilities": {}, "clientInfo": {"name": "mcpwatch-gateway", "version": "1"}}
+    try:
+        async with asyncio.timeout(limit):
+            response = await client.request(
+                "POST", url, {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}"}, message.request(0, "initialize", params)
+            )
+            session = response.headers.get("mcp-session-id")
+            refused = b"" if response.status == 200 else await response.read()
+            response.close()
+            if session is not None:
+                farewell = await client.request("DELETE", url, {"Mcp-Session-Id": session})
+                farewell.close()
+    except HttpFailed as error:
+        raise LinkFailed(str(error)) from None
+    except TimeoutError:
+        raise LinkFailed(f"no answer to initialize within {limit:g} s") from None
+    finally:
+        client.close()
+    if b"-32601" in refused or b"-32022" in refused or b"-32020" in refused or b"-32602" in refused:
+        return "stateless"
+    return "sse" if response.status in {404, 405} else "http"

@@ -1,0 +1,147 @@
+"""The one shape of everything that carries messages to an upstream, and the stdio kind of it.
+
+Owns the `Link` protocol and `StdioLink`. Must not know sessions, restarts or HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec import UNSET
+
+from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.upstream.child import Child, Exit
+from mcpwatch.gateway.upstream.spawn import Command, SpawnFailed
+
+log = logging.getLogger("mcpwatch.gateway")
+
+POLLUTION_SHOWN = 5
+"""How many lines of a child's stdout that are no JSON-RPC are logged before they are only counted."""
+
+
+class LinkFailed(Exception):
+    """The upstream cannot be reached; the text says why. `permanent`: trying again soon cannot help."""
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        self.permanent = permanent
+        super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a link puts what comes: messages (with the request whose stream they came on, if known), and its end.
+
+    `batched` says whether the member may write several messages as one array.
+
+    The end comes with how the process ended, if there was one, and how far into the stream of `send` it had read, if known.
+    """
+
+    on_message: Callable[[bytes, Envelope, int | None], None]
+    on_lost: Callable[[str, Exit | None, int | None], None]
+    on_pollution: Callable[[], None]
+    on_dropped: Callable[[], None]
+    batched: Callable[[], bool]
+
+    def take(self, data: bytes, related: int | None) -> bool:
+        """Hand on one text from the member: a message, or a batch of them. False when it is neither."""
+        try:
+            envelope = message.peek(data)
+        except message.Malformed:
+            return self._take_batch(data, related)
+        if envelope.id is UNSET and envelope.method is UNSET:
+            return False
+        self.on_message(message.one_line(data), envelope, related)
+        return True
+
+    def _take_batch(self, data: bytes, related: int | None) -> bool:
+        if not batch.is_one(data) or not self.batched():
+            return False
+        try:
+            found = list(batch.messages(data))
+        except message.Malformed:
+            return False
+        for item, envelope in found:
+            self.on_message(message.one_line(item), envelope, related)
+        return bool(found)
+
+
+class Link(Protocol):
+    """A way to one upstream."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process behind it, where it is ours."""
+        ...
+
+    @property
+    def wire(self) -> str:
+        """The wire in use: stdio, sse, http or stateless."""
+        ...
+
+    async def open(self) -> None:
+        """Connect or spawn. Raises `LinkFailed`."""
+        ...
+
+    def send(self, data: bytes, number: int | None) -> int:
+        """Send one message; `number` is its id when it is a request.
+
+        Returns where it ends in the stream of everything sent (bytes; 1 where the wire is no stream), 0 when it cannot be taken.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close it and everything behind it that is ours. `on_lost` is not called afterwards."""
+        ...
+
+
+class StdioLink:
+    """A stdio server that we run."""
+
+    wire = "stdio"
+
+    def __init__(self, command: Command, ends: Ends) -> None:
+        self._command = command
+        self._ends = ends
+        self._child = Child(command, self._line, self._exited, ends.on_dropped)
+        self._closing = False
+        self._polluted = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the child."""
+        return self._child.pid or None
+
+    async def open(self) -> None:
+        """Run the command. Raises `LinkFailed`."""
+        try:
+            await self._child.start()
+        except SpawnFailed as error:
+            raise LinkFailed(str(error), permanent=True) from None
+
+    def send(self, data: bytes, number: int | None) -> int:  # noqa: ARG002
+        """Write one line."""
+        return self._child.write(data)
+
+    async def close(self) -> None:
+        """End the child and its tree."""
+        self._closing = True
+        await self._child.stop()
+
+    def _line(self, line: bytes) -> None:
+        if not self._ends.take(line, None):
+            self._pollute(line)
+
+    def _pollute(self, line: bytes) -> None:
+        self._polluted += 1
+        self._ends.on_pollution()
+        if self._polluted <= POLLUTION_SHOWN:
+            shown = line[:200].decode(errors="replace")
+            log.warning("%s: stdout holds a line that is no JSON-RPC message: %r", self._command.name, shown)
+
+    def _exited(self, exit_: Exit) -> None:
+        if not self._closing:
+            self._ends.on_lost(str(exit_), exit_, self._child.read)

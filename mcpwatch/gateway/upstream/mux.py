@@ -1,0 +1,286 @@
+"""Several client sessions on one upstream link: who asked what, and to whom an answer, a notification or a question belongs.
+
+Owns ids and progress tokens on one link. Must not know HTTP, processes or restarts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Raw
+
+from mcpwatch.gateway.protocol import message, translation
+from mcpwatch.gateway.protocol.call import FINAL, PART, Call, Peer, Place, Sink
+from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.questions import Questions
+from mcpwatch.gateway.upstream.subscriptions import METHODS, Subscriptions, level, uri
+
+CANCELLED_LINGER = 30.0
+"""Seconds that a cancelled call may still be answered."""
+
+
+class Mux:
+    """Sessions on one link. `send` writes one message upstream and says where in the link's stream it ends, 0 when it could not."""
+
+    def __init__(self, name: str, send: Callable[[bytes, int | None], int], call_limit: float, counts: Counts) -> None:
+        self._name = name
+        self._send = send
+        self._call_limit = call_limit
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, Call] = {}
+        self._unread: list[Call] = []
+        self._places: dict[Peer, Place] = {}
+        self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
+        self._wishes = Subscriptions(self._places)
+        self.unmatched = 0
+        self._counts = counts
+
+    # --- sessions ---
+
+    def attach(self, peer: Peer) -> None:
+        """Let a session use this link."""
+        self._places.setdefault(peer, Place())
+
+    def detach(self, peer: Peer) -> None:
+        """A session is over: cancel what it still waits for, forget what it subscribed to."""
+        place = self._places.pop(peer, None)
+        if place is None:
+            return
+        for number in list(place.calls.values()):
+            if self._calls.pop(number, None):
+                self._send(message.notification("notifications/cancelled", {"requestId": number, "reason": "session closed"}), None)
+                self.questions.settle(number)
+        self.questions.leave(place)
+        for which in place.uris:
+            self._unsubscribe(which)
+
+    @property
+    def peers(self) -> int:
+        """How many sessions are attached."""
+        return len(self._places)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for an answer."""
+        return len(self._calls)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request waits that ends by itself: a subscription does not."""
+        return any(call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
+
+    @property
+    def serving(self) -> bool:
+        """Whether a call of a session is under way that ends by itself."""
+        return any(call.peer in self._places and call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
+
+    # --- from a client ---
+
+    def request(self, peer: Peer, envelope: Envelope, data: bytes, sink: Sink) -> int:
+        """Forward a request under a number of this link; the answer reaches `sink`. 0 when it could not be sent."""
+        assert isinstance(envelope.id, Raw)
+        assert isinstance(envelope.method, str)
+        raw_id = bytes(envelope.id)
+        number = next(self._numbers)
+        token = translation.progress_token(envelope)
+        method = envelope.method
+        call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
+        place = self._places.get(peer)
+        if place is not None and method in METHODS and self._wishes.take(place, method, data):
+            sink.deliver(message.result(raw_id, b"{}"), FINAL)
+            return number
+        fresh = b"%d" % number
+        out = message.with_id(data, raw_id, fresh)
+        if token is not None:
+            out = message.with_value(out, ("params", "_meta", "progressToken"), fresh)
+        self._calls[number] = call
+        if place is not None:
+            place.calls[raw_id] = number
+        self._counts.requests += 1
+        call.out = message.one_line(out)
+        call.position = self._send(call.out, number)
+        if not call.position:
+            self._finish(number)
+            return 0
+        return number
+
+    def notify(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
+        """Forward a client's notification."""
+        if envelope.method == "notifications/cancelled":
+            self._cancel(peer, envelope, data)
+        else:
+            self._send(message.one_line(data), None)
+
+    def cancel(self, number: int, reason: str) -> None:
+        """The client of a request went away, on a wire where that ends it."""
+        if self._finish(number):
+            self._send(message.notification("notifications/cancelled", {"requestId": number, "reason": reason}), None)
+
+    def refuse(self, envelope: Envelope, sink: Sink, reason: str) -> None:
+        """Answer a request that could not be sent."""
+        sink.deliver(self._refusal(bytes(envelope.id) if isinstance(envelope.id, Raw) else b"null", reason), FINAL)
+
+    def own(self, method: str, params: dict[str, Any] | None, sink: Sink, peer: Peer, limit: float) -> int:
+        """A request of the gateway's own on this link."""
+        number = next(self._numbers)
+        self._calls[number] = Call(number, peer, b"%d" % number, sink, method, None, time.monotonic() + limit)
+        if not self._send(message.request(number, method, params), number):
+            self._calls.pop(number, None)
+            sink.deliver(self._refusal(b"%d" % number, "takes no more input"), FINAL)
+        return number
+
+    # --- from the member ---
+
+    def receive(self, data: bytes, envelope: Envelope, related: int | None = None) -> None:
+        """One message of the member; `related` is the request whose stream it came on, where the wire says so."""
+        if envelope.method is UNSET:
+            self._answer(data, envelope)
+        elif envelope.id is UNSET:
+            self._notification(data, envelope, related)
+        else:
+            self.questions.take(data, envelope, related)
+
+    def lost(self, reason: str, read: int | None = None) -> None:
+        """The link is gone: every waiting request fails now, naming the member.
+
+        `read` is how much of the link's stream the member had read, where that is known: a request that it never saw
+        is kept for `resend`.
+        """
+        calls: list[Call] = []
+        for call in self._calls.values():
+            unread = read is not None and call.out and call.position - len(call.out) > read
+            (self._unread if unread else calls).append(call)
+        self._calls = {}
+        self.questions.lost()
+        for place in self._places.values():
+            place.calls.clear()
+        for call in calls:
+            call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
+
+    def resend(self) -> None:
+        """Send a fresh member what the last one never read."""
+        calls, self._unread = self._unread, []
+        for call in calls:
+            self._calls[call.number] = call
+            if place := self._places.get(call.peer):
+                place.calls[call.raw_id] = call.number
+            call.position = self._send(call.out, call.number)
+
+    def give_up(self, reason: str) -> None:
+        """There will be no fresh member soon: what was kept for it fails."""
+        calls, self._unread = self._unread, []
+        for call in calls:
+            call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
+
+    def restore(self) -> list[bytes]:
+        """What a fresh member must be told again: subscriptions and the log level, as whole messages."""
+        return [
+            b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}' % (next(self._numbers), method.encode(), body)
+            for method, body in self._wishes.restore()
+        ]
+
+    def expire(self, now: float) -> None:
+        """End what has waited past its bound."""
+        for call in [call for call in self._calls.values() if call.until <= now]:
+            self._finish(call.number)
+            if call.method:
+                self._send(message.notification("notifications/cancelled", {"requestId": call.number, "reason": "timeout"}), None)
+                call.sink.deliver(self._refusal(call.raw_id, "did not answer in time"), FINAL)
+            else:
+                call.sink.deliver(b"", FINAL)
+        self.questions.expire(now)
+
+    # --- inside ---
+
+    def _refusal(self, raw_id: bytes, reason: str) -> bytes:
+        text = f"member {self._name!r} {reason}"
+        return message.error(raw_id, message.MEMBER_DOWN, text, {"member": self._name, "reason": reason})
+
+    def _finish(self, number: int) -> Call | None:
+        call = self._calls.pop(number, None)
+        if call is not None:
+            place = self._places.get(call.peer)
+            if place is not None and place.calls.get(call.raw_id) == number:
+                del place.calls[call.raw_id]
+            self.questions.settle(number)
+        return call
+
+    def _answer(self, data: bytes, envelope: Envelope) -> None:
+        raw = bytes(envelope.id) if isinstance(envelope.id, Raw) else b""
+        call = self._finish(int(raw)) if raw.isdigit() else None
+        if call is None:
+            self.unmatched += 1
+            return
+        call.sink.deliver(message.with_id(data, raw, call.raw_id), FINAL)
+
+    def _notification(self, data: bytes, envelope: Envelope, related: int | None) -> None:
+        params = envelope.params if isinstance(envelope.params, message.Params) else None
+        match envelope.method:
+            case "notifications/progress" if params is not None and isinstance(params.progress_token, Raw):
+                raw = bytes(params.progress_token)
+                call = self._calls.get(int(raw)) if raw.isdigit() else None
+                if call is not None and call.token is not None:
+                    call.until = time.monotonic() + self._call_limit
+                    call.sink.deliver(message.with_value(data, ("params", "progressToken"), call.token), PART)
+            case "notifications/cancelled" if params is not None and isinstance(params.request_id, Raw):
+                self.questions.withdraw(bytes(params.request_id), data)
+            case _ if params is not None and isinstance(params.meta, message.Meta) and isinstance(params.meta.subscription, Raw):
+                self._changed(data, bytes(params.meta.subscription))
+            case "notifications/resources/updated":
+                which = uri(data)
+                for peer, place in list(self._places.items()):
+                    if which in place.uris:
+                        peer.push(data)
+            case "notifications/message":
+                self._tell(data, related)
+            case _:
+                self._broadcast(data, related)
+
+    def _changed(self, data: bytes, raw: bytes) -> None:
+        """What belongs to a `subscriptions/listen` request of the stateless wire."""
+        call = self._calls.get(int(raw)) if raw.isdigit() else None
+        if call is not None:
+            call.sink.deliver(message.with_value(data, ("params", "_meta", message.SUBSCRIPTION), call.raw_id), PART)
+
+    def _broadcast(self, data: bytes, related: int | None) -> None:
+        call = self._calls.get(related) if related is not None else None
+        if call is not None:
+            call.sink.deliver(data, PART)
+            return
+        for peer in list(self._places):
+            peer.push(data)
+
+    def _tell(self, data: bytes, related: int | None) -> None:
+        """A log message goes to the one request that can have caused it, else to every session that wants its level."""
+        calls = self._calls
+        call = calls.get(related) if related is not None else next(iter(calls.values())) if len(calls) == 1 else None
+        if call is not None:
+            call.sink.deliver(data, PART)
+            return
+        said = level(data)
+        for peer, place in list(self._places.items()):
+            if said >= place.level:
+                peer.push(data)
+
+    def _cancel(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
+        place = self._places.get(peer)
+        params = envelope.params
+        if place is None or not isinstance(params, message.Params) or not isinstance(params.request_id, Raw):
+            return
+        raw = bytes(params.request_id)
+        number = place.calls.get(raw)
+        call = self._calls.get(number) if number is not None else None
+        if call is None:
+            return
+        call.until = min(call.until, time.monotonic() + CANCELLED_LINGER)
+        call.method = ""
+        self._send(message.one_line(message.with_value(data, ("params", "requestId"), b"%d" % call.number)), None)
+
+    def _unsubscribe(self, which: bytes) -> None:
+        if not self._wishes.wanted(which):
+            body = b'{"jsonrpc":"2.0","id":%d,"method":"resources/unsubscribe","params":{"uri":%s}}' % (next(self._numbers), which)
+            self._send(body, None)

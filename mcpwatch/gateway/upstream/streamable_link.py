@@ -1,0 +1,194 @@
+"""The link to an upstream on Streamable HTTP with sessions (2025-03-26 … 2025-11-25).
+
+Owns the client side of that wire. Must not know sessions of the gateway or restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import UNSET, Raw
+
+from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.upstream.http_client import Response
+from mcpwatch.gateway.upstream.link import Ends
+from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
+from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+
+CLOSE_LIMIT = 2.0
+"""Seconds for the farewell to an upstream session."""
+REOPEN = 1.0
+"""Seconds before a closed stream of a Streamable HTTP upstream is opened again."""
+
+
+class HttpLink(Remote):
+    """An upstream on Streamable HTTP: a POST for each message, an answer or a stream for each request."""
+
+    wire = "http"
+
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
+        super().__init__(url, headers, ends)
+        self._session: str | None = None
+        self._version: str | None = None
+        self._hello: bytes | None = None
+        self._greeting = asyncio.Lock()
+        self._listening = False
+        self._told: asyncio.Event | None = None
+
+    async def open(self) -> None:
+        """Nothing to open: the first message connects."""
+
+    def send(self, data: bytes, number: int | None) -> int:
+        """Post one message."""
+        if self._closed:
+            return 0
+        if self._session is None and self._hello is None and number is not None:
+            self._hello = data
+        prior = self._told
+        if number is None:
+            told = self._told = asyncio.Event()
+            self._go(self._tell(data, prior, told), "http notification")
+        else:
+            self._go(self._post(data, number, prior), "http request", number)
+        return 1
+
+    async def close(self) -> None:
+        """Say farewell to the session, then close."""
+        session, self._session = self._session, None
+        await self._end()
+        if session is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT):
+                response = await self._client.request("DELETE", self._url, self._headers(session))
+                await response.read()
+        except (HttpFailed, TimeoutError):
+            pass
+        finally:
+            self._client.close()
+
+    def _headers_for(self, data: bytes, session: str | None) -> dict[str, str]:  # noqa: ARG002
+        return self._headers(session)
+
+    def _headers(self, session: str | None) -> dict[str, str]:
+        headers = {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}"}
+        if session is not None:
+            headers["Mcp-Session-Id"] = session
+        if self._version is not None:
+            headers["MCP-Protocol-Version"] = self._version
+        return headers
+
+    async def _tell(self, data: bytes, prior: asyncio.Event | None, told: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(POST_LIMIT):
+                await self._post(data, None, prior)
+        except TimeoutError:
+            log.warning("an upstream took no notification within %g s", POST_LIMIT)
+        finally:
+            told.set()
+
+    async def _post(self, data: bytes, number: int | None, prior: asyncio.Event | None) -> None:
+        """Post one message, after every notification before it has been taken."""
+        try:
+            if prior is not None:
+                await prior.wait()
+            session = self._session
+            response = await self._client.request("POST", self._url, self._headers_for(data, session), data)
+            if response.status == 404 and session is not None:
+                response.close()
+                await self._greet_again(session)
+                response = await self._client.request("POST", self._url, self._headers(self._session), data)
+            await self._answer(response, data, number)
+        except HttpFailed as error:
+            self._refuse(number, str(error))
+            if not error.connected:
+                self._lose(str(error))
+
+    async def _answer(self, response: Response, data: bytes, number: int | None) -> None:
+        if data is self._hello:
+            self._session = response.headers.get("mcp-session-id")
+        answered = False
+        lacking = f"upstream answered {response.status} {response.media}"
+        try:
+            if response.media == STREAM and response.status == 200:
+                lacking = "the upstream ended its stream without an answer"
+                async for event in response.events():
+                    if event.data and event.name == "message":
+                        answered = self._hear(event.data, number, answered, data)
+            else:
+                answered = self._hear(await response.read(), number, answered, data)
+        finally:
+            response.close()
+        if not answered:
+            self._refuse(number, lacking)
+
+    def _hear(self, body: bytes, number: int | None, answered: bool, sent: bytes) -> bool:
+        """Take one message of an answer. Whether the request is answered now."""
+        if number is None:
+            return True
+        if batch.is_one(body) and self._ends.batched():
+            try:
+                items = batch.cut(body)
+            except message.Malformed:
+                return answered
+            for item in items:
+                answered = self._hear(item, number, answered, sent)
+            return answered
+        try:
+            envelope = message.peek(body)
+        except message.Malformed:
+            return answered
+        if envelope.method is UNSET:
+            if not isinstance(envelope.id, Raw) or bytes(envelope.id) != b"%d" % number:
+                body = message.with_value(body, ("id",), b"%d" % number)
+            if sent is self._hello:
+                self._greeted(body)
+            self._take(body, number)
+            return True
+        self._take(body, number)
+        return answered
+
+    def _greeted(self, body: bytes) -> None:
+        span = message.locate(body, ("result", "protocolVersion"))
+        if span is not None:
+            self._version = body[span[0] : span[1]].decode().strip('"')
+            if self._session is not None and not self._listening:
+                self._listening = True
+                self._go(self._listen(), "http stream")
+
+    async def _greet_again(self, lost: str) -> None:
+        """The upstream forgot our session: make another one, once, and go on."""
+        async with self._greeting:
+            if self._session != lost or self._hello is None:
+                return
+            response = await self._client.request("POST", self._url, self._headers(None), self._hello)
+            session = response.headers.get("mcp-session-id")
+            await response.read()
+            if response.status != 200:
+                raise HttpFailed(f"session lost, and initialize answered {response.status}")
+            self._session = session
+            again = await self._client.request(
+                "POST", self._url, self._headers(session), message.notification("notifications/initialized")
+            )
+            await again.read()
+
+    async def _listen(self) -> None:
+        """Hear what belongs to no request. An upstream without such a stream says 405 once."""
+        while True:
+            try:
+                headers = self._headers(self._session) | {"Accept": STREAM}
+                response = await self._client.request("GET", self._url, headers)
+                try:
+                    if response.status in {404, 405, 501}:
+                        return
+                    if response.status == 200 and response.media == STREAM:
+                        async for event in response.events():
+                            if event.data:
+                                self._take(event.data, None)
+                finally:
+                    response.close()
+            except HttpFailed as error:
+                if not error.connected:
+                    self._lose(str(error))
+                    return
+            await asyncio.sleep(REOPEN)

@@ -1,0 +1,373 @@
+"""One upstream kept alive: opened, greeted, watched, opened again; and the sessions that use it.
+
+Owns phase, generation, backoff and the MCP handshake with the member.
+Must not know HTTP clients of the gateway or configuration files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from mcpwatch.gateway.protocol import batch, message, stateless_protocol
+from mcpwatch.gateway.settings import Restart
+from mcpwatch.gateway.upstream.backoff import Backoff
+from mcpwatch.gateway.upstream.child import Exit
+from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed
+from mcpwatch.gateway.upstream.mux import Mux
+from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
+from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
+
+READY_WAIT = 10.0
+"""Seconds that a request waits for a member which has just begun to start."""
+SOON = 0.6
+"""A request waits for a start that is at most this many seconds away."""
+RENEW_WAIT = 5.0
+"""Seconds that a request waits for a dying member to be gone, or for a slow one to read."""
+TICK = 1.0
+"""Seconds between looks for calls that waited past their bound."""
+PING_EVERY, PING_LIMIT = 15.0, 10.0
+"""Seconds between signs of life asked of a remote upstream, and for each."""
+NUDGE_LIMIT = 2.0
+"""Seconds for the sign of life that a nudge asks of a remote upstream."""
+NUDGE_AGE, NUDGE_APART = 0.5, 10.0
+"""A nudge ends an attempt to connect that is older than this (seconds), and the next such end comes no sooner than that."""
+
+log = logging.getLogger("mcpwatch.gateway")
+
+
+class Upstream:
+    """One link that is kept open. `greet` makes the handshake; `tell` hears what happens."""
+
+    def __init__(
+        self,
+        name: str,
+        make_link: Callable[[Ends], Link],
+        hello: Handshake,
+        tell: Callable[[LifecycleEvent], None] = lambda _: None,
+        *,
+        start_limit: float = 60,
+        call_limit: float = 3600,
+        restart: Restart | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        self.name = name
+        self.counts = counts or Counts()
+        self.mux = Mux(name, self._send, call_limit, self.counts)
+        self.phase = Phase.STARTING
+        self.generation = 0
+        self.started_at: float | None = None
+        self.last_exit: Exit | None = None
+        self.error: str | None = None
+        self.server: bytes = b"{}"
+        self.protocol = message.HANDSHAKE[-1]
+        self._make_link = make_link
+        self._hello = hello
+        self._tell = tell
+        self._start_limit = start_limit
+        self._link: Link | None = None
+        self._gateway = GatewayPeer()
+        self.listening = UpstreamSubscription(name, self.mux, self._gateway)
+        self._changed = asyncio.Event()
+        self._lost: asyncio.Future[str] | None = None
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._nudge = asyncio.Event()
+        self._look = asyncio.Event()
+        self._abandoned_at = -math.inf
+        self._since = time.monotonic()
+        self._retry_at = 0.0
+        self.refused = False
+        self._permanent = False
+        self.pauses = Backoff(restart or Restart())
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the hosted process, if there is one now."""
+        return self._link.pid if self._link is not None else None
+
+    @property
+    def failures(self) -> int:
+        """Starts in a row that came to nothing."""
+        return self.pauses.failures
+
+    @property
+    def wire(self) -> str | None:
+        """The wire in use, if open."""
+        return self._link.wire if self._link is not None else None
+
+    @property
+    def modern(self) -> bool:
+        """Whether this upstream is on the stateless wire."""
+        return self._hello.method == "server/discover" or self.wire == "stateless"
+
+    @property
+    def sign_of_life(self) -> tuple[str, dict[str, Any] | None]:
+        """The cheapest request that this upstream must answer."""
+        return ("server/discover", stateless_protocol.QUESTION) if self.modern else ("ping", None)
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Keep it open until cancelled; then close it."""
+        try:
+            while True:
+                await self._wanted.wait()
+                served, reason = await self._live()
+                if not self._wanted.is_set():
+                    self.mux.give_up("is stopped")
+                    continue
+                self.counts.restarts += 1
+                self.error = reason
+                delay = self.pauses.after(time.monotonic(), random.uniform(-1, 1), served=served, permanent=self._permanent)  # noqa: S311
+                if delay >= SOON:
+                    self.mux.give_up(reason)
+                if delay:
+                    log.warning("%s: %s; next start in %.2f s", self.name, reason, delay)
+                    await self._pause(Phase.FAILED if self.pauses.failed else Phase.BACKOFF, delay)
+                else:
+                    log.warning("%s: %s; starting again", self.name, reason)
+        finally:
+            self.mux.lost("is being stopped")
+            self.mux.give_up("is being stopped")
+            if self._link is not None:
+                await asyncio.shield(self._link.close())
+
+    async def hold(self) -> None:
+        """Close it and keep it closed until `release`."""
+        self._wanted.clear()
+        self._enter(Phase.HELD)
+        self._tell(LifecycleEvent("held", self.name, self.pid, self.generation))
+        self._drop("is stopped")
+
+    def release(self) -> None:
+        """Open it again, at once, earlier failures forgotten."""
+        self.pauses.forget()
+        self._wanted.set()
+        self._nudge.set()
+
+    def nudge(self) -> None:
+        """Connect at once: somebody has just seen that the member answers.
+
+        A pause ends, an attempt of some age to reach a URL begins anew, an open connection to a URL must give a sign of life soon.
+        A member that an operator stopped stays stopped; a process that is starting or running is left alone.
+        """
+        now = time.monotonic()
+        if self.phase in {Phase.BACKOFF, Phase.FAILED}:
+            self.pauses.forget()
+            self._nudge.set()
+        elif self.phase is Phase.RUNNING:
+            self._look.set()
+        elif self.phase is Phase.STARTING and self.pid is None and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
+            self._abandoned_at = now
+            self.pauses.forget()
+            self._drop("was connecting for too long when it was seen to answer")
+
+    def restart(self) -> None:
+        """Close it and open it again, at once."""
+        self._drop("is being restarted")
+        self.release()
+
+    async def ready(self) -> None:
+        """Return when requests can be sent. Raises `Down`, at once unless a start has just begun."""
+        while self.phase is not Phase.RUNNING:
+            now = time.monotonic()
+            left = self._since + READY_WAIT - now
+            soon = self.phase is Phase.STARTING or (self.phase is Phase.BACKOFF and self._retry_at - now < SOON)
+            if not soon or left <= 0 or self.refused:
+                raise self.down()
+            try:
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+            except TimeoutError:
+                raise self.down() from None
+
+    async def renewed(self, generation: int) -> None:
+        """Return when a later incarnation can take requests, or soon, when this one is only slow to read. Raises `Down`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RENEW_WAIT):
+                while self.phase is Phase.RUNNING and self.generation == generation:
+                    await self._changed.wait()
+        await self.ready()
+
+    def down(self) -> UpstreamUnavailable:
+        """Why requests cannot be sent now."""
+        wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in {Phase.BACKOFF, Phase.FAILED} else 1
+        said = {Phase.STARTING: "it is starting", Phase.HELD: "it is stopped"}
+        reason = said.get(self.phase) or self.error or "it is not connected"
+        return UpstreamUnavailable(self.name, reason, 60 if self.phase is Phase.HELD else wait)
+
+    async def ask(self, method: str, params: dict[str, Any] | None, limit: float) -> bytes:
+        """A request of the gateway's own; the whole answer. Raises `TimeoutError`, `Down`."""
+        await self.ready()
+        answer = PendingReply()
+        self.mux.own(method, params, answer, self._gateway, limit)
+        async with asyncio.timeout(limit):
+            return await answer.future
+
+    # --- one incarnation ---
+
+    async def _live(self) -> tuple[bool, str]:
+        """Open, greet, and stay until it is lost. Returns whether it had served, and why it ended."""
+        self.generation += 1
+        generation = self.generation
+        loop = asyncio.get_running_loop()
+        lost = self._lost = loop.create_future()
+
+        def on_lost(reason: str, exit_: Exit | None, read: int | None) -> None:
+            if generation == self.generation:
+                self.last_exit = exit_
+                self._drop(reason, read)
+
+        ends = Ends(self.mux.receive, on_lost, self._on_pollution, self._on_dropped, lambda: self.protocol == batch.VERSION)
+        link = self._link = self._make_link(ends)
+        self.last_exit, self.started_at = None, time.time()
+        self._permanent = self.refused = False
+        self._enter(Phase.STARTING)
+        served = False
+        watch = loop.create_task(self._watch(), name=f"watch of {self.name}")
+        try:
+            async with asyncio.timeout(self._start_limit):
+                await _before(lost, link.open())
+                self._tell(LifecycleEvent("started", self.name, link.pid, generation))
+                await self._greet(lost)
+            self.error = None
+            served = True
+            self._enter(Phase.RUNNING)
+            self._tell(LifecycleEvent("connected", self.name, link.pid, generation))
+            reason = await lost
+        except LinkFailed as error:
+            reason = str(error)
+            self._permanent = error.permanent
+        except TimeoutError:
+            reason = f"did not answer initialize within {self._start_limit:g} s"
+        finally:
+            watch.cancel()
+            if self.phase is not Phase.HELD:
+                self._enter(Phase.STARTING if served else Phase.BACKOFF)
+        self.mux.lost(reason)
+        pid = link.pid
+        await link.close()
+        self._link = None
+        exit_ = self.last_exit
+        name = "exited" if link.wire == "stdio" else "lost"
+        code, number = (exit_.code, exit_.signal) if exit_ else (None, None)
+        self._tell(LifecycleEvent(name, self.name, pid, generation, code, number, reason))
+        return served, reason
+
+    async def _greet(self, lost: asyncio.Future[str]) -> None:
+        hello = self._hello if self.wire != "stateless" else DISCOVER
+        data = await self._introduce(hello, lost)
+        if message.locate(data, ("result",)) is None and self.wire == "stdio" and hello.method == "initialize":
+            other = await self._introduce(DISCOVER, lost)
+            if message.locate(other, ("result", "supportedVersions")) is not None:
+                self._hello = hello = DISCOVER
+                data = other
+        body = json.loads(data)
+        if "result" not in body:
+            self.refused = True
+            raise LinkFailed(f"refused {hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
+        span = message.locate(data, ("result",))
+        self.server = data[span[0] : span[1]] if span else b"{}"
+        self.protocol = str(body["result"].get("protocolVersion", ""))
+        if hello.method == "initialize" and (hello.announce or self.generation > 1):
+            self._send(message.notification("notifications/initialized"), None)
+        for again in self.mux.restore():
+            self._send(again, None)
+        self.mux.resend()
+        if self.modern:
+            self.listening.opened(self.server)
+
+    async def _introduce(self, hello: Handshake, lost: asyncio.Future[str]) -> bytes:
+        """The member's answer to a greeting. Raises `LinkFailed`."""
+        answer = PendingReply()
+        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (hello.method.encode(), hello.params)
+        self.mux.request(self._gateway, message.peek(raw), raw, answer)
+        await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.future.done():
+            raise LinkFailed(lost.result())
+        return answer.future.result()
+
+    async def _watch(self) -> None:
+        """Look for calls that waited too long; ask a quiet remote upstream for a sign of life, at once when nudged.
+
+        Calls in flight are life: a server of one thread answers nothing else until it has answered them, and they have a bound.
+        """
+        last_ping = time.monotonic()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._look.wait()
+            now = time.monotonic()
+            self.mux.expire(now)
+            nudged = self._look.is_set()
+            self._look.clear()
+            if self.phase is not Phase.RUNNING or self.pid is not None or self.mux.serving:
+                continue
+            if nudged or now - last_ping > PING_EVERY:
+                last_ping = now
+                await self._prove_alive(NUDGE_LIMIT if nudged else PING_LIMIT)
+
+    async def _prove_alive(self, limit: float) -> None:
+        """Drop a remote upstream that gives no sign of life in time, unless a client's call came in between."""
+        try:
+            await self.ask(*self.sign_of_life, limit)
+        except (TimeoutError, UpstreamUnavailable):
+            if not self.mux.serving:
+                self._drop("gave no sign of life")
+
+    def _send(self, data: bytes, number: int | None) -> int:
+        return self._link.send(data, number) if self._link is not None else 0
+
+    def _drop(self, reason: str, read: int | None = None) -> None:
+        lost = self._lost
+        if lost is not None and not lost.done():
+            if self.phase is Phase.RUNNING:
+                self._enter(Phase.STARTING)
+            self.mux.lost(reason, read)
+            lost.set_result(reason)
+
+    def _on_pollution(self) -> None:
+        self.counts.polluted += 1
+
+    def _on_dropped(self) -> None:
+        self.counts.dropped += 1
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._since = time.monotonic()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _pause(self, phase: Phase, delay: float) -> None:
+        self._retry_at = time.monotonic() + delay
+        self._enter(phase)
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(delay):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass
+
+
+async def _before(lost: asyncio.Future[str], opening: Coroutine[Any, Any, None]) -> None:
+    """Open a link unless it is lost first. Raises `LinkFailed`."""
+    task = asyncio.get_running_loop().create_task(opening)
+    try:
+        await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            raise LinkFailed(lost.result())
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    await task

@@ -1,0 +1,153 @@
+"""A member that is seen to answer is connected to at once, and calls under way are a sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.settings import Restart
+from mcpwatch.gateway.upstream import upstream as upstream_module
+from mcpwatch.gateway.upstream.lifecycle import Phase
+from mcpwatch.gateway.upstream.link import Ends, LinkFailed
+from mcpwatch.gateway.upstream.own_requests import GatewayPeer, Handshake
+from mcpwatch.gateway.upstream.upstream import Upstream
+from tests.gateway.inside import LIMIT, Taken
+
+pytestmark = pytest.mark.anyio
+PAUSE = 1000.0
+"""Seconds of a pause that no test waits for."""
+
+
+class Server:
+    """A server by URL: it refuses, hangs, or answers; attempts to connect are counted. `mute`: it answers greetings only."""
+
+    def __init__(self) -> None:
+        self.does = "refuses"
+        self.attempts = 0
+        self.tried = asyncio.Condition()
+        self.mute = False
+
+    async def reached(self, attempts: int) -> None:
+        """Return after this many attempts to connect."""
+        async with self.tried:
+            await self.tried.wait_for(lambda: self.attempts >= attempts)
+
+
+class UrlLink:
+    """A link to it."""
+
+    pid: int | None = None
+    wire = "http"
+
+    def __init__(self, server: Server, ends: Ends) -> None:
+        self._server, self._ends = server, ends
+
+    async def open(self) -> None:
+        async with self._server.tried:
+            self._server.attempts += 1
+            self._server.tried.notify_all()
+        if self._server.does == "refuses":
+            raise LinkFailed("refused")
+        if self._server.does == "hangs":
+            await asyncio.get_running_loop().create_future()
+
+    def send(self, data: bytes, number: int | None) -> int:
+        sent: dict[str, Any] = json.loads(data)
+        if number is not None and (sent["method"] == "initialize" or not self._server.mute):
+            answer = message.result(b"%d" % number, b'{"protocolVersion":"2025-11-25","capabilities":{}}')
+            asyncio.get_running_loop().call_soon(self._ends.on_message, answer, message.peek(answer), None)
+        return 1
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@asynccontextmanager
+async def kept(server: Server) -> AsyncGenerator[Upstream]:
+    """An upstream to that server whose pauses nobody waits for."""
+    hello = Handshake(b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}')
+    kept = Upstream("it", lambda ends: UrlLink(server, ends), hello, restart=Restart(first=PAUSE, max=PAUSE, jitter=0))
+    task = asyncio.get_running_loop().create_task(kept.run())
+    try:
+        with anyio.fail_after(LIMIT):
+            yield kept
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "READY_WAIT", LIMIT)
+    server = Server()
+    async with kept(server) as it:
+        await server.reached(2)
+        while it.phase is not Phase.BACKOFF:  # noqa: ASYNC110  it is a matter of turns of the loop
+            await asyncio.sleep(0)
+        server.does = "answers"
+        it.nudge()
+        await server.reached(3)
+        await it.ready()
+
+
+async def test_a_nudge_begins_anew_where_an_attempt_to_connect_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "READY_WAIT", LIMIT)
+    monkeypatch.setattr(upstream_module, "NUDGE_AGE", 0.0)
+    server = Server()
+    server.does = "hangs"
+    async with kept(server) as it:
+        await server.reached(1)
+        server.does = "answers"
+        it.nudge()
+        await it.ready()
+        assert server.attempts == 2
+
+
+async def test_a_nudge_does_not_start_what_an_operator_stopped() -> None:
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        await it.hold()
+        it.nudge()
+        await asyncio.sleep(0.05)
+        assert it.phase is Phase.HELD
+        assert server.attempts == 1
+
+
+async def test_a_nudge_finds_out_that_an_open_connection_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "NUDGE_LIMIT", 0.05)
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        server.mute = True
+        it.nudge()
+        await server.reached(2)
+
+
+async def test_a_call_under_way_is_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "PING_EVERY", 0.0)
+    monkeypatch.setattr(upstream_module, "TICK", 0.005)
+    monkeypatch.setattr(upstream_module, "PING_LIMIT", 0.02)
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        server.mute = True
+        peer, answer = GatewayPeer(), Taken()
+        it.mux.attach(peer)
+        raw = message.request(1, "tools/call", {"name": "slow"})
+        number = it.mux.request(peer, message.peek(raw), raw, answer)
+        await asyncio.sleep(0.2)
+        assert it.phase is Phase.RUNNING
+        done = message.result(b"%d" % number, b"{}")
+        it.mux.receive(done, message.peek(done))
+        assert "result" in await answer.last()
+        await server.reached(2)
