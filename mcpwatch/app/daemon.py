@@ -29,6 +29,7 @@ from mcpwatch.app.status import StatusFile
 from mcpwatch.app.tail import Tail
 from mcpwatch.app.upgrade import answer_signals, exec_anew, rehearse
 from mcpwatch.app.watch import watch_file
+from mcpwatch.app.web import Around, Web
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
@@ -48,7 +49,6 @@ from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
-from mcpwatch.web.control import build
 
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
 
@@ -76,6 +76,7 @@ class Daemon:
         self.bus = Bus()
         self.fleet: Fleet
         self.services: Services
+        self.web: Web
         self.logs: Logging
         self.store: SqliteStore
         self._status: StatusFile | None = None
@@ -156,14 +157,15 @@ class Daemon:
                 state_dir.put_back = lambda: self._prepare(self.fleet.plan())
                 self.services.turned = lambda: self._turned(state_dir)
                 self._guard(self.services.self_watch.run(), "self-watch")
-                socket.open(build(self.fleet, self.store, self.bus, self, self.services.handlers), self._guard)
+                self.web = self._web(plan)
+                socket.open(self.web.control(), self._guard)
                 self._status = StatusFile(self.fleet, self.paths.status)
                 self._guard(self._status.run(self.bus), "status")
                 if self.options.watch_config:
                     self._guard(watch_file(self.options.config, self._reload_quietly), "config watch")
                 self._guard(ProxyLog(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
                 adopted = await self.fleet.begin(plan)
-                for work, name in self.services.work():
+                for work, name in (*self.services.work(), *self.web.work()):
                     self._guard(work, name)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
@@ -182,6 +184,13 @@ class Daemon:
             socket.remove()
             if hasattr(self, "services"):
                 self.services.collector.close()  # waits for the thread that stamps: the next watchdog must find it at rest
+
+    def _web(self, plan: Plan) -> Web:
+        services = self.services
+        around = Around(
+            self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers
+        )
+        return Web(around, plan)
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
@@ -311,6 +320,7 @@ class Daemon:
             changes = diff(self.fleet.plan(), plan)
             await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
             self.services.reload(plan)
+            self.web.reload(plan)
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

@@ -11,6 +11,7 @@ from mcpwatch.registry import Kinds
 from mcpwatch.runtimes import RUNTIMES
 from mcpwatch.runtimes.logs import SECTION as LOGS
 from mcpwatch.telemetry.spec import SECTION as TELEMETRY
+from mcpwatch.web.spec import OBJECTIVES, WEB
 
 
 def all_kinds() -> Kinds:
@@ -21,5 +22,5 @@ def all_kinds() -> Kinds:
         proxies=PROXIES,
         notifiers=NOTIFIERS,
         clients=CLIENTS,
-        sections=(ALERTS, TELEMETRY, LOGS, ("clients", ClientsSection)),
+        sections=(ALERTS, TELEMETRY, LOGS, WEB, OBJECTIVES, ("clients", ClientsSection)),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from urllib.parse import quote, urlencode
 
 from mcpwatch import journal
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import Settings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
@@ -19,6 +20,8 @@ from mcpwatch.model.time import iso
 
 def show_logs(name: str, *, follow: bool, lines: int, stream: str | None, since: str | None, as_json: bool) -> int:
     """Print a member's lines, the latest first to last; with `follow`, go on."""
+    if Settings.url:
+        return _remote(name, follow=follow, lines=lines, stream=stream, since=since, as_json=as_json)
     state = state_paths(Settings.state_dir).root
     known = journal.members(state)
     if name not in known:
@@ -30,6 +33,18 @@ def show_logs(name: str, *, follow: bool, lines: int, stream: str | None, since:
     found = journal.follow(state, name, streams, lines, begin) if follow else journal.read(state, name, streams, lines, begin)
     for line in found:
         say(_json(line) if as_json else _text(line, colour=colour))
+    return exits.OK
+
+
+def _remote(name: str, *, follow: bool, lines: int, stream: str | None, since: str | None, as_json: bool) -> int:
+    """The same from a watchdog on another machine."""
+    if follow:
+        raise UsageError("--follow reads the files of this machine; leave out --url, or use 'mcpwatch events -f'")
+    query = {"lines": str(min(lines, 1000))} | ({"stream": stream} if stream else {})
+    if (begin := since_epoch(since, time.time())) is not None:
+        query["since"] = str(begin)
+    for one in call("GET", f"/logs/{quote(name, safe='')}?{urlencode(query)}")["lines"]:
+        say(json.dumps({"member": name, **one}, ensure_ascii=False) if as_json else f"{one['time']}  {one['text']}")
     return exits.OK
 
 

@@ -13,8 +13,9 @@ from mcpwatch.cli.control import Settings, call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, render
-from mcpwatch.cli.table import ago, coloured, fit, terminal_width
+from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import NoDaemon
+from mcpwatch.model.text import ago
 
 
 def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
@@ -53,6 +54,9 @@ def _redraw(lines: list[str]) -> None:
 
 def _no_daemon(*, as_json: bool) -> int:
     """No daemon answers: say so, and show the last known state."""
+    if Settings.url:
+        print(f"mcpwatch: no mcpwatch answers on {Settings.url}", file=sys.stderr)  # noqa: T201
+        return exits.NO_DAEMON
     paths = state_paths(Settings.state_dir)
     known = _last_known()
     if as_json:
@@ -92,7 +96,7 @@ def show_events(name: str | None, *, follow: bool, since: str | None, lines: int
         from mcpwatch.store.sqlite import read_facts
 
         path = state_paths(Settings.state_dir).store
-        if follow or not path.exists():
+        if follow or Settings.url or not path.exists():
             raise
         for fact in read_facts(path, since=begin, limit=lines, member=name):
             _print_fact(fact, as_json=as_json, colour=colour)

@@ -125,6 +125,8 @@ class SelfView:
     loop_lag: float = 0.0
     schedule_lag: float = 0.0
     dropped_facts: int = 0
+    web: str = ""
+    """Where the status page is; empty while it is not served."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcpwatch.clock import Clock
-from mcpwatch.web.api.problems import problem
 from mcpwatch.web.caller import Caller
+from mcpwatch.web.problems import problem
 from mcpwatch.web.sessions import COOKIE, Sessions, genuine
 from mcpwatch.web.spec import WebSpec, loopback
 from mcpwatch.web.throttle import Throttle

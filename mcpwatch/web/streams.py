@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from mcpwatch.web.api.problems import Refused
+from mcpwatch.web.problems import Refused
 
 SEND_TIMEOUT = 10.0
 """Seconds a viewer may take to read what was sent; then its connection is cut."""

@@ -24,8 +24,8 @@ from mcpwatch.web.api.bodies import Asked, EventsQuery
 from mcpwatch.web.api.catalog import CATALOG, Handler, Operation
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.openapi import DOCUMENT
-from mcpwatch.web.api.problems import Refused, on_error, on_failure, on_http_error
 from mcpwatch.web.caller import Caller, caller_of
+from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
 from mcpwatch.web.streams import EventStream, Viewers
 
 BODY_LIMIT = 256 * 1024

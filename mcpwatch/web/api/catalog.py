@@ -86,6 +86,13 @@ CATALOG: tuple[Operation, ...] = (
     Operation("GET", "/history", "How each check did, by default over the last 24 hours.", OBJECTS, query=bodies.SinceQuery),
     Operation(
         "GET",
+        "/availability",
+        "Each route over the last 24 hours, 7 and 30 days, hour by hour for 90 hours, and its latency now.",
+        OBJECT,
+    ),
+    Operation("GET", "/availability/{name}", "One route hour by hour for 90 hours.", _object(hours=OBJECTS)),
+    Operation(
+        "GET",
         "/objectives",
         "What was promised and what was measured, by default over the last 7 days.",
         OBJECT,

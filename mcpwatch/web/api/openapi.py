@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch.web.api.catalog import CATALOG, Operation
-from mcpwatch.web.api.problems import MEDIA, TYPES
+from mcpwatch.web.problems import MEDIA, TYPES
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
 """The document as committed."""

@@ -20,7 +20,7 @@ from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, Pr
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
-from mcpwatch.web.objectives.watch import Look, RouteWatch, State
+from mcpwatch.web.objectives.watch import EXIT, Look, RouteWatch, State
 
 WRITE_EVERY = 60.0
 """Seconds between two writes of what was measured."""
@@ -28,6 +28,8 @@ RECENT = 40
 """Probe durations kept of each route, for its latency now."""
 GRACE = 5.0
 """Seconds added to how long a probe's word is taken."""
+EXIT_HOLD = 3600.0
+"""Seconds for which a member that ended is taken as gone, until something answers."""
 DEFAULT_INTERVAL = 3600.0
 """Seconds for which the word of a check with a cron rule is taken."""
 _CONNECT = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.OPEN, Stage.ENDPOINT})
@@ -169,7 +171,7 @@ class Meter:
                 pass
 
     def _probed(self, fact: ProbeFinished) -> None:
-        subject = fact.route if fact.vantage == "route" else fact.member if not self._names(fact.member) else ""
+        subject = fact.route if fact.vantage == "route" else self._bare(fact.member)
         if not subject or fact.outcome not in _STATES:
             return
         route, wall = self._of(subject), self._clock.wall()
@@ -185,7 +187,7 @@ class Meter:
         """A member that ended takes its routes with it from that moment on, whatever the latest probe said."""
         announced = self._announced(fact.member)
         for name in self._names(fact.member):
-            look = Look("exit", "bad", GRACE)
+            look = Look(EXIT, "bad", EXIT_HOLD)
             self._of(name).watch.look(look, self._clock.now(), self._clock.wall(), announced=announced)
 
     def _asleep(self, member: str) -> None:
@@ -202,6 +204,11 @@ class Meter:
             for route in self._fleet.plan().routes:
                 self._by_member.setdefault(route.member, []).append(route.name)
         return self._by_member.get(member, [])
+
+    def _bare(self, member: str) -> str:
+        """The name under which a member without a route is measured; the proxy is measured by its routes."""
+        proxy = self._fleet.plan().proxy
+        return "" if self._names(member) or (proxy is not None and proxy.member == member) else member
 
     def _hold(self, fact: ProbeFinished) -> float:
         plan = self._fleet.plan()

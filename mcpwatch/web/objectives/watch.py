@@ -14,6 +14,8 @@ from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage
 
 State = Literal["good", "bad", "unknown"]
+EXIT = "exit"
+"""The look that the end of a member counts as."""
 _WORSE: dict[State, int] = {"unknown": 0, "good": 1, "bad": 2}
 HourOf = Callable[[int], Hour]
 """Gives the counters of an hour (hours since the epoch)."""
@@ -46,6 +48,8 @@ class RouteWatch:
     def look(self, look: Look, now: Instant, wall: WallTime, *, announced: bool) -> None:
         """A probe has ended."""
         self.pass_time(now, wall, announced=announced)
+        if look.state == "good":
+            self._looks.pop(EXIT, None)  # what answers has not ended
         self._looks[look.check] = (look.state, Instant(now + look.hold))
         state = self._state(now)
         if state == "bad":

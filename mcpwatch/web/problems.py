@@ -5,6 +5,7 @@ Beside the members of the RFC every document has `error` (the same text as `deta
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mcpwatch.model.errors import AlreadyRunning, ConfigError, McpwatchError, UsageError
+
+_log = logging.getLogger("mcpwatch.web")
 
 MEDIA = "application/problem+json"
 
@@ -70,4 +73,5 @@ async def on_http_error(request: Request, error: Exception) -> Response:  # noqa
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """What nobody foresaw; the text stays in the log."""
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, f"{request.method} {request.url.path} failed: {type(error).__name__}; see the log of mcpwatch")
