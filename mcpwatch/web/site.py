@@ -69,7 +69,7 @@ class Site:
             *Public(pages, self._fleet, self._clock, spec).routes(),
             Route("/live", self._stream, methods=["GET"]),
             Route("/healthz", _alive, methods=["GET"]),
-            Route("/mcp", self._relay, methods=["GET", "POST", "DELETE"]),
+            Route("/mcp", self._relay.serve, methods=["GET", "POST", "DELETE"]),
             Mount("/api/v1", api),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]

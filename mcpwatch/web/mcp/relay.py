@@ -46,7 +46,7 @@ class McpRelay:
         self._open = 0
         self._reaper: asyncio.TimerHandle | None = None
 
-    async def __call__(self, request: Request) -> Response:
+    async def serve(self, request: Request) -> Response:
         """Relay one request."""
         if self._open >= AT_ONCE:
             return problem(503, f"{AT_ONCE} MCP requests are open already", headers={"Retry-After": "2"})

@@ -16,6 +16,7 @@ from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
@@ -65,8 +66,9 @@ class McpServer:
         )
 
     def app(self) -> Starlette:
-        """The server over Streamable HTTP, at `/mcp`."""
-        return self.server.streamable_http_app(streamable_http_path="/mcp", host="127.0.0.1")
+        """The server over Streamable HTTP, at `/mcp`. Host and Origin were checked by the daemon's guard; only it reaches the socket."""
+        checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        return self.server.streamable_http_app(streamable_http_path="/mcp", transport_security=checked)
 
     async def run_stdio(self) -> None:
         """Serve standard input and output until they end."""
