@@ -51,7 +51,11 @@ class Site:
         try:
             await self._live.run()
         finally:
-            await self._relay.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """End what was started for requests."""
+        await self._relay.close()
 
     def build(self, spec: WebSpec) -> Guard:
         """The application."""
