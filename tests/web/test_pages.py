@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +22,7 @@ from mcpwatch.web.page.feeds import atom, badge
 from mcpwatch.web.page.live import QUEUE, Live
 from mcpwatch.web.server import WebServer
 from mcpwatch.web.site import STATIC
+from tests.checks.until import until
 from tests.telemetry.fleet import probed
 from tests.web.room import OPERATE, Room, room
 
@@ -191,13 +191,6 @@ def test_what_is_vendored_is_what_its_package_ships_and_names_its_licence() -> N
         assert one["licence"] in ("MIT", "0BSD")
     own = {"live.js", "chart.js", "style.css", "ok.svg", "bad.svg", "VENDORED.json"}
     assert {path.name for path in STATIC.iterdir()} == own | set(listed)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Let the loop turn until something is true, 10 s at most."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.001)
 
 
 async def _lines(live: Live, last: str = "", count: int = 1) -> list[str]:
