@@ -32,7 +32,7 @@ from tests.parts import program
 PATIENCE = 60.0
 """Seconds after which a route that is still dead counts as never healed."""
 AUTOHEAL_SECONDS = 5.0
-CHECK = CheckSpec("proof", "mcp", vantages=("route",), timeout=5.0, options=(("safe_call", "true"),))
+CHECK = CheckSpec("proof", "mcp", vantages=("route",), timeout=5.0, safe_call=True)
 
 
 def docker(*words: str) -> str:

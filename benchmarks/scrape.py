@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from benchmarks.command import parser
 from mcpwatch.model.view import FleetView
-from mcpwatch.telemetry.metrics import FleetCollector, Seen
+from mcpwatch.telemetry.metrics import FleetCollector, ScrapeSnapshot
 from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.telemetry import fleet
@@ -38,7 +38,7 @@ class Frozen(Collector):
 def main(count: int) -> None:
     names = fleet.names(count)
     plan, view = fleet.plan(*names), fleet.view(*names)
-    seen = [Seen(plan, view)]
+    seen = [ScrapeSnapshot(plan, view)]
     collector = FleetCollector(TelemetrySpec(), "bench", lambda: seen[0], Readings())
     text = collector.text()
     print(f"{count} members, {text.count(chr(10))} lines, {len(text) / 1e6:.1f} MB")
@@ -50,7 +50,7 @@ def main(count: int) -> None:
                 collector.offer(fleet.probed(name, at=at))
                 collector.offer(fleet.probed(name, vantage="route", at=at))
         view = half_changed(view, at, odd)
-        seen[0] = Seen(plan, view, offered=collector.offered)
+        seen[0] = ScrapeSnapshot(plan, view, offered=collector.offered)
         collector.settle(plan, collector.offered)
         began = time.thread_time()
         collector.text()

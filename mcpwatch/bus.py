@@ -39,6 +39,11 @@ class Subscription:
         """Facts offered and not yet read."""
         return len(self._queue)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more facts."""
+        return self._closed
+
     def close(self) -> None:
         """End the iteration once what is queued has been read."""
         self._closed = True

@@ -239,7 +239,7 @@ class Store(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Return when everything recorded so far is on disk."""
+        """Return when everything recorded so far is on disk, or cannot be written now."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from mcpwatch.alerts.api import PATHS
-from mcpwatch.alerts.book import Reason, Severity, State
+from mcpwatch.alerts.book import AlertState, Reason, Severity
 from mcpwatch.alerts.message import document
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.notifiers.webhook import WORDS
@@ -38,7 +38,10 @@ def _lines() -> Iterator[str]:
     yield from ("## Conditions", "", "| alert | severity | true when |", "|---|---|---|")
     yield from (f"| `{name}` | {severity} | {words} |" for name, severity, words in CONDITIONS)
     yield from ("", f"Labels for `match`, `group_by` and silences: {_listed(LABELS)}. `name` is the member or the route.")
-    yield from (f"States: {_listed(State)}. Severities: {_listed(Severity)}. Reasons of a notification: {_listed(Reason)}.", "")
+    yield from (
+        f"States: {_listed(AlertState)}. Severities: {_listed(Severity)}. Reasons of a notification: {_listed(Reason)}.",
+        "",
+    )
     for path, spec in (
         ("alerts", AlertsSpec),
         ("alerts.route", AlertRouteSpec),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec
 from mcpwatch.clients.catalog import CLIENTS, made
+from mcpwatch.clients.formats.edit import edit
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import spell_seconds
@@ -85,10 +86,7 @@ def _client(name: str, spec: type[KindSpec]) -> Iterator[str]:
 def _sample(adapter: Adapter, name: str) -> str:
     client = made({"kind": name, "allow_literal": True, **_required(name)})
     wanted = adapter.wanted(client.spec, [ROUTE], [], "YOUR_TOKEN")
-    text = ""
-    for path, value in wanted.entries.items():
-        text = adapter.syntax.put(text, path, value)
-    return text
+    return edit(adapter.syntax, "", dict(wanted.entries)).text
 
 
 def _adapter(name: str) -> Adapter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcpwatch.telemetry.conditions import Alert, Recording
+from mcpwatch.telemetry.conditions import AlertRule, RecordingRule
 from mcpwatch.telemetry.families import BUCKETS, FAMILIES
 from mcpwatch.telemetry.rules import WINDOWS, groups, render
 from mcpwatch.telemetry.spec import LokiSpec, TelemetrySpec
@@ -49,11 +49,11 @@ def pages() -> Mapping[str, str]:
 
 def _rules() -> str:
     found = [rule for group in groups(_EVERYTHING) for rule in group.rules]
-    recorded = "".join(f"- `{rule.record}`\n" for rule in found if isinstance(rule, Recording))
+    recorded = "".join(f"- `{rule.record}`\n" for rule in found if isinstance(rule, RecordingRule))
     alerts = "".join(
         f"| [{rule.alert}](../how-to/monitoring.md#{rule.alert.lower()}) | {rule.severity} | {rule.wait} |\n"
         for rule in found
-        if isinstance(rule, Alert)
+        if isinstance(rule, AlertRule)
     )
     return (
         f"\n## Rules\n\n`mcpwatch rules export` records, over {', '.join(WINDOWS)} and 30 days:\n\n{recorded}"

@@ -8,12 +8,22 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 
-from mcpwatch.alerts.book import Ack, Alert, Book, Item, Notification, Reason, Severity, Silence, State
+from mcpwatch.alerts.book import (
+    Acknowledgement,
+    Alert,
+    AlertBook,
+    AlertSnapshot,
+    AlertState,
+    Notification,
+    Reason,
+    Severity,
+    Silence,
+)
 from mcpwatch.alerts.dispatch import Worker
-from mcpwatch.alerts.ledger import Ledger
+from mcpwatch.alerts.ledger import AlertLedger
 from mcpwatch.alerts.outbox import Outbox
 from mcpwatch.alerts.policy import acknowledge, expire, silence
-from mcpwatch.alerts.routing import Rules
+from mcpwatch.alerts.routing import AlertPolicy
 from mcpwatch.alerts.silence import LABELS, Window
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import UsageError
@@ -41,20 +51,20 @@ FOR_DEFAULT = 3600.0
 FOR_MAX = 366 * 86400.0
 
 
-class Room(Protocol):
+class AlertOperations(Protocol):
     """What the handlers need of the service."""
 
-    ledger: Ledger
-    rules: Rules
+    ledger: AlertLedger
+    rules: AlertPolicy
     clock: Clock
     workers: dict[str, Worker]
 
-    def change(self, book: Book) -> None:
+    def change(self, book: AlertBook) -> None:
         """Keep a book that an operator changed."""
         ...
 
 
-def handlers(room: Room) -> Handlers:
+def handlers(room: AlertOperations) -> Handlers:
     """Every path of this room."""
 
     async def list_alerts(body: dict[str, Any]) -> Any:
@@ -78,7 +88,7 @@ def handlers(room: Room) -> Handlers:
         return {"results": await asyncio.gather(*(_test(room.workers[name], room.clock.wall()) for name in names))}
 
     async def ack(body: dict[str, Any]) -> Any:
-        who = Ack(_by(body), room.clock.wall(), str(body.get("comment") or ""))
+        who = Acknowledgement(_by(body), room.clock.wall(), str(body.get("comment") or ""))
         book, taken = acknowledge(room.ledger.book, str(body.get("alert") or ""), who)
         room.change(book)
         return {"acknowledged": taken}
@@ -125,16 +135,16 @@ def handlers(room: Room) -> Handlers:
 
 async def _test(worker: Worker, now: WallTime) -> dict[str, Any]:
     """Send a test message, and its end to a receiver that would keep it open. Bounded by the receiver's timeout, each."""
-    states = (State.FIRING, State.RESOLVED) if worker.notifier.keeps_open else (State.FIRING,)
+    states = (AlertState.FIRING, AlertState.RESOLVED) if worker.notifier.keeps_open else (AlertState.FIRING,)
     for state in states:
-        item = Item(
+        item = AlertSnapshot(
             "test:mcpwatch",
             "test",
             "mcpwatch",
             Severity.INFO,
             state,
             since=now,
-            resolved_at=now if state is State.RESOLVED else None,
+            resolved_at=now if state is AlertState.RESOLVED else None,
             why="this is a test; nothing is wrong",
         )
         id_ = f"test{secrets.token_hex(6)}"

@@ -18,7 +18,7 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis
 
 
-class State(StrEnum):
+class AlertState(StrEnum):
     """Where an alert is in its life."""
 
     PENDING = "pending"
@@ -51,19 +51,19 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReceiverState:
     """What one receiver was told of one alert, and when last."""
 
     receiver: str
     group: str
     at: WallTime
     last_at: WallTime
-    state: State = State.FIRING
+    state: AlertState = AlertState.FIRING
     times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Ack:
+class Acknowledgement:
     """Somebody is on it: no repeats and no escalation until it resolves."""
 
     by: str
@@ -83,7 +83,7 @@ class Alert:
     name: str
     subject: str
     severity: Severity
-    state: State
+    state: AlertState
     since: WallTime
     changed_at: WallTime
     checked_at: WallTime
@@ -103,8 +103,8 @@ class Alert:
     flapping: bool = False
     unwatched: float = 0.0
     muted: str = ""
-    told: tuple[Told, ...] = ()
-    ack: Ack | None = None
+    told: tuple[ReceiverState, ...] = ()
+    ack: Acknowledgement | None = None
 
     @property
     def id(self) -> str:
@@ -114,16 +114,16 @@ class Alert:
     @property
     def open(self) -> bool:
         """Whether it is pending or firing."""
-        return self.state is not State.RESOLVED
+        return self.state is not AlertState.RESOLVED
 
     @property
-    def believed(self) -> tuple[Told, ...]:
+    def believed(self) -> tuple[ReceiverState, ...]:
         """The receivers that still believe it fires."""
-        return tuple(told for told in self.told if told.state is State.FIRING)
+        return tuple(told for told in self.told if told.state is AlertState.FIRING)
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class EvidenceLine:
     """A line of evidence and when it was noted."""
 
     at: WallTime
@@ -131,7 +131,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenMember:
+class ObservedMember:
     """What is known of a member: its three fields, and evidence for a message. `ran`: since it is wanted up, it was running."""
 
     want: str = "up"
@@ -140,15 +140,15 @@ class SeenMember:
     generation: int = 0
     ran: bool = False
     at: WallTime = WallTime(0)
-    exit: Note | None = None
+    exit: EvidenceLine | None = None
     tail: tuple[str, ...] = ()
     starts: tuple[WallTime, ...] = ()
     """When it was started again."""
-    tried: tuple[Note, ...] = ()
+    tried: tuple[EvidenceLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SeenRoute:
+class ObservedRoute:
     """What is known of a route."""
 
     member: str = ""
@@ -171,32 +171,32 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class AlertBook:
     """All that the policy remembers. `groups` holds when a group of a receiver was last told something new."""
 
     alerts: Mapping[str, Alert] = field(default_factory=dict[str, Alert])
-    members: Mapping[str, SeenMember] = field(default_factory=dict[str, SeenMember])
-    routes: Mapping[str, SeenRoute] = field(default_factory=dict[str, SeenRoute])
+    members: Mapping[str, ObservedMember] = field(default_factory=dict[str, ObservedMember])
+    routes: Mapping[str, ObservedRoute] = field(default_factory=dict[str, ObservedRoute])
     diagnoses: tuple[Diagnosis, ...] = ()
     silences: tuple[Silence, ...] = ()
     groups: Mapping[str, WallTime] = field(default_factory=dict[str, WallTime])
     proxy: str = ""
     seq: int = 0
 
-    def with_alert(self, alert: Alert) -> Book:
+    def with_alert(self, alert: Alert) -> AlertBook:
         """The book with this alert put in or replaced."""
         return replace(self, alerts={**self.alerts, alert.id: alert})
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AlertSnapshot:
     """One alert as a notification tells it: a snapshot with its evidence. Times are wall seconds."""
 
     id: str
     alert: str
     subject: str
     severity: Severity
-    state: State
+    state: AlertState
     since: WallTime
     member: str = ""
     route: str = ""
@@ -224,10 +224,10 @@ class Notification:
     id: str
     receiver: str
     reason: Reason
-    state: State
+    state: AlertState
     group: str
     at: WallTime
-    items: tuple[Item, ...]
+    items: tuple[AlertSnapshot, ...]
     perhaps_again: bool = False
     """Set when a crash came in between an earlier hand-over and its acknowledgement."""
 

@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mcpwatch.alerts.book import Item, Notification
-from mcpwatch.alerts.ledger import Ledger
+from mcpwatch.alerts.book import AlertSnapshot, Notification
+from mcpwatch.alerts.ledger import AlertLedger
 from mcpwatch.alerts.message import title
-from mcpwatch.alerts.outbox import Entry
+from mcpwatch.alerts.outbox import QueuedNotification
 from mcpwatch.alerts.receiver import Notifier
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import NotifyFailed
@@ -39,8 +39,8 @@ class Worker:
         notifier: Notifier,
         timeout: float,
         *,
-        ledger: Ledger,
-        firing: Callable[[str], Sequence[Item]],
+        ledger: AlertLedger,
+        firing: Callable[[str], Sequence[AlertSnapshot]],
         clock: Clock,
         publish: Publish,
         hide: Callable[[str], str] = str,
@@ -102,7 +102,7 @@ class Worker:
         await self._state(items)
         return every
 
-    async def _deliver(self, entry: Entry) -> None:
+    async def _deliver(self, entry: QueuedNotification) -> None:
         id_ = entry.notification.id
         self._ledger.set_outbox(self._ledger.outbox.sending(id_))
         await self._ledger.flush()
@@ -158,7 +158,7 @@ class Worker:
             )
         )
 
-    async def _state(self, items: Sequence[Item]) -> None:
+    async def _state(self, items: Sequence[AlertSnapshot]) -> None:
         """Say what fires, to a receiver that would forget it."""
         try:
             async with asyncio.timeout(self.timeout):

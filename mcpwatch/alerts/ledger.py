@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mcpwatch.alerts.book import Book, Notification, dump, load
+from mcpwatch.alerts.book import AlertBook, Notification, dump, load
 from mcpwatch.alerts.observe import restarted
 from mcpwatch.alerts.outbox import Outbox
 from mcpwatch.clock import Clock
@@ -19,30 +19,30 @@ FLUSH_MAX = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedAlerts:
     """What is kept of this room."""
 
-    book: Book = Book()
+    book: AlertBook = AlertBook()
     outbox: Outbox = Outbox()
 
 
-class Ledger:
+class AlertLedger:
     """The present book and outbox. Change them only through here, and never across an await."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self.unreadable = ""
-        self.book, self.outbox = Book(), Outbox()
+        self.book, self.outbox = AlertBook(), Outbox()
         text = store.recall(ROOM).get(KEY)
         if text:
             try:
-                kept = load(Kept, text)
+                kept = load(SavedAlerts, text)
                 self.book, self.outbox = restarted(kept.book, clock.wall()), kept.outbox.recovered()
             except ValueError:
                 self.unreadable = "the alerts kept from before cannot be read; beginning with none"
-        self._saved = Kept(_slim(self.book), self.outbox)
+        self._saved = SavedAlerts(_slim(self.book), self.outbox)
 
-    def put(self, book: Book, notifications: Iterable[Notification] = ()) -> tuple[Notification, ...]:
+    def put(self, book: AlertBook, notifications: Iterable[Notification] = ()) -> tuple[Notification, ...]:
         """A new book and what it wants sent, kept together. Returns what the outbox had no room for."""
         self.book = book
         self.outbox, dropped = self.outbox.add(notifications)
@@ -61,13 +61,13 @@ class Ledger:
                 await self._store.flush()
 
     def _save(self) -> None:
-        kept = Kept(_slim(self.book), self.outbox)
+        kept = SavedAlerts(_slim(self.book), self.outbox)
         if kept != self._saved:
             self._store.remember(ROOM, KEY, dump(kept))
             self._saved = kept
 
 
-def _slim(book: Book) -> Book:
+def _slim(book: AlertBook) -> AlertBook:
     """Without what the next look at the fleet tells anyway."""
     members = {alert.member for alert in book.alerts.values()}
     routes = {alert.route for alert in book.alerts.values()}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
-from mcpwatch.alerts.book import Item, Notification, Reason, Severity, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification, Reason, Severity
 from mcpwatch.model.json import plain
 from mcpwatch.model.time import WallTime, iso
 
@@ -68,11 +68,11 @@ def render(notification: Notification) -> Message:
     return Message(title(notification), "\n\n".join(blocks))
 
 
-def _spoken(notification: Notification) -> list[Item]:
+def _spoken(notification: Notification) -> list[AlertSnapshot]:
     """The alerts a person is to read of: of two ends of one member or route, the longer one."""
-    if notification.state is not State.RESOLVED:
+    if notification.state is not AlertState.RESOLVED:
         return list(notification.items)
-    longest: dict[str, Item] = {}
+    longest: dict[str, AlertSnapshot] = {}
     for item in notification.items:
         key = _who(item)
         if key not in longest or item.since < longest[key].since:
@@ -87,7 +87,7 @@ def title(notification: Notification) -> str:
     names = list(dict.fromkeys(item.subject for item in items))
     listed = ", ".join(names[:NAMES_MAX]) + (" …" if len(names) > NAMES_MAX else "")
     told = listed if len(names) == 1 else f"{len(names)}: {listed}"
-    if notification.state is State.RESOLVED:
+    if notification.state is AlertState.RESOLVED:
         longest = max((_length(item) for item in items), default=0.0)
         return f"[{tag}] {told} after {span(longest)}"
     causes = list(dict.fromkeys(item.cause or item.symptom for item in items if item.cause or item.symptom))
@@ -125,9 +125,9 @@ def document(notification: Notification) -> dict[str, Any]:
     }
 
 
-def advice(item: Item) -> str:
+def advice(item: AlertSnapshot) -> str:
     """What to do, one line."""
-    if item.state is State.RESOLVED or item.alert == "test":
+    if item.state is AlertState.RESOLVED or item.alert == "test":
         return ""
     for key, text in _ADVICE:
         if key in (item.cause or item.symptom):
@@ -141,9 +141,9 @@ def advice(item: Item) -> str:
     return f"See: mcpwatch check {item.subject}; mcpwatch logs {item.member or item.subject}"
 
 
-def one_line(item: Item) -> str:
+def one_line(item: AlertSnapshot) -> str:
     """One alert in one line, for receivers that group by themselves."""
-    if item.state is State.RESOLVED:
+    if item.state is AlertState.RESOLVED:
         return f"{_who(item)} recovered after {span(_length(item))}"
     cause = item.cause_text or item.why or item.symptom
     return f"{_who(item)} {_WORDS.get(item.alert, item.alert)}" + (f": {cause}" if cause else "")
@@ -189,7 +189,7 @@ def _scrub(value: object, secrets: list[str]) -> object:
 def _tag(notification: Notification) -> str:
     if notification.reason is Reason.TEST:
         return "test"
-    if notification.state is State.RESOLVED:
+    if notification.state is AlertState.RESOLVED:
         return "recovered"
     kinds = {_SHORT.get(item.alert, item.alert.replace("_", " ")) for item in notification.items}
     what = next(iter(kinds)) if len(kinds) == 1 else "alerts"
@@ -201,8 +201,8 @@ def _tag(notification: Notification) -> str:
     return what
 
 
-def _block(item: Item, notification: Notification) -> str:
-    if item.state is State.RESOLVED:
+def _block(item: AlertSnapshot, notification: Notification) -> str:
+    if item.state is AlertState.RESOLVED:
         return "\n".join(_resolved(item))
     for_ = span(_length(item, notification.at))
     lines = [f"{_who(item)} {_WORDS.get(item.alert, item.alert)} since {_clock(item.since)} ({for_}, {item.severity})."]
@@ -230,7 +230,7 @@ def _block(item: Item, notification: Notification) -> str:
     return "\n".join(lines)
 
 
-def _resolved(item: Item) -> list[str]:
+def _resolved(item: AlertSnapshot) -> list[str]:
     down = span(_length(item))
     until = _clock(item.resolved_at) if item.resolved_at else "now"
     lines = [f"{_who(item)} recovered after {down} ({_clock(item.since)} to {until})."]
@@ -245,11 +245,11 @@ def _resolved(item: Item) -> list[str]:
     return lines
 
 
-def _who(item: Item) -> str:
+def _who(item: AlertSnapshot) -> str:
     return f"route {item.subject}" if item.route else item.subject
 
 
-def _length(item: Item, now: WallTime | None = None) -> float:
+def _length(item: AlertSnapshot, now: WallTime | None = None) -> float:
     end = item.resolved_at if item.resolved_at is not None else now
     return max(0.0, end - item.since) if end is not None else 0.0
 

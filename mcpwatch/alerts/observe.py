@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mcpwatch.alerts.book import Alert, Book, Note, SeenMember, SeenRoute, Severity, State
+from mcpwatch.alerts.book import Alert, AlertBook, AlertState, EvidenceLine, ObservedMember, ObservedRoute, Severity
 from mcpwatch.model.fact import (
     ConfigRejected,
     Diagnosed,
@@ -64,7 +64,7 @@ class Condition:
     route: str = ""
 
 
-def observe(book: Book, event: Event, now: WallTime) -> Book:
+def observe(book: AlertBook, event: Event, now: WallTime) -> AlertBook:
     """The book after `event`. Unknown facts change nothing."""
     match event:
         case FleetView():
@@ -89,7 +89,7 @@ def observe(book: Book, event: Event, now: WallTime) -> Book:
             return book
 
 
-def restarted(book: Book, now: WallTime) -> Book:
+def restarted(book: AlertBook, now: WallTime) -> AlertBook:
     """The book as a new watchdog takes it over: troubles must be told again to stand, what a member tried is history."""
     alerts = {
         key: replace(alert, expires_at=WallTime(now + UNCONFIRMED_MAX)) if alert.name == "trouble" and alert.active else alert
@@ -98,7 +98,9 @@ def restarted(book: Book, now: WallTime) -> Book:
     return replace(book, alerts=alerts)
 
 
-def turn(book: Book, condition: Condition, active: bool, at: WallTime, why: str, checked_at: WallTime | None = None) -> Book:
+def turn(
+    book: AlertBook, condition: Condition, active: bool, at: WallTime, why: str, checked_at: WallTime | None = None
+) -> AlertBook:
     """Set whether a condition is true. A first time opens an alert; a change is a flip."""
     old = book.alerts.get(f"{condition.name}:{condition.subject}")
     checked = checked_at or at
@@ -110,7 +112,7 @@ def turn(book: Book, condition: Condition, active: bool, at: WallTime, why: str,
                 condition.name,
                 condition.subject,
                 condition.severity,
-                State.PENDING,
+                AlertState.PENDING,
                 since=at,
                 changed_at=at,
                 checked_at=checked,
@@ -139,8 +141,8 @@ _CONFIG = Condition("config_rejected", "config", Severity.WARNING)
 # members
 
 
-def _member_changed(book: Book, fact: MemberChanged) -> Book:
-    old = book.members.get(fact.member, SeenMember())
+def _member_changed(book: AlertBook, fact: MemberChanged) -> AlertBook:
+    old = book.members.get(fact.member, ObservedMember())
     if fact.at < old.at or fact.generation < old.generation:
         return book
     fresh = {"want": old.want, "phase": old.phase, "verdict": old.verdict, fact.field: fact.new}
@@ -150,11 +152,13 @@ def _member_changed(book: Book, fact: MemberChanged) -> Book:
     return _judge_member(book, fact.member, seen, fact.at, fact.reason, fact.at, proven=ready)
 
 
-def _ran(seen: SeenMember) -> SeenMember:
+def _ran(seen: ObservedMember) -> ObservedMember:
     return replace(seen, ran=seen.want == "up" and (seen.ran or seen.phase == "running"))
 
 
-def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool) -> Book:
+def _judge_member(
+    book: AlertBook, name: str, seen: ObservedMember, at: WallTime, why: str, checked_at: WallTime, *, proven: bool
+) -> AlertBook:
     """`proven`: RUNNING was just reached, which is itself a proof of health unless a verdict says otherwise."""
     passing = seen.phase in ("starting", "stopping")  # why it is so is told by what was before
 
@@ -162,7 +166,7 @@ def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: st
         old = book.alerts.get(f"{alert}:{name}")
         return old is not None and old.active
 
-    def set_to(book: Book, alert: str, severity: Severity, active: bool) -> Book:
+    def set_to(book: AlertBook, alert: str, severity: Severity, active: bool) -> AlertBook:
         return turn(book, Condition(alert, name, severity, member=name), active, at, "" if passing else why, checked_at)
 
     up = seen.want == "up"
@@ -173,7 +177,7 @@ def _judge_member(book: Book, name: str, seen: SeenMember, at: WallTime, why: st
     return set_to(book, "degraded", Severity.WARNING, up and seen.phase == "running" and degraded)
 
 
-def _down(seen: SeenMember, was: bool, *, proven: bool) -> bool:
+def _down(seen: ObservedMember, was: bool, *, proven: bool) -> bool:
     if seen.phase in ("backoff", "failed"):
         return True
     if seen.phase == "stopped":
@@ -185,24 +189,24 @@ def _down(seen: SeenMember, was: bool, *, proven: bool) -> bool:
     return was and seen.verdict == "unknown" and not proven
 
 
-def _note(book: Book, fact: MemberExited | RepairTried | RepairProved) -> Book:
-    seen = book.members.get(fact.member, SeenMember())
+def _note(book: AlertBook, fact: MemberExited | RepairTried | RepairProved) -> AlertBook:
+    seen = book.members.get(fact.member, ObservedMember())
     if isinstance(fact, MemberExited):
         if fact.planned:
             return book
         tail = tuple(dict.fromkeys(fact.tail))[-TAIL_KEPT:] or seen.tail
-        seen = replace(seen, exit=Note(fact.at, _exit_words(fact)), tail=tail)
+        seen = replace(seen, exit=EvidenceLine(fact.at, _exit_words(fact)), tail=tail)
     else:
         tried = fact.rung if isinstance(fact, RepairTried) else _proof_words(fact)
         earlier = (
             seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
         )
-        seen = replace(seen, tried=(*earlier, Note(fact.at, tried))[-TRIED_KEPT:])
+        seen = replace(seen, tried=(*earlier, EvidenceLine(fact.at, tried))[-TRIED_KEPT:])
     return replace(book, members={**book.members, fact.member: seen})
 
 
-def _started(book: Book, fact: MemberStarted) -> Book:
-    seen = book.members.get(fact.member, SeenMember())
+def _started(book: AlertBook, fact: MemberStarted) -> AlertBook:
+    seen = book.members.get(fact.member, ObservedMember())
     if fact.adopted:
         return book
     seen = replace(seen, starts=(*seen.starts, fact.at)[-STARTS_KEPT:])
@@ -224,17 +228,17 @@ def _proof_words(fact: RepairProved) -> str:
 # routes
 
 
-def _route_changed(book: Book, fact: RouteChanged) -> Book:
-    old = book.routes.get(fact.route, SeenRoute())
+def _route_changed(book: AlertBook, fact: RouteChanged) -> AlertBook:
+    old = book.routes.get(fact.route, ObservedRoute())
     if fact.at < old.at:
         return book
-    seen = SeenRoute(fact.member, fact.new, fact.symptom, fact.at)
+    seen = ObservedRoute(fact.member, fact.new, fact.symptom, fact.at)
     book = replace(book, routes={**book.routes, fact.route: seen})
     return _judge_route(book, fact.route, seen, fact.at, fact.reason, fact.at)
 
 
-def _judge_route(book: Book, name: str, seen: SeenRoute, at: WallTime, why: str, checked_at: WallTime) -> Book:
-    member = book.members.get(seen.member, SeenMember())
+def _judge_route(book: AlertBook, name: str, seen: ObservedRoute, at: WallTime, why: str, checked_at: WallTime) -> AlertBook:
+    member = book.members.get(seen.member, ObservedMember())
     for alert, verdict, severity in (
         ("route_down", "unhealthy", Severity.CRITICAL),
         ("route_degraded", "degraded", Severity.WARNING),
@@ -252,7 +256,7 @@ def _judge_route(book: Book, name: str, seen: SeenRoute, at: WallTime, why: str,
 # the whole fleet
 
 
-def _view(book: Book, view: FleetView, now: WallTime) -> Book:
+def _view(book: AlertBook, view: FleetView, now: WallTime) -> AlertBook:
     book = replace(book, diagnoses=view.diagnoses, proxy=view.proxy or "")
     for member in view.members:
         book = _member_view(book, member, view, now)
@@ -262,8 +266,8 @@ def _view(book: Book, view: FleetView, now: WallTime) -> Book:
     return _removed(book, view, now)
 
 
-def _member_view(book: Book, shown: MemberView, view: FleetView, now: WallTime) -> Book:
-    old = book.members.get(shown.name, SeenMember())
+def _member_view(book: AlertBook, shown: MemberView, view: FleetView, now: WallTime) -> AlertBook:
+    old = book.members.get(shown.name, ObservedMember())
     seen = replace(
         old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
     )
@@ -277,11 +281,11 @@ def _member_view(book: Book, shown: MemberView, view: FleetView, now: WallTime) 
     return _judge_member(book, shown.name, seen, at, shown.reason, checked_at, proven=unprobed)
 
 
-def _route_view(book: Book, shown: RouteView, view: FleetView, now: WallTime) -> Book:
+def _route_view(book: AlertBook, shown: RouteView, view: FleetView, now: WallTime) -> AlertBook:
     verdict = str(shown.verdict)
     if verdict == "unknown" and not shown.probes and _stale(book, f"route_down:{shown.name}", view, now):
         verdict = "healthy"
-    seen = SeenRoute(shown.member, verdict, shown.symptom, view.at)
+    seen = ObservedRoute(shown.member, verdict, shown.symptom, view.at)
     if seen != book.routes.get(shown.name):
         book = replace(book, routes={**book.routes, shown.name: seen})
     checked_at = max((probe.at for probe in shown.probes), default=view.at)
@@ -293,12 +297,12 @@ def _when(at: WallTime | None, now: WallTime) -> WallTime:
     return min(at, now) if at else now
 
 
-def _stale(book: Book, alert: str, view: FleetView, now: WallTime) -> bool:
+def _stale(book: AlertBook, alert: str, view: FleetView, now: WallTime) -> bool:
     old = book.alerts.get(alert)
     return old is not None and now - max(old.checked_at, view.daemon.started_at) > UNPROBED_MAX
 
 
-def _removed(book: Book, view: FleetView, now: WallTime) -> Book:
+def _removed(book: AlertBook, view: FleetView, now: WallTime) -> AlertBook:
     """End what is about members and routes that the fleet no longer has; forget them."""
     members = {member.name for member in view.members}
     routes = {route.name for route in view.routes}
@@ -319,7 +323,7 @@ def _removed(book: Book, view: FleetView, now: WallTime) -> Book:
 # the rest
 
 
-def _diagnosed(book: Book, fact: Diagnosed) -> Book:
+def _diagnosed(book: AlertBook, fact: Diagnosed) -> AlertBook:
     others = _without(book.diagnoses, fact.member, fact.cause)
     if fact.cleared:
         return replace(book, diagnoses=others)
@@ -331,14 +335,14 @@ def _without(diagnoses: Iterable[Diagnosis], subject: str, cause: str) -> tuple[
     return tuple(one for one in diagnoses if (one.subject, one.cause) != (subject, cause))
 
 
-def _own(book: Book, fact: Troubled | ConfigRejected | PlanApplied) -> Book:
+def _own(book: AlertBook, fact: Troubled | ConfigRejected | PlanApplied) -> AlertBook:
     if isinstance(fact, Troubled):
         condition = Condition("trouble", fact.subject, Severity.WARNING, member=fact.member)
         return turn(book, condition, not fact.cleared, fact.at, fact.text)
     return turn(book, _CONFIG, isinstance(fact, ConfigRejected), fact.at, fact.text)
 
 
-def _tools_changed(book: Book, fact: ToolsChanged) -> Book:
+def _tools_changed(book: AlertBook, fact: ToolsChanged) -> AlertBook:
     severity = Severity.INFO if fact.severity == "compatible" else Severity.WARNING
     subject = fact.route or fact.member
     book = turn(book, Condition("tools_changed", subject, severity, fact.member, fact.route), True, fact.at, fact.text)
@@ -348,11 +352,11 @@ def _tools_changed(book: Book, fact: ToolsChanged) -> Book:
     return book.with_alert(replace(alert, changes=fact.changes, severity=worst, expires_at=expires))
 
 
-def _unwatched(book: Book, seconds: float, now: WallTime) -> Book:
+def _unwatched(book: AlertBook, seconds: float, now: WallTime) -> AlertBook:
     """Time that nobody watched counts for nothing: it fulfils no `for` and is told as unknown in the length of an outage."""
 
     def shift(alert: Alert) -> Alert:
-        if alert.state is State.PENDING:
+        if alert.state is AlertState.PENDING:
             since = WallTime(min(now, alert.since + seconds))
             return replace(alert, since=since, changed_at=max(alert.changed_at, since))
         return replace(alert, unwatched=alert.unwatched + min(seconds, now - alert.since)) if alert.open else alert

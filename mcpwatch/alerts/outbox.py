@@ -22,7 +22,7 @@ ERROR_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueuedNotification:
     """One notification on its way. `sending` since the hand-over began, `unclear` when a crash came in between."""
 
     notification: Notification
@@ -37,11 +37,11 @@ class Entry:
 class Outbox:
     """All entries, oldest first."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[QueuedNotification, ...] = ()
 
     def add(self, notifications: Iterable[Notification]) -> tuple[Outbox, tuple[Notification, ...]]:
         """With more notifications; also what had to be dropped for want of room."""
-        entries = (*self.entries, *(Entry(one) for one in notifications))
+        entries = (*self.entries, *(QueuedNotification(one) for one in notifications))
         dropped: list[Notification] = []
         for receiver in {entry.notification.receiver for entry in entries}:
             own = [entry for entry in entries if entry.notification.receiver == receiver]
@@ -54,7 +54,7 @@ class Outbox:
                 entries = tuple(entry for entry in entries if entry.notification.id not in gone)
         return Outbox(entries), tuple(dropped)
 
-    def next_for(self, receiver: str) -> Entry | None:
+    def next_for(self, receiver: str) -> QueuedNotification | None:
         """The oldest entry of a receiver: the only one that may be handed over, and not before its `next_at`."""
         return next((entry for entry in self.entries if entry.notification.receiver == receiver), None)
 
@@ -69,7 +69,7 @@ class Outbox:
     def failed(self, id_: str, now: WallTime, error: str, spread: float, retry_after: float | None = None) -> Outbox:
         """With an entry put off. `spread` in [0, 1) is the caller's chance."""
 
-        def later(entry: Entry) -> Entry:
+        def later(entry: QueuedNotification) -> QueuedNotification:
             pause = retry_after if retry_after is not None else backoff(entry.attempts, spread)
             return replace(entry, sending=False, next_at=WallTime(now + pause), error=error[:ERROR_MAX])
 
@@ -87,7 +87,7 @@ class Outbox:
             )
         )
 
-    def _with(self, id_: str, change: Callable[[Entry], Entry]) -> Outbox:
+    def _with(self, id_: str, change: Callable[[QueuedNotification], QueuedNotification]) -> Outbox:
         return Outbox(tuple(change(entry) if entry.notification.id == id_ else entry for entry in self.entries))
 
 

@@ -12,9 +12,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from mcpwatch.alerts.book import Ack, Alert, Book, Notification, Reason, Silence, State, Told
+from mcpwatch.alerts.book import Acknowledgement, Alert, AlertBook, AlertState, Notification, Reason, ReceiverState, Silence
 from mcpwatch.alerts.observe import Event, observe
-from mcpwatch.alerts.routing import Flapping, Route, Rules
+from mcpwatch.alerts.routing import AlertPolicy, Flapping, RoutingNode
 from mcpwatch.alerts.silence import living
 from mcpwatch.alerts.snapshot import snapshot
 from mcpwatch.alerts.suppress import INHIBITED, inhibited, labels, muted, spoken_for
@@ -22,7 +22,9 @@ from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime
 
 
-def advance(book: Book, happened: Iterable[Event], now: WallTime, rules: Rules) -> tuple[Book, tuple[Notification, ...]]:
+def advance(
+    book: AlertBook, happened: Iterable[Event], now: WallTime, rules: AlertPolicy
+) -> tuple[AlertBook, tuple[Notification, ...]]:
     """The book after all that happened, in order, and what is to be sent for it. Keep both together or neither."""
     for event in happened:
         book = observe(book, event, now)
@@ -30,7 +32,7 @@ def advance(book: Book, happened: Iterable[Event], now: WallTime, rules: Rules) 
     return _tell(book, now, rules)
 
 
-def acknowledge(book: Book, name: str, ack: Ack) -> tuple[Book, tuple[str, ...]]:
+def acknowledge(book: AlertBook, name: str, ack: Acknowledgement) -> tuple[AlertBook, tuple[str, ...]]:
     """Mark firing alerts as taken care of: by id, or all of a member or route. Returns their ids; raises `UsageError` if none."""
     taken = [one for one in book.alerts.values() if one.open and name in (one.id, one.subject, one.member, one.route)]
     if not taken:
@@ -38,12 +40,12 @@ def acknowledge(book: Book, name: str, ack: Ack) -> tuple[Book, tuple[str, ...]]
     return replace(book, alerts={**book.alerts, **{one.id: replace(one, ack=ack) for one in taken}}), tuple(one.id for one in taken)
 
 
-def silence(book: Book, added: Silence) -> Book:
+def silence(book: AlertBook, added: Silence) -> AlertBook:
     """The book with one more silence."""
     return replace(book, silences=(*book.silences, added))
 
 
-def expire(book: Book, which: str, *, maintenance: bool) -> tuple[Book, tuple[Silence, ...]]:
+def expire(book: AlertBook, which: str, *, maintenance: bool) -> tuple[AlertBook, tuple[Silence, ...]]:
     """End a silence (or a maintenance) by id, or all of them with the empty string. Raises `UsageError` for an unknown id."""
     ended = tuple(one for one in book.silences if one.maintenance == maintenance and which in ("", one.id))
     if which and not ended:
@@ -55,7 +57,7 @@ def expire(book: Book, which: str, *, maintenance: bool) -> tuple[Book, tuple[Si
 # settle: the life of each alert
 
 
-def _settle(book: Book, now: WallTime, rules: Rules) -> Book:
+def _settle(book: AlertBook, now: WallTime, rules: AlertPolicy) -> AlertBook:
     book = replace(book, silences=living(book.silences, now))
     stepped: dict[str, Alert] = {}
     for key, alert in book.alerts.items():
@@ -79,27 +81,27 @@ def _expired(alert: Alert, now: WallTime) -> Alert:
     return replace(alert, active=False, changed_at=alert.expires_at, ended=ended, expires_at=None)
 
 
-def _step(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Alert | None:
+def _step(book: AlertBook, alert: Alert, now: WallTime, rules: AlertPolicy) -> Alert | None:
     """The alert one step on, or `None` when nothing about it is worth remembering."""
-    if alert.state is State.RESOLVED:
+    if alert.state is AlertState.RESOLVED:
         if alert.active:
             return _step(book, _again(alert), now, rules)
         return alert if alert.believed or alert.flips else None
     if alert.active or (alert.flapping and now - alert.changed_at < rules.flapping.quiet):
-        ripe = alert.state is State.PENDING and now - alert.since >= rules.patience(labels(book, alert))
-        return replace(alert, state=State.FIRING, fired_at=now) if ripe else alert
-    if alert.state is State.PENDING and not alert.flips:
+        ripe = alert.state is AlertState.PENDING and now - alert.since >= rules.patience(labels(book, alert))
+        return replace(alert, state=AlertState.FIRING, fired_at=now) if ripe else alert
+    if alert.state is AlertState.PENDING and not alert.flips:
         return None
-    return replace(alert, state=State.RESOLVED, resolved_at=alert.changed_at)
+    return replace(alert, state=AlertState.RESOLVED, resolved_at=alert.changed_at)
 
 
 def _again(alert: Alert) -> Alert:
     """True again. While somebody still believes it fires it is the same incident going on; else a new one begins."""
     if alert.believed:
-        return replace(alert, state=State.FIRING, resolved_at=None)
+        return replace(alert, state=AlertState.FIRING, resolved_at=None)
     return replace(
         alert,
-        state=State.PENDING,
+        state=AlertState.PENDING,
         since=alert.changed_at,
         fired_at=None,
         resolved_at=None,
@@ -112,7 +114,7 @@ def _again(alert: Alert) -> Alert:
     )
 
 
-def _mute(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Alert:
+def _mute(book: AlertBook, alert: Alert, now: WallTime, rules: AlertPolicy) -> Alert:
     if not alert.open:
         return replace(alert, muted="") if alert.muted else alert
     if alert.muted.startswith(INHIBITED) and not spoken_for(book, alert, rules):
@@ -127,7 +129,7 @@ def _mute(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueNotification:
     """One alert that a receiver is to hear of, from `ready` on."""
 
     receiver: str
@@ -143,9 +145,9 @@ class Due:
         return self.receiver, self.group, order.get(self.reason, "2 begun")
 
 
-def _tell(book: Book, now: WallTime, rules: Rules) -> tuple[Book, tuple[Notification, ...]]:
+def _tell(book: AlertBook, now: WallTime, rules: AlertPolicy) -> tuple[AlertBook, tuple[Notification, ...]]:
     book = _forget_groups(book, now, rules)
-    buckets: dict[tuple[str, str, str], list[Due]] = {}
+    buckets: dict[tuple[str, str, str], list[DueNotification]] = {}
     for alert in book.alerts.values():
         for due in coming(book, alert, now, rules):
             buckets.setdefault(due.bucket, []).append(due)
@@ -160,16 +162,16 @@ def _tell(book: Book, now: WallTime, rules: Rules) -> tuple[Book, tuple[Notifica
     return book, tuple(sent)
 
 
-def coming(book: Book, alert: Alert, now: WallTime, rules: Rules) -> Iterator[Due]:
+def coming(book: AlertBook, alert: Alert, now: WallTime, rules: AlertPolicy) -> Iterator[DueNotification]:
     """What receivers are to hear of one alert, now or later, as things stand."""
-    if alert.state is State.PENDING:
+    if alert.state is AlertState.PENDING:
         return
     named = labels(book, alert)
     routes = rules.routes_for(named)
-    if alert.state is State.RESOLVED:
+    if alert.state is AlertState.RESOLVED:
         wait = min((route.group_wait for route in routes), default=0.0)
         for told in alert.believed:
-            yield Due(told.receiver, told.group, Reason.RESOLVED, (alert.resolved_at or now) + wait, alert)
+            yield DueNotification(told.receiver, told.group, Reason.RESOLVED, (alert.resolved_at or now) + wait, alert)
         return
     if alert.muted:
         return
@@ -185,12 +187,12 @@ class _Address:
     """A receiver, by which node of the tree, and whether only because nobody took care for long."""
 
     receiver: str
-    route: Route
+    route: RoutingNode
     group: str
     escalated: bool = False
 
 
-def _addresses(routes: Iterable[Route], alert: Alert, named: Mapping[str, str], now: WallTime) -> Iterator[_Address]:
+def _addresses(routes: Iterable[RoutingNode], alert: Alert, named: Mapping[str, str], now: WallTime) -> Iterator[_Address]:
     """Each receiver once: the first node that names it decides."""
     late = now - alert.fired_at if alert.ack is None and alert.fired_at is not None and alert.told else -1.0
     found: dict[str, _Address] = {}
@@ -204,37 +206,37 @@ def _addresses(routes: Iterable[Route], alert: Alert, named: Mapping[str, str], 
     yield from found.values()
 
 
-def _due(book: Book, alert: Alert, told: Told | None, to: _Address, now: WallTime) -> Due | None:
+def _due(book: AlertBook, alert: Alert, told: ReceiverState | None, to: _Address, now: WallTime) -> DueNotification | None:
     """When this receiver is to hear of a firing alert that nothing mutes; `None`: it was told, and needs no reminder."""
     if told is not None:
         if to.route.repeat is None or alert.ack is not None:
             return None
-        return Due(to.receiver, told.group, Reason.REPEAT, told.last_at + to.route.repeat, alert)
+        return DueNotification(to.receiver, told.group, Reason.REPEAT, told.last_at + to.route.repeat, alert)
     if to.escalated:
-        return Due(to.receiver, to.group, Reason.ESCALATED, now, alert)
+        return DueNotification(to.receiver, to.group, Reason.ESCALATED, now, alert)
     fired = alert.fired_at or now
     begun = max(fired, alert.unmuted_at or fired, alert.since + to.route.for_)
     flushed = book.groups.get(f"{to.receiver}|{to.group}")
     ready = begun + to.route.group_wait if flushed is None else max(begun, flushed + to.route.group_interval)
     reason = Reason.UNMUTED if alert.unmuted_at and alert.unmuted_at > fired else Reason.FIRST
-    return Due(to.receiver, to.group, reason, ready, alert)
+    return DueNotification(to.receiver, to.group, reason, ready, alert)
 
 
-def _mark(book: Book, dues: Iterable[Due], now: WallTime) -> Book:
+def _mark(book: AlertBook, dues: Iterable[DueNotification], now: WallTime) -> AlertBook:
     for due in dues:
         alert = book.alerts[due.alert.id]
         earlier = next((told for told in alert.told if told.receiver == due.receiver), None)
         if earlier is None:
-            told = (*alert.told, Told(due.receiver, due.group, now, now))
+            told = (*alert.told, ReceiverState(due.receiver, due.group, now, now))
         else:
-            state = State.RESOLVED if due.reason is Reason.RESOLVED else State.FIRING
+            state = AlertState.RESOLVED if due.reason is Reason.RESOLVED else AlertState.FIRING
             again = replace(earlier, state=state, last_at=now, times=earlier.times + (due.reason is Reason.REPEAT))
             told = tuple(again if one is earlier else one for one in alert.told)
         book = book.with_alert(replace(alert, told=told))
     return book
 
 
-def _notification(book: Book, receiver: str, group: str, dues: list[Due], now: WallTime) -> Notification:
+def _notification(book: AlertBook, receiver: str, group: str, dues: list[DueNotification], now: WallTime) -> Notification:
     quiet = inhibited(book)
     first = min(dues, key=lambda due: due.ready)
     items = tuple(
@@ -243,7 +245,7 @@ def _notification(book: Book, receiver: str, group: str, dues: list[Due], now: W
             key=lambda item: (-item.severity.rank, item.since, item.id),
         )
     )
-    state = State.RESOLVED if first.reason is Reason.RESOLVED else State.FIRING
+    state = AlertState.RESOLVED if first.reason is Reason.RESOLVED else AlertState.FIRING
     words = (receiver, group, str(first.reason), str(book.seq), str(now), *(item.id for item in items))
     return Notification(
         id=hashlib.sha256("\n".join(words).encode()).hexdigest()[:16],
@@ -256,7 +258,7 @@ def _notification(book: Book, receiver: str, group: str, dues: list[Due], now: W
     )
 
 
-def _forget_groups(book: Book, now: WallTime, rules: Rules) -> Book:
+def _forget_groups(book: AlertBook, now: WallTime, rules: AlertPolicy) -> AlertBook:
     """A group that nobody believes in any more starts afresh, with its own wait."""
     living_groups = {f"{told.receiver}|{told.group}" for alert in book.alerts.values() for told in alert.believed}
     kept = {key: at for key, at in book.groups.items() if key in living_groups or now - at < rules.route.group_interval}

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from mcpwatch.alerts.book import Item, Notification
+from mcpwatch.alerts.book import AlertSnapshot, Notification
 from mcpwatch.model.time import WallTime
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import Span
@@ -44,7 +44,7 @@ class Notifier(Protocol):
         """Deliver one notification. Raises `NotifyFailed`."""
         ...
 
-    async def state(self, items: Sequence[Item], now: WallTime) -> None:
+    async def state(self, items: Sequence[AlertSnapshot], now: WallTime) -> None:
         """Say again what fires, for a receiver with `restate`. Raises `NotifyFailed`."""
         ...
 
@@ -62,7 +62,7 @@ class Plain:
     async def prepare(self) -> None:
         """Nothing to get ready."""
 
-    async def state(self, items: Sequence[Item], now: WallTime) -> None:
+    async def state(self, items: Sequence[AlertSnapshot], now: WallTime) -> None:
         """Nothing to say again."""
 
     async def close(self) -> None:

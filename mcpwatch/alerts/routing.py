@@ -14,7 +14,7 @@ from mcpwatch.alerts.silence import Window, matches
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EscalationStep:
     """Tell `receiver` too when nobody has acknowledged `after` seconds of firing."""
 
     after: float
@@ -22,7 +22,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RoutingNode:
     """One node with all that it inherits filled in. Times in seconds; `id` is its path in the tree."""
 
     id: str
@@ -34,9 +34,9 @@ class Route:
     group_wait: float = 15.0
     group_interval: float = 60.0
     severity: Severity = Severity.WARNING
-    escalate: tuple[Step, ...] = ()
+    escalate: tuple[EscalationStep, ...] = ()
     carry_on: bool = False
-    routes: tuple[Route, ...] = ()
+    routes: tuple[RoutingNode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Flapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AlertPolicy:
     """All that the policy is told by the configuration."""
 
-    route: Route
+    route: RoutingNode
     windows: tuple[Window, ...] = ()
     flapping: Flapping = Flapping()
 
-    def routes_for(self, labels: Mapping[str, str]) -> tuple[Route, ...]:
+    def routes_for(self, labels: Mapping[str, str]) -> tuple[RoutingNode, ...]:
         """The nodes that take an alert with these labels, in the order of the tree. Empty: nobody wants it."""
         return tuple(route for route in _descend(self.route, labels) if _wanted(route, labels))
 
@@ -65,14 +65,14 @@ class Rules:
         return min((route.for_ for route in self.routes_for(labels)), default=self.route.for_)
 
 
-def _wanted(route: Route, labels: Mapping[str, str]) -> bool:
+def _wanted(route: RoutingNode, labels: Mapping[str, str]) -> bool:
     return bool(route.receivers) and Severity(labels["severity"]).rank >= route.severity.rank
 
 
-def _descend(route: Route, labels: Mapping[str, str]) -> tuple[Route, ...]:
+def _descend(route: RoutingNode, labels: Mapping[str, str]) -> tuple[RoutingNode, ...]:
     if not matches(route.match, labels):
         return ()
-    found: list[Route] = []
+    found: list[RoutingNode] = []
     for child in route.routes:
         taken = _descend(child, labels)
         found.extend(taken)

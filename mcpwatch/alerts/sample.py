@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpwatch.alerts.book import Item, Notification, Reason, Severity, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification, Reason, Severity
 from mcpwatch.model.time import WallTime
 
 _AT = WallTime(1_795_238_400.0)
@@ -11,16 +11,16 @@ SAMPLE = Notification(
     id="5f2d9c0a7b1e4c33",
     receiver="ops",
     reason=Reason.FIRST,
-    state=State.FIRING,
+    state=AlertState.FIRING,
     group="route/cause=member_down",
     at=_AT,
     items=(
-        Item(
+        AlertSnapshot(
             id="down:fetch",
             alert="down",
             subject="fetch",
             severity=Severity.CRITICAL,
-            state=State.FIRING,
+            state=AlertState.FIRING,
             since=WallTime(_AT - 75),
             member="fetch",
             fired_at=WallTime(_AT - 15),

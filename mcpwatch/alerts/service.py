@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from mcpwatch.alerts.api import Handlers, handlers
-from mcpwatch.alerts.book import Book, Item, Notification, State
+from mcpwatch.alerts.book import AlertBook, AlertSnapshot, AlertState, Notification
 from mcpwatch.alerts.deadline import LATE, next_look
 from mcpwatch.alerts.dispatch import Worker
-from mcpwatch.alerts.ledger import Ledger
+from mcpwatch.alerts.ledger import AlertLedger
 from mcpwatch.alerts.message import scrub, title
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.observe import Event
@@ -78,7 +78,7 @@ class Alerts:
         self.clock = clock
         self.spec = _spec(spec)
         self.rules = rules(self.spec)
-        self.ledger = Ledger(store, clock)
+        self.ledger = AlertLedger(store, clock)
         self.workers: dict[str, Worker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._specs: dict[str, ReceiverSpec] = {}
@@ -96,11 +96,13 @@ class Alerts:
         """Listen, decide and deliver until cancelled; a hand-over in progress is given a moment to end."""
         if self.ledger.unreadable:
             self._bus.publish(Troubled(at=self.clock.wall(), text=self.ledger.unreadable, level="warning", subject="alerts"))
+        self._open()
         reader = asyncio.create_task(self._read())
         self._running = True
         self._staff()
         try:
             while True:
+                self._raise_failed()
                 await self._step()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._rest()):  # `wait_for` loses a cancellation that meets its end
@@ -113,6 +115,19 @@ class Alerts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks.clear()
+
+    def _open(self) -> None:
+        """Listen again after a failure, and take the fleet as it is now: facts were missed."""
+        if self._subscription.closed:
+            self._subscription = self._bus.subscribe(*HEARD)
+            self._dropped, self._viewed = -1, float("-inf")
+
+    def _raise_failed(self) -> None:
+        """A worker that failed fails the service, which is started again as a whole."""
+        for task in self._tasks.values():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     def reload(self, spec: object) -> None:
         """Take a new configuration: open alerts, silences and what waits to be sent stay as they are."""
@@ -121,12 +136,12 @@ class Alerts:
         self._staff()
         self._wake.set()
 
-    def change(self, book: Book) -> None:
+    def change(self, book: AlertBook) -> None:
         """A book that an operator changed: keep it, and see at once what follows."""
         self._decide(book, ())
         self._wake.set()
 
-    def firing(self, receiver: str) -> Sequence[Item]:
+    def firing(self, receiver: str) -> Sequence[AlertSnapshot]:
         """What this receiver believes fires, as it is now."""
         book = self.ledger.book
         told = [alert for alert in book.alerts.values() if any(one.receiver == receiver for one in alert.believed)]
@@ -137,7 +152,7 @@ class Alerts:
         book = self.ledger.book
         found: dict[str, Any] = {"firing": {}, "muted": {}, "outbox": dict.fromkeys(self.workers, 0)}
         for alert in book.alerts.values():
-            if alert.state is State.FIRING:
+            if alert.state is AlertState.FIRING:
                 found["firing"][str(alert.severity)] = found["firing"].get(str(alert.severity), 0) + 1
             if alert.muted:
                 why = alert.muted.split(" ", 1)[0]
@@ -145,7 +160,7 @@ class Alerts:
         for entry in self.ledger.outbox.entries:
             name = entry.notification.receiver
             found["outbox"][name] = found["outbox"].get(name, 0) + 1
-        pending = sum(alert.state is State.PENDING for alert in book.alerts.values())
+        pending = sum(alert.state is AlertState.PENDING for alert in book.alerts.values())
         return {**found, "pending": pending, "silences": len(book.silences)}
 
     # deciding
@@ -188,7 +203,7 @@ class Alerts:
             waits.append(max(0.0, self._viewed + VIEW_EVERY + LATE - self.clock.now()))
         return min(waits, default=None)
 
-    def _decide(self, before: Book, events: Sequence[Event]) -> None:
+    def _decide(self, before: AlertBook, events: Sequence[Event]) -> None:
         book, notifications = advance(before, events, self.clock.wall(), self.rules)
         dropped = self.ledger.put(book, self._scrubbed(notifications))
         self._tell_dropped(dropped, "there are too many for this receiver already")
@@ -196,11 +211,11 @@ class Alerts:
         self._drop_orphans()
         self._wake_workers()
 
-    def _tell_changes(self, before: Book, after: Book) -> None:
+    def _tell_changes(self, before: AlertBook, after: AlertBook) -> None:
         for key, alert in after.alerts.items():
-            old = before.alerts[key].state if key in before.alerts else State.PENDING
-            begun = alert.state is State.FIRING and old is not State.FIRING
-            ended = alert.state is State.RESOLVED and old is State.FIRING
+            old = before.alerts[key].state if key in before.alerts else AlertState.PENDING
+            begun = alert.state is AlertState.FIRING and old is not AlertState.FIRING
+            ended = alert.state is AlertState.RESOLVED and old is AlertState.FIRING
             if begun or ended:
                 text = f"alert {key} {'fires' if begun else 'is resolved'}" + (f" ({alert.why})" if begun and alert.why else "")
                 self._bus.publish(
@@ -258,7 +273,8 @@ class Alerts:
         if self._running:
             for name, worker in self.workers.items():
                 if name not in self._tasks:
-                    self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+                    task = self._tasks[name] = asyncio.create_task(worker.run(), name=f"alerts to {name}")
+                    task.add_done_callback(lambda _: self._wake.set())
 
     def _wake_workers(self) -> None:
         for worker in self.workers.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpwatch.alerts.book import Alert, Book, Item, SeenMember, State
+from mcpwatch.alerts.book import Alert, AlertBook, AlertSnapshot, AlertState, ObservedMember
 from mcpwatch.alerts.suppress import OF_MEMBERS, OF_ROUTES, diagnosis_of
 
 BEFORE = 10.0
@@ -11,9 +11,9 @@ EVIDENCE_MAX = 8
 SPEAKS_MAX = 50
 
 
-def snapshot(book: Book, alert: Alert, receiver: str, speaks_for: tuple[str, ...] = ()) -> Item:
+def snapshot(book: AlertBook, alert: Alert, receiver: str, speaks_for: tuple[str, ...] = ()) -> AlertSnapshot:
     """The alert as `receiver` is told of it now. `speaks_for` are ids of alerts quiet because of it."""
-    seen = book.members.get(alert.member, SeenMember())
+    seen = book.members.get(alert.member, ObservedMember())
     found = diagnosis_of(book, alert)
     told = next((one for one in alert.told if one.receiver == receiver), None)
     from_then = alert.since - BEFORE
@@ -21,18 +21,18 @@ def snapshot(book: Book, alert: Alert, receiver: str, speaks_for: tuple[str, ...
     starts = sum(at > alert.since for at in seen.starts)
     restarts = (f"started again {starts} times" if starts > 1 else "started again",) if starts and alert.route == "" else ()
     exited = seen.exit if about_member and seen.exit and seen.exit.at >= from_then else None
-    return Item(
+    return AlertSnapshot(
         id=alert.id,
         alert=alert.name,
         subject=alert.subject,
         severity=alert.severity,
-        state=State.RESOLVED if alert.state is State.RESOLVED else State.FIRING,
+        state=AlertState.RESOLVED if alert.state is AlertState.RESOLVED else AlertState.FIRING,
         since=alert.since,
         member=alert.member,
         route=alert.route,
         fired_at=alert.fired_at,
         resolved_at=alert.resolved_at,
-        why=alert.ended if alert.state is State.RESOLVED else alert.why,
+        why=alert.ended if alert.state is AlertState.RESOLVED else alert.why,
         cause=found.cause if found else "",
         cause_text=found.text if found else "",
         symptom=alert.symptom,

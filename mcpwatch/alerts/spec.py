@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, mode
 from mcpwatch.alerts.book import Severity
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.receiver import ReceiverSpec
-from mcpwatch.alerts.routing import Flapping, Route, Rules, Step
+from mcpwatch.alerts.routing import AlertPolicy, EscalationStep, Flapping, RoutingNode
 from mcpwatch.alerts.silence import LABELS, Window
 from mcpwatch.model import cron
 from mcpwatch.model.naming import suggest
@@ -169,16 +169,16 @@ def _named(route: AlertRouteSpec, path: str, depth: int = 0) -> list[tuple[str, 
     return found
 
 
-def rules(spec: AlertsSpec) -> Rules:
+def rules(spec: AlertsSpec) -> AlertPolicy:
     """The rules of the policy: everything inherited, times in seconds."""
-    root = Route(
+    root = RoutingNode(
         id="route",
         receivers=tuple(spec.receivers),
-        escalate=tuple(Step(step.after, step.receiver) for step in spec.escalate),
+        escalate=tuple(EscalationStep(step.after, step.receiver) for step in spec.escalate),
     )
     windows = (*_silenced(spec), *(_window(one) for one in spec.maintenance))
     flapping = Flapping(spec.flapping.changes, spec.flapping.period, spec.flapping.quiet)
-    return Rules(_route(spec.route, root, "route"), windows, flapping)
+    return AlertPolicy(_route(spec.route, root, "route"), windows, flapping)
 
 
 def patterns(match: dict[str, str | list[str]]) -> tuple[tuple[str, str], ...]:
@@ -186,13 +186,13 @@ def patterns(match: dict[str, str | list[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((label, "|".join(one) if isinstance(one, list) else one) for label, one in match.items())
 
 
-def _route(spec: AlertRouteSpec, parent: Route, path: str) -> Route:
+def _route(spec: AlertRouteSpec, parent: RoutingNode, path: str) -> RoutingNode:
     def own(name: str, inherited: Any) -> Any:
         written = getattr(spec, name)
         return inherited if written is None else written
 
     repeat = parent.repeat if spec.repeat is None else spec.repeat or None
-    made = Route(
+    made = RoutingNode(
         id=path,
         receivers=_names(spec.receiver) or parent.receivers,
         match=patterns(spec.match),
@@ -202,11 +202,13 @@ def _route(spec: AlertRouteSpec, parent: Route, path: str) -> Route:
         group_wait=own("group_wait", parent.group_wait),
         group_interval=own("group_interval", parent.group_interval),
         severity=own("severity", parent.severity),
-        escalate=parent.escalate if spec.escalate is None else tuple(Step(one.after, one.receiver) for one in spec.escalate),
+        escalate=parent.escalate
+        if spec.escalate is None
+        else tuple(EscalationStep(one.after, one.receiver) for one in spec.escalate),
         carry_on=spec.carry_on,
     )
     children = tuple(_route(child, made, f"{path}.{number}") for number, child in enumerate(spec.routes))
-    return Route(**{name: getattr(made, name) for name in Route.__slots__ if name != "routes"}, routes=children)
+    return RoutingNode(**{name: getattr(made, name) for name in RoutingNode.__slots__ if name != "routes"}, routes=children)
 
 
 def _names(receiver: str | list[str] | None) -> tuple[str, ...]:

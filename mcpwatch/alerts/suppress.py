@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mcpwatch.alerts.book import Alert, Book
-from mcpwatch.alerts.routing import Rules
+from mcpwatch.alerts.book import Alert, AlertBook
+from mcpwatch.alerts.routing import AlertPolicy
 from mcpwatch.alerts.silence import muting
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis
@@ -21,7 +21,7 @@ OF_MEMBERS = ("gave_up", "down", "degraded")
 OF_ROUTES = ("route_down", "route_degraded")
 
 
-def labels(book: Book, alert: Alert) -> dict[str, str]:
+def labels(book: AlertBook, alert: Alert) -> dict[str, str]:
     """The bounded labels of an alert that patterns and groups are written for."""
     found = diagnosis_of(book, alert)
     kind = "route" if alert.route else "member" if alert.member else "self"
@@ -37,7 +37,7 @@ def labels(book: Book, alert: Alert) -> dict[str, str]:
     }
 
 
-def diagnosis_of(book: Book, alert: Alert) -> Diagnosis | None:
+def diagnosis_of(book: AlertBook, alert: Alert) -> Diagnosis | None:
     """The diagnosis that names this alert's cause: of the subject itself before one that only affects it."""
     if alert.name not in (*OF_MEMBERS, *OF_ROUTES):
         return None
@@ -46,7 +46,7 @@ def diagnosis_of(book: Book, alert: Alert) -> Diagnosis | None:
     return next(iter((*affecting, *own) if alert.route else (*own, *affecting)), None)
 
 
-def muted(book: Book, alert: Alert, now: WallTime, rules: Rules) -> str:
+def muted(book: AlertBook, alert: Alert, now: WallTime, rules: AlertPolicy) -> str:
     """Why this alert is not told now, in words, or the empty string."""
     speaker = spoken_for(book, alert, rules)
     if speaker:
@@ -58,7 +58,7 @@ def muted(book: Book, alert: Alert, now: WallTime, rules: Rules) -> str:
     return "waiting for its next check" if waiting else ""
 
 
-def spoken_for(book: Book, alert: Alert, rules: Rules) -> str:
+def spoken_for(book: AlertBook, alert: Alert, rules: AlertPolicy) -> str:
     """The alert that speaks for this one (its id), or the empty string.
 
     Follows speakers to the root. Two that blame each other must not both fall silent: of a circle the first by name speaks.
@@ -76,7 +76,7 @@ def spoken_for(book: Book, alert: Alert, rules: Rules) -> str:
         current = speaker
 
 
-def inhibited(book: Book) -> dict[str, tuple[str, ...]]:
+def inhibited(book: AlertBook) -> dict[str, tuple[str, ...]]:
     """The alerts that stay quiet, by the alert that speaks for them (ids)."""
     found: dict[str, tuple[str, ...]] = {}
     for alert in book.alerts.values():
@@ -86,7 +86,7 @@ def inhibited(book: Book) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _speakers(book: Book, alert: Alert) -> Iterator[Alert]:
+def _speakers(book: AlertBook, alert: Alert) -> Iterator[Alert]:
     """Open alerts that this one may be a mere consequence of, the best informed first. None speaks for itself."""
     if alert.name not in (*OF_MEMBERS, *OF_ROUTES):
         return
@@ -101,7 +101,7 @@ def _speakers(book: Book, alert: Alert) -> Iterator[Alert]:
                 yield found
 
 
-def _parents(book: Book, alert: Alert) -> Iterator[str]:
+def _parents(book: AlertBook, alert: Alert) -> Iterator[str]:
     """Members whose outage explains this alert: the diagnosed subject, the proxy for its routes, the member itself."""
     for diagnosis in book.diagnoses:
         if _explains(diagnosis, alert) and diagnosis.subject != alert.subject:

@@ -23,9 +23,10 @@ from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.proxy_log import ProxyLog
-from mcpwatch.app.services import Services
+from mcpwatch.app.services import Host, Services
 from mcpwatch.app.state_dir import ControlSocket, StateDirectory
 from mcpwatch.app.status import StatusFile
+from mcpwatch.app.supervise import Run, ServiceSupervisor
 from mcpwatch.app.tail import Tail
 from mcpwatch.app.upgrade import answer_signals, exec_anew, rehearse
 from mcpwatch.app.watch import watch_file
@@ -74,11 +75,13 @@ class Daemon:
         self.paths = options.paths
         self.clock = SystemClock()
         self.bus = Bus()
+        self.supervisor = ServiceSupervisor(self.bus.publish, self.clock)
         self.fleet: Fleet
         self.services: Services
         self.web: Web
         self.logs: Logging
         self.store: SqliteStore
+        self._state_dir: StateDirectory
         self._status: StatusFile | None = None
         self._stop = asyncio.Event()
         self._leave = False
@@ -127,7 +130,14 @@ class Daemon:
 
     async def _serve(self, plan: Plan, lock: Lock, observer: Observer | None) -> None:
         socket = ControlSocket(self.paths.control)
-        state_dir = StateDirectory(self.paths, lock, socket, self._tell_state_dir, self._on_leave)
+        self._state_dir = StateDirectory(
+            self.paths,
+            lock,
+            socket,
+            tell=self._tell_state_dir,
+            lost=self._on_leave,
+            put_back=lambda: self._prepare(self.fleet.plan()),
+        )
         self.bus.hook(self.store.record)
         prober = Prober()
         started = self.clock.wall()
@@ -144,29 +154,19 @@ class Daemon:
                 )
                 self._tell_past()
                 self._prepare(plan)
-                self.services = Services(
-                    self.fleet,
-                    self.store,
-                    self.bus,
-                    self.clock,
-                    paths=self.paths,
-                    plan=plan,
-                    logs=self.logs,
-                    reload=self.reload,
-                )
-                state_dir.put_back = lambda: self._prepare(self.fleet.plan())
-                self.services.turned = lambda: self._turned(state_dir)
-                self._guard(self.services.self_watch.run(), "self-watch")
+                host = Host(self.paths, plan, self.logs, self.reload, self.supervisor, self._turned)
+                self.services = Services(self.fleet, self.store, self.bus, self.clock, host)
+                self._keep("self-watch", self.services.self_watch.run)
                 self.web = self._web(plan)
-                socket.open(self.web.control(), self._guard)
-                self._status = StatusFile(self.fleet, self.paths.status)
-                self._guard(self._status.run(self.bus), "status")
+                self._keep("control", lambda: socket.run(self.web.control()))
+                self._status = StatusFile(self.fleet, self.paths.status, self.bus)
+                self._keep("status", self._status.run)
                 if self.options.watch_config:
-                    self._guard(watch_file(self.options.config, self._reload_quietly), "config watch")
-                self._guard(ProxyLog(self.fleet, self._kinds, self.paths.root).run(), "proxy log")
+                    self._keep("config watch", lambda: watch_file(self.options.config, self._reload_quietly))
+                self._keep("proxy log", lambda: ProxyLog(self.fleet, self._kinds, self.paths.root).run())
                 adopted = await self.fleet.begin(plan)
-                for work, name in (*self.services.work(), *self.web.work()):
-                    self._guard(work, name)
+                for name, run in (*self.services.work(), *self.web.work()):
+                    self._keep(name, run)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 notify(f"READY=1\nSTATUS={text}")
@@ -231,6 +231,10 @@ class Daemon:
         task.add_done_callback(self._living.discard)
         return task
 
+    def _keep(self, name: str, run: Run) -> None:
+        """A service of the daemon: started again with backoff when it fails."""
+        self._guard(self.supervisor.keep(name, run), name)
+
     def _prepare(self, plan: Plan) -> bool:
         """Write what the proxy reads and learn its traits. Returns whether a file changed."""
         if plan.proxy is None:
@@ -256,11 +260,11 @@ class Daemon:
         level = "error" if bad else "warning"
         self.bus.publish(Troubled(at=self.clock.wall(), text=text, level=level, subject="state directory"))
 
-    def _turned(self, state_dir: StateDirectory) -> None:
+    def _turned(self) -> None:
         """Once a second: the loop turns, and what it stands on is there."""
         self._hang.beat()
         if not self._stop.is_set():
-            state_dir.look()
+            self._state_dir.look()
 
     def _tell_past(self) -> None:
         """What happened before there was anybody to tell it."""
@@ -292,6 +296,10 @@ class Daemon:
         """Stop the watchdog (and, unless `leave`, all members). Returns at once."""
         self._leave = leave
         asyncio.get_running_loop().call_later(0.05, self._stop.set)
+
+    async def remembered(self) -> None:
+        """Return when what was commanded so far is on disk. Raises `StoreError` when it cannot be written now."""
+        await self.store.durable()
 
     async def upgrade(self) -> None:
         """Leave the members running and become the code that is on disk now, if it starts. Raises `McpwatchError` if not."""

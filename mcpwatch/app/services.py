@@ -6,15 +6,16 @@ Each is a service with `run`; none can hurt the fleet. A new service of this kin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import readings
+from mcpwatch.app.supervise import Run, ServiceSupervisor
 from mcpwatch.bus import Bus
 from mcpwatch.clients.api import ClientsApi
 from mcpwatch.clients.rotate import Reload, Rotator
@@ -30,7 +31,7 @@ from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
-from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.api.catalog import Handler
@@ -39,21 +40,23 @@ RECYCLE_EVERY = 5.0
 """Seconds between looks at the memory of members that have a limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the daemon gives its services. `on_tick` is called once a second by the loop: it turns."""
+
+    paths: StatePaths
+    plan: Plan
+    logs: Logging | None
+    reload: Reload
+    supervisor: ServiceSupervisor
+    on_tick: Callable[[], None] = lambda: None
+
+
 class Services:
     """All listening services of one daemon. Make it before the fleet begins, so that no fact is missed."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        store: Store,
-        bus: Bus,
-        clock: Clock,
-        *,
-        paths: StatePaths,
-        plan: Plan,
-        logs: Logging | None,
-        reload: Reload,
-    ) -> None:
+    def __init__(self, fleet: Fleet, store: Store, bus: Bus, clock: Clock, host: Host) -> None:
+        paths, plan = host.paths, host.plan
         self._fleet = fleet
         self._bus = bus
         self._clock = clock
@@ -61,13 +64,13 @@ class Services:
         self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
-        self.rotator = Rotator(self.clients, reload, clock, paths.root, last_use=self._last_use)
+        self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
         fleet.notice_by(self.self_watch.notice)
-        house = House(fleet, bus, clock, paths.root, __version__, logs, readings(self.alerts, fleet, plan))
+        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
-        self.turned: Callable[[], None] = lambda: None
-        """Called once a second by the loop: it turns."""
+        self._supervisor = host.supervisor
+        self._turned = host.on_tick
         self._beat: float | None = None
         self._beaten = self._recycled = 0.0
 
@@ -79,7 +82,20 @@ class Services:
             ("GET", "/tools/{name}"): self._show_tools,
             ("POST", "/pin/{name}"): self._pin,
         }
-        return {**own, **self.alerts.handlers, **ClientsApi(self.clients).handlers(), **self.rotator.handlers()}
+        alerts = self._marked("alerts", self.alerts.handlers)
+        clients = self._marked("clients", ClientsApi(self.clients).handlers())
+        return {**own, **alerts, **clients, **self.rotator.handlers()}
+
+    def _marked(self, service: str, handlers: Mapping[tuple[str, str], Handler]) -> dict[tuple[str, str], Handler]:
+        """The same handlers, whose answers say so when the service behind them is down."""
+
+        def marked(handler: Handler) -> Handler:
+            async def answer(body: dict[str, Any]) -> Any:
+                return unknown(await handler(body), self._supervisor.reason(service))
+
+            return answer
+
+        return {key: marked(handler) if key[0] == "GET" else handler for key, handler in handlers.items()}
 
     async def _show_tools(self, body: dict[str, Any]) -> Any:
         name = body.get("name")
@@ -88,15 +104,15 @@ class Services:
     async def _pin(self, body: dict[str, Any]) -> list[str]:
         return self._fleet.contracts.pin(str(body["name"]))
 
-    def work(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
+    def work(self) -> tuple[tuple[str, Run], ...]:
         """What runs beside the fleet once it has begun, by name. From now on the service manager hears a heartbeat."""
         self._beat = heartbeat()
         return (
-            (self.collector.run(), "log collector"),
-            (self.telemetry.run(), "telemetry"),
-            (self.alerts.run(), "alerts"),
-            (self.clients.run(), "clients"),
-            (self.rotator.run(), "token rotation"),
+            ("log collector", self.collector.run),
+            ("telemetry", self.telemetry.run),
+            ("alerts", self.alerts.run),
+            ("clients", self.clients.run),
+            ("token rotation", self.rotator.run),
         )
 
     def reload(self, plan: Plan) -> None:
@@ -125,7 +141,7 @@ class Services:
 
     def _on_tick(self) -> None:
         """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
-        self.turned()
+        self._turned()
         seen, probing = self.self_watch.look(), self._fleet.oversight.probing
         self._fleet.daemon = replace(
             self._fleet.daemon,
@@ -135,6 +151,7 @@ class Services:
             loop_lag=seen.loop_lag,
             schedule_lag=probing.worst_lag,
             dropped_facts=self._bus.dropped,
+            down=self._supervisor.down,
         )
         now = self._clock.now()
         if now - self._recycled >= RECYCLE_EVERY:
@@ -143,6 +160,15 @@ class Services:
         if self._beat is not None and now - self._beaten >= self._beat:
             self._beaten = now
             notify("WATCHDOG=1")
+
+
+def unknown(answer: Any, reason: str) -> Any:
+    """An answer of a service that is down for `reason`: it, and every row of it, says `unknown`; nothing is told as in sync."""
+    if not reason:
+        return answer
+    rows = cast("list[Any]", answer) if isinstance(answer, list) else [answer]
+    marked = [{**row, "unknown": reason, **({"in_sync": None} if "in_sync" in row else {})} for row in rows]
+    return marked if isinstance(answer, list) else marked[0]
 
 
 def telemetry_of(plan: Plan) -> TelemetrySpec:

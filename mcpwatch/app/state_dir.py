@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +21,50 @@ from mcpwatch.web.serve import Served, listen_unix
 CONTROL_STOP = 3.0
 """Seconds that open requests on the control socket are given at the end."""
 
-Guard = Callable[[Coroutine[Any, Any, Any], str], asyncio.Task[None]]
-
 
 class ControlSocket:
-    """The control socket. Made, it listens; `open` serves an application on it."""
+    """The control socket. Made, it listens; `run` serves an application on it."""
 
     def __init__(self, path: Path) -> None:
         """Raises `McpwatchError` where no socket can be made."""
         self._path = path
         self._listener = listen_unix(path)
         self._inode = _inode(path)
-        self._app: Any = None
-        self._guard: Guard
         self._served: Served | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._closing = False
+        self._ended = asyncio.Event()
 
     @property
     def there(self) -> bool:
         """Whether whoever goes to the path comes to us."""
         return _inode(self._path) == self._inode
 
-    def open(self, app: Any, guard: Guard) -> None:
-        """Serve `app`, in a task of `guard`."""
-        self._app, self._guard = app, guard
-        self._served = Served(app, self._listener)
-        self._serving = guard(self._served.run(), "control")
+    async def run(self, app: Any) -> None:
+        """Serve `app` until closed. May be called again after it failed."""
+        self._ended.clear()
+        try:
+            while not self._closing:
+                if self._listener.fileno() < 0:
+                    self._listen()
+                self._served = Served(app, self._listener)
+                await self._served.run()
+        finally:
+            self._ended.set()
 
     def put_back(self) -> None:
         """Listen at the path again. What is connected through the old socket is ended. Raises `McpwatchError`."""
-        fresh = listen_unix(self._path)
+        self._listen()
         if self._served is not None:
             self._served.stop()
-        self._listener, self._inode = fresh, _inode(self._path)
-        if self._app is not None:
-            self.open(self._app, self._guard)
 
     async def close(self) -> None:
         """Answer what was asked, and no more."""
-        if self._served is not None and self._serving is not None:
+        self._closing = True
+        if self._served is not None:
             self._served.stop()
-            await asyncio.wait([self._serving], timeout=CONTROL_STOP)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONTROL_STOP):
+                    await self._ended.wait()
 
     def remove(self) -> None:
         """Take the socket away, unless it is another's by now."""
@@ -69,21 +72,31 @@ class ControlSocket:
             self._path.unlink(missing_ok=True)
         self._listener.close()
 
+    def _listen(self) -> None:
+        self._listener, self._inode = listen_unix(self._path), _inode(self._path)
+
 
 class StateDirectory:
     """Looks after lock and socket: `look` once a second. `tell(text, bad)`; `lost` is called when another watchdog took over."""
 
     def __init__(
-        self, paths: StatePaths, lock: Lock, socket: ControlSocket, tell: Callable[[str, bool], None], lost: Callable[[], None]
+        self,
+        paths: StatePaths,
+        lock: Lock,
+        socket: ControlSocket,
+        *,
+        tell: Callable[[str, bool], None],
+        lost: Callable[[], None],
+        put_back: Callable[[], object] = lambda: None,
     ) -> None:
+        """`put_back` writes what else of the directory is missing."""
         self._paths = paths
         self._lock = lock
         self._socket = socket
         self._tell = tell
         self._lost = lost
         self._told = ""
-        self.put_back: Callable[[], object] = lambda: None
-        """What else of the directory is written again."""
+        self._put_back = put_back
 
     def look(self) -> None:
         """Two looks at files; more only when one of them is not ours any more."""
@@ -95,7 +108,7 @@ class StateDirectory:
             self._lock.take_again()
             if not self._socket.there:
                 self._socket.put_back()
-            self.put_back()
+            self._put_back()
         except AlreadyRunning as error:
             self._say(f"{error}; this one lost it, because its lock was removed, and goes; members stay", bad=True)
             self._lost()

@@ -20,23 +20,18 @@ STATUS_EVERY = 5.0
 class StatusFile:
     """Keeps `path` up to date with the view of the fleet."""
 
-    def __init__(self, fleet: Fleet, path: Path) -> None:
+    def __init__(self, fleet: Fleet, path: Path, bus: Bus) -> None:
         self._fleet = fleet
         self._path = path
+        self._changed = asyncio.Event()  # no queue: many changes are one, and none of them is lost
+        bus.hook(self._notice)
 
-    async def run(self, bus: Bus) -> None:
+    async def run(self) -> None:
         """Write soon after each change, until cancelled."""
-        changed = asyncio.Event()  # no queue: many changes are one, and none of them is lost
-
-        def notice(fact: Fact) -> None:
-            if isinstance(fact, (MemberChanged, RouteChanged)):
-                changed.set()
-
-        bus.hook(notice)
         while True:
-            await changed.wait()
+            await self._changed.wait()
             await asyncio.sleep(STATUS_EVERY)
-            changed.clear()
+            self._changed.clear()
             await self.write()
 
     async def write(self) -> None:
@@ -44,3 +39,7 @@ class StatusFile:
         text = json.dumps(status_json(self._fleet.view()), ensure_ascii=False)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(write_atomically, self._path, text, 0o600)
+
+    def _notice(self, fact: Fact) -> None:
+        if isinstance(fact, (MemberChanged, RouteChanged)):
+            self._changed.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,9 +78,9 @@ class Web:
         """What the control socket serves."""
         return Starlette(routes=self.api.routes(), exception_handlers=ERRORS)
 
-    def work(self) -> tuple[tuple[Coroutine[Any, Any, None], str], ...]:
+    def work(self) -> tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]:
         """What runs beside the fleet, by name."""
-        return ((self.meter.run(), "objectives"), (self.site.run(), "live page"), (self.server.run(), "web"))
+        return (("objectives", self.meter.run), ("live page", self.site.run), ("web", self.server.run))
 
     def reload(self, plan: Plan) -> None:
         """Take a new plan's section."""

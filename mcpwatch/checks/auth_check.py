@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import ERROR_LIMIT, Caller, client_info, read
+from mcpwatch.checks.context import CheckKind, Probe, as_written
 from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.checks.legacy import STREAM
-from mcpwatch.checks.streamable import ACCEPT
-from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import ProbeTransport
-from mcpwatch.checks.wire import initialize_params
-from mcpwatch.model.probe import Stage, Symptom, Target
+from mcpwatch.checks.wire import client_info, initialize_params
+from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.registry import KindSpec
+
+if TYPE_CHECKING:
+    from mcpwatch.checks.caller import Caller
 
 WRONG_TOKEN = "mcpwatch-checks-that-this-is-refused"  # noqa: S105 - a token that is wrong on purpose
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
 
 
-async def examine_guard(target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
+class RefusalCheck(KindSpec):
+    """Must be refused: once without a token, once with a wrong one. For guarded routes."""
+
+
+async def run_refusal(probe: Probe, spec: RefusalCheck) -> None:
     """Ask without a token, then with a wrong one. Raises `ProbeFailure` unless both are refused with 401 or 403."""
-    bare = replace(
-        target, token=None, headers=tuple((name, value) for name, value in target.headers if name.lower() not in SECRET_HEADERS)
-    )
+    del spec
+    headers = tuple((name, value) for name, value in probe.target.headers if name.lower() not in SECRET_HEADERS)
+    bare = replace(probe.target, token=None, headers=headers)
     for stranger, who in ((bare, "without a token"), (replace(bare, token=WRONG_TOKEN), "with a wrong token")):
-        await _ask(Caller(stranger, transport, timeline), timeline, who)
+        await _ask(probe.caller(stranger), who)
 
 
-async def _ask(caller: Caller, timeline: ProbeTimeline, who: str) -> None:
-    await lines_ready(caller)
-    timeline.enter(Stage.REFUSAL)
+async def _ask(caller: Caller, who: str) -> None:
+    from mcpwatch.checks.caller import ERROR_LIMIT, read
+    from mcpwatch.checks.legacy import STREAM
+    from mcpwatch.checks.streamable import ACCEPT
+
+    await caller.transport.prepare(caller.url)  # connect first, so that a dead host is not mistaken for a refusal
+    caller.timeline.enter(Stage.REFUSAL)
     legacy = caller.target.transport == "sse" or (
         caller.target.transport == "auto" and caller.url.path.rstrip("/").endswith("/sse")
     )
@@ -51,6 +60,4 @@ async def _ask(caller: Caller, timeline: ProbeTimeline, who: str) -> None:
     raise await caller.refuse(response, f"{what} {who}")
 
 
-async def lines_ready(caller: Caller) -> None:
-    """Connect first, so that a dead host is not mistaken for a refusal."""
-    await caller.transport.prepare(caller.url)
+REFUSAL = CheckKind("refusal", RefusalCheck, as_written, "a guarded route must refuse a caller without a token", run=run_refusal)

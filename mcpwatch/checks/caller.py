@@ -17,7 +17,7 @@ from mcpwatch.checks import classify
 from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import Body, ProbeTransport
+from mcpwatch.checks.transport import Body, ProbeTransport, port_of
 from mcpwatch.model.probe import Symptom, Target
 
 REPLY_LIMIT = 24 * 1024 * 1024
@@ -84,9 +84,10 @@ def parse_url(text: str) -> httpx.URL:
     """The URL of a target. Raises `ProbeFailure(UNRESOLVED)` when it is none that can be probed."""
     try:
         url = _parsed(text)
+        host = url.host  # decodes what is international, and may fail at that
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no URL: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no http:// or https:// URL")
     return url
 
@@ -134,6 +135,7 @@ def must_be_stream(response: httpx.Response, what: str) -> None:
     kind = media_type(response)
     if kind != "text/event-stream":
         raise ProbeFailure(Symptom.WRONG_TYPE, f"{what} is answered as {kind or 'no type'}, not as text/event-stream")
+    response.headers["content-type"] = kind  # media types are told without regard to case; httpx-sse looks with it
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("", "identity"):
         raise ProbeFailure(Symptom.BUFFERED, f"{what}: something compresses the event stream ({encoding}), so events arrive late")
@@ -165,11 +167,6 @@ def middleman(headers: httpx.Headers) -> str:
     return next((name for name in MIDDLEMEN if name in server), "")
 
 
-def client_info() -> Message:
-    """Who we say we are."""
-    return {"name": "mcpwatch", "version": mcpwatch.__version__}
-
-
 def pretty(body: Message) -> str:
     """A result as bounded text, for messages."""
     return one_line(json.dumps(body, ensure_ascii=False), 300)
@@ -184,4 +181,4 @@ def _base_headers(target: Target, public: httpx.URL) -> list[tuple[str, str]]:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+    return url.scheme, url.host, port_of(url.scheme, url.port)

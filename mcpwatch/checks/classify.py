@@ -1,4 +1,4 @@
-"""What the words and codes of a server mean: HTTP statuses and JSON-RPC errors to symptoms. Pure.
+"""What the words and codes of a server mean: HTTP statuses and JSON-RPC errors and exceptions of libraries to symptoms.
 
 The patterns are what real gateways and SDKs say (references/gateways.md §2, §4); an answer that fits none keeps its general class.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from mcpwatch.checks import rpc
+from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
-from mcpwatch.model.probe import Symptom, Vantage
+from mcpwatch.model.probe import Stage, Symptom, Vantage
 
 _SESSION = re.compile(
     r"could not find session|session (?:not found|terminated|expired|id (?:is )?(?:invalid|unknown|not found))"
@@ -42,6 +46,8 @@ _GATEWAY = re.compile(
 GATEWAY_WORDS_MAX = 400
 """Characters of a failed call's text beyond which it is taken for the tool's own classify."""
 
+RETRY_MAX = 604_800
+"""Seconds of a `Retry-After` beyond which nothing is told: a week."""
 ERA_CODES = frozenset({-32020, -32021, -32022})
 """Codes that only a 2026-07-28 server says: header mismatch, missing capability, unsupported version."""
 
@@ -58,7 +64,7 @@ def refine(failure: ProbeFailure, vantage: Vantage) -> ProbeFailure:
         failure.symptom = Symptom.STALE_SESSION if vantage == "route" and failure.status is None else Symptom.SESSION_LOST
     elif _INITIALIZATION.search(said):
         failure.symptom = Symptom.NOT_INITIALIZED
-    elif failure.code in ERA_CODES:
+    elif failure.code in ERA_CODES or failure.versions:
         failure.symptom = Symptom.ERA_MISMATCH
     elif (failure.code == 0 and not said) or _UPSTREAM.search(said):
         failure.symptom = Symptom.UPSTREAM_DOWN
@@ -98,7 +104,49 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
     }
     message = known.get(symptom, f"{what} was answered with HTTP {status}: {text}")
     code = error.get("code") if error else None
-    return ProbeFailure(symptom, message, said=said, status=status, code=code if isinstance(code, int) else None)
+    versions = rpc.told_versions(error) if error else ()
+    if symptom is Symptom.ERA_MISMATCH and versions:
+        message += f"; it supports protocol {', '.join(versions)}"
+    wait = retry_after(headers.get("retry-after", ""))
+    if wait is not None:
+        message += f"; it wants to be asked again in {wait:g} s"
+    number = code if isinstance(code, int) and not isinstance(code, bool) else None
+    return ProbeFailure(symptom, message, said=said, status=status, code=number, versions=versions, retry_after=wait)
+
+
+def retry_after(value: str) -> float | None:
+    """The seconds that a `Retry-After` header asks for, as a number or as a date; `None` when it says neither."""
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(min(int(text[:9]), RETRY_MAX))
+    try:
+        at = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    left = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
+    return float(min(max(0, round(left)), RETRY_MAX))
+
+
+LIBRARIES = frozenset({"httpx", "httpx_sse", "httptools", "h11", "idna", "ssl", "zlib", "encodings", "codecs", "urllib", "msgspec"})
+"""Packages that read what a peer sends: what they raise says something about the peer."""
+
+
+def library_failure(error: Exception, stage: Stage | None) -> ProbeFailure | None:
+    """An exception that a library raised at what a peer sent, as a failure; `None` when mcpwatch itself broke."""
+    if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+        return None
+    frame, last = error.__traceback__, ""
+    while frame is not None:
+        last = frame.tb_frame.f_globals.get("__name__", "")
+        frame = frame.tb_next
+    package = last.partition(".")[0]
+    raised = type(error).__module__.partition(".")[0]
+    if not (isinstance(error, (OSError, UnicodeError)) or package in LIBRARIES or raised in LIBRARIES):
+        return None
+    connecting = {Stage.RESOLVE: Symptom.UNRESOLVED, Stage.CONNECT: Symptom.UNREACHABLE, Stage.TLS: Symptom.TLS}
+    symptom = Symptom.CUT if isinstance(error, ConnectionError) else connecting.get(stage or Stage.CLOSE, Symptom.BAD_REPLY)
+    reason = one_line(str(error), 160) or type(error).__name__
+    return ProbeFailure(symptom, f"what came cannot be read: {reason}" if symptom is Symptom.BAD_REPLY else reason)
 
 
 def _symptom(status: int, said: str, error: rpc.Message | None) -> Symptom:  # noqa: PLR0911 - a table with conditions

@@ -6,6 +6,7 @@ Every failure is a `ProbeFailure` with its symptom. Knows HTTP framing; knows no
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections import deque
@@ -13,6 +14,7 @@ from typing import cast
 
 import httptools
 
+from mcpwatch.checks import tls
 from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.model.probe import Symptom
 
@@ -20,6 +22,9 @@ HEAD_LIMIT = 64 * 1024
 """Bytes of response headers taken."""
 BUFFER_LIMIT = 24 * 1024 * 1024
 """Bytes of one response waiting to be read; a server that sends more unasked is cut off."""
+
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Errors that say something about this process and this machine, nothing about the peer."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -57,6 +62,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._fail(ProbeFailure(Symptom.BAD_REPLY, "the server wants to switch to another protocol"))
+        except httptools.HttpParserCallbackError:
+            self.abort()
         except httptools.HttpParserError as error:
             text = one_line(data[:200].decode("latin-1"), 120)
             self._fail(ProbeFailure(Symptom.BAD_REPLY, f"the answer is not HTTP ({error})", said=text))
@@ -78,7 +85,9 @@ class Connection(asyncio.Protocol):
         self._fail(ProbeFailure(Symptom.CUT, f"the connection was {how} {when}"))
 
     def on_message_begin(self) -> None:
-        """A response begins."""
+        """A response begins; what comes after a whole one that nobody asked for is surplus, and the end of the connection."""
+        if self._complete:
+            raise ConnectionError("more came than the length of the answer")
         self._headers = []
         self._head_size = 0
         self._framed = False
@@ -123,19 +132,7 @@ class Connection(asyncio.Protocol):
         """Go through the TLS handshake on a connection just connected."""
         if self._transport is None:
             raise ProbeFailure(Symptom.CUT, "the connection was closed before the TLS handshake")
-        try:
-            encrypted = await asyncio.get_running_loop().start_tls(self._transport, self, context, server_hostname=host)
-        except ssl.SSLCertVerificationError as error:
-            raise ProbeFailure(Symptom.TLS, f"the certificate of {host} is not accepted: {error.verify_message}") from error
-        except ssl.SSLError as error:
-            reason = error.reason or str(error)
-            raise ProbeFailure(Symptom.TLS, f"the TLS handshake with {host} failed: {reason.replace('_', ' ').lower()}") from error
-        except OSError as error:
-            raise ProbeFailure(
-                Symptom.CUT, f"{host} cut the connection during the TLS handshake ({error.strerror or error})"
-            ) from error
-        if encrypted is None:
-            raise ProbeFailure(Symptom.CUT, f"{host} closed the connection during the TLS handshake")
+        encrypted = await tls.handshake(self._transport, self, context, host)
         self._transport = encrypted
 
     async def exchange(self, request: bytes) -> tuple[int, Headers]:
@@ -185,6 +182,12 @@ class Connection(asyncio.Protocol):
         found = self._transport.get_extra_info("peercert") if self._transport is not None else None
         return cast("dict[str, object]", found or {})
 
+    @property
+    def tls_version(self) -> str:
+        """The version of TLS in use, or nothing."""
+        found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return str(found.version() or "") if found is not None else ""
+
     def abort(self) -> None:
         """Drop the connection at once; nothing of it is left."""
         self.closed = True
@@ -230,6 +233,8 @@ async def connect(host: str, port: int, addresses: tuple[str, ...], patience: fl
                 raise
             continue
         except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                raise  # it is the prober that cannot: no word about the peer
             last = error
             continue
         return connection

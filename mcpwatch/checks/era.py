@@ -86,6 +86,11 @@ class FoundWire:
         """What the server said of itself."""
         return self._wire.server
 
+    @property
+    def hello(self) -> Message:
+        """The whole result of the handshake."""
+        return self._wire.hello
+
     async def open(self) -> None:
         """Open the remembered wire, or find one."""
         target = self._caller.target
@@ -114,41 +119,58 @@ class FoundWire:
         """Drop everything at once."""
         self._wire.abort()
 
+    def remarks(self) -> list[ProbeFailure]:
+        """What the wire found has to remark."""
+        return self._wire.remarks()
+
     def silence(self, stage: Stage) -> ProbeFailure | None:
         """What the wire found makes of a passed deadline."""
         return self._wire.silence(stage)
 
     async def _find(self) -> None:
+        told: ProbeFailure | None = None
+        late = False
         try:
             async with asyncio.timeout(self._caller.timeline.left * DISCOVER_SHARE):
                 await self._wire.open()
         except TimeoutError:
+            late = True
             self._caller.transport.abort()
         except ProbeFailure as failure:
             if not _open_question(failure):
                 raise
+            failure.stage = Stage.DISCOVER
+            told = failure if failure.versions else None
             await self._end_stray_session()
         else:
-            return
-        self._wire = StreamableWire(self._caller)
-        first: ProbeFailure | None = None
-        try:
-            await self._wire.open()
-        except ProbeFailure as failure:
-            if failure.symptom not in ANOTHER or self._caller.timeline.stage is not Stage.INITIALIZE:
-                raise
-            first = failure
-            first.stage = Stage.INITIALIZE
+            return None
+        first = await self._not_streamable()
         if first is None:
-            return
+            return None
+        if late and first.symptom is Symptom.ERA_MISMATCH:
+            # a modern server that only began slowly: it has begun now
+            self._wire = self._modern
+            return await self._wire.open()
         self._wire = LegacyWire(self._caller)
         try:
             await self._wire.open()
         except ProbeFailure as failure:
             if failure.symptom in ANOTHER:
-                # neither wire is served here: what the POST said is the better answer
-                raise first from failure
+                # no other wire is served here: the versions it told, or what the POST said, is the better answer
+                raise told or first from failure
             raise
+
+    async def _not_streamable(self) -> ProbeFailure | None:
+        """Open the Streamable HTTP wire; the failure when that is not the wire served here, so that another may be tried."""
+        self._wire = StreamableWire(self._caller)
+        try:
+            await self._wire.open()
+        except ProbeFailure as failure:
+            if failure.symptom not in ANOTHER or self._caller.timeline.stage is not Stage.INITIALIZE:
+                raise
+            failure.stage = Stage.INITIALIZE
+            return failure
+        return None
 
     async def _end_stray_session(self) -> None:
         """Some old servers open a session for any POST, even one they refuse: leave none behind."""

@@ -1,4 +1,4 @@
-"""ProbeFailure: how a stage reports what went wrong. Stays inside this room: the prober turns it into a `ProbeResult`."""
+"""How a stage says what went wrong. Never leaves this room: the prober turns a `ProbeFailure` into a `ProbeResult`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class ProbeFailure(Exception):
         status: int | None = None,
         code: int | None = None,
         stage: Stage | None = None,
+        versions: tuple[str, ...] = (),
+        retry_after: float | None = None,
     ) -> None:
         self.symptom = symptom
         self.message = message
@@ -34,6 +36,10 @@ class ProbeFailure(Exception):
         self.status = status
         self.code = code
         self.stage = stage
+        self.versions = versions
+        """Protocol versions that the server says it supports."""
+        self.retry_after = retry_after
+        """Seconds after which the server wants to be asked again."""
         super().__init__(message)
 
 

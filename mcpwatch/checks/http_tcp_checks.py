@@ -1,31 +1,46 @@
-"""The plain checks below MCP: `http` asks a URL for a status, `tcp` asks a port to take a connection. They prove little."""
+"""The checks below MCP: `http` asks a URL for a status, `tcp` asks a port to take a connection. They prove little."""
 
 from __future__ import annotations
 
-from mcpwatch.checks.caller import Caller, read
+from pydantic import Field
+
+from mcpwatch.checks.context import CheckKind, Probe, as_written
 from mcpwatch.checks.failure import ProbeFailure, one_line
-from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.model.probe import Expect, Stage, Symptom
+from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.pattern import matches
+from mcpwatch.registry import KindSpec
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a plain answer that are looked at."""
 
 
-async def examine_http(caller: Caller, expect: Expect, options: dict[str, str], timeline: ProbeTimeline) -> None:
+class HttpCheck(KindSpec):
+    """GETs a URL and looks at its status and text. Proves little: use it beside `mcp`, never instead."""
+
+    path: str = Field("", description="Path to GET, from the root of the target. Default: the target's own URL.")
+    status: tuple[int, ...] = Field((), description="Statuses that are fine. Default: 200 to 299.")
+
+
+class TcpCheck(KindSpec):
+    """Connects to the port (with a TLS handshake for https) and hangs up."""
+
+
+async def run_http(probe: Probe, spec: HttpCheck) -> None:
     """GET a path of the target (by default its own) and judge status and text. Raises `ProbeFailure`."""
-    if options.get("path"):
-        caller.url = caller.url.join(options["path"])
+    from mcpwatch.checks.caller import read
+
+    caller, expect = probe.caller(), probe.check.expect
+    if spec.path:
+        caller.url = caller.url.join(spec.path)
     await caller.transport.prepare(caller.url)
-    timeline.enter(Stage.OPEN)
+    probe.timeline.enter(Stage.OPEN)
     response = await caller.get((("Accept", "*/*"),))
     what = caller.path("GET")
-    wanted = {int(code) for code in options.get("status", "").split(",") if code.strip()}
-    fits = response.status_code in wanted if wanted else response.is_success
+    fits = response.status_code in spec.status if spec.status else response.is_success
     if not fits:
         failure = await caller.refuse(response, what)
-        if wanted:
-            failure.message += f"; expected {', '.join(str(code) for code in sorted(wanted))}"
+        if spec.status:
+            failure.message += f"; expected {', '.join(str(code) for code in sorted(spec.status))}"
         raise failure
     if expect.contains is None and expect.regex is None:
         await response.aclose()
@@ -37,6 +52,12 @@ async def examine_http(caller: Caller, expect: Expect, options: dict[str, str], 
         raise ProbeFailure(Symptom.UNEXPECTED, f"{what} does not match /{one_line(expect.regex, 80)}/", said=one_line(text, 200))
 
 
-async def examine_tcp(caller: Caller) -> None:
+async def run_tcp(probe: Probe, spec: TcpCheck) -> None:
     """Connect to the target's host and port (through TLS for `https`). Raises `ProbeFailure`."""
+    del spec
+    caller = probe.caller()
     await caller.transport.prepare(caller.url)
+
+
+HTTP = CheckKind("http", HttpCheck, as_written, "GET a URL: status and text", run=run_http)
+TCP = CheckKind("tcp", TcpCheck, as_written, "connect to the port", run=run_tcp)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import httpx
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import Caller, Events, client_info, events, middleman, must_be_stream, skip
+from mcpwatch.checks.caller import Caller, Events, events, middleman, must_be_stream, skip
 from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.wire import initialize_params, server_info
+from mcpwatch.checks.transport import port_of
+from mcpwatch.checks.wire import client_info, initialize_params, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 STREAM = (("Accept", "text/event-stream"), ("Cache-Control", "no-store"))
 STRAYS_MAX = 10_000
 """Messages that are not our answer, read in one call before it counts as endless."""
+ENDED_LOOK = 0.1
+"""Seconds to look whether a stream has ended, when the session it announced is already gone."""
 
 
 class LegacyWire:
@@ -29,7 +33,11 @@ class LegacyWire:
         self._endpoint = caller.url.path
         self._heard = httpx.Headers()
         self._number = 0
+        self._awaited: rpc.Awaited | None = None
+        self._taken = False
+        """Whether the latest request was taken with HTTP 2xx."""
         self.digest = b""
+        self.hello: Message = {}
         self.server = ServerInfo(wire="sse")
 
     async def open(self) -> None:
@@ -48,28 +56,30 @@ class LegacyWire:
         self._endpoint = await self._announced(self._events)
         timeline.enter(Stage.INITIALIZE)
         result = await self.call("initialize", initialize_params(client_info()))
-        self.server = server_info(result, "sse")
+        self.hello, self.server = result, server_info(result, "sse")
         timeline.enter(Stage.INITIALIZED)
         await self._post(rpc.notification("notifications/initialized"), "notifications/initialized")
 
     async def call(self, method: str, params: Message) -> Message:
         """POST a request and wait for its answer on the stream."""
         self._number += 1
-        number = self._number
-        await self._post(rpc.request(number, method, params), method)
+        self._awaited = awaited = rpc.Awaited(self._number, method)
+        self._taken = False
+        await self._post(rpc.request(self._number, method, params), method)
+        self._taken = True
         assert self._events is not None
-        strays = 0
         async for event in self._events:
+            if not awaited.hears(event.event):
+                continue
             for message in rpc.parse(event.data):
-                if rpc.answers(message, number) or rpc.rejects(message):
+                if awaited.is_in(message):
                     self.digest = rpc.digest(event.data)
                     return rpc.outcome(message, method)
-                strays += 1
                 if rpc.asks(message):
                     await self._post(rpc.reply(message), "an answer to the server's own request")
-            if strays > STRAYS_MAX:
+            if awaited.strays > STRAYS_MAX:
                 raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {method}")
-        raise ProbeFailure(Symptom.CUT, f"the stream ended before the answer to {method}")
+        raise ProbeFailure(Symptom.CUT, awaited.instead or f"the stream ended before the answer to {method}")
 
     async def close(self) -> None:
         """Close the stream; the session ends with it."""
@@ -81,6 +91,10 @@ class LegacyWire:
         """Drop the stream."""
         self._caller.transport.abort()
 
+    def remarks(self) -> list[ProbeFailure]:
+        """Nothing beside what the calls raise."""
+        return []
+
     def silence(self, stage: Stage) -> ProbeFailure | None:
         """What it means that the deadline of `stage` passed, where that is more than slowness."""
         if stage is Stage.ENDPOINT:
@@ -90,7 +104,10 @@ class LegacyWire:
                     Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers"
                 )
             return ProbeFailure(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
-        if stage is Stage.INITIALIZE and self._number:
+        instead = self._awaited.missing() if self._awaited is not None else None
+        if instead is not None:
+            return instead
+        if stage is Stage.INITIALIZE and self._taken:
             return ProbeFailure(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
         return None
 
@@ -111,7 +128,7 @@ class LegacyWire:
         shown = one_line(data.partition("?")[0], 120)
         try:
             parts = urlsplit(urljoin(self._caller.target.url, data.strip()))
-            origin = (parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80))
+            origin = (parts.scheme, (parts.hostname or "").lower(), port_of(parts.scheme, parts.port))
         except ValueError as error:
             raise ProbeFailure(Symptom.BAD_ENDPOINT, f"the endpoint event names no URL: {shown}", said=shown) from error
         if origin not in self._caller.origins:
@@ -122,7 +139,25 @@ class LegacyWire:
                 said=shown,
             )
         # it may name the public origin: the messages go where the stream was opened
-        return quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe="%/:=&?~#+!$,;'@()*[]")
+        path = self._local(data.strip(), parts.path or "/")
+        return quote(urlunsplit(("", "", path, parts.query, "")), safe="%/:=&?~#+!$,;'@()*[]")
+
+    def _local(self, data: str, path: str) -> str:
+        """Where a path that clients use is here, when a reverse proxy puts a prefix before it.
+
+        Raises `ProbeFailure(BAD_ENDPOINT)` when it leads clients out of that prefix.
+        """
+        target = self._caller.target
+        if not target.public_url:
+            return path
+        public, local = prefixes(urlsplit(target.public_url).path, urlsplit(target.url).path)
+        if not public:
+            return path
+        seen = urlsplit(urljoin(target.public_url, data)).path
+        if not seen.startswith(f"{public}/"):
+            told = f"the endpoint event sends clients of {without_query(target.public_url)} to {one_line(seen, 80)}"
+            raise ProbeFailure(Symptom.BAD_ENDPOINT, f"{told}: the path prefix {public} is missing", said=one_line(seen, 120))
+        return local + seen.removeprefix(public)
 
     @property
     def _path(self) -> str:
@@ -135,10 +170,38 @@ class LegacyWire:
             await skip(response)
             return
         failure = await self._caller.refuse(response, f"POST {self._path} ({what})")
-        if failure.symptom in (Symptom.NOT_MOUNTED, Symptom.REDIRECT, Symptom.ERA_MISMATCH) and not self.server.protocol:
+        if failure.symptom is Symptom.NOT_MOUNTED and self.server.protocol:
+            failure.symptom = Symptom.SESSION_LOST
+            failure.message = f"POST {self._path} ({what}): the server does not know the session any more (HTTP {failure.status})"
+        elif failure.symptom is Symptom.NOT_MOUNTED and await self._ended():
+            failure.symptom = Symptom.CUT
+            failure.message = "the stream ended right after its 'endpoint' event, and its session with it"
+        elif failure.symptom in (Symptom.NOT_MOUNTED, Symptom.REDIRECT, Symptom.ERA_MISMATCH) and not self.server.protocol:
             failure.symptom = Symptom.BAD_ENDPOINT
             failure.message = (
                 f"the endpoint event names {self._path}, but nothing takes messages there (HTTP {failure.status}): "
                 "a path prefix may be missing"
             )
         raise failure
+
+    async def _ended(self) -> bool:
+        """Whether the stream is at its end; a short look, which ends the stream for good."""
+        assert self._events is not None
+        try:
+            async with asyncio.timeout(ENDED_LOOK):
+                async for _ in self._events:
+                    return False
+        except TimeoutError:
+            return False
+        except ProbeFailure:
+            return True
+        return True
+
+
+def prefixes(public: str, local: str) -> tuple[str, str]:
+    """What stands before the common end of two paths: `/mcp/time/sse` and `/time/sse` give `/mcp` and nothing."""
+    ours, theirs = local.split("/"), public.split("/")
+    while ours and theirs and ours[-1] == theirs[-1]:
+        ours.pop()
+        theirs.pop()
+    return "/".join(theirs), "/".join(ours)

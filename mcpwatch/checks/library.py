@@ -49,7 +49,7 @@ async def probe(  # noqa: PLR0913 - each is a word of its own at the call
         timeout=timeout,
         expect=expect or Expect(),
         canary=Canary(tool, json.dumps(dict(arguments or {}))) if tool else None,
-        options=(("safe_call", "true"),) if safe_call else (),
+        safe_call=safe_call,
     )
     prober = Prober()
     try:

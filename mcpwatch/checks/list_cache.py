@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mcpwatch.checks import expectations
+from mcpwatch.checks import expectations, hidden_text, shapes
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.schema import lint_tools
@@ -43,6 +43,8 @@ class Listed:
     tokens: int
     lint: tuple[str, ...]
     safe: str | None
+    hidden: tuple[str, ...] = ()
+    """Lint of what models read and people do not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Others:
     templates: list[Message] | None
     failed: ProbeFailure | None = None
     """Why not all of it could be listed."""
+    hidden: tuple[str, ...] = ()
+    """Lint of what models read in these lists and people do not see."""
 
 
 class ListCache:
@@ -66,11 +70,14 @@ class ListCache:
         self._contracts: OrderedDict[bytes, str] = OrderedDict()
         self._others: OrderedDict[str, Others] = OrderedDict()
 
-    async def listed(self, digest: bytes, items: list[Message]) -> Listed:
-        """What is to be known of a list; a long one is looked through in a thread. Raises `ProbeFailure` when it is none."""
+    async def listed(self, digest: bytes, items: list[Message], *, modern: bool = False) -> Listed:
+        """What is to be known of a list; a long one is looked through in a thread. Raises `ProbeFailure` when it is none.
+
+        `modern` lists are those of 2026-07-28, where the schema of an output is free.
+        """
         kept = self._lists.get(digest)
         if kept is None:
-            kept = await asyncio.to_thread(_listed, items) if len(items) > LONG else _listed(items)
+            kept = await asyncio.to_thread(_listed, items, modern) if len(items) > LONG else _listed(items, modern)
         _keep(self._lists, digest, kept, LISTS_MAX)
         return kept
 
@@ -98,9 +105,17 @@ class ListCache:
         self._others.pop(target.url, None)
 
 
-def _listed(items: list[Message]) -> Listed:
+def _listed(items: list[Message], modern: bool) -> Listed:
+    shapes.tools(items, modern=modern)
     tools = expectations.tools_of(items)
-    return Listed(tools, expectations.fingerprint(tools), weight(items), lint_tools(items), expectations.safe_tool(items))
+    return Listed(
+        tools,
+        expectations.fingerprint(tools),
+        weight(items),
+        lint_tools(items),
+        expectations.safe_tool(items),
+        hidden_text.lint("tool", items),
+    )
 
 
 def _keep(kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:

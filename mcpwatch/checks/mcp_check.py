@@ -1,23 +1,25 @@
 """The `mcp` check: one session from handshake to close, everything a client would do, everything a check may ask.
 
-Knows stages and expectations; the wires know how. What it learns before failure comes is kept in `Findings`.
+Knows stages and expectations; the wires know how. What it learns before a failure is kept in `Findings`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-from mcpwatch.checks import classify, expectations
+from pydantic import Field
+
+from mcpwatch.checks import classify, expectations, hidden_text, shapes
+from mcpwatch.checks.context import CheckKind, Probe, as_written
 from mcpwatch.checks.failure import ProbeFailure, one_line
-from mcpwatch.checks.list_cache import ListCache, Others
+from mcpwatch.checks.list_cache import Others
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.wire import MODERN_VERSION, Wire
-from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Tool, Vantage
-from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.registry import KindSpec
 
 PAGES_MAX = 200
 """Pages of one list that are followed."""
@@ -27,85 +29,92 @@ ITEMS_MAX = 100_000
 """Items of one list that are taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckRun:
-    """What is to be examined, and the prober's cache."""
+class McpCheck(KindSpec):
+    """Speaks MCP from handshake to close; with `tool` (a common key) it is a canary."""
 
-    check: CheckSpec
-    target: Target
-    vantage: Vantage
-    cache: ListCache
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a probe has learned so far; the prober makes its result of it, whatever happens next."""
-
-    server: ServerInfo | None = None
-    tools: tuple[Tool, ...] | None = None
-    fingerprint: str | None = None
-    tokens: int | None = None
-    contract: str | None = None
-    lint: tuple[str, ...] = ()
-    items: list[Message] = field(default_factory=list[Message])
-    digest: bytes = b""
-    safe: str | None = None
-    """A tool that may be called without arguments."""
-    degraded: list[ProbeFailure] = field(default_factory=list[ProbeFailure])
-    """What is wrong, but not so wrong that a client cannot work."""
+    safe_call: bool | None = Field(
+        None,
+        description="Call one read-only tool that needs arguments without any: the upstream's own validation error proves the way. "
+        "Default: where lists are answered from a cache.",
+    )
+    hold: float = Field(
+        0, ge=0, le=3600, description="Leave the session idle for this many seconds, then ping it: shows what cuts idle streams."
+    )
 
 
-async def examine(wire: Wire, run: CheckRun, timeline: ProbeTimeline, found: Findings) -> None:
-    """Run the check over a wire. Raises `ProbeFailure` at the first failure."""
-    expect, canary = run.check.expect, run.check.canary
+async def run_mcp(probe: Probe, spec: McpCheck) -> None:
+    """Run the check. Raises `ProbeFailure` at the first failure."""
+    wire = probe.wire = _wire(probe)
+    expect, canary, found = probe.check.expect, probe.check.canary, probe.found
     await wire.open()
     found.server = wire.server
     wrong = expectations.identity(expect, wire.server)
     if wrong:
         raise wrong
     if "tools" in wire.server.capabilities or expect.min_tools or expect.tools or canary:
-        await _list_tools(wire, run, timeline, found)
+        await _list_tools(wire, probe)
     else:
         found.tools = ()
-    await _hold(wire, run, timeline)
-    await _safe_call(wire, run, timeline, found)
+    await _hold(wire, spec.hold, probe.timeline)
+    if probe.check.safe_call if spec.safe_call is None else spec.safe_call:
+        await _safe_call(wire, probe)
     if canary is not None:
-        timeline.enter(Stage.CANARY)
+        probe.timeline.enter(Stage.CANARY)
         result = await wire.call("tools/call", {"name": canary.tool, "arguments": _arguments(canary.arguments)})
-        wrong = expectations.call(expect, result, canary.tool, run.vantage)
+        wrong = expectations.call(expect, result, canary.tool, probe.vantage)
         if wrong:
             raise wrong
-    await _keep_contract(wire, run, timeline, found)
+    await _keep_contract(wire, probe)
+    found.degraded += wire.remarks()
 
 
-async def _list_tools(wire: Wire, run: CheckRun, timeline: ProbeTimeline, found: Findings) -> None:
-    timeline.enter(Stage.TOOLS_LIST)
+def _wire(probe: Probe) -> Wire:
+    """The session that this target is spoken to in, not yet open."""
+    from mcpwatch.checks import era
+    from mcpwatch.checks.stdio import StdioWire
+
+    if probe.target.command:
+        return StdioWire(probe.target, probe.timeline)
+    return era.choose(probe.caller(), probe.eras)
+
+
+async def _list_tools(wire: Wire, probe: Probe) -> None:
+    probe.timeline.enter(Stage.TOOLS_LIST)
     items, digest = await pages(wire, "tools/list", "tools")
-    timeline.leave()  # what follows is our own work, not the server's
-    listed = await run.cache.listed(digest, items)
-    found.tools, found.fingerprint, found.tokens, found.lint = listed.tools, listed.fingerprint, listed.tokens, listed.lint
+    probe.timeline.leave()  # what follows is our own work, not the server's
+    found = probe.found
+    listed = await probe.cache.listed(digest, items, modern=wire.server.protocol == MODERN_VERSION)
+    found.tools, found.fingerprint, found.tokens = listed.tools, listed.fingerprint, listed.tokens
+    found.lint = (*listed.lint, *listed.hidden)
     found.safe = listed.safe
-    wrong = expectations.listing(run.check.expect, listed.tools)
+    wrong = expectations.listing(probe.check.expect, listed.tools)
     if wrong:
         raise wrong
-    if listed.lint:
-        first, *rest = listed.lint
-        more = f" (and {len(rest)} more)" if rest else ""
-        found.degraded.append(ProbeFailure(Symptom.SCHEMA, first + more, stage=Stage.TOOLS_LIST))
+    for symptom, lines in ((Symptom.SCHEMA, listed.lint), (Symptom.HIDDEN_TEXT, listed.hidden)):
+        _degrade(probe, symptom, lines, Stage.TOOLS_LIST)
     found.items, found.digest = items, digest
 
 
-async def _keep_contract(wire: Wire, run: CheckRun, timeline: ProbeTimeline, found: Findings) -> None:
+def _degrade(probe: Probe, symptom: Symptom, lines: tuple[str, ...], stage: Stage) -> None:
+    for first in lines[:1]:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        probe.found.degraded.append(ProbeFailure(symptom, first + more, stage=stage))
+
+
+async def _keep_contract(wire: Wire, probe: Probe) -> None:
     """The contract text, with prompts and resources as listed now or a while ago. Last of all: it proves nothing."""
-    if run.check.contract == "ignore":
+    if probe.check.contract == "ignore":
         return
-    others = run.cache.others(run.target, timeline.now)
+    others = probe.cache.others(probe.target, probe.timeline.now)
     if others is None:
-        others = await _list_others(wire, timeline)
-        run.cache.keep_others(run.target, others)
+        others = await _list_others(wire, probe.timeline)
+        probe.cache.keep_others(probe.target, others)
+    found = probe.found
     if others.failed is not None:
         found.degraded.append(others.failed)
-    found.contract = run.cache.contract(found.digest, found.items, others)
+    found.lint = (*found.lint, *others.hidden)
+    _degrade(probe, Symptom.HIDDEN_TEXT, others.hidden, Stage.PROMPTS_LIST)
+    found.contract = probe.cache.contract(found.digest, found.items, others)
 
 
 async def _list_others(wire: Wire, timeline: ProbeTimeline) -> Others:
@@ -136,12 +145,17 @@ async def _list_others(wire: Wire, timeline: ProbeTimeline) -> Others:
         else:
             lists[key] = listed
         whole += digest
-    return Others(timeline.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"], failed)
+    hidden = (
+        *hidden_text.lint("the server", [wire.hello] if wire.hello else [], "name"),
+        *hidden_text.lint("prompt", lists["prompts"] or []),
+        *hidden_text.lint("resource", lists["resources"] or [], "uri"),
+        *hidden_text.lint("resource template", lists["resourceTemplates"] or [], "uriTemplate"),
+    )
+    return Others(timeline.now, whole, lists["prompts"], lists["resources"], lists["resourceTemplates"], failed, hidden)
 
 
-async def _hold(wire: Wire, run: CheckRun, timeline: ProbeTimeline) -> None:
+async def _hold(wire: Wire, seconds: float, timeline: ProbeTimeline) -> None:
     """Leave the session idle for a while, then ping: what cuts or forgets idle sessions shows itself."""
-    seconds = float(dict(run.check.options).get("hold", "0"))
     if not seconds or wire.server.protocol == MODERN_VERSION:
         return
     timeline.enter(Stage.PING)
@@ -149,18 +163,19 @@ async def _hold(wire: Wire, run: CheckRun, timeline: ProbeTimeline) -> None:
     await wire.call("ping", {})
 
 
-async def _safe_call(wire: Wire, run: CheckRun, timeline: ProbeTimeline, found: Findings) -> None:
+async def _safe_call(wire: Wire, probe: Probe) -> None:
     """Call a read-only tool that needs arguments without any: only who is behind the route can say what is missing."""
-    if dict(run.check.options).get("safe_call") != "true" or found.safe is None:
+    tool = probe.found.safe
+    if tool is None:
         return
-    timeline.enter(Stage.SAFE_CALL)
+    probe.timeline.enter(Stage.SAFE_CALL)
     try:
-        result = await wire.call("tools/call", {"name": found.safe, "arguments": {}})
+        result = await wire.call("tools/call", {"name": tool, "arguments": {}})
     except ProbeFailure as failure:
-        if classify.refine(failure, run.vantage).symptom is not Symptom.RPC_ERROR:
+        if classify.refine(failure, probe.vantage).symptom is not Symptom.RPC_ERROR:
             raise
         return
-    wrong = expectations.tool_error(result, found.safe, run.vantage)
+    wrong = expectations.tool_error(result, tool, probe.vantage)
     if wrong is not None and wrong.symptom is not Symptom.TOOL_ERROR:
         raise wrong
 
@@ -173,6 +188,7 @@ async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes
     seen: set[str] = set()
     while True:
         result = await wire.call(method, {} if cursor is None else {"cursor": cursor})
+        shapes.page(method, result)
         page = result.get(key)
         if page is None and key in result:
             page = []  # servers in Go say null for an empty list
@@ -180,13 +196,11 @@ async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes
             raise ProbeFailure(Symptom.BAD_REPLY, f"the result of {method} has no list of {key}")
         digests.append(wire.digest)
         items += cast("list[Message]", page)
-        following = result.get("nextCursor")
+        following = cast("str", result.get("nextCursor"))
         if not following:
             return items, b"".join(digests)
-        if not isinstance(following, str) or following in seen:
-            raise ProbeFailure(
-                Symptom.BAD_REPLY, f"{method} goes in circles: cursor {one_line(json.dumps(following), 60)} came twice"
-            )
+        if following in seen:
+            raise ProbeFailure(Symptom.BAD_REPLY, f"{method} goes in circles: cursor {one_line(following, 60)!r} came twice")
         seen.add(following)
         cursor = following
         if len(seen) > PAGES_MAX or len(items) > ITEMS_MAX:
@@ -201,3 +215,6 @@ def _arguments(text: str) -> Message:
     if not isinstance(value, dict):
         raise TypeError("the canary's arguments are no JSON object")
     return cast("Message", value)
+
+
+MCP = CheckKind("mcp", McpCheck, as_written, "speaks MCP: handshake, tools/list, canary, safe call", run=run_mcp)

@@ -11,22 +11,22 @@ import ssl
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
-from mcpwatch.checks import classify, era
-from mcpwatch.checks.auth_check import examine_guard
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks import classify
+from mcpwatch.checks.context import CheckKind, Probe
 from mcpwatch.checks.era import Eras
 from mcpwatch.checks.failure import MESSAGE_LIMIT, SAID_LIMIT, ProbeFailure, one_line, redact
-from mcpwatch.checks.http_tcp_checks import examine_http, examine_tcp
+from mcpwatch.checks.kinds import CHECKS
 from mcpwatch.checks.list_cache import ListCache
-from mcpwatch.checks.mcp_check import CheckRun, Findings, examine
 from mcpwatch.checks.stdio import StdioWire
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import ProbeTransport, TransportCache
+from mcpwatch.checks.transport import ProbeTransport, TransportCache, port_of
 from mcpwatch.checks.wire import Wire
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
+from mcpwatch.registry import find
 
 CONCURRENT = 512
 """Probes that run at once."""
@@ -77,7 +77,7 @@ class Prober:
         with contextlib.suppress(ValueError):
             parts = urlsplit(target.url)
             if parts.hostname:
-                self._shared.forget(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+                self._shared.forget(parts.hostname, port_of(parts.scheme, parts.port))
 
     async def close(self) -> None:
         """End every running probe (its outcome is unknown) and start no more."""
@@ -88,46 +88,34 @@ class Prober:
 
     async def _run(self, check: CheckSpec, target: Target, vantage: Vantage, timeline: ProbeTimeline) -> ProbeResult:
         transport = ProbeTransport(target, self._shared, timeline)
-        found = Findings()
+        probe = Probe(check, target, vantage, timeline, transport, self._eras, self._cache)
         failure: ProbeFailure | None = None
-        wire: Wire | None = None
+        broken: Exception | None = None
         try:
             async with timeline.scope:
-                if check.kind == "mcp":
-                    wire = (
-                        StdioWire(target, timeline)
-                        if target.command
-                        else era.choose(Caller(target, transport, timeline), self._eras)
-                    )
-                    await examine(wire, CheckRun(check, target, vantage, self._cache), timeline, found)
-                    found.degraded += _polluting(wire)
-                else:
-                    await self._plain(check, target, transport, timeline)
+                kind = find(CHECKS, check.kind)
+                if kind is None:
+                    raise ValueError(f"no check kind {check.kind!r}")
+                await cast("CheckKind", kind).run(probe, cast("CheckKind", kind).options(check.options))
         except TimeoutError:
-            failure = self._late(wire, timeline)
+            failure = self._late(probe.wire, timeline)
         except ProbeFailure as caught:
             failure = classify.refine(caught, vantage)
         except Exception as error:  # noqa: BLE001 - a broken prober says nothing about the member
-            broken = one_line(f"the prober broke at {timeline.stage or 'start'}: {type(error).__name__}: {error}", MESSAGE_LIMIT)
-            return _result(timeline, found, transport, Outcome.UNKNOWN, None, redact(broken, _secrets(target)))
+            failure = classify.library_failure(error, timeline.stage)
+            broken = error if failure is None else None
         finally:
+            at = timeline.stage
             if failure is not None:
-                failure.stage = failure.stage or timeline.stage
+                failure.stage = failure.stage or at
             timeline.finish()
-            await self._close(wire, transport, timeline)
+            await self._close(probe.wire, transport, timeline)
+        if broken is not None:
+            text = one_line(f"the prober broke at {at or 'start'}: {type(broken).__name__}: {broken}", MESSAGE_LIMIT)
+            return _result(probe, Outcome.UNKNOWN, None, redact(text, _secrets(target)))
         if timeline.aborted:
-            return _result(timeline, found, transport, Outcome.UNKNOWN, None, "the prober was closed")
-        return _judged(check, target, timeline, found, transport, failure)
-
-    async def _plain(self, check: CheckSpec, target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
-        if check.kind == "refusal":
-            await examine_guard(target, transport, timeline)
-        elif check.kind == "http":
-            await examine_http(Caller(target, transport, timeline), check.expect, dict(check.options), timeline)
-        elif check.kind == "tcp":
-            await examine_tcp(Caller(target, transport, timeline))
-        else:
-            raise ValueError(f"no check kind {check.kind!r}")
+            return _result(probe, Outcome.UNKNOWN, None, "the prober was closed")
+        return _judged(probe, failure)
 
     def _late(self, wire: Wire | None, timeline: ProbeTimeline) -> ProbeFailure:
         stage = timeline.stage or Stage.CONNECT
@@ -164,34 +152,21 @@ class Prober:
                 self._hosts.pop(host, None)
 
 
-def _judged(
-    check: CheckSpec,
-    target: Target,
-    timeline: ProbeTimeline,
-    found: Findings,
-    transport: ProbeTransport,
-    failure: ProbeFailure | None,
-) -> ProbeResult:
+def _judged(probe: Probe, failure: ProbeFailure | None) -> ProbeResult:
     outcome = Outcome.FAILURE if failure else Outcome.SUCCESS
-    degraded = [*found.degraded, *_tardy(check, timeline), *_expiring(check, transport)]
+    degraded = [*probe.found.degraded, *_tardy(probe.check, probe.timeline), *_expiring(probe.check, probe.transport)]
     if failure is None and degraded:
         outcome, failure = Outcome.DEGRADED, degraded[0]
     if failure is None:
-        return _result(timeline, found, transport, outcome, None, "")
-    secrets = _secrets(target)
+        return _result(probe, outcome, None, "")
+    secrets = _secrets(probe.target)
     failure.message = one_line(redact(failure.message, secrets), MESSAGE_LIMIT)
     failure.said = one_line(redact(failure.said, secrets), SAID_LIMIT)
-    return _result(timeline, found, transport, outcome, failure, failure.message)
+    return _result(probe, outcome, failure, failure.message)
 
 
-def _result(
-    timeline: ProbeTimeline,
-    found: Findings,
-    transport: ProbeTransport,
-    outcome: Outcome,
-    failure: ProbeFailure | None,
-    message: str,
-) -> ProbeResult:
+def _result(probe: Probe, outcome: Outcome, failure: ProbeFailure | None, message: str) -> ProbeResult:
+    found, timeline = probe.found, probe.timeline
     result = ProbeResult(
         outcome=outcome,
         message=message,
@@ -203,7 +178,9 @@ def _result(
         contract=found.contract,
         tokens=found.tokens,
         lint=found.lint,
-        certificate_days=_days(transport),
+        lists_from_cache=found.lists_from_cache,
+        certificate_days=_days(probe.transport),
+        tls_version=probe.transport.tls_version,
     )
     if failure is None:
         return result
@@ -214,14 +191,9 @@ def _result(
         said=failure.said,
         http_status=failure.status,
         rpc_code=failure.code,
+        versions=failure.versions,
+        retry_after=failure.retry_after,
     )
-
-
-def _polluting(wire: Wire) -> list[ProbeFailure]:
-    if not isinstance(wire, StdioWire) or not wire.polluted:
-        return []
-    text = f"{len(wire.polluted)} lines of its stdout are no messages, the first: {wire.polluted[0]}"
-    return [ProbeFailure(Symptom.POLLUTED, text, said=wire.polluted[0], stage=Stage.TOOLS_LIST)]
 
 
 def _tardy(check: CheckSpec, timeline: ProbeTimeline) -> list[ProbeFailure]:

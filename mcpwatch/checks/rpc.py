@@ -39,7 +39,7 @@ def dumps(body: object) -> bytes:
 def parse(text: str | bytes) -> list[Message]:
     """The messages in `text`: one object, or a batch. Raises `ProbeFailure(BAD_REPLY)` for anything else."""
     try:
-        value: object = json.loads(text)
+        value: object = json.loads(text, parse_constant=_constant)
     except UnicodeDecodeError as error:
         raise ProbeFailure(Symptom.BAD_REPLY, "the answer is not UTF-8", said=_shown(text)) from error
     except RecursionError as error:
@@ -52,15 +52,74 @@ def parse(text: str | bytes) -> list[Message]:
     return cast("list[Message]", messages)
 
 
+def _constant(name: str) -> object:
+    """Refuse `NaN` and `Infinity`, which Python reads and JSON does not know."""
+    raise ValueError(f"{name} is no JSON")
+
+
 def digest(text: str | bytes) -> bytes:
     """A digest of what was received."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     return hashlib.blake2b(raw, digest_size=16).digest()
 
 
-def answers(message: Message, number: int | str) -> bool:
-    """Whether a message is the response to request `number`."""
-    return message.get("id") == number and ("result" in message or "error" in message) and "method" not in message
+HEARD = frozenset({"", "message"})
+"""Types of server-sent events that clients hear as messages."""
+
+
+class Awaited:
+    """The answer to one request, looked for in what a peer sends; remembers what came instead."""
+
+    def __init__(self, number: int, what: str) -> None:
+        self.number = number
+        self.what = what
+        self.strays = 0
+        self._foreign = ""
+        self._unheard: dict[str, int] = {}
+
+    def is_in(self, message: Message) -> bool:
+        """Whether a message is the answer. Raises `ProbeFailure(BAD_REPLY)` when it is, but no JSON-RPC 2.0."""
+        if not (answers(message, self.number) or rejects(message)):
+            self.strays += 1
+            if "method" not in message and ("result" in message or "error" in message):
+                self._foreign = one_line(json.dumps(message.get("id")), 40)
+            return False
+        if message.get("jsonrpc") != "2.0":
+            told = one_line(json.dumps(message["jsonrpc"]), 40) if "jsonrpc" in message else "none"
+            raise ProbeFailure(Symptom.BAD_REPLY, f'the answer to {self.what} must have jsonrpc "2.0", it has {told}')
+        return True
+
+    def hears(self, kind: str) -> bool:
+        """Whether clients hear an event of this type; counts those that they do not."""
+        if kind in HEARD:
+            return True
+        name = one_line(kind, 40)
+        if name in self._unheard or len(self._unheard) < 8:
+            self._unheard[name] = self._unheard.get(name, 0) + 1
+        return False
+
+    @property
+    def instead(self) -> str:
+        """What came instead of the answer, or the empty string."""
+        if self._foreign:
+            return f"an answer came with id {self._foreign}, but {self.what} was asked with id {self.number}"
+        if self._unheard:
+            kind, count = next(iter(self._unheard.items()))
+            return (
+                f"{self.what} was answered in {count} event{'s' if count > 1 else ''} of type {kind!r}, which clients do not hear"
+            )
+        return ""
+
+    def missing(self) -> ProbeFailure | None:
+        """The failure when a deadline passed and something else came instead; `None` when nothing came."""
+        return ProbeFailure(Symptom.NO_REPLY, self.instead) if self.instead else None
+
+
+def answers(message: Message, number: int) -> bool:
+    """Whether a message is the response to request `number`; like the official SDKs, takes the number as text too."""
+    told = message.get("id")
+    same = not isinstance(told, bool) and (told == number or told == str(number))
+    return same and ("result" in message or "error" in message) and "method" not in message
 
 
 def rejects(message: Message) -> bool:
@@ -100,8 +159,20 @@ def error_failure(error: object, method: str, status: int | None = None) -> Prob
     text = body.get("message")
     said = one_line(text if isinstance(text, str) else json.dumps(error), 300)
     number = code if isinstance(code, int) and not isinstance(code, bool) else None
+    versions = told_versions(body)
     shown = f"{number}: {said}" if said else f"{number}, with an empty message"
-    return ProbeFailure(Symptom.RPC_ERROR, f"{method} was answered with error {shown}", said=said, code=number, status=status)
+    if versions and not all(version in said for version in versions):
+        shown += f" (it supports {', '.join(versions)})"
+    text = f"{method} was answered with error {shown}"
+    return ProbeFailure(Symptom.RPC_ERROR, text, said=said, code=number, status=status, versions=versions)
+
+
+def told_versions(error: Message) -> tuple[str, ...]:
+    """The protocol versions that a JSON-RPC error names as supported (`data.supported`), bounded."""
+    data = error.get("data")
+    told: object = cast("Message", data).get("supported") if isinstance(data, dict) else None
+    listed = cast("list[object]", told) if isinstance(told, list) else []
+    return tuple(one_line(version, 40) for version in listed[:8] if isinstance(version, str))
 
 
 def _shown(text: str | bytes) -> str:

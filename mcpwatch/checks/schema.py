@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import unquote
 
 from mcpwatch.checks.failure import one_line
 from mcpwatch.model.contract import Definition, lint
 
 TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+DEPTH_MAX = 100
+"""Levels of a schema in which references are looked for."""
 LINES_MAX = 20
-"""ProbeTransport of lint kept of one server."""
+"""Lines of lint kept of one server."""
 
 
 def lint_tools(tools: list[Definition]) -> tuple[str, ...]:
@@ -22,6 +25,8 @@ def lint_tools(tools: list[Definition]) -> tuple[str, ...]:
                 reason = invalid(cast("Definition", schema))
                 if reason:
                     lines.append(f"tool {str(tool.get('name'))[:60]!r}: its {key} is not valid JSON Schema: {reason}")
+                elif lost := lost_reference(cast("Definition", schema)):
+                    lines.append(f"tool {str(tool.get('name'))[:60]!r}: its {key} refers to {lost}, which is not there")
     if len(lines) > LINES_MAX:
         lines = [*lines[: LINES_MAX - 1], f"and {len(lines) - LINES_MAX + 1} more"]
     return tuple(lines)
@@ -53,6 +58,50 @@ def plain(schema: object, depth: int = 0) -> bool:
         if not fine:
             return False
     return True
+
+
+def lost_reference(schema: Definition) -> str:
+    """The first `$ref` of a schema that leads nowhere within it, or the empty string; clients fetch no schema from elsewhere."""
+    names: set[str] = set()
+    references: list[str] = []
+    _collect(schema, names, references, 0)
+    for reference in references:
+        if not reference.startswith("#"):
+            if reference not in names:
+                return one_line(reference, 100)
+        elif not (reference[1:] in names or _points(schema, unquote(reference[1:]))):
+            return one_line(reference, 100)
+    return ""
+
+
+def _collect(value: object, names: set[str], references: list[str], depth: int) -> None:
+    if depth > DEPTH_MAX:
+        return
+    if isinstance(value, list):
+        for part in cast("list[Any]", value):
+            _collect(part, names, references, depth + 1)
+    if not isinstance(value, dict):
+        return
+    for key, part in cast("Definition", value).items():
+        if isinstance(part, str) and key in ("$ref", "$dynamicRef"):
+            references.append(part)
+        elif isinstance(part, str) and key in ("$id", "$anchor", "$dynamicAnchor"):
+            names.add(part)
+        elif key not in ("const", "enum", "default", "examples"):
+            _collect(part, names, references, depth + 1)
+
+
+def _points(schema: object, pointer: str) -> bool:
+    place = schema
+    for step in pointer.split("/")[1:] if pointer else ():
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(place, list) and key.isdigit() and int(key) < len(cast("list[Any]", place)):
+            place = cast("list[Any]", place)[int(key)]
+        elif isinstance(place, dict) and key in place:
+            place = cast("Definition", place)[key]
+        else:
+            return False
+    return not pointer or pointer.startswith("/")
 
 
 def invalid(schema: Definition) -> str:

@@ -8,11 +8,11 @@ import re
 from typing import Any, cast
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import Caller, client_info
+from mcpwatch.checks.caller import Caller
 from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.streamable import ACCEPT, reply_in
-from mcpwatch.checks.wire import META, MODERN_VERSION, modern_info
+from mcpwatch.checks.wire import META, MODERN_VERSION, client_info, modern_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 PARAM_KEY = "x-mcp-header"
@@ -30,8 +30,10 @@ class StatelessWire:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._number = 0
+        self._awaited: rpc.Awaited | None = None
         self._schemas: dict[str, Message] = {}
         self.digest = b""
+        self.hello: Message = {}
         self.stray_session = ""
         """A session that a server of an older wire opened for us although we asked for none."""
         self.server = ServerInfo(wire="stateless")
@@ -44,17 +46,18 @@ class StatelessWire:
 
     def accept(self, result: Message) -> None:
         """Take a discover result as this session's. Raises `ProbeFailure` when the server does not speak our version."""
-        self.server = modern_info(result, "stateless")
+        self.hello, self.server = result, modern_info(result, "stateless")
 
     async def call(self, method: str, params: Message) -> Message:
         """POST a request with all it must say of itself and read its answer."""
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
+        self._awaited = rpc.Awaited(self._number, method)
         response = await self._caller.post(rpc.request(self._number, method, envelope(params)), self._headers(method, params))
         self.stray_session = response.headers.get("mcp-session-id", "") or self.stray_session
         if response.status_code != 200:
             raise await self._caller.refuse(response, what)
-        message, self.digest = await reply_in(response, self._number, what, None)
+        message, self.digest = await reply_in(response, self._awaited, what, None)
         result = rpc.outcome(message, method)
         kind = result.get("resultType", "complete")
         if kind != "complete":
@@ -71,10 +74,14 @@ class StatelessWire:
         """Drop the connections."""
         self._caller.transport.abort()
 
+    def remarks(self) -> list[ProbeFailure]:
+        """Nothing beside what the calls raise."""
+        return []
+
     def silence(self, stage: Stage) -> ProbeFailure | None:
-        """A passed deadline means no more than it says on this wire."""
+        """What came instead of the answer when the deadline passed."""
         del stage
-        return None
+        return self._awaited.missing() if self._awaited is not None else None
 
     def _headers(self, method: str, params: Message) -> tuple[tuple[str, str], ...]:
         headers = [ACCEPT, ("MCP-Protocol-Version", MODERN_VERSION), ("Mcp-Method", method)]

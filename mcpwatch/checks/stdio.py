@@ -15,18 +15,20 @@ from collections import deque
 from pathlib import Path
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import client_info
+from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import envelope
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.wire import MODERN_VERSION, initialize_params, modern_info, server_info
+from mcpwatch.checks.wire import MODERN_VERSION, client_info, initialize_params, modern_info, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
 
 LINE_LIMIT = 24 * 1024 * 1024
 """Bytes of one line of stdout."""
+READ_SIZE = 65_536
+"""Bytes read of stdout at once."""
 STRAYS_MAX = 10_000
-"""ProbeTransport that are not our answer, read in one call."""
+"""Lines that are not our answer, read in one call."""
 STDERR_LINES = 20
 """Last lines of stderr kept."""
 DISCOVER_SHARE = 0.3
@@ -52,9 +54,16 @@ class StdioWire:
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._number = 0
         self._modern = False
-        self.polluted: list[str] = []
-        """ProbeTransport of stdout that are no messages, bounded."""
+        self._awaited: rpc.Awaited | None = None
+        self._heard = False
+        """Whether any message came."""
+        self._rest = bytearray()
+        """What stdout said after its last whole line."""
+        self._searched = 0
+        self._polluted: list[str] = []
+        """Lines of stdout that are no messages, bounded."""
         self.digest = b""
+        self.hello: Message = {}
         self.server = ServerInfo(wire="stdio")
 
     async def open(self) -> None:
@@ -82,19 +91,19 @@ class StdioWire:
             if failure.symptom is Symptom.RPC_ERROR and await self._discovered():
                 return
             raise
-        self.server = server_info(result, "stdio")
+        self.hello, self.server = result, server_info(result, "stdio")
         self._timeline.enter(Stage.INITIALIZED)
         await self._write(rpc.notification("notifications/initialized"))
 
     async def call(self, method: str, params: Message) -> Message:
         """Write a request and read lines until its answer."""
         self._number += 1
-        number = self._number
-        await self._write(rpc.request(number, method, envelope(params) if self._modern else params))
+        self._awaited = awaited = rpc.Awaited(self._number, method)
+        await self._write(rpc.request(self._number, method, envelope(params) if self._modern else params))
         for _ in range(STRAYS_MAX):
             line = await self._line(method)
             for message in self._messages(line):
-                if rpc.answers(message, number) or rpc.rejects(message):
+                if awaited.is_in(message):
                     self.digest = rpc.digest(line)
                     return rpc.outcome(message, method)
                 if rpc.asks(message):
@@ -143,7 +152,15 @@ class StdioWire:
         return self._child
 
     def silence(self, stage: Stage) -> ProbeFailure | None:
-        """A passed deadline, with what the server last wrote to stderr."""
+        """A passed deadline, with what came instead of the answer, or what the server last wrote to stdout or stderr."""
+        instead = self._awaited.missing() if self._awaited is not None else None
+        if instead is not None:
+            return instead
+        if self._rest and not self._heard:
+            self._pollute(bytes(self._rest))
+        if self._polluted and not self._heard:
+            line = self._polluted[0]
+            return ProbeFailure(Symptom.POLLUTED, f"no message came on stdout, but this: {line}", said=line, stage=stage)
         tail = self._tail()
         return (
             ProbeFailure(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", said=tail, stage=stage)
@@ -151,7 +168,16 @@ class StdioWire:
             else None
         )
 
+    def remarks(self) -> list[ProbeFailure]:
+        """The lines of stdout that are no messages."""
+        if not self._polluted:
+            return []
+        text = f"{len(self._polluted)} lines of its stdout are no messages, the first: {self._polluted[0]}"
+        return [ProbeFailure(Symptom.POLLUTED, text, said=self._polluted[0], stage=Stage.TOOLS_LIST)]
+
     async def _spawn(self) -> None:
+        self._rest.clear()
+        self._searched = 0
         command = self._target.command
         environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
         if not command:
@@ -164,9 +190,10 @@ class StdioWire:
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
                 start_new_session=True,
-                limit=LINE_LIMIT,
             )
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in OUT_OF_RESOURCES:
+                raise  # it is the prober that cannot
             reason = getattr(error, "strerror", None) or str(error)
             raise ProbeFailure(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
         self._drain = asyncio.get_running_loop().create_task(self._read_stderr(self._child))
@@ -187,7 +214,7 @@ class StdioWire:
             versions = result.get("supportedVersions")
             self._modern = isinstance(versions, list) and MODERN_VERSION in versions
             if self._modern:
-                self.server = modern_info(result, "stdio")
+                self.hello, self.server = result, modern_info(result, "stdio")
         return self._modern
 
     async def _write(self, body: bytes) -> None:
@@ -202,13 +229,20 @@ class StdioWire:
         child = self._child
         if child is None or child.stdout is None:
             raise ProbeFailure(Symptom.EXITED, "the server is not running")
-        try:
-            line = await child.stdout.readline()
-        except ValueError as error:
-            raise ProbeFailure(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB") from error
-        if line:
-            return line
-        raise await self._exited(child, method)
+        while (at := self._rest.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._rest)
+            if self._searched > LINE_LIMIT:
+                raise ProbeFailure(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB")
+            piece = await child.stdout.read(READ_SIZE)
+            if not piece:
+                if not self._rest:
+                    raise await self._exited(child, method)
+                piece = b"\n"  # the last line may lack its end
+            self._rest += piece
+        line = bytes(self._rest[: at + 1])
+        del self._rest[: at + 1]
+        self._searched = 0
+        return line
 
     async def _exited(self, child: asyncio.subprocess.Process, method: str) -> ProbeFailure:
         with contextlib.suppress(TimeoutError):
@@ -223,17 +257,26 @@ class StdioWire:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"exited with code {code}"
-        return ProbeFailure(Symptom.EXITED, f"the server {how} before it answered {method}", said=self._tail())
+        said = self._tail() or (self._polluted[-1] if self._polluted else "")
+        if self._polluted:
+            how += f" (its stdout said: {self._polluted[-1]})"
+        return ProbeFailure(Symptom.EXITED, f"the server {how} before it answered {method}", said=said)
 
     def _messages(self, line: bytes) -> list[Message]:
         if not line.strip():
             return []
         try:
-            return rpc.parse(line)
+            messages = rpc.parse(line)
         except ProbeFailure:
-            if len(self.polluted) < STDERR_LINES:
-                self.polluted.append(one_line(line[:400].decode("utf-8", "replace"), 120))
+            self._pollute(line)
             return []
+        self._heard = True
+        return messages
+
+    def _pollute(self, line: bytes) -> None:
+        text = one_line(line[:400].decode("utf-8", "replace"), 120)
+        if text and len(self._polluted) < STDERR_LINES:
+            self._polluted.append(text)
 
     def _tail(self) -> str:
         return one_line(" | ".join(list(self._stderr)[-3:]), 300)

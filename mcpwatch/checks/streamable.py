@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 import httpx
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import REPLY_LIMIT, Caller, client_info, events, media_type, must_be_stream, read, skip
+from mcpwatch.checks.caller import REPLY_LIMIT, Caller, events, media_type, must_be_stream, read, skip
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STRAYS_MAX
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.wire import initialize_params, server_info
+from mcpwatch.checks.wire import client_info, initialize_params, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 ACCEPT = ("Accept", "application/json, text/event-stream")
@@ -29,7 +29,9 @@ class StreamableWire:
         self._headers: tuple[tuple[str, str], ...] = (ACCEPT,)
         self._session = ""
         self._number = 0
+        self._awaited: rpc.Awaited | None = None
         self.digest = b""
+        self.hello: Message = {}
         self.server = ServerInfo(wire="http")
 
     async def open(self) -> None:
@@ -38,7 +40,7 @@ class StreamableWire:
         await self._caller.transport.prepare(self._caller.url)
         timeline.enter(Stage.INITIALIZE)
         result = await self.call("initialize", initialize_params(client_info()))
-        self.server = server_info(result, "http")
+        self.hello, self.server = result, server_info(result, "http")
         self._headers = (*self._headers, ("MCP-Protocol-Version", self.server.protocol))
         timeline.enter(Stage.INITIALIZED)
         await self._notify(rpc.notification("notifications/initialized"), "notifications/initialized")
@@ -47,15 +49,16 @@ class StreamableWire:
         """POST a request and read its answer, whichever form it takes."""
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
+        self._awaited = awaited = rpc.Awaited(self._number, method)
         response = await self._caller.post(rpc.request(self._number, method, params), self._headers)
         if response.status_code != 200:
             if response.is_success:
                 await response.aclose()
                 raise ProbeFailure(Symptom.NO_REPLY, f"{what} was taken with HTTP {response.status_code}, but holds no answer")
-            raise await self._caller.refuse(response, what)
+            raise await self._refused(response, what)
         if not self._session and method == "initialize":
             self._keep_session(response.headers.get("mcp-session-id", ""))
-        message, self.digest = await reply_in(response, self._number, what, self._answer)
+        message, self.digest = await reply_in(response, awaited, what, self._answer)
         return rpc.outcome(message, method)
 
     async def close(self) -> None:
@@ -68,10 +71,22 @@ class StreamableWire:
         """Drop the connections."""
         self._caller.transport.abort()
 
+    def remarks(self) -> list[ProbeFailure]:
+        """Nothing beside what the calls raise."""
+        return []
+
     def silence(self, stage: Stage) -> ProbeFailure | None:
-        """A passed deadline means no more than it says on this wire."""
+        """What came instead of the answer when the deadline passed."""
         del stage
-        return None
+        return self._awaited.missing() if self._awaited is not None else None
+
+    async def _refused(self, response: httpx.Response, what: str) -> ProbeFailure:
+        """The failure of a bad status; a 404 to a request with a session id means that the session is gone."""
+        failure = await self._caller.refuse(response, what)
+        if self._session and failure.symptom is Symptom.NOT_MOUNTED:
+            failure.symptom = Symptom.SESSION_LOST
+            failure.message = f"{what}: the server does not know the session any more (HTTP {failure.status})"
+        return failure
 
     def _keep_session(self, session: str) -> None:
         if not session:
@@ -87,7 +102,7 @@ class StreamableWire:
     async def _notify(self, body: bytes, what: str) -> None:
         response = await self._caller.post(body, self._headers)
         if not response.is_success:
-            raise await self._caller.refuse(response, f"{self._caller.path('POST')} ({what})")
+            raise await self._refused(response, f"{self._caller.path('POST')} ({what})")
         if media_type(response) == "text/event-stream":
             await response.aclose()
         else:
@@ -95,9 +110,9 @@ class StreamableWire:
 
 
 async def reply_in(
-    response: httpx.Response, number: int, what: str, answer: Callable[[bytes], Awaitable[None]] | None
+    response: httpx.Response, awaited: rpc.Awaited, what: str, answer: Callable[[bytes], Awaitable[None]] | None
 ) -> tuple[Message, bytes]:
-    """The response to request `number` in an HTTP 200 answer, and a digest of what it came in.
+    """The response to the awaited request in an HTTP 200 answer, and a digest of what it came in.
 
     The answer may be JSON, a batch, or an event stream with other messages before it.
 
@@ -107,33 +122,34 @@ async def reply_in(
     if kind == "application/json":
         body = await read(response, REPLY_LIMIT)
         for message in rpc.parse(body):
-            if rpc.answers(message, number) or rpc.rejects(message):
+            if awaited.is_in(message):
                 return message, rpc.digest(body)
-        raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it (its id is not ours)")
+        why = awaited.instead or "its id is not ours"
+        raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it ({why})")
     if kind != "text/event-stream":
         await response.aclose()
         raise ProbeFailure(
             Symptom.WRONG_TYPE, f"{what} was answered as {kind or 'no type'}, not as JSON or an event stream", status=200
         )
     must_be_stream(response, what)
-    return await _reply_on(response, number, what, answer)
+    return await _reply_on(response, awaited, what, answer)
 
 
 async def _reply_on(
-    response: httpx.Response, number: int, what: str, answer: Callable[[bytes], Awaitable[None]] | None
+    response: httpx.Response, awaited: rpc.Awaited, what: str, answer: Callable[[bytes], Awaitable[None]] | None
 ) -> tuple[Message, bytes]:
-    strays = 0
     stream = events(response)
     try:
         async for event in stream:
+            if not awaited.hears(event.event):
+                continue
             for message in rpc.parse(event.data):
-                if rpc.answers(message, number) or rpc.rejects(message):
+                if awaited.is_in(message):
                     return message, rpc.digest(event.data)
-                strays += 1
                 if rpc.asks(message) and answer is not None:
                     await answer(rpc.reply(message))
-            if strays > STRAYS_MAX:
+            if awaited.strays > STRAYS_MAX:
                 raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {what}")
     finally:
         await stream.aclose()
-    raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with a stream that ended without the answer")
+    raise ProbeFailure(Symptom.NO_REPLY, awaited.instead or f"{what} was answered with a stream that ended without the answer")

@@ -202,6 +202,12 @@ MEANINGS: dict[Symptom, Meaning] = {
         "Have the server corrected; until then block the tool named in the message.",
         (18,),
     ),
+    Symptom.HIDDEN_TEXT: Meaning(
+        "Text that models read holds characters that people do not see.",
+        "Terminal escapes, zero-width, direction or tag characters in a name, description or schema: an accident, or instructions "
+        "meant for models alone.",
+        "Read the raw text with `mcpwatch tools NAME --json`; have it removed, and block the tool named in the message until then.",
+    ),
     Symptom.DRIFT: Meaning(
         "The contract of the server is not the pinned one.",
         "An update, or somebody changes what tools say of themselves: a way to inject prompts.",

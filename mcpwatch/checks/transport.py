@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from mcpwatch.checks import tls
 from mcpwatch.checks.connection import Connection, connect, resolve
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
@@ -44,7 +45,7 @@ class TransportCache:
             stamp = Path(target.ca_file).stat().st_mtime if target.ca_file else 0.0
             key = (target.ca_file, target.insecure, stamp)
             if key not in self._contexts:
-                self._contexts[key] = _context(target)
+                self._contexts[key] = tls.context(target)
             return self._contexts[key]
         except (OSError, ssl.SSLError) as error:
             raise ProbeFailure(Symptom.TLS, f"the CA file {target.ca_file} cannot be used: {error}") from error
@@ -64,17 +65,6 @@ class TransportCache:
     def forget(self, host: str, port: int) -> None:
         """Resolve this host anew next time."""
         self._names.pop((host, port), None)
-
-
-def _context(target: Target) -> ssl.SSLContext:
-    if target.insecure:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    if target.ca_file:
-        return ssl.create_default_context(cafile=target.ca_file)
-    return httpx.create_ssl_context()  # certifi, or what SSL_CERT_FILE and SSL_CERT_DIR name
 
 
 class Body(httpx.AsyncByteStream):
@@ -135,6 +125,8 @@ class ProbeTransport(httpx.AsyncBaseTransport):
         self._timeline = timeline
         self._connections: list[Connection] = []
         self.certificate: dict[str, object] = {}
+        self.tls_version = ""
+        """The TLS version of the first connection, `TLSv1.3`; empty without TLS."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request on an idle connection or a new one. Raises `ProbeFailure`."""
@@ -160,7 +152,7 @@ class ProbeTransport(httpx.AsyncBaseTransport):
         first = not self._timeline.dialled
         self._timeline.dialled = True
         host = url.host
-        port = url.port or (443 if url.scheme == "https" else 80)
+        port = port_of(url.scheme, url.port)
         if first:
             self._timeline.enter(Stage.RESOLVE)
         addresses = await self._shared.addresses(host, port)
@@ -173,6 +165,7 @@ class ProbeTransport(httpx.AsyncBaseTransport):
                 self._timeline.enter(Stage.TLS)
             await connection.secure(host, self._shared.context(self._target))
             self.certificate = self.certificate or connection.peer_certificate
+            self.tls_version = self.tls_version or connection.tls_version
         return connection
 
     async def prepare(self, url: httpx.URL) -> None:
@@ -189,6 +182,11 @@ class ProbeTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Drop every connection."""
         self.abort()
+
+
+def port_of(scheme: str, port: int | None) -> int:
+    """The port of a URL: as written (0 is a port like any other, and refuses), else that of its scheme."""
+    return port if port is not None else 443 if scheme == "https" else 80
 
 
 def _serialize(request: httpx.Request) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
+import mcpwatch
+from mcpwatch.checks import shapes
 from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
@@ -34,6 +36,11 @@ class Wire(Protocol):
         """What the server said of itself in the handshake."""
         ...
 
+    @property
+    def hello(self) -> Message:
+        """The whole result of the handshake."""
+        ...
+
     async def open(self) -> None:
         """Go through the whole handshake, a stage at a time; afterwards `server` is known."""
         ...
@@ -50,9 +57,18 @@ class Wire(Protocol):
         """Drop everything at once, without waiting."""
         ...
 
+    def remarks(self) -> list[ProbeFailure]:
+        """What is wrong with the transport although every call was answered."""
+        ...
+
     def silence(self, stage: Stage) -> ProbeFailure | None:
         """What it means on this wire that the deadline of `stage` passed, where that is more than slowness."""
         ...
+
+
+def client_info() -> Message:
+    """Who we say we are."""
+    return {"name": "mcpwatch", "version": mcpwatch.__version__}
 
 
 def initialize_params(client: Message) -> Message:
@@ -65,26 +81,30 @@ def server_info(result: Message, wire: Transport) -> ServerInfo:
     protocol = result.get("protocolVersion")
     if not isinstance(protocol, str) or not protocol:
         raise ProbeFailure(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
+    shapes.initialized(result)
     if protocol not in HANDSHAKE_VERSIONS:
+        told = one_line(protocol, 40)
         raise ProbeFailure(
-            Symptom.ERA_MISMATCH, f"the server negotiated protocol {one_line(protocol, 40)}, which no known client speaks"
+            Symptom.ERA_MISMATCH, f"the server negotiated protocol {told}, which no known client speaks", versions=(told,)
         )
-    capabilities: Any = result.get("capabilities")
-    if not isinstance(capabilities, dict):
-        raise ProbeFailure(Symptom.BAD_REPLY, "the initialize result has no capabilities")
-    return describe(result.get("serverInfo"), protocol, capabilities, wire)
+    return describe(result.get("serverInfo"), protocol, result["capabilities"], wire)
 
 
 def modern_info(result: Message, wire: Transport) -> ServerInfo:
     """What a `server/discover` result says of the server. Raises `ProbeFailure` when it does not speak our version."""
     versions = result.get("supportedVersions")
-    told = [str(version) for version in cast("list[Any]", versions)] if isinstance(versions, list) else []
+    told = [one_line(str(version), 40) for version in cast("list[Any]", versions)[:8]] if isinstance(versions, list) else []
     if MODERN_VERSION not in told:
-        shown = one_line(", ".join(told[:8]), 100) or "none"
-        raise ProbeFailure(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}")
+        raise unknown_versions(tuple(told))
     meta = result.get("_meta")
     info = cast("Message", meta).get(f"{META}serverInfo") if isinstance(meta, dict) else None
     return describe(info, MODERN_VERSION, result.get("capabilities"), wire)
+
+
+def unknown_versions(told: tuple[str, ...]) -> ProbeFailure:
+    """The failure when a server supports versions that are not ours."""
+    shown = ", ".join(told) or "none"
+    return ProbeFailure(Symptom.ERA_MISMATCH, f"the server supports protocol {shown}, not {MODERN_VERSION}", versions=told)
 
 
 def describe(info: Any, protocol: str, capabilities: Any, wire: Transport) -> ServerInfo:

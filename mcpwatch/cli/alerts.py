@@ -48,7 +48,7 @@ def list_alerts(
     if json_:
         say_json(found)
     else:
-        for line in _alert_lines(found):
+        for line in ([found["unknown"]] if found.get("unknown") else []) + _alert_lines(found):
             say(line)
     firing = any(alert["state"] == "firing" for alert in found["alerts"])
     raise typer.Exit(exits.UNHEALTHY if firing else exits.OK)

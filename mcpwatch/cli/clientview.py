@@ -66,14 +66,13 @@ def print_table(rows: list[Answer], *, as_json: bool) -> int:
 
 
 def _sync_word(row: Answer, *, colour: bool) -> str:
-    word = (
-        "paused" if row["paused"] else "error" if row["error"] else {True: "yes", False: "drift", None: "not yet"}[row["in_sync"]]
-    )
+    synced = {True: "yes", False: "drift", None: "not yet"}[row["in_sync"]]
+    word = "not known" if row.get("unknown") else "paused" if row["paused"] else "error" if row["error"] else synced
     return paint(word, {"yes": "green", "error": "red"}.get(word, "yellow"), on=colour)
 
 
 def _remarks(row: Answer) -> None:
-    notes = [row["error"], row["note"], f"the last good list stays: {row['kept']}" if row["kept"] else ""]
+    notes = [row.get("unknown", ""), row["error"], row["note"], f"the last good list stays: {row['kept']}" if row["kept"] else ""]
     notes += [f"{drift['entry']}: {drift['text']}" for drift in row["drift"]]
     notes += [f"{skipped['route']}: not given: {skipped['reason']}" for skipped in row["skipped"]]
     notes += [f"{route}: {why}" for route, why in row["waiting"].items()]

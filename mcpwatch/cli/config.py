@@ -11,7 +11,7 @@ from mcpwatch.app.files import write_atomically
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import ConfigError, UsageError
 from mcpwatch.model.json import plain
@@ -23,7 +23,7 @@ def validate(config: Path | None, *, as_json: bool) -> int:
     from mcpwatch.config.load import load_plan
 
     try:
-        plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(Settings.state_dir).root)
+        plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root)
     except ConfigError as error:
         if not as_json:
             raise
@@ -40,7 +40,7 @@ def show(config: Path | None) -> int:
     """Print it with every default filled in and every secret masked."""
     from mcpwatch.config.show import show as shown
 
-    say(shown(config_file(config), all_kinds(), dict(os.environ), state_paths(Settings.state_dir).root).rstrip("\n"))
+    say(shown(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root).rstrip("\n"))
     return exits.OK
 
 

@@ -17,7 +17,7 @@ TIMEOUT = 90.0
 """Seconds for one answer; a probe on demand may take its whole deadline."""
 
 
-class Settings:
+class ControlSettings:
     """What the options before the command said. Set once by the root command."""
 
     state_dir: Path | None = None
@@ -44,9 +44,9 @@ def _request(
     method: str, path: str, body: Any, timeout: float, accept: str = "application/json", by: str = ""
 ) -> http.client.HTTPResponse:
     """Send one request. Raises `NoDaemon`, or what the daemon answered as the error it is."""
-    if Settings.url:
+    if ControlSettings.url:
         return _remote(method, path, body, timeout, accept)
-    paths = state_paths(Settings.state_dir)
+    paths = state_paths(ControlSettings.state_dir)
     connection = _UnixConnection(paths.control, timeout)
     payload = None if body is None else json.dumps(body)
     try:
@@ -65,20 +65,20 @@ def _request(
 
 
 def _remote(method: str, path: str, body: Any, timeout: float, accept: str) -> http.client.HTTPResponse:
-    """The same over `Settings.url`. Raises `UsageError` for an address that is none."""
-    found = _split(Settings.url)
+    """The same over `ControlSettings.url`. Raises `UsageError` for an address that is none."""
+    found = _split(ControlSettings.url)
     kind = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
     connection = kind(found.hostname or "", found.port, timeout=timeout)
     headers = {"Content-Type": "application/json", "Accept": accept}
-    if Settings.token:
-        headers["Authorization"] = f"Bearer {Settings.token}"
+    if ControlSettings.token:
+        headers["Authorization"] = f"Bearer {ControlSettings.token}"
     try:
         connection.request(method, f"{found.path.rstrip('/')}/api/v1{path}", None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
     except ConnectionRefusedError as error:
-        raise NoDaemon(f"no mcpwatch answers on {Settings.url}; is web.listen set there?") from error
+        raise NoDaemon(f"no mcpwatch answers on {ControlSettings.url}; is web.listen set there?") from error
     except (OSError, http.client.HTTPException) as error:
-        raise NoDaemon(f"{Settings.url}: no answer: {error or type(error).__name__}") from error
+        raise NoDaemon(f"{ControlSettings.url}: no answer: {error or type(error).__name__}") from error
     if response.status >= 400:
         raise _refusal(response)
     return response

@@ -33,7 +33,7 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Victim:
+class FaultTarget:
     """What is hurt: its name, its main process, its container, and whether it lives inside a proxy that is not told."""
 
     name: str
@@ -48,7 +48,7 @@ def inject(fault: Fault, member: Document, status: Document) -> Undo:
     if fault == "stale" and found is None:
         call("POST", f"/members/{member['name']}/restart")
         return _nothing
-    victim = found or Victim(member["name"], member["pid"] or 0, member["usage"].get("container"))
+    victim = found or FaultTarget(member["name"], member["pid"] or 0, member["usage"].get("container"))
     if not victim.pid:
         raise UsageError(f"{victim.name} has no process here (runtime {member['runtime']}); drill the member that runs it")
     match fault:
@@ -65,17 +65,17 @@ def inject(fault: Fault, member: Document, status: Document) -> Undo:
             return _nothing
 
 
-def _child(member: Document, status: Document) -> Victim | None:
+def _child(member: Document, status: Document) -> FaultTarget | None:
     """The stdio server inside a foreign proxy, found by its mark; `None` for a member that is told by its own runtime."""
     proxy = next((one for one in status["members"] if one["name"] == status.get("proxy")), None)
     if member["pid"] or proxy is None or proxy is member or not proxy["pid"]:
         return None
     marks = [f"{CHILD_MARK}={route['name']}" for route in status["routes"] if route["member"] == member["name"]]
     pid = next((found for mark in marks if (found := marked(proxy["pid"], mark))), None)
-    return Victim(member["name"], pid, proxy["usage"].get("container"), inside=True) if pid else None
+    return FaultTarget(member["name"], pid, proxy["usage"].get("container"), inside=True) if pid else None
 
 
-def _oom(victim: Victim) -> Undo:
+def _oom(victim: FaultTarget) -> Undo:
     """Let the kernel's own judge end it: the member becomes the first to go, and something else takes all the memory."""
     group, words = None, ("docker", "exec", victim.container or "", "sh", "-c", HOG)
     if victim.container is None:
@@ -95,7 +95,7 @@ def _oom(victim: Victim) -> Undo:
     return lambda: _end(hog, group)
 
 
-def _partition(victim: Victim) -> Undo:
+def _partition(victim: FaultTarget) -> Undo:
     """Nothing reaches it any more: a container leaves its networks, a process's ports are cut off by the firewall."""
     if victim.inside:
         raise UsageError(f"{victim.name} speaks to its proxy through a pipe: there is no network to cut; drill the proxy")
@@ -117,7 +117,7 @@ def _partition(victim: Victim) -> Undo:
     return back
 
 
-def _disconnect(victim: Victim) -> Undo:
+def _disconnect(victim: FaultTarget) -> Undo:
     container = victim.container or ""
     networks = _docker("inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", container).split()
     if not networks or networks[0] in {"host", "none"}:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, table
@@ -21,9 +21,9 @@ from mcpwatch.store.history import History, read_history
 
 def show_history(name: str | None, *, since: str, as_json: bool) -> int:
     """Print one line per check and vantage."""
-    if Settings.url:
+    if ControlSettings.url:
         return _remote(name, since=since, as_json=as_json)
-    path = state_paths(Settings.state_dir).store
+    path = state_paths(ControlSettings.state_dir).store
     begin = since_epoch(since, time.time())
     if not path.exists():
         raise UsageError(f"nothing has been recorded in {path.parent} yet; start a fleet with 'mcpwatch up'")

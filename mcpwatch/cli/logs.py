@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from mcpwatch import journal
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
@@ -20,9 +20,9 @@ from mcpwatch.model.time import iso
 
 def show_logs(name: str, *, follow: bool, lines: int, stream: str | None, since: str | None, as_json: bool) -> int:
     """Print a member's lines, the latest first to last; with `follow`, go on."""
-    if Settings.url:
+    if ControlSettings.url:
         return _remote(name, follow=follow, lines=lines, stream=stream, since=since, as_json=as_json)
-    state = state_paths(Settings.state_dir).root
+    state = state_paths(ControlSettings.state_dir).root
     known = journal.members(state)
     if name not in known:
         hint = suggest(name, known) if known else f"; nothing has been logged in {state} yet"

@@ -16,8 +16,9 @@ from mcpwatch import __version__
 from mcpwatch.cli import clients as client_commands
 from mcpwatch.cli import exits
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
-from mcpwatch.cli.control import Settings
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.since import positive_span, span
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
 from mcpwatch.model.errors import McpwatchError, UsageError
 
@@ -98,7 +99,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
 ) -> None:
     """Options that come before the command."""
-    Settings.state_dir, Settings.url, Settings.token = state_dir, url or "", token or ""
+    ControlSettings.state_dir, ControlSettings.url, ControlSettings.token = state_dir, url or "", token or ""
 
 
 @app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
@@ -129,11 +130,16 @@ def up(
 def status(
     json_: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
-    interval: Annotated[float, typer.Option(help="Seconds between refreshes.", min=0.2)] = 2.0,
+    interval: Annotated[
+        float, typer.Option(help="Time between refreshes, e.g. 500ms.", parser=positive_span, metavar="DURATION")
+    ] = 2.0,
+    pid: Annotated[bool, typer.Option("--pid", help="Print only the process id of the watchdog.")] = False,
 ) -> None:
     """Show the status of members and routes. Exits 0 when all are healthy, 1 when not, 4 without a daemon."""
-    from mcpwatch.cli.show import show_status
+    from mcpwatch.cli.show import show_pid, show_status
 
+    if pid:
+        raise typer.Exit(show_pid())
     raise typer.Exit(show_status(as_json=json_, watch=watch, interval=interval))
 
 
@@ -158,7 +164,7 @@ def check(
     json_: JsonOption = False,
 ) -> None:
     """Probe a member or route now. Print each stage with its duration and, on failure, the symptom and the remedy."""
-    from mcpwatch.cli.probe import Asked, check_fleet, check_target
+    from mcpwatch.cli.probe import ProbeRequest, check_fleet, check_target
 
     vantage = "direct" if direct and not route else "route" if route and not direct else None
     if url and name and not stdio:
@@ -170,7 +176,7 @@ def check(
             raise UsageError(f"{refused} goes with --url or --stdio; a member's checks are those of the configuration")
     if url or stdio:
         argv = tuple(part for part in (name, *(command or ())) if part) if stdio else ()
-        asked = Asked(url or "", argv, token, timeout, transport, tuple(header or ()), tool, arguments)
+        asked = ProbeRequest(url or "", argv, token, timeout, transport, tuple(header or ()), tool, arguments)
         raise typer.Exit(check_target(asked, as_json=json_))
     raise typer.Exit(check_fleet(name, vantage, as_json=json_))
 
@@ -268,7 +274,9 @@ def why(
 def drill(
     name: NameArgument,
     fault: Annotated[Literal["kill", "hang", "stale", "oom", "partition"], typer.Option(help="Fault to inject.")] = "kill",
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the recovery.", min=1)] = 120.0,
+    timeout: Annotated[
+        float, typer.Option(help="Longest time to wait for the recovery, e.g. 2m.", parser=positive_span, metavar="DURATION")
+    ] = 120.0,
     json_: JsonOption = False,
 ) -> None:
     """Inject a fault into a member and time its detection, diagnosis and repair. Interrupts the clients of that member."""
@@ -302,7 +310,9 @@ def pin_(name: NameArgument, json_: JsonOption = False) -> None:
 @app.command()
 def down(
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the watchdog to stop.", min=0)] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(help="Longest time to wait for the watchdog to stop, e.g. 2m.", parser=span, metavar="DURATION")
+    ] = 60.0,
     json_: JsonOption = False,
 ) -> None:
     """Stop the watchdog and, unless --leave, the whole fleet."""

@@ -13,7 +13,7 @@ from typing import Any
 import anyio.to_thread
 
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call, stream
+from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.web.mcp.server import McpServer, serving
 from mcpwatch.web.mcp.tools import Ask, Offer
@@ -35,7 +35,7 @@ def serve(*, operate: bool, socket: Path | None) -> int:
 
 def _may_operate() -> bool:
     """Whether the watchdog would let us: over `--url` the token says."""
-    if not Settings.url:
+    if not ControlSettings.url:
         return True
     return call("GET", "/whoami")["role"] == "operate"
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 
@@ -45,7 +45,7 @@ def _follow(verb: str, name: str, shown: dict[str, Any]) -> dict[str, Any]:
 def take_down(*, leave: bool, timeout: float, as_json: bool) -> int:
     """Stop the daemon and wait until its process is gone."""
     pid = int(call("POST", "/down", {"leave": leave})["pid"])
-    if not (_silent(timeout) if Settings.url else _gone(pid, timeout)):
+    if not (_silent(timeout) if ControlSettings.url else _gone(pid, timeout)):
         raise McpwatchError(f"the watchdog (pid {pid}) has not ended after {timeout:g}s; look at 'mcpwatch status'")
     if as_json:
         say_json({"pid": pid, "left_members": leave})

@@ -17,7 +17,7 @@ from mcpwatch.model.spec import CheckSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProbeRequest:
     """What the options of a stand-alone check say."""
 
     url: str
@@ -30,7 +30,7 @@ class Asked:
     arguments: str
 
 
-def check_target(asked: Asked, *, as_json: bool) -> int:
+def check_target(asked: ProbeRequest, *, as_json: bool) -> int:
     """Probe a URL or a stdio command from here, without a daemon."""
     target, check = _target(asked), _check(asked)
     result = asyncio.run(_probe(check, target))
@@ -54,7 +54,7 @@ async def _probe(check: CheckSpec, target: Target) -> ProbeResult:
         await prober.close()
 
 
-def _target(asked: Asked) -> Target:
+def _target(asked: ProbeRequest) -> Target:
     if asked.argv:
         return Target(transport="stdio", command=asked.argv)
     if not asked.url.startswith(("http://", "https://")):
@@ -68,7 +68,7 @@ def _target(asked: Asked) -> Target:
     return Target(url=asked.url, transport=asked.transport, token=asked.token, headers=tuple(headers))
 
 
-def _check(asked: Asked) -> CheckSpec:
+def _check(asked: ProbeRequest) -> CheckSpec:
     canary = None
     if asked.tool:
         try:

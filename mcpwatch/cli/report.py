@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint, table
@@ -34,13 +34,13 @@ def _report(since: float) -> dict[str, Any]:
     try:
         return call("GET", f"/objectives?{urlencode({'since': str(since)})}")
     except NoDaemon:
-        if Settings.url:
+        if ControlSettings.url:
             raise
     from mcpwatch.app.answers import reported
     from mcpwatch.web.objectives.report import to_json
     from mcpwatch.web.spec import ObjectivesSpec
 
-    paths = state_paths(Settings.state_dir)
+    paths = state_paths(ControlSettings.state_dir)
     if not paths.store.exists():
         raise UsageError(f"nothing has been recorded in {paths.root} yet; start a fleet with 'mcpwatch up'")
     return to_json(reported(paths, ObjectivesSpec(), since=since, now=time.time()))  # pyright: ignore[reportCallIssue]

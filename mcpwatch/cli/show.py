@@ -9,7 +9,7 @@ from typing import Any
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call, stream
+from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, render
@@ -39,6 +39,12 @@ def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
     return exits.OK if document["healthy"] else exits.UNHEALTHY
 
 
+def show_pid() -> int:
+    """Print the process id of the running watchdog. Raises `NoDaemon`."""
+    say(str(call("GET", "/status")["daemon"]["pid"]))
+    return exits.OK
+
+
 def _redraw(lines: list[str]) -> None:
     """Draw over the last picture on a terminal; below it elsewhere."""
     if not sys.stdout.isatty():
@@ -54,10 +60,10 @@ def _redraw(lines: list[str]) -> None:
 
 def _no_daemon(*, as_json: bool) -> int:
     """No daemon answers: say so, and show the last known state."""
-    if Settings.url:
-        print(f"mcpwatch: no mcpwatch answers on {Settings.url}", file=sys.stderr)  # noqa: T201
+    if ControlSettings.url:
+        print(f"mcpwatch: no mcpwatch answers on {ControlSettings.url}", file=sys.stderr)  # noqa: T201
         return exits.NO_DAEMON
-    paths = state_paths(Settings.state_dir)
+    paths = state_paths(ControlSettings.state_dir)
     known = _last_known()
     if as_json:
         say_json({"version": 1, "daemon": None, "members": [], "routes": [], "last_known": known})
@@ -73,7 +79,7 @@ def _no_daemon(*, as_json: bool) -> int:
 
 def _last_known() -> dict[str, Any] | None:
     try:
-        return json.loads(state_paths(Settings.state_dir).status.read_text(encoding="utf-8"))
+        return json.loads(state_paths(ControlSettings.state_dir).status.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -93,10 +99,10 @@ def show_events(name: str | None, *, follow: bool, since: str | None, lines: int
         for fact in stream("/events", **query):
             _print_fact(fact, as_json=as_json, colour=colour)
     except NoDaemon:
-        from mcpwatch.store.sqlite import read_facts
+        from mcpwatch.store.history import read_facts
 
-        path = state_paths(Settings.state_dir).store
-        if follow or Settings.url or not path.exists():
+        path = state_paths(ControlSettings.state_dir).store
+        if follow or ControlSettings.url or not path.exists():
             raise
         for fact in read_facts(path, since=begin, limit=lines, member=name):
             _print_fact(fact, as_json=as_json, colour=colour)

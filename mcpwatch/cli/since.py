@@ -7,14 +7,24 @@ from datetime import UTC, datetime
 from mcpwatch.model.errors import UsageError
 
 
-def span(text: str) -> float:
-    """Seconds of `5s`, `1m30s`, `250ms` or a bare number. Raises `UsageError`."""
+def span(text: str | float) -> float:
+    """Seconds of `5s`, `1m30s`, `250ms` or a bare number: how every option of a duration is read. Raises `UsageError`."""
+    if isinstance(text, float):
+        return text
     from mcpwatch.units import seconds  # not before it is needed: it loads pydantic
 
     try:
         return seconds(text)
     except ValueError:
         raise UsageError(f"'{text}' is not a span; write 5s, 1m30s or 250ms") from None
+
+
+def positive_span(text: str | float) -> float:
+    """Seconds, more than zero. Raises `UsageError`."""
+    found = span(text)
+    if found <= 0:
+        raise UsageError(f"'{text}' is no duration to wait for; write more than zero, e.g. 5s")
+    return found
 
 
 def since_epoch(text: str | None, now: float) -> float | None:

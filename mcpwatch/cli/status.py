@@ -32,11 +32,47 @@ def render(document: dict[str, Any], *, colour: bool, now: float | None = None, 
         lines.append(f"status page: {daemon['web']}")
     if daemon.get("config_error"):
         lines.append(paint(f"configuration rejected, the running one stays: {daemon['config_error']}", "yellow", on=colour))
+    for down in daemon.get("down", ()):
+        words = f"the {down['name']} service is down, what it shows is not known: {down['reason']}"
+        lines.append(paint(words, "red", on=colour))
+    if 0 < daemon.get("carries", 0) < len(document["members"]):
+        words = f"{len(document['members'])} members, and the limit of open files carries {daemon['carries']}: raise 'ulimit -n'"
+        lines.append(paint(words, "yellow", on=colour))
     lines += ["", *_members(document, at, colour=colour, width=width)]
     if document["routes"]:
         lines += ["", *_routes(document, at, colour=colour, width=width)]
-    trouble = _trouble(document, at, colour=colour)
+    waiting = _waiting(document)
+    trouble = [*([waiting] if waiting else []), *_trouble(document, at, colour=colour)]
     return [*lines, "", *trouble] if trouble else lines
+
+
+def fleet_state(document: dict[str, Any]) -> str:
+    """The fleet in one word: `starting`, `healthy`, `unhealthy`, `stopping` or `stopped`.
+
+    `starting` is told while a wanted member is on its way up and nothing is known to be wrong; a fleet that is healthy in part
+    and wrong in another is `unhealthy`.
+    """
+    members = document["members"]
+    phases = [member["phase"] for member in members]
+    if members and all(phase in ("stopping", "stopped") for phase in phases):
+        return "stopping" if "stopping" in phases else "stopped"
+    if document["healthy"]:
+        return "healthy"
+    wanted = [member for member in members if member["want"] == "up"]
+    down = any(member["phase"] in ("failed", "backoff") or member["verdict"] == "unhealthy" for member in wanted)
+    down = down or bool(document["diagnoses"]) or not wanted
+    up = {member["name"] for member in wanted if member["phase"] == "running"}
+    wrong = any(route["member"] in up and route["verdict"] == "unhealthy" for route in document["routes"])
+    return "unhealthy" if down or wrong else "starting"
+
+
+def _waiting(document: dict[str, Any]) -> str:
+    """Which members the proxy's first start waits for, or the empty string."""
+    proxy = next((member for member in document["members"] if member["name"] == document.get("proxy")), None)
+    if proxy is None or proxy["want"] != "up" or proxy["phase"] != "stopped" or proxy["generation"]:
+        return ""
+    late = [member["name"] for member in document["members"] if member["want"] == "up" and member["phase"] == "starting"]
+    return f"{proxy['name']} waits for {', '.join(late)} to become ready (or for the end of their start_grace)" if late else ""
 
 
 def _headline(document: dict[str, Any], at: float, *, colour: bool) -> str:
@@ -45,7 +81,8 @@ def _headline(document: dict[str, Any], at: float, *, colour: bool) -> str:
         return f"mcpwatch {daemon['version']}  {paint('not running', 'grey', on=colour)}"
     well = sum(1 for route in routes if route["verdict"] == "healthy")
     up = sum(1 for member in members if member["phase"] == "running")
-    state = paint("healthy", "green", on=colour) if document["healthy"] else paint("unhealthy", "red", on=colour)
+    word = fleet_state(document)
+    state = paint(word, _COLOURS[word], on=colour)
     uptime = ago(at - daemon["started_at"])
     counts = f"{up}/{len(members)} members up, {well}/{len(routes)} routes healthy"
     return f"mcpwatch {daemon['version']}  {state}  {counts}  pid {daemon['pid']}, up {uptime}"

@@ -68,10 +68,10 @@ def export_rules(
 def show_spool(*, as_json: bool) -> int:
     """`logs --spool`: how much waits for Loki, since when, and what Loki refused. Needs no daemon."""
     from mcpwatch.app.paths import state_paths
-    from mcpwatch.cli.control import Settings
+    from mcpwatch.cli.control import ControlSettings
     from mcpwatch.telemetry.backlog import spool_status
 
-    state = state_paths(Settings.state_dir).root
+    state = state_paths(ControlSettings.state_dir).root
     status: dict[str, Any] = spool_status(state)
     if as_json:
         say_json(status)
@@ -95,11 +95,11 @@ def _spec(config: Path | None) -> TelemetrySpec:
 
     from mcpwatch.app.kinds import all_kinds
     from mcpwatch.app.paths import config_file, state_paths
-    from mcpwatch.cli.control import Settings
+    from mcpwatch.cli.control import ControlSettings
     from mcpwatch.config.load import load_plan
     from mcpwatch.telemetry.spec import TelemetrySpec
 
-    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(Settings.state_dir).root)
+    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root)
     spec = plan.section("telemetry")
     return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()
 

@@ -14,7 +14,7 @@ from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
@@ -30,13 +30,13 @@ DETACH_WAIT = 15.0
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
-    options = Options(config_file(config), state_paths(Settings.state_dir), watch, live, _format(log_format))
+    options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
     return asyncio.run(_run(options))
 
 
 def rehearse_here(config: Path | None) -> int:
     """Load what a daemon needs and go: what is asked of new code before it takes over from old."""
-    Daemon(Options(config_file(config), state_paths(Settings.state_dir))).rehearse()
+    Daemon(Options(config_file(config), state_paths(ControlSettings.state_dir))).rehearse()
     return exits.OK
 
 
@@ -96,7 +96,7 @@ def _draw(daemon: Daemon, recent: list[str]) -> None:
 
 def run_detached(config: Path | None, *, watch: bool) -> int:
     """Start the daemon in the background and return once it answers."""
-    file, paths = config_file(config), state_paths(Settings.state_dir)
+    file, paths = config_file(config), state_paths(ControlSettings.state_dir)
     paths.make()
     log = paths.root / "mcpwatch.log"
     argv = [sys.executable, "-m", "mcpwatch", "--state-dir", str(paths.root), "up", "--plain", "-c", str(file.absolute())]

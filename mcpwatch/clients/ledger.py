@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mcpwatch.clients.formats.path import Path, Value, members, read, write
+from mcpwatch.foreign.shape import within
 from mcpwatch.model.time import WallTime
 
 DECLINED = "declined"
 """Instead of a hash: a person took our entry out, and it stays out."""
+LARGEST_ENTRY = 1000
+"""Values in one entry; those of ours have about a dozen."""
 GOING = "going"
 """Instead of a pending hash: the entry is about to be removed."""
 
@@ -43,7 +46,7 @@ class Ledger:
     def wrote(self, path: Path, value: Value) -> bool:
         """Whether `value` at `path` is, to the last key, what we wrote."""
         mark = fingerprint(value)
-        return mark in (self.entries.get(write(path)), self.pending.get(write(path)))
+        return mark != "" and mark in (self.entries.get(write(path)), self.pending.get(write(path)))
 
     def intending(self, entries: Mapping[Path, Value]) -> Ledger:
         """This ledger with a note of what is about to be written."""
@@ -52,8 +55,16 @@ class Ledger:
 
 
 def fingerprint(value: Value) -> str:
-    """A short hash of a value, the same for the same JSON in any order of keys."""
-    return digest(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+    """A short hash of a value, the same for the same JSON in any order of keys; empty for what no entry of ours can be.
+
+    That is a value of more parts than `LARGEST_ENTRY`, one that holds itself, or one that is no JSON.
+    """
+    if not within(value, LARGEST_ENTRY):
+        return ""
+    try:
+        return digest(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError):
+        return ""
 
 
 def digest(text: str) -> str:

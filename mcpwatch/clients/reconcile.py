@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mcpwatch.clients.adapter import Wanted
-from mcpwatch.clients.formats.edit import DROP, edit, same
+from mcpwatch.clients.formats.edit import DROP, edit
 from mcpwatch.clients.formats.path import MISSING, Path, Syntax, Value, look, read, write
 from mcpwatch.clients.ledger import DECLINED, Ledger, digest, fingerprint
+from mcpwatch.foreign.shape import same
 
 Trouble = Literal["edited", "taken out", "foreign", "expanded"]
 
@@ -96,6 +97,8 @@ def reconcile(
     empty = ledger.created and syntax.parse(done.text) == {} and not entries
     kept = replace(ledger, entries=entries, pending={}, made=done.made, created=ledger.created or (gone and bool(changes)))
     new = None if empty or (gone and not changes) else done.text
+    if gone and new and not new.endswith("\n"):
+        new += "\n"
     if new != text:
         kept = replace(kept, file=digest(new or ""), created=kept.created and new is not None)
     added, removed, changed = (tuple(names[verb]) for verb in ("added", "removed", "changed"))

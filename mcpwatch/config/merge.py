@@ -35,7 +35,7 @@ def restart_policy(written: RestartConfig) -> RestartPolicy:
     )
 
 
-def check_spec(name: str, written: CheckConfig, options: tuple[tuple[str, str], ...], defaults: CheckDefaults) -> CheckSpec:
+def check_spec(name: str, written: CheckConfig, options: object, defaults: CheckDefaults) -> CheckSpec:
     """The check as the prober reads it; `options` is what its kind made of the keys of its own."""
     expect = written.expect.model_dump()
     if expect["json_schema"] is not None:

@@ -117,13 +117,21 @@ class _Builder:
             "description": written.description,
         }
 
-    def pauses(self, written: Common) -> dict[str, Any]:
-        """How long a server that the gateway itself restarts waits between two starts, where that is not the default of both."""
-        policy = restart_policy(effective_restart(self.defaults.restart, written.restart))
-        backoff, plain = policy.backoff, RestartPolicy()
-        if (backoff, policy.period) == (plain.backoff, plain.period):
-            return {}
-        return {"restart": {"first": backoff.first, "max": backoff.max, "jitter": backoff.jitter, "period": policy.period}}
+    def hosted_restart(self, written: Common) -> dict[str, Any]:
+        """The restart policy of a server that the gateway itself restarts, as far as it is not the default of both."""
+        policy, plain = restart_policy(effective_restart(self.defaults.restart, written.restart)), RestartPolicy()
+        named: dict[str, tuple[object, object]] = {
+            "first": (policy.backoff.first, plain.backoff.first),
+            "max": (policy.backoff.max, plain.backoff.max),
+            "jitter": (policy.backoff.jitter, plain.backoff.jitter),
+            "period": (policy.period, plain.period),
+            "condition": (policy.condition, plain.condition),
+            "intensity": (policy.intensity, plain.intensity),
+            "retry": (policy.retry, plain.retry),
+            "fatal_exit_codes": (policy.fatal_exit_codes, plain.fatal_exit_codes),
+        }
+        differing = {name: own for name, (own, default) in named.items() if own != default}
+        return {"restart": differing} if differing else {}
 
     def carrier(self, member: Member) -> tuple[str, KindSpec]:
         """The runtime of a member and the spec it takes."""
@@ -204,10 +212,10 @@ class _Builder:
         known = find(self.kinds.checks, kind)
         return check_spec(kind, written, self.options(kind, known.spec() if known else None), self.defaults.check)
 
-    def options(self, kind: str, written: KindSpec | None) -> tuple[tuple[str, str], ...]:
+    def options(self, kind: str, written: KindSpec | None) -> object:
         """What a check's kind makes of the keys of its own."""
         known = find(self.kinds.checks, kind)
-        return known.make(written) if known is not None and written is not None else ()
+        return known.make(written) if known is not None and written is not None else None
 
     # --- routes and proxy
 
@@ -263,7 +271,7 @@ class _Builder:
         if stdio is not None and stdio.sessions != "auto":
             options["sessions"] = stdio.sessions
         if stdio is not None and self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
-            options |= self.pauses(written)
+            options |= self.hosted_restart(written)
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
             env = tuple(sorted(self.env(stdio).items()))
@@ -347,9 +355,7 @@ def _filled(block: KindSpec, wanted: Mapping[str, object]) -> KindSpec:
 
 def _behind_the_cache(check: CheckSpec) -> CheckSpec:
     """Lists prove nothing where the proxy answers them from memory: let the handshake make a safe call too."""
-    if check.kind != "mcp" or check.canary is not None or "safe_call" in dict(check.options):
-        return check
-    return replace(check, options=(*check.options, ("safe_call", "true")))
+    return check if check.canary is not None else replace(check, safe_call=True)
 
 
 def _route(member: Member) -> str | None:

@@ -99,7 +99,8 @@ def _checks(specs: tuple[CheckSpec, ...]) -> dict[str, Any]:
             else {}
         )
         body |= {"tool": spec.canary.tool, "arguments": json.loads(spec.canary.arguments)} if spec.canary else {}
-        body |= dict(spec.options)
+        body |= spec.options.model_dump(exclude_defaults=True) if isinstance(spec.options, BaseModel) else {}
+        body |= {"safe_call": True} if spec.safe_call and spec.kind == "mcp" else {}
         made[spec.name] = body
     return made
 

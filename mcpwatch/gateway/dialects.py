@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,6 @@ from mcpwatch.gateway.settings import (
     RESERVED,
     SESSIONS,
     Limits,
-    Restart,
     ServerSettings,
     Sessions,
     Settings,
@@ -26,9 +26,11 @@ from mcpwatch.gateway.settings import (
     Transport,
 )  # fmt: skip
 from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.spec import Backoff, RestartPolicy
 
 DIGESTS = "token_digests"
 """The key for tokens of which only the digest is told."""
+_POLICY_WORDS = ("condition", "retry", "fatal_exit_codes")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -128,7 +130,7 @@ class _Reader:
                 f"{path}.tokens",
             ),
             tools=self._tools(spec, options, path),
-            restart=Restart(**self._numbers(spec if self._native else {}, "restart", f"{path}.restart", Restart)),
+            restart=self._restart(spec if self._native else {}, f"{path}.restart"),
         )
 
     def _transport(self, spec: dict[str, Any], path: str) -> Transport:
@@ -166,14 +168,47 @@ class _Reader:
             found.append((group, listed))
         return tuple(found)
 
-    def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[Limits | Restart]) -> dict[str, Any]:
+    def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[Limits]) -> dict[str, Any]:
         """An object of numbers, each named as a field of `shape`."""
-        written = self._object(holder, key, path)
-        known = shape.__dataclass_fields__
+        return self._checked_numbers(self._object(holder, key, path), path, tuple(shape.__dataclass_fields__), ())
+
+    def _restart(self, holder: dict[str, Any], path: str) -> RestartPolicy:
+        """The policy of a server; what is left out, as in a file of an older version, has its default."""
+        written = self._object(holder, "restart", path)
+        plain = RestartPolicy()
+        numbers = self._checked_numbers(written, path, ("first", "max", "jitter", "period", "intensity"), _POLICY_WORDS)
+        condition = written.get("condition", plain.condition)
+        if condition not in {"always", "on-failure", "never"}:
+            self._fault(f"{path}.condition", f"{condition!r} is not one of always, on-failure, never")
+            condition = plain.condition
+        retry = written.get("retry", plain.retry)
+        if retry is not None and (not isinstance(retry, (int, float)) or isinstance(retry, bool) or not 0 < retry < math.inf):
+            self._fault(f"{path}.retry", "must be a number of seconds above 0, or null")
+            retry = plain.retry
+        codes: Any = written.get("fatal_exit_codes", plain.fatal_exit_codes)
+        if not isinstance(codes, (list, tuple)) or not all(type(code) is int for code in cast("list[object]", codes)):
+            self._fault(f"{path}.fatal_exit_codes", "must be a list of whole numbers")
+            codes = plain.fatal_exit_codes
+        backoff = Backoff(**{key: value for key, value in numbers.items() if key in {"first", "max", "jitter"}})
+        return RestartPolicy(
+            condition=condition,
+            intensity=int(numbers.get("intensity", plain.intensity)),
+            period=numbers.get("period", plain.period),
+            backoff=backoff,
+            retry=retry,
+            fatal_exit_codes=tuple(cast("list[int]", codes)),
+        )
+
+    def _checked_numbers(
+        self, written: dict[str, Any], path: str, known: tuple[str, ...], other: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """The members of an object that are numbers. `other` are keys that somebody else reads."""
         values: dict[str, Any] = {}
         for name, value in written.items():
+            if name in other:
+                continue
             if name not in known:
-                self._fault(f"{path}.{name}", f"unknown key; known are {', '.join(known)}")
+                self._fault(f"{path}.{name}", f"unknown key; known are {', '.join((*known, *other))}")
             elif not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max:
                 self._fault(f"{path}.{name}", "must be a finite number of at least 0")
             else:

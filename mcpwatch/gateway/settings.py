@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from mcpwatch.model.spec import RestartPolicy
+
 Transport = Literal["auto", "sse", "http", "stateless"]
 Sessions = Literal["auto", "shared", "isolated"]
 SESSIONS: tuple[Sessions, ...] = get_args(Sessions)
@@ -25,17 +27,6 @@ class ToolRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
-    """Pauses of a member that dies: none after the first death within `period`, then `first`, doubled each time up to `max`
-    (seconds), each times 1 ± `jitter`."""
-
-    first: float = 0.25
-    max: float = 30.0
-    jitter: float = 0.2
-    period: float = 120.0
-
-
-@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """One member: a stdio command or a URL. Equal settings mean that a reload leaves it alone."""
 
@@ -51,7 +42,8 @@ class ServerSettings:
     digests: tuple[str, ...] = field(default=(), repr=False)
     """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     tools: ToolRules = ToolRules()
-    restart: Restart = field(default=Restart(), compare=False)
+    restart: RestartPolicy = field(default=RestartPolicy(), compare=False)
+    """Of a server with a command. One with a URL is tried for ever, with the pauses of this policy alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +52,8 @@ class Limits:
 
     body: int = 8 * 1024 * 1024
     headers: int = 64 * 1024
+    connections: int = 8192
+    connections_per_address: int = 2048
     sessions_per_token: int = 1000
     calls_per_second: float = 0
     session_idle: float = 1800

@@ -34,6 +34,10 @@ from mcpwatch.model.time import WallTime
 BLOCK = 64 << 10
 TRIES = 10
 """Times files are looked at again that were rotated between listing and opening them."""
+LATE_BYTES = 256 << 10
+"""Bytes of unstamped output read for the last lines of a stream, at least; a member may have written gigabytes."""
+LATE_WIDTH = 4 << 10
+"""Bytes read for each line that is asked for."""
 LATE_TRIES = 3
 """Times a stream is read again whose cursor moved meanwhile; one that still moves is being stamped, and nothing of it is late."""
 
@@ -115,11 +119,22 @@ def _late(state: Path, member: str, stream: str, cursor: Cursor | None, edge: fl
                 offset = first_data(raw.fileno())
             else:
                 offset = cursor.offset if cursor.offset <= info.st_size else 0
-            texts = deque(_cut_from(raw.fileno(), past(raw.fileno(), offset, ahead)), maxlen=n)
+            offset = past(raw.fileno(), offset, ahead)
+            if n is not None:
+                offset = _near_end(raw.fileno(), offset, info.st_size, max(LATE_BYTES, n * LATE_WIDTH))
+            texts = deque(_cut_from(raw.fileno(), offset), maxlen=n)
     except OSError:
         return []
     at = WallTime(info.st_mtime)
     return [Line(at, member, stream, text.decode("utf-8", "replace")) for text in texts]
+
+
+def _near_end(raw: int, offset: int, size: int, reach: int) -> int:
+    """Where to begin so as to read about `reach` bytes up to `size`: at `offset`, or after an end of a line near there."""
+    start = size - reach
+    if start <= offset:
+        return offset
+    return start + os.pread(raw, reach, start).find(b"\n") + 1
 
 
 def _cut_from(raw: int, offset: int) -> Iterator[bytes]:

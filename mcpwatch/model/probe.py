@@ -73,6 +73,7 @@ class Symptom(StrEnum):
     EMPTY_TOOLS = "empty_tools"
     MISSING_TOOLS = "missing_tools"
     SCHEMA = "schema"
+    HIDDEN_TEXT = "hidden_text"
     DRIFT = "drift"
     TOOL_ERROR = "tool_error"
     UNEXPECTED = "unexpected"
@@ -183,6 +184,15 @@ class ProbeResult:
     tokens: int | None = None
     lint: tuple[str, ...] = ()
     certificate_days: float | None = None
+    tls_version: str = ""
+    """`TLSv1.3`; empty without TLS."""
+    versions: tuple[str, ...] = ()
+    """Protocol versions that the server says it supports, when it refused ours."""
+    retry_after: float | None = None
+    """Seconds after which the server wants to be asked again (`Retry-After`)."""
+    lists_from_cache: str = ""
+    """By what the server shows that it answers lists from a cache, not from what is behind it; empty when it does not show it.
+    Such a server proves its upstream by a safe call or a canary alone, on whichever vantage it stands."""
 
     @property
     def symptom_text(self) -> str:

@@ -1,9 +1,65 @@
-"""The arithmetic of restarting: how long to pause, when the budget is spent, and whether a policy can ever spend it. Pure."""
+"""The arithmetic of restarting, for everybody who restarts a member: what an end counts for, and what follows it. Pure.
+
+The watchdog uses it for processes and containers, the gateway for the servers that it hosts (ADR 0142).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.model.time import Instant
+
+STABLE = 60.0
+"""Seconds of proven health after which earlier failures are forgotten (or twice the last pause, if that is longer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The unplanned ends of one member: how many in a row, and when those within the policy's period were, oldest first."""
+
+    failures: int = 0
+    ends: tuple[Instant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What follows an end. `again`: a start after `pause` seconds. `parked`: one more try after `pause` seconds (`None`: none).
+
+    `finished`: it ended as it may, and stays down until somebody wants it up.
+    """
+
+    step: Literal["again", "parked", "finished"]
+    pause: float | None = None
+
+
+def counted(policy: RestartPolicy, history: History, at: Instant, ready_at: Instant | None) -> History:
+    """One more unplanned end; earlier ones are forgotten if the member was stable since `ready_at` (`None`: never ready)."""
+    stable = ready_at is not None and at - ready_at >= max(STABLE, 2 * delay(policy, history.failures, 0.5))
+    recent = tuple(end for end in history.ends if at - end < policy.period)
+    return History(1 if stable else history.failures + 1, (*recent, at))
+
+
+def after_exit(policy: RestartPolicy, code: int | None) -> Next | None:
+    """What an exit code alone decides (`None`: killed by a signal); `None` when the history decides."""
+    if policy.condition == "on-failure" and code == 0:
+        return Next("finished")
+    if policy.condition == "never" or code in policy.fatal_exit_codes:
+        return Next("parked")
+    return None
+
+
+def after_end(policy: RestartPolicy, history: History, at: Instant, unit: float) -> Next:
+    """What follows an unplanned end that `history` already counts; `unit` in [0, 1) places the pause within the jitter."""
+    if exceeded(policy, history.ends, at):
+        return Next("parked", policy.retry)
+    return Next("again", delay(policy, history.failures, unit))
+
+
+def one_try(policy: RestartPolicy, history: History, at: Instant) -> History:
+    """The history of a parked member that gets one more try: the next end spends the budget again."""
+    return History(history.failures, (at,) * policy.intensity)
 
 
 def delay(policy: RestartPolicy, failures: int, unit: float) -> float:

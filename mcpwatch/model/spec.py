@@ -54,8 +54,10 @@ class CheckSpec:
     expect: Expect = Expect()
     canary: Canary | None = None
     contract: Literal["ignore", "warn", "degrade", "quarantine"] = "warn"
-    options: tuple[tuple[str, str], ...] = ()
-    """What only this kind of check understands, as validated by its own spec."""
+    safe_call: bool = False
+    """Lists prove nothing here: call a read-only tool too, unless the kind's own options say otherwise."""
+    options: object = None
+    """The frozen spec of the check's kind, as written; `None` for its defaults."""
 
 
 @dataclass(frozen=True, slots=True)

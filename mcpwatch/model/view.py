@@ -110,6 +110,15 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceDown:
+    """A service of the watchdog itself (`alerts`, `clients`, `telemetry` …) that failed and does not run again yet."""
+
+    name: str
+    reason: str
+    since: WallTime
+
+
+@dataclass(frozen=True, slots=True)
 class SelfView:
     """The watchdog itself: `loop_lag` and `schedule_lag` in seconds (worst of the last minute)."""
 
@@ -127,6 +136,10 @@ class SelfView:
     dropped_facts: int = 0
     web: str = ""
     """Where the status page is; empty while it is not served."""
+    down: tuple[ServiceDown, ...] = ()
+    """What the watchdog itself cannot do now: what these services show is not known."""
+    carries: int = 0
+    """Members that the limit of open files carries; 0 when it has no bound."""
 
 
 @dataclass(frozen=True, slots=True)

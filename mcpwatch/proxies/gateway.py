@@ -22,6 +22,10 @@ class GatewayLimits(KindSpec):
 
     body: Size | None = Field(None, description="Longest request body. Default 8m.")
     headers: Size | None = Field(None, description="Most bytes of request headers. Default 64k.")
+    connections: int | None = Field(None, ge=1, description="Connections that may be open in all. Default 8192.")
+    connections_per_address: int | None = Field(
+        None, ge=1, description="Connections of one address; a proxy in front is one. Default 2048."
+    )
     sessions_per_token: int | None = Field(None, ge=1, description="Sessions one token may hold open. Default 1000.")
     calls_per_second: float | None = Field(None, ge=0, description="Calls one token may make; 0: any number. Default 0.")
     session_idle: Span | None = Field(None, description="A session without traffic is ended after this long. Default 30m.")

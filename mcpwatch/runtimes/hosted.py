@@ -91,7 +91,7 @@ class HostedRuntime:
                         if asked and child.phase == "running":
                             return self._began(record, child.pid)
                         last = child.error or last
-                        if asked and child.phase in ("backoff", "failed"):
+                        if asked and child.phase in ("backoff", "failed", "ended"):
                             raise _Ended(last or "it ended as soon as it was started")
                     except _Ended as ended:
                         raise RuntimeFailed(f"{spec.name}: {ended}") from None

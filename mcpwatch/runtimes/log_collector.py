@@ -15,7 +15,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,17 @@ from mcpwatch import journal
 from mcpwatch.clock import Clock, SystemClock
 from mcpwatch.model.fact import Troubled
 from mcpwatch.ports import Publish
-from mcpwatch.runtimes.kernel import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Features, detect, inotify_open, inotify_watch
+from mcpwatch.runtimes.kernel import (
+    IN_CREATE,
+    IN_IGNORED,
+    IN_MODIFY,
+    IN_MOVED_TO,
+    IN_Q_OVERFLOW,
+    Features,
+    detect,
+    inotify_open,
+    inotify_watch,
+)
 from mcpwatch.runtimes.log_stamper import Limits, LoggingFailed, LogStamper
 
 POLL = 0.5
@@ -34,6 +44,8 @@ RETRY = 5.0
 """Seconds after which a stream in trouble is tried again, whatever was written."""
 RESERVE = 32 << 20
 """Bytes of free disk at which logging stops, so that members can still write; less on a small disk."""
+TELL_FLOOD = 30.0
+"""Seconds between two facts about one flood."""
 SUBJECT = "logs"
 
 
@@ -43,6 +55,10 @@ class _Turn:
 
     trouble: LoggingFailed | None = None
     more: bool = False
+    floods: tuple[tuple[str, int], ...] = ()
+    """Members that write faster than lines can be kept, and the lines dropped so far; 0 when a flood is over."""
+    remade: tuple[Path, ...] = ()
+    """Folders in which a log was missing: they may have been removed, and not every kernel tells."""
 
 
 class LogCollector:
@@ -58,11 +74,18 @@ class LogCollector:
         features: Features | None = None,
         free: Callable[[Path], int] | None = None,
         on_lines: Callable[[], None] = lambda: None,
+        most_open: int = 1_000_000,
     ) -> None:
         """`free` tells how many bytes may be logged before members themselves would run out; by default what the disk says.
 
-        `on_lines` is called, in the loop, after each turn that may have put lines into a journal.
+        `on_lines` is called, in the loop, after each turn that may have put lines into a journal. Of `most_open` streams (three
+        descriptors each) the files stay open; beyond that they are opened when they are written to.
         """
+        self._most_open = max(1, most_open)
+        self._recent: dict[Path, None] = {}
+        """Streams whose files are open, the one bitten longest ago first. Belongs to the thread."""
+        self._floods: dict[str, int] = {}
+        self._flood_told: dict[str, float] = {}
         self._logs = state / "logs"
         self._publish = publish
         self._clock = clock or SystemClock()
@@ -86,10 +109,13 @@ class LogCollector:
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
         self._inotify = inotify_open() if self._features.inotify else None
+        self._watches.clear()
+        self._watched.clear()
         if self._inotify is not None:
             loop.add_reader(self._inotify, self._heard)
         try:
             self._discover()
+            self._dirty.update(self._streams)
             while True:
                 turn = await self._turn(everything=self._inotify is None)
                 if not turn.more:
@@ -141,6 +167,10 @@ class LogCollector:
                 return _Turn()
             done = await asyncio.to_thread(self._work, todo)
             self._tell(done.trouble)
+            self._tell_floods(done.floods)
+            if done.remade:
+                self._watched -= {self._logs, *done.remade}
+                self._discover(done.remade)
             self._on_lines()
             return done
 
@@ -153,20 +183,58 @@ class LogCollector:
         full = self._free(self._logs) <= 0
         trouble: LoggingFailed | None = None
         more = False
+        floods: list[tuple[str, int]] = []
+        remade: list[Path] = []
         for path in todo:
+            stream = self._streams[path]
+            self._make_room(path)
+            before = stream.flooded
             try:
-                bitten = self._streams[path].bite(self._clock.wall(), drop=full)
+                bitten = stream.bite(self._clock.wall(), drop=full)
             except LoggingFailed as error:
                 trouble = error
                 continue
+            except Exception as error:  # noqa: BLE001 - one broken log must not end those of all members
+                stream.close()
+                trouble = LoggingFailed(f"{path}: cannot keep this log: {type(error).__name__}: {error}")
+                continue
+            if stream.remade:
+                stream.remade = False
+                remade.append(path.parent)
+            if stream.flooded or before:
+                floods.append((path.parent.name, stream.flooded))
             if bitten:
                 more = True
                 self._dirty.add(path)
         if full and trouble is None:
-            trouble = LoggingFailed(
-                f"{self._logs}: the disk is nearly full; logging stopped so that members go on, free some space"
-            )
-        return _Turn(trouble, more)
+            trouble = LoggingFailed(f"{self._logs}: the disk is nearly full; logging stopped, free some space")
+        return _Turn(trouble, more, tuple(floods), tuple(remade))
+
+    def _make_room(self, path: Path) -> None:
+        """Close the stream that was bitten longest ago when as many are open as may be. In the thread."""
+        self._recent.pop(path, None)
+        self._recent[path] = None
+        while len(self._recent) > self._most_open:
+            oldest = next(iter(self._recent))
+            del self._recent[oldest]
+            self._streams[oldest].close()
+
+    def _tell_floods(self, floods: tuple[tuple[str, int], ...]) -> None:
+        """Tell a flood when it begins, now and then while it lasts, and when it is over. The journal has a line for each gap."""
+        now = self._clock.wall()
+        for member, lines in floods:
+            subject = f"logs of {member}"
+            if lines:
+                self._floods[member] = lines
+                if now - self._flood_told.get(member, 0.0) < TELL_FLOOD:
+                    continue
+                self._flood_told[member] = now
+                text = f"{member}: writes faster than its output can be kept; {lines} lines were not logged so far"
+                self._publish(Troubled(at=now, text=text, level="warning", subject=subject, member=member))
+            elif (dropped := self._floods.pop(member, None)) is not None:
+                self._flood_told.pop(member, None)
+                text = f"{member}: its output is kept again; {dropped} lines were not logged"
+                self._publish(Troubled(at=now, text=text, subject=subject, member=member, cleared=True))
 
     def _tell(self, trouble: LoggingFailed | None) -> None:
         words = str(trouble) if trouble else ""
@@ -184,39 +252,60 @@ class LogCollector:
             data = os.read(self._inotify, 64 << 10)
         except BlockingIOError:
             return
-        at, created = 0, False
+        at = 0
+        renewed: set[Path] = set()
+        discover = False
         while at < len(data):
             number = int.from_bytes(data[at : at + 4], "little", signed=True)
             mask = int.from_bytes(data[at + 4 : at + 8], "little")
             at += 16 + int.from_bytes(data[at + 12 : at + 16], "little")
             path = self._watches.get(number)
-            if path is None or mask & (IN_CREATE | IN_MOVED_TO) or path not in self._streams:
-                created = created or path is None or path not in self._streams
+            if mask & IN_Q_OVERFLOW:  # what was written to meanwhile was not told: look at all
+                discover = True
+                self._dirty.update(self._streams)
+            elif mask & IN_IGNORED:  # what was watched is gone
+                discover = True
+                self._watched.discard(self._watches.pop(number, self._logs))
+            elif path is None or path not in self._streams:
+                discover = True
+                renewed.add(path or self._logs)
             else:
                 self._dirty.add(path)
-        if created:
-            self._discover()
+        if discover:
+            self._discover(renewed)
         if self._dirty:
             self._wake.set()
 
-    def _discover(self) -> None:
-        """Find members and raw files that are new."""
+    def _discover(self, renewed: Iterable[Path] = ()) -> None:
+        """Find members and raw files that are new. In the `renewed` folders a raw file may be another one of the same name."""
+        with contextlib.suppress(OSError):
+            self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._watch(self._logs, IN_CREATE | IN_MOVED_TO)
         for member in journal.members(self._logs.parent):
             folder = self._logs / member
+            fresh = folder in renewed or folder not in self._watched
             self._watch(folder, IN_CREATE | IN_MOVED_TO)
             for name in journal.STREAMS:
                 path = folder / f"{name}.raw"
-                if path not in self._streams and path.exists():
+                if path in self._streams:
+                    if fresh:
+                        self._watched.discard(path)
+                        self._dirty.add(path)
+                elif path.exists():
                     self._streams[path] = LogStamper(folder, name, self._limits, holes=self._features.holes)
-                    self._watch(path, IN_MODIFY)
                     self._dirty.add(path)
-                    self._wake.set()
+                else:
+                    continue
+                self._watch(path, IN_MODIFY)
+        if self._dirty:
+            self._wake.set()
 
     def _watch(self, path: Path, mask: int) -> None:
         if self._inotify is None or path in self._watched:
             return
         number = inotify_watch(self._inotify, path, mask)
+        if number is None and not path.exists():
+            return
         if number is None:  # the user's limit of watches is reached: look instead
             asyncio.get_running_loop().remove_reader(self._inotify)
             os.close(self._inotify)

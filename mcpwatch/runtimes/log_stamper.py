@@ -18,6 +18,10 @@ GRAIN = 4096
 """Holes are punched on this grain, and never over the last byte taken: the next start reads whether it ended a line."""
 ROOM = 1 << 20
 """Bytes that a raw file may hold where holes cannot be punched: cutting it can lose a line just being written, so it is rare."""
+FLOOD = 32 << 20
+"""Bytes of output not stamped yet beyond which lines are dropped, counted: the member writes faster than lines can be kept."""
+SKIP = 32 << 20
+"""Bytes that are counted and dropped in one go."""
 MICRO = 1e-6
 
 
@@ -49,6 +53,13 @@ class LogStamper:
         self._first: float | None = None
         self._last = 0.0
         self._dropped = 0
+        self._why_dropped = ""
+        self.flooded = 0
+        """Lines dropped in the flood that lasts now; 0 when there is none."""
+        self.remade = False
+        """Whether the log was missing and made again since this was last set to false: its folder may be another one now."""
+        self._caught_up = False
+        """Whether everything was stamped once: what lies there from before is the backlog of a time without a watchdog."""
         self._punched = 0
         self._holes = holes
 
@@ -59,9 +70,15 @@ class LogStamper:
                 self._open()
             assert self._raw is not None
             self._follow_raw()
+            self._follow_log()
             size = os.fstat(self._raw).st_size
             if size <= self._cursor.offset:
+                self._caught_up, self.flooded = True, 0
                 return False
+            if size - self._cursor.offset > self._most:
+                self._skip(size)
+                self._free_raw()
+                return True
             data = os.pread(self._raw, BITE, self._cursor.offset)
             lines = journal.cut(data)
             if not lines:
@@ -72,21 +89,44 @@ class LogStamper:
                 self._tell_dropped(now)
                 self._stamp(lines, now)
             self._free_raw()
+            if self._cursor.offset >= size:
+                self._caught_up, self.flooded = True, 0
             return size > self._cursor.offset and len(data) == BITE
         except OSError as error:
             raise LoggingFailed(self._words(error)) from error
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds files open."""
+        return self._raw is not None
+
+    @property
+    def _most(self) -> int:
+        """Bytes that may wait to be stamped; after a time without a watchdog, as many as the log itself would keep."""
+        return FLOOD if self._caught_up else max(FLOOD, self.limits.max_bytes * (self.limits.keep + 1))
+
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; the next bite opens them again."""
         for fd in (self._raw, self._log, self._cursor_fd):
             if fd is not None:
                 os.close(fd)
         self._raw = self._log = self._cursor_fd = None
 
     def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._cursor_fd = self._cursor_fd or os.open(self._path("cursor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._open_log()
         raw = os.open(self._path("raw"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._take_up(raw)
+        except BaseException:
+            os.close(raw)
+            raise
+        self._raw = raw
+        self._save()
+
+    def _take_up(self, raw: int) -> None:
+        """Set the cursor: where the last collector stood, or where the raw file begins."""
         assert self._log is not None
         known = journal.read_cursor(self._path("cursor"))
         inode, log = os.fstat(raw).st_ino, os.fstat(self._log)
@@ -96,8 +136,6 @@ class LogStamper:
             self._cursor = self._recover(raw, known)
         else:  # nothing of the raw file was in flight
             self._cursor = replace(known, log=log.st_ino, size=log.st_size, note=False)
-        self._raw = raw
-        self._save()
 
     def _recover(self, raw: int, known: Cursor) -> Cursor:
         """Lines reached the log and the cursor did not: skip as many raw ones. A torn last line is taken back."""
@@ -108,8 +146,10 @@ class LogStamper:
         return replace(known, offset=journal.past(raw, known.offset, ahead.count(b"\n")), size=reach)
 
     def _open_log(self) -> None:
-        path = self._path("log")
-        self._log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        old, self._log = self._log, None
+        if old is not None:
+            os.close(old)
+        self._log = os.open(self._path("log"), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         head = os.pread(self._log, journal.STAMP, 0)
         self._first = journal.unstamp(head) if head else None
         newest = journal.newest(self._folder.parent.parent, self._folder.name, self._name)
@@ -130,6 +170,23 @@ class LogStamper:
             self._save()
         elif here.st_size < self._cursor.offset:
             self._cursor, self._punched = replace(self._cursor, offset=0), 0
+            self._save()
+
+    def _follow_log(self) -> None:
+        """A log or cursor that somebody removed is made again, and so is one that could not be opened after a rotation."""
+        if self._log is None or os.fstat(self._log).st_nlink == 0:
+            self.remade = True
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._open_log()
+            assert self._log is not None
+            log = os.fstat(self._log)
+            self._cursor = replace(self._cursor, log=log.st_ino, size=log.st_size, note=False)
+            self._save()
+        if self._cursor_fd is None or os.fstat(self._cursor_fd).st_nlink == 0:
+            old, self._cursor_fd = self._cursor_fd, None
+            if old is not None:
+                os.close(old)
+            self._cursor_fd = os.open(self._path("cursor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._save()
 
     def _stamp(self, lines: list[tuple[int, bytes]], now: float) -> None:
@@ -168,9 +225,30 @@ class LogStamper:
             return at, error
         return at, None
 
+    def _skip(self, size: int) -> None:
+        """Count and drop what came too fast, so that half of what may wait is left; never more than `SKIP` in one go."""
+        assert self._raw is not None
+        until = min(size - self._most // 2, self._cursor.offset + SKIP)
+        at = self._cursor.offset
+        lines = 0
+        while at < until and (data := os.pread(self._raw, BITE, at)):
+            used = data.rfind(b"\n") + 1 or len(data)
+            lines += data.count(b"\n")
+            at += used
+        self._dropped += lines
+        self.flooded += lines
+        self._why_dropped = "they came faster than they can be kept"
+        self._cursor = replace(self._cursor, offset=at)
+        self._save()
+        if not self._holes:  # the only way to give the space back: what arrives in this moment is lost too
+            os.ftruncate(self._raw, 0)
+            self._cursor = replace(self._cursor, offset=0)
+            self._save()
+
     def _drop(self, lines: list[tuple[int, bytes]]) -> None:
         used = sum(size for size, _ in lines)
         self._dropped += len(lines)
+        self._why_dropped = "the disk was full"
         self._cursor = replace(self._cursor, offset=self._cursor.offset + used)
         self._save()
 
@@ -181,7 +259,7 @@ class LogStamper:
         self._cursor = replace(self._cursor, note=True)
         self._save()
         at = self._next(now)
-        block = f"{journal.stamp(at)} [mcpwatch: {self._dropped} lines were not logged, the disk was full]\n".encode()
+        block = f"{journal.stamp(at)} [mcpwatch: {self._dropped} lines were not logged, {self._why_dropped}]\n".encode()
         _, error = self._append(block)
         if error:
             raise error
@@ -196,8 +274,7 @@ class LogStamper:
         assert self._first is not None
         first = os.pread(self._log, journal.STAMP, 0).decode("ascii", "replace")
         self._path("log").rename(self._folder / journal.rotated_name(self._name, first))
-        os.close(self._log)
-        self._log, self._first = None, None
+        self._first = None
         self._open_log()
         assert self._log is not None
         self._cursor = replace(self._cursor, log=os.fstat(self._log).st_ino, size=0)

@@ -1,10 +1,11 @@
-"""The hourly counts of probes, read back: how a member or route did over hours and days, without any Prometheus.
+"""Facts and the hourly counts of probes, read back: how a member or route did over hours and days, without any Prometheus.
 
 Reads the store file beside whoever writes it; the counting itself is one row an hour and check, done by `sqlite`.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,6 +54,20 @@ def read_history(path: Path, *, since: float, subject: str | None = None) -> lis
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error
     return [_summed(list(hours)) for _, hours in groupby(rows, key=lambda row: row[:3])]
+
+
+def read_facts(path: Path, *, since: float | None = None, limit: int = 1000, member: str | None = None) -> list[dict[str, object]]:
+    """The newest `limit` facts in a store file, oldest first. Works beside a running watchdog. Raises `StoreError`."""
+    query = "SELECT body FROM facts WHERE at >= ? AND (? IS NULL OR member = ?) ORDER BY id DESC LIMIT ?"
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
+        try:
+            rows = connection.execute(query, (since or 0.0, member, member, limit)).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    return [json.loads(row[0]) for row in reversed(rows)]
 
 
 def _summed(hours: list[Row]) -> History:

@@ -2,7 +2,8 @@
 
 One writer thread takes a bounded queue in batches, so that recording never blocks the loop; readers use connections of their own.
 A store that is corrupt or from a newer mcpwatch is set aside under a name that says so, and a new one is begun: the fleet is
-rebuilt from what runs, not from what was written. One that only cannot be written now is waited for, and nothing waits with it.
+rebuilt from what runs, not from what was written. One that is removed while it is used is made again, with all small values. One
+that only cannot be written now is waited for, and nothing waits with it; small values are kept in mind until they are on disk.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import json
 import queue
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +23,11 @@ from mcpwatch.model.errors import StoreError
 from mcpwatch.model.fact import Fact, ProbeFinished
 from mcpwatch.model.json import fact_json
 from mcpwatch.model.time import WallTime
+from mcpwatch.store.history import read_facts
 from mcpwatch.store.measured import KEEP
 from mcpwatch.store.measured import SCHEMA as MEASURED
+from mcpwatch.store.schema import DROP, PUT, ROLL, SCHEMA, VERSION, Write, small
 
-VERSION = 1
 QUEUE_SIZE = 20_000
 BATCH = 500
 BUSY_WAIT = 5.0
@@ -34,31 +37,11 @@ KEEP_FACTS = 200_000
 
 KEEP_PROBES_DAYS = 30
 PRUNE_EVERY = 3600.0
-
-_SCHEMA = """
-CREATE TABLE facts (id INTEGER PRIMARY KEY, at REAL NOT NULL, name TEXT NOT NULL, member TEXT, body TEXT NOT NULL) STRICT;
-CREATE INDEX facts_at ON facts (at);
-CREATE INDEX facts_member ON facts (member, id);
-CREATE TABLE rollup (
-  hour INTEGER NOT NULL, subject TEXT NOT NULL, vantage TEXT NOT NULL, probe TEXT NOT NULL,
-  n INTEGER NOT NULL, success INTEGER NOT NULL, degraded INTEGER NOT NULL, failure INTEGER NOT NULL, unknown INTEGER NOT NULL,
-  seconds REAL NOT NULL, longest REAL NOT NULL,
-  PRIMARY KEY (hour, subject, vantage, probe)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE small (room TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (room, key)) STRICT, WITHOUT ROWID;
-"""
-
-_ROLL = """
-INSERT INTO rollup VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET n = n + 1, success = success + excluded.success, degraded = degraded + excluded.degraded,
-  failure = failure + excluded.failure, unknown = unknown + excluded.unknown, seconds = seconds + excluded.seconds,
-  longest = max(longest, excluded.longest)
-"""
+RETRY = 5.0
+"""Seconds after which small values that could not be written are tried again, whatever else happens."""
 
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 """What no time mends, unlike a lock that another holds or a full disk."""
-
-Write = tuple[str, tuple[object, ...]]
 
 
 class SqliteStore:
@@ -71,8 +54,13 @@ class SqliteStore:
         self._trouble = trouble
         self._queue: queue.Queue[Write | threading.Event | None] = queue.Queue(QUEUE_SIZE)
         self._small: dict[str, dict[str, str]] = {}
+        self._unsaved: dict[tuple[str, str], str | None] = {}
+        """Small values that a failed write did not bring to disk. Belongs to the thread."""
         self._failing = self._ready = False
+        self._why = ""
         self._writer: sqlite3.Connection | None = None
+        self._file: tuple[int, int, int] | None = None
+        """Device, inode and size of the file that the writer has open."""
         self._open()
         self._thread = threading.Thread(target=self._write_loop, name="store", daemon=True)
         self._thread.start()
@@ -84,15 +72,26 @@ class SqliteStore:
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF in _BROKEN:
+            if self._broken(error):
                 self._put_aside(f"unreadable ({error})")
             else:
                 self._do_without(error)
         except _NewerError as error:
             self._put_aside(str(error))
 
+    def _broken(self, error: sqlite3.Error) -> bool:
+        """Whether no waiting mends it."""
+        return error.sqlite_errorcode & 0xFF in _BROKEN or self.path.is_dir()
+
+    def _spoilt(self, error: sqlite3.Error) -> bool:
+        """Whether the file in use lost what was in it: not every error of a statement says so."""
+        lost = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error)
+        return lost or self.path.is_dir()
+
     def _put_aside(self, why: str) -> None:
         aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        if aside.exists():
+            aside = aside.with_name(f"{aside.name}.{time.monotonic_ns()}")
         try:
             self.path.rename(aside)
             for suffix in ("-wal", "-shm"):
@@ -128,7 +127,7 @@ class SqliteStore:
             if version > VERSION:
                 raise _NewerError(f"written by a newer mcpwatch (version {version})")
             if version == 0:
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+                connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
             connection.execute(MEASURED)
             self._load(connection)
             connection.execute("SELECT id FROM facts ORDER BY id DESC LIMIT 1").fetchone()
@@ -150,7 +149,7 @@ class SqliteStore:
             outcome, seconds = str(fact.outcome), fact.result.seconds
             counts = tuple(int(outcome == kind) for kind in ("success", "degraded", "failure", "unknown"))
             subject = fact.route or fact.member
-            self._put((_ROLL, (int(fact.at // 3600), subject, fact.vantage, fact.check, *counts, seconds, seconds)))
+            self._put((ROLL, (int(fact.at // 3600), subject, fact.vantage, fact.check, *counts, seconds, seconds)))
             if outcome == "success":
                 return
         member = getattr(fact, "member", None) or getattr(fact, "route", None)
@@ -162,10 +161,9 @@ class SqliteStore:
         values = self._small.setdefault(room, {})
         if value is None:
             values.pop(key, None)
-            self._put(("DELETE FROM small WHERE room = ? AND key = ?", (room, key)))
         else:
             values[key] = value
-            self._put(("INSERT OR REPLACE INTO small VALUES (?, ?, ?)", (room, key, value)))
+        self._put(small(room, key, value))
 
     def measure(self, hour: int, subject: str, seconds: tuple[float, float, float], body: str) -> None:
         """Keep what was measured of a route in an hour, instead of what was kept of it before. Never blocks, never raises."""
@@ -185,9 +183,7 @@ class SqliteStore:
         pruned = 0.0
         while True:
             batch, stop = self._take_batch()
-            writes = [write for write in batch if isinstance(write, tuple)]
-            if writes:
-                self._write(writes)
+            self._write([write for write in batch if isinstance(write, tuple)])
             for write in batch:
                 if isinstance(write, threading.Event):
                     write.set()
@@ -202,7 +198,10 @@ class SqliteStore:
     def _take_batch(self) -> tuple[list[Write | threading.Event], bool]:
         """What waits, up to a batch; and whether the end was asked for."""
         batch: list[Write | threading.Event] = []
-        item = self._queue.get()
+        try:
+            item = self._queue.get(timeout=RETRY if self._unsaved else None)
+        except queue.Empty:
+            return batch, False
         while item is not None:
             batch.append(item)
             if len(batch) >= BATCH:
@@ -214,24 +213,87 @@ class SqliteStore:
         return batch, True
 
     def _write(self, writes: list[Write]) -> None:
-        """One transaction. A failure (full disk, read-only) loses this batch, counted, and is told once."""
+        """One transaction. A failure (full disk, read-only) loses these facts, counted, but no small value; it is told once."""
         try:
-            connection = self._opened()
-            connection.execute("BEGIN IMMEDIATE")
+            self._look_at_file()
+            self._commit([small(*key, value) for key, value in self._unsaved.items()] + writes)
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the file does
+            self._keep_in_mind(writes)
+            self._fail(f"{self.path}: cannot be written: {error}")
+            if isinstance(error, sqlite3.Error) and self._spoilt(error):
+                self._begin_anew(f"unreadable ({error})")
+            return
+        self._unsaved.clear()
+        if self._failing:
+            self._failing, self._why = False, ""
+            self._trouble(None)
+
+    def _commit(self, writes: list[Write]) -> None:
+        connection = self._opened()
+        if not writes:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
             for sql, values in writes:
                 connection.execute(sql, values)  # pyright: ignore[reportArgumentType]
             connection.execute("COMMIT")
-        except (sqlite3.Error, StoreError, _NewerError) as error:
-            self.dropped += len(writes)
-            if self._writer is not None and self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            if not self._failing:
-                self._failing = True
-                self._trouble(f"{self.path}: cannot be written: {error}")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    def _keep_in_mind(self, writes: list[Write]) -> None:
+        """What a failed transaction leaves: the last value of each small one, and a number of lost facts."""
+        for sql, values in writes:
+            if sql in (PUT, DROP):
+                room, key, *value = values
+                self._unsaved[str(room), str(key)] = str(value[0]) if value else None
+            else:
+                self.dropped += 1
+
+    def _fail(self, why: str) -> None:
+        self._why = why
+        if not self._failing:
+            self._failing = True
+            self._trouble(why)
+
+    def _look_at_file(self) -> None:
+        """Somebody may have removed, replaced or cut the file: then nobody reads what the writer goes on writing."""
+        if self._writer is None or self._file is None:
             return
-        if self._failing:
-            self._failing = False
-            self._trouble(None)
+        now = _identity(self.path)
+        if now is not None and now[:2] == self._file[:2] and now[2] >= self._file[2]:
+            self._file = now
+            return
+        cut = now is not None and now[:2] == self._file[:2]
+        happened = "cut short" if cut else "removed or replaced"
+        self._fail(f"{self.path}: was {happened} while in use; a new store is begun, earlier events are gone")
+        self._shut()
+        if cut:
+            self._put_aside("cut short")
+        self._remember_all()
+
+    def _begin_anew(self, why: str) -> None:
+        """Set the broken file aside and write the next batch into a new one."""
+        self._shut()
+        with contextlib.suppress(StoreError):
+            self._put_aside(why)
+            self._remember_all()
+            self._write([])
+
+    def _remember_all(self) -> None:
+        """Every small value goes into the new file; taken in two steps that the loop's thread cannot cut in half."""
+        rooms = [(room, dict(values)) for room, values in list(self._small.items())]
+        self._unsaved |= {(room, key): value for room, values in rooms for key, value in values.items()}
+
+    def _shut(self) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.close()
+        self._writer, self._ready = None, False
+        if not self.path.exists():
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def _opened(self) -> sqlite3.Connection:
         """The writer's own connection, made when it can be."""
@@ -239,6 +301,7 @@ class SqliteStore:
             self._prepare()
         if self._writer is None:
             self._writer = self._connect()
+            self._file = _identity(self.path)
         return self._writer
 
     def _prune(self, connection: sqlite3.Connection) -> None:
@@ -260,35 +323,39 @@ class SqliteStore:
         await self.flush()
         return await asyncio.to_thread(read_facts, self.path, since=since, limit=limit, member=member)
 
+    async def durable(self) -> None:
+        """Return when every small value remembered so far is on disk. Raises `StoreError` when one cannot be written now."""
+        if not await asyncio.to_thread(self._flushed) or self._unsaved:
+            raise StoreError(self._why or f"{self.path}: cannot be written")
+
     async def flush(self) -> None:
-        """Return when everything recorded so far is on disk."""
+        """Return when everything recorded so far is on disk, or cannot be written now."""
+        await asyncio.to_thread(self._flushed)
+
+    def _flushed(self) -> bool:
+        """Whether the thread came by, within a bound. Blocking."""
         done = threading.Event()
-
-        def wait() -> None:
+        try:
             self._queue.put(done, timeout=5.0)
-            done.wait(10.0)
-
-        await asyncio.to_thread(wait)
+        except queue.Full:
+            return False
+        return done.wait(2 * BUSY_WAIT + 5.0)
 
     def close(self) -> None:
         """Write what waits and end the thread."""
-        self._queue.put(None)
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=5.0)
         self._thread.join(timeout=10.0)
-
-
-def read_facts(path: Path, *, since: float | None = None, limit: int = 1000, member: str | None = None) -> list[dict[str, object]]:
-    """The newest `limit` facts in a store file, oldest first. Works beside a running watchdog. Raises `StoreError`."""
-    query = "SELECT body FROM facts WHERE at >= ? AND (? IS NULL OR member = ?) ORDER BY id DESC LIMIT ?"
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
-        try:
-            rows = connection.execute(query, (since or 0.0, member, member, limit)).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
-    return [json.loads(row[0]) for row in reversed(rows)]
 
 
 class _NewerError(Exception):
     """The file was written by a newer mcpwatch."""
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Device, inode and size of a regular file, which never shrinks by itself; `None` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size) if stat.S_ISREG(found.st_mode) else None

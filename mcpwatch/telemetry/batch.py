@@ -24,7 +24,7 @@ Fate = Literal["done", "again", "split", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One line, ready to send: `stream` is the JSON text of its labels, `value` of `[time, line, metadata]`; `at` in ns."""
 
     stream: str
@@ -33,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PushResponse:
     """What came back. `status` 0 means nothing did; `text` then says why."""
 
     status: int
@@ -50,7 +50,7 @@ class Answer:
         )
 
 
-def judge(answer: Answer) -> Fate:
+def judge(answer: PushResponse) -> Fate:
     """What an answer means for the lines sent: stored, send again, send in halves, or refused for good."""
     if answer.status in {200, 204}:
         return "done"
@@ -61,7 +61,7 @@ def judge(answer: Answer) -> Fate:
     return "again"
 
 
-def ignored(answer: Answer) -> int:
+def ignored(answer: PushResponse) -> int:
     """How many lines a 400 says it refused; 0 when it does not say."""
     return sum(int(count) for count, _ in _IGNORED.findall(answer.text))
 
@@ -88,7 +88,7 @@ def cut(line: str) -> str:
     return f"{data[:LONGEST_LINE].decode('utf-8', 'ignore')} [cut by mcpwatch: {len(data) - LONGEST_LINE} more bytes]"
 
 
-def body(entries: Iterable[Entry]) -> bytes:
+def body(entries: Iterable[LogEntry]) -> bytes:
     """The request: entries by stream, each stream in the order given."""
     streams: dict[str, list[str]] = {}
     for entry in entries:
@@ -97,7 +97,7 @@ def body(entries: Iterable[Entry]) -> bytes:
     return f'{{"streams":[{",".join(parts)}]}}'.encode("utf-8", "replace")
 
 
-def weight(entry: Entry, wide: int, *, new: bool) -> int:
+def weight(entry: LogEntry, wide: int, *, new: bool) -> int:
     """Bytes that `entry` adds to a request: `wide` more bytes than characters, and its labels when its stream is `new` there."""
     return len(entry.value) + wide + 1 + (len(entry.stream.encode()) + STREAM_OVERHEAD if new else 0)
 

@@ -12,7 +12,7 @@ _OLDEST = "mcpwatch_loki_backlog_oldest_timestamp_seconds"
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordingRule:
     """A value computed once and stored under `record`."""
 
     record: str
@@ -20,7 +20,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class AlertRule:
     """A condition a person should hear of. `wait` is Prometheus's `for`."""
 
     alert: str
@@ -31,8 +31,8 @@ class Alert:
     description: str
 
 
-MEMBERS: tuple[Alert, ...] = (
-    Alert(
+MEMBERS: tuple[AlertRule, ...] = (
+    AlertRule(
         "McpMemberDown",
         f"(mcpwatch_member_up == 0) {_WANTED} {MUTED} unless {ON} (mcpwatch_proxy_up == 0)",
         "2m",
@@ -40,7 +40,7 @@ MEMBERS: tuple[Alert, ...] = (
         "{{ $labels.member }} is down",
         "{{ $labels.member }} is asked to be up and is not running or proven unhealthy. See: mcpwatch why {{ $labels.member }}",
     ),
-    Alert(
+    AlertRule(
         "McpProxyDown",
         f"(mcpwatch_proxy_up == 0) {_WANTED} {MUTED}",
         "1m",
@@ -48,7 +48,7 @@ MEMBERS: tuple[Alert, ...] = (
         "the proxy {{ $labels.member }} is down",
         "Every route is away with it. See: mcpwatch why {{ $labels.member }}",
     ),
-    Alert(
+    AlertRule(
         "McpCrashLoop",
         'sum by (job, instance, member) (increase(mcpwatch_member_exits_total{cause!~"clean|planned"}[15m])) > 3 ' + MUTED,
         "0m",
@@ -56,7 +56,7 @@ MEMBERS: tuple[Alert, ...] = (
         "{{ $labels.member }} keeps crashing",
         "{{ $labels.member }} ended {{ $value | humanize }} times in 15 minutes. See: mcpwatch logs {{ $labels.member }}",
     ),
-    Alert(
+    AlertRule(
         "McpGaveUp",
         f'(mcpwatch_member_phase{{phase="failed"}} == 1) {_WANTED} {MUTED}',
         "0m",
@@ -64,7 +64,7 @@ MEMBERS: tuple[Alert, ...] = (
         "{{ $labels.member }} is no longer restarted",
         "It fell too often. Repair its cause, then: mcpwatch start {{ $labels.member }}",
     ),
-    Alert(
+    AlertRule(
         "McpContractDrift",
         'increase(mcpwatch_contract_changes_total{severity="breaking"}[15m]) > 0',
         "0m",
@@ -72,7 +72,7 @@ MEMBERS: tuple[Alert, ...] = (
         "the tools of {{ $labels.member }} changed",
         "A tool was removed or its schema tightened. See: mcpwatch why {{ $labels.member }}",
     ),
-    Alert(
+    AlertRule(
         "McpRepairFailing",
         'increase(mcpwatch_repairs_total{outcome="failed"}[1h]) > 1',
         "0m",
@@ -80,7 +80,7 @@ MEMBERS: tuple[Alert, ...] = (
         "repairs of {{ $labels.member }} do not help",
         "The probe that failed still fails after the repair. See: mcpwatch why {{ $labels.member }}",
     ),
-    Alert(
+    AlertRule(
         "McpCertificateEnds",
         "mcpwatch_certificate_not_after_timestamp_seconds - time() < 14 * 86400",
         "1h",
@@ -90,8 +90,8 @@ MEMBERS: tuple[Alert, ...] = (
     ),
 )
 
-ROUTES: tuple[Alert, ...] = (
-    Alert(
+ROUTES: tuple[AlertRule, ...] = (
+    AlertRule(
         "McpRouteDown",
         f'(mcpwatch_route_verdict{{verdict="unhealthy"}} == 1) and {ON} (mcpwatch_member_up == 1) {MUTED} {_PROXY_FINE}',
         "2m",
@@ -99,7 +99,7 @@ ROUTES: tuple[Alert, ...] = (
         "the route {{ $labels.route }} is down though its member is well",
         "{{ $labels.member }} answers, but not through the proxy. See: mcpwatch why {{ $labels.route }}",
     ),
-    Alert(
+    AlertRule(
         "McpStaleSession",
         'mcpwatch_route_diagnosis{cause="stale_session"} == 1',
         "5m",
@@ -107,7 +107,7 @@ ROUTES: tuple[Alert, ...] = (
         "the proxy holds a stale session for {{ $labels.route }}",
         "The member was restarted and the proxy did not notice; restarting the proxy helps.",
     ),
-    Alert(
+    AlertRule(
         "McpChecksNotRunning",
         "(time() - mcpwatch_check_last_run_timestamp_seconds > 3 * mcpwatch_check_interval_seconds + 60)"
         " and (mcpwatch_check_interval_seconds > 0)"
@@ -119,8 +119,8 @@ ROUTES: tuple[Alert, ...] = (
     ),
 )
 
-WATCHDOG: tuple[Alert, ...] = (
-    Alert(
+WATCHDOG: tuple[AlertRule, ...] = (
+    AlertRule(
         "McpNotificationsFailing",
         'increase(mcpwatch_notifications_total{outcome=~"failed|refused"}[15m]) > 0',
         "5m",
@@ -128,7 +128,7 @@ WATCHDOG: tuple[Alert, ...] = (
         "receiver {{ $labels.receiver }} takes no notifications",
         "Nobody may hear of the next incident. See: mcpwatch alerts list",
     ),
-    Alert(
+    AlertRule(
         "McpConfigRejected",
         "mcpwatch_config_last_reload_successful == 0",
         "5m",
@@ -136,7 +136,7 @@ WATCHDOG: tuple[Alert, ...] = (
         "the changed configuration was refused",
         "The earlier one stays in force. See: mcpwatch config validate",
     ),
-    Alert(
+    AlertRule(
         "McpClientDrift",
         "mcpwatch_client_config_drift == 1",
         "30m",
@@ -144,7 +144,7 @@ WATCHDOG: tuple[Alert, ...] = (
         "the file of client {{ $labels.client }} differs and was left alone",
         "See: mcpwatch clients status",
     ),
-    Alert(
+    AlertRule(
         "McpWatchdogSlow",
         "mcpwatch_event_loop_lag_seconds > 1 or mcpwatch_schedule_lag_seconds > 10",
         "5m",
@@ -152,7 +152,7 @@ WATCHDOG: tuple[Alert, ...] = (
         "the watchdog itself is too slow",
         "Probes begin late or its event loop stalls: the machine is overloaded.",
     ),
-    Alert(
+    AlertRule(
         "McpTrouble",
         "mcpwatch_trouble == 1",
         "5m",
@@ -160,7 +160,7 @@ WATCHDOG: tuple[Alert, ...] = (
         "the watchdog is in trouble: {{ $labels.subject }}",
         "See: mcpwatch events",
     ),
-    Alert(
+    AlertRule(
         "McpWatchdogAbsent",
         "absent(mcpwatch_build_info)",
         "5m",
@@ -168,7 +168,7 @@ WATCHDOG: tuple[Alert, ...] = (
         "no watchdog is scraped",
         "mcpwatch does not run, or Prometheus does not reach telemetry.metrics.listen.",
     ),
-    Alert(
+    AlertRule(
         "McpDeadMansSwitch",
         "vector(1)",
         "0m",
@@ -178,8 +178,8 @@ WATCHDOG: tuple[Alert, ...] = (
     ),
 )
 
-LOGS: tuple[Alert, ...] = (
-    Alert(
+LOGS: tuple[AlertRule, ...] = (
+    AlertRule(
         "McpLogBacklog",
         f"(time() - {_OLDEST} > 600) and ({_OLDEST} > 0)",
         "10m",
@@ -187,7 +187,7 @@ LOGS: tuple[Alert, ...] = (
         "logs wait for Loki",
         "The oldest line is {{ $value | humanizeDuration }} old; nothing is lost yet. See: mcpwatch logs --spool",
     ),
-    Alert(
+    AlertRule(
         "McpLogsLost",
         "increase(mcpwatch_loki_dropped_lines_total[15m]) > 0"
         " or increase(mcpwatch_loki_rejected_lines_total[15m]) > 0"

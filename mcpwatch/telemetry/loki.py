@@ -17,7 +17,7 @@ from logging_loki.emitter import LokiEmitterV1
 from logging_loki.handlers import LokiHandler
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from mcpwatch.telemetry.batch import Answer
+from mcpwatch.telemetry.batch import PushResponse
 from mcpwatch.telemetry.logs import FACT_LOGGER, PlainFormat
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.spec import LokiSpec
@@ -87,7 +87,7 @@ class Push:
         self._verify: bool | str = False if spec.tls.insecure else spec.tls.ca_file or True
         self._certificate = (spec.tls.cert_file, spec.tls.key_file) if spec.tls.key_file else spec.tls.cert_file
 
-    def __call__(self, body: bytes) -> Answer:
+    def __call__(self, body: bytes) -> PushResponse:
         """Post `body` (JSON); within the deadlines of the spec for connecting and for each read. Never raises."""
         try:
             with self._emitter.session.post(
@@ -101,10 +101,10 @@ class Push:
                 stream=True,
             ) as response:
                 text = response.raw.read(LONGEST_ANSWER, decode_content=True).decode("utf-8", "replace")
-                return Answer(response.status_code, text.strip(), _seconds(response.headers.get("Retry-After")))
+                return PushResponse(response.status_code, text.strip(), _seconds(response.headers.get("Retry-After")))
         except (requests.RequestException, OSError, ValueError) as error:
             self._emitter.close()
-            return Answer(0, f"{type(error).__name__}: {_reason(error)}")
+            return PushResponse(0, f"{type(error).__name__}: {_reason(error)}")
 
     def close(self) -> None:
         """Close the connections."""

@@ -51,7 +51,7 @@ Reader = Callable[[MetricsRecorder], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ScrapeSnapshot:
     """What the event loop hands over for one scrape."""
 
     plan: Plan
@@ -65,7 +65,12 @@ class FleetCollector(Collector):
     """The fleet as a prometheus_client collector: facts in by `offer`, everything out by `text` or `collect`."""
 
     def __init__(
-        self, spec: TelemetrySpec, version: str, look: Callable[[], Seen], readings: Readings, readers: Iterable[Reader] = ()
+        self,
+        spec: TelemetrySpec,
+        version: str,
+        look: Callable[[], ScrapeSnapshot],
+        readings: Readings,
+        readers: Iterable[Reader] = (),
     ) -> None:
         self._spec = spec
         self._recorder = MetricsRecorder(version, readings.receivers, readings.clients)
@@ -131,17 +136,17 @@ class FleetCollector(Collector):
             self._counted += 1
 
 
-class LoopLook:
+class LoopReader:
     """Reads plan and view inside the event loop for a thread that waits, bounded; a stuck loop gives the last ones."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], Seen]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], ScrapeSnapshot]) -> None:
         self._loop = loop
         self._look = look
-        self._last: Seen | None = None
+        self._last: ScrapeSnapshot | None = None
 
-    def __call__(self) -> Seen:
+    def __call__(self) -> ScrapeSnapshot:
         """What is seen now, or what was seen last. Raises `TimeoutError` when the loop has never answered."""
-        answer: Future[Seen] = Future()
+        answer: Future[ScrapeSnapshot] = Future()
 
         def read() -> None:
             try:

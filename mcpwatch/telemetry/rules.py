@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mcpwatch.telemetry.conditions import LOGS, MEMBERS, MUTED, ON, ROUTES, WATCHDOG, Alert, Recording
+from mcpwatch.telemetry.conditions import LOGS, MEMBERS, MUTED, ON, ROUTES, WATCHDOG, AlertRule, RecordingRule
 from mcpwatch.telemetry.spec import TelemetrySpec
 
 WINDOWS = ("5m", "30m", "1h", "6h")
@@ -25,7 +25,7 @@ class Group:
     """Rules evaluated together."""
 
     name: str
-    rules: tuple[Recording | Alert, ...]
+    rules: tuple[RecordingRule | AlertRule, ...]
 
 
 def groups(spec: TelemetrySpec) -> tuple[Group, ...]:
@@ -40,15 +40,15 @@ def render(found: Iterable[Group]) -> str:
     for group in found:
         lines += [f"  - name: {group.name}", "    rules:"]
         for rule in group.rules:
-            lines += _recording(rule) if isinstance(rule, Recording) else _alert(rule)
+            lines += _recording(rule) if isinstance(rule, RecordingRule) else _alert(rule)
     return "\n".join(lines) + "\n"
 
 
-def _recording(rule: Recording) -> list[str]:
+def _recording(rule: RecordingRule) -> list[str]:
     return [f"      - record: {rule.record}", f"        expr: {json.dumps(rule.expr)}"]
 
 
-def _alert(rule: Alert) -> list[str]:
+def _alert(rule: AlertRule) -> list[str]:
     return [
         f"      - alert: {rule.alert}",
         f"        expr: {json.dumps(rule.expr)}",
@@ -62,19 +62,19 @@ def _alert(rule: Alert) -> list[str]:
     ]
 
 
-def _recordings() -> tuple[Recording, ...]:
+def _recordings() -> tuple[RecordingRule, ...]:
     history = "avg_over_time(mcpwatch:probe_errors:ratio_rate5m[30d])"
     return (
         *(
-            Recording(
+            RecordingRule(
                 f"mcpwatch:probe_errors:ratio_rate{window}", f"{_rate(_IS_FAILURE, window)} / ({_rate(_IS_PROOF, window)} > 0)"
             )
             for window in WINDOWS
         ),
-        Recording("mcpwatch:probe_availability:ratio_rate5m", "1 - mcpwatch:probe_errors:ratio_rate5m"),
-        Recording("mcpwatch:probe_availability:ratio_30d", f"1 - {history}"),
-        Recording("mcpwatch:error_budget:remaining_ratio_30d", f"1 - {history} / {ON} (1 - mcpwatch_slo_target_ratio)"),
-        Recording(
+        RecordingRule("mcpwatch:probe_availability:ratio_rate5m", "1 - mcpwatch:probe_errors:ratio_rate5m"),
+        RecordingRule("mcpwatch:probe_availability:ratio_30d", f"1 - {history}"),
+        RecordingRule("mcpwatch:error_budget:remaining_ratio_30d", f"1 - {history} / {ON} (1 - mcpwatch_slo_target_ratio)"),
+        RecordingRule(
             "mcpwatch:probe_duration_seconds:p95_10m",
             "histogram_quantile(0.95, sum by (job, instance, member, le) (rate(mcpwatch_probe_duration_seconds_bucket[10m])))",
         ),
@@ -90,9 +90,9 @@ def _burns(window: str, factor: float) -> str:
     return f"(mcpwatch:probe_errors:ratio_rate{window} > {ON} clamp_max({factor} * (1 - mcpwatch_slo_target_ratio), 0.9))"
 
 
-def _objectives(spec: TelemetrySpec) -> tuple[Alert, ...]:
+def _objectives(spec: TelemetrySpec) -> tuple[AlertRule, ...]:
     return (
-        Alert(
+        AlertRule(
             "McpErrorBudgetFastBurn",
             f"({_burns('1h', 14.4)} and {ON} {_burns('5m', 14.4)}) {MUTED}",
             "2m",
@@ -100,7 +100,7 @@ def _objectives(spec: TelemetrySpec) -> tuple[Alert, ...]:
             "{{ $labels.member }} uses up its error budget in two days",
             "{{ $value | humanizePercentage }} of its probes failed in the last hour.",
         ),
-        Alert(
+        AlertRule(
             "McpErrorBudgetSlowBurn",
             f"({_burns('6h', 6)} and {ON} {_burns('30m', 6)}) {MUTED}",
             "15m",
@@ -108,7 +108,7 @@ def _objectives(spec: TelemetrySpec) -> tuple[Alert, ...]:
             "{{ $labels.member }} uses up its error budget in five days",
             "{{ $value | humanizePercentage }} of its probes failed in the last six hours.",
         ),
-        Alert(
+        AlertRule(
             "McpSlow",
             " or ".join(f"(mcpwatch:probe_duration_seconds:p95_10m{match} > {latency:g})" for match, latency in _latencies(spec)),
             "10m",

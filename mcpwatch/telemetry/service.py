@@ -19,7 +19,7 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.ports import Fleet
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.logs import Logging, log_fact
-from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.metrics import FleetCollector, LoopReader, MetricsServer, ScrapeSnapshot
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.otel import Tracer
 from mcpwatch.telemetry.readings import Readings
@@ -41,7 +41,7 @@ FACT_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class TelemetryContext:
     """What the daemon gives the room."""
 
     fleet: Fleet
@@ -57,7 +57,7 @@ class House:
 class Telemetry:
     """Runs until cancelled. Make it in the loop, before the fleet starts, so that no fact is missed."""
 
-    def __init__(self, house: House, spec: TelemetrySpec) -> None:
+    def __init__(self, house: TelemetryContext, spec: TelemetrySpec) -> None:
         self._house = house
         self._spec = spec
         self._loop = asyncio.get_running_loop()
@@ -65,7 +65,7 @@ class Telemetry:
         self._tracer: Tracer | None = None
         self._shipper: Shipper | None = None
         self._spool: OwnSpool | None = None
-        self._collector = FleetCollector(spec, house.version, LoopLook(self._loop, self._see), house.readings, [self._read])
+        self._collector = FleetCollector(spec, house.version, LoopReader(self._loop, self._see), house.readings, [self._read])
         self._changed = asyncio.Event()
         self._handler: SpoolHandler | None = None
         self._facts = house.bus.subscribe(size=FACT_QUEUE)
@@ -78,6 +78,8 @@ class Telemetry:
 
     async def run(self) -> None:
         """Serve until cancelled; stops within `STOP_TIMEOUT`."""
+        if self._facts.closed:  # started again after a failure
+            self._facts, self._open = self._house.bus.subscribe(size=FACT_QUEUE), True
         self._start_shipping(self._spec.loki)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -146,9 +148,9 @@ class Telemetry:
 
     # metrics
 
-    def _see(self) -> Seen:
+    def _see(self) -> ScrapeSnapshot:
         fleet = self._house.fleet
-        return Seen(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
+        return ScrapeSnapshot(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
 
     def _read(self, recorder: MetricsRecorder) -> None:
         if self._shipper:

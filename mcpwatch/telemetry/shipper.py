@@ -21,7 +21,7 @@ from typing import Any, cast
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.telemetry import batch as batches
 from mcpwatch.telemetry.backlog import oldest_line
-from mcpwatch.telemetry.batch import Answer, Entry
+from mcpwatch.telemetry.batch import LogEntry, PushResponse
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, sources
 from mcpwatch.telemetry.shipping import Shipping
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 class Batch:
     """Lines on their way, and where the sources stand once they are stored. Belongs to the shipper's thread."""
 
-    entries: list[Entry] = field(default_factory=list[Entry])
+    entries: list[LogEntry] = field(default_factory=list[LogEntry])
     positions: dict[str, Position] = field(default_factory=dict[str, Position])
     size: int = 0
     streams: set[str] = field(default_factory=set[str])
@@ -64,7 +64,7 @@ class Shipper:
     def __init__(
         self,
         spec: LokiSpec,
-        push: Callable[[bytes], Answer],
+        push: Callable[[bytes], PushResponse],
         state: Path,
         spool: OwnSpool,
         *,
@@ -207,16 +207,16 @@ class Shipper:
             last, offset = now, offset + length
         return replace(chunk.start, offset=offset, last=last)
 
-    def _entry(self, source: Source, at: int, text: str, *, own: bool) -> Entry:
+    def _entry(self, source: Source, at: int, text: str, *, own: bool) -> LogEntry:
         inline = self._spec.metadata == "inline"
         if own:
             try:
                 kept = cast("dict[str, Any]", json.loads(text))
                 stream = self._stream(str(kept["m"]), str(kept["s"]))
-                return Entry(stream, at, batches.value(at, str(kept["l"]), kept["d"], inline=inline))
+                return LogEntry(stream, at, batches.value(at, str(kept["l"]), kept["d"], inline=inline))
             except (ValueError, KeyError, TypeError):
                 pass
-        return Entry(self._stream(source.member, source.stream), at, batches.value(at, self._redact.known(text)))
+        return LogEntry(self._stream(source.member, source.stream), at, batches.value(at, self._redact.known(text)))
 
     def _stream(self, member: str, stream: str) -> str:
         key = (member, stream)
@@ -224,7 +224,7 @@ class Shipper:
             self._labels[key] = batches.labels("mcpwatch", self._host, member, stream, self._spec.labels)
         return self._labels[key]
 
-    def _send(self, entries: list[Entry]) -> bool:
+    def _send(self, entries: list[LogEntry]) -> bool:
         body = batches.body(entries)
         attempt = 0
         while True:
@@ -246,12 +246,12 @@ class Shipper:
             if self._stop.wait(batches.pause(attempt, answer.retry_after, self._luck.random())):
                 return False
 
-    def _may_halve(self, entries: list[Entry], answer: Answer) -> bool:
+    def _may_halve(self, entries: list[LogEntry], answer: PushResponse) -> bool:
         """Loki stores what is good of a refused batch; sending halves again stores nothing twice and finds what is bad."""
         self._splits -= 1
         return self._splits >= 0 and batches.ignored(answer) < len(entries)
 
-    def _refuse(self, entries: list[Entry], body: bytes, answer: Answer) -> None:
+    def _refuse(self, entries: list[LogEntry], body: bytes, answer: PushResponse) -> None:
         count = min(batches.ignored(answer) or len(entries), len(entries))
         name = f"{entries[0].at}-{hashlib.sha256(entries[0].stream.encode()).hexdigest()[:8]}"
         reason = {
@@ -295,7 +295,7 @@ class Shipper:
         self._shipping = replace(self._shipping, **changed, dropped=tuple(dropped.items()), pushes=tuple(self._pushes.items()))
 
 
-def _complaint(answer: Answer) -> str:
+def _complaint(answer: PushResponse) -> str:
     if not answer.status:
         return f"Loki cannot be reached ({answer.text}); logs wait on disk"
     hint = {401: "check telemetry.loki.auth", 403: "check telemetry.loki.auth", 404: "check telemetry.loki.url"}.get(answer.status)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
-from mcpwatch.model.restart import delay, exceeded
+from mcpwatch.model.restart import History, after_end, after_exit, counted, exceeded, one_try
 from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.model.time import Instant, later
 
@@ -27,9 +27,6 @@ STOP_MARGIN = 5.0
 
 CARRIER_PATIENCE = 30.0
 """Seconds that a member whose carrier went away (its gateway, its engine) is given to come back by itself."""
-
-STABLE = 60.0
-"""Seconds of proven health after which earlier failures are forgotten (or twice the last pause, if that is longer)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +224,9 @@ def _want_restart(state: MemberState, event: Event, rules: Rules, unit: float) -
     assert isinstance(event, WantRestart)
     match state.phase:
         case Phase.STARTING | Phase.RUNNING if event.counts:
-            counted = _counted(replace(state, want=Want.UP), event.at, rules)
-            spent = exceeded(rules.restart, counted.starts, event.at)
-            return _stopping(counted, event.at, rules, "park" if spent else "start")
+            after = _counted(replace(state, want=Want.UP), event.at, rules)
+            spent = exceeded(rules.restart, after.starts, event.at)
+            return _stopping(after, event.at, rules, "park" if spent else "start")
         case Phase.STARTING | Phase.RUNNING:
             return _stopping(replace(state, want=Want.UP), event.at, rules, "start")
         case Phase.STOPPING if state.want is Want.UP or not event.counts:
@@ -279,15 +276,13 @@ def _exited(state: MemberState, event: Event, rules: Rules, unit: float) -> Step
     assert isinstance(event, Exited)
     if state.phase not in (Phase.STARTING, Phase.RUNNING):
         return state, ()
-    policy = rules.restart
-    if policy.condition == "on-failure" and event.code == 0:
+    decided = after_exit(rules.restart, event.code)
+    if decided is not None and decided.step == "finished":
         return _rest(replace(state, want=Want.DOWN), Phase.STOPPED), ()
-    if policy.condition == "never":
-        return replace(_rest(state, Phase.FAILED), wake_at=None), ()
-    counted = _counted(state, event.at, rules)
-    if event.code in policy.fatal_exit_codes:
-        return replace(_rest(counted, Phase.FAILED), wake_at=None), ()
-    return _again(counted, event.at, rules, unit)
+    after = state if rules.restart.condition == "never" else _counted(state, event.at, rules)
+    if decided is not None:
+        return _rest(after, Phase.FAILED), ()
+    return _again(after, event.at, rules, unit)
 
 
 def _lost(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
@@ -335,17 +330,17 @@ def _tick(state: MemberState, event: Event, rules: Rules, unit: float) -> Step: 
         return state, ()
     match state.phase:
         case Phase.STARTING:
-            counted = _counted(state, event.at, rules)
+            after = _counted(state, event.at, rules)
             # A grace longer than period / intensity spreads such ends too thinly for the budget; in a row they are enough.
-            spent = exceeded(rules.restart, counted.starts, event.at) or counted.failures > rules.restart.intensity
-            return _stopping(counted, event.at, rules, "park" if spent else "again")
+            spent = exceeded(rules.restart, after.starts, event.at) or after.failures > rules.restart.intensity
+            return _stopping(after, event.at, rules, "park" if spent else "again")
         case Phase.STOPPING:
             return _stopping(state, event.at, rules, state.then)
         case Phase.BACKOFF:
             return _starting(state, event.at, rules)
         case Phase.FAILED:
-            one_try = replace(state, starts=(event.at,) * rules.restart.intensity)
-            return _starting(one_try, event.at, rules)
+            last = one_try(rules.restart, History(state.failures, state.starts), event.at)
+            return _starting(replace(state, starts=last.ends), event.at, rules)
         case Phase.STOPPED | Phase.RUNNING:
             return replace(state, wake_at=None), ()
 
@@ -401,25 +396,23 @@ def _parked(state: MemberState, at: Instant, rules: Rules) -> MemberState:
 
 
 def _counted(state: MemberState, at: Instant, rules: Rules) -> MemberState:
-    """One more unplanned end, forgetting the earlier ones if the member was stable since."""
-    pause = delay(rules.restart, state.failures, 0.5)
-    stable = state.ready_at is not None and at - state.ready_at >= max(STABLE, 2 * pause)
-    recent = tuple(start for start in state.starts if at - start < rules.restart.period)
-    return replace(state, failures=1 if stable else state.failures + 1, starts=(*recent, at))
+    """One more unplanned end."""
+    history = counted(rules.restart, History(state.failures, state.starts), at, state.ready_at)
+    return replace(state, failures=history.failures, starts=history.ends)
 
 
 def _again(state: MemberState, at: Instant, rules: Rules, unit: float) -> Step:
     """An unplanned end, already counted: start at once, after a pause, or not at all."""
-    if exceeded(rules.restart, state.starts, at):
-        if rules.theirs:
-            return _stopping(state, at, rules, "park")
+    step = after_end(rules.restart, History(state.failures, state.starts), at, unit)
+    if step.step == "parked" and rules.theirs:
+        return _stopping(state, at, rules, "park")
+    if step.step == "parked":
         return _parked(state, at, rules), ()
     if rules.theirs:
         return replace(_rest(state, Phase.BACKOFF), wake_at=later(at, max(CARRIER_PATIENCE, rules.start_grace))), ()
-    pause = delay(rules.restart, state.failures, unit)
-    if pause <= 0:
+    if not step.pause:
         return _starting(state, at, rules)
-    return replace(_rest(state, Phase.BACKOFF), wake_at=later(at, pause)), ()
+    return replace(_rest(state, Phase.BACKOFF), wake_at=later(at, step.pause)), ()
 
 
 def _changes(before: MemberState, after: MemberState, reason: str) -> tuple[Publish, ...]:

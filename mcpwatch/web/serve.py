@@ -17,6 +17,9 @@ from mcpwatch.model.errors import McpwatchError
 STOP_TIMEOUT = 1
 """Seconds that open requests are given when the daemon stops."""
 
+BACKLOG = 32
+"""Connections that wait to be accepted. asyncio tries as many at once, and complains as often when descriptors run out."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling, the daemon's signals are the daemon's, and without its ten looks a second."""
@@ -51,6 +54,7 @@ class Served:
             limit_concurrency=limit,
             server_header=False,
             proxy_headers=False,
+            backlog=BACKLOG,
             date_header=False,  # what the loop above refreshed
         )
         self._server = _Server(config)

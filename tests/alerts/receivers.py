@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcpwatch.alerts.book import Item, Notification, Reason, Severity, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification, Reason, Severity
 from mcpwatch.alerts.dispatch import Worker
-from mcpwatch.alerts.ledger import Ledger
+from mcpwatch.alerts.ledger import AlertLedger
 from mcpwatch.alerts.message import scrub
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.clock import SystemClock
@@ -142,7 +142,7 @@ def worker(kind: str, written: dict[str, Any], timeout: float = 5.0, told: list[
         "ops",
         found.make(spec),
         timeout,
-        ledger=Ledger(MemoryStore(), clock),
+        ledger=AlertLedger(MemoryStore(), clock),
         firing=lambda _: (),
         clock=clock,
         publish=facts.append,
@@ -150,9 +150,9 @@ def worker(kind: str, written: dict[str, Any], timeout: float = 5.0, told: list[
     )
 
 
-def notification(state: State = State.FIRING, **item: Any) -> Notification:
+def notification(state: AlertState = AlertState.FIRING, **item: Any) -> Notification:
     """An ordinary notification about one member."""
-    one = Item(
+    one = AlertSnapshot(
         "down:fetch",
         "down",
         "fetch",
@@ -160,13 +160,13 @@ def notification(state: State = State.FIRING, **item: Any) -> Notification:
         state,
         since=WallTime(1_000_000.0),
         member="fetch",
-        resolved_at=WallTime(1_000_090.0) if state is State.RESOLVED else None,
+        resolved_at=WallTime(1_000_090.0) if state is AlertState.RESOLVED else None,
         why="exited with code 1",
         cause="member_down",
         cause_text="the member is down",
         tail=("Traceback", 'KeyError: "x"'),
         tried=("restart: did not help (2.5 s)",),
     )
-    reason = Reason.RESOLVED if state is State.RESOLVED else Reason.FIRST
-    made = Item(**{name: item.get(name, getattr(one, name)) for name in Item.__slots__})
+    reason = Reason.RESOLVED if state is AlertState.RESOLVED else Reason.FIRST
+    made = AlertSnapshot(**{name: item.get(name, getattr(one, name)) for name in AlertSnapshot.__slots__})
     return Notification("0123456789abcdef", "ops", reason, state, "route/cause=member_down", WallTime(1_000_060.0), (made,))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.alerts.book import Item, Notification, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification
 from mcpwatch.model.time import WallTime
 from tests.alerts.receivers import notification, receiving, worker
 from tests.parts import program
@@ -73,12 +73,15 @@ async def alertmanager(directory: Path, page: str) -> AsyncGenerator[Running]:
         await process.wait()
 
 
-def about(name: str, now: float, state: State) -> Notification:
+def about(name: str, now: float, state: AlertState) -> Notification:
     told = notification(state, id=f"down:{name}", subject=name, member=name, since=WallTime(now - 60), fired_at=WallTime(now))
-    item = Item(**{slot: getattr(told.items[0], slot) for slot in Item.__slots__ if slot != "resolved_at"}, resolved_at=None)
-    if state is State.RESOLVED:
-        item = Item(
-            **{slot: getattr(item, slot) for slot in Item.__slots__ if slot != "resolved_at"}, resolved_at=WallTime(now - 1)
+    item = AlertSnapshot(
+        **{slot: getattr(told.items[0], slot) for slot in AlertSnapshot.__slots__ if slot != "resolved_at"}, resolved_at=None
+    )
+    if state is AlertState.RESOLVED:
+        item = AlertSnapshot(
+            **{slot: getattr(item, slot) for slot in AlertSnapshot.__slots__ if slot != "resolved_at"},
+            resolved_at=WallTime(now - 1),
         )
     return Notification(told.id, "am", told.reason, state, told.group, WallTime(now), (item,))
 
@@ -88,7 +91,7 @@ async def test_alertmanager_receives_groups_and_resolves(tmp_path: Path):
         made = worker("alertmanager", {"url": running.url, "interval": 60, "labels": {"cluster": "home"}})
         now = made._clock.wall()  # pyright: ignore[reportPrivateUsage]
         for name in ("fetch", "time"):
-            assert await made.attempt(about(name, now, State.FIRING)) is None
+            assert await made.attempt(about(name, now, AlertState.FIRING)) is None
         shown = await running.query()
         assert {one["labels"]["member"] for one in shown} == {"fetch", "time"}
         assert {one["labels"]["alertname"] for one in shown} == {"McpwatchDown"}
@@ -97,11 +100,11 @@ async def test_alertmanager_receives_groups_and_resolves(tmp_path: Path):
         (first, *_) = await page.received(1)
         assert {one["labels"]["member"] for one in first.json["alerts"]} == {"fetch", "time"}, "one page for both"
 
-        await made.notifier.state(about("fetch", now, State.FIRING).items, WallTime(now))
+        await made.notifier.state(about("fetch", now, AlertState.FIRING).items, WallTime(now))
         assert len(await running.query()) == 2, "said again, it is the same alert"
 
         for name in ("fetch", "time"):
-            assert await made.attempt(about(name, now, State.RESOLVED)) is None
+            assert await made.attempt(about(name, now, AlertState.RESOLVED)) is None
         assert await running.query() == []
         resolved: set[str] = set()
         count = 1

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.alerts.book import Item, Notification, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification
 from mcpwatch.alerts.dispatch import Worker
-from mcpwatch.alerts.ledger import Ledger
+from mcpwatch.alerts.ledger import AlertLedger
 from mcpwatch.alerts.outbox import BACKOFF_MAX, PER_RECEIVER_MAX, Outbox, backoff
 from mcpwatch.alerts.policy import advance
 from mcpwatch.alerts.receiver import Plain
-from mcpwatch.alerts.routing import Rules
+from mcpwatch.alerts.routing import AlertPolicy
 from mcpwatch.model.errors import NotifyFailed
 from mcpwatch.model.fact import Fact, NotificationFailed
 from mcpwatch.model.time import Instant, WallTime
@@ -79,7 +79,7 @@ class Machine:
 
     def boot(self) -> None:
         self.store = MemoryStore(self.disk)
-        self.ledger = Ledger(self.store, self.clock)
+        self.ledger = AlertLedger(self.store, self.clock)
         self.worker = Worker(
             "ops",
             self.inbox,
@@ -96,14 +96,14 @@ class Machine:
         w = World(now=self.clock.at)
         verdict = w.up("fetch") if self.healthy else w.down("fetch")
         facts = (verdict, w.member("fetch", "running", "phase"))
-        book, new = advance(self.ledger.book, facts, self.clock.wall(), Rules(route()))
+        book, new = advance(self.ledger.book, facts, self.clock.wall(), AlertPolicy(route()))
         self.ledger.put(book, new)
 
     async def deliver(self) -> None:
         await self.worker._once()  # pyright: ignore[reportPrivateUsage]
 
 
-def _none(receiver: str) -> Sequence[Item]:
+def _none(receiver: str) -> Sequence[AlertSnapshot]:
     return ()
 
 
@@ -178,12 +178,12 @@ def test_a_delivery_cut_off_by_a_kill_is_made_again_under_its_id_and_says_so():
     first, second, end = machine.inbox.got
     assert first.id == second.id
     assert (first.perhaps_again, second.perhaps_again) == (False, True)
-    assert end.state is State.RESOLVED
+    assert end.state is AlertState.RESOLVED
 
 
 def test_a_delivery_cut_off_by_a_kill_still_says_so_when_the_next_attempt_fails():
     machine = asyncio.run(play(["fall", "killed after", "deliver", "away", "deliver", "back", "wait", "deliver"]))
-    assert [one.perhaps_again for one in machine.inbox.got if one.state is State.FIRING] == [False, True]
+    assert [one.perhaps_again for one in machine.inbox.got if one.state is AlertState.FIRING] == [False, True]
 
 
 def test_an_hour_away_delivers_everything_in_order_when_the_receiver_is_back():
@@ -196,7 +196,7 @@ def test_an_hour_away_delivers_everything_in_order_when_the_receiver_is_back():
 
 
 def test_what_was_kept_and_cannot_be_read_is_told_and_begun_anew():
-    ledger = Ledger(MemoryStore({"alerts": {"state": '{"book": 7}'}}), Hand())
+    ledger = AlertLedger(MemoryStore({"alerts": {"state": '{"book": 7}'}}), Hand())
     assert ledger.unreadable
     assert ledger.book.alerts == {}
 
@@ -208,7 +208,7 @@ def test_what_fires_is_said_again_to_a_receiver_that_would_forget_it():
         class Forgetful(Inbox):
             restate: float | None = 60.0
 
-            async def state(self, items: Sequence[Item], now: WallTime) -> None:
+            async def state(self, items: Sequence[AlertSnapshot], now: WallTime) -> None:
                 said.append((now - START, [item.id for item in items]))
 
         clock, items = Hand(), notification().items
@@ -216,7 +216,7 @@ def test_what_fires_is_said_again_to_a_receiver_that_would_forget_it():
             "am",
             Forgetful(),
             5.0,
-            ledger=Ledger(MemoryStore(), clock),
+            ledger=AlertLedger(MemoryStore(), clock),
             firing=lambda _: items if clock.at < START + 135 else (),
             clock=clock,
             publish=lambda _: None,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcpwatch.alerts.book import Notification
 from mcpwatch.alerts.deadline import next_look
 from mcpwatch.alerts.policy import advance
-from mcpwatch.alerts.routing import Flapping, Rules
+from mcpwatch.alerts.routing import AlertPolicy, Flapping
 from mcpwatch.alerts.service import VIEW_EVERY, Alerts
 from mcpwatch.alerts.silence import Window
 from mcpwatch.alerts.spec import AlertsSpec
@@ -75,7 +75,7 @@ def windows() -> st.SearchStrategy[tuple[Window, ...]]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, windows(), st.lists(steps, max_size=20))
 def test_looking_only_at_the_named_moments_tells_the_same_as_always_looking(
-    rules: Rules, maintenance: tuple[Window, ...], story: list[tuple[str, str, str]]
+    rules: AlertPolicy, maintenance: tuple[Window, ...], story: list[tuple[str, str, str]]
 ):
     rules = replace(rules, windows=maintenance, flapping=Flapping(changes=3, period=300.0, quiet=120.0))
     worlds = Always(rules), OnlyThen(rules)
@@ -91,7 +91,7 @@ def test_looking_only_at_the_named_moments_tells_the_same_as_always_looking(
 
 
 def test_a_healthy_fleet_names_no_moment():
-    world = World(Rules(route(), (Window("hourly", cron="@hourly", duration=600),)))
+    world = World(AlertPolicy(route(), (Window("hourly", cron="@hourly", duration=600),)))
     world.happen(*world.running("fetch"), world.route("fetch", "healthy"))
     assert next_look(world.book, WallTime(world.now), world.rules) is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mcpwatch.alerts.book import State
+from mcpwatch.alerts.book import AlertState
 from mcpwatch.alerts.observe import UNPROBED_MAX, restarted
 from mcpwatch.model.fact import Troubled
 from mcpwatch.model.member import Phase, Verdict, Want
@@ -52,7 +52,7 @@ def test_an_alert_from_before_a_restart_stands_until_the_first_verdict():
     w.now += 60
     starting = member(w, "fetch", Phase.STARTING, Verdict.UNKNOWN, generation=0, probes=())
     assert w.happen(view(w, starting)) == []
-    assert w.book.alerts["down:fetch"].state is State.FIRING
+    assert w.book.alerts["down:fetch"].state is AlertState.FIRING
     assert told(w.happen(view(w, member(w, "fetch")))) == [("ops", "resolved", ["down:fetch"])]
 
 

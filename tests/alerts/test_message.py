@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.alerts.book import Item, Notification, Reason, Severity, State, dump, load
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification, Reason, Severity, dump, load
 from mcpwatch.alerts.message import HIDDEN, ITEMS_MAX, document, render, scrub, span
 from mcpwatch.model.fact import MemberExited, MemberStarted
 from mcpwatch.model.time import WallTime
@@ -16,7 +16,7 @@ from tests.alerts.world import World
 
 
 def about(*names: str, reason: Reason = Reason.FIRST, **item: Any) -> Notification:
-    state = State.RESOLVED if reason is Reason.RESOLVED else State.FIRING
+    state = AlertState.RESOLVED if reason is Reason.RESOLVED else AlertState.FIRING
     told = notification(state)
     items = tuple(replace(told.items[0], id=f"down:{name}", subject=name, member=name, **item) for name in names)
     return replace(told, items=items, reason=reason)
@@ -132,7 +132,7 @@ def test_a_notification_survives_its_json():
     told = about("fetch", speaks_for=("route_down:a",))
     assert load(Notification, dump(told)) == told
     assert isinstance(load(Notification, dump(told)).items[0].severity, Severity)
-    assert load(Item, dump(told.items[0])) == told.items[0]
+    assert load(AlertSnapshot, dump(told.items[0])) == told.items[0]
 
 
 def test_starts_during_the_incident_are_told_as_tried_and_the_same_stderr_once():

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.alerts.book import State
+from mcpwatch.alerts.book import AlertState
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.notifiers.exec import INHERITED
 from mcpwatch.model.errors import NotifyFailed
@@ -32,7 +32,9 @@ def test_every_kind_is_under_contract():
     assert {kind.name for kind in NOTIFIERS} == set(HTTP) | OTHERS
 
 
-async def attempt(kind: str, receiver: Receiver, state: State = State.FIRING, timeout: float = 5.0) -> NotifyFailed | None:
+async def attempt(
+    kind: str, receiver: Receiver, state: AlertState = AlertState.FIRING, timeout: float = 5.0
+) -> NotifyFailed | None:
     made = worker(kind, HTTP[kind](receiver.url), timeout)
     try:
         return await made.attempt(notification(state))
@@ -44,7 +46,7 @@ async def attempt(kind: str, receiver: Receiver, state: State = State.FIRING, ti
 async def test_a_beginning_and_its_end_both_arrive_and_differ(kind: str):
     async with receiving() as receiver:
         assert await attempt(kind, receiver) is None
-        assert await attempt(kind, receiver, State.RESOLVED) is None
+        assert await attempt(kind, receiver, AlertState.RESOLVED) is None
         begun, ended = receiver.requests
         assert begun.body != ended.body
         assert b"fetch" in begun.body
@@ -154,7 +156,7 @@ async def test_a_template_stays_json_whatever_the_words_hold():
 async def test_pagerduty_opens_and_resolves_under_one_key():
     async with receiving(status=202) as receiver:
         await attempt("pagerduty", receiver)
-        await attempt("pagerduty", receiver, State.RESOLVED)
+        await attempt("pagerduty", receiver, AlertState.RESOLVED)
         begun, ended = (request.json for request in receiver.requests)
         assert (begun["event_action"], ended["event_action"]) == ("trigger", "resolve")
         assert begun["dedup_key"] == ended["dedup_key"] == "mcpwatch/down:fetch/1000000"
@@ -168,7 +170,7 @@ async def test_pagerduty_opens_and_resolves_under_one_key():
 async def test_alertmanager_is_told_when_an_alert_ends_unless_said_again():
     async with receiving() as receiver:
         await attempt("alertmanager", receiver)
-        await attempt("alertmanager", receiver, State.RESOLVED)
+        await attempt("alertmanager", receiver, AlertState.RESOLVED)
         begun, ended = (request.json[0] for request in receiver.requests)
         assert receiver.requests[0].path == "/api/v2/alerts"
         assert begun["labels"] == ended["labels"]
@@ -189,7 +191,7 @@ async def test_a_program_gets_the_document_and_a_clean_environment(tmp_path: Pat
     made = worker("exec", program(tmp_path, KEEP))
     assert await made.attempt(notification()) is None
     assert json.loads((tmp_path / "got").read_text())[0]["state"] == "firing"
-    assert await made.attempt(notification(State.RESOLVED)) is None
+    assert await made.attempt(notification(AlertState.RESOLVED)) is None
     told, environment = json.loads((tmp_path / "got").read_text())
     assert (told["state"], environment["MCPWATCH_STATE"]) == ("resolved", "resolved")
     assert environment["TOKEN"] == SECRET
@@ -269,7 +271,7 @@ async def test_the_log_tells_a_beginning_as_an_error_and_an_end_as_information(c
     caplog.set_level(logging.INFO)
     made = worker("log", {})
     assert await made.attempt(notification()) is None
-    assert await made.attempt(notification(State.RESOLVED)) is None
+    assert await made.attempt(notification(AlertState.RESOLVED)) is None
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
         ("ERROR", "[down] fetch: member down"),
         ("INFO", "[recovered] fetch after 1 min"),

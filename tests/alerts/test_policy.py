@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from mcpwatch.alerts.book import Ack, Book, Severity, Silence, State
+from mcpwatch.alerts.book import Acknowledgement, AlertBook, AlertState, Severity, Silence
 from mcpwatch.alerts.policy import acknowledge, expire, silence
-from mcpwatch.alerts.routing import Flapping, Rules, Step
+from mcpwatch.alerts.routing import AlertPolicy, EscalationStep, Flapping
 from mcpwatch.alerts.silence import Window
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import (
@@ -26,7 +26,7 @@ from tests.alerts.world import START, World, route, told
 
 
 def world(**settings: object) -> World:
-    made = World(Rules(route(**settings)))
+    made = World(AlertPolicy(route(**settings)))
     made.happen(*made.running("fetch"), *made.running("time"), *made.running("proxy"))
     assert made.sent == []
     return made
@@ -49,7 +49,7 @@ def test_a_condition_longer_than_for_is_told_once_and_its_end_once():
     assert w.after(600, step=10) == []
     ended = w.happen(w.up("fetch"))
     assert told(ended) == [("ops", "resolved", ["down:fetch"])]
-    assert ended[0].state is State.RESOLVED
+    assert ended[0].state is AlertState.RESOLVED
     assert ended[0].items[0].since == START
     assert ended[0].items[0].resolved_at == START + 660
     assert w.after(3600, step=60) == []
@@ -61,7 +61,7 @@ def test_an_unknown_verdict_neither_starts_nor_ends_an_alert():
     assert w.happen(w.member("fetch", "unknown")) == []
     w.happen(w.down("fetch"))
     assert w.happen(w.member("fetch", "unknown")) == []
-    assert w.book.alerts["down:fetch"].state is State.FIRING
+    assert w.book.alerts["down:fetch"].state is AlertState.FIRING
 
 
 def test_a_member_in_backoff_is_down_until_it_runs_again():
@@ -99,7 +99,7 @@ def test_giving_up_speaks_for_down_when_both_begin_together():
 
 
 def test_many_that_fall_within_the_group_wait_are_one_message():
-    w = World(Rules(route(group_wait=15.0, group_interval=60.0)))
+    w = World(AlertPolicy(route(group_wait=15.0, group_interval=60.0)))
     names = [f"m{number}" for number in range(30)]
     for name in names:
         w.happen(*w.running(name))
@@ -112,7 +112,7 @@ def test_many_that_fall_within_the_group_wait_are_one_message():
         w.happen(w.up(name))
     (end,) = w.after(15, step=1)
     assert len(end.items) == 30
-    assert end.state is State.RESOLVED
+    assert end.state is AlertState.RESOLVED
 
 
 def test_one_more_in_a_group_already_told_waits_for_the_group_interval():
@@ -190,7 +190,7 @@ def test_two_that_are_blamed_on_each_other_do_not_both_fall_silent():
 
 def test_an_inhibitor_that_nobody_would_hear_of_inhibits_nothing():
     quiet = route(receivers=(), routes=(route(id="r0", match=(("kind", "route"),)),))
-    w = World(Rules(quiet))
+    w = World(AlertPolicy(quiet))
     w.happen(*w.running("fetch"), w.down("fetch"), w.route("fetch", "unhealthy", "no_reply"))
     assert told(w.sent) == [("ops", "first", ["route_down:fetch"])]
 
@@ -215,11 +215,11 @@ def test_nothing_that_mutes_keeps_back_the_end_of_what_was_told(mute: str):
     if mute == "silence":
         w.book = silence(w.book, silenced())
     if mute == "maintenance":
-        w.rules = Rules(w.rules.route, (Window("night", start=WallTime(START), end=WallTime(START + 9999)),))
+        w.rules = AlertPolicy(w.rules.route, (Window("night", start=WallTime(START), end=WallTime(START + 9999)),))
     if mute == "inhibition":
         w.happen(w.down("proxy"), w.diagnosed("proxy", "proxy_down", "fetch"))
     if mute == "ack":
-        w.book, _ = acknowledge(w.book, "fetch", Ack("me", WallTime(w.now)))
+        w.book, _ = acknowledge(w.book, "fetch", Acknowledgement("me", WallTime(w.now)))
     w.after(5)
     assert w.book.alerts["route_down:fetch"].muted or mute == "ack"
     assert ("ops", "resolved", ["route_down:fetch"]) in told(w.happen(w.route("fetch", "healthy")))
@@ -237,7 +237,7 @@ def test_what_began_and_ended_muted_is_never_told():
 def test_a_window_by_cron_mutes_while_it_is_open():
     w = world()
     # START is 1970-01-12 13:46:40 UTC, a Monday
-    w.rules = Rules(w.rules.route, (Window("weekly", (("member", "f*"),), cron="46 13 * * mon", duration=600),))
+    w.rules = AlertPolicy(w.rules.route, (Window("weekly", (("member", "f*"),), cron="46 13 * * mon", duration=600),))
     assert w.happen(w.down("fetch")) == []
     assert told(w.happen(w.down("time"))) == [("ops", "first", ["down:time"])]
     assert told(w.after(600, step=20)) == [("ops", "unmuted", ["down:fetch"])]
@@ -249,16 +249,16 @@ def test_a_reminder_comes_at_every_repeat_until_acknowledged():
     repeats = w.after(2 * 3600 + 10, step=60)
     assert [str(one.reason) for one in repeats] == ["repeat", "repeat"]
     assert repeats[-1].items[0].times == 3
-    w.book, taken = acknowledge(w.book, "fetch", Ack("me", WallTime(w.now)))
+    w.book, taken = acknowledge(w.book, "fetch", Acknowledgement("me", WallTime(w.now)))
     assert taken == ("down:fetch",)
     assert w.after(24 * 3600, step=600) == []
     assert told(w.happen(w.up("fetch"))) == [("ops", "resolved", ["down:fetch"])]
 
 
 def test_escalation_tells_another_after_a_time_unless_acknowledged():
-    w = world(escalate=(Step(1800.0, "boss"),))
+    w = world(escalate=(EscalationStep(1800.0, "boss"),))
     w.happen(w.down("fetch"), w.down("time"))
-    w.book, _ = acknowledge(w.book, "down:time", Ack("me", WallTime(w.now)))
+    w.book, _ = acknowledge(w.book, "down:time", Acknowledgement("me", WallTime(w.now)))
     assert w.after(1799, step=60) == []
     assert told(w.after(1)) == [("boss", "escalated", ["down:fetch"])]
     assert w.after(3600, step=60) == []
@@ -268,12 +268,12 @@ def test_escalation_tells_another_after_a_time_unless_acknowledged():
 
 def test_acknowledging_what_is_not_there_says_so():
     with pytest.raises(UsageError, match="no open alert is called 'nope'"):
-        acknowledge(Book(), "nope", Ack("me", WallTime(0)))
+        acknowledge(AlertBook(), "nope", Acknowledgement("me", WallTime(0)))
 
 
 def test_flapping_is_told_once_and_its_end_once_when_it_has_settled():
     w = world()
-    w.rules = Rules(w.rules.route, flapping=Flapping(changes=4, period=600, quiet=300))
+    w.rules = AlertPolicy(w.rules.route, flapping=Flapping(changes=4, period=600, quiet=300))
     for _ in range(20):
         w.after(10, w.down("fetch"))
         w.after(10, w.up("fetch"))
@@ -307,7 +307,7 @@ def test_the_child_route_takes_its_alerts_and_carry_on_lets_siblings_have_them_t
         route(id="r0", receivers=("db",), match=(("member", "pg|redis"),), carry_on=True),
         route(id="r1", receivers=("pager",), match=(("severity", "critical"),)),
     )
-    w = World(Rules(route(routes=children)))
+    w = World(AlertPolicy(route(routes=children)))
     w.happen(*w.running("pg"), *w.running("web"))
     assert {one.receiver for one in w.happen(w.down("pg"))} == {"db", "pager"}
     assert {one.receiver for one in w.happen(w.down("web"))} == {"pager"}
@@ -317,7 +317,7 @@ def test_the_child_route_takes_its_alerts_and_carry_on_lets_siblings_have_them_t
 def test_an_alert_below_the_severity_of_its_route_is_open_but_told_to_nobody():
     w = world(severity=Severity.CRITICAL)
     assert w.happen(w.member("fetch", "degraded")) == []
-    assert w.book.alerts["degraded:fetch"].state is State.FIRING
+    assert w.book.alerts["degraded:fetch"].state is AlertState.FIRING
 
 
 def test_each_route_keeps_its_own_patience():
@@ -325,7 +325,7 @@ def test_each_route_keeps_its_own_patience():
         route(id="r0", receivers=("fast",), for_=0.0, carry_on=True),
         route(id="r1", receivers=("slow",), for_=300.0),
     )
-    w = World(Rules(route(routes=children)))
+    w = World(AlertPolicy(route(routes=children)))
     w.happen(*w.running("fetch"))
     assert [one.receiver for one in w.happen(w.down("fetch"))] == ["fast"]
     assert w.after(299, step=10) == []
@@ -414,7 +414,7 @@ def test_a_planned_end_is_no_evidence():
 
 
 def test_an_unknown_silence_cannot_be_ended():
-    book = silence(Book(), silenced())
+    book = silence(AlertBook(), silenced())
     assert expire(book, "s1", maintenance=False)[0].silences == ()
     with pytest.raises(UsageError, match="no maintenance has the id 's1'"):
         expire(book, "s1", maintenance=True)
@@ -443,7 +443,7 @@ def test_the_reason_told_is_why_it_fell_not_that_it_starts_again():
 
 
 def test_a_member_that_is_just_wanted_up_is_starting_however_long_that_takes():
-    w = World(Rules(route()))
+    w = World(AlertPolicy(route()))
     w.happen(w.member("fetch", "up", "want"), w.member("fetch", "starting", "phase"))
     w.after(3600, w.member("fetch", "running", "phase"), step=60)
     assert (w.sent, w.book.alerts) == ([], {})

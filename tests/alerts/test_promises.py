@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.alerts.book import Ack, Reason, Silence, State
+from mcpwatch.alerts.book import Acknowledgement, AlertState, Reason, Silence
 from mcpwatch.alerts.policy import acknowledge, silence
-from mcpwatch.alerts.routing import Rules, Step
+from mcpwatch.alerts.routing import AlertPolicy, EscalationStep
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime
 from tests.alerts.world import World, route
@@ -30,8 +30,10 @@ steps = st.one_of(
 )
 
 
-def made(for_: float, wait: float, interval: float, repeat: float | None) -> Rules:
-    return Rules(route(for_=for_, group_wait=wait, group_interval=interval, repeat=repeat, escalate=(Step(300.0, "boss"),)))
+def made(for_: float, wait: float, interval: float, repeat: float | None) -> AlertPolicy:
+    return AlertPolicy(
+        route(for_=for_, group_wait=wait, group_interval=interval, repeat=repeat, escalate=(EscalationStep(300.0, "boss"),))
+    )
 
 
 RULES = st.builds(
@@ -57,7 +59,7 @@ def take(w: World, step: tuple[str, str, str]) -> None:
         w.happen()
     elif what == "ack":
         try:
-            w.book, _ = acknowledge(w.book, name, Ack("me", WallTime(w.now)))
+            w.book, _ = acknowledge(w.book, name, Acknowledgement("me", WallTime(w.now)))
         except UsageError:
             return
         w.happen()
@@ -88,7 +90,7 @@ def check(w: World) -> None:
                 assert not fires, f"{key} told twice without an end between"
             if one.reason is Reason.REPEAT:
                 assert one.at > last[key], "a reminder at the very moment of the message before"
-            believed[key] = one.state is State.FIRING
+            believed[key] = one.state is AlertState.FIRING
             last[key] = one.at
     told = {(told.receiver, alert.id) for alert in w.book.alerts.values() for told in alert.believed}
     assert told == {key for key, fires in believed.items() if fires}, "the book and the receivers disagree"
@@ -100,7 +102,7 @@ def check(w: World) -> None:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, st.lists(steps, max_size=25))
-def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: Rules, story: list[tuple[str, str, str]]):
+def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: AlertPolicy, story: list[tuple[str, str, str]]):
     w = World(rules)
     for name in NAMES:
         w.happen(*w.running(name), w.route(name, "healthy"))
@@ -115,7 +117,7 @@ def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: Rule
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
 def test_somebody_is_told_whoever_blames_whom(fallen: list[str]):
-    w = World(Rules(route()))
+    w = World(AlertPolicy(route()))
     for name in NAMES:
         w.happen(*w.running(name), w.route(name, "healthy"))
         others = tuple(other for other in NAMES if other != name)

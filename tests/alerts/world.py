@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mcpwatch.alerts.book import Book, Notification, dump, load
+from mcpwatch.alerts.book import AlertBook, Notification, dump, load
 from mcpwatch.alerts.observe import Event
 from mcpwatch.alerts.policy import advance
-from mcpwatch.alerts.routing import Route, Rules
+from mcpwatch.alerts.routing import AlertPolicy, RoutingNode
 from mcpwatch.model.fact import Diagnosed, MemberChanged, MemberExited, RouteChanged
 from mcpwatch.model.time import WallTime
 
 START = 1_000_000.0
 
 
-def route(**settings: object) -> Route:
+def route(**settings: object) -> RoutingNode:
     """A root route to `ops` that waits for nothing unless told to."""
     base: dict[str, object] = {
         "id": "route",
@@ -25,21 +25,21 @@ def route(**settings: object) -> Route:
         "group_interval": 0.0,
         "repeat": None,
     }
-    return Route(**{**base, **settings})  # pyright: ignore[reportArgumentType]
+    return RoutingNode(**{**base, **settings})  # pyright: ignore[reportArgumentType]
 
 
 @dataclass
 class World:
     """Drives `advance` as the service does and keeps what was sent. The book passes through its JSON at every step."""
 
-    rules: Rules = field(default_factory=lambda: Rules(route()))
+    rules: AlertPolicy = field(default_factory=lambda: AlertPolicy(route()))
     now: float = START
-    book: Book = field(default_factory=Book)
+    book: AlertBook = field(default_factory=AlertBook)
     sent: list[Notification] = field(default_factory=list[Notification])
 
     def happen(self, *events: Event) -> list[Notification]:
         self.book, new = advance(self.book, events, WallTime(self.now), self.rules)
-        self.book = load(Book, dump(self.book))
+        self.book = load(AlertBook, dump(self.book))
         self.sent.extend(new)
         return list(new)
 

@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.cli.control import Settings, call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
 from tests.e2e.daemon import Daemon
@@ -350,7 +350,7 @@ class Chaos(RuleBasedStateMachine):
 
     def command(self, name: str, verb: str) -> None:
         """Ask the watchdog."""
-        Settings.state_dir = self.daemon.state
+        ControlSettings.state_dir = self.daemon.state
         call("POST", f"/members/{name}/{verb}")
 
     def reload(self) -> None:

@@ -11,15 +11,17 @@ import trustme
 import uvloop
 
 from mcpwatch.checks import CHECKS, Prober
-from mcpwatch.checks.kinds import HttpCheck, McpCheck, options
+from mcpwatch.checks.http_tcp_checks import HttpCheck
 from mcpwatch.model.probe import Expect, Outcome, ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
 from tests.servers.faulty import faulty
 
 
-async def run(target: Target, kind: str, *, expect: Expect | None = None, timeout: float = 5, **written: str) -> ProbeResult:
-    check = CheckSpec("c", kind=kind, timeout=timeout, expect=expect or Expect(), options=tuple(written.items()))
+async def run(target: Target, kind: str, *, expect: Expect | None = None, timeout: float = 5, **written: object) -> ProbeResult:
+    found = find(CHECKS, kind)
+    assert found is not None
+    check = CheckSpec("c", kind=kind, timeout=timeout, expect=expect or Expect(), options=found.spec.model_validate(written))
     prober = Prober()
     try:
         return await prober.probe(check, target, "route")
@@ -63,8 +65,8 @@ async def test_a_http_check_judges_status_and_text() -> None:
         good = await run(target, "http", expect=Expect(contains="well", regex="^all"), path="/health")
         other = await run(target, "http", expect=Expect(contains="ill"), path="/health")
         absent = await run(target, "http", path="/nothing")
-        wanted = await run(target, "http", path="/nothing", status="404,410")
-        unwanted = await run(target, "http", path="/health", status="204")
+        wanted = await run(target, "http", path="/nothing", status=(404, 410))
+        unwanted = await run(target, "http", path="/health", status=(204,))
     assert [good.outcome, wanted.outcome] == [Outcome.SUCCESS, Outcome.SUCCESS]
     assert [other.symptom_text, absent.symptom_text, unwanted.symptom_text] == ["unexpected", "not_mounted", "http_status"]
     assert "expected 204" in unwanted.message
@@ -145,13 +147,19 @@ async def test_https_to_a_plain_port_and_an_unreadable_ca_file_are_tls_symptoms(
     assert (no_file.symptom_text, "none.pem" in no_file.message) == ("tls", True)
 
 
-def test_what_a_user_writes_for_a_kind_becomes_options() -> None:
-    assert options(McpCheck.model_validate({"safe_call": True, "hold": 90})) == (("safe_call", "true"), ("hold", "90.0"))
-    assert options(HttpCheck(path="/x", status=(200, 204))) == (("path", "/x"), ("status", "200,204"))
-    assert options(McpCheck.model_validate({})) == ()
+def test_the_options_of_a_check_are_what_the_user_wrote_for_its_kind() -> None:
     kind = find(CHECKS, "http")
     assert kind is not None
-    assert kind.make(HttpCheck.model_validate({"path": "/y"})) == (("path", "/y"),)
+    written = HttpCheck(path="/y", status=(200,))
+    assert kind.make(written) is written
+
+
+@pytest.mark.anyio
+async def test_a_check_that_has_the_options_of_another_kind_is_unknown_and_blames_nothing() -> None:
+    async with faulty() as server:
+        check = CheckSpec("c", kind="tcp", timeout=5, options=HttpCheck(path="/y"))  # pyright: ignore[reportCallIssue]
+        result = await Prober().probe(check, Target(server.url()), "direct")
+    assert (result.outcome, "HttpCheck" in result.message) == (Outcome.UNKNOWN, True)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +176,6 @@ def test_what_a_user_writes_for_a_kind_becomes_options() -> None:
 @pytest.mark.anyio
 async def test_a_safe_call_proves_the_way_by_the_upstreams_own_refusal(fault: str, where: str, expected: str) -> None:
     async with faulty(fault, where) as server:
-        result = await run(Target(server.url()), "mcp", safe_call="true", timeout=0.3 if fault == "no_reply" else 5)
+        result = await run(Target(server.url()), "mcp", safe_call=True, timeout=0.3 if fault == "no_reply" else 5)
         assert (result.symptom_text or str(result.outcome)) == expected, result
         assert [request.body["params"] for request in server.seen("tools/call")] == [{"name": "echo", "arguments": {}}]

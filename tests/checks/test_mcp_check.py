@@ -9,6 +9,7 @@ import pytest
 from mcpwatch.checks import Prober
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.list_cache import FAILED_TTL, OTHERS_TTL, ListCache, Others
+from mcpwatch.checks.mcp_check import McpCheck
 from mcpwatch.model.probe import Canary, Outcome, Symptom, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.servers.faulty import faulty
@@ -59,7 +60,7 @@ async def test_prompts_that_cannot_be_listed_are_none() -> None:
 @pytest.mark.parametrize("path", ["/sse", "/mcp"])
 async def test_a_session_held_idle_answers_a_ping_afterwards(path: str) -> None:
     async with faulty() as server:
-        check = CheckSpec("idle", timeout=5, options=(("hold", "0.1"),))
+        check = CheckSpec("idle", timeout=5, options=McpCheck.model_validate({"hold": 0.1}))
         result = await Prober().probe(check, Target(server.url(path)), "direct")
         assert result.outcome is Outcome.SUCCESS, result
         assert {str(timing.stage): timing.seconds for timing in result.timings}["ping"] >= 0.1
@@ -68,7 +69,7 @@ async def test_a_session_held_idle_answers_a_ping_afterwards(path: str) -> None:
 
 async def test_what_cuts_idle_streams_is_found_by_holding_one() -> None:
     async with faulty("idle_cut") as server:
-        check = CheckSpec("idle", timeout=5, options=(("hold", "0.3"),))
+        check = CheckSpec("idle", timeout=5, options=McpCheck.model_validate({"hold": 0.3}))
         result = await Prober().probe(check, Target(server.url()), "direct")
         assert result.symptom_text == "cut@ping", result
 

@@ -11,15 +11,17 @@ KEYS = st.sampled_from(["a", "b", "théme", "editor.fontSize", "x y", "//", "mcp
 WORDS = st.text(alphabet=st.sampled_from(list("ab é日,{}[]:/*\"\\'#\t-")), max_size=8)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False), WORDS)
 EOLS = st.sampled_from(["\n", "\r\n"])
+ODD_EOLS = st.sampled_from(["\n", "\r\n", "\r"])
 
 
 @st.composite
 def jsonc(draw: st.DrawFn) -> str:
     """A JSONC text with an object at the top; half of the time it has the container `servers`, maybe empty."""
-    eol = draw(EOLS)
+    eol = draw(ODD_EOLS)
 
     def blank(*, need: bool = False) -> str:
-        options = ["", " ", "  ", "\t", eol, eol + "    ", eol + "\t", " /* c, { */ ", f" // it's, }} x{eol}", f"{eol}  // c{eol}"]
+        options = ["", " ", "  ", "\t", eol, eol + "    ", eol + "\t", " /* c, { */ ", " /* http://x */ "]
+        options += [f" // it's, }} x{eol}", f"{eol}  // c{eol}"]
         return draw(st.sampled_from(options[1:] if need else options))
 
     def value(depth: int) -> str:
@@ -42,6 +44,8 @@ def jsonc(draw: st.DrawFn) -> str:
     extra: list[tuple[str, str]] = []
     if draw(st.booleans()):
         extra.append(("servers", box(1, "{}", [])))
+    if draw(st.integers(0, 30)) == 0:
+        return draw(st.sampled_from(["", " ", eol, eol + eol]))
     return blank() + box(2, "{}", extra) + blank()
 
 
@@ -75,7 +79,11 @@ def toml(draw: st.DrawFn) -> str:
         "[ t3 . 'x' ]",
         "[mcp_servers.user.env]",
     ]
-    text = assignments()
+    text = draw(st.sampled_from(["", "", "mcp_servers = {}", "mcp_servers = { user = { url = '#}' }, x.y = [{ a = 1 }] }  # c"]))
+    text += eol if text else ""
+    inline = "mcp_servers" in text
+    headers = [header for header in headers if not (inline and "mcp_servers" in header)]
+    text += assignments()
     for header in draw(st.lists(st.sampled_from(headers), max_size=4, unique=True)):
         text += draw(st.sampled_from(["", eol, f"# before{eol}"])) + header + eol + assignments()
     return draw(st.sampled_from([text, text.rstrip("\r\n"), text + eol, text + "# end"]))
@@ -84,7 +92,7 @@ def toml(draw: st.DrawFn) -> str:
 @st.composite
 def yaml(draw: st.DrawFn, container: str = "servers", *, listed: bool = False) -> str:
     """A YAML text with mixed indentation, block scalars, flow values, comments, anchors; maybe holding `container`."""
-    eol = draw(EOLS)
+    eol = draw(ODD_EOLS)
     scalars = [
         "1", "x y", "'it''s # no'", '"a: \\"b\\""', "true", "~", "", "{}", "[a, {b: c}]", "{a: 1, b: [x]}", "&anchor v", "http://x/y#z",
         f'"two{eol}      lines"',
@@ -118,8 +126,12 @@ def yaml(draw: st.DrawFn, container: str = "servers", *, listed: bool = False) -
     parts = [mapping(0, 2, [name]) for name in names]
     if draw(st.booleans()):
         inner = ["", " # c", " []" if listed else " {}", " [{name: u, url: x}]" if listed else " {u: {url: x}}"]
-        form = draw(st.sampled_from([*inner, "block"]))
-        if form == "block":
+        form = draw(st.sampled_from([*inner, "block", "anchored"]))
+        if form == "anchored":
+            block = f"  - name: u{eol}    url: x{eol}" if listed else f"    u: {{url: x}}{eol}"
+            flow = f"{container}: &box {inner[-1].strip()}{eol}"
+            parts.append(f"{container}: &box # c{eol}{block}" if draw(st.booleans()) else flow)
+        elif form == "block":
             block = f"  - name: u{eol}    url: x # c{eol}" if listed else f"    u:{eol}        url: x # c{eol}"
             parts.insert(draw(st.integers(0, len(parts))), f"{container}:{eol}{block}{comment()}")
         else:

@@ -13,7 +13,6 @@ from mcpwatch.config.plan import REFUSAL_INTERVAL
 from mcpwatch.gateway.dialects import digest
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Canary
-from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.proxies.gateway import Gateway
 from tests.config.kinds import KINDS, DockerSpec, ProcessSpec, TelemetrySpec
 from tests.config.plans import STATE, member, plan, route
@@ -394,15 +393,21 @@ def test_the_gateway_is_told_how_long_a_member_of_its_own_waits_between_starts(t
     found = plan(text, tmp_path, environ)
     assert found.proxy is not None
     body: dict[str, Any] = json.loads(Gateway().render(found.proxy, STATE)[0].text)
-    assert body["servers"]["a"]["restart"] == {"first": 2.0, "jitter": 0.2, "max": 20.0, "period": 300.0}
+    assert body["servers"]["a"]["restart"] == {"first": 2.0, "max": 20.0, "period": 300.0}
     assert "restart" not in body["servers"]["b"]
 
 
-def test_what_is_left_out_for_the_gateway_is_its_own_default() -> None:
-    from mcpwatch.gateway.settings import Restart
+def test_a_hosted_server_is_restarted_by_the_policy_that_the_watchdog_follows(tmp_path: Path, environ: dict[str, str]) -> None:
+    from mcpwatch.gateway import dialects
 
-    plain = RestartPolicy()
-    assert Restart() == Restart(plain.backoff.first, plain.backoff.max, plain.backoff.jitter, plain.period)
+    written = (
+        "{condition: on-failure, intensity: 2, period: 90s, retry: null, fatal_exit_codes: [3],"
+        " backoff: {first: 1s, max: 2s, jitter: 0}}"
+    )
+    found = plan(f"members: {{a: {{stdio: {{command: {sys.executable}}}, restart: {written}}}}}", tmp_path, environ)
+    assert found.proxy is not None
+    read = dialects.parse(json.loads(Gateway().render(found.proxy, STATE)[0].text))
+    assert read.servers[0].restart == next(spec for spec in found.members if spec.name == "a").restart
 
 
 def test_build_alone_refuses_what_does_not_fit_together(tmp_path: Path, environ: dict[str, str]) -> None:

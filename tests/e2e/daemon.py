@@ -71,10 +71,10 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """The status document; without a daemon, one whose daemon is pid 0."""
-        from mcpwatch.cli.control import Settings, call
+        from mcpwatch.cli.control import ControlSettings, call
         from mcpwatch.model.errors import McpwatchError
 
-        Settings.state_dir = self.state
+        ControlSettings.state_dir = self.state
         try:
             return call("GET", "/status", timeout=10.0)
         except McpwatchError:

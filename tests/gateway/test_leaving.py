@@ -103,13 +103,13 @@ async def leave(door: Door) -> None:
 def watched(listener: Listener) -> asyncio.Event:
     """An event that is set when a connection is lost and whoever answered there has been told."""
     gone = asyncio.Event()
-    lost = listener.lost
+    lost = listener.shared.lost
 
     def told(connection: Any) -> None:
         lost(connection)
         asyncio.get_running_loop().call_soon(gone.set)
 
-    listener.lost = told
+    listener.shared.lost = told
     return gone
 
 

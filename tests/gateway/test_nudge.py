@@ -12,12 +12,12 @@ import anyio
 import pytest
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.settings import Restart
 from mcpwatch.gateway.upstream import upstream as upstream_module
 from mcpwatch.gateway.upstream.lifecycle import Phase
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer, Handshake
 from mcpwatch.gateway.upstream.upstream import Upstream
+from mcpwatch.model.spec import Backoff, RestartPolicy
 from tests.gateway.inside import LIMIT, Taken
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +73,7 @@ class UrlLink:
 async def kept(server: Server) -> AsyncGenerator[Upstream]:
     """An upstream to that server whose pauses nobody waits for."""
     hello = Handshake(b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}')
-    kept = Upstream("it", lambda ends: UrlLink(server, ends), hello, restart=Restart(first=PAUSE, max=PAUSE, jitter=0))
+    kept = Upstream("it", lambda ends: UrlLink(server, ends), hello, restart=RestartPolicy(backoff=Backoff(PAUSE, PAUSE, 0)))
     task = asyncio.get_running_loop().create_task(kept.run())
     try:
         with anyio.fail_after(LIMIT):

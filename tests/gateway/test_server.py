@@ -314,13 +314,13 @@ async def test_drain_lets_running_requests_finish_and_closes_the_rest() -> None:
         assert (status, headers["connection"]) == (200, "close")
         async with asyncio.timeout(LIMIT):
             await draining
-        assert not listener.connections
+        assert not listener.shared.connections
 
 
 async def empty(listener: Listener) -> None:
     """Return when no connection is left."""
     async with asyncio.timeout(LIMIT):
-        while listener.connections:
+        while listener.shared.connections:
             await anyio.lowlevel.checkpoint()
 
 
@@ -335,6 +335,6 @@ async def test_an_answer_to_a_client_that_left_amid_its_next_request_touches_no_
         await empty(listener)
         app.go.set()
         async with asyncio.timeout(LIMIT):
-            while listener.tasks:
+            while listener.shared.tasks:
                 await anyio.lowlevel.checkpoint()
     assert not caplog.records

@@ -12,6 +12,7 @@ from mcpwatch.gateway.dialects import digest
 from mcpwatch.gateway.protocol import tools
 from mcpwatch.gateway.serve import guard
 from mcpwatch.model.errors import ConfigError
+from mcpwatch.model.spec import Backoff, RestartPolicy
 
 TBXARK: dict[str, Any] = {
     "mcpProxy": {"baseURL": "https://mcp.example.com/p", "addr": ":9090", "options": {"authTokens": ["T"], "logEnabled": True}},
@@ -46,11 +47,27 @@ def test_pauses_between_starts_are_read_and_are_no_reason_to_start_anew() -> Non
     def server(**restart: object) -> settings.ServerSettings:
         return dialects.parse({"servers": {"a": {"command": "x", "restart": restart}}}).servers[0]
 
-    assert server(first=1, max=5).restart == settings.Restart(first=1, max=5)
+    assert server(first=1, max=5).restart == RestartPolicy(backoff=Backoff(first=1, max=5))
     assert server(first=1) == server()
-    with pytest.raises(ConfigError, match=r"servers\.a\.restart\.frist: unknown key; known are first, max, jitter, period"):
+    with pytest.raises(
+        ConfigError,
+        match=r"servers\.a\.restart\.frist: unknown key; known are first, max, jitter, period, intensity, c",
+    ):
         server(frist=1)
-    assert dialects.parse({"mcpServers": {"a": {"command": "x", "restart": True}}}).servers[0].restart == settings.Restart()
+    assert dialects.parse({"mcpServers": {"a": {"command": "x", "restart": True}}}).servers[0].restart == RestartPolicy()
+
+
+def test_a_restart_policy_is_read_whole_and_each_fault_of_it_is_told() -> None:
+    def read(restart: object) -> RestartPolicy:
+        return dialects.parse({"servers": {"a": {"command": "x", "restart": restart}}}).servers[0].restart
+
+    whole = {"condition": "on-failure", "intensity": 2, "period": 9, "retry": None, "fatal_exit_codes": [3]}
+    assert read(whole) == RestartPolicy("on-failure", 2, 9, retry=None, fatal_exit_codes=(3,))
+    with pytest.raises(ConfigError) as caught:
+        read({"condition": "sometimes", "retry": 0, "fatal_exit_codes": ["x"], "intensity": "many"})
+    assert {fault.path.rpartition(".")[2] for fault in caught.value.faults} == {
+        "condition", "retry", "fatal_exit_codes", "intensity",
+    }  # fmt: skip
 
 
 def test_every_fault_is_listed_with_its_place() -> None:

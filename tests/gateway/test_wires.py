@@ -187,7 +187,7 @@ async def test_a_call_in_flight_on_a_dying_member_fails_at_once_and_says_why(ser
         await client.post(call(2, "die"))
         failed = {answer["id"]: answer["error"] for answer in (await client.next(), await client.next())}
         assert set(failed) == {1, 2}
-        assert failed[1]["data"] == {"member": "tiny", "reason": "killed by signal 9"}
+        assert failed[1]["data"] == {"member": "tiny", "reason": "killed by signal 9", "possiblyExecuted": True}
 
 
 async def test_a_dead_isolated_member_is_greeted_again_with_the_clients_own_words(served: Gateway) -> None:

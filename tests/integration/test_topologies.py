@@ -53,7 +53,7 @@ def test_the_docker_topology_gives_the_proxy_its_file_its_port_and_nothing_secre
 def test_lists_from_a_cache_are_looked_behind_and_honest_ones_are_not_bothered(tmp_path: Path) -> None:
     docker = load_plan(ROOT / "examples" / "topologies" / "tbxark-docker.yaml", all_kinds(), {}, tmp_path)
     fetch = next(route for route in docker.routes if route.name == "fetch")
-    assert ("safe_call", "true") in next(check for check in fetch.checks if check.kind == "mcp").options
+    assert next(check for check in fetch.checks if check.kind == "mcp").safe_call
 
 
 def test_compose_and_quadlet_run_it_as_carefully() -> None:

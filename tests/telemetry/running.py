@@ -17,7 +17,7 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Vantage
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry.readings import Readings
-from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.telemetry import fleet
 
@@ -95,7 +95,7 @@ async def room(
     state: Path, spec: TelemetrySpec, living: FleetAsData, bus: Bus, readings: Readings | None = None
 ) -> AsyncGenerator[Telemetry]:
     """The service, running; ended at the end."""
-    house = House(
+    house = TelemetryContext(
         living, bus, CLOCK, state, "1.2.3", readings=readings or Readings(receivers=("ops",), clients=("vscode", "claude"))
     )
     telemetry = Telemetry(house, spec)

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from mcpwatch.telemetry import batch as batches
-from mcpwatch.telemetry.batch import Answer, Entry
+from mcpwatch.telemetry.batch import LogEntry, PushResponse
 from mcpwatch.telemetry.loki import Push
 from mcpwatch.telemetry.spec import LokiSpec
 from tests.fakes.loki import fake_loki
@@ -31,14 +31,14 @@ class Bench:
     stored: Callable[[], list[str]]
     stream: str
 
-    def send(self, *lines: tuple[int, str], metadata: dict[str, str] | None = None) -> Answer:
+    def send(self, *lines: tuple[int, str], metadata: dict[str, str] | None = None) -> PushResponse:
         push = Push(LokiSpec(url=self.url, timeout=10))
-        entries = [Entry(self.stream, at, batches.value(at, line, metadata)) for at, line in lines]
+        entries = [LogEntry(self.stream, at, batches.value(at, line, metadata)) for at, line in lines]
         answer = push(batches.body(entries))
         push.close()
         return answer
 
-    def post(self, body: bytes) -> Answer:
+    def post(self, body: bytes) -> PushResponse:
         push = Push(LokiSpec(url=self.url, timeout=10))
         answer = push(body)
         push.close()
@@ -113,7 +113,7 @@ def test_the_old_shape_is_accepted_and_not_stored(bench: Bench) -> None:
 def test_a_line_at_our_limit_is_taken_and_one_over_lokis_is_not(bench: Bench) -> None:
     at = now()
     assert bench.send((at, "x" * 300_000)).status == 204, "it was cut"
-    body = batches.body([Entry(bench.stream, at + 1, f'["{at + 1}","{"x" * 263_000}"]')])
+    body = batches.body([LogEntry(bench.stream, at + 1, f'["{at + 1}","{"x" * 263_000}"]')])
     assert batches.judge(bench.post(body)) == "dead"
 
 

@@ -28,7 +28,7 @@ from mcpwatch.model.probe import ProbeResult, Symptom
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry import families as of
-from mcpwatch.telemetry.metrics import FleetCollector, LoopLook, MetricsServer, Seen
+from mcpwatch.telemetry.metrics import FleetCollector, LoopReader, MetricsServer, ScrapeSnapshot
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.readings import AlertsNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
@@ -46,8 +46,8 @@ class World:
         readings = Readings(receivers=("ops",), clients=("vscode",))
         self.collector = FleetCollector(spec or TelemetrySpec(), "1.2.3", self.look, readings)
 
-    def look(self) -> Seen:
-        return Seen(self.plan, self.view, offered=self.collector.offered)
+    def look(self) -> ScrapeSnapshot:
+        return ScrapeSnapshot(self.plan, self.view, offered=self.collector.offered)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         text = re.sub(r"(?m)^mcpwatch_scrape_render_seconds .*", "", self.collector.text())
@@ -283,17 +283,17 @@ def test_with_a_token_only_its_bearer_is_served() -> None:
 async def test_a_scrape_reads_the_view_in_the_loop_and_survives_a_stuck_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcpwatch.telemetry.metrics.VIEW_TIMEOUT", 0.05)
     threads: list[str] = []
-    seen = Seen(fleet.plan("time"), fleet.view("time"))
+    seen = ScrapeSnapshot(fleet.plan("time"), fleet.view("time"))
 
-    def look() -> Seen:
+    def look() -> ScrapeSnapshot:
         threads.append(threading.current_thread().name)
         return seen
 
-    reader = LoopLook(asyncio.get_running_loop(), look)
+    reader = LoopReader(asyncio.get_running_loop(), look)
     assert await asyncio.to_thread(reader) is seen
     assert set(threads) == {threading.current_thread().name}
     answered = threading.Event()
-    got: list[Seen] = []
+    got: list[ScrapeSnapshot] = []
 
     def scrape() -> None:
         got.append(reader())

@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from mcpwatch.bus import Bus
-from mcpwatch.telemetry.conditions import Alert
+from mcpwatch.telemetry.conditions import AlertRule
 from mcpwatch.telemetry.rules import groups, render
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.e2e.daemon import free_port
@@ -99,7 +99,7 @@ def ask_everything(server: Prometheus, spec: TelemetrySpec) -> list[str]:
         empty += [f"{name}: {query}" for query in asked if not server.ask(query)]
     for group in groups(spec):
         for rule in group.rules:
-            parts = SELECTOR.findall(rule.expr) if isinstance(rule, Alert) else [rule.record]
+            parts = SELECTOR.findall(rule.expr) if isinstance(rule, AlertRule) else [rule.record]
             empty += [f"{rule}: {part}" for part in parts if not server.ask(part)]
     return empty
 

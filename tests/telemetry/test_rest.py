@@ -9,7 +9,7 @@ from mcpwatch.bus import Bus
 from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics import SETTLE_AT
-from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.telemetry import fleet
 from tests.telemetry.running import CLOCK, FleetAsData
@@ -19,7 +19,7 @@ from tests.virtual import VirtualClock, VirtualLoop, run
 def test_the_room_sleeps_until_something_happens(tmp_path: Path):
     async def play(loop: VirtualLoop, clock: VirtualClock) -> None:
         bus = Bus()
-        telemetry = Telemetry(House(FleetAsData("time"), bus, clock, tmp_path, "1"), TelemetrySpec())
+        telemetry = Telemetry(TelemetryContext(FleetAsData("time"), bus, clock, tmp_path, "1"), TelemetrySpec())
         task = asyncio.create_task(telemetry.run())
         await asyncio.sleep(1)  # virtual
         naps = loop.naps
@@ -39,7 +39,7 @@ def test_the_room_sleeps_until_something_happens(tmp_path: Path):
 def test_many_facts_are_counted_although_nobody_scrapes(tmp_path: Path):
     async def play() -> None:
         bus = Bus()
-        telemetry = Telemetry(House(FleetAsData("time"), bus, CLOCK, tmp_path, "1"), TelemetrySpec())
+        telemetry = Telemetry(TelemetryContext(FleetAsData("time"), bus, CLOCK, tmp_path, "1"), TelemetrySpec())
         collector = telemetry._collector  # pyright: ignore[reportPrivateUsage]
         loop, counted, count = asyncio.get_running_loop(), asyncio.Event(), collector.settle
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.telemetry import families as of
-from mcpwatch.telemetry.conditions import Alert
+from mcpwatch.telemetry.conditions import AlertRule
 from mcpwatch.telemetry.rules import groups, render
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.parts import ROOT, program
@@ -53,7 +53,7 @@ def test_rules_ask_only_for_metrics_that_exist() -> None:
     asked = set(re.findall(r"\bmcpwatch_[a-z0-9_]+", render(groups(SPEC))))
     assert asked <= known
     recorded = set(re.findall(r"\bmcpwatch:[a-z0-9_:]+", render(groups(SPEC))))
-    made = {rule.record for group in groups(SPEC) for rule in group.rules if not isinstance(rule, Alert)}
+    made = {rule.record for group in groups(SPEC) for rule in group.rules if not isinstance(rule, AlertRule)}
     assert recorded == made
 
 
@@ -65,5 +65,5 @@ def test_every_alert_is_explained_in_the_manual() -> None:
     manual = (ROOT / "docs" / "how-to" / "monitoring.md").read_text(encoding="utf-8")
     for group in groups(SPEC):
         for rule in group.rules:
-            if isinstance(rule, Alert):
+            if isinstance(rule, AlertRule):
                 assert f"#### {rule.alert}\n" in manual

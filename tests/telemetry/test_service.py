@@ -16,7 +16,7 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.telemetry import service
 from mcpwatch.telemetry.logs import configure
 from mcpwatch.telemetry.readings import AlertsNow, Readings
-from mcpwatch.telemetry.service import House, Telemetry
+from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.fakes.loki import FakeLoki, fake_loki
 from tests.telemetry import fleet
@@ -64,7 +64,7 @@ async def test_a_port_that_is_taken_is_told_and_tried_again_until_it_is_free(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         spec = spec_of(metrics={"listen": f"127.0.0.1:{taken.getsockname()[1]}"})
-        telemetry = Telemetry(House(FleetAsData("time"), bus, CLOCK, tmp_path, "1"), spec)
+        telemetry = Telemetry(TelemetryContext(FleetAsData("time"), bus, CLOCK, tmp_path, "1"), spec)
         running = asyncio.get_running_loop().create_task(telemetry.run())
         facts = aiter(told)
         async with asyncio.timeout(30):
@@ -89,7 +89,7 @@ async def test_facts_records_and_member_lines_are_shipped_each_to_its_member(tmp
     with fake_loki() as loki:
         logs = configure("human", "info", stream=io.StringIO(), secrets=["very-secret"])
         spec = spec_of(loki={"url": loki.url, "wait": 0.02})
-        telemetry = Telemetry(House(FleetAsData("time"), bus, CLOCK, tmp_path, "1", logs=logs), spec)
+        telemetry = Telemetry(TelemetryContext(FleetAsData("time"), bus, CLOCK, tmp_path, "1", logs=logs), spec)
         running = asyncio.get_running_loop().create_task(telemetry.run())
         MemberLog(tmp_path / "logs", "time", "stdout").write("tick")
         telemetry.wake()

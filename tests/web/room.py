@@ -92,6 +92,9 @@ class FakeOperations:
     async def reload(self) -> dict[str, Any]:
         raise ConfigError(Fault("members.x", "is wrong", "fleet.yaml", 3))
 
+    async def remembered(self) -> None:
+        self.done.append("remembered")
+
     async def upgrade(self) -> None:
         self.done.append("upgrade")
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
-from mcpwatch.alerts.book import Item, Notification, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification
 from mcpwatch.alerts.http import Poster
 from mcpwatch.alerts.message import advice, one_line
 from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
@@ -51,7 +51,7 @@ class Alertmanager(Plain):
         """Post the alerts of a notification; posting one twice is the same as once."""
         await self._post(notification.items, notification.at)
 
-    async def state(self, items: Sequence[Item], now: WallTime) -> None:
+    async def state(self, items: Sequence[AlertSnapshot], now: WallTime) -> None:
         """Say again what fires."""
         if items:
             await self._post(items, now)
@@ -60,7 +60,7 @@ class Alertmanager(Plain):
         """Close the connection."""
         await self._poster.close()
 
-    async def _post(self, items: Sequence[Item], now: WallTime) -> None:
+    async def _post(self, items: Sequence[AlertSnapshot], now: WallTime) -> None:
         alerts = [alert(item, now, self._spec.interval * MISSED_MAX, self._spec.labels) for item in items]
         headers = {"Content-Type": "application/json", **self._authorization()}
         await self._poster.post(self._spec.url.rstrip("/") + "/api/v2/alerts", json.dumps(alerts).encode(), headers)
@@ -74,7 +74,7 @@ class Alertmanager(Plain):
         return {}
 
 
-def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dict[str, Any]:
+def alert(item: AlertSnapshot, now: WallTime, lasts: float, extra: dict[str, str]) -> dict[str, Any]:
     """One alert in the v2 form. `endsAt` of a firing one is when it ends unless it is said again. It starts when it fired, as
     Prometheus' own do: from an earlier start Alertmanager would take its group as having waited already, and an end before
     the start it refuses."""
@@ -98,7 +98,7 @@ def alert(item: Item, now: WallTime, lasts: float, extra: dict[str, str]) -> dic
         "advice": advice(item),
     }
     start = item.fired_at or item.since
-    end = max(item.resolved_at or now, start + 0.001) if item.state is State.RESOLVED else now + lasts
+    end = max(item.resolved_at or now, start + 0.001) if item.state is AlertState.RESOLVED else now + lasts
     return {
         "labels": {key: value for key, value in labels.items() if value},
         "annotations": {key: value for key, value in notes.items() if value},

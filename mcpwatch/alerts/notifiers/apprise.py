@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from mcpwatch.alerts.book import Notification, Severity, State
+from mcpwatch.alerts.book import AlertState, Notification, Severity
 from mcpwatch.alerts.message import render
 from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
 from mcpwatch.model.errors import NotifyFailed
@@ -53,7 +53,7 @@ class Apprise(Plain):
         await self.prepare()
         message = render(notification)
         critical = any(item.severity is Severity.CRITICAL for item in notification.items)
-        kind = "success" if notification.state is State.RESOLVED else "failure" if critical else "warning"
+        kind = "success" if notification.state is AlertState.RESOLVED else "failure" if critical else "warning"
         result = await self._sender.async_notify(
             title=message.title, body=message.body, notify_type=kind, timeout=self._spec.timeout, log_level=logging.WARNING
         )

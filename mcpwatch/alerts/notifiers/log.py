@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mcpwatch.alerts.book import Notification, Severity, State
+from mcpwatch.alerts.book import AlertState, Notification, Severity
 from mcpwatch.alerts.message import render
 from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
 from mcpwatch.registry import Kind
@@ -32,7 +32,7 @@ class Log(Plain):
         """One record: an error for what is critical, else a warning; information for an end."""
         message = render(notification)
         critical = any(item.severity is Severity.CRITICAL for item in notification.items)
-        level = logging.INFO if notification.state is State.RESOLVED else logging.ERROR if critical else logging.WARNING
+        level = logging.INFO if notification.state is AlertState.RESOLVED else logging.ERROR if critical else logging.WARNING
         logger.log(level, "%s", f"{message.title}\n{message.body}" if self._full else message.title)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
-from mcpwatch.alerts.book import Item, Notification, State
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification
 from mcpwatch.alerts.http import Poster
 from mcpwatch.alerts.message import advice, one_line
 from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
@@ -49,9 +49,9 @@ class PagerDuty(Plain):
         await self._poster.close()
 
 
-def event(item: Item, spec: PagerDutySpec) -> dict[str, Any]:
+def event(item: AlertSnapshot, spec: PagerDutySpec) -> dict[str, Any]:
     """One event. The key names the alert and its incident, so that an old resolution never ends a new incident."""
-    resolved = item.state is State.RESOLVED
+    resolved = item.state is AlertState.RESOLVED
     found: dict[str, Any] = {
         "routing_key": spec.routing_key.get_secret_value(),
         "event_action": "resolve" if resolved else "trigger",

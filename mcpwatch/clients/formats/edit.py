@@ -1,16 +1,16 @@
 """Edits and their proof: applies changes by span, then lets the syntax's independent parser judge the result.
 
 Owns the rule that nothing is written unless the parsed document differs from the old one in exactly the members that were to
-change, order included, and unless a second application changes nothing. Pure; knows no client and no file.
+change, order included. The text is parsed twice, before and after, however many changes there are. Pure; knows no client, no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
-from mcpwatch.clients.formats.path import MISSING, EditRefused, Element, Path, Syntax, Value, elements, look, members
+from mcpwatch.clients.formats.path import MISSING, EditRefused, Element, Entries, Path, Step, Syntax, Value, elements, look, members
+from mcpwatch.foreign.shape import same
 
 DROP = object()
 """The value that means: this member goes."""
@@ -29,28 +29,69 @@ class Edited:
 def edit(syntax: Syntax, text: str, changes: Mapping[Path, Value], made: frozenset[Path] = frozenset()) -> Edited:
     """`text` with `changes` applied (`DROP` deletes) and proved. Raises `EditRefused`; then nothing may be written.
 
-    `made` are the containers that earlier edits made: one of them that is empty at the end goes too.
+    `made` are the containers that earlier edits made: one of them that is empty at the end goes too. The empty path among them
+    means that there was no document at all, but maybe blank lines.
     """
     before = syntax.parse(text)
     document, new = before, text
-    for path, value in changes.items():
-        if value is DROP:
-            new = syntax.drop(new, path)
-        elif look(document, path) != value:
-            made |= {path[:depth] for depth in range(1, len(path)) if look(document, path[:depth]) is MISSING}
-            new = syntax.put(new, path, value)
+    for parent, entries in _steps(before, changes):
+        if entries[0][1] is DROP:
+            new = syntax.drop(new, (*parent, entries[0][0]))
         else:
-            continue
-        document = syntax.parse(new)
+            blank = () if text.strip(" \t\r\n") else ((),)
+            made |= {*blank, *(parent[:depth] for depth in range(1, len(parent) + 1) if look(document, parent[:depth]) is MISSING)}
+            new = syntax.put(new, parent, entries)
+        for step, value in entries:
+            document = _with(document, (*parent, step), value)
     dropped = any(value is DROP for value in changes.values())
     for path in sorted(made, key=len, reverse=True) if dropped else ():
         if look(document, path) in _EMPTY:
             new = syntax.drop(new, path)
-            document = syntax.parse(new)
+            document = _with(document, path, DROP)
             made -= {path}
     if new != text:
-        _prove(before, document, changes, made)
+        _prove(before, syntax.parse(new), changes, made)
     return Edited(new, made)
+
+
+def _steps(document: Value, changes: Mapping[Path, Value]) -> Iterator[tuple[Path, Entries]]:
+    """The changes that are needed, new neighbours of one container together."""
+    fresh: list[tuple[Step, Value]] = []
+    parent: Path = ()
+    for path, value in changes.items():
+        found = look(document, path)
+        new = found is MISSING and value is not DROP
+        if fresh and not (new and path[:-1] == parent):
+            yield parent, fresh
+            fresh = []
+        if new:
+            parent = path[:-1]
+            fresh.append((path[-1], value))
+        elif value is DROP or not same(found, value):
+            yield path[:-1], [(path[-1], value)]
+    if fresh:
+        yield parent, fresh
+
+
+def _with(document: Value, path: Path, value: Value) -> Value:
+    """A copy of `document` with `value` at `path` (`DROP`: without it), so far as an edit looks at it."""
+    if not path:
+        return {} if value is DROP else value
+    step, rest = path[0], path[1:]
+    if isinstance(step, Element):
+        items = elements(document)
+        if rest:
+            return [_with(item, rest, value) if step.matches(item) else item for item in items]
+        kept = [item for item in items if not step.matches(item)]
+        return kept if value is DROP else [*kept, value]
+    inside = dict(members(document))
+    if rest:
+        inside[step] = _with(inside.get(step, [] if isinstance(rest[0], Element) else {}), rest, value)
+    elif value is DROP:
+        inside.pop(step, None)
+    else:
+        inside[step] = value
+    return inside
 
 
 def _prove(before: Value, after: Value, changes: Mapping[Path, Value], made: frozenset[Path]) -> None:
@@ -59,7 +100,7 @@ def _prove(before: Value, after: Value, changes: Mapping[Path, Value], made: fro
         if (found is not MISSING) if value is DROP else not same(found, value):
             raise EditRefused("the edit could not be proved: our entry did not come out as meant")
     bare_before, bare_after = before, after
-    for path in sorted({*changes, *_parents(changes, made)}, key=len, reverse=True):
+    for path in sorted({*changes, *_parents(changes, made)} - {()}, key=len, reverse=True):
         bare_before, bare_after = _without(bare_before, path, path in changes), _without(bare_after, path, path in changes)
     if not same(bare_before, bare_after):
         raise EditRefused("the edit could not be proved: something that is not ours would change")
@@ -71,8 +112,6 @@ def _parents(changes: Mapping[Path, Value], made: frozenset[Path]) -> set[Path]:
 
 def _without(document: Value, path: Path, ours: bool) -> Value:
     """`document` without the member at `path`; one that is not ours goes only when it is an empty container on the way."""
-    if not path:
-        return document
     step, rest = path[0], path[1:]
     if isinstance(step, Element):
         items = elements(document)
@@ -85,25 +124,3 @@ def _without(document: Value, path: Path, ours: bool) -> Value:
     if rest:
         return {key: _without(item, rest, ours) if key == step else item for key, item in inside.items()}
     return {key: item for key, item in inside.items() if key != step or (not ours and item not in _EMPTY)}
-
-
-def same(left: Value, right: Value) -> bool:
-    """Whether two documents are equal in type, value and order of keys. Shared parts (aliases) are compared once."""
-    return _same(left, right, set())
-
-
-def _same(left: Value, right: Value, seen: set[tuple[int, int]]) -> bool:
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, (dict, list)):
-        pair = (id(cast("object", left)), id(right))
-        if pair in seen:
-            return True
-        seen.add(pair)
-    if isinstance(left, dict):
-        ours, theirs = members(cast("Value", left)), members(right)
-        return list(ours) == list(theirs) and all(_same(ours[key], theirs[key], seen) for key in ours)
-    if isinstance(left, list):
-        mine, other = elements(cast("Value", left)), elements(right)
-        return len(mine) == len(other) and all(_same(a, b, seen) for a, b in zip(mine, other, strict=True))
-    return bool(left == right) or (left != left and right != right)

@@ -1,7 +1,7 @@
-"""JSON and JSONC by text span: sets or deletes one member and keeps every other byte.
+"""JSON and JSONC by text span: sets or deletes members and keeps every other byte.
 
-Owns the scanner of one container at a time (nested values are skipped by a regular expression, so a file of megabytes costs
-little), the layout of what it inserts, and the parsers that read the whole text independently of it. Knows no client.
+Owns the reading of one container at a time (nested values are skipped by `foreign.scan`, each character a bounded number of times),
+the layout of what it inserts, and the parsers that read the whole text independently of it. Knows no client.
 
 What is put into a container and dropped again leaves the container as it was, byte for byte. One pair of originals would look
 alike once filled (`{}` and `{<newline>}`); the rarer one is told apart by a blank line before its closing bracket.
@@ -10,20 +10,14 @@ alike once filled (`{}` and `{<newline>}`); the rarer one is told apart by a bla
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mcpwatch.clients.formats.path import EditRefused, Element, Path, Step, Value
+from mcpwatch.clients.formats.path import EditRefused, Element, Entries, Path, Step, Value, nest
+from mcpwatch.foreign.scan import blank_end, bracket_end, plain, string_end, trivia, trivia_end
 
-_BLANK = re.compile(r"[ \t\r\n]*")
-_TRIVIA = re.compile(r"(?:[ \t\r\n]+|//[^\r\n]*|/\*[\s\S]*?\*/)*")
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|//[^\r\n]*|/\*[\s\S]*?\*/|[\[\]{}]', re.DOTALL)
-_ATOM = re.compile(r"[^\s,\]}/]+")
-_COMMENTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|//[^\r\n]*|/\*[\s\S]*?\*/', re.DOTALL)
-_COMMAS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[\]}])', re.DOTALL)
-_LINE_COMMENT_END = re.compile(r'(?:"[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*"|/\*[\s\S]*?\*/|[^"/\r\n]|/(?!/))*//[^\r\n]*')
+_WHITE = " \t\r\n"
+_ENDS = frozenset(" \t\r\n,]}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,69 +49,50 @@ class Jsonc:
 
     def parse(self, text: str) -> Value:
         """The document, read by the standard library; comments and trailing commas are blanked first unless strict."""
-        if not text.strip(" \t\r\n"):
+        if not text.strip(_WHITE):
             return {}
-        plain = text if self.strict else _COMMAS.sub(_blank_comma, _COMMENTS.sub(_blank_comment, text))
         try:
-            return json.loads(plain)
+            return json.loads(text if self.strict else plain(text))
         except json.JSONDecodeError as error:
             raise EditRefused(f"not valid {self.name.upper()}: line {error.lineno}: {error.msg}") from None
-        except (RecursionError, ValueError) as error:
+        except RecursionError:
+            raise EditRefused("nested too deeply for mcpwatch to read") from None
+        except ValueError as error:
             raise EditRefused(f"not readable as {self.name.upper()}: {type(error).__name__}") from None
 
-    def put(self, text: str, path: Path, value: Value) -> str:
-        """`text` with the member at `path` set; an existing one gets a new value in its own place."""
-        if not text.strip(" \t\r\n"):
-            eol = "\n"
-            return f"{_dump(_nest(path, value), '', '  ', eol)}{eol}"
+    def put(self, text: str, parent: Path, entries: Entries) -> str:
+        """`text` with `entries` set in the container at `parent`; a single one that is there gets a new value in its own place."""
+        if not text.strip(_WHITE):
+            return _dump(nest(parent, entries), "", "  ", _eol(text)) + text
         box = _root(text)
-        for depth, step in enumerate(path):
+        for depth, step in enumerate(parent):
             found = _find(text, box, step)
-            rest = path[depth + 1 :]
             if found is None:
-                return _insert(text, box, step, _nest(rest, value))
-            if not rest:
-                return text[: found.value] + _laid_out(text, found.start, value) + text[found.end :]
-            box = _enter(text, found, rest[0])
-        raise EditRefused("an empty path")
+                return _insert(text, box, [(step, nest(parent[depth + 1 :], entries))])
+            box = _enter(text, found, parent[depth + 1] if depth + 1 < len(parent) else entries[0][0])
+        found = _find(text, box, entries[0][0]) if len(entries) == 1 else None
+        if found is None:
+            return _insert(text, box, entries)
+        return text[: found.value] + _laid_out(text, found.start, entries[0][1]) + text[found.end :]
 
     def drop(self, text: str, path: Path) -> str:
-        """`text` without the member at `path`."""
-        if not text.strip(" \t\r\n"):
+        """`text` without the member at `path`; an empty path takes the whole document out, not the white space around it."""
+        if not text.strip(_WHITE):
             return text
         box = _root(text)
-        for depth, step in enumerate(path):
+        if not path:
+            return text[: box.open] + text[box.close + 1 :]
+        for step, below in zip(path, (*path[1:], None), strict=True):
             found = _find(text, box, step)
             if found is None:
                 return text
-            if depth == len(path) - 1:
+            if below is None:
                 return _remove(text, box, box.items.index(found))
-            box = _enter(text, found, path[depth + 1])
-        raise EditRefused("an empty path")
-
-
-def _blank_comment(match: re.Match[str]) -> str:
-    token = match.group()
-    return token if token.startswith('"') else re.sub(r"[^\r\n]", " ", token)
-
-
-def _blank_comma(match: re.Match[str]) -> str:
-    token = match.group()
-    return token if token.startswith('"') else " "
-
-
-def _nest(path: Path, value: Value) -> Value:
-    for step in reversed(path):
-        value = [value] if isinstance(step, Element) else {step: value}
-    return value
+            box = _enter(text, found, below)
+        return text
 
 
 # ---- reading -----------------------------------------------------------------------------------------------------------
-
-
-def _trivia(text: str, at: int) -> int:
-    match = _TRIVIA.match(text, at)
-    return match.end() if match else at
 
 
 def _broken(text: str, at: int, what: str) -> EditRefused:
@@ -125,7 +100,7 @@ def _broken(text: str, at: int, what: str) -> EditRefused:
 
 
 def _root(text: str) -> _Box:
-    at = _trivia(text, 0)
+    at = trivia_end(text, 0)
     if text[at : at + 1] != "{":
         raise _broken(text, at, "expected an object at the top")
     return _box(text, at)
@@ -142,53 +117,43 @@ def _enter(text: str, item: _Item, step: Step) -> _Box:
 def _box(text: str, start: int) -> _Box:
     items: list[_Item] = []
     closing = "}" if text[start] == "{" else "]"
-    at = _trivia(text, start + 1)
+    at = trivia_end(text, start + 1)
     while text[at : at + 1] != closing:
         if items and items[-1].comma is None:
             raise _broken(text, at, "expected ','")
         first = at
         key = ""
         if closing == "}":
-            match = _STRING.match(text, at)
-            if match is None:
+            end = string_end(text, at) if text[at : at + 1] == '"' else -1
+            if end < 0:
                 raise _broken(text, at, "expected a quoted key")
-            key = cast("str", json.loads(match.group(), strict=False))
-            at = _trivia(text, match.end())
+            key = cast("str", json.loads(text[at:end], strict=False))
+            at = trivia_end(text, end)
             if text[at : at + 1] != ":":
                 raise _broken(text, at, "expected ':'")
-            at = _trivia(text, at + 1)
+            at = trivia_end(text, at + 1)
         end = _value_end(text, at)
-        after = _trivia(text, end)
+        after = trivia_end(text, end)
         comma = after if text[after : after + 1] == "," else None
         items.append(_Item(key, first, at, end, comma))
-        at = _trivia(text, after + 1) if comma is not None else after
+        at = trivia_end(text, after + 1) if comma is not None else after
     return _Box(start, at, tuple(items))
 
 
 def _value_end(text: str, at: int) -> int:
     first = text[at : at + 1]
     if first == '"':
-        match = _STRING.match(text, at)
+        end = string_end(text, at)
     elif first in ("{", "["):
-        return _matching(text, at)
+        end = bracket_end(text, at)
     else:
-        match = _ATOM.match(text, at)
-    if match is None:
+        end = at
+        while end < len(text) and text[end] not in _ENDS:
+            end += 1
+        end = end if end > at else -1
+    if end < 0:
         raise _broken(text, at, "expected a value")
-    return match.end()
-
-
-def _matching(text: str, at: int) -> int:
-    depth = 0
-    for match in _DEEP.finditer(text, at):
-        token = match.group()
-        if token in ("{", "["):
-            depth += 1
-        elif token in ("}", "]"):
-            depth -= 1
-            if depth == 0:
-                return match.end()
-    raise _broken(text, at, "this bracket is never closed")
+    return end
 
 
 def _find(text: str, box: _Box, step: Step) -> _Item | None:
@@ -207,18 +172,24 @@ def _find(text: str, box: _Box, step: Step) -> _Item | None:
 
 def _eol(text: str) -> str:
     at = text.find("\n")
+    if at < 0:
+        return "\r" if "\r" in text else "\n"
     return "\r\n" if at > 0 and text[at - 1] == "\r" else "\n"
 
 
-def _line_indent(text: str, at: int) -> str:
+def _line_start(text: str, at: int) -> int:
     start = text.rfind("\n", 0, at) + 1
-    match = re.compile(r"[ \t]*").match(text, start)
-    return match.group() if match else ""
+    return text.rfind("\r", start, at) + 1 or start
+
+
+def _line_indent(text: str, at: int) -> str:
+    line = text[_line_start(text, at) : at]
+    return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def _own_line(text: str, at: int) -> bool:
-    before = text[text.rfind("\n", 0, at) + 1 : at]
-    return not before.strip(" \t") and "\n" in text[:at]
+    start = _line_start(text, at)
+    return start > 0 and not text[start:at].strip(" \t")
 
 
 def _unit(text: str) -> str | None:
@@ -228,7 +199,7 @@ def _unit(text: str) -> str | None:
         return "  "
     first = box.items[0]
     if not _own_line(text, first.start):
-        return None if "\n" not in text[box.open : box.close] else "  "
+        return None if _eol(text)[-1] not in text[box.open : box.close] else "  "
     deep, base = _line_indent(text, first.start), _line_indent(text, box.open)
     return deep[len(base) :] if deep.startswith(base) and len(deep) > len(base) else "  "
 
@@ -244,41 +215,46 @@ def _laid_out(text: str, start: int, value: Value) -> str:
     return _dump(value, _line_indent(text, start), unit, _eol(text))
 
 
-def _insert(text: str, box: _Box, step: Step, value: Value) -> str:
+def _members(entries: Entries, indent: str, unit: str | None, eol: str) -> str:
+    """The entries as they stand between brackets, without what is before the first and after the last."""
+    heads = ["" if isinstance(step, Element) else json.dumps(step, ensure_ascii=False) + ": " for step, _ in entries]
+    bodies = [head + _dump(value, indent, unit, eol) for head, (_, value) in zip(heads, entries, strict=True)]
+    return (", " if unit is None else "," + eol + indent).join(bodies)
+
+
+def _insert(text: str, box: _Box, entries: Entries) -> str:
     unit, eol = _unit(text), _eol(text)
-    base = _line_indent(text, box.open)
-    head = "" if isinstance(step, Element) else json.dumps(step, ensure_ascii=False) + ": "
-    point = len(text[: box.close].rstrip(" \t\r\n"))
+    point = len(text[: box.close].rstrip(_WHITE))
     tail = text[point : box.close]
     if not box.items:
-        if unit is None:
-            return text[:point] + head + _dump(value, "", None, eol) + text[point:]
-        deeper = base + unit
-        closing = eol if "\n" in tail else eol + base
-        return text[:point] + eol + deeper + head + _dump(value, deeper, unit, eol) + closing + text[point:]
+        base = _line_indent(text, box.open)
+        deeper = base + (unit or "")
+        if unit is None and not trivia(text, box.open + 1, point)[1]:
+            return text[:point] + _members(entries, "", None, eol) + text[point:]
+        closing = eol if eol[-1] in tail else eol + base
+        return text[:point] + eol + deeper + _members(entries, deeper, unit or "  ", eol) + closing + text[point:]
     last = box.items[-1]
     deeper = _line_indent(text, last.start)
-    spread = _own_line(text, last.start)
     comma_before = "" if last.comma is not None else ","
     comma_after = "," if last.comma is not None else ""
-    if spread:
-        lead, body = eol + deeper, _dump(value, deeper, unit or "  ", eol)
+    if _own_line(text, last.start):
+        lead, body = eol + deeper, _members(entries, deeper, unit or "  ", eol)
     else:
-        lead, body = (eol if _ends_in_line_comment(text, point) else " "), _dump(value, "", None, eol)
+        after = last.end if last.comma is None else last.comma + 1
+        lead, body = (eol if trivia(text, after, point)[1] else " "), _members(entries, "", None, eol)
     middle = text[last.end : point]
-    return text[: last.end] + comma_before + middle + lead + head + body + comma_after + tail + text[box.close :]
+    return text[: last.end] + comma_before + middle + lead + body + comma_after + tail + text[box.close :]
 
 
 def _remove(text: str, box: _Box, index: int) -> str:
     item = box.items[index]
     end = item.end if item.comma is None else item.comma + 1
-    start = len(text[: item.start].rstrip(" \t\r\n"))
+    start = len(text[: item.start].rstrip(_WHITE))
     if len(box.items) == 1:
         return text[:start] + _without_closing_line(text, end, box)
-    if _ends_in_line_comment(text, start) and not re.compile(r"[ \t]*\r?\n").match(text, end):
+    if trivia(text, _before(box, index), start)[1] and not _ends_line(text, end):
         start = item.start
-        blank = _BLANK.match(text, end)
-        end = blank.end() if blank and index < len(box.items) - 1 else end
+        end = blank_end(text, end) if index < len(box.items) - 1 else end
     if index == len(box.items) - 1 and item.comma is None:
         comma = cast("int", box.items[index - 1].comma)
         return text[:comma] + text[comma + 1 : start] + text[end:]
@@ -287,10 +263,20 @@ def _remove(text: str, box: _Box, index: int) -> str:
     return text[:start] + text[end:]
 
 
+def _before(box: _Box, index: int) -> int:
+    """Where the white space and comments before an item begin."""
+    return box.open + 1 if index == 0 else cast("int", box.items[index - 1].comma) + 1
+
+
+def _ends_line(text: str, at: int) -> bool:
+    """Whether nothing but blanks follows on the line."""
+    return "\n" in (between := text[at : blank_end(text, at)]) or "\r" in between
+
+
 def _without_first(text: str, box: _Box, start: int, end: int) -> str:
     """The first of several goes; on one line, the next one takes its place."""
     first, second = box.items[0], box.items[1]
-    if text[end : second.start].strip(" \t\r\n") or _own_line(text, first.start):
+    if text[end : second.start].strip(_WHITE) or _own_line(text, first.start):
         return text[:start] + text[end:]
     return text[: first.start] + text[second.start :]
 
@@ -299,14 +285,8 @@ def _without_closing_line(text: str, end: int, box: _Box) -> str:
     """What follows the only item of a container, less the line that `_insert` gave the closing bracket."""
     after, eol = text[end:], _eol(text)
     blank = text[end : box.close]
-    if blank.strip(" \t\r\n") or "\n" not in blank or not blank.startswith(eol):
+    if blank.strip(_WHITE) or not blank.startswith(eol):
         return after
     base = _line_indent(text, box.open)
-    cut = eol if blank.count("\n") > 1 else eol + base if blank.startswith(eol + base) else ""
+    cut = eol if blank.count(eol[-1]) > 1 else eol + base if blank.startswith(eol + base) else ""
     return after[len(cut) :]
-
-
-def _ends_in_line_comment(text: str, at: int) -> bool:
-    start = text.rfind("\n", 0, at) + 1
-    line = text[start:at]
-    return "//" in line and _LINE_COMMENT_END.fullmatch(line) is not None

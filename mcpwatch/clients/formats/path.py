@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -31,6 +32,18 @@ Step = str | Element
 Path = tuple[Step, ...]
 
 
+Entries = Sequence[tuple[Step, Value]]
+"""New members of one container, in order."""
+
+
+def nest(parent: Path, entries: Entries) -> Value:
+    """The value that holds `entries` in a container at `parent` below it."""
+    value: Value = [item for _, item in entries] if isinstance(entries[0][0], Element) else dict(cast("Any", entries))
+    for step in reversed(parent):
+        value = [value] if isinstance(step, Element) else {step: value}
+    return value
+
+
 class Syntax(Protocol):
     """One syntax. `parse` is independent of the span editor, so that it can prove what the editor did."""
 
@@ -40,12 +53,15 @@ class Syntax(Protocol):
         """The document as plain values, `{}` when there is none yet. Raises `EditRefused` for broken text."""
         ...
 
-    def put(self, text: str, path: Path, value: Value) -> str:
-        """`text` with the member at `path` set; containers on the way are made."""
+    def put(self, text: str, parent: Path, entries: Entries) -> str:
+        """`text` with `entries` in the container at `parent`, which is made when it is not there.
+
+        Several entries are all new; a single one may be there, then its value is replaced in its place.
+        """
         ...
 
     def drop(self, text: str, path: Path) -> str:
-        """`text` without the member at `path`; unchanged when it is not there."""
+        """`text` without the member at `path`, unchanged when it is not there; the empty path is the whole document."""
         ...
 
 

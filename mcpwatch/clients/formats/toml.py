@@ -1,8 +1,8 @@
 """TOML by text span: appends, replaces or deletes one table and keeps every other byte.
 
-Owns a scanner of statements (headers and `key = value` lines, with the multi-line strings and arrays they may hold). Knows no
-client. tomlkit is not used: it moves a user's dotted entry into ours and turns CRLF into LF. A new table goes to the end of the
-file with one blank line before it; what was appended and dropped again leaves the file as it was.
+Owns the edits and the reading of one inline table; `toml_scan` finds the statements. Knows no client. tomlkit is not used: it moves
+a user's dotted entry into ours and turns CRLF into LF. A new table goes to the end of the file with one blank line before it, or
+into the inline table that the user keeps them in; what was put and dropped again leaves the file as it was.
 """
 
 from __future__ import annotations
@@ -13,32 +13,20 @@ import tomllib
 from dataclasses import dataclass
 from typing import cast
 
-from mcpwatch.clients.formats.path import EditRefused, Path, Value
+from mcpwatch.clients.formats.path import EditRefused, Entries, Path, Value, nest
+from mcpwatch.clients.formats.toml_scan import BARE, MAX_PARTS, Statement, broken, dotted, skip, statements, value_string_end
 
-_BLANK_OR_COMMENT = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\Z)")
-_GAP = re.compile(r"[ \t]*")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_VALUE_TOKEN = re.compile(
-    r'"""[\s\S]*?(?<!\\)(?:\\\\)*"""(?:"{0,2})'
-    r"|'''[\s\S]*?'''(?:'{0,2})"
-    r'|"(?:[^"\\\r\n]|\\.)*"'
-    r"|'[^'\r\n]*'"
-    r"|#[^\r\n]*"
-    r"|[\[\]{}]"
-    r"|\r?\n"
-    r"|[^\"'#\[\]{}\r\n]+"
-)
-_QUOTED = re.compile(r"\"(?:[^\"\\\r\n]|\\.)*\"|'[^'\r\n]*'")
+_INLINE = re.compile(r"[^\"'\[\]{},]+")
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
-    """A header or an assignment: its absolute path and the span of its whole lines, newline included."""
+class _Pair:
+    """One pair of an inline table: its dotted key, and the span from the key to the end of the value."""
 
-    path: tuple[str, ...]
+    names: tuple[str, ...]
     start: int
+    value: int
     end: int
-    header: bool
 
 
 class Toml:
@@ -48,35 +36,47 @@ class Toml:
 
     def parse(self, text: str) -> Value:
         """The document, read by the standard library."""
+        if any(line.count(".") >= MAX_PARTS for line in text.split("\n")):
+            statements(text)
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise EditRefused(f"not valid TOML: {_place(str(error))}") from None
-        except (RecursionError, ValueError) as error:
+        except RecursionError:
+            raise EditRefused("nested too deeply for mcpwatch to read") from None
+        except ValueError as error:
             raise EditRefused(f"not readable as TOML: {type(error).__name__}") from None
 
-    def put(self, text: str, path: Path, value: Value) -> str:
-        """`text` with the table at `path` set, in its place when it is there, else at the end."""
-        names = _names(path)
-        if not isinstance(value, dict):
+    def put(self, text: str, parent: Path, entries: Entries) -> str:
+        """`text` with tables set in `parent`: one that is there in its place, new ones at its end or in its inline table."""
+        if not all(isinstance(value, dict) for _, value in entries):
             raise EditRefused("only a table can be set in TOML")
         eol = "\r\n" if "\r\n" in text else "\n"
-        block = eol.join(_table(names, cast("dict[str, Value]", value)))
-        mine = [item for item in _statements(text) if item.path[: len(names)] == names]
+        found = statements(text)
+        holder = _inline_holder(text, found, _names((*parent, entries[0][0])))
+        if holder is not None:
+            return _put_inline(text, holder, (*parent, entries[0][0]), entries)
+        blocks = [eol.join(_table(_names((*parent, step)), cast("dict[str, Value]", value))) for step, value in entries]
+        names = _names((*parent, entries[0][0]))
+        mine = [item for item in found if item.path[: len(names)] == names] if len(entries) == 1 else []
         if not mine:
-            return _append(text, block, eol)
+            return _append(text, (eol + eol).join(blocks), eol)
         if not mine[0].header or mine[0].path != names:
             raise EditRefused(f"'{'.'.join(names)}' is written without a table header of its own")
         run = _run(mine)
         start, end = run[0].start, run[-1].end
         rest = _cut(text, mine[len(run) :])
-        return rest[:start] + block + (eol if text[start:end].endswith("\n") else "") + rest[end:]
+        return rest[:start] + blocks[0] + (eol if text[start:end].endswith("\n") else "") + rest[end:]
 
     def drop(self, text: str, path: Path) -> str:
         """`text` without the table at `path`, whatever way it is written."""
-        names = _names(path)
-        mine = [item for item in _statements(text) if item.path[: len(names)] == names]
-        return _cut(text, mine, with_gap=True)
+        if not path:
+            return text
+        names, found = _names(path), statements(text)
+        holder = _inline_holder(text, found, names)
+        if holder is not None:
+            return _drop_inline(text, holder, names)
+        return _cut(text, [item for item in found if item.path[: len(names)] == names], with_gap=True)
 
 
 def _place(message: str) -> str:
@@ -95,7 +95,7 @@ def _names(path: Path) -> tuple[str, ...]:
 
 
 def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return name if BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _table(names: tuple[str, ...], members: dict[str, Value]) -> list[str]:
@@ -121,7 +121,7 @@ def _append(text: str, block: str, eol: str) -> str:
     return text + eol + eol + block
 
 
-def _run(statements: list[_Statement]) -> list[_Statement]:
+def _run(statements: list[Statement]) -> list[Statement]:
     """The first header and the assignments that follow it without a gap."""
     run = statements[:1]
     for item in statements[1:]:
@@ -131,7 +131,7 @@ def _run(statements: list[_Statement]) -> list[_Statement]:
     return run
 
 
-def _cut(text: str, statements: list[_Statement], *, with_gap: bool = False) -> str:
+def _cut(text: str, statements: list[Statement], *, with_gap: bool = False) -> str:
     """`text` without these statements; with `with_gap` also without the blank line before each header."""
     pieces: list[str] = []
     at = 0
@@ -150,77 +150,101 @@ def _cut(text: str, statements: list[_Statement], *, with_gap: bool = False) -> 
 
 
 def _before_gap(text: str, start: int, *, last: bool) -> int:
-    before = _without_eol(text[:start])
+    before = _eol_before(text, start)
     if last:
-        return len(_without_eol(before))
-    return len(before) if not before or before.endswith("\n") else start
+        return _eol_before(text, before)
+    return before if before == 0 or text[before - 1] == "\n" else start
 
 
-def _without_eol(text: str) -> str:
-    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+def _eol_before(text: str, at: int) -> int:
+    """Where the line break that ends at `at` begins; `at` when none does."""
+    if at == 0 or text[at - 1] != "\n":
+        return at
+    return at - 2 if text[at - 2 : at - 1] == "\r" else at - 1
 
 
-# ---- reading -----------------------------------------------------------------------------------------------------------
+# ---- inline tables -----------------------------------------------------------------------------------------------------
 
 
-def _statements(text: str) -> list[_Statement]:
-    found: list[_Statement] = []
-    table: tuple[str, ...] = ()
-    at = 0
-    while at < len(text):
-        blank = _BLANK_OR_COMMENT.match(text, at)
-        if blank and blank.end() > at:
-            at = blank.end()
-            continue
-        start = at
-        at = _skip(text, at)
-        if text[at] == "[":
-            depth = 2 if text.startswith("[[", at) else 1
-            table, at = _dotted(text, at + depth)
-            found.append(_Statement(table, start, _line_end(text, at), header=True))
-        else:
-            names, at = _dotted(text, at)
-            found.append(_Statement(table + names, start, _value_end(text, at), header=False))
-        at = found[-1].end
-    return found
+def _inline_holder(text: str, statements: list[Statement], names: tuple[str, ...]) -> Statement | None:
+    """The assignment of an inline table to something above `names`, or `None`."""
+    for item in statements:
+        above = not item.header and len(item.path) < len(names) and names[: len(item.path)] == item.path
+        if above and text[item.value : item.value + 1] == "{":
+            return item
+    return None
 
 
-def _skip(text: str, at: int) -> int:
-    match = _GAP.match(text, at)
-    return match.end() if match else at
-
-
-def _dotted(text: str, at: int) -> tuple[tuple[str, ...], int]:
-    names: list[str] = []
+def _put_inline(text: str, holder: Statement, path: Path, entries: Entries) -> str:
+    opening, rest = holder.value, _names(path)[len(holder.path) :]
     while True:
-        at = _skip(text, at)
-        match = _QUOTED.match(text, at) or _BARE.match(text, at)
-        if match is None:
-            raise EditRefused(f"line {text.count(chr(10), 0, at) + 1}: expected a key")
-        names.append(next(iter(tomllib.loads(f"{match.group()} = 1"))))
-        at = _skip(text, match.end())
-        if text[at : at + 1] != ".":
-            return tuple(names), at
-        at += 1
+        pairs = _pairs(text, opening)
+        found = next((pair for pair in pairs if rest[: len(pair.names)] == pair.names), None)
+        if found is None:
+            break
+        if len(found.names) == len(rest):
+            return text[: found.value] + _inline(entries[0][1]) + text[found.end :]
+        if text[found.value] != "{":
+            raise EditRefused(f"'{'.'.join(rest)}' is in the way of an entry")
+        opening, rest = found.value, rest[len(found.names) :]
+    inner: Path = rest[:-1]
+    added = cast("dict[str, Value]", nest(inner, entries))
+    body = ", ".join(f"{_key(name)} = {_inline(value)}" for name, value in added.items())
+    if not pairs:
+        return text[: opening + 1] + body + text[opening + 1 :]
+    return text[: pairs[-1].end] + ", " + body + text[pairs[-1].end :]
 
 
-def _line_end(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end + 1
+def _drop_inline(text: str, holder: Statement, names: tuple[str, ...]) -> str:
+    opening, rest = holder.value, names[len(holder.path) :]
+    while True:
+        pairs = _pairs(text, opening)
+        mine = [index for index, pair in enumerate(pairs) if pair.names[: len(rest)] == rest]
+        if mine:
+            for index in reversed(mine):
+                start = pairs[index - 1].end if index > 0 else pairs[index].start
+                end = pairs[index].end if index > 0 or len(pairs) == 1 else pairs[1].start
+                text, pairs = text[:start] + text[end:], pairs[:index]
+            return text
+        found = next((pair for pair in pairs if rest[: len(pair.names)] == pair.names), None)
+        if found is None or text[found.value] != "{":
+            return text
+        opening, rest = found.value, rest[len(found.names) :]
 
 
-def _value_end(text: str, at: int) -> int:
-    depth = 0
+def _pairs(text: str, opening: int) -> list[_Pair]:
+    """The pairs of the inline table that opens at `opening`."""
+    pairs: list[_Pair] = []
+    at = skip(text, opening + 1)
+    while text[at : at + 1] != "}":
+        start = at
+        names, at = dotted(text, at)
+        value = skip(text, at + 1)
+        end, at = _inline_end(text, value)
+        pairs.append(_Pair(names, start, value, end))
+        at = skip(text, at + 1) if text[at : at + 1] == "," else at
+    return pairs
+
+
+def _inline_end(text: str, at: int) -> tuple[int, int]:
+    """Where a value of an inline table ends, and where the comma or bracket after it is."""
+    depth, last = 0, at
     while at < len(text):
-        match = _VALUE_TOKEN.match(text, at)
-        if match is None:
-            raise EditRefused(f"line {text.count(chr(10), 0, at) + 1}: a string is never closed")
-        token = match.group()
-        at = match.end()
-        if token in ("[", "{"):
-            depth += 1
-        elif token in ("]", "}"):
-            depth -= 1
-        elif token in ("\n", "\r\n") and depth == 0:
-            return at
-    return at
+        sign = text[at]
+        if depth == 0 and sign in ",}":
+            return last, at
+        if sign in "\"'":
+            at = value_string_end(text, at)
+        elif sign in "[{":
+            depth, at = depth + 1, at + 1
+        elif sign in "]}":
+            depth, at = depth - 1, at + 1
+        elif sign == ",":
+            at += 1
+        else:
+            match = _INLINE.match(text, at)
+            at = match.end() if match else at + 1
+            last = at - (len(match.group()) - len(match.group().rstrip(" \t"))) if match and match.group().strip(" \t") else last
+            continue
+        last = at
+    raise broken(text, at, "an inline table is never closed")

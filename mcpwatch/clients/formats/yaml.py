@@ -1,7 +1,6 @@
-"""YAML by text span: sets or deletes one entry of a mapping or list and keeps every other byte.
+"""YAML by text span: sets or deletes entries of a mapping or list and keeps every other byte.
 
-The one door to PyYAML in this room. Owns a light tree of spans made from parser events (nodes of `compose` would give an alias
-the place of its anchor). Knows no client. A block container gets block lines, a flow container (`{}`, `[a, b]`) gets flow
+Owns the edits; `yaml_tree` reads. Knows no client. A block container gets block lines, a flow container (`{}`, `[a, b]`) gets flow
 text; what was put and dropped again leaves the file as it was.
 """
 
@@ -9,30 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, cast
 
-import yaml
-
-from mcpwatch.clients.formats.path import EditRefused, Element, Path, Step, Value
+from mcpwatch.clients.formats.path import EditRefused, Element, Entries, Path, Step, Value, elements, members, nest
+from mcpwatch.clients.formats.yaml_tree import Node, break_before, eol_of, is_null, line_end, line_start, root
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A value in the text: `shape`, its span (`end` is that of the last thing in it, not of the blank lines after)."""
-
-    shape: Literal["scalar", "alias", "map", "list"]
-    start: int
-    end: int
-    column: int
-    flow: bool = False
-    text: str = ""
-    plain: bool = False
-    children: tuple[tuple[_Node | None, _Node], ...] = ()
 
 
 class Yaml:
@@ -41,107 +22,51 @@ class Yaml:
     name = "yaml"
 
     def parse(self, text: str) -> Value:
-        """The document, read by `yaml.safe_load`."""
-        try:
-            document: Value = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-            raise EditRefused(f"not valid YAML: {line}{error.problem}") from None
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise EditRefused(f"not readable as YAML: {type(error).__name__}") from None
-        return {} if document is None else document
+        """The document, from PyYAML's events; keys, and scalars of rarer types, are texts of their own."""
+        node = root(text)
+        return {} if node is None else node.value
 
-    def put(self, text: str, path: Path, value: Value) -> str:
-        """`text` with the entry at `path` set."""
-        node = _root(text)
+    def put(self, text: str, parent: Path, entries: Entries) -> str:
+        """`text` with `entries` in the container at `parent`."""
+        node = root(text)
         if node is None:
-            return _add_lines(text, len(text), _block(path, value, 0))
-        for depth, step in enumerate(path):
+            return _add_lines(text, len(text), _block_all(parent, entries, 0))
+        for depth, step in enumerate(parent):
             found = _find(text, node, step)
-            rest = path[depth + 1 :]
             if found is None:
-                return _insert(text, node, path[depth:], value)
-            if not rest:
-                return _replace(text, node, found, step, value)
+                return _insert(text, node, [(step, nest(parent[depth + 1 :], entries))])
             key, inner = node.children[found]
-            if _is_null(inner):
+            if is_null(inner):
                 if key is None or node.flow:
                     raise _refused(text, inner, "is empty; write {} there")
-                return _add_lines(text, _line_end(text, inner.end), _block(rest, value, key.column + 2))
+                return _add_lines(text, line_end(text, inner.end), _block_all(parent[depth + 1 :], entries, key.column + 2))
             node = inner
-        raise EditRefused("an empty path")
+        here = _find(text, node, entries[0][0])
+        if here is None or len(entries) > 1:
+            return _insert(text, node, entries)
+        return _replace(text, node, here, *entries[0])
 
     def drop(self, text: str, path: Path) -> str:
         """`text` without the entry at `path`."""
-        node = _root(text)
+        node = root(text)
         for depth, step in enumerate(path):
-            found = None if node is None or _is_null(node) else _find(text, node, step)
+            found = None if node is None or is_null(node) else _find(text, node, step)
             if node is None or found is None:
                 return text
             if depth == len(path) - 1:
                 return _remove(text, node, found)
             node = node.children[found][1]
-        raise EditRefused("an empty path")
+        return text
 
 
-# ---- reading -----------------------------------------------------------------------------------------------------------
+# ---- finding -----------------------------------------------------------------------------------------------------------
 
 
-def _root(text: str) -> _Node | None:
-    """The one document of `text`, or `None` when it holds nothing but comments."""
-    try:
-        events = iter(list(yaml.parse(text, Loader=yaml.SafeLoader)))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    except yaml.YAMLError as error:
-        raise EditRefused(f"not valid YAML: {type(error).__name__}") from None
-    roots = [_node(text, event, events) for event in events if not isinstance(event, _FRAME)]
-    if len(roots) > 1:
-        raise EditRefused("holds several YAML documents")
-    return None if not roots or _is_null(roots[0]) else roots[0]
-
-
-_FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
-
-
-def _node(text: str, event: Any, events: Iterator[Any]) -> _Node:
-    start, column = event.start_mark.index, event.start_mark.column
-    flow = bool(getattr(event, "flow_style", False))
-    inner: Any
-    if isinstance(event, yaml.MappingStartEvent):
-        pairs: list[tuple[_Node | None, _Node]] = []
-        while not isinstance(inner := next(events), yaml.MappingEndEvent):
-            pairs.append((_node(text, inner, events), _node(text, next(events), events)))
-        end = int(cast("Any", inner).end_mark.index) if flow or not pairs else pairs[-1][1].end
-        return _Node("map", start, end, column, flow=flow, children=tuple(pairs))
-    if isinstance(event, yaml.SequenceStartEvent):
-        items: list[tuple[_Node | None, _Node]] = []
-        while not isinstance(inner := next(events), yaml.SequenceEndEvent):
-            items.append((None, _node(text, inner, events)))
-        end = int(cast("Any", inner).end_mark.index) if flow or not items else items[-1][1].end
-        return _Node("list", start, end, column, flow=flow, children=tuple(items))
-    if isinstance(event, yaml.AliasEvent):
-        return _Node("alias", start, int(cast("Any", event).end_mark.index), column)
-    return _Node("scalar", start, _scalar_end(text, event), column, text=str(event.value), plain=not event.style)
-
-
-def _scalar_end(text: str, event: Any) -> int:
-    """Where a scalar ends; that of a block scalar is set back from the line its mark is on to its own last line."""
-    end = int(event.end_mark.index)
-    if event.style not in ("|", ">"):
-        return end
-    header = text[event.start_mark.index : _line_end(text, event.start_mark.index)].split("#", maxsplit=1)[0]
-    body = text[:end].rstrip(" ")
-    return len(body.removesuffix("\n").removesuffix("\r")) if "+" in header else len(body.rstrip(" \t\r\n"))
-
-
-def _is_null(node: _Node) -> bool:
-    return node.shape == "scalar" and node.plain and not node.text
-
-
-def _refused(text: str, node: _Node, what: str) -> EditRefused:
+def _refused(text: str, node: Node, what: str) -> EditRefused:
     return EditRefused(f"line {text.count(chr(10), 0, node.start) + 1}: the value here {what}")
 
 
-def _find(text: str, node: _Node, step: Step) -> int | None:
+def _find(text: str, node: Node, step: Step) -> int | None:
     wanted = "list" if isinstance(step, Element) else "map"
     if node.shape != wanted:
         raise _refused(text, node, f"should be a {'list' if wanted == 'list' else 'mapping'}")
@@ -154,7 +79,7 @@ def _find(text: str, node: _Node, step: Step) -> int | None:
     return hits[0] if hits else None
 
 
-def _matches(node: _Node, step: Element) -> bool:
+def _matches(node: Node, step: Element) -> bool:
     for part in step.field.split(".") if step.field else ():
         inner = [value for key, value in node.children if node.shape == "map" and key and key.text == part]
         if not inner:
@@ -166,67 +91,99 @@ def _matches(node: _Node, step: Element) -> bool:
 # ---- writing -----------------------------------------------------------------------------------------------------------
 
 
-def _eol(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
-
-
-def _line_start(text: str, at: int) -> int:
-    return text.rfind("\n", 0, at) + 1
-
-
-def _line_end(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end + 1
-
-
 def _add_lines(text: str, at: int, lines: list[str]) -> str:
-    eol = _eol(text)
+    eol = eol_of(text)
     block = eol.join(lines)
-    if at == len(text) and text and not text.endswith("\n"):
+    if at == len(text) and text and break_before(text, at) == at:
         return text + eol + block
     return text[:at] + block + eol + text[at:]
 
 
-def _insert(text: str, node: _Node, path: Path, value: Value) -> str:
+def _insert(text: str, node: Node, entries: Entries) -> str:
     if node.flow:
-        opening = text[node.start]
-        if opening not in "[{":
-            raise _refused(text, node, "carries a tag or an anchor")
-        body = _flow(path, value)
+        opening = _opening(text, node)
+        body = ", ".join(_flow(step, value) for step, value in entries)
         if not node.children:
-            return text[: node.start + 1] + body + text[node.start + 1 :]
+            return text[: opening + 1] + body + text[opening + 1 :]
         last = node.children[-1][1].end
         return f"{text[:last]}, {body}{text[last:]}"
     key, last = node.children[-1]
-    column = key.column if key else node.column
-    return _add_lines(text, _line_end(text, last.end), _block(path, value, column))
+    column = _column(text, key) if key else _dash(text, last)
+    lines = [line for step, value in entries for line in _block((step,), value, column)]
+    if _ends_open(text, last):
+        return _add_lines(text, _first_line(text, node), lines)
+    return _add_lines(text, line_end(text, last.end), lines)
 
 
-def _replace(text: str, node: _Node, index: int, step: Step, value: Value) -> str:
+def _ends_open(text: str, node: Node) -> bool:
+    """Whether the file ends in this value's block scalar, on a line without a break: a line after it would add one to it."""
+    while node.children and not node.flow:
+        node = node.children[-1][1]
+    return node.block_scalar and line_end(text, node.end) == len(text) and break_before(text, len(text)) == len(text)
+
+
+def _first_line(text: str, node: Node) -> int:
+    """Where the line of a block container's first entry begins."""
+    key, item = node.children[0]
+    start = line_start(text, key.start if key else item.start)
+    if text[start : key.start if key else item.start].strip(" ") != ("" if key else "-"):
+        raise _refused(text, item, "shares its line with something else")
+    return start
+
+
+def _opening(text: str, node: Node) -> int:
+    """Where the bracket of a flow container is, behind its tag and anchor."""
+    at = node.start
+    while text[at] in "&!":
+        while not text[at].isspace():
+            at += 1
+        while text[at].isspace():
+            at += 1
+    if text[at] not in "[{":
+        raise _refused(text, node, "carries a tag or an anchor with a comment")
+    return at
+
+
+def _column(text: str, key: Node) -> int:
+    """The column of a key, or of the question mark before it."""
+    lead = text[line_start(text, key.start) : key.start]
+    return lead.index("?") if lead.strip(" ") == "?" else key.column
+
+
+def _dash(text: str, item: Node) -> int:
+    """The column of the dash of a list's item."""
+    start = line_start(text, item.start)
+    lead = text[start : item.start]
+    if lead.strip(" ") != "-":
+        raise _refused(text, item, "shares its line with something else")
+    return lead.index("-")
+
+
+def _replace(text: str, node: Node, index: int, step: Step, value: Value) -> str:
     key, item = node.children[index]
     start = key.start if key else item.start
     if node.flow:
-        return text[:start] + _flow((step,), value) + text[item.end :]
+        return text[:start] + _flow(step, value) + text[item.end :]
     column = key.column if key else item.column
     lines = _block((step,), value, column) if key else _members(value, column)
-    return text[:start] + _eol(text).join(lines).lstrip(" ") + text[item.end :]
+    return text[:start] + eol_of(text).join(lines).lstrip(" ") + text[item.end :]
 
 
-def _remove(text: str, node: _Node, index: int) -> str:
+def _remove(text: str, node: Node, index: int) -> str:
     key, item = node.children[index]
     start = key.start if key else item.start
     if node.flow:
         return _remove_flow(text, node, index, start)
-    begin, end = _line_start(text, start), _line_end(text, item.end)
+    begin, end = line_start(text, start), line_end(text, item.end)
     lead = text[begin:start].strip(" ")
     if lead != ("" if key else "-"):
         raise _refused(text, item, "shares its line with something else")
-    if end == len(text) and not text.endswith("\n"):
-        return text[:begin].removesuffix("\n").removesuffix("\r")
+    if end == len(text) and break_before(text, end) == end:
+        return text[: break_before(text, begin)]
     return text[:begin] + text[end:]
 
 
-def _remove_flow(text: str, node: _Node, index: int, start: int) -> str:
+def _remove_flow(text: str, node: Node, index: int, start: int) -> str:
     end = node.children[index][1].end
     if index > 0:
         begin = node.children[index - 1][1].end
@@ -242,11 +199,18 @@ def _remove_flow(text: str, node: _Node, index: int, start: int) -> str:
     return text[:begin] + text[end:]
 
 
-def _flow(path: Path, value: Value) -> str:
-    for step in reversed(path[1:]):
-        value = [value] if isinstance(step, Element) else {step: value}
+def _flow(step: Step, value: Value) -> str:
     body = json.dumps(value, ensure_ascii=False)
-    return body if isinstance(path[0], Element) else f"{json.dumps(path[0], ensure_ascii=False)}: {body}"
+    return body if isinstance(step, Element) else f"{json.dumps(step, ensure_ascii=False)}: {body}"
+
+
+def _block_all(parent: Path, entries: Entries, column: int) -> list[str]:
+    """The lines that put `entries` into a new container at `parent` below a block container whose entries start at `column`."""
+    head = [f"{' ' * (column + 2 * depth)}{_scalar(step)}:" for depth, step in enumerate(parent) if isinstance(step, str)]
+    if len(head) < len(parent):
+        raise EditRefused("a list in a list is not edited in YAML")
+    inner = column + 2 * len(parent)
+    return [*head, *(line for step, value in entries for line in _block((step,), value, inner))]
 
 
 def _block(path: Path, value: Value, column: int) -> list[str]:
@@ -262,17 +226,23 @@ def _block(path: Path, value: Value, column: int) -> list[str]:
 
 
 def _members(value: Value, column: int) -> list[str]:
-    if not isinstance(value, dict):
+    if not members(value):
         return [" " * column + _scalar(value)]
-    members = cast("dict[str, Value]", value)
-    return [line for key, item in members.items() for line in _member(key, item, column)]
+    return [line for key, item in members(value).items() for line in _member(key, item, column)]
 
 
 def _member(key: str, value: Value, column: int) -> list[str]:
     head = f"{' ' * column}{_scalar(key)}:"
-    if isinstance(value, dict) and value:
-        return [head, *_members(cast("Value", value), column + 2)]
+    if members(value):
+        return [head, *_members(value, column + 2)]
+    if (items := elements(value)) and all(members(item) for item in items):
+        return [head, *(line for item in items for line in _item(item, column + 2))]
     return [f"{head} {_scalar(value)}"]
+
+
+def _item(value: Value, column: int) -> list[str]:
+    lines = _members(value, column + 2)
+    return [f"{' ' * column}- {lines[0].lstrip(' ')}", *lines[1:]]
 
 
 def _scalar(value: Value) -> str:

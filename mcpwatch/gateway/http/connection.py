@@ -1,6 +1,7 @@
-"""One client connection: bytes to requests and back, with a bound on everything a client may do. The server's door to httptools.
+"""One client connection: requests and their answers in order, with a bound on everything a client may do.
 
-Owns the order of requests and answers on one socket (HTTP/1.1: kept, pipelined, chunked). Must not know MCP. Why our own: ADR 0014.
+Owns the order of requests and answers on one socket (HTTP/1.1: kept, pipelined, half-closed) and its deadlines.
+Must not know MCP, nor how bytes become requests. Why our own: ADR 0139.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import json
 import logging
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
-import httptools
-
-from mcpwatch.gateway.http import head, limits
-from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve
-
-if TYPE_CHECKING:
-    from mcpwatch.gateway.http.listener import Listener
+from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.budget import address_of
+from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Serve
+from mcpwatch.gateway.http.intake import Intake
+from mcpwatch.gateway.http.output import Output
+from mcpwatch.gateway.http.request_reader import RequestReader
+from mcpwatch.gateway.http.shared import Shared
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -26,151 +27,131 @@ log = logging.getLogger("mcpwatch.gateway")
 class Connection(asyncio.Protocol):
     """One socket. `due` is when it must be looked at again (seconds of the loop's clock)."""
 
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        self._listener = listener
-        self._app = listener.app
+    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+        self._shared = shared
+        self._app = shared.app
         self._loop = loop
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(self, shared.head_bytes)
+        self._intake = Intake(self._reader, self)
+        self._output = Output(loop)
         self._transport = cast("asyncio.Transport", None)
-        self._url = b""
-        self._lines: list[tuple[bytes, bytes]] = []
-        self._head = 0
-        self._fed = 0
-        self._incoming: HttpExchange | None = None
-        """The request that is being read; `_turn` is the one being answered, `_queue` holds those between."""
-        self._turn: HttpExchange | None = None
+        self._address = ""
+        self._current: HttpExchange | None = None
+        """The request being answered; `_queue` holds those behind it that are whole, the reader the one that is not."""
         self._queue: deque[HttpExchange] = deque()
-        self._reading = False
-        self._deaf = False
-        self._advancing = False
-        self._room: asyncio.Future[None] | None = None
-        self._stalled = math.inf
-        self.closing = False
+        self._queued = 0
+        """Bytes of the bodies in the queue."""
+        self._advancing = self._half = False
+        self.deaf = self.closing = False
         self.due = math.inf
 
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._listener.connections.add(self)
+        """Begin to wait for the first request; one connection too many is told so."""
+        self._transport = self._output.transport = self._intake.transport = cast("asyncio.Transport", transport)
+        self._address = address_of(transport.get_extra_info("peername"))
+        self._shared.connections.add(self)
         self.due = self._loop.time() + limits.HEAD_LIMIT
+        if not self._shared.budget.enter(self._address):
+            self._reader.give_up()
+            self.refuse(503, "too many connections", [(b"retry-after", b"5")])
 
     def data_received(self, data: bytes) -> None:
         """Parse; requests that become whole are begun or queued."""
-        while data and not self._deaf:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-                continue
-            except httptools.HttpParserCallbackError:
-                log.exception("a request could not be taken")
-                self.abort()
-            except httptools.HttpParserError as error:
-                self._refuse(400, f"this is no HTTP/1.1 request: {error}")
-            break
-        if self._reading and self._incoming is None and not self._deaf:
-            self._fed += len(data)
-            if self._fed > self._listener.head_bytes:
-                self._refuse(431, "the head of the request is too large")
+        self._intake.take(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more. What it has asked for whole is still answered, for a while; a stream ends."""
+        current = self._current
+        waits = current is not None and not current.begun and current is not self._reader.incoming
+        if self.closing or not (waits or (current is None and self._queue)):
+            return False
+        self._half = True
+        self.due = self._loop.time() + limits.HALF_CLOSED
+        return True
 
     def pause_writing(self) -> None:
         """The client is behind with its reading."""
-        self._room = self._loop.create_future()
-        self._stalled = self._loop.time() + limits.STALL_LIMIT
+        self._output.pause()
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._stalled = math.inf
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
+        self._output.resume()
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell whoever answers here."""
-        self.closing = self._deaf = True
-        self._listener.lost(self)
+        self.closing = self.deaf = True
+        self._shared.lost(self)
+        self._shared.budget.leave(self._address)
+        self._give_up()
+        for exchange in self._queue:
+            self._free(exchange)
         self._queue.clear()
-        self._incoming = None
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        if self._turn is not None:
-            self._turn.lost()
+        self._intake.drop()
+        self._output.resume()
+        if self._current is not None:
+            self._current.lost()
 
-    # --- httptools ---
+    # --- from the reader ---
 
-    def on_message_begin(self) -> None:
+    def begun(self) -> None:
         """The first byte of a request."""
-        self._url, self._lines = b"", []
-        self._head = self._fed = 0
-        self._incoming = None
-        self._reading = True
-        if self._turn is None:
+        if self._current is None:
             self.due = self._loop.time() + limits.HEAD_LIMIT
 
-    def on_url(self, url: bytes) -> None:
-        """Some of the target."""
-        self._url += url
-        self._head += len(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._lines.append((name.lower(), value))
-        self._head += len(name) + len(value)
-
-    def on_headers_complete(self) -> None:
+    def headed(self, exchange: HttpExchange) -> None:
         """A head is whole: whether the body is wanted is known now."""
-        if self._deaf:
-            return
-        if self._head > self._listener.head_bytes:
-            self._refuse(431, "the head of the request is too large")
-            return
-        try:
-            turn = head.read(self, self._parser, self._url, self._lines)
-        except head.BadHead as wrong:
-            self._refuse(400, str(wrong))
-            return
-        self._incoming = turn
-        length = turn.headers.get(b"content-length", b"0")
-        turn.oversize = len(length) > 15 or int(length) > self._app.body_limit
-        if self._turn is None and not self._queue:
-            self._invite(turn)
+        exchange.oversize = exchange.length > self._app.body_limit
+        if self._current is None and not self._queue:
+            self._invite(exchange)
 
-    def on_body(self, body: bytes) -> None:
+    def part(self, exchange: HttpExchange, body: bytes) -> None:
         """Some of a body; of a refused request it is thrown away."""
-        turn = self._incoming
-        if turn is None or turn.oversize or self._deaf:
+        exchange.size += len(body)
+        if exchange.oversize:
             return
-        turn.size += len(body)
-        if turn.size <= self._app.body_limit:
-            if not turn.done:
-                turn.parts.append(body)
-            return
-        turn.oversize = True
-        turn.parts.clear()
-        if turn.done:
-            self._close()
-        elif self._turn is turn:
-            self._admit(turn)
+        if exchange.size > self._app.body_limit:
+            exchange.oversize = True
+            exchange.parts.clear()
+            self._free(exchange)
+            if exchange.done:
+                self._close()
+            elif self._current is exchange:
+                self._admit(exchange)
+        elif not exchange.done:
+            if self._shared.budget.hold(self._address, len(body), self._app.body_limit):
+                exchange.held += len(body)
+                exchange.parts.append(body)
+            else:
+                self.refuse(503, "too many requests are being read", [(b"retry-after", b"1")])
 
-    def on_message_complete(self) -> None:
+    def whole(self, exchange: HttpExchange) -> None:
         """A request is whole."""
-        turn, self._incoming = self._incoming, None
-        self._reading = False
-        if turn is None or self._deaf or turn.done:
+        if exchange.done:
             return
-        parts = turn.parts
-        turn.body = b"".join(parts) if len(parts) != 1 else parts[0]
+        parts = exchange.parts
+        exchange.body = b"".join(parts) if len(parts) != 1 else parts[0]
         parts.clear()
-        if turn is self._turn:
-            self._begin(turn)
+        if exchange is self._current:
+            self._begin(exchange)
             return
-        self._queue.append(turn)
-        if len(self._queue) >= limits.PIPELINED:
-            self._transport.pause_reading()
+        self._queue.append(exchange)
+        self._queued += exchange.size
         self._advance()
+
+    def refuse(self, status: int, text: str, extra: Headers = ()) -> None:
+        """Answer what is no request and close; when an answer is under way, only close after it."""
+        incoming = self._give_up()
+        if self._current is not None and self._current is not incoming:
+            self.deaf, self._current.keep = True, False
+        elif self._queue or (incoming is not None and incoming.done):
+            self._close()
+        else:
+            exchange = incoming or HttpExchange(self, "GET", "", b"", [])
+            exchange.keep = False
+            exchange.answer(status, json.dumps({"error": text}).encode(), extra=extra)
 
     # --- from an answer ---
 
@@ -182,88 +163,116 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes."""
         if not self.closing:
-            self._transport.write(data)
+            self._output.write(data)
 
     async def room(self) -> None:
         """Return when the client is not behind with its reading."""
-        if self._room is not None:
-            await self._room
+        await self._output.room()
 
-    def finished(self, turn: HttpExchange) -> None:
+    def finished(self, exchange: HttpExchange) -> None:
         """The answer to a request is whole."""
-        self._turn = None
+        self._current = None
+        self._free(exchange)
         self.due = self._loop.time() + limits.KEEP_ALIVE
-        if not turn.keep or self._listener.draining:
+        if not exchange.keep or self._shared.draining or (self._half and not self._queue):
             self._close()
         else:
             self._advance()
 
     def abort(self) -> None:
         """Close the socket now, unsent bytes and all."""
-        self.closing = self._deaf = True
+        self.closing = self.deaf = True
         self._transport.abort()
 
     # --- from the listener ---
 
     def expire(self, now: float) -> None:
-        """Do what is due."""
-        if now >= self._stalled or (now >= self.due and self._deaf):
+        """Do what is due. A client that still takes its answer is never cut."""
+        match self._output.look(now):
+            case "stalled":
+                self.abort()
+            case "behind":
+                return
+            case _ if now < self.due:
+                return
+            case _:
+                self._end()
+
+    def _end(self) -> None:
+        """It is due, and nothing waits for the client."""
+        if self.deaf or self._half:
             self.abort()
-        elif now >= self.due and self._reading:
-            self._refuse(408, "the request did not come to its end in time")
-        elif now >= self.due:
+        elif self._reader.reading:
+            self.refuse(408, "the request did not come to its end in time")
+        else:
             self._close()
 
     def drain(self) -> None:
         """Close after the answer under way; at once when there is none."""
-        if self._turn is None and not self._queue:
+        if self._current is None and not self._queue:
             self._close()
-        elif self._turn is not None:
-            self._turn.keep = False
+        elif self._current is not None:
+            self._current.keep = False
+
+    # --- from the intake ---
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits behind the request being answered that no more is read."""
+        incoming = self._reader.incoming
+        behind = incoming.size if incoming is not None and incoming is not self._current else 0
+        return len(self._queue) >= limits.PIPELINED or self._queued + behind > limits.PIPELINED_BYTES
+
+    @property
+    def answering(self) -> bool:
+        """Whether an answer is under way."""
+        return self._current is not None
 
     # --- inside ---
 
-    def _invite(self, turn: HttpExchange) -> None:
+    def _invite(self, exchange: HttpExchange) -> None:
         """Admit a request whose body is still to come; one that asks first is told to send it."""
         self.due = self._loop.time() + limits.BODY_LIMIT
-        asks = turn.newer and turn.headers.get(b"expect", b"").lower() == b"100-continue"
-        keep = turn.keep
-        turn.keep = keep and not asks  # after a refusal nobody knows whether the body comes
-        self._admit(turn)
-        if not turn.done:
-            turn.keep = keep
+        asks = exchange.newer and exchange.headers.get(b"expect", b"").lower() == b"100-continue"
+        keep = exchange.keep
+        exchange.keep = keep and not asks  # after a refusal nobody knows whether the body comes
+        self._admit(exchange)
+        if not exchange.done:
+            exchange.keep = keep
             if asks:
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _admit(self, turn: HttpExchange) -> None:
+    def _admit(self, exchange: HttpExchange) -> None:
         """Ask whether a request may come in; a refusal is its answer."""
-        self._turn = turn
-        if turn.oversize:
-            turn.keep = False
-            self._app.too_large(turn)
+        self._current = exchange
+        if exchange.oversize:
+            exchange.keep = False
+            self._app.too_large(exchange)
         else:
-            turn.serve = self._app.admit(turn)
+            exchange.serve = self._app.admit(exchange)
 
-    def _begin(self, turn: HttpExchange) -> None:
-        serve = turn.serve
+    def _begin(self, exchange: HttpExchange) -> None:
+        serve = exchange.serve
         if serve is not None:
-            self.due = math.inf
-            task = self._loop.create_task(self._serve(turn, serve), name="request")
-            tasks = self._listener.tasks
+            self.due = self._loop.time() + limits.HALF_CLOSED if self._half else math.inf
+            task = self._loop.create_task(self._serve(exchange, serve), name="request")
+            tasks = self._shared.tasks
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    async def _serve(self, turn: HttpExchange, serve: Serve) -> None:
+    async def _serve(self, exchange: HttpExchange, serve: Serve) -> None:
         try:
             await serve()
         except Exception:
             log.exception("a request failed")
-        if turn.done:
+        finally:
+            self._free(exchange)
+        if exchange.done:
             return
-        if turn.begun:
+        if exchange.begun:
             self.abort()
         else:
-            turn.answer(500, b'{"error":"internal error"}')
+            exchange.answer(500, b'{"error":"internal error"}')
 
     def _advance(self) -> None:
         """Begin requests that wait, one after the other."""
@@ -271,41 +280,43 @@ class Connection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._queue and self._turn is None and self._room is None and not self._deaf:
-                turn = self._queue.popleft()
-                if len(self._queue) == limits.PIPELINED - 1:
-                    self._transport.resume_reading()
-                self._admit(turn)
-                if not turn.done:
-                    self._begin(turn)
+            while self._queue and self._current is None and not self._output.full and not self.deaf:
+                exchange = self._queue.popleft()
+                self._queued -= exchange.size
+                self._admit(exchange)
+                if not exchange.done:
+                    self._begin(exchange)
+            incoming = self._reader.incoming
+            if incoming is not None and self._current is None and not self._output.full and not incoming.done and not self.deaf:
+                self._invite(incoming)
         finally:
             self._advancing = False
+        self._intake.go_on()
 
-    def _refuse(self, status: int, text: str) -> None:
-        """Answer what is no request and close; when an answer is under way, only close after it."""
-        turn, self._incoming = self._incoming, None
-        self._reading = True
-        if self._turn is not None and self._turn is not turn:
-            self._deaf, self._turn.keep = True, False
-        elif self._queue or (turn is not None and turn.done):
-            self._close()
-        else:
-            turn = turn or HttpExchange(self, "GET", "", b"", [])
-            turn.keep = False
-            turn.answer(status, json.dumps({"error": text}).encode())
+    def _give_up(self) -> HttpExchange | None:
+        """Forget the request that is being read; its head, when that was whole."""
+        incoming = self._reader.give_up()
+        if incoming is not None:
+            incoming.parts.clear()
+            self._free(incoming)
+        return incoming
+
+    def _free(self, exchange: HttpExchange) -> None:
+        held, exchange.held = exchange.held, 0
+        if held:
+            self._shared.budget.free(self._address, held)
 
     def _close(self) -> None:
         """Close when the client has its answer; while it still sends, a closed socket would take the answer from it."""
         if self._transport.is_closing():
             return
-        if not self._reading:
-            self.closing = self._deaf = True
+        self.closing = self.deaf = True
+        if not self._reader.reading or self._half:
             self._transport.close()
             return
-        self._deaf = True
-        self.closing = True
         self.due = self._loop.time() + limits.LINGER
-        self._turn = self._incoming = None
-        self._transport.resume_reading()
+        self._current = None
+        self._give_up()
+        self._intake.drop()
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -5,37 +5,43 @@ Owns targets, Host and the framing that the parser leaves to us. Must not know s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
 
-from mcpwatch.gateway.http.http_exchange import HttpExchange
+from mcpwatch.gateway.http.http_exchange import AnswerSink, HttpExchange
 
-if TYPE_CHECKING:
-    from mcpwatch.gateway.http.connection import Connection
+LENGTH_DIGITS = 15
+ENDLESS = 10**LENGTH_DIGITS
+"""A Content-Length of more digits counts as this: it is more than anybody may send (bytes)."""
 
 
 class BadHead(ValueError):
     """This is no request that can be answered; the text says why, in a few words."""
 
 
-def read(connection: Connection, parser: Any, url: bytes, lines: list[tuple[bytes, bytes]]) -> HttpExchange:
+def read(sink: AnswerSink, parser: Any, url: bytes, lines: list[tuple[bytes, bytes]]) -> HttpExchange:
     """The request whose head a parser of httptools has just read. Raises `BadHead`."""
     method: str = parser.get_method().decode("ascii")
     if not url.startswith(b"/") and url != b"*":
         url, lines = _absolute(method, url, lines)
     target, _, query = url.partition(b"?")
     path = target.decode("latin-1")
-    turn = HttpExchange(connection, method, unquote(path) if "%" in path else path, query, lines)
-    turn.newer = parser.get_http_version() == "1.1"
-    turn.keep = turn.newer and parser.should_keep_alive()
+    exchange = HttpExchange(sink, method, unquote(path) if "%" in path else path, query, lines)
+    exchange.newer = parser.get_http_version() == "1.1"
+    exchange.keep = exchange.newer and parser.should_keep_alive()
     hosts = sum(name == b"host" for name, _ in lines)
-    if hosts > 1 or (turn.newer and not hosts):
+    if hosts > 1 or (exchange.newer and not hosts):
         raise BadHead("one Host header is needed")
-    if parser.should_upgrade() and (b"transfer-encoding" in turn.headers or turn.headers.get(b"content-length", b"0") != b"0"):
+    chunked = b"transfer-encoding" in exchange.headers
+    if chunked and not exchange.newer:
+        raise BadHead("HTTP/1.0 knows no Transfer-Encoding")
+    length = exchange.headers.get(b"content-length", b"0")
+    if parser.should_upgrade() and (chunked or length != b"0"):
         raise BadHead("an upgrade with a body is not understood")  # the parser would take the body for the next request
-    return turn
+    exchange.length = 0 if chunked else int(length) if len(length) <= LENGTH_DIGITS else ENDLESS
+    return exchange
 
 
 def _absolute(method: str, url: bytes, lines: list[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]]]:

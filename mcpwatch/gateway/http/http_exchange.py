@@ -8,12 +8,9 @@ from __future__ import annotations
 import asyncio
 import http
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mcpwatch.gateway.http import limits
-
-if TYPE_CHECKING:
-    from mcpwatch.gateway.http.connection import Connection
 
 Headers = Sequence[tuple[bytes, bytes]]
 Serve = Callable[[], Coroutine[Any, Any, None]]
@@ -44,6 +41,33 @@ class App(Protocol):
         ...
 
 
+class AnswerSink(Protocol):
+    """Where the bytes of answers go: one connection. `closing`: the client is gone, or nothing more is sent to it."""
+
+    closing: bool
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not taken yet."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        ...
+
+    async def room(self) -> None:
+        """Return when the client is not behind with its reading."""
+        ...
+
+    def finished(self, exchange: HttpExchange) -> None:
+        """The answer to a request is whole."""
+        ...
+
+    def abort(self) -> None:
+        """Close now, unsent bytes and all."""
+        ...
+
+
 class HttpExchange:
     """One request, whole, and the answer to it. `path` is unquoted; names in `headers` and `lines` are lower case.
 
@@ -51,18 +75,19 @@ class HttpExchange:
     """
 
     __slots__ = (
-        "_connection", "_stream", "begun", "body", "done", "headers", "keep", "lines", "method", "newer", "on_lost", "oversize",
-        "parts", "path", "query", "serve", "size",
+        "_connection", "_stream", "begun", "body", "done", "headers", "held", "keep", "length", "lines", "method", "newer",
+        "on_lost", "oversize", "parts", "path", "query", "serve", "size",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, method: str, path: str, query: bytes, lines: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, connection: AnswerSink, method: str, path: str, query: bytes, lines: list[tuple[bytes, bytes]]) -> None:
         self._connection = connection
         self.method, self.path, self.query = method, path, query
         self.lines = lines
         self.headers = dict(lines)
         self.body = b""
         self.parts: list[bytes] = []
-        self.size = 0
+        self.size = self.held = self.length = 0
+        """Bytes of the body: come so far, counted in the budget, said by Content-Length."""
         self.keep = self.newer = True
         self.begun = self.done = self.oversize = False
         self.serve: Serve | None = None
@@ -129,22 +154,23 @@ class Stream:
     `ended` is done when the client went away, reads too slowly, or the gateway ends it.
     """
 
-    def __init__(self, turn: HttpExchange, connection: Connection) -> None:
-        self._turn = turn
+    def __init__(self, exchange: HttpExchange, connection: AnswerSink) -> None:
+        self._exchange = exchange
         self._connection = connection
-        self._chunked = turn.newer
+        self._chunked = exchange.newer
+        self._most = limits.SLOW_LIMIT
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if connection.closing:
             self.end("client")
 
     def write(self, data: bytes) -> None:
         """One JSON-RPC message as an event, in one write."""
-        if self._open():
+        if self._open(len(data)):
             self._connection.write(_CHUNKED_EVENT % (len(data) + _EVENT_FRAME, data) if self._chunked else _EVENT % data)
 
     def raw(self, text: bytes) -> None:
         """Bytes of the stream; at least one."""
-        if text and self._open():
+        if text and self._open(len(text)):
             self._connection.write(b"%x\r\n%b\r\n" % (len(text), text) if self._chunked else text)
 
     async def room(self) -> None:
@@ -159,15 +185,19 @@ class Stream:
     def finish(self) -> None:
         """The end of the stream, on the wire too."""
         self.end("finished")
-        if self._chunked and not self._turn.done:
+        if self._chunked and not self._exchange.done:
             self._connection.write(b"0\r\n\r\n")
-        self._turn.finish()
+        self._exchange.finish()
 
-    def _open(self) -> bool:
+    def _open(self, size: int) -> bool:
+        """Whether `size` bytes more may be written. What is left unread of one long message does not make its reader slow."""
         if self.ended.done() or self._connection.closing:
             return False
-        if self._connection.unsent > limits.SLOW_LIMIT:
+        unsent = self._connection.unsent
+        if unsent > self._most:
             self.end("slow")
             self._connection.abort()
             return False
+        if unsent <= limits.SLOW_LIMIT:
+            self._most = limits.SLOW_LIMIT + size
         return True

@@ -6,26 +6,34 @@ Owns listening sockets and the set of connections. Must not know HTTP.
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import suppress
 
+from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.budget import Budget
 from mcpwatch.gateway.http.connection import Connection
 from mcpwatch.gateway.http.http_exchange import App
+from mcpwatch.gateway.http.shared import Shared
 
 TICK = 1.0
 """Seconds between looks for connections that are due."""
 BACKLOG = 2048
+FILES_SPARED = 64
+"""File descriptors that connections leave to members, logs and sockets of our own."""
 
 
 class Listener:
-    """The sockets of one application. `head_bytes` bounds the target and the headers of one request."""
+    """The sockets of one application.
 
-    def __init__(self, app: App, head_bytes: int) -> None:
-        self.app = app
-        self.head_bytes = head_bytes
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.draining = False
-        self._empty = asyncio.Event()
+    `head_bytes` bounds the target and the headers of one request; `connections` and `per_address` how many may be open.
+    """
+
+    def __init__(
+        self, app: App, head_bytes: int, connections: int = limits.CONNECTIONS, per_address: int = limits.CONNECTIONS_PER_ADDRESS
+    ) -> None:
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = connections if files == resource.RLIM_INFINITY else min(connections, max(1, files - FILES_SPARED))
+        self.shared = Shared(app, head_bytes, Budget(most, min(per_address, most)))
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.get_running_loop()
         self._look = self._loop.call_later(TICK, self._sweep)
@@ -47,32 +55,30 @@ class Listener:
 
     async def drain(self, limit: float) -> None:
         """Wait for running requests, then close what is left."""
-        self.draining = True
-        self._empty.clear()
-        for connection in list(self.connections):
+        shared = self.shared
+        shared.draining = True
+        shared.empty.clear()
+        for connection in list(shared.connections):
             connection.drain()
-        if not self.connections:
-            self._empty.set()
+        if not shared.connections:
+            shared.empty.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                await self._empty.wait()
-        for connection in list(self.connections):
+                await shared.empty.wait()
+        for connection in list(shared.connections):
             connection.abort()
-        for task in list(self.tasks):
+        for task in list(shared.tasks):
             task.cancel()
         self._look.cancel()
 
-    def lost(self, connection: Connection) -> None:
-        """A connection is gone."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self._empty.set()
-
     def _connection(self) -> Connection:
-        return Connection(self, self._loop)
+        return Connection(self.shared, self._loop)
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for connection in list(self.connections):
+        connections = self.shared.connections
+        for connection in list(connections):
             connection.expire(now)
+        if sum(connection.unsent for connection in connections) > limits.UNSENT_TOTAL:
+            max(connections, key=lambda connection: connection.unsent).abort()
         self._look = self._loop.call_later(TICK, self._sweep)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.protocol.message import Envelope, Malformed
+from mcpwatch.gateway.protocol import reading
+from mcpwatch.gateway.protocol.message import Envelope, InvalidMessage, Malformed
 
 VERSION = "2025-03-26"
 """The one protocol version with batches."""
@@ -33,15 +33,15 @@ def cut(body: bytes) -> list[bytes]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
     if not found:
-        raise Malformed("a batch must hold at least one message")
+        raise InvalidMessage("a batch must hold at least one message")
     if len(found) > LENGTH:
-        raise Malformed(f"a batch of {len(found)} messages; {LENGTH} are the most")
+        raise InvalidMessage(f"a batch of {len(found)} messages; {LENGTH} are the most")
     return found
 
 
 def messages(data: bytes) -> Iterator[tuple[bytes, Envelope]]:
     """What a member wrote as a batch, one by one; what is no message is left out. Raises `Malformed`."""
     for item in cut(data):
-        envelope = message.peek(item)
+        envelope = reading.of_member(item)
         if envelope.id is not UNSET or envelope.method is not UNSET:
             yield item, envelope

@@ -26,9 +26,20 @@ PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR =
 MEMBER_DOWN = -32000
 """JSON-RPC code of every error that the gateway makes because a member is away; `data.member` names it."""
 
+POSSIBLY_EXECUTED = "; the request may have been executed and is not sent again"
+"""How a message ends that tells a caller of a request without an answer; `data.possiblyExecuted` is true then."""
+
 
 class Malformed(ValueError):
-    """Bytes that are no JSON-RPC message; the text says why and quotes none of them."""
+    """Bytes that are no JSON-RPC message; the text says why and quotes none of them. `code` is that of the error to answer."""
+
+    code = PARSE_ERROR
+
+
+class InvalidMessage(Malformed):
+    """JSON that is no message: two readers may read it differently, or it breaks a rule of the protocol."""
+
+    code = INVALID_REQUEST
 
 
 class Meta(Struct, gc=False):
@@ -66,7 +77,10 @@ _loose = msgspec.json.Decoder(_Loose)
 
 
 def peek(data: bytes) -> Envelope:
-    """The routing fields of one message. Raises `Malformed` for anything that is no JSON object or no JSON at all."""
+    """The routing fields of one message that was read already, or is our own; `reading.py` reads those from outside.
+
+    Raises `Malformed` for anything that is no JSON object or no JSON at all.
+    """
     try:
         return _strict.decode(data)
     except msgspec.ValidationError:
@@ -86,9 +100,9 @@ def _peek_loosely(data: bytes) -> Envelope:
 def _peek_lenient(data: bytes, reason: str) -> Envelope:
     """Python servers may print `NaN`, which is no JSON but which SDK clients read."""
     try:
-        value: Any = json.loads(data)
+        value: Any = json.loads(data.decode())
         return _strict.decode(json.dumps(_finite(value)).encode())
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, msgspec.MsgspecError):
         raise Malformed(reason) from None
 
 

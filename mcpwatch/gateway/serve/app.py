@@ -121,13 +121,13 @@ class App:
         prefix = self._wires.prefix
         if prefix and path.startswith(prefix + "/"):
             path = path[len(prefix) :]
-        refusal = self._refuse(headers)
+        route = self._routes.get(path)
+        refusal = None if self._is_old_health_check(turn, path, route) else self._refuse(headers)
         if refusal is not None:
             return self._say(turn, *refusal)
         extra: list[tuple[bytes, bytes]] = []
         if b"origin" in headers:
             extra = self._cors(headers[b"origin"])
-        route = self._routes.get(path)
         if turn.method == "OPTIONS":
             return self._options(turn, route, extra)
         if route is None:
@@ -259,6 +259,13 @@ class App:
         if origin is not None and not self._guard.origin(origin.decode("latin-1").rstrip("/")):
             return 403, "Invalid Origin header; name it in allowed_origins"
         return None
+
+    @staticmethod
+    def _is_old_health_check(turn: HttpExchange, path: str, route: Route | None) -> bool:
+        """Whether HTTP/1.0 asks for a health page without a Host, as HAProxy does. No browser does that: nothing is rebound."""
+        if turn.newer or b"host" in turn.headers or b"origin" in turn.headers:
+            return False
+        return path in _OPEN_PAGES or (route is not None and route.kind == "health")
 
     def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         listed = self._guard.origins

@@ -24,6 +24,7 @@ from mcpwatch.gateway.serve.admin import Admin
 from mcpwatch.gateway.serve.app import App
 from mcpwatch.gateway.serve.fleet import Fleet
 from mcpwatch.gateway.settings import Settings, split_listen
+from mcpwatch.gateway.upstream.lifecycle import Phase
 from mcpwatch.model.errors import ConfigError
 
 LOOK_EVERY = 0.5
@@ -63,6 +64,7 @@ class Program:
         self._admin = Admin(self._fleet, self._reload, self._app.token_uses)
         self._stop = asyncio.Event()
         self._gave_up = ""
+        self._exit_code: int | None = None
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,7 +73,8 @@ class Program:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        public = Listener(self._app, self._settings.limits.headers)
+        limits = self._settings.limits
+        public = Listener(self._app, limits.headers, int(limits.connections), int(limits.connections_per_address))
         private = Listener(self._admin, self._settings.limits.headers)
         host, port = split_listen(self._settings.listen)
         try:
@@ -102,7 +105,7 @@ class Program:
             await self._end(public, private)
         if self._gave_up:
             log.error("%s", self._gave_up)
-        return 1 if self._gave_up else 0
+        return self._exit_code or 0
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """A task until the end; kept for as long as it runs."""
@@ -111,12 +114,15 @@ class Program:
         task.add_done_callback(self._tasks.discard)
 
     async def _give_up(self) -> None:
-        """A bridge whose server cannot be started is of no use: end, so that whoever supervises it sees why."""
+        """A bridge whose server cannot be started is of no use: end, so that its supervisor sees why, also by the exit code."""
         while not self._stop.is_set():
             await asyncio.sleep(GIVE_UP_LOOK)
             for member in self._fleet.members.values():
-                if member.main.failures >= GIVE_UP_AFTER:
-                    self._gave_up = f"{member.name}: {member.main.error or 'it cannot be started'}; giving up"
+                main = member.main
+                if main.record.fruitless >= GIVE_UP_AFTER or main.phase in {Phase.FAILED, Phase.ENDED}:
+                    self._gave_up = f"{member.name}: {main.error or 'it cannot be started'}; giving up"
+                    fatal = main.last_exit is not None and main.last_exit.code in main.record.policy.fatal_exit_codes
+                    self._exit_code = main.last_exit.code if fatal and main.last_exit is not None else 1
                     self._stop.set()
 
     async def _end(self, public: Listener, private: Listener) -> None:

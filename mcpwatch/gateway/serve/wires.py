@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from msgspec import UNSET
 
-from mcpwatch.gateway.protocol import batch, message, stateless_protocol
+from mcpwatch.gateway.protocol import batch, message, reading, stateless_protocol
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.serve import stateless_endpoint
 from mcpwatch.gateway.session.batch_response import BatchResponse
@@ -226,10 +226,11 @@ async def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | N
     try:
         if session.version != batch.VERSION:
             spoken = session.version or "none yet"
-            raise message.Malformed(f"only protocol version {batch.VERSION} has batches; this session speaks {spoken}")
+            raise message.InvalidMessage(f"only protocol version {batch.VERSION} has batches; this session speaks {spoken}")
+        reading.check_text(request.turn.body)
         return batch.cut(request.turn.body)
     except message.Malformed as error:
-        await request.respond(400, message.error(None, message.INVALID_REQUEST, str(error)))
+        await request.malformed(error)
         return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import message, reading
 from mcpwatch.gateway.protocol.call import FINAL, PART, Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope, Malformed
 from mcpwatch.gateway.session.target import ClientSession
@@ -31,7 +31,7 @@ class BatchResponse:
             sink = _Place(self, place)
             self._open.add(place)
             try:
-                envelope = message.peek(item)
+                envelope = reading.of_client(item)
             except Malformed as error:
                 envelope = Envelope()
                 requests += 1

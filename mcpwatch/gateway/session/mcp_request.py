@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import message, reading
 from mcpwatch.gateway.protocol.call import FINAL, Delivery
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.target import Target
@@ -41,10 +41,15 @@ class McpRequest:
         """The message in the body; `None` when there is none, and that is answered already."""
         body = self.turn.body
         try:
-            return body, message.peek(body)
+            return body, reading.of_client(body)
         except message.Malformed as error:
-            await self.respond(400, message.error(None, message.PARSE_ERROR, f"Parse error: {error}"))
+            await self.malformed(error)
             return None
+
+    async def malformed(self, error: message.Malformed) -> None:
+        """The answer to a body that is refused unread."""
+        text = "Parse error" if error.code == message.PARSE_ERROR else "Invalid request"
+        await self.respond(400, message.error(None, error.code, f"{text}: {error}"))
 
     async def unavailable(self, down: UpstreamUnavailable, raw_id: bytes | None) -> None:
         """The answer when a member is down."""

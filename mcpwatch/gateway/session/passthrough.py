@@ -46,7 +46,8 @@ async def speaks(passage: Passthrough) -> bool:
             response = await passage.client.request("POST", passage.url, headers, body)
             text = await response.read()
     except (HttpFailed, TimeoutError) as error:
-        raise UpstreamUnavailable(passage.name, str(error) or "did not answer server/discover", 1) from None
+        reason = error.reason if isinstance(error, HttpFailed) else "did not answer server/discover"
+        raise UpstreamUnavailable(passage.name, reason, 1) from None
     with suppress(ValueError, AttributeError, TypeError):
         return message.MODERN in json.loads(text).get("result", {}).get("supportedVersions", [])
     return False
@@ -65,15 +66,39 @@ async def relay(request: McpRequest, passage: Passthrough, body: bytes) -> None:
     try:
         async with asyncio.timeout(HEAD_LIMIT):
             response = await passage.client.request("POST", passage.url, headers, body)
-    except (HttpFailed, TimeoutError) as error:
-        raise UpstreamUnavailable(passage.name, str(error) or f"did not begin an answer within {HEAD_LIMIT:g} s", 1) from None
+        if response.oddity:
+            response.close()
+            raise HttpFailed(response.oddity, connected=True)
+    except TimeoutError:
+        await _failed(request, passage, body, HttpFailed(f"did not begin an answer within {HEAD_LIMIT:g} s", sent=True))
+        return
+    except HttpFailed as error:
+        await _failed(request, passage, body, error)
+        return
     try:
         await _copy(request, response)
-    except (HttpFailed, asyncio.CancelledError):
+    except HttpFailed as error:
+        if request.turn.begun:
+            request.turn.cut()
+        else:
+            await _failed(request, passage, body, error)
+    except asyncio.CancelledError:
         request.turn.cut()
     finally:
         request.turn.on_lost = None
         response.close()
+
+
+async def _failed(request: McpRequest, passage: Passthrough, body: bytes, error: HttpFailed) -> None:
+    """Tell the client; only what surely was not executed is said to be worth another try. Raises `UpstreamUnavailable`."""
+    if not error.sent:
+        raise UpstreamUnavailable(passage.name, error.reason, 1) from None
+    try:
+        raw_id = message.raw_id(message.peek(body))
+    except message.Malformed:
+        raw_id = None
+    data = {"member": passage.name} | error.data
+    await request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
 
 
 async def _copy(request: McpRequest, response: Response) -> None:

@@ -27,6 +27,9 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 
             response = await client.request(
                 "POST", url, {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}"}, message.request(0, "initialize", params)
             )
+            if response.oddity:
+                response.close()
+                raise LinkFailed(response.oddity)
             session = response.headers.get("mcp-session-id")
             refused = b"" if response.status == 200 else await response.read()
             response.close()
@@ -34,7 +37,7 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 
                 farewell = await client.request("DELETE", url, {"Mcp-Session-Id": session})
                 farewell.close()
     except HttpFailed as error:
-        raise LinkFailed(str(error)) from None
+        raise LinkFailed(error.reason) from None
     except TimeoutError:
         raise LinkFailed(f"no answer to initialize within {limit:g} s") from None
     finally:

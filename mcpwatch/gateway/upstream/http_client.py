@@ -1,6 +1,6 @@
 """A small HTTP/1.1 client for upstreams: kept connections, streamed answers, server-sent events.
 
-Owns sockets to upstreams and the parsing by httptools. Must not know JSON-RPC or MCP. Why not httpx: ADR 0011.
+Owns connections to upstreams and what is sent twice (ADR 0140). Must not know JSON-RPC or MCP. Why not httpx: ADR 0139.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
 from urllib.parse import urlsplit
 
-import httptools
-
+from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
 from mcpwatch.gateway.upstream.sse_parser import ANSWER_LIMIT, Event, EventParser, HttpFailed
 
 CONNECT_LIMIT = 5.0
 """Seconds for a connection, TLS included."""
 IDLE_KEPT = 16
 """Connections kept open per client when they have nothing to do."""
-UNREAD_LIMIT = 1024 * 1024
-"""An answer is not read further while this much of it waits (bytes)."""
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+"""Methods whose request may be sent once more when a kept connection turns out to be closed: doing it twice does it once."""
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+SHOWN = 200
+"""Characters of a header of the upstream that an error shows."""
 
 
 class Response:
     """An answer whose head has come. Read it to the end or close it."""
 
-    def __init__(self, connection: _Connection, client: Client) -> None:
+    def __init__(self, connection: UpstreamConnection, client: Client) -> None:
         self._connection = connection
         self._client = client
         self._over = False
@@ -41,6 +42,17 @@ class Response:
         """The media type, lower case, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    @property
+    def oddity(self) -> str:
+        """Why this answer is of no use although it is one: a redirect, or compressed. Empty when it is neither."""
+        if self.status in REDIRECTS:
+            where = self.headers.get("location", "").partition("?")[0][:SHOWN]
+            return f"upstream answered {self.status} and redirects to {where!r}; write that URL into the configuration"
+        coding = self.headers.get("content-encoding", "").strip().lower()
+        if coding not in {"", "identity"}:
+            return f"upstream answered compressed ({coding[:SHOWN]!r}) although it was asked not to; switch compression off there"
+        return ""
+
     async def read(self) -> bytes:
         """The whole body. Raises `HttpFailed`."""
         parts: list[bytes] = []
@@ -50,7 +62,7 @@ class Response:
                 parts.append(part)
                 size += len(part)
                 if size > ANSWER_LIMIT:
-                    raise HttpFailed(f"answer of more than {ANSWER_LIMIT} bytes", connected=True)
+                    raise HttpFailed(f"answer of more than {ANSWER_LIMIT} bytes", connected=True, sent=True)
         finally:
             self.close()
         return b"".join(parts)
@@ -82,11 +94,13 @@ class Client:
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    _idle: list[_Connection] = field(default_factory=list["_Connection"])
+    _idle: list[UpstreamConnection] = field(default_factory=list["UpstreamConnection"])
 
     async def request(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Response:
         """Send a request and return when the head of its answer is there; bound it from outside. Raises `HttpFailed`.
 
+        A request is sent once. When a kept connection was closed before any answer came, one of a method in `REPEATABLE` is sent
+        once more on a new connection; any other may have been executed, and the error says so (`sent`).
         Nothing is sent when the method, the target or a header holds a line break or NUL: it would begin a request of its own.
         """
         parts = urlsplit(url)
@@ -99,24 +113,29 @@ class Client:
         if any(mark in line for line in lines for mark in "\r\n\0"):
             raise HttpFailed("a line break or NUL in the head of a request", connected=True)  # no sign that the server is gone
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        repeat = method in REPEATABLE
         while True:
             kept = self._kept()
             connection = kept or await _connect(parts.scheme, parts.hostname or "", parts.port)
             try:
                 await connection.exchange(head + body)
-            except HttpFailed:
+            except HttpFailed as error:
                 connection.abort()
-                if kept is not None and not connection.answered:
-                    continue
-                raise
+                if kept is None or connection.answered or (error.sent and not repeat):
+                    raise
+                if error.sent:  # the other kept connections are as old: not one more of them
+                    repeat = False
+                    self.close()
             except asyncio.CancelledError:
                 connection.abort()
                 raise
-            return Response(connection, self)
+            else:
+                return Response(connection, self)
 
-    def give_back(self, connection: _Connection) -> None:
+    def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose answer was read to its end."""
         if connection.reusable and len(self._idle) < IDLE_KEPT:
+            connection.idle()
             self._idle.append(connection)
         else:
             connection.abort()
@@ -126,126 +145,13 @@ class Client:
         while self._idle:
             self._idle.pop().abort()
 
-    def _kept(self) -> _Connection | None:
+    def _kept(self) -> UpstreamConnection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable:
+            if connection.fresh:
                 return connection
+            connection.abort()
         return None
-
-
-class _Connection(asyncio.Protocol):
-    """One socket, one request at a time."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._closed = False
-        self._reset()
-
-    def _reset(self) -> None:
-        self._parser: Any = httptools.HttpResponseParser(self)
-        self._parts: list[bytes] = []
-        self._unread = 0
-        self._paused = False
-        self._headed = asyncio.get_running_loop().create_future()
-        self._wake: asyncio.Future[None] | None = None
-        self._keep = False
-        self.busy = False
-        self.answered = False
-        self.complete = False
-        self.status = 0
-        self.headers: dict[str, str] = {}
-
-    @property
-    def reusable(self) -> bool:
-        """Whether another request may follow."""
-        return not self._closed and (not self.busy or (self.complete and self._keep))
-
-    async def exchange(self, data: bytes) -> None:
-        """Write a request, wait for the head of the answer. Raises `HttpFailed`."""
-        self._reset()
-        self.busy = True
-        if self._transport is None or self._closed:
-            raise HttpFailed("connection closed")
-        self._transport.write(data)
-        await self._headed
-
-    async def next_part(self) -> bytes | None:
-        """More of the body, `None` at its end. Raises `HttpFailed`."""
-        while not self._parts:
-            if self.complete:
-                return None
-            if self._closed:
-                raise HttpFailed("the stream was cut", connected=True)
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        part = b"".join(self._parts)
-        self._parts, self._unread = [], 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-        return part
-
-    def abort(self) -> None:
-        """Close the socket now."""
-        self._closed = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    # --- asyncio ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.answered = True
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"answer is no HTTP ({type(error).__name__})")
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closed = True
-        if "content-length" not in self.headers and "transfer-encoding" not in self.headers and self._headed.done():
-            self.complete = True
-        self._fail(f"connection lost ({exc})" if exc else "connection closed")
-
-    def _fail(self, text: str) -> None:
-        if not self._headed.done():
-            self._headed.set_exception(HttpFailed(text, connected=True))
-            self._headed.exception()
-        self._stir()
-
-    def _stir(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    # --- httptools ---
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        if self.status >= 200 and not self._headed.done():
-            self._headed.set_result(None)
-
-    def on_body(self, body: bytes) -> None:
-        self._parts.append(body)
-        self._unread += len(body)
-        if self._unread > UNREAD_LIMIT and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        self._stir()
-
-    def on_message_complete(self) -> None:
-        if self.status < 200:
-            self.headers = {}
-            return
-        self._keep = self._parser.should_keep_alive()
-        self.complete = True
-        self._stir()
 
 
 @functools.cache
@@ -254,13 +160,13 @@ def tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _connect(scheme: str, host: str, port: int | None) -> _Connection:
+async def _connect(scheme: str, host: str, port: int | None) -> UpstreamConnection:
     loop = asyncio.get_running_loop()
     secure = scheme == "https"
     context = tls() if secure else None
     try:
         async with asyncio.timeout(CONNECT_LIMIT):
-            _, connection = await loop.create_connection(_Connection, host, port or (443 if secure else 80), ssl=context)
+            _, connection = await loop.create_connection(UpstreamConnection, host, port or (443 if secure else 80), ssl=context)
     except TimeoutError:
         raise HttpFailed(f"no connection to {host} within {CONNECT_LIMIT:g} s") from None
     except (OSError, ssl.SSLError) as error:

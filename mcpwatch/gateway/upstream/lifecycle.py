@@ -18,6 +18,8 @@ class Phase(StrEnum):
     RUNNING = "running"
     BACKOFF = "backoff"
     FAILED = "failed"
+    ENDED = "ended"
+    """A hosted server that ended as it may: its restart policy leaves it so."""
     HELD = "held"
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from msgspec import UNSET
 
-from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.protocol import batch, message, reading
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.child import Child, Exit
 from mcpwatch.gateway.upstream.spawn import Command, SpawnFailed
@@ -49,7 +49,7 @@ class Ends:
     def take(self, data: bytes, related: int | None) -> bool:
         """Hand on one text from the member: a message, or a batch of them. False when it is neither."""
         try:
-            envelope = message.peek(data)
+            envelope = reading.of_member(data)
         except message.Malformed:
             return self._take_batch(data, related)
         if envelope.id is UNSET and envelope.method is UNSET:

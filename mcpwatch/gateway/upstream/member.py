@@ -155,7 +155,7 @@ class Member:
         """Take over what can change without another process."""
         self.settings = settings
         for upstream in self.upstreams:
-            upstream.pauses.restart = settings.restart
+            upstream.record.policy = settings.restart
 
     async def stop(self) -> None:
         """End every upstream."""

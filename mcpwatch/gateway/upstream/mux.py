@@ -159,7 +159,7 @@ class Mux:
         for place in self._places.values():
             place.calls.clear()
         for call in calls:
-            call.sink.deliver(self._refusal(call.raw_id, reason), FINAL)
+            call.sink.deliver(self._refusal(call.raw_id, reason, sent=True), FINAL)
 
     def resend(self) -> None:
         """Send a fresh member what the last one never read."""
@@ -189,16 +189,18 @@ class Mux:
             self._finish(call.number)
             if call.method:
                 self._send(message.notification("notifications/cancelled", {"requestId": call.number, "reason": "timeout"}), None)
-                call.sink.deliver(self._refusal(call.raw_id, "did not answer in time"), FINAL)
+                call.sink.deliver(self._refusal(call.raw_id, "did not answer in time", sent=True), FINAL)
             else:
                 call.sink.deliver(b"", FINAL)
         self.questions.expire(now)
 
     # --- inside ---
 
-    def _refusal(self, raw_id: bytes, reason: str) -> bytes:
-        text = f"member {self._name!r} {reason}"
-        return message.error(raw_id, message.MEMBER_DOWN, text, {"member": self._name, "reason": reason})
+    def _refusal(self, raw_id: bytes, reason: str, *, sent: bool = False) -> bytes:
+        """The error of a request without an answer; `sent`: the member may have read it."""
+        text = f"member {self._name!r} {reason}" + (message.POSSIBLY_EXECUTED if sent else "")
+        data: dict[str, object] = {"member": self._name, "reason": reason}
+        return message.error(raw_id, message.MEMBER_DOWN, text, data | {"possiblyExecuted": True} if sent else data)
 
     def _finish(self, number: int) -> Call | None:
         call = self._calls.pop(number, None)

@@ -65,9 +65,17 @@ class Remote:
         if not self._ends.take(data, related):
             self._ends.on_pollution()
 
-    def _refuse(self, number: int | None, text: str, code: int = message.MEMBER_DOWN) -> None:
+    def _refuse(
+        self, number: int | None, text: str, code: int = message.MEMBER_DOWN, data: dict[str, object] | None = None
+    ) -> None:
         if number is not None:
-            self._take(message.error(b"%d" % number, code, text), number)
+            self._take(message.error(b"%d" % number, code, text, data), number)
+
+    def _failed(self, number: int | None, error: HttpFailed) -> None:
+        """A request got no answer: its caller is told whether it may have been executed."""
+        self._refuse(number, str(error), data=error.data)
+        if not error.connected:
+            self._lose(error.reason)
 
     async def _end(self) -> None:
         self._closed = True
@@ -94,13 +102,13 @@ class SseLink(Remote):
         try:
             async with asyncio.timeout(ENDPOINT_LIMIT):
                 response = await self._client.request("GET", self._url, {"Accept": STREAM, "Cache-Control": "no-store"})
-                if response.status != 200 or response.media != STREAM:
+                if response.status != 200 or response.media != STREAM or response.oddity:
                     response.close()
-                    raise LinkFailed(f"GET answered {response.status} {response.media}")
+                    raise LinkFailed(response.oddity or f"GET answered {response.status} {response.media}")
                 self._go(self._listen(response, found), "sse stream")
                 self._endpoint = await found
         except HttpFailed as error:
-            raise LinkFailed(str(error)) from None
+            raise LinkFailed(error.reason) from None
         except TimeoutError:
             raise LinkFailed(f"no endpoint event within {ENDPOINT_LIMIT:g} s") from None
         self._go(self._post(), "sse posts")
@@ -128,7 +136,7 @@ class SseLink(Remote):
                     self._take(event.data, None)
             reason = "the upstream closed its stream"
         except HttpFailed as error:
-            reason = str(error)
+            reason = error.reason
         finally:
             response.close()
         if not found.done():
@@ -151,10 +159,11 @@ class SseLink(Remote):
                     response = await self._client.request("POST", self._endpoint, {"Content-Type": JSON}, data)
                     body = await response.read()
             except (HttpFailed, TimeoutError) as error:
-                self._lose(str(error) or f"took no message within {POST_LIMIT:g} s")
+                taken = error.reason if isinstance(error, HttpFailed) else f"took no message within {POST_LIMIT:g} s"
+                self._lose(taken)
                 return
             if response.status >= 300:
                 if response.status in {400, 404} and number is not None:
                     self._lose(f"session lost (POST answered {response.status})")
                     return
-                self._refuse(number, f"upstream answered {response.status} ({len(body)} bytes)")
+                self._refuse(number, response.oddity or f"upstream answered {response.status} ({len(body)} bytes)")

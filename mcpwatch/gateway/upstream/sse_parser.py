@@ -1,4 +1,4 @@
-"""Server-sent events in the answer of an upstream: bytes in, events out. Pure.
+"""Server-sent events in the answer of an upstream: bytes in, events out. Pure; source: the WHATWG standard, section 9.2.6.
 
 Owns what an answer may be at most, and what its failure is called. Must not know sockets.
 """
@@ -7,64 +7,119 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mcpwatch.gateway.protocol import message
+
 ANSWER_LIMIT = 64 * 1024 * 1024
 """A longer answer or event is an error (bytes)."""
+LINE_COST = 8
+"""What each line of data counts beside its bytes: room is needed for an empty one too."""
+_BOM = b"\xef\xbb\xbf"
 
 
 class HttpFailed(Exception):
-    """The request got no answer; the text says why. `connected`: it may have reached the server."""
+    """The request got no answer; the text says why.
 
-    def __init__(self, text: str, *, connected: bool = False) -> None:
+    `connected`: there was a server at the other end. `sent`: some of the request may have been read, so it may have been executed.
+    """
+
+    def __init__(self, text: str, *, connected: bool = False, sent: bool = False) -> None:
         self.connected = connected
-        super().__init__(text)
+        self.sent = sent
+        self.reason = text
+        super().__init__(text + message.POSSIBLY_EXECUTED if sent else text)
+
+    @property
+    def data(self) -> dict[str, object]:
+        """What a JSON-RPC error says of it beside its text."""
+        data: dict[str, object] = {"reason": self.reason}
+        return data | {"possiblyExecuted": True} if self.sent else data
 
 
 @dataclass(slots=True)
 class Event:
-    """One server-sent event."""
+    """One server-sent event. `retry`: the pause before a new connection that the server asked for last (milliseconds)."""
 
     name: str = "message"
     data: bytes = b""
     id: str | None = None
+    retry: int | None = None
 
 
 class EventParser:
-    """Cuts bytes into server-sent events."""
+    """Cuts bytes into server-sent events. An event of more than `limit` bytes, or a line of so many, raises `HttpFailed`.
 
-    def __init__(self) -> None:
-        self._rest = b""
+    Work and memory are linear in what comes, however it is cut.
+    """
+
+    def __init__(self, limit: int = ANSWER_LIMIT) -> None:
+        self._limit = limit
+        self._rest: list[bytes] = []
+        """Pieces of the line that is not whole."""
+        self._size = 0
+        """Bytes of that line and of the data of the event so far."""
+        self._skip_lf = False
+        self._first = True
         self._event = Event()
         self._data: list[bytes] = []
+        self.retry: int | None = None
 
     def feed(self, part: bytes) -> list[Event]:
-        """The events that are complete after `part`."""
-        text = self._rest + part
-        if b"\r" in text:
-            held = text.endswith(b"\r")
-            text = (text[:-1] if held else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            lines = text.split(b"\n")
-            self._rest = lines.pop() + (b"\r" if held else b"")
-        else:
-            lines = text.split(b"\n")
-            self._rest = lines.pop()
-        if len(self._rest) > ANSWER_LIMIT:
-            raise HttpFailed("an event is too long", connected=True)
-        return [event for line in lines if (event := self._line(line)) is not None]
+        """The events that are complete after `part`. Raises `HttpFailed`."""
+        if not part:
+            return []
+        if self._skip_lf and part.startswith(b"\n"):
+            part = part[1:]
+        self._skip_lf = part.endswith(b"\r") if part else False
+        if b"\r" in part:
+            part = part.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *lines = part.split(b"\n")
+        self._keep(first)
+        found: list[Event] = []
+        for line in lines:
+            whole, self._rest = b"".join(self._rest), []
+            self._size -= len(whole)
+            if (event := self._line(whole)) is not None:
+                found.append(event)
+            self._keep(line)
+        return found
+
+    def _keep(self, piece: bytes) -> None:
+        """Bytes of a line whose end has not come."""
+        if piece:
+            self._rest.append(piece)
+            self._grow(len(piece))
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > self._limit:
+            raise HttpFailed(f"an event of more than {self._limit} bytes", connected=True, sent=True)
 
     def _line(self, line: bytes) -> Event | None:
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
         if not line:
-            event, self._event = self._event, Event()
-            data, self._data = self._data, []
-            if not data:
-                return None
-            event.data = b"\n".join(data)
-            return event
+            return self._end()
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
+            self._grow(len(value) + LINE_COST)
         elif name == b"event":
-            self._event.name = value.decode(errors="replace")
-        elif name == b"id":
+            self._event.name = value.decode(errors="replace") or "message"
+        elif name == b"id" and b"\0" not in value:
             self._event.id = value.decode(errors="replace")
+        elif name == b"retry" and value.isdigit() and len(value) < 10:
+            self.retry = int(value)
         return None
+
+    def _end(self) -> Event | None:
+        """An empty line: the event is whole. One without data is none, as the standard says."""
+        event, self._event = self._event, Event()
+        data, self._data = self._data, []
+        self._size = 0
+        if not data:
+            return None
+        event.data = b"\n".join(data)
+        event.retry = self.retry
+        return event

@@ -69,9 +69,7 @@ class StatelessLink(HttpLink):
                 response = await self._request(body, data)
             await self._answer(response, data, number)
         except HttpFailed as error:
-            self._refuse(number, str(error))
-            if not error.connected:
-                self._lose(str(error))
+            self._failed(number, error)
 
     async def _request(self, body: dict[str, Any], data: bytes) -> Response:
         method, params = body["method"], body["params"]

@@ -9,7 +9,7 @@ import asyncio
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.protocol import batch, message, reading
 from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
@@ -100,17 +100,18 @@ class HttpLink(Remote):
                 response = await self._client.request("POST", self._url, self._headers(self._session), data)
             await self._answer(response, data, number)
         except HttpFailed as error:
-            self._refuse(number, str(error))
-            if not error.connected:
-                self._lose(str(error))
+            self._failed(number, error)
 
     async def _answer(self, response: Response, data: bytes, number: int | None) -> None:
         if data is self._hello:
             self._session = response.headers.get("mcp-session-id")
         answered = False
-        lacking = f"upstream answered {response.status} {response.media}"
+        lacking = response.oddity or f"upstream answered {response.status} {response.media}"
+        sent = response.status < 300 or response.status >= 500  # any other refuses the request, and does nothing
         try:
-            if response.media == STREAM and response.status == 200:
+            if response.oddity:
+                await response.read()
+            elif response.media == STREAM and response.status == 200:
                 lacking = "the upstream ended its stream without an answer"
                 async for event in response.events():
                     if event.data and event.name == "message":
@@ -120,7 +121,7 @@ class HttpLink(Remote):
         finally:
             response.close()
         if not answered:
-            self._refuse(number, lacking)
+            self._failed(number, HttpFailed(lacking, connected=True, sent=sent))
 
     def _hear(self, body: bytes, number: int | None, answered: bool, sent: bytes) -> bool:
         """Take one message of an answer. Whether the request is answered now."""
@@ -135,7 +136,7 @@ class HttpLink(Remote):
                 answered = self._hear(item, number, answered, sent)
             return answered
         try:
-            envelope = message.peek(body)
+            envelope = reading.of_member(body)
         except message.Malformed:
             return answered
         if envelope.method is UNSET:

@@ -17,15 +17,16 @@ from contextlib import suppress
 from typing import Any
 
 from mcpwatch.gateway.protocol import batch, message, stateless_protocol
-from mcpwatch.gateway.settings import Restart
-from mcpwatch.gateway.upstream.backoff import Backoff
 from mcpwatch.gateway.upstream.child import Exit
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
+from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
+from mcpwatch.model.restart import Next
+from mcpwatch.model.spec import RestartPolicy
 
 READY_WAIT = 10.0
 """Seconds that a request waits for a member which has just begun to start."""
@@ -42,6 +43,11 @@ NUDGE_LIMIT = 2.0
 NUDGE_AGE, NUDGE_APART = 0.5, 10.0
 """A nudge ends an attempt to connect that is older than this (seconds), and the next such end comes no sooner than that."""
 
+RESTING = frozenset({Phase.BACKOFF, Phase.FAILED, Phase.ENDED})
+"""Phases in which nothing is open and a next start is due, or is not."""
+UNTIL_ASKED = 60.0
+"""Seconds after which a caller is advised to ask again when no next start is due."""
+
 log = logging.getLogger("mcpwatch.gateway")
 
 
@@ -57,7 +63,7 @@ class Upstream:
         *,
         start_limit: float = 60,
         call_limit: float = 3600,
-        restart: Restart | None = None,
+        restart: RestartPolicy | None = None,
         counts: Counts | None = None,
     ) -> None:
         self.name = name
@@ -88,17 +94,15 @@ class Upstream:
         self._retry_at = 0.0
         self.refused = False
         self._permanent = False
-        self.pauses = Backoff(restart or Restart())
+        self.record = RestartRecord(restart or RestartPolicy())
+        self._hosted = False
+        self._planned = False
+        self._ready_at: float | None = None
 
     @property
     def pid(self) -> int | None:
         """The pid of the hosted process, if there is one now."""
         return self._link.pid if self._link is not None else None
-
-    @property
-    def failures(self) -> int:
-        """Starts in a row that came to nothing."""
-        return self.pauses.failures
 
     @property
     def wire(self) -> str | None:
@@ -122,20 +126,11 @@ class Upstream:
         try:
             while True:
                 await self._wanted.wait()
-                served, reason = await self._live()
+                self.error = await self._live()
                 if not self._wanted.is_set():
                     self.mux.give_up("is stopped")
-                    continue
-                self.counts.restarts += 1
-                self.error = reason
-                delay = self.pauses.after(time.monotonic(), random.uniform(-1, 1), served=served, permanent=self._permanent)  # noqa: S311
-                if delay >= SOON:
-                    self.mux.give_up(reason)
-                if delay:
-                    log.warning("%s: %s; next start in %.2f s", self.name, reason, delay)
-                    await self._pause(Phase.FAILED if self.pauses.failed else Phase.BACKOFF, delay)
-                else:
-                    log.warning("%s: %s; starting again", self.name, reason)
+                elif not self._planned:
+                    await self._rest(self._judge(), self.error)
         finally:
             self.mux.lost("is being stopped")
             self.mux.give_up("is being stopped")
@@ -151,9 +146,11 @@ class Upstream:
 
     def release(self) -> None:
         """Open it again, at once, earlier failures forgotten."""
-        self.pauses.forget()
+        self.record.forget()
         self._wanted.set()
         self._nudge.set()
+        if self.phase is not Phase.RUNNING:
+            self._enter(Phase.STARTING)
 
     def nudge(self) -> None:
         """Connect at once: somebody has just seen that the member answers.
@@ -162,18 +159,21 @@ class Upstream:
         A member that an operator stopped stays stopped; a process that is starting or running is left alone.
         """
         now = time.monotonic()
+        if self._hosted:
+            return
         if self.phase in {Phase.BACKOFF, Phase.FAILED}:
-            self.pauses.forget()
+            self.record.forget()
             self._nudge.set()
         elif self.phase is Phase.RUNNING:
             self._look.set()
-        elif self.phase is Phase.STARTING and self.pid is None and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
+        elif self.phase is Phase.STARTING and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
             self._abandoned_at = now
-            self.pauses.forget()
+            self._planned = True
             self._drop("was connecting for too long when it was seen to answer")
 
     def restart(self) -> None:
-        """Close it and open it again, at once."""
+        """Close it and open it again, at once; that is no failure of its own."""
+        self._planned = True
         self._drop("is being restarted")
         self.release()
 
@@ -201,7 +201,7 @@ class Upstream:
 
     def down(self) -> UpstreamUnavailable:
         """Why requests cannot be sent now."""
-        wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in {Phase.BACKOFF, Phase.FAILED} else 1
+        wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in RESTING else 1
         said = {Phase.STARTING: "it is starting", Phase.HELD: "it is stopped"}
         reason = said.get(self.phase) or self.error or "it is not connected"
         return UpstreamUnavailable(self.name, reason, 60 if self.phase is Phase.HELD else wait)
@@ -216,9 +216,11 @@ class Upstream:
 
     # --- one incarnation ---
 
-    async def _live(self) -> tuple[bool, str]:
-        """Open, greet, and stay until it is lost. Returns whether it had served, and why it ended."""
+    async def _live(self) -> str:
+        """Open, greet, and stay until it is lost. Returns why it ended."""
         self.generation += 1
+        self.counts.restarts += self.generation > 1
+        self._planned, self._ready_at = False, None
         generation = self.generation
         loop = asyncio.get_running_loop()
         lost = self._lost = loop.create_future()
@@ -230,10 +232,10 @@ class Upstream:
 
         ends = Ends(self.mux.receive, on_lost, self._on_pollution, self._on_dropped, lambda: self.protocol == batch.VERSION)
         link = self._link = self._make_link(ends)
+        self._hosted = link.wire == "stdio"
         self.last_exit, self.started_at = None, time.time()
         self._permanent = self.refused = False
         self._enter(Phase.STARTING)
-        served = False
         watch = loop.create_task(self._watch(), name=f"watch of {self.name}")
         try:
             async with asyncio.timeout(self._start_limit):
@@ -241,7 +243,7 @@ class Upstream:
                 self._tell(LifecycleEvent("started", self.name, link.pid, generation))
                 await self._greet(lost)
             self.error = None
-            served = True
+            self._ready_at = time.monotonic()
             self._enter(Phase.RUNNING)
             self._tell(LifecycleEvent("connected", self.name, link.pid, generation))
             reason = await lost
@@ -253,7 +255,8 @@ class Upstream:
         finally:
             watch.cancel()
             if self.phase is not Phase.HELD:
-                self._enter(Phase.STARTING if served else Phase.BACKOFF)
+                self._enter(Phase.STARTING if self._ready_at is not None else Phase.BACKOFF)
+        self._nudge.clear()
         self.mux.lost(reason)
         pid = link.pid
         await link.close()
@@ -262,7 +265,36 @@ class Upstream:
         name = "exited" if link.wire == "stdio" else "lost"
         code, number = (exit_.code, exit_.signal) if exit_ else (None, None)
         self._tell(LifecycleEvent(name, self.name, pid, generation, code, number, reason))
-        return served, reason
+        return reason
+
+    def _judge(self) -> Next:
+        """What follows this end."""
+        now, unit = time.monotonic(), random.random()  # noqa: S311
+        if not self._hosted:
+            return self.record.end_of_connection(now, self._ready_at, unit)
+        code = self.last_exit.code if self.last_exit is not None else None
+        return self.record.end_of_process(now, self._ready_at, code, unit, permanent=self._permanent)
+
+    async def _rest(self, following: Next, reason: str) -> None:
+        """Wait for the next start, if there is one."""
+        pause = following.pause
+        if following.step != "again" or (pause or 0.0) >= SOON:
+            self.mux.give_up(reason)
+        match following.step:
+            case "again" if not pause:
+                log.warning("%s: %s; starting again", self.name, reason)
+            case "again":
+                log.warning("%s: %s; next start in %.2f s", self.name, reason, pause)
+                often = not self._hosted and self.record.often
+                await self._pause(Phase.FAILED if often else Phase.BACKOFF, pause)
+            case "parked":
+                when = "when it is started by hand" if pause is None else f"once, in {pause:g} s"
+                log.error("%s: %s; by its restart policy it is started again only %s", self.name, reason, when)
+                if await self._pause(Phase.FAILED, pause):
+                    self.record.one_try(time.monotonic())
+            case "finished":
+                log.info("%s: %s; by its restart policy it stays down until it is started", self.name, reason)
+                await self._pause(Phase.ENDED, None)
 
     async def _greet(self, lost: asyncio.Future[str]) -> None:
         hello = self._hello if self.wire != "stateless" else DISCOVER
@@ -348,15 +380,16 @@ class Upstream:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _pause(self, phase: Phase, delay: float) -> None:
-        self._retry_at = time.monotonic() + delay
+    async def _pause(self, phase: Phase, delay: float | None) -> bool:
+        """Wait `delay` seconds (`None`: without end) or until nudged. Whether the time was waited for."""
+        self._retry_at = time.monotonic() + (UNTIL_ASKED if delay is None else delay)
         self._enter(phase)
-        self._nudge.clear()
         try:
             async with asyncio.timeout(delay):
                 await self._nudge.wait()
         except TimeoutError:
-            pass
+            return True
+        return False
 
 
 async def _before(lost: asyncio.Future[str], opening: Coroutine[Any, Any, None]) -> None:

@@ -85,14 +85,14 @@ class Api:
     def _endpoint(self, operation: Operation) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             caller = _caller(request)
-            if operation.path == "/events" and (stream := self._stream(request, caller)) is not None:
+            if operation.path == "/events" and (stream := await self._stream(request, caller)) is not None:
                 return cast("Response", stream)
             body = await _asked(operation, request)
             return JSONResponse(plain(await self.act(operation, body, caller)))
 
         return endpoint
 
-    def _stream(self, request: Request, caller: Caller) -> EventStream | None:
+    async def _stream(self, request: Request, caller: Caller) -> EventStream | None:
         """The facts as a stream, when one is accepted."""
         accept = request.headers.get("accept", "")
         media = next((one for one in ("text/event-stream", "application/x-ndjson") if one in accept), None)
@@ -105,7 +105,8 @@ class Api:
             self._viewers.room()
         if media == "application/x-ndjson":
             follow = asked.follow not in ("", "0", "false")
-            return EventStream(self._facts.ndjson(asked.since, asked.limit, asked.member, follow=follow), media, self._viewers)
+            lines = await self._facts.ndjson(asked.since, asked.limit, asked.member, follow=follow)
+            return EventStream(lines, media, self._viewers)
         last = request.headers.get("last-event-id", "")
         return EventStream(self._facts.sse(last, asked.member, asked.name), media, self._viewers)
 

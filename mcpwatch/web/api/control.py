@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from mcpwatch.model.errors import UsageError
+from mcpwatch.model.errors import StoreError, UsageError
 from mcpwatch.model.json import plain, status_json
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.catalog import Handler
@@ -23,6 +23,10 @@ class Operations(Protocol):
 
     async def reload(self) -> dict[str, Any]:
         """Load the configuration again and apply it. Raises `ConfigError`."""
+        ...
+
+    async def remembered(self) -> None:
+        """Return when what was commanded so far is on disk. Raises `StoreError` when it cannot be written now."""
         ...
 
     async def upgrade(self) -> None:
@@ -59,6 +63,11 @@ class FleetCommands:
         if verb not in ("start", "stop", "restart"):
             raise UsageError(f"no verb '{verb}'; verbs: start, stop, restart")
         await self._fleet.command(verb, name)
+        try:
+            await self._operations.remembered()
+        except StoreError as error:
+            words = f"{name}: '{verb}' is under way, but a restart of the watchdog would forget it, as it cannot be written down"
+            raise StoreError(f"{words} ({error})") from error
         return plain(self._fleet.view().member(name))
 
     async def probe(self, body: dict[str, Any]) -> Any:

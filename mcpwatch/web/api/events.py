@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from mcpwatch.bus import Bus, Subscription
+from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import Fact, ProbeFinished
 from mcpwatch.model.json import fact_json
 from mcpwatch.model.time import WallTime
@@ -57,11 +58,23 @@ class Facts:
             self._recent.append((self._number, fact))
 
     async def ndjson(self, since: float | None, limit: int, member: str | None, *, follow: bool) -> AsyncIterator[str]:
-        """The recorded facts, oldest first, then with `follow` the live ones; an empty line where nothing happens."""
+        """The recorded facts, oldest first, then with `follow` the live ones; an empty line where nothing happens.
+
+        Raises `StoreError` before the first line: what cannot be read is an error, not an empty answer.
+        """
         live = self._bus.subscribe() if follow else None
         try:
             at = None if since is None else WallTime(since)
-            for fact in await self._store.facts(since=at, limit=limit, member=member) if limit else ():
+            recorded = await self._store.facts(since=at, limit=limit, member=member) if limit else []
+        except McpwatchError:
+            if live is not None:
+                live.close()
+            raise
+        return self._lines(recorded, live, member)
+
+    async def _lines(self, recorded: list[dict[str, object]], live: Subscription | None, member: str | None) -> AsyncIterator[str]:
+        try:
+            for fact in recorded:
                 yield json.dumps(fact, ensure_ascii=False) + "\n"
             if live is None:
                 return

@@ -66,7 +66,7 @@ class McpServer:
         )
 
     def app(self) -> Starlette:
-        """The server over Streamable HTTP, at `/mcp`. The daemon's guard has checked Host and Origin; only it reaches the socket."""
+        """The server over Streamable HTTP, at `/mcp`. The daemon's guard checked Host and Origin; only it reaches us."""
         checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         return self.server.streamable_http_app(streamable_http_path="/mcp", transport_security=checked)
 

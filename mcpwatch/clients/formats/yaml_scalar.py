@@ -1,0 +1,53 @@
+"""YAML scalars as plain values: what our own entries hold is read as its type, everything else as a text of its own. Pure.
+
+Two different scalars never give the same value, so that comparing values shows every change of a file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import yaml
+
+from mcpwatch.clients.formats.path import Value
+
+_TAG = "tag:yaml.org,2002:"
+_LONGEST = 64
+"""Characters of a plain scalar beyond which it is taken for a text without a look at the patterns of numbers."""
+_RESOLVERS: dict[str | None, list[tuple[str, Any]]] = cast("Any", yaml.SafeLoader).yaml_implicit_resolvers
+_BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+
+
+def value_of(event: Any) -> Value:
+    """The value of a scalar event: text, truth value, null, decimal number; of any other type a text that begins with NUL."""
+    text = str(event.value)
+    if event.tag and event.tag != "!":
+        tag = str(event.tag)
+        return text if tag == _TAG + "str" else f"\0{tag} {text}"
+    if not event.implicit[0] or event.style:
+        return text
+    tag = _resolved(text)
+    if tag == "str":
+        return text
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return _BOOLS[text.lower()]
+    if tag == "int" and text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
+        return int(text)
+    return f"\0{tag} {text}"
+
+
+def key_of(value: Value) -> str:
+    """A key as text: `1` and `"1"` stay apart."""
+    return value if isinstance(value, str) else f"\0{type(value).__name__} {value if not isinstance(value, (dict, list)) else ''}"
+
+
+def _resolved(text: str) -> str:
+    """The type that YAML 1.1 gives a plain scalar, without its prefix."""
+    if len(text) > _LONGEST:
+        return "str"
+    for tag, pattern in _RESOLVERS.get(text[:1], []) + _RESOLVERS.get(None, []):
+        if pattern.match(text):
+            return tag.removeprefix(_TAG)
+    return "str"

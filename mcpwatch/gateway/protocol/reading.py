@@ -1,0 +1,184 @@
+"""The one reading of a message from outside: what this gateway reads in it, every other JSON reader reads too, or it is refused.
+
+Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: keys that come
+twice or differ only in case (Go matches keys without regard to case), numbers and depths that end another reader. Pure; ADR 0143.
+Must not know transports, sessions or members.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol.message import Envelope, InvalidMessage, Malformed
+
+DIGITS = 4300
+"""The longest integer (digits) that Python reads; a longer one ends some servers."""
+DEPTH = 500
+"""Levels of arrays and objects; the readers of several languages stop between 500 and 1,000."""
+KEYS = 64
+"""Keys of a message's own objects."""
+
+_OBJECT = ord("{")
+_TOP = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_PARAMS = frozenset(
+    {"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"}
+)
+_META = frozenset({"progressToken", message.SUBSCRIPTION})
+
+_object = msgspec.json.Decoder(dict[str, Raw])
+_OPENING = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
+_KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_NEXT = re.compile(rb"[ \t\r\n]*[,}][ \t\r\n]*")
+_LONG = re.compile(rb"[0-9]{%d}" % (DIGITS + 1))
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def of_client(data: bytes) -> Envelope:
+    """The routing fields of a message. Raises `Malformed` for no message, `InvalidMessage` for one that readers differ about."""
+    check_text(data)
+    if data.count(b"[") + data.count(b"{") > DEPTH and _depth(data) > DEPTH:
+        raise Malformed(f"nested more than {DEPTH} levels deep")
+    return _read(data, finite=True)
+
+
+def of_member(data: bytes) -> Envelope:
+    """The routing fields of a member's message: as a client's, but `NaN`, which Python servers print, is let through."""
+    check_text(data)
+    return _read(data, finite=False)
+
+
+def check_text(data: bytes) -> None:
+    """Raises `Malformed` for bytes that are not UTF-8 or hold an integer that not every reader takes."""
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            raise Malformed("not UTF-8") from None
+        if data.startswith(b"\xef\xbb\xbf"):
+            raise Malformed("begins with a byte order mark")
+    if len(data) > DIGITS and _has_long_run(data):
+        try:
+            json.loads(data.decode())
+        except (ValueError, RecursionError):
+            raise Malformed(f"holds an integer of more than {DIGITS} digits, or is no JSON") from None
+
+
+def _read(data: bytes, *, finite: bool) -> Envelope:
+    try:
+        top = _members(data)
+    except msgspec.ValidationError as error:
+        raise Malformed(str(error)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        data = _plain(data, str(error), finite=finite)
+        top = _members(data)
+    _keys(top, _TOP)
+    params = top.get("params")
+    if params is not None and memoryview(params)[0] == _OBJECT:
+        inner = _members(params)
+        _keys(inner, _PARAMS)
+        for name in ("_meta", "ref"):
+            nested = inner.get(name)
+            if nested is not None and memoryview(nested)[0] == _OBJECT:
+                _keys(_members(nested), _META if name == "_meta" else _PARAMS)
+    envelope = message.peek(data)
+    _kind(top, envelope)
+    return envelope
+
+
+def _kind(top: dict[str, Raw], envelope: Envelope) -> None:
+    """Refuse what is a request to one reader and something else to another."""
+    if envelope.method is UNSET:
+        return
+    if "result" in top or "error" in top:
+        raise InvalidMessage("a message is either a request or an answer")
+    if isinstance(envelope.id, Raw) and bytes(memoryview(envelope.id)[:1]) not in b'"-0123456789':
+        raise InvalidMessage("the id of a request must be a string or a number")
+
+
+def _members(data: bytes | Raw) -> dict[str, Raw]:
+    """The members of an object, each key once. Raises `InvalidMessage`, `msgspec.DecodeError`, `RecursionError`."""
+    found = _object.decode(data)
+    if len(found) > KEYS:
+        raise InvalidMessage(f"an object of the message has more than {KEYS} keys")
+    shortest = 1 + sum((len(key) if key.isascii() else len(key.encode())) + 4 + len(value) for key, value in found.items())
+    if max(shortest, 2) != len(data):  # else it is as short as these keys and values can be: there is nothing else in it
+        whole = bytes(data)
+        if whole != b"{" + b", ".join(b'"%b": %b' % (key.encode(), value) for key, value in found.items()) + b"}":
+            _walk(whole, found)
+    return found
+
+
+def _walk(data: bytes, found: dict[str, Raw]) -> None:
+    """Go through an object key by key. Raises `InvalidMessage` when a key comes twice."""
+    seen: set[str] = set()
+    opening = _OPENING.match(data)
+    position = opening.end() if opening is not None else 0
+    while (key := _KEY.match(data, position)) is not None:
+        name: str = json.loads(key.group(1))
+        value = bytes(found[name]) if name in found else b""
+        after = _NEXT.match(data, key.end() + len(value)) if data.startswith(value, key.end()) else None
+        if name in seen or after is None:
+            raise InvalidMessage("a key of the message comes twice")
+        seen.add(name)
+        position = after.end()
+
+
+def _keys(found: dict[str, Raw], known: frozenset[str]) -> None:
+    """Refuse keys that differ from another one, or from one that routing reads, in case alone."""
+    if found.keys() <= known:
+        return
+    folded = [key.casefold() for key in found]
+    if len(set(folded)) != len(folded) or any(key not in known and key.casefold() in _FOLDED[known] for key in found):
+        raise InvalidMessage("a key of the message differs from a known or another one in case alone")
+
+
+_FOLDED = {known: frozenset(key.casefold() for key in known) for known in (_TOP, _PARAMS, _META)}
+
+
+def _plain(data: bytes, reason: str, *, finite: bool) -> bytes:
+    """A message that some readers take, respelled for ours: `NaN` as null, half a surrogate pair as `?`. Raises `Malformed`."""
+
+    def constant(_: str) -> None:
+        if finite:
+            raise ValueError
+
+    try:
+        value: Any = json.loads(data.decode(), parse_constant=constant, object_pairs_hook=_once)
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+    except InvalidMessage:
+        raise
+    except (ValueError, RecursionError):
+        raise Malformed(reason) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidMessage("a key of the message comes twice")
+    return found
+
+
+def _has_long_run(data: bytes) -> bool:
+    """Whether more than `DIGITS` digits stand together somewhere: such a run has one at a multiple of its length."""
+    step = DIGITS + 1
+    for at, byte in zip(range(0, len(data), step), data[::step], strict=True):
+        if 48 <= byte <= 57:
+            before = data[max(0, at - step) : at]
+            if _LONG.match(data, at - len(before) + len(before.rstrip(b"0123456789"))) is not None:
+                return True
+    return False
+
+
+def _depth(data: bytes) -> int:
+    """How deeply it is nested."""
+    brackets = _STRING.sub(b"", data).translate(None, _NOT_BRACKETS)
+    return max(itertools.accumulate(map(_STEP.__getitem__, brackets)), default=0)

@@ -1,0 +1,214 @@
+"""One socket to an upstream: a request out, its answer in, with a bound on every byte. The client's door to httptools.
+
+Owns parsing, flow control and what an answer may be beside its body. Must not know pools, JSON-RPC or MCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import select
+import time
+from typing import Any, cast
+
+import httptools
+
+from mcpwatch.gateway.http.framing import Framing
+from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+
+UNREAD_LIMIT = 1024 * 1024
+"""An answer is not read further while this much of it waits (bytes)."""
+HEAD_BYTES = 64 * 1024
+"""Bytes of the head of an answer, all interim answers (1xx) before it included."""
+HEAD_LINES = 256
+"""Header lines of an answer, interim ones included."""
+READ = 256 * 1024
+"""What a socket hands over at once at most: no bound is overrun by more (bytes)."""
+IDLE_SAFE = 4.0
+"""Seconds that a connection may have been idle to be used again, unless its server says: the usual servers close after 5."""
+_TIMEOUT = re.compile(r"(?:^|[,\s])timeout=(\d{1,6})", re.IGNORECASE)
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One socket, one request at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+        self._idle_since = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._framing = Framing(HEAD_BYTES, READ)
+        self._lines = self._body = 0
+        self._parts: list[bytes] = []
+        self._unread = 0
+        self._paused = False
+        self._headed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wake: asyncio.Future[None] | None = None
+        self._error: HttpFailed | None = None
+        self._keep = self._excess = False
+        self.busy = False
+        self.answered = False
+        self.complete = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow."""
+        return not self._closed and (not self.busy or (self.complete and self._keep and not self._excess))
+
+    @property
+    def fresh(self) -> bool:
+        """Whether an idle connection is likely still open at the other end: not idle for long, nothing to read, not closed."""
+        if not self.reusable or self._transport is None or self._transport.is_closing():
+            return False
+        found = _TIMEOUT.search(self.headers.get("keep-alive", ""))
+        limit = max(0.0, int(found[1]) - 1.0) if found else IDLE_SAFE
+        return time.monotonic() - self._idle_since < limit and not _readable(self._transport)
+
+    def idle(self) -> None:
+        """Its answer was read; nothing may come until the next request."""
+        self.busy = False
+        self._idle_since = time.monotonic()
+
+    async def exchange(self, data: bytes) -> None:
+        """Write a request, wait for the head of the answer. Raises `HttpFailed`."""
+        if self._transport is None or self._closed or self._transport.is_closing():
+            raise HttpFailed("connection closed")
+        self._reset()
+        self.busy = True
+        self._transport.write(data)
+        await self._headed
+
+    async def next_part(self) -> bytes | None:
+        """More of the body, `None` at its end. Raises `HttpFailed`."""
+        while not self._parts:
+            if self.complete:
+                return None
+            if self._error is not None:
+                raise self._error
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        part = b"".join(self._parts)
+        self._parts, self._unread = [], 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return part
+
+    def abort(self) -> None:
+        """Close the socket now."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; count what is not body."""
+        if self._closed:
+            return
+        if not self.busy:  # an answer that nobody asked for would be taken for that of the next request
+            self.abort()
+            return
+        self.answered = True
+        self._body = 0
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.complete:
+                self._break(f"answer is no HTTP ({type(error).__name__})")
+            self._excess = True
+            return
+        if not self.complete and not self._framing.fits(len(data) - self._body):
+            self._break("the answer has too much beside its body" if self._headed.done() else "the head of the answer is too large")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed: the end of an answer without a length, the failure of any other."""
+        self._closed = True
+        endless = "content-length" not in self.headers and "transfer-encoding" not in self.headers
+        if endless and self._headed.done() and exc is None and self._error is None:
+            self.complete = True
+        headed = self._headed.done()
+        self._fail("the stream was cut" if headed else f"connection lost ({exc})" if exc else "connection closed")
+
+    def _break(self, text: str) -> None:
+        self._fail(text)
+        self.abort()
+
+    def _fail(self, text: str) -> None:
+        """There will be no more of the answer. The request may have been read."""
+        if self._error is None:
+            self._error = HttpFailed(text, connected=True, sent=self.busy)
+        if not self._headed.done():
+            self._headed.set_exception(self._error)
+            self._headed.exception()
+        self._stir()
+
+    def _stir(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    # --- httptools ---
+
+    def on_message_begin(self) -> None:
+        """The first byte of an answer."""
+        self._excess = self.complete  # a second answer behind the one that was asked for
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; of trailers nothing is kept."""
+        self._lines += 1
+        if self._lines > HEAD_LINES:
+            self._break(f"the answer has more than {HEAD_LINES} header lines")
+        elif not self._headed.done() and not self._excess:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """A head is whole, that of an interim answer too."""
+        status = self._parser.get_status_code()
+        if status >= 200 and not self._headed.done():
+            self.status = status
+            self._framing.headed()
+            self._headed.set_result(None)
+
+    def on_chunk_header(self) -> None:
+        """One more chunk."""
+        self._framing.chunk()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body; reading pauses while much of it waits."""
+        self._body += len(body)
+        if self._excess:
+            return
+        self._parts.append(body)
+        self._unread += len(body)
+        if self._unread > UNREAD_LIMIT and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._stir()
+
+    def on_message_complete(self) -> None:
+        """An answer is whole."""
+        if not self._headed.done():
+            self.headers = {}  # those of an interim answer
+        elif not self._excess and self._error is None:
+            self._keep = self._parser.should_keep_alive()
+            self.complete = True
+            self._stir()
+
+
+def _readable(transport: asyncio.Transport) -> bool:
+    """Whether something waits in the socket that the loop has not seen: of an idle connection that is its end."""
+    poll = select.poll()
+    try:
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return True
