@@ -22,6 +22,6 @@ ENV PATH=/opt/mcpwatch/bin:/usr/local/bin:/usr/bin:/bin \
 USER 10001:10001
 VOLUME /var/lib/mcpwatch
 EXPOSE 9090 9464 9465
-HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["mcpwatch", "status"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["mcpwatch", "health", "--daemon"]
 ENTRYPOINT ["tini", "--", "mcpwatch"]
 CMD ["up", "--plain", "--config", "/etc/mcpwatch/mcpwatch.yaml"]

@@ -25,6 +25,7 @@ PROGRAMS: dict[str, Path | str] = {
     "codex": PARTS / "clients" / "node_modules" / ".bin" / "codex",
     "gemini": PARTS / "clients" / "node_modules" / ".bin" / "gemini",
     "opencode": PARTS / "clients" / "node_modules" / "opencode-linux-x64" / "bin" / "opencode",
+    "mcp-remote": PARTS / "npm" / "node_modules" / ".bin" / "mcp-remote",
     "inspector": PARTS / "npm" / "node_modules" / ".bin" / "mcp-inspector",
     "mcpo": PARTS / "mcpo" / "bin" / "mcpo",
     "compose": PARTS / "trixie" / "docker-compose",

@@ -24,6 +24,7 @@ from mcpwatch.app.notify import notify
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.proxy_log import ProxyLog
 from mcpwatch.app.services import Host, Services
+from mcpwatch.app.shortage import Descriptors, ReadyThreads, SheddingProber
 from mcpwatch.app.state_dir import ControlSocket, StateDirectory
 from mcpwatch.app.status import StatusFile
 from mcpwatch.app.supervise import Run, ServiceSupervisor
@@ -82,6 +83,8 @@ class Daemon:
         self.logs: Logging
         self.store: SqliteStore
         self._state_dir: StateDirectory
+        self._descriptors: Descriptors
+        self._prober: SheddingProber
         self._status: StatusFile | None = None
         self._stop = asyncio.Event()
         self._leave = False
@@ -102,8 +105,12 @@ class Daemon:
     async def run(self, observer: Observer | None = None) -> int:
         """Supervise until told to stop. Raises `ConfigError`, `AlreadyRunning` and other `McpwatchError` before anything starts."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(ReadyThreads())
         plan = self._load()
         self.paths.make()
+        self._descriptors = Descriptors(self.bus.publish, self.clock.wall)
+        self._loop.set_exception_handler(self._descriptors.on_error)
+        self._prober = SheddingProber(Prober(), lambda: self._descriptors.probes)
         with Lock(self.paths.lock) as lock:
             self.store = SqliteStore(self.paths.store, self._store_trouble)
             self.logs = set_up(plan, self._screen, self.options.log_format)
@@ -139,19 +146,19 @@ class Daemon:
             put_back=lambda: self._prepare(self.fleet.plan()),
         )
         self.bus.hook(self.store.record)
-        prober = Prober()
         started = self.clock.wall()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._signals()
-                self.fleet = Fleet(self._runtime, prober, self.clock, self.bus.publish, self._guard, self.store)
+                self.fleet = Fleet(self._runtime, self._prober, self.clock, self.bus.publish, self._guard, self.store)
                 self.fleet.hearing.tail = Tail(self.paths.root, self.logs.redact).of
                 self.fleet.oversight.stopped = StopWatch().stopped
                 self.fleet.held_by = PortWatch(self.paths.instance).held_by
                 self.fleet.daemon = SelfView(
                     os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
                 )
+                self.fleet.daemon = replace(self.fleet.daemon, carries=self._descriptors.carries)
                 self._tell_past()
                 self._prepare(plan)
                 host = Host(self.paths, plan, self.logs, self.reload, self.supervisor, self._turned)
@@ -168,6 +175,8 @@ class Daemon:
                 for name, run in (*self.services.work(), *self.web.work()):
                     self._keep(name, run)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
+                if self._descriptors.carries:
+                    text += f"; the limit of open files carries about {self._descriptors.carries}"
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
                 notify(f"READY=1\nSTATUS={text}")
                 gc.freeze()  # what is loaded now stays: a collection that looks through it holds up a restart for milliseconds
@@ -177,7 +186,7 @@ class Daemon:
                 await self._end()
                 await self.services.collector.drain()
                 await socket.close()
-                await prober.close()
+                await self._prober.close()
                 for task in tuple(self._living):
                     task.cancel()
         finally:
@@ -194,6 +203,7 @@ class Daemon:
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
+        self._descriptors.release()
         if not self._exec:  # after an upgrade in place this same process goes on
             notify("STOPPING=1")
         words = "the watchdog leaves its members running" if self._leave else "the watchdog stops"
@@ -263,6 +273,8 @@ class Daemon:
     def _turned(self) -> None:
         """Once a second: the loop turns, and what it stands on is there."""
         self._hang.beat()
+        self._descriptors.look(self._prober.probing)
+        self._prober.admit()
         if not self._stop.is_set():
             self._state_dir.look()
 

@@ -6,6 +6,7 @@ Each is a service with `run`; none can hurt the fleet. A new service of this kin
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -27,6 +28,7 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
 from mcpwatch.runtimes.admin import request
 from mcpwatch.runtimes.clock_gap import Gap
+from mcpwatch.runtimes.descriptors import limit, open_streams
 from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
@@ -61,7 +63,8 @@ class Services:
         self._bus = bus
         self._clock = clock
         self._root = paths.root
-        self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines)
+        most = open_streams(limit())
+        self.collector = LogCollector(paths.root, bus.publish, limits=limits_of(plan), on_lines=self._on_lines, most_open=most)
         self.alerts = Alerts(fleet, store, bus, clock, plan.section("alerts"))
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
@@ -78,6 +81,7 @@ class Services:
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
         """Every room's own commands, for the control socket."""
         own: dict[tuple[str, str], Handler] = {
+            ("GET", "/health"): self._health,
             ("GET", "/tools"): self._show_tools,
             ("GET", "/tools/{name}"): self._show_tools,
             ("POST", "/pin/{name}"): self._pin,
@@ -96,6 +100,11 @@ class Services:
             return answer
 
         return {key: marked(handler) if key[0] == "GET" else handler for key, handler in handlers.items()}
+
+    async def _health(self, body: dict[str, Any]) -> Any:  # noqa: ARG002
+        """The watchdog answers, so it is healthy; a service that is down is started again by itself, not by a restart."""
+        down = self._supervisor.down
+        return {"healthy": True, "fleet": self._fleet.view().healthy, "reason": "", "down": list(down), "pid": os.getpid()}
 
     async def _show_tools(self, body: dict[str, Any]) -> Any:
         name = body.get("name")

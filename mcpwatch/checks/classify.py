@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
-from mcpwatch.model.probe import Stage, Symptom, Vantage
+from mcpwatch.checks.wire import MODERN_VERSION
+from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Vantage
 
 _SESSION = re.compile(
     r"could not find session|session (?:not found|terminated|expired|id (?:is )?(?:invalid|unknown|not found))"
@@ -71,6 +73,19 @@ def refine(failure: ProbeFailure, vantage: Vantage) -> ProbeFailure:
     elif _LOAD.search(said):
         failure.symptom = Symptom.OVERLOADED
     return failure
+
+
+def cache_evidence(url: str, server: ServerInfo) -> str:
+    """By what a server shows that it answers lists from a cache; the empty string when it does not show it.
+
+    TBXark/mcp-proxy names each of its servers by the route: a server called `time` at `/time/sse` is taken for one of its routes.
+    A native server may be called so too; a safe call more is all that comes of it.
+    """
+    *before, last = [step for step in urlsplit(url).path.split("/") if step] or [""]
+    route = before[-1] if last in ("sse", "mcp") and before else last
+    if server.name and server.name == route and server.protocol != MODERN_VERSION:
+        return f"it calls itself {server.name!r}, as its route is called: TBXark/mcp-proxy does so"
+    return ""
 
 
 def gateway_error(said: str, vantage: Vantage) -> Symptom | None:

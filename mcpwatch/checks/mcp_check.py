@@ -35,7 +35,7 @@ class McpCheck(KindSpec):
     safe_call: bool | None = Field(
         None,
         description="Call one read-only tool that needs arguments without any: the upstream's own validation error proves the way. "
-        "Default: where lists are answered from a cache.",
+        "Default: where lists are answered from a cache (the proxy kind says so, or the server shows it).",
     )
     hold: float = Field(
         0, ge=0, le=3600, description="Leave the session idle for this many seconds, then ping it: shows what cuts idle streams."
@@ -48,6 +48,7 @@ async def run_mcp(probe: Probe, spec: McpCheck) -> None:
     expect, canary, found = probe.check.expect, probe.check.canary, probe.found
     await wire.open()
     found.server = wire.server
+    found.lists_from_cache = classify.cache_evidence(probe.target.url, wire.server)
     wrong = expectations.identity(expect, wire.server)
     if wrong:
         raise wrong
@@ -56,7 +57,8 @@ async def run_mcp(probe: Probe, spec: McpCheck) -> None:
     else:
         found.tools = ()
     await _hold(wire, spec.hold, probe.timeline)
-    if probe.check.safe_call if spec.safe_call is None else spec.safe_call:
+    behind = probe.check.safe_call or (bool(found.lists_from_cache) and canary is None)
+    if behind if spec.safe_call is None else spec.safe_call:
         await _safe_call(wire, probe)
     if canary is not None:
         probe.timeline.enter(Stage.CANARY)

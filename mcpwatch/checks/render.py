@@ -47,8 +47,11 @@ def _facts(result: ProbeResult) -> list[str]:
     if result.tools is not None:
         weight = f", about {result.tokens} tokens" if result.tokens is not None else ""
         facts.append(f"  tools    {len(result.tools)}{weight}")
-    if result.certificate_days is not None:
-        facts.append(f"  tls      certificate valid for {result.certificate_days:.0f} more days")
+    if result.lists_from_cache:
+        facts.append(f"  cache    it lists from a cache: {result.lists_from_cache}")
+    valid = f"certificate valid for {result.certificate_days:.0f} more days" if result.certificate_days is not None else ""
+    if valid or result.tls_version:
+        facts.append(f"  tls      {', '.join(part for part in (result.tls_version, valid) if part)}")
     facts += [f"  lint     {line}" for line in result.lint]
     return facts
 
@@ -60,4 +63,8 @@ def _failure(result: ProbeResult) -> list[str]:
     told = [f"  symptom  {result.symptom_text}: {result.message}"]
     if result.said and result.said not in result.message:
         told.append(f"  it said  {result.said}")
+    if result.versions:
+        told.append(f"  knows    protocol {', '.join(result.versions)}")
+    if result.retry_after is not None:
+        told.append(f"  wait     it wants to be asked again in {result.retry_after:g} s")
     return [*told, f"  means    {meaning.means}", f"  to do    {meaning.repair}", f"  more     {anchor(result.symptom)}"]

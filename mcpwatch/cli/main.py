@@ -13,10 +13,13 @@ from typing import Annotated, Literal
 import typer
 
 from mcpwatch import __version__
+from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import clients as client_commands
-from mcpwatch.cli import exits
+from mcpwatch.cli import exits, fleet_commands
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.edit import catalog_commands
+from mcpwatch.cli.edit import commands as edit_commands
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import positive_span, span
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
@@ -38,9 +41,12 @@ app.add_typer(config_app, name="config")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(silence_app, name="silence")
 app.add_typer(maintenance_app, name="maintenance")
+app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(rules_app, name="rules")
 app.add_typer(client_commands.app)
+app.add_typer(edit_commands.app)
+app.add_typer(fleet_commands.app)
 app.add_typer(client_commands.clients_app, name="clients")
 app.add_typer(client_commands.token_app, name="token")
 
@@ -62,6 +68,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of a member.", autocompletion=_names)]
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names of members.", autocompletion=_names, show_default=False)]
+AllOption = Annotated[bool, typer.Option("--all", help="Every member.")]
 MaybeName = Annotated[str | None, typer.Argument(help="Name of a member or route.", autocompletion=_names)]
 
 
@@ -71,6 +79,8 @@ def main() -> None:
         app()
     except McpwatchError as error:
         print(f"mcpwatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)  # noqa: T201
+        if "up" in sys.argv[1:2] and sys.stderr.isatty():
+            print("mcpwatch: 'mcpwatch doctor' says what mends it", file=sys.stderr)  # noqa: T201
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         sys.stderr.close()
@@ -100,10 +110,15 @@ def root(
 ) -> None:
     """Options that come before the command."""
     ControlSettings.state_dir, ControlSettings.url, ControlSettings.token = state_dir, url or "", token or ""
+    if (state_paths(state_dir).root / "edits" / "journal.json").exists():
+        from mcpwatch.cli.edit.run import undo_interrupted
+
+        undo_interrupted()
 
 
-@app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach")
+@app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach    mcpwatch up time fetch")
 def up(
+    names: NamesArgument = None,
     config: ConfigOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; return when the daemon answers.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Print plain lines, also on a terminal.")] = False,
@@ -116,7 +131,9 @@ def up(
     ] = True,
     rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
-    """Run the watchdog: start or adopt the fleet, check it and repair it."""
+    """Run the watchdog: start or adopt the fleet, check it and repair it. With names, start members of the running fleet."""
+    if names:
+        _command("start", names, False, as_json=False)
     from mcpwatch.cli.up import rehearse_here, run_detached, run_here
 
     if rehearse:
@@ -126,8 +143,11 @@ def up(
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
 
 
-@app.command(epilog="Examples:  mcpwatch status    mcpwatch status --watch    mcpwatch status --json | jq .routes")
+@app.command(
+    epilog="Examples:  mcpwatch status    mcpwatch status time    mcpwatch status --watch    mcpwatch status --json | jq .routes"
+)
 def status(
+    names: NamesArgument = None,
     json_: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
     interval: Annotated[
@@ -140,7 +160,18 @@ def status(
 
     if pid:
         raise typer.Exit(show_pid())
-    raise typer.Exit(show_status(as_json=json_, watch=watch, interval=interval))
+    raise typer.Exit(show_status(names or (), as_json=json_, watch=watch, interval=interval))
+
+
+@app.command(epilog="Examples:  mcpwatch health    mcpwatch health --daemon")
+def health(
+    daemon: Annotated[bool, typer.Option("--daemon", help="Ask only whether the watchdog itself works, not its fleet.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Tell in one line whether the fleet is healthy, or with --daemon the watchdog itself. Exits 0 when it is, 1 when not."""
+    from mcpwatch.cli.show import show_health
+
+    raise typer.Exit(show_health(daemon=daemon, as_json=json_))
 
 
 @app.command(
@@ -181,40 +212,41 @@ def check(
     raise typer.Exit(check_fleet(name, vantage, as_json=json_))
 
 
-def _command(verb: str, name: str, *, as_json: bool, wait: bool = True) -> None:
+def _command(verb: str, names: list[str] | None, every: bool, *, as_json: bool, wait: bool = True) -> None:
     from mcpwatch.cli.members import command
 
-    raise typer.Exit(command(verb, name, as_json=as_json, wait=wait))
+    raise typer.Exit(command(verb, names or (), every=every, as_json=as_json, wait=wait))
 
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the command is carried out.")]
 
 
-@app.command()
-def start(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Start a member and clear its crash loop."""
-    _command("start", name, as_json=json_, wait=wait)
+@app.command(epilog="Examples:  mcpwatch start time fetch    mcpwatch start --all")
+def start(names: NamesArgument = None, every: AllOption = False, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Start members and clear their crash loops."""
+    _command("start", names, every, as_json=json_, wait=wait)
 
 
-@app.command()
-def stop(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Stop a member. It stays stopped, across restarts of the watchdog, until `mcpwatch start`."""
-    _command("stop", name, as_json=json_, wait=wait)
+@app.command(epilog="Examples:  mcpwatch stop time fetch    mcpwatch stop --all")
+def stop(names: NamesArgument = None, every: AllOption = False, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Stop members. They stay stopped, across restarts of the watchdog, until `mcpwatch start`."""
+    _command("stop", names, every, as_json=json_, wait=wait)
 
 
-@app.command()
-def restart(name: NameArgument, wait: WaitOption = True, json_: JsonOption = False) -> None:
-    """Restart a member as a new generation."""
-    _command("restart", name, as_json=json_, wait=wait)
+@app.command(epilog="Examples:  mcpwatch restart time fetch    mcpwatch restart --all")
+def restart(names: NamesArgument = None, every: AllOption = False, wait: WaitOption = True, json_: JsonOption = False) -> None:
+    """Restart members one after the other, each as a new generation."""
+    _command("restart", names, every, as_json=json_, wait=wait)
 
 
-@app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs proxy --stream stderr")
+@app.command(epilog="Examples:  mcpwatch logs time -n 50    mcpwatch logs time -f    mcpwatch logs -f --all")
 def logs(
-    name: MaybeName = None,
+    names: NamesArgument = None,
+    every: AllOption = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow new lines.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="Number of latest lines.", min=0)] = 100,
     stream: Annotated[Literal["stdout", "stderr"] | None, typer.Option(help="Stream to show; both by default.")] = None,
-    since: Annotated[str | None, typer.Option(help="Start of the period: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only since then: 10m, 2h, or a time like 2026-11-21T04:00:00Z.")] = None,
     spool: Annotated[
         bool, typer.Option("--spool", help="Show lines that wait for Loki, and dead letters: lines that Loki refused.")
     ] = False,
@@ -225,11 +257,11 @@ def logs(
         from mcpwatch.cli.telemetry import show_spool
 
         raise typer.Exit(show_spool(as_json=json_))
-    if name is None:
-        raise typer.BadParameter("name a member, or use --spool", param_hint="NAME")
+    if not names and not every:
+        raise typer.BadParameter("name a member, say --all, or use --spool", param_hint="NAME")
     from mcpwatch.cli.logs import show_logs
 
-    raise typer.Exit(show_logs(name, follow=follow, lines=lines, stream=stream, since=since, as_json=json_))
+    raise typer.Exit(show_logs(names or (), follow=follow, lines=lines, stream=stream, since=since, as_json=json_))
 
 
 @app.command(epilog="Examples:  mcpwatch events -f    mcpwatch events --since 1h    mcpwatch events time -n 20 --json")
@@ -309,13 +341,18 @@ def pin_(name: NameArgument, json_: JsonOption = False) -> None:
 
 @app.command()
 def down(
+    names: NamesArgument = None,
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,
     timeout: Annotated[
         float, typer.Option(help="Longest time to wait for the watchdog to stop, e.g. 2m.", parser=span, metavar="DURATION")
     ] = 60.0,
     json_: JsonOption = False,
 ) -> None:
-    """Stop the watchdog and, unless --leave, the whole fleet."""
+    """Stop the watchdog and, unless --leave, the whole fleet. With names, stop only those members."""
+    if names:
+        if leave:
+            raise UsageError("--leave goes without names: it leaves all members running")
+        _command("stop", names, False, as_json=json_)
     from mcpwatch.cli.members import take_down
 
     raise typer.Exit(take_down(leave=leave, timeout=timeout, as_json=json_))

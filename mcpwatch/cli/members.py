@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.model.errors import McpwatchError, NoDaemon
+from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
+from mcpwatch.model.naming import suggest
 
 WAIT = 120.0
 """Seconds to wait for a member to come to rest or to run."""
@@ -18,18 +20,34 @@ WAIT = 120.0
 PAUSE = 0.1
 
 
-def command(verb: str, name: str, *, as_json: bool, wait: bool) -> int:
-    """Send a command and, with `wait`, follow the member until it is where it was sent."""
-    shown: dict[str, Any] = call("POST", f"/members/{quote(name, safe='')}/{verb}")
-    if wait:
-        shown = _follow(verb, name, shown)
+def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait: bool) -> int:
+    """Send a command for each name (with `every`: for all members, the proxy last) and follow them to where they were sent.
+
+    Exits 1 when one of them did not get there. With one name the JSON is an object, else a list.
+    """
+    known: list[str] = [member["name"] for member in call("GET", "/status")["members"]] if every or len(names) > 1 else list(names)
+    if every and names:
+        raise UsageError("give names or --all, not both")
+    if not every and not names:
+        raise UsageError("name a member, or say --all")
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise UsageError(f"no member '{unknown}'{suggest(unknown, known)}; nothing was done")
+    wanted = list(dict.fromkeys(names)) if names else (known if verb != "stop" else known[::-1])
+    shown = [_one(verb, name, wait=wait) for name in wanted]
     if as_json:
-        say_json(shown)
+        say_json(shown[0] if len(names) == 1 else shown)
     else:
-        why = f" ({shown['last_exit']})" if shown["phase"] in ("failed", "backoff") and shown["last_exit"] else ""
-        say(f"{name}: {shown['phase']}, generation {shown['generation']}{why}")
-    reached = shown["phase"] == ("stopped" if verb == "stop" else "running")
+        for member in shown:
+            why = f" ({member['last_exit']})" if member["phase"] in ("failed", "backoff") and member["last_exit"] else ""
+            say(f"{member['name']}: {member['phase']}, generation {member['generation']}{why}")
+    reached = all(member["phase"] == ("stopped" if verb == "stop" else "running") for member in shown)
     return exits.OK if reached or not wait else exits.UNHEALTHY
+
+
+def _one(verb: str, name: str, *, wait: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = call("POST", f"/members/{quote(name, safe='')}/{verb}")
+    return _follow(verb, name, shown) if wait else shown
 
 
 def _follow(verb: str, name: str, shown: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,9 @@ def result_from(found: dict[str, Any]) -> ProbeResult:
     """A `ProbeResult` from its JSON form."""
     from mcpwatch.model.probe import ServerInfo, Stage, StageTiming, Symptom, Tool
 
-    known = {field: found.get(field) for field in ("message", "said", "http_status", "rpc_code", "seconds", "tokens")}
+    known = {
+        field: found.get(field) for field in ("message", "said", "http_status", "rpc_code", "seconds", "tokens", "retry_after")
+    }
     server: dict[str, Any] | None = found.get("server")
     tools: list[dict[str, Any]] | None = found.get("tools")
     return ProbeResult(
@@ -146,5 +148,8 @@ def result_from(found: dict[str, Any]) -> ProbeResult:
         tools=tuple(Tool(t["name"], t["fingerprint"], t["read_only"]) for t in tools) if tools is not None else None,
         lint=tuple(found.get("lint") or ()),
         certificate_days=found.get("certificate_days"),
+        tls_version=found.get("tls_version") or "",
+        versions=tuple(found.get("versions") or ()),
+        lists_from_cache=found.get("lists_from_cache") or "",
         **cast("Any", known),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mcpwatch.app.paths import state_paths
@@ -14,23 +15,29 @@ from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
-from mcpwatch.model.errors import NoDaemon
+from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
+from mcpwatch.model.naming import suggest
 from mcpwatch.model.text import ago
 
+HEALTH_WAIT = 8.0
+"""Seconds in which a healthy watchdog answers; below the timeout of the image's health check."""
 
-def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
+
+def show_status(names: Sequence[str] = (), *, as_json: bool, watch: bool, interval: float) -> int:
     """Print the status, once or until Ctrl-C; the exit code says whether all is healthy."""
     while watch and not as_json:
         try:
             document = call("GET", "/status")
         except NoDaemon:
             return _no_daemon(as_json=False)
+        document = only(document, names)
         _redraw(render(document, colour=coloured(), now=time.time(), width=terminal_width()))
         time.sleep(interval)
     try:
         document = call("GET", "/status")
     except NoDaemon:
         return _no_daemon(as_json=as_json)
+    document = only(document, names)
     if as_json:
         say_json(document)
     else:
@@ -39,10 +46,47 @@ def show_status(*, as_json: bool, watch: bool, interval: float) -> int:
     return exits.OK if document["healthy"] else exits.UNHEALTHY
 
 
+def only(document: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The status of these members or routes alone, `healthy` when they are. Raises `UsageError` for an unknown name."""
+    if not names:
+        return document
+    known = {one["name"] for one in (*document["members"], *document["routes"])}
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise UsageError(f"no member or route '{unknown}'{suggest(unknown, known)}")
+    routes = [one for one in document["routes"] if one["name"] in names or one["member"] in names]
+    carried = {*names, *(one["member"] for one in routes)}
+    members = [one for one in document["members"] if one["name"] in carried]
+    spoken = {*carried, *(one["name"] for one in routes)}
+    diagnoses = [one for one in document["diagnoses"] if spoken & {one["subject"], *one.get("members", ()), *one["affects"]}]
+    wanted = [one for one in members if one["want"] == "up"]
+    well = all(one["phase"] == "running" and one["verdict"] in ("healthy", "unknown") for one in wanted)
+    up = {one["name"] for one in wanted}
+    well = well and all(one["verdict"] == "healthy" for one in routes if one["member"] in up)
+    return {**document, "members": members, "routes": routes, "diagnoses": diagnoses, "healthy": well}
+
+
 def show_pid() -> int:
     """Print the process id of the running watchdog. Raises `NoDaemon`."""
     say(str(call("GET", "/status")["daemon"]["pid"]))
     return exits.OK
+
+
+def show_health(*, daemon: bool, as_json: bool) -> int:
+    """One line for health checks of containers and the like: of the watchdog itself (`daemon`), or of its fleet."""
+    found: dict[str, Any] = {"healthy": False, "fleet": False, "reason": "", "down": []}
+    try:
+        found = call("GET", "/health", timeout=HEALTH_WAIT)
+    except McpwatchError as error:
+        found["reason"] = str(error)
+    well = bool(found["healthy"] if daemon else found["healthy"] and found["fleet"])
+    if as_json:
+        say_json(found)
+        return exits.OK if well else exits.UNHEALTHY
+    down = ", ".join(service["name"] for service in found["down"])
+    reason: str = found["reason"] or (f"services that are down and are started again: {down}" if down else "")
+    say(f"{'watchdog' if daemon else 'fleet'}: {'healthy' if well else 'unhealthy'}" + (f" ({reason})" if reason else ""))
+    return exits.OK if well else exits.UNHEALTHY
 
 
 def _redraw(lines: list[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.slow import watch as watch_callbacks
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -26,11 +29,14 @@ REFRESH = 1.0
 RECENT = 8
 DETACH_WAIT = 15.0
 
+_log = logging.getLogger("mcpwatch.table")
+
 
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
+    watch_callbacks()
     return asyncio.run(_run(options))
 
 
@@ -52,24 +58,28 @@ async def _run(options: Options) -> int:
     try:
         return await daemon.run(_live)
     finally:
-        sys.stdout.write("\x1b[?25h")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.write("\x1b[?25h")
+            sys.stdout.flush()
 
 
 async def _live(daemon: Daemon) -> None:
     """Redraw the table every second and after each change, with the latest facts under it."""
     facts = daemon.bus.subscribe(size=256)
     recent: list[str] = []
-    sys.stdout.write("\x1b[2J\x1b[?25l")
     reader = asyncio.get_running_loop().create_task(_collect(facts, recent))
     try:
+        sys.stdout.write("\x1b[2J\x1b[?25l")
         while True:
             _draw(daemon, recent)
             await asyncio.sleep(REFRESH)
+    except (OSError, ValueError) as error:  # the terminal went away, and nothing is wrong with the fleet
+        _log.info("the table is not shown any more, its terminal is gone (%s); the watchdog goes on", error)
     finally:
         reader.cancel()
         facts.close()
-        _draw(daemon, recent)
+        with contextlib.suppress(OSError, ValueError):
+            _draw(daemon, recent)
 
 
 async def _collect(facts: Subscription, recent: list[str]) -> None:

@@ -35,7 +35,9 @@ class ClientSpec(KindSpec, frozen=True):  # pyright: ignore[reportGeneralTypeIss
     policy: Policy = Field("remove", description="What happens to the entry of a route that is down.")
     hold_up: Duration = Field(5.0, description="How long a route must be healthy before it is listed.")
     hold_down: Duration = Field(60.0, description="How long a route must be unhealthy before it is not.")
-    routes: tuple[str, ...] = Field((), description="Only routes that match one of these patterns (`*` and `?`).")
+    routes: tuple[str, ...] = Field(
+        (), description="Only routes that match one of these patterns (`*` and `?`), and none that matches a pattern after `!`."
+    )
     prefix: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="Put before every name, to stay clear of your own entries.")
     transport: Literal["auto", "sse", "http"] = Field("auto", description="The wire to list, when the route is served on both.")
     bridge: Literal["none", "mcp-proxy", "mcp-remote"] = Field("none", description="Stdio bridge where the client cannot connect.")
@@ -82,13 +84,13 @@ class Wanted:
 
     `routes` names the route of an entry; what is not there only supports entries.
 
-    `expanded` are the same entries as a client would write them that puts secrets in place of references.
+    `reference` is how the client spells the token's variable: some clients write the token itself in its place.
     """
 
     box: Path = ()
     entries: Mapping[Path, Value] = field(default_factory=dict[Path, Value], repr=False)
     routes: Mapping[Path, str] = field(default_factory=dict[Path, str])
-    expanded: Mapping[Path, Value] = field(default_factory=dict[Path, Value], repr=False)
+    reference: str = ""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -134,7 +136,6 @@ class Adapter:
         """The entries for the routes that are listed (`on`) and, under `policy: disable`, for those that are not (`off`)."""
         entries: dict[Path, Value] = {}
         names: dict[Path, str] = {}
-        expanded: dict[Path, Value] = {}
         skipped: list[Skipped] = []
         links: tuple[list[Link], list[Link]] = ([], [])
         for route, listed in [*((route, True) for route in on), *((route, False) for route in off)]:
@@ -151,10 +152,8 @@ class Adapter:
             value = {**named, **(entry if listed or self.disabled is None else self.disabled(entry))}
             entries[path], names[path] = value, route.name
             links[0 if listed else 1].append(link)
-            if token and link.bearer:
-                expanded[path] = _with_token(value, self._reference(spec), token)
         entries |= self.extras(spec.scope, *links) if self.extras else {}
-        return Wanted(self.box(spec), entries, names, expanded, tuple(skipped))
+        return Wanted(self.box(spec), entries, names, self._reference(spec), tuple(skipped))
 
     def _path(self, spec: ClientSpec, name: str) -> Path:
         return (*self.box(spec), Element(self.listed_by, name) if self.listed_by else name)
@@ -191,7 +190,13 @@ class Adapter:
 
 def chosen(spec: ClientSpec, routes: Sequence[ClientRoute]) -> tuple[ClientRoute, ...]:
     """The routes that this client is meant to have."""
-    return tuple(route for route in routes if not spec.routes or any(fnmatch.fnmatchcase(route.name, want) for want in spec.routes))
+    never = [pattern[1:] for pattern in spec.routes if pattern.startswith("!")]
+    only = [pattern for pattern in spec.routes if not pattern.startswith("!")] or ["*"]
+    return tuple(route for route in routes if _matches(route.name, only) and not _matches(route.name, never))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _spell(wires: tuple[Wire, ...]) -> str:
@@ -203,12 +208,6 @@ def _no_literal(spec: ClientSpec, token: str, who: str) -> str:
     if not spec.allow_literal:
         return f"{who} knows no reference for the token; 'allow_literal: true' writes the token itself into the file"
     return "" if token else "the proxy's token is not known here"
-
-
-def _with_token(value: Value, reference: str, token: str) -> Value:
-    if isinstance(value, dict):
-        return {str(key): _with_token(item, reference, token) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return value.replace(reference, token) if isinstance(value, str) and reference else value
 
 
 _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")

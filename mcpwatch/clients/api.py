@@ -19,11 +19,13 @@ from mcpwatch.clients.files import read, resolve
 from mcpwatch.clients.formats.edit import DROP, edit
 from mcpwatch.clients.formats.path import EditRefused, Value
 from mcpwatch.clients.ledger import Ledger, digest
+from mcpwatch.clients.listening import listening
 from mcpwatch.clients.policy import Decision
 from mcpwatch.clients.reconcile import Outcome
 from mcpwatch.clients.service import ClientsService
-from mcpwatch.clients.stale import Stale, stale
+from mcpwatch.clients.stale import Stale, elsewhere, stale
 from mcpwatch.clients.sync import Job, sync
+from mcpwatch.clients.tokens import masked
 from mcpwatch.clients.writer import Done
 from mcpwatch.model.errors import ClientFileError, McpwatchError, UsageError
 from mcpwatch.model.naming import suggest
@@ -31,6 +33,7 @@ from mcpwatch.model.time import iso
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 MASK = "***"
+ALIVE = "; left alone: something answers there, maybe another fleet"
 
 
 class ClientsApi:
@@ -71,12 +74,13 @@ class ClientsApi:
         """Take the last write of one client back, and leave its file alone until `sync`. Body: `client`."""
         client = self._one(body.get("client"))
         writer = self._service.writer
-        async with self._service.alone():
+        async with self._service.alone(client):
             ledger, path = writer.ledger(client), writer.path(client)
             backup = writer.backups.newest(client.spec.kind, path)
             if backup is None:
                 raise UsageError(f"{writer.name(client)}: mcpwatch has not written it, so there is nothing to undo")
-            if await anyio.to_thread.run_sync(self._current, client) == ledger.file:
+            dead = backup.data is not None and self._service.tokens().holds_dead(backup.data.decode("utf-8", "replace"))
+            if not dead and await anyio.to_thread.run_sync(self._current, client) == ledger.file:
                 await anyio.to_thread.run_sync(self._restore, client, backup.data, ledger)
                 writer.backups.drop(client.spec.kind, path, backup)
                 writer.note(client, replace(backup.ledger, paused=True))
@@ -84,7 +88,8 @@ class ClientsApi:
             else:
                 done = await writer.write(client, Wanted(), ledger, self._service.order(Decision((), ())))
                 writer.note(client, replace(done.written.outcome.ledger, paused=True))
-                how = f"changed by others since, so only our entries were taken out: {done.written.outcome.summary}"
+                why = "held a token that opens nothing any more" if dead else "changed by others since"
+                how = f"{why}, so only our entries were taken out: {done.written.outcome.summary}"
             await writer.store.flush()
             self._service.forget(client)
         return {**self._named(client), "text": f"{how}; left alone until 'mcpwatch sync'"}
@@ -100,8 +105,8 @@ class ClientsApi:
                         **self._named(client),
                         "entry": item.name,
                         "url": item.url,
-                        "reason": item.reason,
-                        "removed": bool(body.get("apply")),
+                        "reason": item.reason + (ALIVE if item.alive else ""),
+                        "removed": bool(body.get("apply")) and not item.alive,
                     }
                     for item in found
                 ]
@@ -138,7 +143,7 @@ class ClientsApi:
     def _row(self, client: Client) -> dict[str, Any]:
         state, ledger = self._service.state(client), self._service.writer.ledger(client)
         row = self._named(client) | {
-            "listed": list(state.decision.on),
+            "listed": list(state.done.given if state.done and not state.error else self._service.writer.given(client)),
             "waiting": dict(state.decision.waiting),
             "kept": state.decision.kept,
             "paused": ledger.paused,
@@ -147,7 +152,8 @@ class ClientsApi:
             "last_write": None if ledger.written_at is None else iso(ledger.written_at),
             "note": client.adapter.places[client.spec.scope].note,
         }
-        return row | (self._told(client, state.done) if state.done else {"drift": [], "skipped": [], "in_sync": None})
+        told: dict[str, Any] = self._told(client, state.done) if state.done else {"drift": [], "skipped": []}
+        return row | told | ({} if state.done else {"in_sync": None})
 
     def _told(self, client: Client, done: Done) -> dict[str, Any]:
         outcome = done.written.outcome
@@ -164,9 +170,7 @@ class ClientsApi:
         return {"client": client.spec.kind, "title": client.adapter.title, "scope": client.spec.scope, "path": path}
 
     def _masked(self, text: str) -> str:
-        for secret in self._service.secrets():
-            text = text.replace(secret, MASK) if secret else text
-        return text
+        return masked(text, self._service.plan().secrets, MASK)
 
     # ---- finding clients
 
@@ -221,11 +225,11 @@ class ClientsApi:
         found: list[Stale] = []
 
         def render(text: str | None) -> Outcome:
-            found[:] = stale(
-                syntax.parse(text or ""), client.adapter.box(spec), client.adapter.listed_by, self._service.routes(), ledger
-            )
-            gone: dict[Any, Value] = {item.path: DROP for item in found}
-            new = edit(syntax, text or "", gone).text if apply and found and text is not None else text
+            routes = self._service.routes()
+            offered = stale(syntax.parse(text or ""), client.adapter.box(spec), client.adapter.listed_by, routes, ledger)
+            found[:] = [replace(item, alive=elsewhere(item.url, routes) and listening(item.url)) for item in offered]
+            gone: dict[Any, Value] = {item.path: DROP for item in found if not item.alive}
+            new = edit(syntax, text or "", gone).text if apply and gone and text is not None else text
             return Outcome(new, replace(ledger, file=digest(new or "")))
 
         lock = client.adapter.places[spec.scope].lock

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Annotated, Any, cast
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
@@ -113,6 +115,19 @@ class ClientsSection(RootModel[tuple[AnySpec, ...]], frozen=True):
                 what = f"unknown client {kind!r}{suggest(str(kind), known)}" if kind else f"needs 'kind'{suggest('', known)}"
                 raise ValueError(f"[{index}]: {what}")
         return cast("object", written)
+
+    @model_validator(mode="after")
+    def _one_each(self) -> ClientsSection:
+        """Refuse a second entry for one file: two would take each other's entries for edits."""
+        first: dict[str, int] = {}
+        for index, client in enumerate(self.made()):
+            spec = client.spec
+            home = FilePath("/home-of-this-user")
+            for path in client.adapter.locate(spec, home, sys.platform, {}) or (getattr(spec, "url", spec.kind),):
+                other = first.setdefault(str(path), index)
+                if other != index:
+                    raise ValueError(f"[{index}]: is the same file as [{other}]; make it one entry, with all its 'routes'")
+        return self
 
     def made(self) -> tuple[Client, ...]:
         """The clients, each with its adapter."""

@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcpwatch.foreign import file as foreign
+from mcpwatch.foreign.file import BOM, Unreadable
 from mcpwatch.model.errors import ClientFileError
 
-LARGEST = 16 * 1024 * 1024
-"""Bytes; a larger file is left alone."""
-_BOM = b"\xef\xbb\xbf"
+UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK})
+"""What a file system answers that has no such thing: neither the file's fault nor a reason to leave it alone."""
 _EXCHANGE = 2
 _AT_FDCWD = -100
 
@@ -41,11 +42,11 @@ class Snapshot:
     @property
     def text(self) -> str | None:
         """The text without its byte order mark."""
-        return None if self.data is None else self.data.removeprefix(_BOM).decode("utf-8")
+        return None if self.data is None else self.data.removeprefix(BOM).decode("utf-8")
 
     def encode(self, text: str) -> bytes:
         """A new text as bytes, with the byte order mark the file had."""
-        return (_BOM if (self.data or b"").startswith(_BOM) else b"") + text.encode("utf-8")
+        return (BOM if (self.data or b"").startswith(BOM) else b"") + text.encode("utf-8")
 
 
 def resolve(path: Path) -> Path:
@@ -60,43 +61,34 @@ def resolve(path: Path) -> Path:
 def read(path: Path, real: Path) -> Snapshot:
     """The file now. Raises `ClientFileError` for whatever must be left alone."""
     try:
-        fd = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        found = foreign.read(real, follow=False)
+    except Unreadable as why:
+        raise ClientFileError(f"{path}: {why}; left alone") from None
+    if found is None:
         return Snapshot(path, real, None)
-    except OSError as error:
-        raise ClientFileError(f"{path}: cannot be read: {error.strerror}; left alone") from None
-    status = os.fstat(fd)
-    why = _hands_off(status)
+    why = _hands_off(real, found.status)
     if why:
-        os.close(fd)
         raise ClientFileError(f"{path}: {why}; left alone")
-    with os.fdopen(fd, "rb") as file:
-        try:
-            data = file.read(LARGEST + 1)
-        except OSError as error:
-            raise ClientFileError(f"{path}: cannot be read: {error.strerror}; left alone") from None
-    if len(data) > LARGEST:
-        raise ClientFileError(f"{path}: is larger than {LARGEST // 1024**2} MiB; left alone")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ClientFileError(f"{path}: is not UTF-8 text; left alone") from None
-    return Snapshot(path, real, data, status)
+    return Snapshot(path, real, found.data, found.status)
 
 
-def _hands_off(status: os.stat_result) -> str:
-    """Why a file of this kind, size or ownership is left alone, or the empty string."""
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file"
-    if status.st_size > LARGEST:
-        return f"is larger than {LARGEST // 1024**2} MiB"
+def _hands_off(real: Path, status: os.stat_result) -> str:
+    """Why a file with these rights, owner or links is left alone, or the empty string."""
     if not status.st_mode & 0o222:
         return "is read-only"
     if os.geteuid() != 0 and status.st_uid != os.geteuid():
         return "belongs to root" if status.st_uid == 0 else "belongs to another user"
-    if status.st_nlink > 1:
+    if status.st_nlink > 1 and status.st_nlink - 1 != sum(1 for item in leftovers(real) if _is(item, status)):
         return f"has {status.st_nlink} hard links, which replacing it would part"
     return ""
+
+
+def _is(path: Path, status: os.stat_result) -> bool:
+    """Whether `path` is another name of the same file."""
+    try:
+        return os.path.samestat(path.lstat(), status)
+    except OSError:
+        return False
 
 
 def make_directory(path: Path) -> None:
@@ -111,11 +103,12 @@ def make_directory(path: Path) -> None:
                 raise ClientFileError(f"{path}: {directory} cannot be made: {error.strerror}") from None
 
 
-def replace(before: Snapshot, text: str | None, checkpoint: Callable[[str], None] | None = None) -> None:
+def replace(before: Snapshot, text: str | None, checkpoint: Callable[[str], None] | None = None) -> str:
     """Put `text` in place of the file that was read as `before` (`None` removes it), if it still is as it was read.
 
     At every moment the name holds the old or the new file, complete. Raises `ChangedMeanwhile`, or `ClientFileError` when the
-    disk or a permission forbids it: then the old file is in place. `checkpoint` is told each step, for tests.
+    disk or a permission forbids it: then the old file is in place. Returns what could not be made sure of after the file was
+    replaced, or the empty string. `checkpoint` is told each step, for tests.
     """
     step = checkpoint or _nothing
     temporary = before.real.parent / f".{before.real.name}.mcpwatch-{os.getpid()}-{secrets.token_hex(4)}.tmp"
@@ -127,21 +120,30 @@ def replace(before: Snapshot, text: str | None, checkpoint: Callable[[str], None
             step("written")
             _swap(before, temporary, data, step)
             step("swapped")
-            _sync_directory(before.real.parent)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
     except OSError as error:
         raise ClientFileError(f"{before.path}: cannot be written: {error.strerror}; left as it was") from None
+    unsure = _sync_directory(before.real.parent)
     step("done")
+    return unsure
 
 
 def leftovers(real: Path) -> tuple[Path, ...]:
-    """What an earlier writer that was killed left beside the file. Only to be called under the lock."""
+    """What an earlier writer that was killed left beside the file, or one that is at work has there now."""
     prefix = f".{real.name}.mcpwatch-"
     with suppress(OSError):
         return tuple(item for item in real.parent.iterdir() if item.name.startswith(prefix) and item.name.endswith(".tmp"))
     return ()
+
+
+def link_of(leftover: Path, real: Path) -> bool:
+    """Whether a leftover is the file itself under a second name: its writer was killed between making and removing that."""
+    try:
+        return leftover.samefile(real)
+    except OSError:
+        return False
 
 
 def _nothing(step: str) -> None:
@@ -171,14 +173,24 @@ def _like(fd: int, before: Snapshot) -> None:
     if (ours.st_uid, ours.st_gid) != (status.st_uid, status.st_gid):
         os.fchown(fd, status.st_uid, status.st_gid)
     os.fchmod(fd, stat.S_IMODE(status.st_mode))
-    if not hasattr(os, "listxattr"):
-        return
-    for name in os.listxattr(before.real):
+    for name in _attributes(before.real):
         try:
             os.setxattr(fd, name, os.getxattr(before.real, name))
         except OSError as error:
             if name == "system.posix_acl_access" or error.errno not in (errno.EPERM, errno.ENOTSUP):
                 raise
+
+
+def _attributes(path: Path) -> list[str]:
+    """The names of a file's extended attributes; none where the file system knows none."""
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        return os.listxattr(path)
+    except OSError as error:
+        if error.errno in UNSUPPORTED:
+            return []
+        raise
 
 
 def _swap(before: Snapshot, temporary: Path, data: bytes | None, step: Callable[[str], None]) -> None:
@@ -222,16 +234,22 @@ def _exchange(one: Path, other: Path) -> bool:
     if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+    if code in UNSUPPORTED:
         return False
     if code == errno.ENOENT:
         raise ChangedMeanwhile
     raise OSError(code, os.strerror(code))
 
 
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync_directory(directory: Path) -> str:
+    """Make the new name durable; in words what kept it from being so. Some file systems know no such thing."""
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            return f"was written, but {directory} could not be made durable: {error.strerror}; a power cut now may undo it"
+    return ""

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from mcpwatch.clients.files import UNSUPPORTED
 from mcpwatch.model.errors import ClientFileError
 
 WAIT = 15.0
@@ -48,8 +49,12 @@ def _directory(directory: Path, deadline: float, path: Path) -> Generator[None]:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 _pause(deadline, path, "another mcpwatch is writing it")
+            except OSError as error:
+                if error.errno not in UNSUPPORTED:
+                    raise ClientFileError(f"{path}: its directory cannot be locked: {error.strerror}") from None
+                break  # no locks here: what another writer does meanwhile is still noticed when the file is exchanged
         yield
     finally:
         os.close(fd)

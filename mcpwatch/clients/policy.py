@@ -1,7 +1,8 @@
 """When a route enters a client's file and when it leaves: hysteresis with time as data. Pure; knows no file and no format.
 
-A route enters after it was healthy for `hold_up`, leaves after it was unhealthy for `hold_down`; a route of unknown health, and
-a fleet in which nothing is up, take nothing out: the last good file stays, and the time spent so does not count as unhealthy.
+A route enters after it was healthy for `hold_up`, leaves after it was unhealthy, or its member stopped, for `hold_down`. A route of
+unknown health, and a fleet in which nothing that should be up is up, take nothing out: the last good file stays, and the time spent
+so does not count as unhealthy. A member that an operator stopped is no accident: its route leaves all the same.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ UP = (Verdict.HEALTHY, Verdict.DEGRADED)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One route as the fleet shows it now: its verdict through the proxy and, when it is bad, the symptom."""
+    """One route as the fleet shows it now: its verdict through the proxy, the symptom when bad, whether it was stopped."""
 
     name: str
     verdict: Verdict
     symptom: str = ""
+    stopped: bool = False
+
+    @property
+    def up(self) -> bool | None:
+        """Whether it works; `None` when that is not known."""
+        return False if self.stopped else None if self.verdict is Verdict.UNKNOWN else self.verdict in UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +82,10 @@ def advance(book: Book, seen: Sequence[Seen], now: Instant, rules: Rules, *, pro
     for route in seen:
         was, hold = route.name in book.listed, held[route.name]
         want = was
-        stays = route.verdict is Verdict.UNKNOWN or (was and (kept or rules.policy == "keep"))
+        stays = route.up is None or (was and ((kept and not route.stopped) or rules.policy == "keep"))
         if hold is not None and hold.up != was and not stays:
             span = rules.hold_up if hold.up else rules.hold_down
-            state = "healthy" if hold.up else f"unhealthy ({route.symptom})" if route.symptom else "unhealthy"
+            state = "healthy" if hold.up else _bad(route)
             due = later(hold.since, span)
             if now >= due:
                 want = hold.up
@@ -90,7 +97,7 @@ def advance(book: Book, seen: Sequence[Seen], now: Instant, rules: Rules, *, pro
             listed.add(route.name)
     known = {route.name for route in seen}
     if kept:
-        listed |= book.listed
+        listed |= book.listed - known
     else:
         reasons |= dict.fromkeys(book.listed - known, "no longer in the configuration")
     on = tuple(name for name in [*(route.name for route in seen), *sorted(book.listed - known)] if name in listed)
@@ -99,11 +106,17 @@ def advance(book: Book, seen: Sequence[Seen], now: Instant, rules: Rules, *, pro
     return Book(steady, frozenset(listed)), Decision(on, off, reasons, waiting, min(wakes, default=None), kept)
 
 
+def _bad(route: Seen) -> str:
+    if route.stopped:
+        return "stopped"
+    return f"unhealthy ({route.symptom})" if route.symptom else "unhealthy"
+
+
 def _hold(held: Held | None, route: Seen, now: Instant, kept: str) -> Held | None:
-    if route.verdict is Verdict.UNKNOWN:
+    up = route.up
+    if up is None:
         return held
-    up = route.verdict in UP
-    if not up and kept:
+    if not up and kept and not route.stopped:
         return Held(False, now)
     return held if held is not None and held.up == up else Held(up, now)
 
@@ -113,6 +126,7 @@ def _keep(seen: Sequence[Seen], proxy_up: bool) -> str:
         return "the fleet has no route"
     if not proxy_up:
         return "the proxy itself is down"
-    if not any(route.verdict in UP for route in seen):
+    meant = [route for route in seen if not route.stopped]
+    if meant and not any(route.up for route in meant):
         return "no route is healthy"
     return ""

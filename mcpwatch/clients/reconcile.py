@@ -6,16 +6,18 @@ a secret that a client put in place of our reference is taken back out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from mcpwatch.clients.adapter import Wanted
 from mcpwatch.clients.formats.edit import DROP, edit
-from mcpwatch.clients.formats.path import MISSING, Path, Syntax, Value, look, read, write
-from mcpwatch.clients.ledger import DECLINED, Ledger, digest, fingerprint
-from mcpwatch.foreign.shape import same
+from mcpwatch.clients.formats.path import MISSING, Path, Syntax, Value, look, members, read, write
+from mcpwatch.clients.ledger import DECLINED, LARGEST_ENTRY, Ledger, digest, fingerprint
+from mcpwatch.clients.tokens import Tokens, holds
+from mcpwatch.foreign.shape import same, within
 
+NO_TOKENS = Tokens()
 Trouble = Literal["edited", "taken out", "foreign", "expanded"]
 
 
@@ -56,11 +58,13 @@ def reconcile(
     overwrite: bool = False,
     force: bool = False,
     keep: bool = False,
+    tokens: Tokens = NO_TOKENS,
 ) -> Outcome:
     """The new text for a file that now reads `text` (`None`: there is none).
 
     `overwrite` puts right what a person changed of ours; `force` does so too and takes over entries that only bear our name;
-    `keep` takes nothing out.
+    `keep` takes nothing out. `tokens` tells those of ours in it: an edited entry of ours gets the current one in place of a dead
+    one, and keeps what else was edited.
     Raises `EditRefused` when the text is broken or an edit cannot be proved.
     """
     document = syntax.parse(text or "")
@@ -70,20 +74,19 @@ def reconcile(
     entries: dict[str, str] = {}
     names: dict[Literal["added", "removed", "changed"], list[str]] = {"added": [], "removed": [], "changed": []}
     for path, value in wanted.entries.items():
-        judged = _judge(look(document, path), path, value, wanted, ledger, overwrite=overwrite or force, force=force, gone=gone)
+        found = look(document, path)
+        judged = _judge(found, path, value, _Rules(wanted, ledger, tokens, overwrite or force, force, gone))
+        if judged.verb is None and judged.drift is not None and judged.drift.trouble == "edited":
+            judged = _renewed(judged, found, tokens, _spelling(value, wanted, tokens.current))
         if judged.drift is not None:
             drift.append(judged.drift)
         if judged.verb is not None:
-            changes[path] = value
+            changes[path] = value if judged.value is MISSING else judged.value
             if path in wanted.routes:
                 names[judged.verb].append(_last(path))
         if judged.note:
             entries[write(path)] = judged.note
-    for key, mark in {**ledger.pending, **ledger.entries}.items():
-        path = read(key)
-        if path in wanted.entries:
-            continue
-        found = look(document, path)
+    for key, path, found, mark in _leaving(document, wanted, ledger):
         if mark == DECLINED or (keep and found is not MISSING):
             entries[key] = mark
         elif found is not MISSING and (ledger.wrote(path, found) or force):
@@ -93,8 +96,8 @@ def reconcile(
         elif found is not MISSING:
             entries[key] = mark
             drift.append(Drift(_last(path), "edited", "was edited by hand, so it is not removed"))
-    done = edit(syntax, text or "", changes, ledger.made)
-    empty = ledger.created and syntax.parse(done.text) == {} and not entries
+    done = edit(syntax, text or "", changes, ledger.made, document)
+    empty = ledger.created and done.document == {} and not entries
     kept = replace(ledger, entries=entries, pending={}, made=done.made, created=ledger.created or (gone and bool(changes)))
     new = None if empty or (gone and not changes) else done.text
     if gone and new and not new.endswith("\n"):
@@ -105,37 +108,83 @@ def reconcile(
     return Outcome(new, kept, added, removed, changed, tuple(drift))
 
 
+def _leaving(document: Value, wanted: Wanted, ledger: Ledger) -> Iterator[tuple[str, Path, Value, str]]:
+    """What the ledger knows and nothing wants any more: its key, its path, what is there now, and its mark."""
+    for key, mark in {**ledger.pending, **ledger.entries}.items():
+        path = read(key)
+        if path not in wanted.entries:
+            yield key, path, look(document, path), mark
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
     verb: Literal["added", "changed"] | None = None
     note: str = ""
     drift: Drift | None = None
+    value: Value = field(default=MISSING, repr=False)
+    """What to write instead of what is wanted."""
 
 
-def _judge(
-    found: Value, path: Path, value: Value, wanted: Wanted, ledger: Ledger, *, overwrite: bool, force: bool, gone: bool
-) -> _Judged:
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    wanted: Wanted
+    ledger: Ledger
+    tokens: Tokens
+    overwrite: bool
+    force: bool
+    gone: bool
+
+
+def _judge(found: Value, path: Path, value: Value, rules: _Rules) -> _Judged:
+    wanted, ledger = rules.wanted, rules.ledger
     mark, name = fingerprint(value), _last(path)
     support = path not in wanted.routes
     if found is MISSING:
         known = ledger.declined(path) or (ledger.owns(path) and not ledger.pending.get(write(path)))
-        if known and not gone and not overwrite and not support:
+        if known and not rules.gone and not rules.overwrite and not support:
             return _Judged(None, DECLINED, Drift(name, "taken out", "was taken out by hand and stays out"))
         return _Judged("added", mark)
     if ledger.wrote(path, found):
         return _Judged(None if same(found, value) else "changed", mark)
     if ledger.owns(path):
-        if path in wanted.expanded and same(found, wanted.expanded[path]):
+        if wanted.reference and _expanded(found, value, wanted.reference, rules.tokens):
             text = "the client wrote the token itself in place of our reference; the reference is put back"
             return _Judged("changed", mark, Drift(name, "expanded", text, left=False))
-        if overwrite:
+        if rules.overwrite:
             return _Judged("changed", mark, Drift(name, "edited", "was edited by hand and is put back", left=False))
         return _Judged(None, ledger.entries.get(write(path), mark), Drift(name, "edited", "was edited by hand and stays so"))
-    if force:
+    if rules.force:
         return _Judged(None if same(found, value) else "changed", mark, Drift(name, "foreign", "is taken over", left=False))
     if support:
         return _Judged()
     return _Judged(None, "", Drift(name, "foreign", "an entry of this name is there and not ours; rename it or set 'prefix'"))
+
+
+def _expanded(found: Value, value: Value, reference: str, tokens: Tokens) -> bool:
+    """Whether `found` is `value` with a token of ours, dead or alive, where the reference to it should be."""
+    if isinstance(value, dict):
+        inside, ours = members(found), members(cast("Value", value))
+        return list(inside) == list(ours) and all(_expanded(inside[key], ours[key], reference, tokens) for key in ours)
+    if not isinstance(value, str) or not isinstance(found, str) or reference not in value:
+        return same(found, value)
+    head, _, tail = value.partition(reference)
+    inner = found[len(head) : len(found) - len(tail)]
+    return found == value or (found == head + inner + tail and tokens.ours(inner))
+
+
+def _spelling(value: Value, wanted: Wanted, token: str) -> str:
+    """How this entry should spell the token: as our own value does."""
+    return token if holds([value], token) else wanted.reference or token
+
+
+def _renewed(judged: _Judged, found: Value, tokens: Tokens, token: str) -> _Judged:
+    """An edited entry stays as it was edited, but for a dead token in it."""
+    if not token or not within(found, LARGEST_ENTRY) or same(renewed := tokens.renewed(found, token), found):
+        return judged
+    drift = judged.drift and replace(
+        judged.drift, text="was edited by hand and stays so, but for the dead token in it, which is renewed"
+    )
+    return replace(judged, verb="changed", drift=drift, value=renewed)
 
 
 def _last(path: Path) -> str:

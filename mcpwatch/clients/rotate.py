@@ -12,19 +12,22 @@ from contextlib import suppress
 from dataclasses import replace as changed
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
 
 from mcpwatch.clients import rotation as pure
+from mcpwatch.clients.catalog import Client
 from mcpwatch.clients.files import read, replace, resolve
 from mcpwatch.clients.locks import locked
 from mcpwatch.clients.openwebui import answers
 from mcpwatch.clients.rotation import Rotation
 from mcpwatch.clients.service import ClientsService
+from mcpwatch.clients.tokens import digest
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import ClientFileError, McpwatchError, UsageError
+from mcpwatch.model.fact import TokenRotation
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.units import seconds
@@ -76,6 +79,8 @@ class Rotator:
         self._last_use = last_use
         self._ask = ask
         self._lock = anyio.Lock()
+        self._holding: tuple[str, ...] = ()
+        """Files that still hold the old token, when last looked."""
 
     def handlers(self) -> dict[tuple[str, str], Callable[[dict[str, Any]], Awaitable[Any]]]:
         """What `web` mounts."""
@@ -99,6 +104,7 @@ class Rotator:
         if rotation is None:
             return {"text": "no rotation under way", "rotation": None}
         text = f"the old {rotation.variable} is still accepted, until {iso(rotation.deadline)} at the latest"
+        text += f"; still in {', '.join(self._holding)}" if self._holding else ""
         return {
             "text": text,
             "rotation": {"phase": rotation.phase, "deadline": iso(rotation.deadline), "env_file": rotation.env_file},
@@ -112,6 +118,7 @@ class Rotator:
             rotation = self._begin(body)
             await self.write(rotation, {rotation.following: secrets.token_urlsafe(32)})
             _note(self._state_dir, rotation)
+            self._tell("started", f"the rotation of {rotation.variable} began; both tokens are accepted from now on")
             steps = [f"{rotation.env_file}: the new token is there beside the old one"]
             steps += await self._go_on()
         return {**await self.status({}), "steps": steps}
@@ -144,14 +151,40 @@ class Rotator:
             rotation, steps = await self._switch(rotation)
         text = _env_text(Path(rotation.env_file))
         old = pure.value(text, rotation.former)
+        self._service.going = frozenset({digest(old)} if old else ())
         known, last = await self._last(old)
-        reason = pure.may_drop(rotation, self._clock.wall(), last, known=known)
-        if reason:
-            await self.write(rotation, {rotation.former: None})
-            (self._state_dir / NOTE).unlink(missing_ok=True)
-            await self.reload()
-            steps.append(f"the old token is refused from now on: {reason}")
+        now = self._clock.wall()
+        reason = pure.may_drop(rotation, now, last, known=known)
+        self._holding = await self._files_with(old) if old and (reason or steps) else self._holding
+        if reason and (not self._holding or now >= rotation.deadline):
+            steps.append(await self._drop(rotation, reason))
         return steps
+
+    async def _drop(self, rotation: Rotation, reason: str) -> str:
+        """Refuse the old token from now on, and say which files still hold it."""
+        await self.write(rotation, {rotation.former: None})
+        (self._state_dir / NOTE).unlink(missing_ok=True)
+        self._service.going = frozenset()
+        await self.reload()
+        files, self._holding = self._holding, ()
+        text = f"the old token is refused from now on: {reason}"
+        if files:
+            text += f"; these files still hold it, and their clients are refused: {', '.join(files)}"
+        self._tell("failed" if files else "dropped", text, files)
+        return text
+
+    async def _files_with(self, token: str) -> tuple[str, ...]:
+        """The clients' files that hold a token, in any spelling. One that cannot be read counts when we wrote tokens into it."""
+        found: list[str] = []
+        for client in self._service.clients():
+            holds = await anyio.to_thread.run_sync(partial(self._service.writer.holds, client, token))
+            if holds:
+                found.append(str(self._service.writer.path(client)))
+        return tuple(found)
+
+    def _tell(self, outcome: Literal["started", "switched", "dropped", "failed"], text: str, files: tuple[str, ...] = ()) -> None:
+        level = "warning" if outcome == "failed" else "info"
+        self._service.tell(TokenRotation(at=self._clock.wall(), text=text, level=level, outcome=outcome, files=files))
 
     async def _last(self, token: str | None) -> tuple[bool, WallTime | None]:
         """Whether the last use of a token can be known, and when it was."""
@@ -175,17 +208,23 @@ class Rotator:
         _note(self._state_dir, rotation)
         await self.reload()
         steps.append(f"{rotation.variable} is the new token; programs that take it from their environment need it anew")
-        for client in self._service.clients():
-            if self._service.writer.ledger(client).paused:
-                steps.append(f"{client.adapter.title}: left alone since 'undo'; it may hold the old token")
-                continue
-            try:
-                done = await self._service.ordered(client, force=False, dry_run=False)
-                if done.written.changed:
-                    steps.append(f"{client.adapter.title}: written anew ({client.adapter.reload})")
-            except ClientFileError as error:
-                steps.append(f"{client.adapter.title}: {error}")
-        return rotation, steps
+        self._tell("switched", steps[-1])
+        self._service.going = frozenset({digest(old)} if old else ())
+        return rotation, steps + [step for client in self._service.clients() if (step := await self._rewritten(client, old or ""))]
+
+    async def _rewritten(self, client: Client, old: str) -> str:
+        """Bring one client over to the new token; in words what came of it."""
+        title, writer = client.adapter.title, self._service.writer
+        if writer.ledger(client).paused:
+            return f"{title}: left alone since 'undo'; it may hold the old token"
+        try:
+            done = await self._service.ordered(client, force=False, dry_run=False)
+            if old and await anyio.to_thread.run_sync(partial(writer.holds, client, old)):
+                left = "; ".join(f"'{drift.entry}' {drift.text}" for drift in done.written.outcome.drift if drift.left)
+                return f"{title}: {writer.path(client)} still holds the old token{': ' + left if left else ''}"
+        except ClientFileError as error:
+            return f"{title}: {error}"
+        return f"{title}: written anew ({client.adapter.reload})" if done.written.changed else ""
 
     async def _admitted(self, token: str | None) -> None:
         """Wait until the proxy lets the new token in. Raises `McpwatchError` when it never does: then the old one still works."""

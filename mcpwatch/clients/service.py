@@ -6,25 +6,27 @@ are listed, `reconcile` what that means for a file, `writer` carries it out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import anyio
 
-from mcpwatch.bus import Bus, Subscription
+from mcpwatch.bus import Bus
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.catalog import Client, ClientsSection
+from mcpwatch.clients.facts import changes, file_skipped, file_written
 from mcpwatch.clients.location import Machine
-from mcpwatch.clients.policy import Book, Decision, Rules, Seen, advance
+from mcpwatch.clients.policy import Book, Decision, Rules, advance
 from mcpwatch.clients.route import ClientRoute, client_route
-from mcpwatch.clients.writer import Done, Order, Writer
+from mcpwatch.clients.state import State, brought, proxy_up, ripe, seen_routes
+from mcpwatch.clients.tokens import Tokens, digest, dumps, loads
+from mcpwatch.clients.writer import ROOM, Done, Order, Writer
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import ClientFileError
-from mcpwatch.model.fact import ClientFileSkipped, ClientFileWritten, Fact, MemberChanged, PlanApplied, RouteChanged
-from mcpwatch.model.member import Phase, Verdict
+from mcpwatch.model.fact import Fact
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import Instant, later
 from mcpwatch.model.view import FleetView
@@ -32,9 +34,16 @@ from mcpwatch.ports import Store
 
 RECHECK = 30.0
 """Seconds between two looks at a file that nothing asks to change: drift is found, and failures are tried again."""
-GATHER = 2.0
-"""Seconds a change waits for others whose hold ends so soon after it: one write then serves them all."""
-QUEUE = 256
+TOKENS = "tokens"
+"""The note of the digests of all tokens there ever were."""
+
+
+def client_key(client: Client) -> str:
+    """What tells the clients of one plan apart, whether their files can be found or not."""
+    spec = client.spec
+    return ":".join(
+        (spec.kind, spec.scope, spec.path or "", spec.project or "", spec.prefix, *spec.routes, getattr(spec, "url", ""))
+    )
 
 
 class Watched(Protocol):
@@ -49,24 +58,6 @@ class Watched(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is known of one client between two looks."""
-
-    book: Book = field(default_factory=Book)
-    decision: Decision = field(default_factory=lambda: Decision((), ()))
-    done: Done | None = None
-    error: str = ""
-    told: str = ""
-    next_look: Instant = Instant(0)
-    written_for: tuple[ClientRoute, ...] | None = None
-    brought: tuple[tuple[str, ...], str] | None = None
-    """The list, and why it is kept, that the file was last brought up to."""
-    changing_since: Instant | None = None
-    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Why each route entered or left that the file does not show yet."""
-
-
 class ClientsService:
     """Keeps every client of the plan true."""
 
@@ -77,52 +68,76 @@ class ClientsService:
         self._bus = bus
         self._clock = clock
         self._states: dict[str, State] = {}
-        self._lock = anyio.Lock()
+        self._locks: dict[str, anyio.Lock] = {}
+        self._doubles: dict[str, str] = {}
+        self.going: frozenset[str] = frozenset()
+        """Digests of tokens that still open the proxy, though no file should hold them any more: a rotation is under way."""
         self.writer = Writer(store, Backups(state_dir / "backups" / "clients"), machine or Machine(), self._base)
 
     # ---- the loop
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        async with self._woken() as news:
+        async with changes(self._bus) as news:
             while True:
                 wake = await self.look()
                 with anyio.move_on_after(max(0.0, wake - self._clock.now())):
                     await news.wait()
                     news.clear()
 
-    @asynccontextmanager
-    async def _woken(self) -> AsyncGenerator[_News]:
-        """A flag that is raised by whatever may change a decision."""
-        news = _News()
-        subscription = self._bus.subscribe(RouteChanged, PlanApplied, MemberChanged, size=QUEUE)
-        async with anyio.create_task_group() as group:
-            group.start_soon(_listen, subscription, news)
-            try:
-                yield news
-            finally:
-                subscription.close()
-                group.cancel_scope.cancel()
-
     async def look(self) -> Instant:
-        """One look at the fleet and every client that is due; when to look again."""
+        """One look at the fleet and every client that is due, side by side; when to look again."""
         now = self._clock.now()
-        wakes = [await self._look_at(client, now) for client in self.clients()]
-        return min([later(now, RECHECK), *wakes])
+        wakes: list[Instant] = [later(now, RECHECK)]
+        self._doubles = self._same_file()
+
+        async def one(client: Client) -> None:
+            wakes.append(await self._look_safely(client, now))
+
+        async with anyio.create_task_group() as group:
+            for client in self.clients():
+                group.start_soon(one, client)
+        return min(wakes)
+
+    async def _look_safely(self, client: Client, now: Instant) -> Instant:
+        """A look whose failure stays with this client, and is told as ours."""
+        try:
+            return await self._look_at(client, now)
+        except Exception as error:  # noqa: BLE001 - one client's file must never end the others'
+            why = f"mcpwatch failed on it ({type(error).__name__}: {error}); this is a fault of mcpwatch, not of the file"
+            key = client_key(client)
+            state = self._states.get(key) or State()
+            self._states[key] = self._skipped(client, replace(state, error=why, next_look=later(now, RECHECK)), why)
+            return later(now, RECHECK)
 
     async def _look_at(self, client: Client, now: Instant) -> Instant:
-        async with self._lock:
-            key = self.writer.name(client)
+        async with self.alone(client):
+            key = client_key(client)
             state = self._states.get(key) or State(self._first_book(client))
             routes = self.routes()
             book, decision = self._decide(client, state.book, now)
             state = replace(state, book=book, decision=decision, reasons={**state.reasons, **decision.reasons})
             since = None if state.brought == (decision.on, decision.kept) else state.changing_since or now
             state = replace(state, changing_since=since)
-            if now >= state.next_look or state.written_for != routes or _ripe(state, now):
+            if now >= state.next_look or state.written_for != routes or ripe(state, now):
                 state = await self._bring(client, state, routes, now)
             self._states[key] = state
             return min(state.next_look, decision.wake_at or state.next_look)
+
+    def _same_file(self) -> dict[str, str]:
+        """By its key, each client whose file another one before it has already: that one keeps it."""
+        owners: dict[Path, str] = {}
+        doubles: dict[str, str] = {}
+        for client in self.clients():
+            key = client_key(client)
+            try:
+                real = self.writer.path(client).resolve()
+            except (OSError, RuntimeError):
+                continue
+            first = owners.setdefault(real, key)
+            if first != key:
+                doubles[key] = first
+        return doubles
 
     def _first_book(self, client: Client) -> Book:
         """At the start, the routes listed are those whose entries are ours in the file, and not switched off."""
@@ -139,55 +154,39 @@ class ClientsService:
         return Path(source).absolute().parent if source else None
 
     def _decide(self, client: Client, book: Book, now: Instant) -> tuple[Book, Decision]:
-        view, planned = self._fleet.view(), {route.name for route in self._fleet.plan().routes}
-        seen = [Seen(route.name, route.verdict, route.symptom) for route in view.routes if route.name in planned]
         spec = client.spec
-        return advance(book, seen, now, Rules(spec.policy, spec.hold_up, spec.hold_down), proxy_up=_proxy_up(view))
+        return self._advance(book, now, Rules(spec.policy, spec.hold_up, spec.hold_down))
+
+    def _advance(self, book: Book, now: Instant, rules: Rules) -> tuple[Book, Decision]:
+        view, planned = self._fleet.view(), {route.name for route in self._fleet.plan().routes}
+        return advance(book, seen_routes(view, planned), now, rules, proxy_up=proxy_up(view))
 
     async def _bring(self, client: Client, state: State, routes: tuple[ClientRoute, ...], now: Instant) -> State:
         """Write what is decided, unless the client is paused, and tell."""
         state = replace(state, next_look=later(now, RECHECK))
         if self.writer.ledger(client).paused:
             return state
-        order = Order(routes, state.decision, self._token(), self._clock.wall())
         try:
-            done = await self.writer.carry_out(client, order)
+            self._refuse_double(client)
+            done = await self.writer.carry_out(client, replace(self.order(state.decision), routes=routes))
         except ClientFileError as error:
-            return self._tell_skipped(client, replace(state, error=str(error)), str(error))
+            return self._skipped(client, replace(state, error=str(error)), str(error))
         if done.written.changed:
-            self._tell_written(client, done, state.reasons)
-        state = _brought(state, done, routes)
+            self.tell(file_written(client, self.writer.path(client), done, state.reasons, self._clock.wall()))
+        state = brought(state, done, routes)
         left = [f"'{drift.entry}' {drift.text}" for drift in done.written.outcome.drift]
-        return self._tell_skipped(client, state, "; ".join(left))
+        left += [done.written.unsure] if done.written.unsure else []
+        return self._skipped(client, state, "; ".join(left))
 
-    # ---- telling
-
-    def _tell_written(self, client: Client, done: Done, reasons: Mapping[str, str]) -> None:
-        outcome, path = done.written.outcome, str(self.writer.path(client))
-        why = "; ".join(f"{route}: {reason}" for route, reason in reasons.items()) or outcome.summary
-        reload = "" if client.adapter.reload == "at once" else f" ({client.adapter.reload})"
-        text = f"{client.adapter.title}: {outcome.summary} in {path} because {why}{reload}"
-        self._bus.publish(
-            ClientFileWritten(
-                at=self._clock.wall(),
-                text=text,
-                client=client.spec.kind,
-                path=path,
-                added=outcome.added,
-                removed=outcome.removed,
-                reason=why,
-            )
-        )
-
-    def _tell_skipped(self, client: Client, state: State, why: str) -> State:
+    def _skipped(self, client: Client, state: State, why: str) -> State:
         """Say once what keeps a file from being as it should."""
         if why and why != state.told:
-            path, title = str(self.writer.path(client)), client.adapter.title
-            fact = ClientFileSkipped(
-                at=self._clock.wall(), text=f"{title}: {why}", level="warning", client=client.spec.kind, path=path, reason=why
-            )
-            self._bus.publish(fact)
+            self.tell(file_skipped(client, str(self.writer.path(client)), why, self._clock.wall()))
         return replace(state, told=why)
+
+    def tell(self, fact: Fact) -> None:
+        """Put a fact of this room on the bus."""
+        self._bus.publish(fact)
 
     # ---- what the commands need
 
@@ -202,20 +201,22 @@ class ClientsService:
 
     def state(self, client: Client) -> State:
         """What was last found out about a client."""
-        return self._states.get(self.writer.name(client)) or State()
+        return self._states.get(client_key(client)) or State()
 
     async def ordered(self, client: Client, *, force: bool, dry_run: bool) -> Done:
         """Bring a client up to date because a person asked: a paused one goes on; with `force`, holds do not count.
 
         Raises `ClientFileError`.
         """
-        async with self._lock:
-            key, now = self.writer.name(client), self._clock.now()
+        self._doubles = self._same_file()
+        self._refuse_double(client)
+        async with self.alone(client):
+            key, now = client_key(client), self._clock.now()
             state = self._states.get(key) or State(self._first_book(client))
             book, decision = self._decide(client, state.book, now)
             if force:
-                book, decision = self._at_once(client, book, now)
-            order = Order(self.routes(), decision, self._token(), self._clock.wall(), force=force, dry_run=dry_run)
+                book, decision = self._advance(book, now, Rules(client.spec.policy, 0.0, 0.0))
+            order = replace(self.order(decision, dry_run=dry_run), force=force)
             done = await self.writer.carry_out(client, order)
             if dry_run:
                 return done
@@ -223,29 +224,23 @@ class ClientsService:
             if ledger.paused:
                 self.writer.note(client, replace(ledger, paused=False))
             settled = replace(state, book=book, decision=decision, next_look=later(now, RECHECK))
-            self._states[key] = _brought(settled, done, order.routes)
+            self._states[key] = brought(settled, done, order.routes)
             if done.written.changed:
-                self._tell_written(client, done, {"sync": "asked for"})
+                self.tell(file_written(client, self.writer.path(client), done, {"sync": "asked for"}, self._clock.wall()))
             return done
 
-    def _at_once(self, client: Client, book: Book, now: Instant) -> tuple[Book, Decision]:
-        """The decision if every hold were over."""
-        view, planned = self._fleet.view(), {route.name for route in self._fleet.plan().routes}
-        seen = [Seen(route.name, route.verdict, route.symptom) for route in view.routes if route.name in planned]
-        return advance(book, seen, now, Rules(client.spec.policy, 0.0, 0.0), proxy_up=_proxy_up(view))
-
     @asynccontextmanager
-    async def alone(self) -> AsyncGenerator[None]:
-        """No file is written by the loop meanwhile."""
-        async with self._lock:
+    async def alone(self, client: Client) -> AsyncGenerator[None]:
+        """The loop does not write this client's file meanwhile."""
+        async with self._locks.setdefault(client_key(client), anyio.Lock()):
             yield
 
     def forget(self, client: Client) -> None:
         """Believe the ledger again about what is listed; what is known of the routes' health stays."""
-        state = self._states.pop(self.writer.name(client), None)
+        state = self._states.pop(client_key(client), None)
         if state is not None:
             listed = self._first_book(client).listed
-            self._states[self.writer.name(client)] = State(Book(state.book.held, listed))
+            self._states[client_key(client)] = State(Book(state.book.held, listed))
 
     def _token(self) -> str:
         proxy = self._fleet.plan().proxy
@@ -253,57 +248,24 @@ class ClientsService:
 
     def order(self, decision: Decision, *, dry_run: bool = False) -> Order:
         """An order as of now, for a command that decides itself."""
-        return Order(self.routes(), decision, self._token(), self._clock.wall(), dry_run=dry_run)
+        return Order(self.routes(), decision, self._token(), self.tokens(), self._clock.wall(), dry_run=dry_run)
+
+    def tokens(self) -> Tokens:
+        """The proxy's tokens, past and present, by digest; those of now are noted."""
+        proxy = self._fleet.plan().proxy
+        present = [digest(token) for token in (proxy.tokens if proxy else ())]
+        noted = loads(self.writer.store.recall(ROOM).get(TOKENS))
+        if new := [mark for mark in present if mark not in noted]:
+            self.writer.store.remember(ROOM, TOKENS, dumps([*noted, *new]))
+        alive = frozenset(present) - self.going
+        return Tokens(frozenset(noted) - alive, alive, self._token())
+
+    def _refuse_double(self, client: Client) -> None:
+        """Raises `ClientFileError` when an earlier entry of the configuration has this client's file."""
+        other = self._doubles.get(client_key(client))
+        if other is not None:
+            raise ClientFileError(f"{self.writer.path(client)}: is the file of '{other}' too; only that one is kept up to date")
 
     def plan(self) -> Plan:
-        """The plan in force."""
+        """The plan in force; its `secrets` are what no answer may show."""
         return self._fleet.plan()
-
-    def secrets(self) -> Sequence[str]:
-        """What no answer may show."""
-        return self._fleet.plan().secrets
-
-
-class _News:
-    """A flag that can be lowered again."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def set(self) -> None:
-        self._event.set()
-
-    def clear(self) -> None:
-        self._event = anyio.Event()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-
-async def _listen(subscription: Subscription, news: _News) -> None:
-    async for fact in subscription:
-        if _matters(fact):
-            news.set()
-
-
-def _matters(fact: Fact) -> bool:
-    return not isinstance(fact, MemberChanged) or fact.field in ("phase", "verdict")
-
-
-def _brought(state: State, done: Done, routes: Sequence[ClientRoute]) -> State:
-    """The state after the file was brought up to its decision."""
-    brought = (state.decision.on, state.decision.kept)
-    return replace(state, done=done, error="", written_for=tuple(routes), brought=brought, changing_since=None, reasons={})
-
-
-def _ripe(state: State, now: Instant) -> bool:
-    """Whether a change of the list is to be written now: it is there, and no other is about to join it."""
-    if state.changing_since is None:
-        return False
-    wake = state.decision.wake_at
-    return wake is None or wake - now >= GATHER or now - state.changing_since >= GATHER
-
-
-def _proxy_up(view: FleetView) -> bool:
-    proxy = view.member(view.proxy) if view.proxy else None
-    return proxy is None or (proxy.phase is Phase.RUNNING and proxy.verdict is not Verdict.UNHEALTHY)

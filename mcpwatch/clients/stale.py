@@ -26,13 +26,15 @@ class Stale:
     name: str
     url: str
     reason: str
+    alive: bool = False
+    """Whether something answers at an address that is not our proxy's: it may be another fleet's, and stays."""
 
 
 def stale(document: Value, box: Path, listed_by: str, routes: Sequence[ClientRoute], ledger: Ledger) -> tuple[Stale, ...]:
     """The entries in every container called like `box` that are not ours and point at one of `routes`, or once did."""
     found: list[Stale] = []
     for path, name, entry in _entries(document, box, listed_by):
-        if ledger.owns(path):
+        if ledger.owns(path) or any(letter == "\0" for letter in name):
             continue
         for url in _urls(entry):
             reason = _why(url, name, routes)
@@ -40,6 +42,20 @@ def stale(document: Value, box: Path, listed_by: str, routes: Sequence[ClientRou
                 found.append(Stale(path, name, url, reason))
                 break
     return tuple(found)
+
+
+def elsewhere(url: str, routes: Sequence[ClientRoute]) -> bool:
+    """Whether `url` is at another address than every route of ours."""
+
+    def place(address: str) -> tuple[str, int | None]:
+        try:
+            parts = urlsplit(address)
+            host = "127.0.0.1" if parts.hostname in LOOPBACK else parts.hostname or ""
+            return host, parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            return "", None
+
+    return place(url) not in {place(other) for route in routes for other in (route.sse, route.http) if other}
 
 
 def _entries(document: Value, box: Path, listed_by: str) -> Iterator[tuple[Path, str, Value]]:

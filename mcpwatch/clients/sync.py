@@ -5,14 +5,17 @@ The file may change while we work: then everything is read and rendered again, a
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mcpwatch.clients.backups import Backups
-from mcpwatch.clients.files import ChangedMeanwhile, Snapshot, leftovers, make_directory, read, replace, resolve
+from mcpwatch.clients.files import ChangedMeanwhile, Snapshot, leftovers, link_of, make_directory, read, replace, resolve
 from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import Ledger
 from mcpwatch.clients.locks import locked
@@ -36,6 +39,8 @@ class Job:
     secret: bool = False
     at: WallTime = WallTime(0)
     backup: bool = True
+    deadline: float = math.inf
+    """Monotonic seconds after which nothing is written any more: who asked has given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Written:
     before: str | None = field(repr=False)
     after: str | None = field(repr=False)
     real: Path
+    unsure: str = ""
+    """What could not be made sure of after the file was replaced."""
 
     @property
     def changed(self) -> bool:
@@ -66,13 +73,13 @@ def preview(job: Job) -> Written:
 
 def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = None) -> Written:
     """Bring the file up to date. Raises `ClientFileError`; then it is as it was."""
-    if _settled(job):
-        return preview(job)
+    looked = preview(job)
+    if not looked.changed:
+        return looked
     real = resolve(job.path)
     make_directory(real)
     with locked(job.path, real, job.lock):
-        for leftover in leftovers(real):
-            backups.keep(job.kind, job.path, leftover)
+        _tidy(job, real, backups)
         for _ in range(TRIES):
             before = read(job.path, resolve(job.path))
             written = _rendered(job, before)
@@ -82,17 +89,30 @@ def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = 
                 _fit_for_secrets(before)
             if job.backup:
                 backups.save(job.kind, job.path, before.data, job.ledger, job.at)
+            if time.monotonic() > job.deadline:
+                raise ClientFileError(f"{job.path}: took too long to edit; left as it was")
             try:
-                replace(before, written.after, checkpoint)
+                unsure = replace(before, written.after, checkpoint)
             except ChangedMeanwhile:
                 continue
-            return written
+            return dataclasses.replace(written, unsure=unsure)
     raise ClientFileError(f"{job.path}: its client keeps changing it; left alone for now")
 
 
-def _settled(job: Job) -> bool:
-    """Whether there is nothing to write, judged without a lock: most looks end here."""
-    return not preview(job).changed
+def tidy(job: Job, backups: Backups) -> None:
+    """Clear away what a killed writer left beside the file, if anything. Raises `ClientFileError`."""
+    real = resolve(job.path)
+    if leftovers(real):
+        with locked(job.path, real, job.lock):
+            _tidy(job, real, backups)
+
+
+def _tidy(job: Job, real: Path, backups: Backups) -> None:
+    for leftover in leftovers(real):
+        if link_of(leftover, real):
+            leftover.unlink(missing_ok=True)
+        else:
+            backups.keep(job.kind, job.path, leftover)
 
 
 def _rendered(job: Job, before: Snapshot) -> Written:

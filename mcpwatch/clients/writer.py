@@ -5,28 +5,37 @@ Owns the order that makes ownership survive a crash: intent is durable before th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import anyio.to_thread
 
 from mcpwatch.clients import openwebui
 from mcpwatch.clients.adapter import Skipped, Wanted, chosen
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.catalog import Client
-from mcpwatch.clients.ledger import Ledger, dumps, loads
+from mcpwatch.clients.files import read, resolve
+from mcpwatch.clients.formats.path import read as read_path
+from mcpwatch.clients.formats.path import write as spelled
+from mcpwatch.clients.ledger import DECLINED, Ledger, dumps, loads
 from mcpwatch.clients.location import Machine, name
 from mcpwatch.clients.policy import Decision
 from mcpwatch.clients.reconcile import reconcile
 from mcpwatch.clients.route import ClientRoute
-from mcpwatch.clients.sync import Job, Written, preview, sync
+from mcpwatch.clients.sync import Job, Written, preview, sync, tidy
+from mcpwatch.clients.threads import Threads
+from mcpwatch.clients.tokens import Tokens, holds, masked
+from mcpwatch.model.errors import ClientFileError
 from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
 
 ROOM = "clients"
+LONGEST = 30.0
+"""Seconds that reading, editing and writing one file may take, waiting for its lock included."""
+FRESH = 2.0
+"""Seconds after a change during which another may bear the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Order:
     routes: Sequence[ClientRoute]
     decision: Decision
     token: str = field(default="", repr=False)
+    tokens: Tokens = field(default=Tokens(), repr=False)
     at: WallTime = WallTime(0)
     force: bool = False
     dry_run: bool = False
@@ -43,10 +53,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of an order."""
+    """What came of an order. `given` are the routes that the client's file really lists now, as far as they are of our writing."""
 
     written: Written
     skipped: tuple[Skipped, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 class Writer:
@@ -55,8 +66,11 @@ class Writer:
     def __init__(self, store: Store, backups: Backups, machine: Machine, base: Callable[[], Path | None]) -> None:
         self.store = store
         self.backups = backups
+        self.threads = Threads()
         self._machine = machine
         self._base = base
+        self._last: dict[str, tuple[object, Done]] = {}
+        """What a client's file was last found to need nothing for, by its name: an unchanged file then costs a stat."""
 
     def ledger(self, client: Client) -> Ledger:
         """What is known of a client's file."""
@@ -77,6 +91,25 @@ class Writer:
         ours = (path for path in candidates if loads(known.get(name(client, path))).entries)
         return next(ours, None) or self._machine.locate(client, base)
 
+    def given(self, client: Client) -> tuple[str, ...]:
+        """The names of the entries that mcpwatch wrote and has not taken out since, for when the file cannot be looked at."""
+        ledger = self.ledger(client)
+        box = client.adapter.box(client.spec)
+        paths = [read_path(key) for key, mark in ledger.entries.items() if mark != DECLINED]
+        return tuple(step if isinstance(step := path[-1], str) else step.value for path in paths if path[:-1] == box)
+
+    def holds(self, client: Client, token: str) -> bool:
+        """Whether the client's file holds `token`, as text or as its syntax spells it. In a thread."""
+        try:
+            if isinstance(client.spec, OpenWebUISpec):
+                text = openwebui.fetch(client.spec)
+            else:
+                path = self.path(client)
+                text = read(path, resolve(path)).text or ""
+        except ClientFileError:
+            return not client.adapter.reference and bool(self.given(client))
+        return masked(text, (token,), "") != text
+
     async def carry_out(self, client: Client, order: Order) -> Done:
         """Bring the client up to date. Raises `ClientFileError`; then its file is as it was."""
         ledger = self.ledger(client)
@@ -85,6 +118,19 @@ class Writer:
 
     async def write(self, client: Client, wanted: Wanted, ledger: Ledger, order: Order, *, keep: bool = False) -> Done:
         """Make the client hold `wanted` of ours and no more."""
+        order_key = (_stamp(self.path(client)), wanted, ledger, client.spec, order.force, keep, order.token, order.tokens)
+        last = self._last.get(self.name(client))
+        if last is not None and last[0] == order_key and order_key[0] is not None and not order.dry_run:
+            return last[1]
+        done = await self._write(client, wanted, ledger, order, keep=keep)
+        settled = order_key[0] is not None and not done.written.changed and self.ledger(client) == ledger
+        if settled and _stamp(self.path(client)) == order_key[0]:
+            self._last[self.name(client)] = (order_key, done)
+        else:
+            self._last.pop(self.name(client), None)
+        return done
+
+    async def _write(self, client: Client, wanted: Wanted, ledger: Ledger, order: Order, *, keep: bool) -> Done:
         render = partial(
             reconcile,
             client.adapter.syntax,
@@ -93,21 +139,24 @@ class Writer:
             overwrite=client.spec.drift == "overwrite",
             force=order.force,
             keep=keep,
+            tokens=order.tokens,
         )
-        secret = bool(order.token) and order.token in str(dict(wanted.entries))
+        secret = holds(wanted.entries.values(), order.token)
         place = client.adapter.places[client.spec.scope]
-        job = Job(client.spec.kind, self.path(client), lambda text: render(text=text), ledger, place.lock, secret, order.at)
-        looked = await anyio.to_thread.run_sync(self._preview, client, job)
+        until = time.monotonic() + LONGEST
+        path = self.path(client)
+        job = Job(client.spec.kind, path, lambda text: render(text=text), ledger, place.lock, secret, order.at, deadline=until)
+        looked = await self.threads.run(self.name(client), partial(self._preview, client, job, order.dry_run))
         if not looked.changed or order.dry_run:
             if not order.dry_run and looked.outcome.ledger != ledger:
                 self.note(client, looked.outcome.ledger)
-            return Done(looked, wanted.skipped)
+            return _done(looked, wanted, order)
         self.note(client, ledger.intending(wanted.entries))
         await self.store.flush()
-        written = await anyio.to_thread.run_sync(self._sync, client, job)
+        written = await self.threads.run(self.name(client), partial(self._sync, client, job))
         self.note(client, _dated(written.outcome.ledger, order.at))
         await self.store.flush()
-        return Done(written, wanted.skipped)
+        return _done(written, wanted, order)
 
     def wanted(self, client: Client, order: Order, ledger: Ledger) -> Wanted:
         """What the client should hold under the order's decision."""
@@ -122,16 +171,35 @@ class Writer:
     def _keeps(client: Client, wanted: Wanted, order: Order) -> bool:
         return bool(order.decision.kept) or (client.adapter.refuses_empty and not wanted.routes)
 
-    @staticmethod
-    def _preview(client: Client, job: Job) -> Written:
+    def _preview(self, client: Client, job: Job, dry_run: bool) -> Written:
         if isinstance(client.spec, OpenWebUISpec):
             return openwebui.preview(job, client.spec)
+        if not dry_run:
+            tidy(job, self.backups)
         return preview(job)
 
     def _sync(self, client: Client, job: Job) -> Written:
         if isinstance(client.spec, OpenWebUISpec):
             return openwebui.sync(job, client.spec, self.backups)
         return sync(job, self.backups)
+
+
+def _done(written: Written, wanted: Wanted, order: Order) -> Done:
+    entries, on = written.outcome.ledger.entries, set(order.decision.on)
+    owned = (name for path, name in wanted.routes.items() if entries.get(spelled(path), DECLINED) != DECLINED)
+    return Done(written, wanted.skipped, tuple(name for name in owned if name in on))
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes with every change of a file, or `None` where that is not sure: no file, or one changed a moment ago."""
+    try:
+        link, found = path.lstat(), path.stat()
+    except OSError:
+        return None
+    if time.time() - found.st_mtime < FRESH:
+        return None
+    times = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return (link.st_ino, found.st_dev, found.st_ino, found.st_mode, found.st_nlink, *times)
 
 
 def _dated(ledger: Ledger, at: WallTime) -> Ledger:

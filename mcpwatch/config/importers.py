@@ -41,7 +41,7 @@ def import_foreign(path: FilePath) -> str:
 def render(raw: dict[str, Any], document: Document, dialect: Dialect) -> str:
     """The text: a title, the proxy, then the members with a comment on what each could not bring along."""
     head = f"# Made by 'mcpwatch init' from {_TITLES[dialect.name]}: {FilePath(document.file).name}\n"
-    if any(True for _ in _literal_secrets(raw)):
+    if any(True for _ in literal_secrets(raw)):
         head += "# Values of secrets were copied as they stood. Better: put them into a .env file, name it as env_file,\n"
         head += "# and write ${NAME} here.\n"
     proxy = {**raw["proxy"]}
@@ -85,15 +85,15 @@ def _variables(value: Value, dialect: Dialect) -> Value:
     return value
 
 
-def _literal_secrets(value: object, path: Path = ()) -> Iterator[Path]:
+def literal_secrets(value: object, path: Path = ()) -> Iterator[Path]:
     """Where a secret stands in plain text: under a telling name, and no variable."""
     if isinstance(value, dict):
         for key, item in cast("dict[str, object]", value).items():
-            yield from _literal_secrets(item, (*path, key))
+            yield from literal_secrets(item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[object]", value)):
-            yield from _literal_secrets(item, (*path, index))
+            yield from literal_secrets(item, (*path, index))
     elif isinstance(value, str) and len(value) >= MIN_SECRET and "${" not in value:
         names = [step for step in path if isinstance(step, str)]
-        if secret_name(names[-1]) or names[-1] == "tokens":
+        if names and (secret_name(names[-1]) or names[-1] == "tokens"):
             yield path

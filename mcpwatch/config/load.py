@@ -38,17 +38,20 @@ class Loaded:
     faults: tuple[Fault, ...]
 
 
-def load_plan(path: FilePath, kinds: Kinds, environ: Mapping[str, str], state_dir: FilePath) -> Plan:
-    """The plan in a file of any known dialect. Raises `ConfigError` with every fault, by file and line; changes nothing."""
-    loaded = load(path, kinds, environ)
+def load_plan(path: FilePath, kinds: Kinds, environ: Mapping[str, str], state_dir: FilePath, *, text: str | None = None) -> Plan:
+    """The plan in a file of any known dialect. Raises `ConfigError` with every fault, by file and line; changes nothing.
+
+    With `text`, the plan that the file would give if it held that.
+    """
+    loaded = load(path, kinds, environ, text=text)
     if loaded.faults:
         raise ConfigError(*loaded.faults)
     return build(loaded.config, kinds, state_dir=state_dir, world=loaded.world)
 
 
-def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str]) -> Loaded:
+def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str | None = None) -> Loaded:
     """The typed file with all its faults. Raises `ConfigError` only when the text cannot be read at all."""
-    document = read_document(path)
+    document = read_document(path) if text is None else document_of(path, text)
     dialect = detect(document.data)
     world = machine(path, environ)
     findings = Findings()
@@ -89,7 +92,13 @@ def read_document(path: FilePath) -> Document:
         raise ConfigError(Fault("", f"cannot read it: {error.strerror or error}", str(path))) from None
     except UnicodeDecodeError:
         raise ConfigError(Fault("", "is not UTF-8 text", str(path))) from None
-    looks_json = path.suffix.lower() == ".json" or text.lstrip("\ufeff \t\r\n").startswith("{")
+    return document_of(path, text)
+
+
+def document_of(path: FilePath, text: str) -> Document:
+    """The document in the text of a file. Raises `ConfigError`."""
+    text = text.removeprefix("\ufeff")
+    looks_json = path.suffix.lower() == ".json" or text.lstrip(" \t\r\n").startswith("{")
     return json.read(text, str(path)) if looks_json else yaml.read(text, str(path))
 
 

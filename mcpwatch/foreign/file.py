@@ -45,10 +45,11 @@ def read(path: Path, largest: int = LARGEST, *, follow: bool = True) -> ForeignF
         return None
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise Unreadable("is not a regular file")
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("is not a regular file")
         if status.st_size > largest:
             raise Unreadable(_too_large(largest))
         try:

@@ -272,6 +272,15 @@ class OperatorActed(Fact):
     member: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRotation(Fact):
+    """A rotation of the proxy's token began, switched, dropped the old token, or ended with files that still hold that."""
+
+    name: ClassVar[str] = "token_rotation"
+    outcome: Literal["started", "switched", "dropped", "failed"]
+    files: tuple[str, ...] = ()
+
+
 FACTS: tuple[type[Fact], ...] = (
     MemberChanged,
     RouteChanged,
@@ -295,4 +304,5 @@ FACTS: tuple[type[Fact], ...] = (
     ClientFileWritten,
     ClientFileSkipped,
     OperatorActed,
+    TokenRotation,
 )

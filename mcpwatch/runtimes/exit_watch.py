@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcpwatch.runtimes.kernel import Features, exit_status, open_pidfd, split_status
-from mcpwatch.runtimes.process_table import ProcessTable, zombie_status
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, zombie_status
 
 POLL = 0.1
 """Seconds between two looks where there is no pidfd."""
@@ -61,11 +61,9 @@ class ExitWatch:
         self._followed[pid] = followed
         if self._features.pidfd:
             followed.pidfd = open_pidfd(pid)
-        if followed.pidfd is not None and not child:
-            seen = self._table.look(pid)
-            if seen is None or seen.ticks != ticks:  # the number was another's by the time the pidfd was opened
-                os.close(followed.pidfd)
-                followed.pidfd = None
+        if followed.pidfd is not None and not child and not self._is(followed):
+            os.close(followed.pidfd)  # the number was another's by the time the pidfd was opened
+            followed.pidfd = None
         loop = asyncio.get_running_loop()
         if followed.pidfd is not None:
             loop.add_reader(followed.pidfd, self._ended, followed)
@@ -108,11 +106,18 @@ class ExitWatch:
                     followed.poll = asyncio.get_running_loop().call_later(POLL, self._look, followed)
                     return
         else:
-            seen = self._table.look(followed.pid)
-            if seen and seen.alive and seen.ticks == followed.ticks:
+            if self._is(followed):
                 followed.poll = asyncio.get_running_loop().call_later(POLL, self._look, followed)
                 return
         self._ended(followed)
+
+    def _is(self, followed: _Followed) -> bool:
+        """Whether the process still lives; also when that cannot be known now: no end is told that was not seen."""
+        try:
+            seen = self._table.look(followed.pid)
+        except ProcUnreadable:
+            return True
+        return seen is not None and seen.alive and seen.ticks == followed.ticks
 
     def _ended(self, followed: _Followed) -> None:
         if followed.pidfd is not None:
@@ -131,10 +136,11 @@ class ExitWatch:
             if result is None:
                 return None, None
             return (result.si_status, None) if result.si_code == os.CLD_EXITED else (None, result.si_status)
-        if self._features.procfs and (seen := self._table.look(followed.pid)) and seen.ticks == followed.ticks:
-            status = zombie_status(followed.pid)
-            if status is not None:
-                return split_status(status)
+        with contextlib.suppress(ProcUnreadable):
+            if self._features.procfs and (seen := self._table.look(followed.pid)) and seen.ticks == followed.ticks:
+                status = zombie_status(followed.pid)
+                if status is not None:
+                    return split_status(status)
         told = exit_status(followed.pidfd) if followed.pidfd is not None else None
         return told or (None, None)
 
@@ -156,7 +162,11 @@ class ExitWatch:
         self._reap = None
         session = os.getsid(0)
         for pid in self._table.orphans(self._followed) or ():
-            proc = self._table.look(pid)
+            try:
+                proc = self._table.look(pid)
+            except ProcUnreadable:
+                self._reap_soon()
+                return
             if proc and not proc.alive and proc.sid != session:
                 _reap(pid)
 

@@ -17,7 +17,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
+from mcpwatch import stdio_container
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
@@ -28,9 +30,9 @@ from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
-from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
 from mcpwatch.runtimes.record import Record, Records
-from mcpwatch.runtimes.spawn import ProcessSpec, end_lines, spawn
+from mcpwatch.runtimes.spawn import ProcessSpec, containers, end_lines, spawn
 from mcpwatch.runtimes.start_rate import StartRate
 from mcpwatch.runtimes.tree import Root, Trees
 from mcpwatch.runtimes.usage import Meter
@@ -113,6 +115,9 @@ class ProcessRuntime:
                 unwanted.append(Root(member, (found.main.pid, found.main.ticks) if found is not None else None))
             self._settle(record, wanted=member in wanted)
         await asyncio.gather(*(self._end(root, wanted=root.member in wanted) for root in unwanted))
+        here = {path.name for path in _folders(self._directory / "run" / "containers")}
+        for member in (unquote(name) for name in here):
+            self._containers_later(member, but=next((one.generation for one in adopted if one.member == member), None))
         return tuple(adopted)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
@@ -122,6 +127,7 @@ class ProcessRuntime:
         if not isinstance(carrier, ProcessSpec):
             raise RuntimeFailed(f"{spec.name}: not a process ({type(carrier).__name__})", permanent=True)
         await self._clear(spec.name)
+        await self._remove_containers(spec.name)
         self._start_rate, pause = self._start_rate.take(asyncio.get_running_loop().time())
         if pause:
             await asyncio.sleep(pause)
@@ -137,7 +143,7 @@ class ProcessRuntime:
         except RuntimeFailed:
             self._last[spec.name] = self._records.note(record, ended=True)
             raise
-        proc = self._table.look(pid)
+        proc = self._seen(pid)
         record = self._records.note(record, pid=pid, ticks=proc.ticks if proc else 0)
         live = _Live(record, Root(spec.name, (pid, record.ticks)))
         self._last[spec.name], self._live[spec.name] = record, live
@@ -154,6 +160,7 @@ class ProcessRuntime:
         live = self._live.get(spec.name)
         if live is None:
             await self._trees.kill(Root(spec.name))
+            await self._remove_containers(spec.name)
             return
         live.record = self._last[spec.name] = self._records.note(live.record, planned=True)
         loop = asyncio.get_running_loop()
@@ -165,6 +172,7 @@ class ProcessRuntime:
         if live.swept:
             await asyncio.gather(live.swept, return_exceptions=True)
         await self._let_end(live)
+        await self._remove_containers(spec.name)
         if self._live.get(spec.name) is live:
             del self._live[spec.name]
 
@@ -194,6 +202,13 @@ class ProcessRuntime:
         return dict(self._last)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _seen(self, pid: int) -> Proc | None:
+        """A process of ours; `None` also when nothing can be seen now: its mark will do."""
+        try:
+            return self._table.look(pid)
+        except ProcUnreadable:
+            return None
 
     def _mains(self) -> dict[str, int]:
         """The main process of every member that lives."""
@@ -236,7 +251,11 @@ class ProcessRuntime:
         self._remembering = None
         new = [live.root for live in self._live.values() if not live.root.known and not live.ended.is_set()]
         if new:
-            now = self._table.scan()
+            try:
+                now = self._table.scan()
+            except ProcUnreadable:
+                self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
+                return
             for root in new:
                 self._trees.find(root, now)
 
@@ -312,6 +331,8 @@ class ProcessRuntime:
         )
         oom = number == signal.SIGKILL and not live.record.planned and self._memory.ended(pid)
         self._events.put_nowait(Exited(member, live.record.generation, code, number, oom=oom, detail=detail))
+        if not live.record.planned:
+            self._containers_later(member)
         if live.record.planned:  # `stop` is at work on the tree, and reaps
             return False
         self._trees.strike(live.root)
@@ -320,6 +341,19 @@ class ProcessRuntime:
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
         return False
+
+    def _containers_later(self, member: str, but: int | None = None) -> None:
+        move: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._remove_containers(member, but))
+        self._moves.add(move)
+        move.add_done_callback(self._moves.discard)
+
+    async def _remove_containers(self, member: str, but: int | None = None) -> None:
+        """Remove the containers that ended incarnations left behind stdio commands; not those of generation `but`."""
+        folders = _folders(containers(self._directory, member))
+        for folder in folders:
+            if folder.name != str(but):
+                for problem in await asyncio.to_thread(stdio_container.clear, folder):
+                    _log.warning("%s: %s", member, problem)
 
     async def _sweep(self, live: _Live, pid: int) -> None:
         """End what an unrequested death left behind, before the next start; then let the corpse go."""
@@ -330,6 +364,13 @@ class ProcessRuntime:
             return  # the next start tries again, and tells
         finally:
             self._exits.reap(pid)
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(item for item in path.iterdir() if item.is_dir())
+    except OSError:
+        return []
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

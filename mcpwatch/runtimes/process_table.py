@@ -6,6 +6,7 @@ tells the same. Knows nothing of members beyond the text of their marks. Identit
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.kernel import Features, boot_id
 
 MARK = "MCPWATCH_MARK"
@@ -27,6 +29,12 @@ _HERTZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _STATES = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_STOPPED: "T", psutil.STATUS_TRACING_STOP: "t"}
 _UNMARKED = ("", "")
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of the process, only that we cannot look."""
+
+
+class ProcUnreadable(RuntimeFailed):
+    """The process table cannot be read now: nothing may be concluded from what is not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ class ProcessTable:
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / _HERTZ if self._procfs else ticks / _HERTZ
 
     def scan(self) -> Snapshot:
-        """All processes now, with their marks."""
+        """All processes now, with their marks. Raises `ProcUnreadable`."""
         at, young = time.monotonic(), self._young()
         procs = self._scan_proc(young) if self._procfs else _scan_psutil()
         children: dict[int, list[int]] = {}
@@ -125,7 +133,7 @@ class ProcessTable:
         return Snapshot(procs, children, at, young)
 
     def look(self, pid: int) -> Proc | None:
-        """One process, or `None` when there is none of that number."""
+        """One process, or `None` when there is none of that number. Raises `ProcUnreadable`."""
         if self._procfs:
             return _stat(pid)
         return _by_psutil(pid)
@@ -164,7 +172,7 @@ class ProcessTable:
         found: dict[int, Proc] = {}
         marks: dict[tuple[int, int], Marks] = {}
         settled: set[tuple[int, int]] = set()
-        for name in reversed(os.listdir("/proc")):  # noqa: PTH208  # the youngest first: they are the first to be gone
+        for name in reversed(_numbers()):  # the youngest first: they are the first to be gone
             if not name.isdigit() or (proc := _stat(int(name))) is None:
                 continue
             key = (proc.pid, proc.ticks)
@@ -226,10 +234,19 @@ def sample_self() -> Sample:
     return sample((os.getpid(),))
 
 
+def _numbers() -> list[str]:
+    try:
+        return os.listdir("/proc")  # noqa: PTH208
+    except OSError as error:
+        raise ProcUnreadable(f"/proc: cannot be read: {error.strerror}") from error
+
+
 def _read_stat(pid: int) -> bytes | None:
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:
+    except OSError as error:
+        if error.errno in _SHORT:
+            raise ProcUnreadable(f"/proc: cannot be read: {error.strerror}") from error
         return None
     try:
         return os.read(fd, 2048)

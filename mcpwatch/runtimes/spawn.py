@@ -13,11 +13,14 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from mcpwatch import stdio_container
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.registry import KindSpec
+from mcpwatch.runtimes.descriptors import INHERITED, give_back
 from mcpwatch.runtimes.log_stamper import end_line
 from mcpwatch.runtimes.process_table import MARK
 
@@ -31,6 +34,7 @@ NOT_INHERITED = (
     "LISTEN_FDNAMES",
     "MCPWATCH_HOSTED",
     "MCPWATCH_HUNG",
+    INHERITED,
 )
 
 
@@ -56,10 +60,16 @@ class ProcessSpec(KindSpec):
     user: str | None = Field(None, description="Run it as this user (mcpwatch must be root, and `setpriv` installed).")
 
 
+def containers(directory: Path, member: str) -> Path:
+    """Where the ids of containers behind the member's stdio commands are kept, a directory for each generation."""
+    return directory / "run" / "containers" / quote(member, safe="")
+
+
 def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
     """Start it; the pid. Output is appended to `<directory>/logs/<member>/{stdout,stderr}.raw`. Raises `RuntimeFailed`."""
-    argv = _argv(member, spec)
-    env = environment(member, spec, mark, os.environ)
+    cids = containers(directory, member) / mark.rpartition("/")[2]
+    argv = _argv(member, spec, cids)
+    env = environment(member, spec, mark, os.environ) | {stdio_container.DIRECTORY: str(cids)}
     logs = directory / "logs" / member
     try:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,6 +102,7 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
     finally:
         os.close(out)
         os.close(err)
+    give_back(child.pid)
     child.returncode = 0  # the end is ours to collect, by pidfd: Popen must neither wait nor warn
     return child.pid
 
@@ -128,9 +139,10 @@ def _env_file(member: str, path: Path) -> dict[str, str]:
     return found
 
 
-def _argv(member: str, spec: ProcessSpec) -> list[str]:
+def _argv(member: str, spec: ProcessSpec, cids: Path) -> list[str]:
+    words = stdio_container.tracked((spec.command, *spec.args), cids if spec.user is None else None)
     if spec.user is None:
-        return [spec.command, *spec.args]
+        return list(words)
     setpriv = shutil.which("setpriv")
     if setpriv is None or os.geteuid() != 0:
         words = f"{member}: 'user' needs mcpwatch to run as root and 'setpriv' (util-linux) to be installed"

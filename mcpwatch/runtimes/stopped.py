@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from mcpwatch.runtimes.kernel import Features, detect
-from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Snapshot
 
 KEPT = 1.0
 """Seconds for which what was seen of the same processes counts."""
@@ -34,6 +34,9 @@ class StopWatch:
         if not pids:
             return frozenset()
         if self._now() >= self._until or not pids <= self._seen_of:
-            self._seen, self._seen_of, self._until = self._table.scan(), pids, self._now() + KEPT
+            try:
+                self._seen, self._seen_of, self._until = self._table.scan(), pids, self._now() + KEPT
+            except ProcUnreadable:
+                return frozenset()
         seen = self._seen
         return frozenset(pid for pid in pids if any(seen.procs[one].state in ("T", "t") for one in seen.of_member(pid)))

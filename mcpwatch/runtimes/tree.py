@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal, signal_group
-from mcpwatch.runtimes.process_table import Proc, ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
 
 SHARE = 0.005
 """Seconds for which those who want a fresh scan wait for each other, so that a hundred stops cost one scan."""
@@ -29,6 +29,9 @@ FRESH = 0.1
 """Seconds for which a number seen in a scan is nobody else's: the kernel gives out all the others before it gives one again."""
 PAUSE = (0.002, 0.05)
 """First and longest pause between two looks at a set that should become empty."""
+
+TRIES, TRY_AGAIN = 60, 0.05
+"""Times, and seconds between them, that a table which cannot be read is tried again: descriptors may be short."""
 
 Identity = tuple[int, int]
 
@@ -117,7 +120,7 @@ class Trees:
 
     def strike(self, root: Root) -> None:
         """SIGKILL to the whole group of the main process, alive or a zombie: no fork outruns a signal to a group."""
-        seen = self._table.look(root.main[0]) if root.main else None
+        seen = self._seen(root.main[0]) if root.main else None
         if seen and root.main == (seen.pid, seen.ticks) and seen.group == seen.pid:
             signal_group(seen.pid, signal.SIGKILL)
 
@@ -135,7 +138,7 @@ class Trees:
 
     def _send(self, proc: Proc, number: signal.Signals) -> None:
         if not self._features.pidfd:
-            seen = self._table.look(proc.pid)
+            seen = self._seen(proc.pid)
             if seen and seen.ticks == proc.ticks:
                 send_signal(proc.pid, number)
             return
@@ -143,16 +146,36 @@ class Trees:
         if pidfd is None:
             return
         try:  # the pidfd is held before the identity is read, so the number cannot change hands in between
-            seen = self._table.look(proc.pid)
+            seen = self._seen(proc.pid)
             if seen and seen.ticks == proc.ticks:
                 send_signal(proc.pid, number, pidfd)
         finally:
             os.close(pidfd)
 
-    def _scan_now(self) -> None:
-        scan, self._scan = self._scan, None
-        if scan is not None and not scan.done():
-            scan.set_result(self._table.scan())
+    def _seen(self, pid: int) -> Proc | None:
+        """One process; `None` also when nothing can be seen now: who is not verified gets no signal."""
+        try:
+            return self._table.look(pid)
+        except ProcUnreadable:
+            return None
+
+    def _scan_now(self, tries: int = TRIES) -> None:
+        """Scan for all who wait; where the table cannot be read, again and again, and then tell them so."""
+        scan = self._scan
+        if scan is None or scan.done():
+            self._scan = None
+            return
+        try:
+            found = self._table.scan()
+        except ProcUnreadable as error:
+            if tries > 0:
+                asyncio.get_running_loop().call_later(TRY_AGAIN, self._scan_now, tries - 1)
+                return
+            self._scan = None
+            scan.set_exception(error)
+            return
+        self._scan = None
+        scan.set_result(found)
 
 
 def _untouchable(now: Snapshot) -> set[int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.runtimes.process_table import ProcessTable, Sample
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Sample
 
 EVERY = 5.0
 """Seconds for which a sample is good."""
@@ -37,7 +37,10 @@ class Meter:
             return
         if not fresh:
             self._at = now
-        tree = self._table.scan()
+        try:
+            tree = self._table.scan()
+        except ProcUnreadable:
+            return  # the last samples stay
         for member, pid in todo.items():
             new = self._main.get(member) != pid
             self._main[member] = pid

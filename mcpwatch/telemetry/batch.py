@@ -17,7 +17,12 @@ LONGEST_LINE = 256 * 1024 - 1024
 """Bytes; Loki refuses lines over 256 KiB."""
 STREAM_OVERHEAD = len('{"stream":,"values":[]},{"streams":[]}')
 
+ANSWER_LOOK = 4096
+"""Characters of an answer that are looked at."""
+
 _IGNORED = re.compile(r"total ignored: (\d+) out of (\d+)")
+_FOR_ITS_LINES = re.compile(r"too far behind|timestamp too (?:old|new)|out[ -]of[ -]order|code = Code\(400\)", re.IGNORECASE)
+"""What an answer says that blames lines, whatever its status: some Lokis wrap a refusal of the ingester into a 500."""
 _RETRIED = {401, 403, 404, 407, 408, 425, 429}
 
 Fate = Literal["done", "again", "split", "dead"]
@@ -57,6 +62,8 @@ def judge(answer: PushResponse) -> Fate:
     if answer.status == 413:
         return "split"
     if 400 <= answer.status < 500 and answer.status not in _RETRIED:
+        return "dead"
+    if answer.status >= 500 and _FOR_ITS_LINES.search(answer.text[:ANSWER_LOOK]):
         return "dead"
     return "again"
 

@@ -104,7 +104,7 @@ async def test_what_the_python_sdk_refuses_fails_and_what_it_takes_does_not_brea
 
 
 @pytest.mark.slow
-@pytest.mark.needs("npm")
+@pytest.mark.needs("npm", "node22")
 async def test_what_two_of_three_official_clients_refuse_fails_and_what_all_take_succeeds(tmp_path: Path) -> None:
     older, newer = typescript("sdk", tmp_path), typescript("client", tmp_path)
     python = {case.name: await taken(case) for case in CASES}

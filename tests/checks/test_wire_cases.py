@@ -415,6 +415,19 @@ async def test_a_modern_server_that_is_slow_at_its_first_answer_is_taken_for_wha
     assert (result.server.wire, result.seconds > 2 * DISCOVER_SHARE * 0.9) == ("stateless", True)
 
 
+@pytest.mark.parametrize(("name", "called"), [("time", True), ("mcp-time", False)])
+async def test_a_server_that_calls_itself_as_its_route_is_asked_for_what_is_behind_its_cache(name: str, called: bool) -> None:
+    """TBXark names its servers so, also as a bridge behind another proxy, and answers lists with its child dead."""
+    safe = tool(annotations={"readOnlyHint": True}, inputSchema={"type": "object", "required": ["a"]})
+    dead = '{"jsonrpc":"2.0","id":{id},"error":{"code":-32603,"message":"transport error: write |1: broken pipe"}}'
+    says = GOOD | {"initialize": HELLO.replace('"scripted"', json.dumps(name)), "tools/list": safe, "tools/call": dead}
+    async with scripted(Scripted(says)) as server:
+        result = await probe(server.url("/mcp/time/sse"), transport="sse", timeout=5)
+        told = await probe(server.url("/mcp/time/sse"), transport="sse", timeout=5, tool="t")
+    assert (result.symptom_text, bool(result.lists_from_cache)) == (("upstream_down" if called else ""), called), result
+    assert Stage.SAFE_CALL not in [timing.stage for timing in told.timings], "a canary proves more"
+
+
 PREFIXES = [
     ("relative, behind a prefix that the server knows", "/mcp/time/message", "success"),
     ("absolute, behind a prefix that the server knows", "http://public.example/mcp/time/message", "success"),

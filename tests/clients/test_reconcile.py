@@ -14,8 +14,10 @@ from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import Ledger, dumps, loads
 from mcpwatch.clients.reconcile import Outcome, reconcile
 from mcpwatch.clients.route import ClientRoute
+from mcpwatch.clients.tokens import Tokens, digest
 
 TOKEN = "s3cret-tok"
+TOKENS = Tokens(frozenset({digest("the-one-before")}), frozenset({digest(TOKEN)}), TOKEN)
 TIME = ClientRoute("time", "http://h:9090/time/sse", "http://h:9090/time/mcp", guarded=True)
 FETCH = ClientRoute("fetch", "http://h:9090/fetch/sse", "http://h:9090/fetch/mcp", guarded=True)
 CLAUDE = made({"kind": "claude-code"})
@@ -24,7 +26,7 @@ GEMINI = made({"kind": "gemini-cli"})
 
 def put(client: Client, text: str | None, *routes: ClientRoute, ledger: Ledger | None = None, **how: bool) -> Outcome:
     wanted = client.adapter.wanted(client.spec, routes, (), TOKEN)
-    return reconcile(client.adapter.syntax, text, wanted, ledger or Ledger(), **how)
+    return reconcile(client.adapter.syntax, text, wanted, ledger or Ledger(), tokens=TOKENS, **how)
 
 
 def servers(outcome: Outcome) -> dict[str, Any]:
@@ -74,12 +76,26 @@ def test_a_deleted_file_is_not_a_wish_but_a_loss() -> None:
     assert servers(put(CLAUDE, None, TIME, ledger=first.ledger))["time"]
 
 
-def test_a_token_that_the_client_expanded_is_taken_back_out() -> None:
+@pytest.mark.parametrize("token", [TOKEN, "the-one-before"], ids=["the token of now", "a dead token"])
+def test_a_token_that_the_client_expanded_is_taken_back_out(token: str) -> None:
     first = put(GEMINI, "{}", TIME)
-    leaked = (first.text or "").replace("${MCP_PROXY_TOKEN}", TOKEN)
+    leaked = (first.text or "").replace("${MCP_PROXY_TOKEN}", token)
     assert leaked != first.text
     again = put(GEMINI, leaked, TIME, ledger=first.ledger)
     assert (again.text, again.drift[0].trouble, again.drift[0].left) == (first.text, "expanded", False)
+
+
+def test_a_dead_token_in_an_edited_entry_is_renewed_and_the_rest_of_the_edit_stays() -> None:
+    cline = made({"kind": "cline", "allow_literal": True})
+    old = cline.adapter.wanted(cline.spec, (TIME,), (), "the-one-before")
+    first = reconcile(cline.adapter.syntax, "{}", old, Ledger())
+    edited = (first.text or "").replace('"url"', '"timeout": 7,\n      "url"')
+    again = put(cline, edited, TIME, ledger=first.ledger)
+    entry = servers(again)["time"]
+    assert (entry["timeout"], entry["headers"]["Authorization"]) == (7, f"Bearer {TOKEN}")
+    assert "but for the dead token" in again.drift[0].text
+    assert "the-one-before" not in (again.text or "")
+    assert put(cline, again.text, TIME, ledger=again.ledger).text == again.text
 
 
 def test_a_crash_between_the_write_and_its_note_costs_no_ownership() -> None:

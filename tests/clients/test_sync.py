@@ -153,7 +153,7 @@ def spoil_broken(file: Path) -> None:
 
 def spoil_huge(file: Path) -> None:
     with file.open("ab") as stream:
-        stream.truncate(17 * 1024 * 1024)
+        stream.truncate(9 * 1024 * 1024)
 
 
 def spoil_binary(file: Path) -> None:
@@ -190,7 +190,7 @@ def spoil_loop(file: Path) -> None:
 
 SPOILT = {
     "line 1": spoil_broken,
-    "is larger than 16 MiB": spoil_huge,
+    "is larger than 8 MiB": spoil_huge,
     "not UTF-8": spoil_binary,
     "read-only": spoil_read_only,
     "hard links": spoil_hard_link,

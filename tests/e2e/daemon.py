@@ -15,10 +15,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from mcpwatch.app import slow
 from tests.parts import SERVERS
 
 PYTHON = sys.executable
 WAIT = 30.0
+SLOW = "0.5"
+"""Seconds of processor in one callback of a daemon that fail a test. The aim is 0.1; this is steady on a loaded machine."""
 
 
 def free_port() -> int:
@@ -38,7 +41,10 @@ class Daemon:
         self.write(config)
         self.output = directory / "out.txt"
         self.process: subprocess.Popen[bytes] | None = None
+        self.wrap: list[str] = []
+        """A command that runs the watchdog, e.g. a shell that sets limits first."""
         self.env = {**os.environ, "MCPWATCH_STATE_DIR": str(self.state), "PATH": f"{SERVERS}:{os.environ['PATH']}", "NO_COLOR": "1"}
+        self.env.setdefault(slow.VARIABLE, SLOW)
 
     def write(self, config: str | dict[str, Any]) -> None:
         """Write the configuration file, at once and whole; without a status page unless the test asks for one."""
@@ -53,7 +59,7 @@ class Daemon:
         """Run `mcpwatch up` and wait until it answers."""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [PYTHON, "-m", "mcpwatch", "up", "--plain", "-c", str(self.config), *options],
+                [*self.wrap, PYTHON, "-m", "mcpwatch", "up", "--plain", "-c", str(self.config), *options],
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -136,6 +142,9 @@ class Daemon:
         for pid in self.marked():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if sys.exc_info()[0] is None:
+            held = [line for line in self.said().splitlines() if line.startswith(slow.MARK)]
+            assert held == [], "a callback held the loop of the watchdog"
 
     def marked(self) -> list[int]:
         """Living processes that carry the mark of this daemon's state directory: what must be none after a stop."""

@@ -283,3 +283,18 @@ def test_a_secret_stands_in_no_file_of_the_state_but_the_gateways_own_which_nobo
         assert "never-to-be-seen" not in daemon.said()
     finally:
         daemon.close()
+
+
+def test_hosted_servers_whose_admin_socket_was_removed_are_seen_by_the_next_watchdog_as_they_are(tmp_path: Path) -> None:
+    config = fleet(time=hosted())
+    with running(tmp_path, config) as daemon:
+        daemon.healthy(60.0)
+        before = lives(daemon)["time"][0]
+        socket_file = daemon.state / "proxy" / "admin.sock"
+        socket_file.unlink()
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        daemon.healthy(60.0)
+        assert socket_file.is_socket()
+        assert daemon.member("time")["phase"] == "running"
+        assert lives(daemon)["time"][0] == before

@@ -48,6 +48,8 @@ class FakeLoki:
         self.sizes: list[int] = []
         self.again = 0
         self.hanging = 0
+        self.wraps = False
+        """Whether refusals come as a 500 of the distributor, as with an ingester behind gRPC; then nothing of the push is kept."""
         self._keys: set[tuple[str, int, str]] = set()
         self._newest: dict[str, int] = {}
         self._changed = threading.Condition(threading.RLock())
@@ -164,6 +166,8 @@ class FakeLoki:
             return 400, "loghttp.PushRequest.Streams: decode slice: expect [ or n", {}
         complaints: list[str] = []
         with self._changed:
+            if self.wraps and (late := self._late(streams)):
+                return 500, f"rpc error: code = Code(400) desc = {late}", {}
             for labels, values in streams:
                 if len(labels) > MOST_LABELS:
                     complaints.append(f"entry for stream '{labels}' has {len(labels)} label names; limit 15")
@@ -173,6 +177,14 @@ class FakeLoki:
                     complaints.append(f"user 'fake', total ignored: {bad} out of {len(values)} for stream: {labels}")
             self._changed.notify_all()
         return (400, "\n".join(complaints), {}) if complaints else (204, "", {})
+
+    def _late(self, streams: list[tuple[dict[str, str], list[Any]]]) -> str:
+        for labels, values in streams:
+            newest = self._newest.get(json.dumps(labels, sort_keys=True), 0)
+            for value in values:
+                if int(value[0]) < newest - HOUR_NS:
+                    return f"entry with timestamp {value[0]} ignored, reason: 'entry too far behind'"
+        return ""
 
     def _keep(self, labels: dict[str, str], value: list[Any], complaints: list[str]) -> bool:
         at, line = int(value[0]), str(value[1])

@@ -9,9 +9,11 @@ from typing import Any
 
 import anyio
 
+from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.call import FINAL, Delivery
-from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.serve.app import App
+from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.member import Member
 
@@ -78,6 +80,24 @@ async def inside(wire: str = "stdio", *, starting: bool = False) -> AsyncGenerat
             await member.main.ready()
         yield member
     finally:
+        await member.stop()
+
+
+@asynccontextmanager
+async def served(member: Member) -> AsyncGenerator[str]:
+    """A gateway in this process that serves it; its base URL."""
+    settings = Settings(servers=(member.settings,))
+    app = App(settings)
+    app.serve(settings, {member.name: member})
+    listener = Listener(app, 65536)
+    port = await listener.tcp("127.0.0.1", 0)
+    try:
+        await member.main.ready()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        app.sessions.end()
+        listener.refuse()
+        await listener.drain(LIMIT)
         await member.stop()
 
 

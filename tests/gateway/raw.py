@@ -27,12 +27,16 @@ class Mirror:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    serve: Callable[[HttpExchange], Coroutine[Any, Any, None]] | None = None
+    """Answers instead, when it is set."""
 
     def admit(self, turn: HttpExchange) -> Serve | None:
         self.seen.append(turn.path)
         if turn.path == "/no":
             turn.answer(401, b"{}")
             return None
+        if self.serve is not None:
+            return functools.partial(self.serve, turn)
         serve: Callable[[HttpExchange], Coroutine[Any, Any, None]] = {
             "/stream": self._stream,
             "/slow": self._slow,
@@ -118,7 +122,7 @@ async def listening(
         for client in clients:
             client.writer.transport.abort()
         listener.refuse()
-        app.go.set()
+        getattr(app, "go", asyncio.Event()).set()
         await listener.drain(LIMIT)
 
 

@@ -36,7 +36,7 @@ class Hears:
 
     def __init__(self) -> None:
         self.lost: asyncio.Queue[str] = asyncio.Queue()
-        self.ends = Ends(self._take, self._gone, lambda: None, lambda: None, lambda: False)
+        self.ends = Ends(self._take, self._gone, lambda _: None, lambda _, __: None, lambda: False)
 
     def _take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         """Answers mean nothing here."""

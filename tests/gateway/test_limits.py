@@ -86,7 +86,9 @@ async def test_only_a_listed_origin_is_told_that_it_may_call(small: Gateway) -> 
         yes = await client.options(f"{small.url}/tiny/mcp", headers=ask | {"origin": ORIGIN})
         assert (yes.status_code, yes.headers["access-control-allow-origin"], yes.headers["vary"]) == (204, ORIGIN, "Origin")
         assert "POST" in yes.headers["access-control-allow-methods"]
-        own = await client.options(f"{small.url}/tiny/mcp", headers=ask | {"origin": "http://localhost:3000"})
+        other = await client.options(f"{small.url}/tiny/mcp", headers=ask | {"origin": "http://localhost:3000"})
+        assert other.status_code == 403
+        own = await client.options(f"{small.url}/tiny/mcp", headers=ask | {"origin": small.url})
         assert (own.status_code, "access-control-allow-origin" in own.headers) == (204, False)
         no = await client.options(f"{small.url}/tiny/mcp", headers=ask | {"origin": "https://evil.example"})
         assert no.status_code == 403
@@ -95,6 +97,17 @@ async def test_only_a_listed_origin_is_told_that_it_may_call(small: Gateway) -> 
         )
         assert called.headers["access-control-allow-origin"] == ORIGIN
         assert "mcp-session-id" in called.headers["access-control-expose-headers"].lower()
+
+
+@pytest.mark.parametrize("path", ["/tiny/rpc", "/tiny/messages", "/tiny/mcp"])
+async def test_a_page_cannot_call_without_asking_first(small: Gateway, path: str) -> None:
+    body = json.dumps(call(1, "echo", x=1)).encode()
+    async with httpx.AsyncClient(timeout=LIMIT, verify=TLS) as client:
+        for media in ("text/plain", "application/x-www-form-urlencoded", None):
+            simple = await client.post(f"{small.url}{path}", content=body, headers={"content-type": media} if media else {})
+            assert (simple.status_code, simple.json()["error"]["code"]) == (415, -32600)
+        own = {"content-type": "Application/JSON; charset=utf-8", "origin": "http://localhost:1234"}
+        assert (await client.post(f"{small.url}{path}", content=body, headers=own)).status_code == 403
 
 
 async def test_an_idle_session_is_closed_and_one_with_an_open_stream_is_not() -> None:

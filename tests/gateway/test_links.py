@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
+from mcpwatch.gateway.http.http_exchange import HttpExchange
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.session.mcp_request import McpRequest
+from mcpwatch.gateway.session.passthrough import Passthrough, relay
 from mcpwatch.gateway.upstream import http_client, streamable_link
-from mcpwatch.gateway.upstream.link import Ends
+from mcpwatch.gateway.upstream.detect import detect
+from mcpwatch.gateway.upstream.link import Ends, LinkFailed
+from mcpwatch.gateway.upstream.remote import SseLink
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
 from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
+from tests.gateway.raw import Mirror, listening, post
 
 pytestmark = pytest.mark.anyio
 LIMIT = 30.0
@@ -47,6 +54,8 @@ class Upstream:
     heads: list[bytes] = field(default_factory=list[bytes])
     connections: int = 0
     open: int = 0
+    hang_up: bool = False
+    """Close after each answer."""
 
     @property
     def url(self) -> str:
@@ -63,6 +72,8 @@ class Upstream:
                 sent = await self.script(head, await reader.readexactly(int(length or b"0")))
                 if sent is not None:
                     writer.write(sent)
+                if self.hang_up:
+                    break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -93,7 +104,7 @@ class Came:
     def __init__(self, *, batched: bool = False) -> None:
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.lost: list[str] = []
-        self.ends = Ends(self._take, self._gone, lambda: None, lambda: None, lambda: batched)
+        self.ends = Ends(self._take, self._gone, lambda _: None, lambda _, __: None, lambda: batched)
 
     def _take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         self.messages.put_nowait(json.loads(data))
@@ -242,3 +253,59 @@ async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
             with pytest.raises(HttpFailed, match="failed"):
                 await http_client.Client("").request("GET", f"https://127.0.0.1:{deaf.getsockname()[1]}/", {})
     assert len(made) == 1
+
+
+MOVED = b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://elsewhere.example/mcp?token=secret\r\nContent-Length: 0\r\n\r\n"
+ZIPPED = answer(b"\x1f\x8b\x08", "application/json", "Content-Encoding: gzip")
+ZIPPED_STREAM = answer(b"\x1f\x8b\x08", "text/event-stream", "Content-Encoding: br")
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (MOVED, "upstream answered 308 and redirects to 'https://elsewhere.example/mcp'; write that URL into the configuration"),
+        (ZIPPED, "upstream answered compressed ('gzip') although it was asked not to; switch compression off there"),
+        (ZIPPED_STREAM, "upstream answered compressed ('br') although it was asked not to; switch compression off there"),
+    ],
+)
+@pytest.mark.parametrize("kind", [HttpLink, StatelessLink])
+async def test_a_redirect_and_a_compressed_answer_are_named_in_the_error(kind: type[HttpLink], sent: bytes, said: str) -> None:
+    async def script(head: bytes, body: bytes) -> bytes:
+        assert b"\r\nAccept-Encoding: identity\r\n" in head
+        return sent
+
+    async with upstream(script) as server:
+        came = Came()
+        link = kind(server.url, (), came.ends)
+        assert link.send(asking("tools/list"), 1)
+        error = (await came.next())["error"]
+        assert error["message"].startswith(said)
+        assert ("possiblyExecuted" in error["data"]) == (sent is not MOVED)
+        await link.close()
+        opening = SseLink(server.url, (), came.ends)
+        with pytest.raises(LinkFailed, match=re.escape(said)):
+            await opening.open()
+        with pytest.raises(LinkFailed, match=re.escape(said)):
+            await detect(server.url, ())
+
+
+async def test_a_passed_on_request_that_may_have_been_executed_is_not_said_to_be_worth_another_try() -> None:
+    async def script(head: bytes, body: bytes) -> bytes:
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\nConnection: close\r\n\r\n{"
+
+    async with upstream(script) as server:
+        server.hang_up = True
+        passing = Passthrough("far", server.url, ())
+
+        async def serve(turn: HttpExchange) -> None:
+            await relay(McpRequest(turn, cast("Any", None), "", turn.headers, []), passing, turn.body)
+
+        app = Mirror()
+        app.serve = serve
+        async with listening(app) as (_, connect):
+            status, headers, body = await (await connect()).ask(post("/relay", asking("tools/call", 7)))
+        assert (status, "retry-after" in headers) == (502, False)
+        told = json.loads(body)
+        assert told["id"] == 7
+        assert told["error"]["data"] == {"member": "far", "reason": "the stream was cut", "possiblyExecuted": True}
+        passing.client.close()

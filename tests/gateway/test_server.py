@@ -243,7 +243,8 @@ async def test_room_comes_when_the_client_has_read() -> None:
             await waiting
 
 
-async def test_whoever_answers_hears_that_the_client_is_gone() -> None:
+async def test_whoever_answers_hears_that_the_client_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HALF_CLOSED", 0.0)
     app = Mirror()
     async with listening(app) as (_, connect):
         client = await connect()
@@ -325,8 +326,9 @@ async def empty(listener: Listener) -> None:
 
 
 async def test_an_answer_to_a_client_that_left_amid_its_next_request_touches_no_dead_socket(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "HALF_CLOSED", 0.0)
     app = Mirror()
     async with listening(app) as (listener, connect):
         client = await connect()

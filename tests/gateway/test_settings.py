@@ -137,28 +137,30 @@ def test_hosts_are_allowed_by_name_or_number(host: str, allowed: bool) -> None:
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [
-        ("http://localhost:3000", True), ("https://gw.lan", True), ("http://GW.lan.:9090", True), ("http://[::1]:6274", True),
+        ("http://localhost:9090", True), ("HTTP://LOCALHOST.:9090", True), ("https://gw.lan", True), ("https://GW.lan.", True),
+        ("http://localhost:3000", False), ("http://localhost", False), ("http://gw.lan", False), ("https://gw.lan:8443", False),
+        ("http://127.0.0.1:9090", False), ("http://[::1]:6274", False),
         ("https://inspector.example", True), ("HTTPS://Inspector.Example", True),
         ("http://inspector.example", False), ("https://inspector.example:8443", False), ("null", False), ("", False),
         ("http://192.168.1.9", False), ("http://evil.example", False), ("http://[", False), ("file://", False),
         ("chrome-extension://localhost", False), ("http://localhost.evil.example", False),
     ],
 )  # fmt: skip
-def test_origins_are_those_of_this_gateway_and_those_listed(origin: str, allowed: bool) -> None:
+def test_origins_are_this_very_host_and_port_the_public_url_and_those_listed(origin: str, allowed: bool) -> None:
     made = guard.make("127.0.0.1", "https://gw.lan", (), ("https://inspector.example/",))
-    assert made.origin(origin) is allowed
+    assert made.origin(origin, "localhost:9090") is allowed
 
 
 def test_a_gateway_on_an_ipv6_address_is_named_by_it() -> None:
     made = guard.make("2001:db8::5", None, (), ())
     assert made.host("[2001:db8::5]:9090")
-    assert made.origin("http://[2001:db8::5]:9090")
+    assert made.origin("http://[2001:db8::5]:9090", "[2001:DB8::5]:9090")
 
 
 def test_a_star_lets_every_host_and_origin_in() -> None:
     made = guard.make("127.0.0.1", None, ("*",), ("*",))
     assert made.host("anything")
-    assert made.origin("https://anything")
+    assert made.origin("https://anything", "other")
 
 
 def test_every_token_is_compared_whatever_came_and_always_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -315,7 +315,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_hurts_nobody(served: G
         status = 202
         with anyio.fail_after(40):
             while status == 202:
-                status = (await client.post(served.url + endpoint, content=big)).status_code
+                status = (await client.post(served.url + endpoint, content=big, headers=ACCEPT)).status_code
         assert status == 404
         assert text(await other.ask(call(2, "echo", x=1))) == {"x": 1}
         assert "mcpwatch_gateway_slow_readers_total 1" in (await client.get(f"{served.url}/metrics")).text

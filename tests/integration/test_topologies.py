@@ -64,7 +64,9 @@ def test_compose_and_quadlet_run_it_as_carefully() -> None:
     assert all("docker.sock" not in str(volume) for volume in watch["volumes"])
     assert all(service.get("restart") == "no" for name, service in compose["services"].items() if name.startswith("mcp-"))
     quadlet = (ROOT / "deploy" / "quadlet" / "mcpwatch.container").read_text(encoding="utf-8")
-    assert {"ReadOnly=true", "DropCapability=all", "NoNewPrivileges=true", "HealthCmd=mcpwatch status"} <= set(quadlet.splitlines())
+    assert {"ReadOnly=true", "DropCapability=all", "NoNewPrivileges=true", "HealthCmd=mcpwatch health --daemon"} <= set(
+        quadlet.splitlines()
+    )
 
 
 @pytest.mark.slow

@@ -114,6 +114,8 @@ def test_a_refusal_says_what_to_do_and_whether_trying_again_helps(words: str, st
 
 def test_silence_of_an_engine_says_why() -> None:
     assert "group 'docker'" in away("E", OSError("('Connection aborted.', PermissionError(13, 'Permission denied'))"))
+    refused_inside = away("E", OSError("PermissionError(13, 'Permission denied')"), group=998)
+    assert "run this container with --group-add 998 (in Compose: group_add)" in refused_inside
     assert "no such socket" in away("E", OSError("FileNotFoundError(2, 'No such file or directory')"))
     assert "read-only mount" in away("E", OSError("Read-only file system"))
     assert away("E", OSError("x" * 500)).endswith("...")

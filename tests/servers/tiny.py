@@ -90,6 +90,16 @@ def call(request: dict[str, Any], line: str) -> Any:
                 sys.stdout.write("this is no JSON-RPC\n")
                 sys.stdout.flush()
             return "made noise"
+        case "write":
+            with lock:
+                sys.stdout.buffer.write(bytes.fromhex(arguments["hex"]) * int(arguments.get("times", 1)) + b"\n")
+                sys.stdout.buffer.flush()
+            return "wrote"
+        case "close_stdout":
+            with lock:
+                os.close(1)
+                time.sleep(120)
+            return None
         case "stderr":
             sys.stderr.write("x" * 200_000 + "\n")
             sys.stderr.flush()

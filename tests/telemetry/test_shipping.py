@@ -216,6 +216,24 @@ def test_refused_lines_go_to_the_dead_letters_and_only_those(house: House, loki:
     assert spool_status(house.state)["dead_letters"] != {"files": 0, "bytes": 0, "newest": None}
 
 
+def test_one_line_that_loki_refuses_for_its_age_holds_no_other_back_even_where_the_refusal_comes_as_its_own_failure(
+    house: House, loki: FakeLoki
+) -> None:
+    log = MemberLog(house.logs)
+    log.write("head")
+    house.ship()
+    loki.wraps = True
+    stream = json.dumps(loki.entries[0][0], sort_keys=True)
+    loki._newest[stream] += 2 * 3_600_000_000_000  # pyright: ignore[reportPrivateUsage] - as if a later line had come
+    log.write("refused")
+    log.at += timedelta(hours=1, minutes=30)
+    log.write(*(f"accepted {number}" for number in range(50)))
+    MemberLog(house.logs, member="other").write("of another member")
+    house.ship()
+    assert sorted(loki.lines()) == sorted(["head", *(f"accepted {number}" for number in range(50)), "of another member"])
+    assert house.shipper.shipping.rejected == 1
+
+
 def test_a_batch_too_large_for_the_way_is_halved_until_it_passes(house: House, loki: FakeLoki) -> None:
     loki.largest_body = 700
     MemberLog(house.logs).write(*(f"{number:04}" * 10 for number in range(50)))

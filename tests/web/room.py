@@ -157,6 +157,7 @@ class Room:
             return [str(body.get("name"))]
 
         return {
+            ("GET", "/health"): done,
             ("GET", "/tools"): tools,
             ("GET", "/tools/{name}"): tools,
             ("POST", "/pin/{name}"): lines,

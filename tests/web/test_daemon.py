@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ResourceUpdatedNotification, TextContent, TextResourceContents
 
+from mcpwatch.web.api.catalog import CATALOG
 from tests.e2e.daemon import Daemon, running
 from tests.web.test_browser import TOKEN, address, config
 
@@ -33,6 +35,18 @@ def test_a_watchdog_loads_neither_the_mcp_sdk_nor_templates_before_they_are_need
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_operation_of_a_daemon_is_in_the_table_of_the_api() -> None:
+    """A handler that a room adds and the catalog does not know would be served at no door."""
+    room = Path("mcpwatch")
+    named = {
+        (method, path)
+        for file in (*room.glob("app/*.py"), *room.glob("alerts/api.py"), *room.glob("clients/*.py"))
+        for method, path in re.findall(r'\("(GET|POST)", "(/[^"]+)"\): ', file.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert named <= {operation.key for operation in CATALOG}
 
 
 def test_the_command_line_speaks_to_a_watchdog_on_another_machine(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ change, order included. The text is parsed twice, before and after, however many
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcpwatch.clients.formats.path import MISSING, EditRefused, Element, Entries, Path, Step, Syntax, Value, elements, look, members
 from mcpwatch.foreign.shape import same
@@ -20,19 +20,22 @@ _EMPTY: tuple[Value, ...] = ({}, [], None)
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What came out: the whole text, and the containers that exist only because we made them."""
+    """What came out: the whole text, the containers that exist only because we made them, and the text as values."""
 
     text: str
     made: frozenset[Path]
+    document: Value = field(default=None, repr=False)
 
 
-def edit(syntax: Syntax, text: str, changes: Mapping[Path, Value], made: frozenset[Path] = frozenset()) -> Edited:
+def edit(
+    syntax: Syntax, text: str, changes: Mapping[Path, Value], made: frozenset[Path] = frozenset(), document: Value = MISSING
+) -> Edited:
     """`text` with `changes` applied (`DROP` deletes) and proved. Raises `EditRefused`; then nothing may be written.
 
     `made` are the containers that earlier edits made: one of them that is empty at the end goes too. The empty path among them
-    means that there was no document at all, but maybe blank lines.
+    means that there was no document at all, but maybe blank lines. `document` is `text` as values, where that is known.
     """
-    before = syntax.parse(text)
+    before = syntax.parse(text) if document is MISSING else document
     document, new = before, text
     for parent, entries in _steps(before, changes):
         if entries[0][1] is DROP:
@@ -49,9 +52,19 @@ def edit(syntax: Syntax, text: str, changes: Mapping[Path, Value], made: frozens
             new = syntax.drop(new, path)
             document = _with(document, path, DROP)
             made -= {path}
-    if new != text:
-        _prove(before, syntax.parse(new), changes, made)
-    return Edited(new, made)
+    if new == text:
+        return Edited(new, made, before)
+    after = _read_again(syntax, new)
+    _prove(before, after, changes, made)
+    return Edited(new, made, after)
+
+
+def _read_again(syntax: Syntax, text: str) -> Value:
+    """What was written, as values. Raises `EditRefused` in words that blame the edit: the file could be read."""
+    try:
+        return syntax.parse(text)
+    except EditRefused as error:
+        raise EditRefused(f"mcpwatch cannot edit it here, though the file is fine: the result would be {error}") from None
 
 
 def _steps(document: Value, changes: Mapping[Path, Value]) -> Iterator[tuple[Path, Entries]]:

@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._output = Output(loop)
         self._transport = cast("asyncio.Transport", None)
         self._address = ""
-        self._current: HttpExchange | None = None
+        self.current: HttpExchange | None = None
         """The request being answered; `_queue` holds those behind it that are whole, the reader the one that is not."""
         self._queue: deque[HttpExchange] = deque()
         self._queued = 0
@@ -44,8 +44,6 @@ class Connection(asyncio.Protocol):
         self._advancing = self._half = False
         self.deaf = self.closing = False
         self.due = math.inf
-
-    # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request; one connection too many is told so."""
@@ -63,7 +61,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more. What it has asked for whole is still answered, for a while; a stream ends."""
-        current = self._current
+        current = self.current
         waits = current is not None and not current.begun and current is not self._reader.incoming
         if self.closing or not (waits or (current is None and self._queue)):
             return False
@@ -91,20 +89,18 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._intake.drop()
         self._output.resume()
-        if self._current is not None:
-            self._current.lost()
-
-    # --- from the reader ---
+        if self.current is not None:
+            self.current.lost()
 
     def begun(self) -> None:
         """The first byte of a request."""
-        if self._current is None:
+        if self.current is None:
             self.due = self._loop.time() + limits.HEAD_LIMIT
 
     def headed(self, exchange: HttpExchange) -> None:
         """A head is whole: whether the body is wanted is known now."""
         exchange.oversize = exchange.length > self._app.body_limit
-        if self._current is None and not self._queue:
+        if self.current is None and not self._queue:
             self._invite(exchange)
 
     def part(self, exchange: HttpExchange, body: bytes) -> None:
@@ -118,7 +114,7 @@ class Connection(asyncio.Protocol):
             self._free(exchange)
             if exchange.done:
                 self._close()
-            elif self._current is exchange:
+            elif self.current is exchange:
                 self._admit(exchange)
         elif not exchange.done:
             if self._shared.budget.hold(self._address, len(body), self._app.body_limit):
@@ -134,7 +130,7 @@ class Connection(asyncio.Protocol):
         parts = exchange.parts
         exchange.body = b"".join(parts) if len(parts) != 1 else parts[0]
         parts.clear()
-        if exchange is self._current:
+        if exchange is self.current:
             self._begin(exchange)
             return
         self._queue.append(exchange)
@@ -144,16 +140,14 @@ class Connection(asyncio.Protocol):
     def refuse(self, status: int, text: str, extra: Headers = ()) -> None:
         """Answer what is no request and close; when an answer is under way, only close after it."""
         incoming = self._give_up()
-        if self._current is not None and self._current is not incoming:
-            self.deaf, self._current.keep = True, False
+        if self.current is not None and self.current is not incoming:
+            self.deaf, self.current.keep = True, False
         elif self._queue or (incoming is not None and incoming.done):
             self._close()
         else:
             exchange = incoming or HttpExchange(self, "GET", "", b"", [])
             exchange.keep = False
             exchange.answer(status, json.dumps({"error": text}).encode(), extra=extra)
-
-    # --- from an answer ---
 
     @property
     def unsent(self) -> int:
@@ -171,7 +165,7 @@ class Connection(asyncio.Protocol):
 
     def finished(self, exchange: HttpExchange) -> None:
         """The answer to a request is whole."""
-        self._current = None
+        self.current = None
         self._free(exchange)
         self.due = self._loop.time() + limits.KEEP_ALIVE
         if not exchange.keep or self._shared.draining or (self._half and not self._queue):
@@ -184,23 +178,12 @@ class Connection(asyncio.Protocol):
         self.closing = self.deaf = True
         self._transport.abort()
 
-    # --- from the listener ---
-
     def expire(self, now: float) -> None:
         """Do what is due. A client that still takes its answer is never cut."""
-        match self._output.look(now):
-            case "stalled":
-                self.abort()
-            case "behind":
-                return
-            case _ if now < self.due:
-                return
-            case _:
-                self._end()
-
-    def _end(self) -> None:
-        """It is due, and nothing waits for the client."""
-        if self.deaf or self._half:
+        progress = self._output.look(now)
+        if progress == "behind" or (progress == "idle" and now < self.due):
+            return
+        if progress == "stalled" or self.deaf or self._half:
             self.abort()
         elif self._reader.reading:
             self.refuse(408, "the request did not come to its end in time")
@@ -209,26 +192,17 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close after the answer under way; at once when there is none."""
-        if self._current is None and not self._queue:
+        if self.current is None and not self._queue:
             self._close()
-        elif self._current is not None:
-            self._current.keep = False
-
-    # --- from the intake ---
+        elif self.current is not None:
+            self.current.keep = False
 
     @property
     def full(self) -> bool:
         """Whether so much waits behind the request being answered that no more is read."""
         incoming = self._reader.incoming
-        behind = incoming.size if incoming is not None and incoming is not self._current else 0
+        behind = incoming.size if incoming is not None and incoming is not self.current else 0
         return len(self._queue) >= limits.PIPELINED or self._queued + behind > limits.PIPELINED_BYTES
-
-    @property
-    def answering(self) -> bool:
-        """Whether an answer is under way."""
-        return self._current is not None
-
-    # --- inside ---
 
     def _invite(self, exchange: HttpExchange) -> None:
         """Admit a request whose body is still to come; one that asks first is told to send it."""
@@ -244,7 +218,7 @@ class Connection(asyncio.Protocol):
 
     def _admit(self, exchange: HttpExchange) -> None:
         """Ask whether a request may come in; a refusal is its answer."""
-        self._current = exchange
+        self.current = exchange
         if exchange.oversize:
             exchange.keep = False
             self._app.too_large(exchange)
@@ -256,9 +230,8 @@ class Connection(asyncio.Protocol):
         if serve is not None:
             self.due = self._loop.time() + limits.HALF_CLOSED if self._half else math.inf
             task = self._loop.create_task(self._serve(exchange, serve), name="request")
-            tasks = self._shared.tasks
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            self._shared.tasks.add(task)
+            task.add_done_callback(self._shared.tasks.discard)
 
     async def _serve(self, exchange: HttpExchange, serve: Serve) -> None:
         try:
@@ -280,14 +253,14 @@ class Connection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._queue and self._current is None and not self._output.full and not self.deaf:
+            while self._queue and self.current is None and not self._output.full and not self.deaf:
                 exchange = self._queue.popleft()
                 self._queued -= exchange.size
                 self._admit(exchange)
                 if not exchange.done:
                     self._begin(exchange)
             incoming = self._reader.incoming
-            if incoming is not None and self._current is None and not self._output.full and not incoming.done and not self.deaf:
+            if incoming is not None and self.current is None and not self._output.full and not incoming.done and not self.deaf:
                 self._invite(incoming)
         finally:
             self._advancing = False
@@ -315,7 +288,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         self.due = self._loop.time() + limits.LINGER
-        self._current = None
+        self.current = None
         self._give_up()
         self._intake.drop()
         if self._transport.can_write_eof():

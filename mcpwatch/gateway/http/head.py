@@ -24,24 +24,36 @@ class BadHead(ValueError):
 def read(sink: AnswerSink, parser: Any, url: bytes, lines: list[tuple[bytes, bytes]]) -> HttpExchange:
     """The request whose head a parser of httptools has just read. Raises `BadHead`."""
     method: str = parser.get_method().decode("ascii")
+    version: str = parser.get_http_version()
+    if version not in {"1.1", "1.0"}:
+        raise BadHead("only HTTP/1.1 and HTTP/1.0 are spoken here")
+    newer = version == "1.1"
+    hosts = sum(name == b"host" for name, _ in lines)
+    if hosts > 1 or (newer and not hosts):
+        raise BadHead("one Host header is needed")
     if not url.startswith(b"/") and url != b"*":
         url, lines = _absolute(method, url, lines)
     target, _, query = url.partition(b"?")
     path = target.decode("latin-1")
     exchange = HttpExchange(sink, method, unquote(path) if "%" in path else path, query, lines)
-    exchange.newer = parser.get_http_version() == "1.1"
-    exchange.keep = exchange.newer and parser.should_keep_alive()
-    hosts = sum(name == b"host" for name, _ in lines)
-    if hosts > 1 or (exchange.newer and not hosts):
-        raise BadHead("one Host header is needed")
-    chunked = b"transfer-encoding" in exchange.headers
-    if chunked and not exchange.newer:
-        raise BadHead("HTTP/1.0 knows no Transfer-Encoding")
+    exchange.newer = newer
+    exchange.keep = newer and parser.should_keep_alive()
+    chunked = _chunked(exchange, lines)
     length = exchange.headers.get(b"content-length", b"0")
     if parser.should_upgrade() and (chunked or length != b"0"):
         raise BadHead("an upgrade with a body is not understood")  # the parser would take the body for the next request
     exchange.length = 0 if chunked else int(length) if len(length) <= LENGTH_DIGITS else ENDLESS
     return exchange
+
+
+def _chunked(exchange: HttpExchange, lines: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the body comes in chunks: the only coding, named once."""
+    codings = [value.strip().lower() for name, value in lines if name == b"transfer-encoding"]
+    if codings and codings != [b"chunked"]:
+        raise BadHead("the only Transfer-Encoding is chunked, once")
+    if codings and not exchange.newer:
+        raise BadHead("HTTP/1.0 knows no Transfer-Encoding")
+    return bool(codings)
 
 
 def _absolute(method: str, url: bytes, lines: list[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]]]:

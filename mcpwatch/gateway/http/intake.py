@@ -9,22 +9,19 @@ import asyncio
 from typing import Protocol, cast
 
 from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http.http_exchange import HttpExchange
 from mcpwatch.gateway.http.request_reader import RequestReader
 
 
 class Gate(Protocol):
-    """Whether more is wanted. `deaf`: nothing at all."""
+    """Whether more is wanted. `deaf`: nothing at all; `current`: the answer under way, because of which nothing can be closed."""
 
     deaf: bool
+    current: HttpExchange | None
 
     @property
     def full(self) -> bool:
         """No more requests for now."""
-        ...
-
-    @property
-    def answering(self) -> bool:
-        """An answer is under way: the connection cannot be closed now."""
         ...
 
     def abort(self) -> None:
@@ -96,7 +93,7 @@ class Intake:
         self._discarded += size
         if self._discarded <= limits.LINGER_BYTES:
             return
-        if self._gate.answering:
+        if self._gate.current is not None:
             self._pause(True)
         else:
             self._gate.abort()

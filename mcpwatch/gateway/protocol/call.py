@@ -8,16 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-Delivery = Literal["part", "final"]
+Delivery = Literal["part", "final", "suspended"]
 PART: Delivery = "part"
 FINAL: Delivery = "final"
+SUSPENDED: Delivery = "suspended"
+"""No message: the upstream ended its stream and wants to be polled for the rest after `data` milliseconds (SEP-1699)."""
 
 
 class Sink(Protocol):
     """Takes what belongs to one request: its notifications and questions, and at last its answer."""
 
     def deliver(self, data: bytes, share: Delivery) -> None:
-        """One message. After `FINAL` nothing follows; empty data then ends the request without an answer."""
+        """One message, or a wait. After `FINAL` nothing follows; empty data then ends the request without an answer."""
         ...
 
 

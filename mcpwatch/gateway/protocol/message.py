@@ -120,6 +120,7 @@ _HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?(?:"method"\s*:\
 _TAIL = re.compile(rb'[,{]\s*"id"\s*:\s*("[^"\\]*"|-?[0-9.eE+-]+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
 _TAIL_SPAN = 96
 _AFTER = b",} \t\r\n"
+_ID = re.compile(rb'("[^"\\]*"|-?[0-9.eE+-]+)')
 _TOKEN = re.compile(rb'\s*(?:("(?:[^"\\]|\\.)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
 
 
@@ -140,6 +141,13 @@ def with_id(data: bytes, old: bytes, new: bytes) -> bytes:
     if tail is not None and tail.group(1) == old:
         return data[: tail.start(1)] + new + data[tail.end(1) :]
     return with_value(data, ("id",), new)
+
+
+def id_at_an_end(head: bytes, tail: bytes) -> bytes | None:
+    """The top-level id of a message of which only the first and the last bytes are known, where writers put it first or last."""
+    first = _HEAD.match(head)
+    last = _TAIL.search(tail) if first is None else _ID.match(head, first.end())
+    return last.group(1) if last is not None else None
 
 
 def with_value(data: bytes, path: tuple[str, ...], new: bytes) -> bytes:

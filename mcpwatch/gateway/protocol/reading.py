@@ -1,7 +1,7 @@
 """The one reading of a message from outside: what this gateway reads in it, every other JSON reader reads too, or it is refused.
 
-Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: keys that come
-twice or differ only in case (Go matches keys without regard to case), numbers and depths that end another reader. Pure; ADR 0143.
+Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: doubled keys, keys
+that differ only in case (Go matches keys so), numbers and depths that end another reader. Pure; ADR 0143.
 Must not know transports, sessions or members.
 """
 
@@ -25,7 +25,6 @@ DEPTH = 500
 KEYS = 64
 """Keys of a message's own objects."""
 
-_OBJECT = ord("{")
 _TOP = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAMS = frozenset(
     {"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"}
@@ -43,7 +42,7 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def of_client(data: bytes) -> Envelope:
-    """The routing fields of a message. Raises `Malformed` for no message, `InvalidMessage` for one that readers differ about."""
+    """The routing fields of a client's message. Raises `Malformed`, and `InvalidMessage` when readers may differ about it."""
     check_text(data)
     if data.count(b"[") + data.count(b"{") > DEPTH and _depth(data) > DEPTH:
         raise Malformed(f"nested more than {DEPTH} levels deep")
@@ -82,16 +81,20 @@ def _read(data: bytes, *, finite: bool) -> Envelope:
         top = _members(data)
     _keys(top, _TOP)
     params = top.get("params")
-    if params is not None and memoryview(params)[0] == _OBJECT:
+    if params is not None and _is_object(params):
         inner = _members(params)
         _keys(inner, _PARAMS)
         for name in ("_meta", "ref"):
             nested = inner.get(name)
-            if nested is not None and memoryview(nested)[0] == _OBJECT:
+            if nested is not None and _is_object(nested):
                 _keys(_members(nested), _META if name == "_meta" else _PARAMS)
     envelope = message.peek(data)
     _kind(top, envelope)
     return envelope
+
+
+def _is_object(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"{"
 
 
 def _kind(top: dict[str, Raw], envelope: Envelope) -> None:
@@ -145,7 +148,7 @@ _FOLDED = {known: frozenset(key.casefold() for key in known) for known in (_TOP,
 
 
 def _plain(data: bytes, reason: str, *, finite: bool) -> bytes:
-    """A message that some readers take, respelled for ours: `NaN` as null, half a surrogate pair as `?`. Raises `Malformed`."""
+    """A message that only some readers take, spelled so that ours does: `NaN` as null, half a surrogate pair as `?`."""
 
     def constant(_: str) -> None:
         if finite:

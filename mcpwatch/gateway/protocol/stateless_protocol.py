@@ -60,12 +60,20 @@ def status(code: int | None) -> int:
     return 404 if code == message.METHOD_NOT_FOUND else 400 if code in _BAD_REQUEST else 200
 
 
-def wanted(headers: Mapping[bytes, bytes], method: str | None) -> bool:
-    """Whether a POST to a dual endpoint belongs to this wire: its version header says so, or it can be nothing else."""
+def wanted(headers: Mapping[bytes, bytes], method: str | None, body: bytes) -> bool:
+    """Whether a POST to a dual endpoint belongs to this wire, by its headers and its body together.
+
+    A session id or a version with handshakes settles it. `initialize` belongs here only if it comes in the envelope of this wire,
+    where it is gone; `Mcp-Method` beside it says nothing: clients with handshakes send that too (mcp-remote).
+    """
     version = headers.get(b"mcp-protocol-version")
-    if version is None:
-        return method == "server/discover" or b"mcp-method" in headers
-    return version.decode("latin-1") not in message.HANDSHAKE and b"mcp-session-id" not in headers
+    if b"mcp-session-id" in headers or (version is not None and version.decode("latin-1") in message.HANDSHAKE):
+        return False
+    if method == "server/discover":
+        return True
+    if method != "initialize" and (version is not None or b"mcp-method" in headers):
+        return True
+    return message.locate(body, ("params", "_meta", VERSION_KEY)) is not None
 
 
 def unsupported(version: object) -> Refusal | None:

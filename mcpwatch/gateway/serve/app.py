@@ -256,7 +256,7 @@ class App:
         if not known:
             return 421, "Invalid Host header; name it in allowed_hosts or base_url"
         origin = headers.get(b"origin")
-        if origin is not None and not self._guard.origin(origin.decode("latin-1").rstrip("/")):
+        if origin is not None and not self._guard.origin(origin.decode("latin-1").rstrip("/"), host.decode("latin-1")):
             return 403, "Invalid Origin header; name it in allowed_origins"
         return None
 

@@ -16,24 +16,30 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The rules of one gateway. `hosts` holds `name` or `name:port`; `*` lets every host in."""
+    """The rules of one gateway. `hosts` holds `name` or `name:port`, `origins` whole origins; `*` lets every one in."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
+    public: str = ""
+    """The origin of the public URL, which a reverse proxy may serve under another Host."""
 
     def host(self, value: str) -> bool:
         """Whether a Host header names this gateway. Numeric addresses may: rebinding needs a name to rebind."""
         value = rooted(value.lower())
         return "*" in self.hosts or value in self.hosts or bare(value) in self.hosts or _numeric(bare(value))
 
-    def origin(self, value: str) -> bool:
-        """Whether a browser page of this origin may call. No Origin at all means no browser."""
+    def origin(self, value: str, host: str) -> bool:
+        """Whether a browser page of this origin may call this `host` (the Host header). No Origin at all means no browser.
+
+        Listed pages may, and those of the same host and port: another port of this machine is another program, a stranger.
+        """
         value = value.lower()
         if "*" in self.origins or value in self.origins:
             return True
-        scheme, _, host = value.partition("://")
-        host = rooted(host)
-        return scheme in {"http", "https"} and (host in self.hosts or bare(host) in self.hosts)
+        if self.public and rooted(value) == self.public:
+            return True
+        scheme, _, own = value.partition("://")
+        return scheme in {"http", "https"} and own != "" and rooted(own) == rooted(host.lower())
 
 
 def rooted(host: str) -> str:
@@ -61,13 +67,15 @@ def _numeric(host: str) -> bool:
 
 def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins: tuple[str, ...]) -> Guard:
     """The guard for an address: what it listens on, its public URL, loopback, and what the configuration allows."""
-    known = {host.lower() for host in hosts} | set(LOOPBACK)
+    known, listed = {host.lower() for host in hosts} | set(LOOPBACK), {origin.lower().rstrip("/") for origin in origins}
     if listen_host not in {"0.0.0.0", "::", ""}:  # noqa: S104
         known.add(f"[{listen_host}]" if ":" in listen_host else listen_host.lower())
     if base_url:
         parts = urlsplit(base_url)
         known |= {parts.netloc.lower(), (parts.hostname or "").lower()} - {""}
-    return Guard(frozenset(rooted(host) for host in known), frozenset(origin.lower().rstrip("/") for origin in origins))
+        own = rooted(parts.netloc.rpartition("@")[2].lower())
+        return Guard(frozenset(rooted(host) for host in known), frozenset(listed), f"{parts.scheme.lower()}://{own}")
+    return Guard(frozenset(rooted(host) for host in known), frozenset(listed))
 
 
 def bearer(header: bytes | None, digests: tuple[bytes, ...]) -> int | None:

@@ -44,7 +44,7 @@ async def health(request: McpRequest, member: Member) -> None:
 
 async def rpc(request: McpRequest, target: Target) -> None:
     """One JSON-RPC request in, its answer out; no session, no stream."""
-    read = await request.read()
+    read = await request.read() if await request.is_json() else None
     if read is None:
         return
     body, envelope = read

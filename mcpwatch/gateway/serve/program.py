@@ -87,6 +87,7 @@ class Program:
         self._admin.listen = f"{host or '0.0.0.0'}:{bound}"  # noqa: S104
         if self._admin_path is not None:
             await _own_socket(private, self._admin_path)
+            self._begin(self._put_back(private, self._admin_path), "admin socket")
         await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))
         log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
         gc.freeze()
@@ -112,6 +113,23 @@ class Program:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _put_back(self, private: Listener, path: Path) -> None:
+        """Make the admin socket again when somebody removed it: without it the watchdog takes every server here for down."""
+        ours, told = _socket(path), ""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if _socket(path) == ours is not None:
+                continue
+            private.refuse()  # what goes on through the old socket goes on
+            try:
+                await _own_socket(private, path)
+            except OSError as error:
+                if told != (told := str(error)):
+                    log.error("%s: somebody removed the admin socket, and it cannot be made again: %s", path, error)
+                continue
+            ours, told = _socket(path), ""
+            log.warning("%s: somebody removed the admin socket; made again", path)
 
     async def _give_up(self) -> None:
         """A bridge whose server cannot be started is of no use: end, so that its supervisor sees why, also by the exit code."""
@@ -177,6 +195,15 @@ async def _own_socket(listener: Listener, path: Path) -> None:
         await listener.unix(str(path))
     finally:
         os.umask(before)
+
+
+def _socket(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what is at the path, or `None`."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

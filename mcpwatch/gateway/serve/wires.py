@@ -49,6 +49,8 @@ class Wires:
 
     async def post_message(self, request: McpRequest) -> None:
         """POST: a message of a session; its answer goes back on the stream."""
+        if not await request.is_json():
+            return
         session = self._sessions.find(request, _named_session(request.turn.query))
         if session is None:
             await request.lost_session()
@@ -74,9 +76,7 @@ class Wires:
 
     async def post(self, request: McpRequest) -> None:
         """POST: one message, on the wire that its headers name."""
-        if request.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower() != b"application/json":
-            text = message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json")
-            await request.respond(415, text)
+        if not await request.is_json():
             return
         if batch.is_one(request.turn.body):
             await self._post_batch(request)
@@ -86,7 +86,7 @@ class Wires:
             return
         body, envelope = read
         method = envelope.method if isinstance(envelope.method, str) else None
-        if stateless_protocol.wanted(request.headers, method):
+        if stateless_protocol.wanted(request.headers, method, body):
             await stateless_endpoint.post(request, body, envelope)
         elif method == "initialize":
             await self._initialize(request, body, envelope)
@@ -146,7 +146,7 @@ class Wires:
 
     async def _exchange(self, request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
         """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
-        course = session.course()
+        course = session.course(polls=_primed(request))
         session.open += 1
         try:
             await session.take(body, envelope, course)

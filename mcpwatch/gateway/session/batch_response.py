@@ -50,7 +50,7 @@ class BatchResponse:
         """Something came for one of the requests."""
         if share == PART:
             self._sink.deliver(data, PART)
-        elif place in self._open:
+        elif share == FINAL and place in self._open:
             self._open.discard(place)
             if data:
                 self._answers[place] = data

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
 from mcpwatch.gateway.protocol import message, reading
-from mcpwatch.gateway.protocol.call import FINAL, Delivery
+from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.target import Target
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
@@ -46,6 +46,14 @@ class McpRequest:
             await self.malformed(error)
             return None
 
+    async def is_json(self) -> bool:
+        """Whether the body says that it is JSON: a page may send anything else without asking first. False is answered already."""
+        media = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media == b"application/json":
+            return True
+        await self.respond(415, message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json"))
+        return False
+
     async def malformed(self, error: message.Malformed) -> None:
         """The answer to a body that is refused unread."""
         text = "Parse error" if error.code == message.PARSE_ERROR else "Invalid request"
@@ -72,9 +80,15 @@ class Exchange:
 
     def deliver(self, data: bytes, share: Delivery) -> None:
         """One more message."""
+        if share == SUSPENDED:
+            return
         if data:
             self.messages.append(data)
         self.done = self.done or share == FINAL
+        self.wake()
+
+    def wake(self) -> None:
+        """Let `more` return."""
         if not self._wake.done():
             self._wake.set_result(None)
 

@@ -88,9 +88,10 @@ class Replay:
             self._last.pop(stream, None)
 
 
-def frame(stream: int, number: int, data: bytes) -> bytes:
-    """An event as it is on the wire; one without data only tells its id."""
-    return b"id: %d-%d\r\nevent: message\r\ndata: %b\r\n\r\n" % (stream, number, data)
+def frame(stream: int, number: int, data: bytes, retry: int | None = None) -> bytes:
+    """An event as it is on the wire; one without data only tells its id, and when to come back (`retry`, milliseconds)."""
+    wait = b"" if retry is None else b"retry: %d\r\n" % retry
+    return b"id: %d-%d\r\n%bevent: message\r\ndata: %b\r\n\r\n" % (stream, number, wait, data)
 
 
 def parse(event_id: bytes) -> tuple[int, int] | None:

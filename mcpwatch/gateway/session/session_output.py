@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from mcpwatch.gateway.http.http_exchange import Stream
-from mcpwatch.gateway.protocol.call import FINAL, Delivery
+from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
 from mcpwatch.gateway.session.mcp_request import Exchange
 from mcpwatch.gateway.session.replay import STANDALONE, Gone, Replay, frame
 
@@ -47,9 +47,9 @@ class SessionOutput:
             self._unsent_bytes -= len(self._unsent.popleft())
             self.dropped += 1
 
-    def deliver(self, data: bytes, share: Delivery) -> None:  # noqa: ARG002
+    def deliver(self, data: bytes, share: Delivery) -> None:
         """On the legacy wire everything goes back on the one stream."""
-        if data:
+        if data and share != SUSPENDED:
             self.push(data)
 
     def connect(self, write: Callable[[bytes], None], after: int | None = None) -> None:
@@ -69,9 +69,9 @@ class SessionOutput:
         if write in self._writes:
             self._writes.remove(write)
 
-    def course(self) -> ResponseStream:
-        """The way of one answer."""
-        return ResponseStream(self.replay, self._courses)
+    def course(self, *, polls: bool = False) -> ResponseStream:
+        """The way of one answer. `polls`: the client takes up a stream that ends before the answer."""
+        return ResponseStream(self.replay, self._courses, polls=polls)
 
     def taken_up(self, stream: int) -> ResponseStream | None:
         """The answer that is still under way on this stream."""
@@ -86,23 +86,29 @@ class SessionOutput:
 
 
 class ResponseStream(Exchange):
-    """The answer to one POST in a session: whole, or a stream that can be taken up again when it was cut."""
+    """The answer to one POST in a session: whole, or a stream that can be taken up again when it was cut or has ended early."""
 
-    __slots__ = ("_courses", "_pipe", "_replay", "_stream")
+    __slots__ = ("_begun", "_courses", "_pipe", "_polls", "_replay", "_retry", "_stream")
 
-    def __init__(self, replay: Replay, courses: dict[int, ResponseStream]) -> None:
+    def __init__(self, replay: Replay, courses: dict[int, ResponseStream], *, polls: bool = False) -> None:
         super().__init__()
         self._replay = replay
         self._courses = courses
         self._stream = replay.open()
         self._pipe: Stream | None = None
+        self._begun = False
+        self._polls = polls
+        self._retry: int | None = None
         courses[self._stream] = self
 
     def deliver(self, data: bytes, share: Delivery) -> None:
         """One more message: to whoever waits for it, or as an event once the answer is a stream."""
+        if share == SUSPENDED:
+            self._suspend(int(data))
+            return
         if self._stream in self._courses and share == FINAL:
             del self._courses[self._stream]
-        if not self.streaming:
+        if not self._begun:
             super().deliver(data, share)
             return
         if data:
@@ -113,17 +119,20 @@ class ResponseStream(Exchange):
     @property
     def streaming(self) -> bool:
         """Whether the answer is a stream."""
-        return self._pipe is not None
+        return self._begun
 
     def begin(self, pipe: Stream, messages: list[bytes], *, prime: bool) -> None:
         """Be a stream from now on. `prime`: tell an event id before there is anything to say."""
         self._pipe = pipe
+        self._begun = True
         if prime and not messages:
             self._event(b"")
         for data in messages:
             self._event(data)
         if self.done:
             self._end()
+        elif self._retry is not None:
+            self._suspend(self._retry)
 
     def go_on(self, pipe: Stream, after: int) -> None:
         """Be carried by another stream, from behind event `after`. Raises `Gone`."""
@@ -131,12 +140,28 @@ class ResponseStream(Exchange):
         if self._pipe is not None:
             self._pipe.end("taken up")
         self._pipe = pipe
+        self._begun = True
         for kept in events:
             pipe.raw(frame(kept.stream, kept.number, kept.data))
 
-    def _event(self, data: bytes) -> None:
+    def _suspend(self, retry: int) -> None:
+        """End the stream before the answer, as the upstream did, for a client that comes back after `retry` milliseconds."""
+        if not self._polls:
+            return
+        if not self._begun:
+            self._retry = retry
+            self.wake()
+            return
+        self._retry = None
         if self._pipe is not None:
-            self._pipe.raw(frame(self._stream, self._replay.add(self._stream, data, time.monotonic()), data))
+            self._pipe.raw(frame(self._stream, self._replay.add(self._stream, b"", time.monotonic()), b"", retry))
+            self._pipe.end("suspended")
+            self._pipe = None
+
+    def _event(self, data: bytes) -> None:
+        number = self._replay.add(self._stream, data, time.monotonic())
+        if self._pipe is not None:
+            self._pipe.raw(frame(self._stream, number, data))
 
     def _end(self) -> None:
         self.done = True

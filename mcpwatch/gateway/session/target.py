@@ -57,8 +57,8 @@ class ClientSession(Protocol):
         """That stream is gone."""
         ...
 
-    def course(self) -> ResponseStream:
-        """The way of the answer to one POST."""
+    def course(self, *, polls: bool = False) -> ResponseStream:
+        """The way of the answer to one POST. `polls`: the client takes up a stream that ends before the answer."""
         ...
 
     def taken_up(self, stream: int) -> ResponseStream | None:

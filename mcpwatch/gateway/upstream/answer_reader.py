@@ -168,12 +168,17 @@ class UpstreamConnection(asyncio.Protocol):
         if self._lines > HEAD_LINES:
             self._break(f"the answer has more than {HEAD_LINES} header lines")
         elif not self._headed.done() and not self._excess:
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            key = name.decode("latin-1").lower()
+            if key == "transfer-encoding" and (key in self.headers or value.strip().lower() != b"chunked"):
+                self._break("the answer has another Transfer-Encoding than chunked")
+            self.headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """A head is whole, that of an interim answer too."""
         status = self._parser.get_status_code()
-        if status >= 200 and not self._headed.done():
+        if status < 100:
+            self._break("answer is no HTTP (status)")
+        elif status >= 200 and not self._headed.done():
             self.status = status
             self._framing.headed()
             self._headed.set_result(None)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mcpwatch import stdio_container
 from mcpwatch.gateway.upstream import spawn
 from mcpwatch.gateway.upstream.pipe import Pipe
 from mcpwatch.gateway.upstream.process_liveness import ProcessLiveness, death
@@ -29,6 +30,10 @@ EOF_GRACE, TERM_GRACE = 2.0, 3.0
 LAST_WORDS = 0.05
 """Seconds that a dead child's unread output may take to arrive."""
 STDERR_LINE = 2000
+STDOUT_GRACE = 1.0
+"""Seconds that a child may live after it closed its stdout: it can answer nothing any more."""
+EDGE = 256
+"""Bytes kept of the beginning and the end of a line that is too long."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -47,16 +52,23 @@ class Exit:
 class Child:
     """One running stdio server. `on_line` gets every line of its stdout, `on_exit` is called once, after the last line.
 
-    `on_drop` is called for every line that was too long.
+    `on_drop` gets the first and last bytes of every line that was too long. `on_mute` is called when it lives on without stdout.
     """
 
     def __init__(
-        self, command: Command, on_line: Callable[[bytes], None], on_exit: Callable[[Exit], None], on_drop: Callable[[], None]
+        self,
+        command: Command,
+        on_line: Callable[[bytes], None],
+        on_exit: Callable[[Exit], None],
+        on_drop: Callable[[bytes, bytes], None],
+        on_mute: Callable[[], None],
     ) -> None:
         self._command = command
         self._on_line = on_line
         self._on_exit = on_exit
         self._on_drop = on_drop
+        self._on_mute = on_mute
+        self._mute: asyncio.TimerHandle | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stdin: Pipe | None = None
         self._readers: list[asyncio.ReadTransport] = []
@@ -81,9 +93,9 @@ class Child:
         self._watch = loop.create_task(self._await_death(), name=f"death of {self._command.name}")
         self._stdin = Pipe(os.dup(process.stdin.fileno()))
         process.stdin.close()
-        await self._read(process.stdout, _Lines(self._on_line, self._eof.set, self._drop))
+        await self._read(process.stdout, _Lines(self._on_line, self._stdout_ended, self._drop))
         if process.stderr is not None:
-            await self._read(process.stderr, _Lines(self._tell, lambda: None, self._drop))
+            await self._read(process.stderr, _Lines(self._tell, lambda: None, self._drop_stderr))
 
     def write(self, line: bytes) -> int:
         """Give the child one line, without its end. Returns all it was given so far (bytes), 0 when it is gone or too slow."""
@@ -133,29 +145,57 @@ class Child:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._eof.wait()
+        await self._remove_container(spawn.container_file(self._process))
         self._pulse.close()
         for transport in (self._stdin, *self._readers):
             if transport is not None:
                 transport.close()
         self._gone.set()
+        if self._mute is not None:
+            self._mute.cancel()
         self._on_exit(Exit(None, -code) if code < 0 else Exit(code, None))
 
-    def _drop(self) -> None:
-        self._on_drop()
+    async def _remove_container(self, file: Path | None) -> None:
+        """The container of a docker client that ended: it would go on, and keep its name from the next one."""
+        if file is not None and (problem := await asyncio.to_thread(stdio_container.remove, file)):
+            log.warning("%s: %s", self._command.name, problem)
+
+    def _stdout_ended(self) -> None:
+        self._eof.set()
+        if self._watch is not None and not self._watch.done():
+            self._mute = asyncio.get_running_loop().call_later(STDOUT_GRACE, self._on_mute)
+
+    def _drop_stderr(self, head: bytes, tail: bytes) -> None:  # noqa: ARG002
+        log.warning("%s: a line of stderr of more than %d bytes was dropped", self._command.name, LINE_LIMIT)
+
+    def _drop(self, head: bytes, tail: bytes) -> None:
+        self._on_drop(head, tail)
         log.warning("%s: a line of more than %d bytes was dropped", self._command.name, LINE_LIMIT)
 
     def _tell(self, line: bytes) -> None:
         log.info("%s: stderr: %s", self._command.name, line[:STDERR_LINE].decode(errors="replace"))
 
 
+@dataclass(slots=True)
+class _LongLine:
+    """A line that is too long: its first and last bytes, how much came since that was seen, whether it was told of."""
+
+    head: bytes
+    tail: bytes
+    size: int = 0
+    told: bool = False
+
+
 class _Lines(asyncio.Protocol):
     """Cuts a stream into lines."""
 
-    def __init__(self, on_line: Callable[[bytes], None], on_eof: Callable[[], None], on_drop: Callable[[], None]) -> None:
+    def __init__(
+        self, on_line: Callable[[bytes], None], on_eof: Callable[[], None], on_drop: Callable[[bytes, bytes], None]
+    ) -> None:
         self._on_line, self._on_eof, self._on_drop = on_line, on_eof, on_drop
         self._parts: list[bytes] = []
         self._size = 0
-        self._skipping = False
+        self._long: _LongLine | None = None
 
     def data_received(self, data: bytes) -> None:
         lines = data.split(b"\n")
@@ -165,22 +205,41 @@ class _Lines(asyncio.Protocol):
             lines[0] = b"".join(self._parts)
             self._parts, self._size = [], 0
         for line in lines:
-            if self._skipping:
-                self._skipping = False
+            if self._long is not None:
+                self._end_long(self._long, line)
             elif line:
                 self._on_line(line)
-        if rest and not self._skipping:
+        if self._long is not None:
+            self._skip(self._long, rest)
+        elif rest:
             self._parts.append(rest)
             self._size += len(rest)
             if self._size > LINE_LIMIT:
-                self._parts, self._size, self._skipping = [], 0, True
-                self._on_drop()
+                line = b"".join(self._parts)
+                self._long = _LongLine(line[:EDGE], line[-EDGE:])
+                self._parts, self._size = [], 0
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._long is not None:
+            self._end_long(self._long, b"")
         if self._parts:
             self._on_line(b"".join(self._parts))
             self._parts = []
         self._on_eof()
+
+    def _skip(self, line: _LongLine, more: bytes) -> None:
+        """More of it. One that never ends is told of after as much again."""
+        line.tail = (line.tail + more[-EDGE:])[-EDGE:]
+        line.size += len(more)
+        if line.size > LINE_LIMIT and not line.told:
+            line.told = True
+            self._on_drop(line.head, b"")
+
+    def _end_long(self, line: _LongLine, more: bytes) -> None:
+        self._skip(line, more)
+        if not line.told:
+            self._on_drop(line.head, line.tail)
+        self._long = None
 
 
 def descendants(pid: int) -> set[int]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, translation
-from mcpwatch.gateway.protocol.call import FINAL, PART, Delivery, Sink
+from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.lifecycle import Phase
 from mcpwatch.gateway.upstream.questions import NEEDS, WAIT_LIMIT
@@ -189,6 +189,8 @@ class InteractiveRequest:
         if share == FINAL:
             self._answer = data
             self._finish()
+            return
+        if share == SUSPENDED:
             return
         envelope = message.peek(data)
         if isinstance(envelope.id, Raw):

@@ -19,9 +19,6 @@ from mcpwatch.gateway.upstream.spawn import Command, SpawnFailed
 
 log = logging.getLogger("mcpwatch.gateway")
 
-POLLUTION_SHOWN = 5
-"""How many lines of a child's stdout that are no JSON-RPC are logged before they are only counted."""
-
 
 class LinkFailed(Exception):
     """The upstream cannot be reached; the text says why. `permanent`: trying again soon cannot help."""
@@ -35,26 +32,36 @@ class LinkFailed(Exception):
 class Ends:
     """Where a link puts what comes: messages (with the request whose stream they came on, if known), and its end.
 
-    `batched` says whether the member may write several messages as one array.
+    `on_dropped` gets the first and last bytes of a text that was too long. `batched` says whether the member may write several
+    messages as one array.
 
     The end comes with how the process ended, if there was one, and how far into the stream of `send` it had read, if known.
     """
 
     on_message: Callable[[bytes, Envelope, int | None], None]
     on_lost: Callable[[str, Exit | None, int | None], None]
-    on_pollution: Callable[[], None]
-    on_dropped: Callable[[], None]
+    on_pollution: Callable[[bytes], None]
+    on_dropped: Callable[[bytes, bytes], None]
     batched: Callable[[], bool]
+    on_suspended: Callable[[int, int], None] = lambda _number, _retry: None
+    """The stream of a request ended before its answer, and will be taken up again after so many milliseconds."""
 
     def take(self, data: bytes, related: int | None) -> bool:
-        """Hand on one text from the member: a message, or a batch of them. False when it is neither."""
+        """Hand on one text from the member: a message, or a batch of them. False when it is neither.
+
+        Whatever a member writes, it ends nobody's reader: what breaks the handling of one text is told and counted as no message.
+        """
         try:
             envelope = reading.of_member(data)
         except message.Malformed:
             return self._take_batch(data, related)
         if envelope.id is UNSET and envelope.method is UNSET:
             return False
-        self.on_message(message.one_line(data), envelope, related)
+        try:
+            self.on_message(message.one_line(data), envelope, related)
+        except Exception:
+            log.exception("a message of a member could not be handled")
+            return False
         return True
 
     def _take_batch(self, data: bytes, related: int | None) -> bool:
@@ -64,8 +71,8 @@ class Ends:
             found = list(batch.messages(data))
         except message.Malformed:
             return False
-        for item, envelope in found:
-            self.on_message(message.one_line(item), envelope, related)
+        for item, _ in found:
+            self.take(item, related)
         return bool(found)
 
 
@@ -106,9 +113,8 @@ class StdioLink:
     def __init__(self, command: Command, ends: Ends) -> None:
         self._command = command
         self._ends = ends
-        self._child = Child(command, self._line, self._exited, ends.on_dropped)
+        self._child = Child(command, self._line, self._exited, ends.on_dropped, self._muted)
         self._closing = False
-        self._polluted = 0
 
     @property
     def pid(self) -> int | None:
@@ -133,14 +139,11 @@ class StdioLink:
 
     def _line(self, line: bytes) -> None:
         if not self._ends.take(line, None):
-            self._pollute(line)
+            self._ends.on_pollution(line)
 
-    def _pollute(self, line: bytes) -> None:
-        self._polluted += 1
-        self._ends.on_pollution()
-        if self._polluted <= POLLUTION_SHOWN:
-            shown = line[:200].decode(errors="replace")
-            log.warning("%s: stdout holds a line that is no JSON-RPC message: %r", self._command.name, shown)
+    def _muted(self) -> None:
+        if not self._closing:
+            self._ends.on_lost("closed its stdout while it runs", None, None)
 
     def _exited(self, exit_: Exit) -> None:
         if not self._closing:

@@ -1,11 +1,13 @@
 """Several client sessions on one upstream link: who asked what, and to whom an answer, a notification or a question belongs.
 
 Owns ids and progress tokens on one link. Must not know HTTP, processes or restarts.
+
+The invariant (ADR 0143, fuzzed in `tests/gateway/test_invariant.py`): whatever bytes clients and members send, a member sees only
+ids and progress tokens of calls that this gateway chose, and what answers a call reaches only the session that made it.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +15,11 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, translation
-from mcpwatch.gateway.protocol.call import FINAL, PART, Call, Peer, Place, Sink
+from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Call, Peer, Place, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.questions import Questions
+from mcpwatch.gateway.upstream.request_ids import RequestIds, number_of
 from mcpwatch.gateway.upstream.subscriptions import METHODS, Subscriptions, level, uri
 
 CANCELLED_LINGER = 30.0
@@ -30,7 +33,7 @@ class Mux:
         self._name = name
         self._send = send
         self._call_limit = call_limit
-        self._numbers = itertools.count(1)
+        self._ids = RequestIds()
         self._calls: dict[int, Call] = {}
         self._unread: list[Call] = []
         self._places: dict[Peer, Place] = {}
@@ -85,7 +88,7 @@ class Mux:
         assert isinstance(envelope.id, Raw)
         assert isinstance(envelope.method, str)
         raw_id = bytes(envelope.id)
-        number = next(self._numbers)
+        number = self._ids.new(self._calls)
         token = translation.progress_token(envelope)
         method = envelope.method
         call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
@@ -109,10 +112,10 @@ class Mux:
         return number
 
     def notify(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
-        """Forward a client's notification."""
+        """Forward a client's notification, unless it speaks of what is not the client's."""
         if envelope.method == "notifications/cancelled":
             self._cancel(peer, envelope, data)
-        else:
+        elif envelope.method != "notifications/progress" or self.questions.reports(peer, envelope):
             self._send(message.one_line(data), None)
 
     def cancel(self, number: int, reason: str) -> None:
@@ -126,7 +129,7 @@ class Mux:
 
     def own(self, method: str, params: dict[str, Any] | None, sink: Sink, peer: Peer, limit: float) -> int:
         """A request of the gateway's own on this link."""
-        number = next(self._numbers)
+        number = self._ids.new(self._calls)
         self._calls[number] = Call(number, peer, b"%d" % number, sink, method, None, time.monotonic() + limit)
         if not self._send(message.request(number, method, params), number):
             self._calls.pop(number, None)
@@ -161,6 +164,25 @@ class Mux:
         for call in calls:
             call.sink.deliver(self._refusal(call.raw_id, reason, sent=True), FINAL)
 
+    def suspended(self, number: int, retry: int) -> None:
+        """The stream of a request ended before its answer; its client may wait in the same way, `retry` milliseconds."""
+        call = self._calls.get(number)
+        if call is not None:
+            call.sink.deliver(b"%d" % retry, SUSPENDED)
+
+    def too_long(self, head: bytes, tail: bytes) -> None:
+        """A text of the member was dropped for its length; its first and last bytes. The call that it answered fails now.
+
+        Where these do not say which one that is, each call fails: one of them would wait for nothing.
+        """
+        if b'"method"' in head:
+            return
+        raw = message.id_at_an_end(head, tail)
+        call = self._call_of(raw) if raw is not None else None
+        for lost in [call] if call is not None else list(self._calls.values()):
+            self._finish(lost.number)
+            lost.sink.deliver(self._refusal(lost.raw_id, "answered with more than the gateway takes in one message"), FINAL)
+
     def resend(self) -> None:
         """Send a fresh member what the last one never read."""
         calls, self._unread = self._unread, []
@@ -179,7 +201,7 @@ class Mux:
     def restore(self) -> list[bytes]:
         """What a fresh member must be told again: subscriptions and the log level, as whole messages."""
         return [
-            b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}' % (next(self._numbers), method.encode(), body)
+            b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}' % (self._ids.new(self._calls), method.encode(), body)
             for method, body in self._wishes.restore()
         ]
 
@@ -213,7 +235,8 @@ class Mux:
 
     def _answer(self, data: bytes, envelope: Envelope) -> None:
         raw = bytes(envelope.id) if isinstance(envelope.id, Raw) else b""
-        call = self._finish(int(raw)) if raw.isdigit() else None
+        number = number_of(raw)
+        call = self._finish(number) if number is not None else None
         if call is None:
             self.unmatched += 1
             return
@@ -223,8 +246,7 @@ class Mux:
         params = envelope.params if isinstance(envelope.params, message.Params) else None
         match envelope.method:
             case "notifications/progress" if params is not None and isinstance(params.progress_token, Raw):
-                raw = bytes(params.progress_token)
-                call = self._calls.get(int(raw)) if raw.isdigit() else None
+                call = self._call_of(bytes(params.progress_token))
                 if call is not None and call.token is not None:
                     call.until = time.monotonic() + self._call_limit
                     call.sink.deliver(message.with_value(data, ("params", "progressToken"), call.token), PART)
@@ -242,9 +264,13 @@ class Mux:
             case _:
                 self._broadcast(data, related)
 
+    def _call_of(self, raw: bytes) -> Call | None:
+        number = number_of(raw)
+        return self._calls.get(number) if number is not None else None
+
     def _changed(self, data: bytes, raw: bytes) -> None:
         """What belongs to a `subscriptions/listen` request of the stateless wire."""
-        call = self._calls.get(int(raw)) if raw.isdigit() else None
+        call = self._call_of(raw)
         if call is not None:
             call.sink.deliver(message.with_value(data, ("params", "_meta", message.SUBSCRIPTION), call.raw_id), PART)
 
@@ -284,5 +310,8 @@ class Mux:
 
     def _unsubscribe(self, which: bytes) -> None:
         if not self._wishes.wanted(which):
-            body = b'{"jsonrpc":"2.0","id":%d,"method":"resources/unsubscribe","params":{"uri":%s}}' % (next(self._numbers), which)
+            body = b'{"jsonrpc":"2.0","id":%d,"method":"resources/unsubscribe","params":{"uri":%s}}' % (
+                self._ids.new(self._calls),
+                which,
+            )
             self._send(body, None)

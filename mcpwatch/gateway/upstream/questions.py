@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from msgspec import Raw
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import message, translation
 from mcpwatch.gateway.protocol.call import PART, Call, Peer, Place, Sink
 from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.upstream.request_ids import number_of
 
 ASK_HOLD = 5.0
 """Seconds that a question of a shared member waits until it is clear which session caused it."""
@@ -44,6 +45,8 @@ class Ask:
     peer: Peer
     raw_id: bytes
     take: Callable[[bytes], None] | None = None
+    token: bytes | None = None
+    """The member's progress token in it, as it was written."""
 
 
 class Questions:
@@ -98,9 +101,9 @@ class Questions:
         """A client answered. False when there is no such question on this link."""
         assert isinstance(envelope.id, Raw)
         raw = bytes(envelope.id)
-        number = int(raw) if raw.isdigit() else -1
-        ask = self._asks.get(number)
-        if ask is None or ask.peer is not peer:
+        number = number_of(raw)
+        ask = self._asks.get(number) if number is not None else None
+        if number is None or ask is None or ask.peer is not peer:
             return False
         self.forget(number)
         if ask.take is not None:
@@ -108,6 +111,14 @@ class Questions:
         else:
             self._send(message.one_line(message.with_id(data, raw, ask.raw_id)))
         return True
+
+    def reports(self, peer: Peer, envelope: Envelope) -> bool:
+        """Whether a client's progress notification belongs to a question that it is answering."""
+        params = envelope.params
+        if not isinstance(params, message.Params) or not isinstance(params.progress_token, Raw):
+            return False
+        token = bytes(params.progress_token)
+        return any(ask.peer is peer and ask.token == token for ask in self._asks.values())
 
     def withdraw(self, raw: bytes, data: bytes) -> None:
         """The member cancels its question."""
@@ -160,7 +171,7 @@ class Questions:
             self._reject(envelope, f"the client does not support {needed}")
             return
         raw = bytes(envelope.id)
-        number = self._enter(Ask(peer, raw))
+        number = self._enter(Ask(peer, raw, token=translation.progress_token(envelope)))
         out = message.with_id(data, raw, b"%d" % number)
         if cause is not None:
             cause.sink.deliver(out, PART)

@@ -63,7 +63,7 @@ class Remote:
 
     def _take(self, data: bytes, related: int | None) -> None:
         if not self._ends.take(data, related):
-            self._ends.on_pollution()
+            self._ends.on_pollution(data)
 
     def _refuse(
         self, number: int | None, text: str, code: int = message.MEMBER_DOWN, data: dict[str, object] | None = None

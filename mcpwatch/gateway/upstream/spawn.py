@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from mcpwatch import stdio_container
 from mcpwatch.gateway.settings import ServerSettings
 
 _KEPT = {
@@ -77,6 +78,12 @@ def discard() -> None:
         process.wait()
 
 
+def container_file(process: subprocess.Popen[bytes]) -> Path | None:
+    """Where a child that is a docker client writes the id of its container, if it is one."""
+    words = tuple(str(word) for word in process.args) if isinstance(process.args, (list, tuple)) else ()
+    return stdio_container.file_of(words[len(_lifeline()) :])
+
+
 def environment(asked: Command) -> dict[str, str]:
     """A clean environment: what programs need to find themselves, then what the configuration says, then our mark."""
     kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith(_KEPT_PREFIXES)}
@@ -89,12 +96,13 @@ def _spawn(asked: Command) -> subprocess.Popen[bytes]:
     if program is None:
         raise SpawnFailed(f"command {asked.argv[0]!r} was not found; install it or write its full path")
     stderr: IO[bytes] | int = subprocess.PIPE
+    words = stdio_container.tracked(asked.argv, os.environ.get(stdio_container.DIRECTORY))
     try:
         if asked.stderr is not None:
             asked.stderr.parent.mkdir(parents=True, exist_ok=True)
             stderr = asked.stderr.open("ab", buffering=0)
         return subprocess.Popen(
-            [*_lifeline(), program, *asked.argv[1:]],
+            [*_lifeline(), program, *words[1:]],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=asked.cwd, start_new_session=True,
         )  # fmt: skip
     except OSError as error:

@@ -6,6 +6,7 @@ Owns the client side of that wire. Must not know sessions of the gateway or rest
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from msgspec import UNSET, Raw
 
@@ -13,12 +14,32 @@ from mcpwatch.gateway.protocol import batch, message, reading
 from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.gateway.upstream.request_ids import number_of
+from mcpwatch.gateway.upstream.sse_parser import Event, HttpFailed
 
 CLOSE_LIMIT = 2.0
 """Seconds for the farewell to an upstream session."""
 REOPEN = 1.0
 """Seconds before a closed stream of a Streamable HTTP upstream is opened again."""
+
+
+POLLS = 10
+"""Times in a row that a stream is taken up without anything new in it before its request fails."""
+RESUME, RESUME_MOST = 1.0, 60.0
+"""Seconds before a stream that ended early is taken up, where the upstream names none, and at most."""
+
+
+@dataclass(slots=True)
+class StreamPosition:
+    """How far a stream was read: the id of its last event, and when the upstream wants to be asked again (milliseconds)."""
+
+    last: str | None = None
+    retry: int | None = None
+
+    def note(self, event: Event) -> None:
+        """One more event."""
+        self.last = event.id if event.id is not None else self.last
+        self.retry = event.retry if event.retry is not None else self.retry
 
 
 class HttpLink(Remote):
@@ -34,6 +55,10 @@ class HttpLink(Remote):
         self._greeting = asyncio.Lock()
         self._listening = False
         self._told: asyncio.Event | None = None
+        self._polled: set[int] = set()
+        """Requests whose stream ended early and is taken up again."""
+        self._given_up: set[int] = set()
+        """Those of them that were cancelled."""
 
     async def open(self) -> None:
         """Nothing to open: the first message connects."""
@@ -46,11 +71,20 @@ class HttpLink(Remote):
             self._hello = data
         prior = self._told
         if number is None:
+            self._give_up(data)
             told = self._told = asyncio.Event()
             self._go(self._tell(data, prior, told), "http notification")
         else:
             self._go(self._post(data, number, prior), "http request", number)
         return 1
+
+    def _give_up(self, data: bytes) -> None:
+        """A request that is cancelled is not polled for."""
+        envelope = message.peek(data)
+        if envelope.method == "notifications/cancelled" and isinstance(envelope.params, message.Params):
+            raw = envelope.params.request_id
+            if isinstance(raw, Raw) and (number := number_of(bytes(raw))) in self._polled:
+                self._given_up.add(number)
 
     async def close(self) -> None:
         """Say farewell to the session, then close."""
@@ -103,8 +137,48 @@ class HttpLink(Remote):
             self._failed(number, error)
 
     async def _answer(self, response: Response, data: bytes, number: int | None) -> None:
+        """Take the answer to one message, over as many streams as the upstream needs for it."""
         if data is self._hello:
             self._session = response.headers.get("mcp-session-id")
+        place, lacking, sent = await self._hear_all(response, data, number)
+        if lacking and place is not None and place.last is not None and number is not None:
+            self._polled.add(number)
+            lacking = await self._poll(place, data, number)
+            self._polled.discard(number)
+            self._given_up.discard(number)
+        if lacking:
+            self._failed(number, HttpFailed(lacking, connected=True, sent=sent))
+
+    async def _poll(self, place: StreamPosition, data: bytes, number: int) -> str:
+        """Take up a stream that ended before its answer, by GET from its last event on (SEP-1699). Returns what is lacking then.
+
+        The client of the request may come back in the same way: it is told how long it has to wait.
+        """
+        idle = 0
+        while idle < POLLS and number not in self._given_up and not self._closed:
+            pause = RESUME if place.retry is None else min(place.retry / 1000, RESUME_MOST)
+            self._ends.on_suspended(number, round(pause * 1000))
+            await asyncio.sleep(pause)
+            before = place.last
+            headers = self._headers(self._session) | {"Accept": STREAM, "Last-Event-ID": before or ""}
+            try:
+                response = await self._client.request("GET", self._url, headers)
+            except HttpFailed:
+                idle += 1
+                continue
+            if response.status != 200 or response.media != STREAM:
+                response.close()
+                return f"the upstream ended its stream and does not take it up again (GET answered {response.status})"
+            found, lacking, _ = await self._hear_all(response, data, number, place)
+            if not lacking or found is None:
+                return lacking
+            idle = 0 if place.last != before else idle + 1
+        return "the upstream ended its stream, and no answer came when it was taken up"
+
+    async def _hear_all(
+        self, response: Response, data: bytes, number: int | None, place: StreamPosition | None = None
+    ) -> tuple[StreamPosition | None, str, bool]:
+        """Take everything of one response. Returns where its stream ended (`None`: none), what is lacking, whether it was taken."""
         answered = False
         lacking = response.oddity or f"upstream answered {response.status} {response.media}"
         sent = response.status < 300 or response.status >= 500  # any other refuses the request, and does nothing
@@ -113,15 +187,21 @@ class HttpLink(Remote):
                 await response.read()
             elif response.media == STREAM and response.status == 200:
                 lacking = "the upstream ended its stream without an answer"
-                async for event in response.events():
-                    if event.data and event.name == "message":
-                        answered = self._hear(event.data, number, answered, data)
+                place = place or StreamPosition()
+                try:
+                    async for event in response.events():
+                        place.note(event)
+                        if event.data and event.name == "message":
+                            answered = self._hear(event.data, number, answered, data)
+                except HttpFailed as error:
+                    if place.last is None:
+                        raise
+                    lacking = str(error)
             else:
                 answered = self._hear(await response.read(), number, answered, data)
         finally:
             response.close()
-        if not answered:
-            self._failed(number, HttpFailed(lacking, connected=True, sent=sent))
+        return place, "" if answered else lacking, sent
 
     def _hear(self, body: bytes, number: int | None, answered: bool, sent: bytes) -> bool:
         """Take one message of an answer. Whether the request is answered now."""

@@ -23,6 +23,7 @@ from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase, UpstreamU
 from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
+from mcpwatch.gateway.upstream.pollution import Pollution
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
 from mcpwatch.model.restart import Next
@@ -94,6 +95,7 @@ class Upstream:
         self._retry_at = 0.0
         self.refused = False
         self._permanent = False
+        self._pollution = Pollution(name)
         self.record = RestartRecord(restart or RestartPolicy())
         self._hosted = False
         self._planned = False
@@ -230,7 +232,10 @@ class Upstream:
                 self.last_exit = exit_
                 self._drop(reason, read)
 
-        ends = Ends(self.mux.receive, on_lost, self._on_pollution, self._on_dropped, lambda: self.protocol == batch.VERSION)
+        ends = Ends(
+            self.mux.receive, on_lost, self._on_pollution, self._on_dropped,
+            lambda: self.protocol == batch.VERSION, self.mux.suspended,
+        )  # fmt: skip
         link = self._link = self._make_link(ends)
         self._hosted = link.wire == "stdio"
         self.last_exit, self.started_at = None, time.time()
@@ -368,11 +373,13 @@ class Upstream:
             self.mux.lost(reason, read)
             lost.set_result(reason)
 
-    def _on_pollution(self) -> None:
+    def _on_pollution(self, line: bytes) -> None:
         self.counts.polluted += 1
+        self._pollution.tell(line)
 
-    def _on_dropped(self) -> None:
+    def _on_dropped(self, head: bytes, tail: bytes) -> None:
         self.counts.dropped += 1
+        self.mux.too_long(head, tail)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mcpwatch.gateway.protocol import message, stateless_protocol, translation
-from mcpwatch.gateway.protocol.call import FINAL, Delivery, Peer
+from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery, Peer
 from mcpwatch.gateway.upstream.mux import Mux
 
 ACKNOWLEDGE_LIMIT = 10.0
@@ -160,6 +160,8 @@ class Ear:
         if share == FINAL:
             self.finish()
             self._ended(self, data)
+            return
+        if share == SUSPENDED:
             return
         acknowledged = json.loads(data).get("method") == ACKNOWLEDGED
         self.acknowledged = self.acknowledged or acknowledged

@@ -209,6 +209,16 @@ class Engine:
             more = {"attachable": True} if driver == "overlay" else {}
             self._api.create_network(name, driver=driver, check_duplicate=True, labels={LABEL_INSTANCE: instance}, **more)
 
+    def networks(self, instance: str) -> list[str]:
+        """Names of the networks that this instance of mcpwatch made."""
+        with self._named("list networks"):
+            return [str(network["Name"]) for network in self._api.networks(filters={"label": f"{LABEL_INSTANCE}={instance}"})]
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network that no container uses. A missing one is no error."""
+        with self._named(f"remove network {name}"), contextlib.suppress(NotFound):
+            self._api.remove_network(name)
+
     # -- streams ------------------------------------------------------------------------------------------------------
 
     def now(self) -> str:
@@ -278,4 +288,15 @@ class Engine:
             raise refused(self.where, doing, error.explanation or str(error), error.status_code or 0) from None
         except (DockerException, *_BROKEN) as error:
             words = self._dialled.words if self._dialled else ""
-            raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error)) from None
+            raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error, _group())) from None
+
+
+def _group() -> int | None:
+    """The group that owns the engine's socket, where this is a container into which it was mounted; else `None`."""
+    if not any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")):
+        return None
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    try:
+        return Path(path).stat().st_gid
+    except OSError:
+        return None

@@ -35,11 +35,13 @@ def refused(where: str, doing: str, words: str, status: int) -> RuntimeFailed:
     return RuntimeFailed(f"cannot {doing}: {said}", permanent=status == 400)
 
 
-def away(where: str, error: Exception) -> str:
-    """No answer of the engine: why."""
+def away(where: str, error: Exception, group: int | None = None) -> str:
+    """No answer of the engine: why. `group` is the one that owns its socket, where mcpwatch itself runs in a container."""
     text = str(error)
     if "PermissionError" in text or "Permission denied" in text:
-        return f"{where} refuses this user its socket; add the user to group 'docker', or set DOCKER_HOST"
+        inside = f"run this container with --group-add {group} (in Compose: group_add), the group that owns the socket"
+        let_in = "add the user to group 'docker'" if group is None else inside
+        return f"{where} refuses this user its socket; {let_in}, or set DOCKER_HOST"
     if "FileNotFoundError" in text or "No such file" in text:
         return f"{where} is not there: no such socket; start it, or set DOCKER_HOST"
     if "Read-only file system" in text:

@@ -159,7 +159,8 @@ def _body(operation: Operation, request: Request, raw: bytes) -> dict[str, Any]:
         if found:
             raise Refused(400, f"{operation.path} takes no body")
         return {}
-    return _validated(operation.body, cast("dict[str, Any]", found)).model_dump(exclude_unset=True, by_alias=True)
+    given = {key: value for key, value in cast("dict[str, Any]", found).items() if value is not None}
+    return _validated(operation.body, given).model_dump(exclude_unset=True, by_alias=True)
 
 
 def _validated(model: type[Asked], found: dict[str, Any]) -> Asked:

@@ -69,6 +69,7 @@ CATALOG: tuple[Operation, ...] = (
             diagnoses=OBJECTS,
         ),
     ),
+    Operation("GET", "/health", "Whether the watchdog itself is healthy, and what of it is down.", OBJECT),
     Operation("GET", "/whoami", "Role and name of the caller.", _object(role=_TEXT, by=_TEXT)),
     Operation(
         "GET",

@@ -208,6 +208,7 @@ class Pages:
             ("Event loop lag", f"{views.milliseconds(daemon['loop_lag'])} (worst of the last minute)"),
             ("Schedule lag", f"{views.milliseconds(daemon['schedule_lag'])} (worst of the last minute)"),
             ("Facts that a listener was too slow for", daemon["dropped_facts"]),
+            ("Does not work now", "; ".join(f"{one['name']}: {one['reason']}" for one in daemon["down"]) or "nothing"),
         ]
         events = await self.ask("GET", "/events", name="troubled", limit=EVENTS)
         return self.html(

@@ -1,0 +1,96 @@
+"""`clean`: remove what mcpwatch made — its containers, services, networks and state directory — after asking. Never configuration.
+
+Containers are told by their label, so that those of others and of other fleets stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Generator
+from typing import Any
+
+from mcpwatch.app.paths import StatePaths, state_paths
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import ControlSettings, call
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
+
+MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.sock")
+"""Names of which one at least must be there: a directory without any is not a state directory, and is left alone."""
+
+
+def clean(*, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """Remove it. Raises `UsageError` while a watchdog runs, or when nobody can be asked."""
+    paths = state_paths(ControlSettings.state_dir)
+    with contextlib.suppress(NoDaemon):
+        pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
+        raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
+    containers, networks, trouble = _on_engine(paths)
+    there = paths.root.is_dir() and any((paths.root / mark).exists() for mark in MARKS)
+    engine = [*(f"container {name}" for name in containers), *(f"network {name}" for name in networks)]
+    found = [*engine, *([f"directory {paths.root}"] if there else [])]
+    if not as_json:
+        for line in found or ["nothing to remove"]:
+            say(f"{'would remove' if dry_run else 'to be removed'}: {line}" if found else line)
+        if trouble:
+            say(f"no containers looked for: {trouble}")
+    if dry_run or not found:
+        _tell(found if dry_run else [], as_json=as_json)
+        return exits.OK
+    if not yes and not _agreed():
+        raise UsageError("nothing was removed; say --yes to remove without being asked")
+    removed = _removed_from_engine(containers, networks)
+    if there:
+        shutil.rmtree(paths.root)
+        removed.append(f"directory {paths.root}")
+    _tell(removed, as_json=as_json)
+    return exits.OK
+
+
+def _tell(names: list[str], *, as_json: bool) -> None:
+    if as_json:
+        say_json({"removed": names})
+    elif names:
+        say(f"removed: {', '.join(names)}")
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    import typer
+
+    return typer.confirm("Remove all of this?", default=False)
+
+
+@contextlib.contextmanager
+def _engine() -> Generator[Any]:
+    from mcpwatch.runtimes.docker.engine import Engine
+
+    engine = Engine()
+    engine.connect()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _on_engine(paths: StatePaths) -> tuple[list[str], list[str], str]:
+    """Names of this fleet's containers and networks on the engine, and why it was not asked, if so."""
+    try:
+        with _engine() as engine:
+            return [one.name for one in engine.mine(paths.instance)], engine.networks(paths.instance), ""
+    except McpwatchError as error:
+        return [], [], str(error)
+
+
+def _removed_from_engine(containers: list[str], networks: list[str]) -> list[str]:
+    if not containers and not networks:
+        return []
+    with _engine() as engine:
+        for name in containers:
+            engine.remove(name)
+        for name in networks:
+            engine.remove_network(name)
+    return [*(f"container {name}" for name in containers), *(f"network {name}" for name in networks)]

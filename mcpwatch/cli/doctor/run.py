@@ -1,0 +1,113 @@
+"""`doctor`: everything examined, printed with what mends it; with `--fix` the safe ones are mended and examined again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.paths import state_paths
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.doctor import configuration, machine, programs
+from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.edit.proof import daemon_on
+from mcpwatch.cli.edit.run import file_in_use
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.table import coloured, paint
+from mcpwatch.config.load import load
+from mcpwatch.config.plan import build
+from mcpwatch.model.errors import ConfigError, McpwatchError
+
+CHECKS = (
+    "file", "secrets", "tokens", "versions", "pins", "cold start", "interpreter", "ports", "engine", "supervisors", "state", "disk",
+    "limits", "clock", "names", "certificates", "leftovers", "watchdog", "fleet", "clients",
+)  # fmt: skip
+"""What is looked at, by the word that a finding carries."""
+
+
+def doctor(config: Path | None, *, fix: bool, as_json: bool) -> int:
+    """Examine the fleet. Exits 1 when an error is left, else 0; warnings alone are no failure."""
+    found = examine(config)
+    mended: list[tuple[Finding, str]] = []
+    if fix:
+        for finding in found:
+            if finding.mend is not None:
+                try:
+                    mended.append((finding, finding.mend()))
+                except (OSError, McpwatchError) as error:
+                    mended.append((finding, f"could not be mended: {error}"))
+        found = examine(config) if mended else found
+    if as_json:
+        say_json({
+            "findings": [_plain(finding) for finding in found],
+            "mended": [{"what": finding.what, "done": done} for finding, done in mended],
+        })  # fmt: skip
+    else:
+        _print(found, mended)
+    return exits.UNHEALTHY if any(finding.level == "error" for finding in found) else exits.OK
+
+
+def examine(config: Path | None) -> list[Finding]:
+    """Everything that is found, the worst first. A missing file is a finding too."""
+    paths = state_paths(ControlSettings.state_dir)
+    try:
+        file = file_in_use(config)
+    except ConfigError as error:
+        return [Finding("file", "error", str(error), "there is no fleet without it", "mcpwatch init")]
+    environ = dict(os.environ)
+    status = None
+    with contextlib.suppress(McpwatchError):
+        status = daemon_on(file)
+    try:
+        loaded = load(file, all_kinds(), environ)
+    except ConfigError as error:
+        return [Finding("file", "error", str(error), "'up' and 'reload' refuse the file", f"edit {file}")]
+    plan = None
+    if not loaded.faults:
+        with contextlib.suppress(ConfigError):
+            plan = build(loaded.config, all_kinds(), state_dir=paths.root, world=loaded.world)
+    patient = Patient(file, loaded, plan, paths, status, environ)
+    found = [*_plainly(patient), *asyncio.run(_slowly(patient))]
+    return sorted(found, key=lambda finding: (finding.level != "error", CHECKS.index(finding.check)))
+
+
+def _plainly(patient: Patient) -> Iterator[Finding]:
+    for part in (
+        configuration.faults, configuration.readable, configuration.tokens, configuration.argv_secrets, configuration.tracked,
+        programs.proxy_version, programs.launchers, programs.interpreters, programs.engine,
+        machine.state_directory, machine.limits, machine.clock, machine.leftovers, machine.watchdog, machine.clients,
+    ):  # fmt: skip
+        yield from part(patient)
+
+
+async def _slowly(patient: Patient) -> list[Finding]:
+    return [*await programs.ports(patient), *await machine.names(patient)]
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check, "level": finding.level, "what": finding.what, "why": finding.why, "command": finding.command,
+        "fixable": finding.mend is not None,
+    }  # fmt: skip
+
+
+def _print(found: list[Finding], mended: list[tuple[Finding, str]]) -> None:
+    colour = coloured()
+    for finding, done in mended:
+        say(f"{paint('↺', 'green', on=colour)} {finding.what}: {done}")
+    for finding in found:
+        mark = paint("✗", "red", on=colour) if finding.level == "error" else paint("!", "yellow", on=colour)
+        say(f"{mark} {finding.check}: {finding.what}")
+        say(f"    why: {finding.why}")
+        say(f"    do:  {finding.command}{'   (or mcpwatch doctor --fix)' if finding.mend else ''}")
+    errors = sum(finding.level == "error" for finding in found)
+    say(
+        f"{errors} errors, {len(found) - errors} warnings; looked at {', '.join(CHECKS)}"
+        if found
+        else f"nothing found; looked at {', '.join(CHECKS)}"
+    )

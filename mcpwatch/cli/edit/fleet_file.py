@@ -1,0 +1,143 @@
+"""The configuration file that a command edits: where it is, which format it has, and its text before and after. Opens one file.
+
+Edits are by text span (`clients.formats`): every comment, quote and blank of the rest stays, and each edit is proved by parsing
+the result. Must not know the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from mcpwatch.app.kinds import all_kinds
+from mcpwatch.clients.formats import edit as span_edit
+from mcpwatch.clients.formats.edit import DROP
+from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.formats.path import EditRefused, Step, Syntax
+from mcpwatch.clients.formats.yaml import Yaml
+from mcpwatch.config import json as json_reader
+from mcpwatch.config import yaml as yaml_reader
+from mcpwatch.config.dialects import Dialect, convert, detect
+from mcpwatch.config.document import spell
+from mcpwatch.config.load import load_plan
+from mcpwatch.model.errors import ConfigError, Fault, UsageError
+from mcpwatch.model.naming import suggest
+from mcpwatch.model.spec import Plan
+
+REMOVED = DROP
+"""The value that means: this key goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFile:
+    """A configuration file at one moment. `text` is what it holds, exactly; `path` what the user named."""
+
+    path: Path
+    text: str
+    dialect: Dialect
+    syntax: Syntax
+    mode: int
+
+    @property
+    def box(self) -> str:
+        """The key under which the members stand."""
+        return "members" if self.dialect.name == "mcpwatch" else "mcpServers"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The file as plain values."""
+        found = self.syntax.parse(self.text.removeprefix("\ufeff"))
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The members as written, by name."""
+        found = self.document.get(self.box)
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    def member(self, name: str) -> dict[str, Any]:
+        """One member as written. Raises `UsageError` for an unknown name."""
+        found = self.members.get(name)
+        if name not in self.members:
+            raise UsageError(f"{self.path}: no member '{name}'{suggest(name, self.members)}")
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    def as_ours(self, name: str) -> dict[str, Any]:
+        """One member in mcpwatch's own format, whatever the format of the file. Raises `ConfigError`."""
+        if self.dialect.name == "mcpwatch":
+            return self.member(name)
+        faults: list[Fault] = []
+        one: Any = {**self.document, "mcpServers": {name: self.member(name)}}
+        whole: Any = convert(one, self.dialect, lambda where, message: faults.append(Fault(spell(where), message, str(self.path))))
+        if faults:
+            raise ConfigError(*faults)
+        return whole["members"][name]
+
+    def with_changes(self, changes: Mapping[tuple[Step, ...], Any]) -> FleetFile:
+        """The file with values put or, for `REMOVED`, dropped at these paths. Raises `ConfigError`; nothing is written."""
+        mark, text = ("\ufeff", self.text[1:]) if self.text.startswith("\ufeff") else ("", self.text)
+        box = self.document.get(self.box)
+        changed = dict(changes)
+        for path in list(changed):  # the first member of an empty mapping: written in block style, not inside the braces
+            if len(path) == 2 and path[0] == self.box and not box and changed[path] is not REMOVED:
+                changed[(self.box,)] = {**changed.get((self.box,), {}), str(path[1]): changed.pop(path)}
+        try:
+            made = span_edit.edit(self.syntax, text, changed).text
+        except EditRefused as refusal:
+            raise ConfigError(Fault("", f"{refusal}; it was left as it is: edit it by hand", str(self.path))) from None
+        return replace(self, text=mark + made)
+
+    def renamed(self, old: str, new: str) -> FleetFile:
+        """The file with the key of one member renamed in its place. Raises `ConfigError` when that cannot be proved."""
+        wanted = {**self.document, self.box: {new if name == old else name: value for name, value in self.members.items()}}
+        line = self._line(old)
+        key = re.compile(rf"""(?<![\w.-])(["']?){re.escape(old)}\1(?=\s*:)""")
+        hits = sorted(key.finditer(self.text), key=lambda hit: abs(self.text.count("\n", 0, hit.start()) + 1 - line))
+        spelled = new if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", new) else f'"{new}"'
+        for hit in hits[:50]:
+            quote = hit[1]
+            text = self.text[: hit.start()] + (f"{quote}{new}{quote}" if quote else spelled) + self.text[hit.end() :]
+            made = replace(self, text=text)
+            try:
+                if span_edit.same(made.document, wanted):
+                    return made
+            except EditRefused:
+                continue
+        raise ConfigError(Fault("", f"the name '{old}' could not be changed safely; edit it by hand", str(self.path)))
+
+    def _line(self, name: str) -> int:
+        reader = yaml_reader if isinstance(self.syntax, Yaml) else json_reader
+        return reader.read(self.text, str(self.path)).line((self.box, name)) or 1
+
+    def plan(self, state_dir: Path, values: Mapping[str, str] | None = None) -> Plan:
+        """The plan of this text; `values` are variables that an `env_file` will hold. Raises `ConfigError` with every fault."""
+        coming = values and not all(path.exists() for path in self.env_files())
+        text = self.with_changes({("env_file",): REMOVED}).text if coming else self.text
+        return load_plan(self.path, all_kinds(), {**(values or {}), **os.environ}, state_dir, text=text)
+
+    def env_files(self) -> list[Path]:
+        """The `env_file`s it names, absolute."""
+        written: str | list[str] = self.document.get("env_file") or []
+        return [self.path.absolute().parent / name for name in ([written] if isinstance(written, str) else written)]
+
+
+def read_fleet_file(path: Path) -> FleetFile:
+    """The file at `path`. Raises `ConfigError` when it cannot be read or edited."""
+    try:
+        text, mode = path.read_bytes().decode("utf-8"), path.stat().st_mode & 0o777
+    except OSError as error:
+        raise ConfigError(Fault("", f"cannot read it: {error.strerror}", str(path))) from None
+    except UnicodeDecodeError:
+        raise ConfigError(Fault("", "is not UTF-8 text", str(path))) from None
+    bare = text.removeprefix("\ufeff")
+    looks_json = path.suffix.lower() == ".json" or bare.lstrip(" \t\r\n").startswith("{")
+    syntax: Syntax = Jsonc(strict=True) if looks_json else Yaml()
+    try:
+        document: Any = syntax.parse(bare)
+    except EditRefused as refusal:
+        raise ConfigError(Fault("", str(refusal), str(path))) from None
+    return FleetFile(path, text, detect(document), syntax, mode)

@@ -1,0 +1,85 @@
+"""`list`: the members as the file writes them, and how they are when a watchdog runs. Needs no daemon."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from mcpwatch.cli import exits
+from mcpwatch.cli.edit.fleet_file import FleetFile, read_fleet_file
+from mcpwatch.cli.edit.proof import daemon_on, one_of
+from mcpwatch.cli.edit.run import file_in_use
+from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.table import coloured, fit, table, terminal_width
+from mcpwatch.config import yaml
+from mcpwatch.model.errors import McpwatchError
+
+Format = Literal["table", "names", "json", "yaml"]
+_SHOWN = 60
+
+
+def list_members(config: Path | None, form: Format) -> int:
+    """Print the members of the file. Values of `env`, `headers` and tokens are never shown."""
+    file = read_fleet_file(file_in_use(config))
+    rows = [row(file, name) for name in file.members]
+    status: dict[str, Any] | None = None
+    if form in ("table", "json"):
+        with contextlib.suppress(McpwatchError):
+            status = daemon_on(file.path)
+    for one in rows:
+        one["state"] = _state(one["name"], status)
+    if form == "names":
+        for one in rows:
+            say(one["name"])
+    elif form == "json":
+        say_json(rows)
+    elif form == "yaml":
+        members = {
+            one["name"]: {key: one[key] for key in ("how", "runs", "enabled", "description") if one[key] != ""} for one in rows
+        }
+        say(yaml.dump({"members": members}).rstrip("\n"))
+    else:
+        cells = [(one["name"], one["how"], one["runs"][:_SHOWN], one["state"], one["description"]) for one in rows]
+        width = terminal_width()
+        for line in table(("NAME", "HOW", "RUNS", "STATE", "DESCRIPTION"), cells, colour=coloured()):
+            say(fit(line, width) if width else line)
+    return exits.OK
+
+
+def row(file: FleetFile, name: str) -> dict[str, Any]:
+    """One member in plain words: name, how it is carried, what it runs, whether it is switched on."""
+    try:
+        member = file.as_ours(name)
+    except McpwatchError as error:
+        return {"name": name, "how": "faulty", "runs": str(error).splitlines()[0], "enabled": False, "description": ""}
+    how, runs = _carried(member)
+    return {
+        "name": name,
+        "how": how,
+        "runs": runs,
+        "enabled": member.get("enabled", True) is not False,
+        "description": str(member.get("description", "")),
+    }
+
+
+def _carried(member: dict[str, Any]) -> tuple[str, str]:
+    for kind in ("stdio", "process", "docker", "swarm"):
+        block = cast("dict[str, Any]", member[kind]) if isinstance(member.get(kind), dict) else None
+        if block is None:
+            continue
+        if "image" in block:
+            return kind, str(block["image"])
+        words: list[Any] = [block.get("command", block.get("container", "")), *(block.get("args") or [])]
+        how = "bridge" if "bridge" in member else "hosted" if kind == "stdio" else kind
+        return how, " ".join(str(word) for word in words)
+    return "external", str(member.get("url", ""))
+
+
+def _state(name: str, status: dict[str, Any] | None) -> str:
+    if status is None:
+        return "-"
+    member = one_of(status["members"], "name", name)
+    if member is None:
+        return "not loaded"
+    return f"{member['phase']}, {member['verdict']}" if member["phase"] == "running" else str(member["phase"])

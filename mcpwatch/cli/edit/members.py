@@ -1,0 +1,246 @@
+"""`add`, `remove`, `enable`, `disable`, `edit`, `rename`: each as one `Work`, and what it proves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from mcpwatch.app.paths import state_paths
+from mcpwatch.cli import exits
+from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.edit.definition import Definition, as_member, as_server, secrets_of, with_references
+from mcpwatch.cli.edit.fleet_file import REMOVED, FleetFile, read_fleet_file
+from mcpwatch.cli.edit.proof import PROOF_WAIT, clients_follow, member_down, route_gone, route_proved
+from mcpwatch.cli.edit.run import Change, Hide, Prove, Work, carry_out, file_in_use, show_diff
+from mcpwatch.cli.edit.secrets import Hidden, hide
+from mcpwatch.cli.edit.steps import Steps
+from mcpwatch.cli.edit.trial import TRIAL_WAIT, Trial, try_member
+from mcpwatch.clients.formats.path import Element, Step
+from mcpwatch.config import yaml
+from mcpwatch.config.models import NAME_PATTERN
+from mcpwatch.model.errors import McpwatchError, UsageError
+
+Changes = dict[tuple[Step, ...], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """The options that all of these commands share. `wait`: seconds for the trial, and again for the proof."""
+
+    config: Path | None = None
+    test: bool = True
+    dry_run: bool = False
+    as_json: bool = False
+    wait: float = TRIAL_WAIT
+
+
+def add(name: str, definition: Definition, how: How, clients: Sequence[str] = ()) -> int:
+    """Add a member: validate, try, edit, reload, prove, let clients follow. Raises `McpwatchError` with nothing changed."""
+    path = file_in_use(how.config)
+    file = read_fleet_file(path)
+    _fit(name, file)
+    member = as_member(definition)
+    secrets = secrets_of(member, definition.secrets)
+
+    def hidden(now: FleetFile) -> Hidden:
+        return hide(now, name, secrets)
+
+    def change(now: FleetFile) -> FleetFile:
+        _fit(name, now)
+        hid = hidden(now)
+        ours = now.box == "members"
+        value = with_references(member, hid.references) if ours else as_server(definition, now.dialect.name)
+        changes: Changes = {(now.box, name): value}
+        if hid.env_file:
+            changes[("env_file",)] = hid.env_file
+        return now.with_changes({**changes, **_for_clients(now, name, clients)})
+
+    return _run(name, "add", path, change, _proved(name), how, hidden)
+
+
+def _fit(name: str, file: FleetFile) -> None:
+    if not re.fullmatch(NAME_PATTERN, name) or name in {".", ".."}:
+        raise UsageError(f"'{name}' is no name; use letters, digits, '_', '.' and '-'")
+    if name in file.members:
+        raise UsageError(
+            f"{file.path}: has a member '{name}' already; change it with 'mcpwatch edit {name} KEY=VALUE', or take another name"
+        )
+
+
+def _for_clients(file: FleetFile, name: str, clients: Sequence[str]) -> Changes:
+    """What makes only these clients list the route: a pattern in their `routes`, and `!name` in those of the others."""
+    if not clients:
+        return {}
+    written = cast("list[dict[str, Any]]", file.document.get("clients") or [])
+    kinds = [str(item.get("kind")) for item in written]
+    unknown = [kind for kind in clients if kind not in kinds]
+    if unknown:
+        raise UsageError(f"--clients {unknown[0]}: {file.path} names no such client (it names: {', '.join(kinds) or 'none'})")
+    if len(kinds) != len(set(kinds)):
+        raise UsageError("--clients: two clients of the file are of one kind; set their 'routes' by hand")
+    changes: Changes = {}
+    for item, kind in zip(written, kinds, strict=True):
+        routes = [str(pattern) for pattern in item.get("routes") or ()]
+        wanted = (
+            [*routes, name] if kind in clients and routes else [*(routes or ["*"]), f"!{name}"] if kind not in clients else routes
+        )
+        if wanted != routes:
+            changes[("clients", Element("kind", kind), "routes")] = wanted
+    return changes
+
+
+def remove(name: str, how: How) -> int:
+    """Take a member out, and prove that its route is gone and clients dropped it."""
+    path = file_in_use(how.config)
+    read_fleet_file(path).member(name)
+
+    def change(now: FleetFile) -> FleetFile:
+        now.member(name)
+        return now.with_changes({(now.box, name): REMOVED})
+
+    def prove(before: dict[str, Any], steps: Steps) -> None:
+        route = _route(before, name)
+        route_gone(name, route["url"] if route else "", how.wait)
+        steps.tell("prove", f"the route is gone: {route['url']}" if route else "it is not of the fleet any more")
+        _clients(route["name"] if route else name, steps, listed=False)
+
+    return _run(name, "remove", path, change, prove, replace(how, test=False))
+
+
+def enable(name: str, how: How, *, on: bool) -> int:
+    """Switch a member on (and prove its route) or off."""
+    path = file_in_use(how.config)
+
+    def change(now: FleetFile) -> FleetFile:
+        member = now.member(name)
+        where: tuple[str, ...] = {
+            "mcpwatch": ("enabled",), "sparfenyuk": ("enabled",), "tbxark": ("options", "disabled"), "mcp-servers": ("disabled",)
+        }[now.dialect.name]  # fmt: skip
+        inverse = where[-1] == "disabled"
+        if on and inverse:
+            return now.with_changes({(now.box, name, *where): REMOVED}) if _at(member, where) is not None else now
+        if on and now.dialect.name == "mcpwatch" and "enabled" in member:
+            return now.with_changes({(now.box, name, "enabled"): REMOVED})
+        return now if on and "enabled" not in member else now.with_changes({(now.box, name, *where): inverse != on})
+
+    def off(_: dict[str, Any], steps: Steps) -> None:
+        member_down(name, how.wait)
+        steps.tell("prove", "it is stopped")
+
+    verb = "enable" if on else "disable"
+    return _run(name, verb, path, change, _proved(name) if on else off, how if on else replace(how, test=False))
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for step in path:
+        value = cast("dict[str, Any]", value).get(step) if isinstance(value, dict) else None
+    return value
+
+
+def edit(name: str, settings: Sequence[str], how: How) -> int:
+    """Set keys of a member: `stdio.args='[--local-timezone, UTC]'`; `KEY=` takes a key out. Raises `UsageError`."""
+    path = file_in_use(how.config)
+    made: dict[tuple[str, ...], Any] = {}
+    for text in settings:
+        key, found, value = text.partition("=")
+        if not found or not key or any(not part for part in key.split(".")):
+            raise UsageError(f"'{text}': write KEY=VALUE, e.g. start_grace=2m or stdio.args='[--verbose]'; KEY= takes it out")
+        made[tuple(key.split("."))] = yaml.read(value, text).data if value.strip() else REMOVED
+
+    def change(now: FleetFile) -> FleetFile:
+        now.member(name)
+        return now.with_changes({(now.box, name, *key): value for key, value in made.items()})
+
+    return _run(name, "edit", path, change, _proved(name), how)
+
+
+def rename(old: str, new: str, how: How) -> int:
+    """Give a member another name in its place; `depends_on` of others follows. History and pins stay under the old name."""
+    path = file_in_use(how.config)
+
+    def change(now: FleetFile) -> FleetFile:
+        now.member(old)
+        _fit(new, now)
+        made = now.renamed(old, new)
+        changes: Changes = {}
+        for other, written in made.members.items():
+            needs: Any = cast("dict[str, Any]", written).get("depends_on") if isinstance(written, dict) else None
+            if needs == old:
+                changes[(now.box, other, "depends_on")] = new
+            elif isinstance(needs, list) and old in needs:
+                changes[(now.box, other, "depends_on")] = [new if need == old else need for need in cast("list[str]", needs)]
+        return made.with_changes(changes) if changes else made
+
+    def prove(before: dict[str, Any], steps: Steps) -> None:
+        route = _route(before, old)
+        _proved(new)(before, steps)
+        route_gone(old, route["url"] if route else "", how.wait)
+        steps.tell("prove", f"'{old}' is gone; its history and pins stay under that name")
+
+    return _run(new, f"rename {old}", path, change, prove, replace(how, test=False))
+
+
+def _route(status: Mapping[str, Any], member: str) -> dict[str, Any] | None:
+    return next((route for route in status["routes"] if route["member"] == member), None)
+
+
+def _proved(name: str) -> Prove:
+    def prove(before: dict[str, Any], steps: Steps) -> None:
+        well = frozenset(
+            str(route["name"]) for route in before["routes"] if route["verdict"] == "healthy" and route["member"] != name
+        )
+        route = route_proved(name, well, PROOF_WAIT)
+        tools = "" if route["tools"] is None else f", {route['tools']} tools"
+        steps.tell("prove", f"{route['url']} through the proxy{tools}" if route["url"] else "it runs; it has no route")
+        _clients(route["name"], steps, listed=True)
+
+    return prove
+
+
+def _clients(route: str, steps: Steps, *, listed: bool) -> None:
+    followed, late = clients_follow(route, listed=listed)
+    if late:
+        what = "list it" if listed else "drop it"
+        steps.tell("clients", f"{', '.join(late)}: will {what} when the hold is over; see 'mcpwatch clients list'", "skipped")
+    elif followed:
+        steps.tell("clients", f"{', '.join(followed)}: {'lists' if listed else 'dropped'} '{route}'")
+
+
+def _tried(name: str, after: FleetFile, values: Mapping[str, str], how: How, steps: Steps) -> Trial:
+    try:
+        trial = try_member(name, after.as_ours(name), after.path.absolute().parent, after.env_files(), values, how.wait)
+    except McpwatchError:
+        steps.tell("try", "it did not answer as it must; nothing was changed", "failed")
+        raise
+    steps.tell("try", trial.text)
+    return trial
+
+
+def _run(name: str, verb: str, path: Path, change: Change, prove: Prove, how: How, hidden: Hide = lambda _: Hidden()) -> int:
+    work = Work(f"{verb} {name}", path, change, prove, hidden)
+    steps = Steps(name, how.as_json)
+    if how.dry_run:
+        show_diff(work, steps)
+        return exits.OK
+    trial = None
+    try:
+        before = read_fleet_file(path)
+        after = change(before)
+        values = hidden(before).values
+        after.plan(state_paths(ControlSettings.state_dir).root, values)
+        if after.text == before.text:
+            steps.tell("validate", "nothing to change", "skipped")
+            steps.end(ok=True, proved=False)
+            return exits.OK
+        steps.tell("validate", f"{path} would be right")
+        if how.test:
+            trial = _tried(name, after, values, how, steps)
+        proved = carry_out(work, steps)
+    except McpwatchError as error:
+        steps.end(ok=False, error=str(error))
+        raise
+    steps.end(ok=True, proved=proved, tools=list(trial.tools) if trial else None, tokens=trial.tokens if trial else None)
+    return exits.OK

@@ -1,0 +1,41 @@
+"""Ids of the requests on one link: unguessable, so that nothing a client sends can name another session's call. ADR 0143.
+
+Owns the making and the reading of these ids. Must not know calls.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Container
+
+BITS = 46
+"""14 decimal digits: what a reader with doubles of that precision (Lua) still writes back unchanged."""
+_AHEAD = 256
+"""Ids made at once: asking the system for randomness costs more than the id."""
+
+
+class RequestIds:
+    """An endless row of ids."""
+
+    def __init__(self) -> None:
+        self._ahead: list[int] = []
+
+    def new(self, taken: Container[int]) -> int:
+        """One that is not in `taken`, and above 0."""
+        while True:
+            if not self._ahead:
+                self._ahead = [number >> (64 - BITS) for number in struct.unpack(f"{_AHEAD}Q", os.urandom(8 * _AHEAD))]
+            number = self._ahead.pop()
+            if number and number not in taken:
+                return number
+
+
+def number_of(raw: bytes) -> int | None:
+    """The id in an answer as the number it was asked with, `None` when it is none. A string of it is taken, as the SDKs do."""
+    if len(raw) > 18:
+        return None
+    if raw[:1] == b'"' and raw[-1:] == b'"':
+        raw = raw[1:-1]
+    raw = raw.removesuffix(b".0")
+    return int(raw) if raw.isdigit() else None

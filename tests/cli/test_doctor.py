@@ -1,0 +1,157 @@
+"""The doctor finds what is wrong with a fleet, says why it matters and what mends it, and mends the safe ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.doctor.run import CHECKS, doctor, examine
+from mcpwatch.cli.edit import transaction
+from mcpwatch.cli.edit.transaction import Edit
+
+
+@pytest.fixture(autouse=True)
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A healthy fleet: a file, an env file, a state directory, and programs that say what they are asked."""
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "state").mkdir(mode=0o700)
+    file = tmp_path / "fleet.yaml"
+    write(file, {"members": {"a": {"stdio": {"command": "python3"}}}})
+    return file
+
+
+def write(file: Path, data: dict[str, Any]) -> None:
+    file.write_text(json.dumps({"version": 1, **data}))
+    file.chmod(0o600)
+
+
+def program(directory: Path, name: str, text: str) -> None:
+    file = directory / "bin" / name
+    file.write_text(text)
+    file.chmod(0o755)
+
+
+def said(file: Path) -> dict[str, str]:
+    """What is found of the fleet's own, by check: the last of each."""
+    return {finding.check: finding.what for finding in examine(file) if finding.check not in ("limits", "disk", "clock")}
+
+
+def test_a_healthy_fleet_has_no_finding_and_every_finding_has_a_known_check(fleet: Path) -> None:
+    assert said(fleet) == {}
+
+
+def test_a_file_with_faults_and_a_missing_one_are_findings(fleet: Path, tmp_path: Path) -> None:
+    write(fleet, {"members": {"a": {"stdoi": {}}}})
+    assert "stdio" in said(fleet)["file"]
+    assert "cannot read it" in said(tmp_path / "none.yaml")["file"]
+
+
+def test_secrets_that_others_may_read_are_found_and_mended(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(fleet, {"members": {"a": {"stdio": {"command": "python3", "env": {"API_KEY": "s3cret-value"}}}}})
+    fleet.chmod(0o644)
+    assert "everyone on this machine may read it" in said(fleet)["secrets"]
+    assert doctor(fleet, fix=True, as_json=True) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["done"] for one in shown["mended"]] == [f"{fleet}: only its owner may read it now"]
+    assert stat.S_IMODE(fleet.stat().st_mode) == 0o600
+    assert said(fleet) == {}
+
+
+def test_a_secret_that_git_tracks_or_that_is_an_argument_is_found(fleet: Path) -> None:
+    write(fleet, {"members": {"a": {"stdio": {"command": "python3", "args": ["--api-key", "s3cret-value"]}}}})
+    assert said(fleet)["secrets"] == "members.a.stdio.args: --api-key puts a secret on the command line"
+    write(fleet, {"members": {"a": {"stdio": {"command": "python3", "env": {"API_KEY": "s3cret-value"}}}}})
+    for argv in (["init", "-q"], ["add", fleet.name]):
+        subprocess.run(["git", *argv], cwd=fleet.parent, check=True)
+    assert "git tracks it" in said(fleet)["secrets"]
+
+
+@pytest.mark.parametrize(("token", "what"), [("changeme-token", "examples use"), ("abc1234", "only 7 characters")])
+def test_a_token_that_can_be_guessed_is_found(token: str, what: str, fleet: Path) -> None:
+    write(fleet, {"proxy": {"auth": {"tokens": [token]}}, "members": {}})
+    assert what in said(fleet)["tokens"]
+
+
+def test_a_proxy_without_a_token_on_the_network_is_found(fleet: Path) -> None:
+    write(fleet, {"proxy": {"listen": ":9090"}, "members": {}})
+    assert "asks for no token" in said(fleet)["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "help_", "found"),
+    [
+        ("tbxark", "Usage of mcp-proxy:\n  -config string", True),
+        ("tbxark", "Usage:\n  -config string\n  -expand-env", False),
+        ("sparfenyuk", "usage: mcp-proxy [--port PORT]", True),
+        ("sparfenyuk", "usage: mcp-proxy [--named-server-config FILE]", False),
+    ],
+)
+def test_a_proxy_that_is_too_old_is_named(kind: str, help_: str, found: bool, fleet: Path, tmp_path: Path) -> None:
+    program(tmp_path, "mcp-proxy", f"#!/bin/sh\ncat <<'E'\n{help_}\nE\n")
+    write(fleet, {"proxy": {"kind": kind}, "members": {"a": {"stdio": {"command": "python3"}}}})
+    assert ("too old" in said(fleet).get("versions", "")) == found
+
+
+def test_packages_without_a_version_short_graces_and_lost_interpreters_are_found(fleet: Path, tmp_path: Path) -> None:
+    program(tmp_path, "uvx", "#!/bin/sh\n")
+    program(tmp_path, "uv", "#!/bin/sh\necho uv 0.1.2\n")
+    program(tmp_path, "old", "#!/no/such/python\n")
+    members = {
+        "web": {"stdio": {"command": "uvx", "args": ["mcp-server-fetch"]}, "start_grace": "10s"},
+        "pinned": {"stdio": {"command": "uvx", "args": ["mcp-server-time==1.0"]}},
+        "old": {"stdio": {"command": "old"}},
+    }
+    write(fleet, {"members": members})
+    found = said(fleet)
+    assert found["pins"] == "web: uvx mcp-server-fetch has no version"
+    assert found["cold start"] == "web: start_grace is 10s, and uvx downloads at its first start"
+    assert found["versions"] == "uv 0.1 is older than 0.4"
+    assert found["interpreter"].endswith("is run by /no/such/python, which is not there")
+
+
+def test_a_port_that_another_program_holds_is_found(fleet: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        write(fleet, {"proxy": {"listen": f"127.0.0.1:{port}"}, "members": {}})
+        assert f"proxy: port {port} is held by pid {os.getpid()}" in said(fleet)["ports"]
+
+
+def test_a_name_that_does_not_resolve_is_found(fleet: Path) -> None:
+    write(fleet, {"members": {"far": {"url": "http://no-such-host.invalid/sse"}}})
+    assert said(fleet)["names"].startswith("no-such-host.invalid: does not resolve")
+
+
+def test_an_open_state_directory_and_an_interrupted_edit_are_found_and_mended(fleet: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    old = fleet.read_text()
+    with transaction.locked(state):
+        transaction.begin(state, "add news", [Edit(str(fleet), old, "broken")])
+    fleet.write_text("broken")
+    state.chmod(0o755)
+    assert "others may look into it" in said(fleet)["state"]
+    assert said(fleet)["leftovers"] == f"{fleet}: a command that edited it was killed"
+    doctor(fleet, fix=True, as_json=True)
+    assert fleet.read_text() == old
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert said(fleet) == {}
+
+
+def test_every_finding_is_told_with_its_reason_and_its_command(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(fleet, {"proxy": {"auth": {"tokens": ["changeme"]}}, "members": {}})
+    assert doctor(fleet, fix=False, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert "✗ tokens: proxy: a token is one that examples use\n    why: it can be guessed" in out
+    assert "    do:  mcpwatch token rotate" in out
+    assert all(finding.check in CHECKS for finding in examine(fleet))
