@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mcpwatch import journal
@@ -19,6 +20,7 @@ from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import status_json
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import WallTime, iso
+from mcpwatch.model.view import FleetView
 from mcpwatch.ports import Fleet, Store
 from mcpwatch.store.history import read_history
 from mcpwatch.store.measured import read_measured, read_page, read_seconds, read_sums
@@ -72,7 +74,8 @@ class Answers:
 
     async def why(self, body: Body) -> Body:
         """What `mcpwatch why` says, as data and as lines."""
-        name, status = str(body["name"]), status_json(self._fleet.view())
+        name = str(body["name"])
+        status = status_json(_about(name, self._fleet.view()))
         facts = await self._store.facts(since=WallTime(self._clock.wall() - DAY), limit=FACTS)
         return {**gathered(name, status, facts), "lines": explain(name, status, facts)}
 
@@ -113,11 +116,14 @@ class Answers:
         found = await asyncio.to_thread(read_history, self._paths.store, since=since, subject=body.get("name"))
         return [{**dataclasses.asdict(one), "worst_hour": iso(one.worst_hour) if one.worst_hour else None} for one in found]
 
-    async def availability(self, body: Body) -> Body:  # noqa: ARG002
-        """Every route: percent of good time in three windows, an hour a slot, latency now."""
-        now, live = self._clock.wall(), self._meter.live()
+    async def availability(self, body: Body) -> Body:
+        """Every route, or those in `names`: percent of good time in three windows, an hour a slot, latency now."""
+        now, plan = self._clock.wall(), self._fleet.plan()
+        names: list[str] | None = body.get("names")
+        if names is None:
+            names = [route.name for route in plan.routes] or [member.name for member in plan.members]
+        live = self._meter.live(names)
         sums, hours = await self._past(now)
-        names = [route.name for route in self._fleet.plan().routes] or sorted(live)
         return {
             "slot_seconds": HOUR,
             "routes": {name: self._one(name, sums, {**hours.get(name, {}), **live.get(name, {})}, now) for name in names},
@@ -160,7 +166,7 @@ class Answers:
         """One route hour by hour: share of good time, 95th percentile of connecting."""
         name, now = str(body["name"]), self._clock.wall()
         stored = await asyncio.to_thread(read_measured, self._paths.store, hour=int(now // HOUR) - SLOTS, subject=name)
-        found = {number: from_json(text) for _, number, text in stored} | self._meter.live().get(name, {})
+        found = {number: from_json(text) for _, number, text in stored} | self._meter.live([name]).get(name, {})
         return {"hours": [_hour(number, found[number]) for number in sorted(found)]}
 
     async def objectives(self, body: Body) -> Body:
@@ -196,6 +202,17 @@ def objectives_of(plan: Any) -> ObjectivesSpec:
     """What the configuration promises, or the defaults."""
     spec = plan.section("objectives")
     return spec if isinstance(spec, ObjectivesSpec) else ObjectivesSpec()  # pyright: ignore[reportCallIssue]
+
+
+def _about(name: str, view: FleetView) -> FleetView:
+    """The view without the members and routes that have nothing to do with `name`. Raises `UsageError` for an unknown name."""
+    routes = tuple(route for route in view.routes if name in (route.name, route.member))
+    wanted = {name, *(route.member for route in routes)}
+    members = tuple(member for member in view.members if member.name in wanted)
+    if not routes and not members:
+        known = {one.name for one in (*view.members, *view.routes)}
+        raise UsageError(f"no member or route '{name}'{suggest(name, known)}")
+    return replace(view, members=members, routes=routes)
 
 
 def _hour(number: int, hour: Hour) -> Body:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,6 +64,7 @@ class _Route:
     hours: dict[int, Hour]
     recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=RECENT))
     counted: Counted | None = None
+    member: str = ""
 
 
 class Meter:
@@ -107,17 +108,22 @@ class Meter:
         now, wall = self._clock.now(), self._clock.wall()
         known = {route.name: route.member for route in self._fleet.plan().routes}
         for name, route in self._routes.items():
-            route.watch.pass_time(now, wall, announced=self._announced(known.get(name, name)))
+            route.member = known.get(name, name)
+            route.watch.pass_time(now, wall, announced=self._announced(route.member))
             for number, hour in route.hours.items():
                 self._store.measure(number, name, (hour.good, hour.bad, hour.announced), to_json(hour))
             for number in [number for number in route.hours if number < int(wall // HOUR) - 1]:
                 del route.hours[number]
         self._by_member.clear()
 
-    def live(self) -> dict[str, dict[int, Hour]]:
-        """What is not over yet: the present hours of every route."""
-        self.write()
-        return {name: dict(route.hours) for name, route in self._routes.items()}
+    def live(self, names: Iterable[str] | None = None) -> dict[str, dict[int, Hour]]:
+        """What is not over yet: the present hours of these routes (of all, by default), up to now."""
+        now, wall, found = self._clock.now(), self._clock.wall(), dict[str, dict[int, Hour]]()
+        for name in self._routes if names is None else names:
+            if (route := self._routes.get(name)) is not None:
+                route.watch.pass_time(now, wall, announced=self._announced(route.member or name))
+                found[name] = dict(route.hours)
+        return found
 
     def latency(self, route: str) -> tuple[float, float] | None:
         """Median and 95th percentile of the latest probes of a route, in seconds."""

@@ -18,7 +18,7 @@ from mcpwatch.bus import Bus
 from mcpwatch.model.fact import Fact, NotificationFailed, NotificationSent, ProbeFinished
 
 Rendered = dict[str, str]
-GATHER = 0.2
+GATHER = 0.3
 """Seconds that a change waits for others."""
 KEEPALIVE = 15.0
 MOVED_EVERY = 10.0

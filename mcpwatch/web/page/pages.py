@@ -63,30 +63,43 @@ class Pages:
 
     async def rendered(self, names: frozenset[str]) -> tuple[dict[str, str], str, int]:
         """Rows of these members and routes (of all, when empty) as HTML by id; the sentence; how many routes are down."""
-        status = status_json(self._fleet.view())
-        at, known = status["at"], (await self.ask("GET", "/availability"))["routes"]
-        routes = [one for one in status["routes"] if not names or names & {one["name"], one["member"]}][: views.LIVE_ROWS]
-        members = [one for one in status["members"] if not names or one["name"] in names][: views.LIVE_ROWS]
+        view = self._fleet.view()
+        light, part = views.light(view), views.part(view, names)
+        status = status_json(part)
+        routes, members, at = status["routes"], status["members"], status["at"]
+        known = await self._known([one["name"] for one in routes])
         rows = {
             f"r-{one['name']}": macro("parts.html", "route", views.route_row(one, known.get(one["name"]), at)) for one in routes
         }
         rows |= {f"m-{one['name']}": macro("parts.html", "member", views.member_row(one, at)) for one in members}
-        return rows, views.sentence(status), views.counts(status)["unhealthy"]
+        return rows, views.sentence(light), views.counts(light)["unhealthy"]
+
+    async def _known(self, names: list[str]) -> Document:
+        """What was measured of these routes."""
+        return (await self.ask("GET", "/availability", names=names))["routes"]
 
     async def fleet(self, request: Request) -> Response:
         """Every route and member at a glance."""
-        status = status_json(self._fleet.view())
-        at, known = status["at"], (await self.ask("GET", "/availability"))["routes"]
-        asked, found = views.Asked.of(request.query_params), views.counts(status)
-        plain = [views.route_sort(route, known.get(route["name"])) for route in status["routes"]]
-        picked, total, pages = views.chosen(plain, asked)
-        rows = [views.route_row(one["of"], known.get(one["name"]), at) for one in picked]
+        view = self._fleet.view()
+        light, asked = views.light(view), views.Asked.of(request.query_params)
+        found = views.counts(light)
+        if asked.sort in ("availability", "latency"):
+            every = await self._known([one["name"] for one in light["routes"]])
+            light["routes"] = [
+                one | {"a30": every[one["name"]]["30d"], "p95s": every[one["name"]]["p95"]} for one in light["routes"]
+            ]
+        picked, total, pages = views.chosen(light["routes"], asked)
+        worst = sorted(light["members"], key=views.member_rank)[: views.PER_PAGE]
+        names = [one["name"] for one in picked]
+        status = status_json(views.only(view, names, [one["name"] for one in worst]))
+        at, known, routes = status["at"], await self._known(names), {one["name"]: one for one in status["routes"]}
+        rows = [views.route_row(routes[name], known.get(name), at) for name in names]
         members = sorted(status["members"], key=views.member_rank)
         return self.html(
             request,
             "fleet.html",
             live="rows",
-            sentence=views.sentence(status),
+            sentence=views.sentence(light),
             bad=found["unhealthy"],
             counts=found,
             asked=asked,
@@ -94,8 +107,8 @@ class Pages:
             rows=rows,
             total=total,
             pages=pages,
-            members=[views.member_row(one, at) for one in members[: views.PER_PAGE]],
-            members_total=len(members),
+            members=[views.member_row(one, at) for one in members],
+            members_total=len(view.members),
         )
 
     async def route(self, request: Request) -> Response:
@@ -103,7 +116,7 @@ class Pages:
         name = str(request.path_params["name"])
         why = await self.ask("GET", "/why/{name}", name=name)
         at, member, route = self._clock.wall(), why["member"], why["route"]
-        known = (await self.ask("GET", "/availability"))["routes"]
+        known = await self._known([route["name"]] if route else [])
         hours = await self.ask("GET", "/availability/{name}", name=route["name"] if route else name)
         events = await self.ask("GET", "/events", member=member["name"] if member else name, limit=EVENTS)
         return self.html(
@@ -195,7 +208,7 @@ class Pages:
 
     async def itself(self, request: Request) -> Response:
         """The watchdog's own figures."""
-        status = status_json(self._fleet.view())
+        status = status_json(views.only(self._fleet.view(), (), ()))
         daemon = status["daemon"]
         figures = [
             ("Version", daemon["version"]),

@@ -42,16 +42,28 @@ class Public:
             Route("/badge/{name}.svg", self.badge, methods=["GET"]),
         ]
 
-    async def page(self, request: Request) -> Response:  # noqa: ARG002
+    async def page(self, request: Request) -> Response:
         """The public page: its rows hold only what everybody may see."""
-        status = status_json(self._fleet.view())
-        known = (await self._pages.ask("GET", "/availability"))["routes"]
-        rows = [views.route_row(_bare(one), known.get(one["name"]), status["at"]) for one in status["routes"]]
-        bad = [row["name"] for row in rows if row["verdict"] == "unhealthy"]
-        sentence = f"{len(bad)} of {len(rows)} routes do not work." if bad else f"All {len(rows)} routes work."
-        if not bad and any(row["verdict"] != "healthy" for row in rows):
+        view = self._fleet.view()
+        light, asked = views.light(view), views.Asked.of({"page": request.query_params.get("page", "1")})
+        picked, total, pages = views.chosen(light["routes"], asked)
+        names, found = [one["name"] for one in picked], views.counts(light)
+        status = status_json(views.only(view, names, ()))
+        known = (await self._pages.ask("GET", "/availability", names=names))["routes"]
+        routes = {one["name"]: one for one in status["routes"]}
+        rows = [views.route_row(_bare(routes[name]), known.get(name), status["at"]) for name in names]
+        bad = found["unhealthy"]
+        sentence = f"{bad} of {total} routes do not work." if bad else f"All {total} routes work."
+        if not bad and found["healthy"] < total:
             sentence = "No route is known to be down."
-        context = {"sentence": sentence, "bad": len(bad), "rows": rows, "incidents": await self._incidents()}
+        context = {
+            "sentence": sentence,
+            "bad": bad,
+            "rows": rows,
+            "incidents": await self._incidents(),
+            "pages": pages,
+            "number": asked.page,
+        }
         return HTMLResponse(page("public.html", title=self._spec.title, now=views.moment(status["at"]), **context))
 
     async def feed(self, request: Request) -> Response:

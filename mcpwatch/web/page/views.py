@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from mcpwatch.model.json import plain
 from mcpwatch.model.text import ago
 from mcpwatch.model.time import WallTime, iso
+from mcpwatch.model.view import FleetView
 from mcpwatch.web.objectives.report import percent
 from mcpwatch.web.words import next_step
 
@@ -243,10 +245,33 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".")
 
 
-def route_sort(route: Document, known: Document | None) -> Document:
-    """What a route is searched, filtered and sorted by; the row itself is made for one page alone."""
-    found = known or {}
-    return {"name": route["name"], "verdict": route["verdict"], "a30": found.get("30d"), "p95s": found.get("p95"), "of": route}
+def light(view: FleetView) -> Document:
+    """What sentences, counts and orders need of a fleet of any size: a full status document of 1,000 routes is 2 MiB."""
+    return {
+        "routes": [{"name": one.name, "verdict": one.verdict.value} for one in view.routes],
+        "members": [
+            {"name": one.name, "want": one.want.value, "phase": one.phase.value, "verdict": one.verdict.value}
+            for one in view.members
+        ],
+        "diagnoses": [plain(view.diagnoses[0]), *view.diagnoses[1:]] if view.diagnoses else [],
+    }
+
+
+def only(view: FleetView, routes: Collection[str], members: Collection[str]) -> FleetView:
+    """The view with these routes and members alone."""
+    return replace(
+        view,
+        routes=tuple(one for one in view.routes if one.name in routes),
+        members=tuple(one for one in view.members if one.name in members),
+        diagnoses=(),
+    )
+
+
+def part(view: FleetView, names: frozenset[str]) -> FleetView:
+    """The view with the routes and members that these names are about (with all, when empty), at most `LIVE_ROWS` of each."""
+    routes = [one.name for one in view.routes if not names or one.name in names or one.member in names][:LIVE_ROWS]
+    members = [one.name for one in view.members if not names or one.name in names][:LIVE_ROWS]
+    return only(view, frozenset(routes), frozenset(members))
 
 
 def member_rank(member: Document) -> tuple[int, str]:
