@@ -6,6 +6,7 @@ told is the server's alone. Then two real daemons, with the page and without, ar
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import multiprocessing
@@ -183,5 +184,13 @@ def _rss(pid: int) -> float:
     return round(int(text.split()[1]) * resource.getpagesize() / 2**20, 1)
 
 
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.web", description="Measure what the status page costs: CPU, bytes, memory.")
+    parser.add_argument("routes", type=int, nargs="?", default=1000, help="routes of the fleet")
+    routes = parser.parse_args().routes
+    print(json.dumps({**asyncio.run(measured(routes)), "memory": memory()}, indent=1))
+
+
 if __name__ == "__main__":
-    print(json.dumps({**asyncio.run(measured(int((sys.argv[1:] or ["1000"])[0]))), "memory": memory()}, indent=1))
+    main()

@@ -1,6 +1,6 @@
 """What open pages are told: one message for all of them, rendered once. Owns the stream `/live`, its memory and its bounds.
 
-Changes of half a second at most are one message. Rows whose figures moved without an event follow every few seconds. With no
+While much changes, what happens within half a second is one message. Rows whose figures moved without an event follow every few seconds. With no
 viewer nothing is rendered.
 """
 
@@ -18,8 +18,10 @@ from mcpwatch.bus import Bus
 from mcpwatch.model.fact import Fact, NotificationFailed, NotificationSent, ProbeFinished
 
 Rendered = dict[str, str]
-GATHER = 0.3
-"""Seconds that a change waits for others."""
+AT_ONCE = 0.05
+"""Seconds that a change after a quiet time waits for those that belong to it."""
+GATHER = 0.5
+"""Seconds between two messages while much changes."""
 KEEPALIVE = 15.0
 MOVED_EVERY = 10.0
 """Seconds between two looks for rows whose figures moved."""
@@ -61,15 +63,17 @@ class Live:
 
     async def run(self) -> None:
         """Tell viewers what changed, until cancelled."""
+        loop, told = asyncio.get_running_loop(), float("-inf")
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(MOVED_EVERY if self._viewers else None):
                     await self._wake.wait()
             if self._wake.is_set():
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(max(AT_ONCE, GATHER - (loop.time() - told)))
             self._wake.clear()
             if self._viewers:
                 await self._tell()
+            told = loop.time()
 
     async def _tell(self) -> None:
         subjects, kinds = frozenset(self._subjects), sorted(self._kinds)
