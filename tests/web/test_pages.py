@@ -7,12 +7,14 @@ import hashlib
 import json
 import re
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from starlette.types import Message
 
 from mcpwatch.model.fact import MemberChanged, MemberExited, ProbeFinished, RouteChanged
 from mcpwatch.model.member import Verdict
@@ -22,6 +24,7 @@ from mcpwatch.web.page.feeds import atom, badge
 from mcpwatch.web.page.live import QUEUE, Live
 from mcpwatch.web.server import WebServer
 from mcpwatch.web.site import STATIC
+from mcpwatch.web.streams import EventStream, Viewers
 from tests.checks.until import until
 from tests.telemetry.fleet import probed
 from tests.web.room import OPERATE, Room, room
@@ -287,3 +290,26 @@ async def test_a_port_that_is_taken_is_told_once_and_hurts_nobody(tmp_path: Path
     await until(lambda: not server.url)
     running.cancel()
     made.close()
+
+
+async def test_a_viewer_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpwatch.web.streams.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("mcpwatch.web.streams.SEND_TIMEOUT", 0.02)
+    viewers = Viewers(10)
+
+    async def source() -> AsyncIterator[str]:
+        yield "data: 1\n\n"
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stream = EventStream(source(), "text/event-stream", viewers)
+    with pytest.raises(ConnectionAbortedError):
+        async with asyncio.timeout(20):
+            await stream({"type": "http"}, receive, send)
+    assert (viewers.open, viewers.dropped, viewers.writing, viewers.slow) == (0, 1, {}, set())

@@ -1,7 +1,7 @@
 """What open pages are told: one message for all of them, rendered once. Owns the stream `/live`, its memory and its bounds.
 
-While much changes, what happens within half a second is one message. Rows whose figures moved without an event follow every few seconds. With no
-viewer nothing is rendered.
+While much changes, what happens within half a second is one message. Rows whose figures moved without an event follow every few
+seconds. With no viewer nothing is rendered.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Live:
         self._subjects: set[str] = set()
         self._kinds: set[str] = set()
         self._wake = asyncio.Event()
+        self._said = float("-inf")
         bus.hook(self._hear)
 
     def _hear(self, fact: Fact) -> None:
@@ -68,6 +69,7 @@ class Live:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(MOVED_EVERY if self._viewers else None):
                     await self._wake.wait()
+            self._keep_alive(loop.time())
             if self._wake.is_set():
                 await asyncio.sleep(max(AT_ONCE, GATHER - (loop.time() - told)))
             self._wake.clear()
@@ -91,6 +93,15 @@ class Live:
         self._number += 1
         text = f"id: {self._number}-{self._boot}\nevent: change\ndata: {json.dumps(body)}\n\n"
         self._kept.append((self._number, text))
+        self._send(text, asyncio.get_running_loop().time())
+
+    def _keep_alive(self, now: float) -> None:
+        """Say something where nothing was said for a while, so that a viewer that is gone is noticed: one timer for all."""
+        if now - self._said >= KEEPALIVE:
+            self._send(": still here\n\n", now)
+
+    def _send(self, text: str, now: float) -> None:
+        self._said = now
         for viewer in tuple(self._viewers):
             if viewer.full():
                 self._drop(viewer)
@@ -109,22 +120,14 @@ class Live:
         queue: asyncio.Queue[str | None] = asyncio.Queue(QUEUE)
         if not self._viewers:
             self._sent.clear()
+            self._said = asyncio.get_running_loop().time()
         self._viewers.add(queue)
         self._wake_runner()
         try:
             yield f"retry: 2000\nid: {self._number}-{self._boot}\nevent: hello\ndata: {self._boot}\n\n"
             for text in self._missed(last_id):
                 yield text
-            while True:
-                text = None
-                try:
-                    async with asyncio.timeout(KEEPALIVE):
-                        text = await queue.get()
-                except TimeoutError:
-                    yield ": still here\n\n"
-                    continue
-                if text is None:
-                    return
+            while (text := await queue.get()) is not None:
                 yield text
         finally:
             self._viewers.discard(queue)
