@@ -31,11 +31,15 @@ import pytest
 from tools.mutants import Mutant, changed, mutants
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--durations=0")
+IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
+"""That libraries are loaded before pytest sees them is the point of the fork."""
+QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
 TESTS_MAX = 60
 """Tests run against one mutant at most."""
 BUDGET = 15.0
 """Seconds of tests, by their time without mutation, run against one mutant at most."""
+CONTROLS = 5
+"""Files tried without a change first: they must survive, or killing means nothing."""
 PATIENCE = 60.0
 """Seconds after which a mutant counts as killed by hanging."""
 
@@ -129,8 +133,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (default: 2)")
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 below this score in percent")
     parser.add_argument("--only", default="", help="only files whose name contains this")
+    parser.add_argument("--tests", default="", help="only these tests, a path (default: all of the room)")
     asked = parser.parse_args()
-    room, tests = ROOT / "mcpwatch" / asked.room, ROOT / "tests" / asked.room
+    room, tests = ROOT / "mcpwatch" / asked.room, ROOT / (asked.tests or f"tests/{asked.room}")
     files = sorted(path for path in room.rglob("*.py") if asked.only in path.name)
     every = [mutant for path in files for mutant in mutants(path)]
     chosen = random.Random(asked.seed).sample(every, asked.sample) if 0 < asked.sample < len(every) else every
@@ -138,6 +143,9 @@ def main() -> int:
     began = time.monotonic()
     coverage = traced(room, tests)
     print(f"{len(coverage.seconds)} tests traced in {time.monotonic() - began:.0f} s", flush=True)
+    controls = [Mutant(path, 0, "none", 0, 0, "(no change)") for path in sorted({mutant.path for mutant in chosen})[:CONTROLS]]
+    if len(run(controls, coverage, asked.jobs)) < len(controls):
+        raise SystemExit("tests fail against a module that is not changed: the score would say nothing")
     survivors = run(chosen, coverage, asked.jobs)
     for mutant, count in survivors:
         print(f"survived {count} tests: {mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.text}")
@@ -165,7 +173,7 @@ def traced(room: Path, tests: Path) -> Coverage:
     if code:
         raise SystemExit(f"the quick tests of {tests.relative_to(ROOT)} fail without any mutation")
     for name in libraries:
-        if name not in sys.modules and "." not in name:
+        if name not in sys.modules and "." not in name and not name.startswith("_"):
             try:
                 importlib.import_module(name)
             except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
@@ -224,6 +232,7 @@ def _start(mutant: Mutant, tests: list[str]) -> int:
 
 
 def _quiet() -> None:
+
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.spec import SECTION as ALERTS
+from mcpwatch.app.backup.schedule import SECTION as BACKUP
 from mcpwatch.checks import CHECKS
 from mcpwatch.clients.catalog import CLIENTS, ClientsSection
 from mcpwatch.proxies import PROXIES
@@ -22,5 +23,5 @@ def all_kinds() -> Kinds:
         proxies=PROXIES,
         notifiers=NOTIFIERS,
         clients=CLIENTS,
-        sections=(ALERTS, TELEMETRY, LOGS, WEB, OBJECTIVES, ("clients", ClientsSection)),
+        sections=(ALERTS, TELEMETRY, LOGS, WEB, OBJECTIVES, BACKUP, ("clients", ClientsSection)),
     )

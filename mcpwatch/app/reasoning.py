@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mcpwatch.checks.symptoms import anchor
+from mcpwatch.checks.symptoms import MEANINGS, anchor
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import Symptom
@@ -70,7 +70,7 @@ def explain(name: str, status: Document, facts: list[Document], *, mark: Callabl
         lines += [f"    because {line}" for line in cause["evidence"]]
         lines += [f"  next: {next_step(cause)}"]
     if not all_of_it["causes"]:
-        lines.append("  none: nothing is known to be wrong with it")
+        lines += _degraded(member, route) or ["  none: nothing is known to be wrong with it"]
     lines += ["", "Repairs tried in the last day:"]
     lines += [f"  {fact['time']}  {_repair(fact)}" for fact in all_of_it["repairs"]] or ["  none"]
     return lines
@@ -96,6 +96,7 @@ def _vantage(where: str, subject: Document, at: float) -> list[str]:
         proof = ", answered by the member itself" if behind and not result["symptom"] else ""
         lines.append(f"  {where}: {probe['check']}: {said}{tools}{proof} ({streak}× in a row, {ago(at - probe['at'])} ago)")
         if result["symptom"]:
+            lines += [f"    also: {remark}" for remark in result.get("remarks", ())]
             lines.append(f"    what that means: {anchor(Symptom(result['symptom']))}")
     return lines
 
@@ -105,3 +106,15 @@ def _repair(fact: Document) -> str:
         return f"{fact['member']}: {fact['rung']}, because of {fact['cause']}"
     result = "proved by the probes that failed" if fact["outcome"] == "proved" else "did not help"
     return f"{fact['member']}: {fact['rung']} {result} after {fact['seconds']:.1f}s"
+
+
+def _degraded(*subjects: Document | None) -> list[str]:
+    """What is wrong with something that works (slow, drift, a certificate that expires): in words, and what to do about it."""
+    results = [probe["result"] for subject in subjects if subject is not None for probe in subject["probes"]]
+    lines: list[str] = []
+    for result in results:
+        if not result["symptom"] or result.get("outcome") != "degraded":
+            continue
+        lines += [f"  degraded: {remark}" for remark in (f"{result['symptom']}: {result['message']}", *result.get("remarks", ()))]
+        lines.append(f"    to do: {MEANINGS[Symptom(result['symptom'])].repair}")
+    return list(dict.fromkeys(lines))

@@ -9,10 +9,13 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
+from mcpwatch.app.backup.create import Source, source_of
+from mcpwatch.app.backup.schedule import BackupSpec, ScheduledBackup
 from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import readings
@@ -69,9 +72,9 @@ class Services:
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
-        fleet.notice_by(self.self_watch.notice)
         house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
+        self.backup = ScheduledBackup(_backup_of(plan), lambda: self._backup_source(paths), clock, bus.publish)
         self._supervisor = host.supervisor
         self._turned = host.on_tick
         self._beat: float | None = None
@@ -122,6 +125,7 @@ class Services:
             ("alerts", self.alerts.run),
             ("clients", self.clients.run),
             ("token rotation", self.rotator.run),
+            ("backup", self.backup.run),
         )
 
     def reload(self, plan: Plan) -> None:
@@ -129,12 +133,17 @@ class Services:
         self.alerts.reload(plan.section("alerts"))
         self.collector.retune(limits_of(plan))
         self.telemetry.retune(telemetry_of(plan))
+        self.backup.retune(_backup_of(plan))
 
     async def _last_use(self, token: str) -> WallTime | None:
         """When our own gateway last let this token in. Raises `RuntimeFailed` where it is another proxy, or away."""
         reply = await request(self._root / "proxy" / "admin.sock", "GET", "/tokens")
         at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
         return None if at is None else WallTime(float(at))
+
+    def _backup_source(self, paths: StatePaths) -> Source:
+        plan = self._fleet.plan()
+        return source_of(Path(plan.source), plan, paths)
 
     def _on_lines(self) -> None:
         """Members wrote: what ships logs need not look before."""
@@ -143,7 +152,7 @@ class Services:
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
         if gap.cause == "clock_step":
-            self._fleet.oversight.probing.clock_set()
+            self._fleet.monitor.probing.clock_set()
         else:
             self._fleet.unwatched()
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
@@ -151,7 +160,7 @@ class Services:
     def _on_tick(self) -> None:
         """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
         self._turned()
-        seen, probing = self.self_watch.look(), self._fleet.oversight.probing
+        seen, probing = self.self_watch.look(), self._fleet.monitor.probing
         self._fleet.daemon = replace(
             self._fleet.daemon,
             rss=seen.rss,
@@ -184,3 +193,8 @@ def telemetry_of(plan: Plan) -> TelemetrySpec:
     """What the configuration says of telemetry, or the defaults."""
     spec = plan.section("telemetry")
     return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()
+
+
+def _backup_of(plan: Plan) -> BackupSpec | None:
+    found = plan.section("backup")
+    return found if isinstance(found, BackupSpec) else None

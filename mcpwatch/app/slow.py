@@ -1,8 +1,7 @@
 """Callbacks that hold the event loop: measured in seconds of processor, told with their name. For tests; off unless asked for.
 
 `MCPWATCH_SLOW_CALLBACK=0.1` switches it on. Processor time of the loop's thread counts, not the clock on the wall: a loaded machine
-makes every callback late, and only work that is ours makes it expensive. A callback that waits instead (a lock, a disk) is told
-beyond `WALL` seconds of the clock.
+makes every callback late, and only work that is ours makes it expensive. (A loop that waits for ever is the hang watch's matter.)
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 VARIABLE = "MCPWATCH_SLOW_CALLBACK"
-WALL = 10.0
-"""Seconds of the clock in one callback that are too many whatever else the machine does."""
 MARK = "mcpwatch: slow callback:"
 """How each line that it writes to standard error begins."""
 
@@ -33,11 +30,11 @@ def watch(environment: Mapping[str, str] = os.environ, tell: Callable[[str], Non
     run, say = handle._run, tell or _say
 
     def measured(self: Any) -> None:
-        wall, cpu = time.monotonic(), time.thread_time()
+        begun = time.thread_time()
         run(self)
-        busy, passed = time.thread_time() - cpu, time.monotonic() - wall
-        if busy > limit or passed > WALL:
-            say(f"{MARK} {busy:.3f}s of processor, {passed:.3f}s: {_named(self)}"[:2000])
+        busy = time.thread_time() - begun
+        if busy > limit:
+            say(f"{MARK} {busy:.3f}s of processor: {_named(self)}"[:2000])
 
     handle._run = measured
 

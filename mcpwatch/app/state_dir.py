@@ -15,7 +15,7 @@ from typing import Any
 
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.model.errors import AlreadyRunning, McpwatchError
-from mcpwatch.runtimes.lock import Lock
+from mcpwatch.runtimes.lock import Lock, clear_way
 from mcpwatch.web.serve import Served, listen_unix
 
 CONTROL_STOP = 3.0
@@ -28,6 +28,8 @@ class ControlSocket:
     def __init__(self, path: Path) -> None:
         """Raises `McpwatchError` where no socket can be made."""
         self._path = path
+        with contextlib.suppress(OSError):
+            clear_way(path)
         self._listener = listen_unix(path)
         self._inode = _inode(path)
         self._served: Served | None = None
@@ -105,6 +107,8 @@ class StateDirectory:
             return
         try:
             self._paths.make()
+            for path in (self._paths.lock, self._paths.control):
+                clear_way(path)
             self._lock.take_again()
             if not self._socket.there:
                 self._socket.put_back()
@@ -112,7 +116,7 @@ class StateDirectory:
         except AlreadyRunning as error:
             self._say(f"{error}; this one lost it, because its lock was removed, and goes; members stay", bad=True)
             self._lost()
-        except McpwatchError as error:
+        except (McpwatchError, OSError) as error:
             self._say(f"the {' and the '.join(gone)} of the state directory cannot be put back: {error}", bad=True)
         else:
             self._told = ""

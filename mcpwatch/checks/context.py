@@ -39,6 +39,8 @@ class Findings:
     digest: bytes = b""
     safe: str | None = None
     """A tool that may be called without arguments."""
+    remarks: tuple[str, ...] = ()
+    """What is told beside the symptom."""
     lists_from_cache: str = ""
     """By what the server shows that it answers lists from a cache; empty when it does not show it."""
     degraded: list[ProbeFailure] = field(default_factory=list[ProbeFailure])

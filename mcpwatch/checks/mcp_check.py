@@ -57,7 +57,8 @@ async def run_mcp(probe: Probe, spec: McpCheck) -> None:
     else:
         found.tools = ()
     await _hold(wire, spec.hold, probe.timeline)
-    behind = probe.check.safe_call or (bool(found.lists_from_cache) and canary is None)
+    shown = probe.vantage == "direct" and canary is None and bool(found.lists_from_cache)  # of a route, the plan knows the proxy
+    behind = probe.check.safe_call or shown
     if behind if spec.safe_call is None else spec.safe_call:
         await _safe_call(wire, probe)
     if canary is not None:

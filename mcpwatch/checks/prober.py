@@ -28,6 +28,8 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, V
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
 
+REMARKS_MAX = 8
+"""Remarks kept beside the symptom."""
 CONCURRENT = 512
 """Probes that run at once."""
 CONCURRENT_PER_HOST = 64
@@ -156,10 +158,13 @@ def _judged(probe: Probe, failure: ProbeFailure | None) -> ProbeResult:
     outcome = Outcome.FAILURE if failure else Outcome.SUCCESS
     degraded = [*probe.found.degraded, *_tardy(probe.check, probe.timeline), *_expiring(probe.check, probe.transport)]
     if failure is None and degraded:
-        outcome, failure = Outcome.DEGRADED, degraded[0]
+        outcome, failure = Outcome.DEGRADED, degraded.pop(0)
     if failure is None:
         return _result(probe, outcome, None, "")
     secrets = _secrets(probe.target)
+    probe.found.remarks = tuple(
+        f"{remark.symptom}: {one_line(redact(remark.message, secrets), MESSAGE_LIMIT)}" for remark in degraded[:REMARKS_MAX]
+    )
     failure.message = one_line(redact(failure.message, secrets), MESSAGE_LIMIT)
     failure.said = one_line(redact(failure.said, secrets), SAID_LIMIT)
     return _result(probe, outcome, failure, failure.message)
@@ -178,6 +183,7 @@ def _result(probe: Probe, outcome: Outcome, failure: ProbeFailure | None, messag
         contract=found.contract,
         tokens=found.tokens,
         lint=found.lint,
+        remarks=found.remarks,
         lists_from_cache=found.lists_from_cache,
         certificate_days=_days(probe.transport),
         tls_version=probe.transport.tls_version,

@@ -63,6 +63,7 @@ def _failure(result: ProbeResult) -> list[str]:
     told = [f"  symptom  {result.symptom_text}: {result.message}"]
     if result.said and result.said not in result.message:
         told.append(f"  it said  {result.said}")
+    told += [f"  also     {remark}" for remark in result.remarks]
     if result.versions:
         told.append(f"  knows    protocol {', '.join(result.versions)}")
     if result.retry_after is not None:

@@ -19,14 +19,11 @@ from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import envelope
+from mcpwatch.checks.stdout import Stdout
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.wire import MODERN_VERSION, client_info, initialize_params, modern_info, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
 
-LINE_LIMIT = 24 * 1024 * 1024
-"""Bytes of one line of stdout."""
-READ_SIZE = 65_536
-"""Bytes read of stdout at once."""
 STRAYS_MAX = 10_000
 """Lines that are not our answer, read in one call."""
 STDERR_LINES = 20
@@ -55,13 +52,7 @@ class StdioWire:
         self._number = 0
         self._modern = False
         self._awaited: rpc.Awaited | None = None
-        self._heard = False
-        """Whether any message came."""
-        self._rest = bytearray()
-        """What stdout said after its last whole line."""
-        self._searched = 0
-        self._polluted: list[str] = []
-        """Lines of stdout that are no messages, bounded."""
+        self._stdout = Stdout()
         self.digest = b""
         self.hello: Message = {}
         self.server = ServerInfo(wire="stdio")
@@ -102,7 +93,7 @@ class StdioWire:
         await self._write(rpc.request(self._number, method, envelope(params) if self._modern else params))
         for _ in range(STRAYS_MAX):
             line = await self._line(method)
-            for message in self._messages(line):
+            for message in self._stdout.messages(line):
                 if awaited.is_in(message):
                     self.digest = rpc.digest(line)
                     return rpc.outcome(message, method)
@@ -156,10 +147,8 @@ class StdioWire:
         instead = self._awaited.missing() if self._awaited is not None else None
         if instead is not None:
             return instead
-        if self._rest and not self._heard:
-            self._pollute(bytes(self._rest))
-        if self._polluted and not self._heard:
-            line = self._polluted[0]
+        line = self._stdout.instead()
+        if line:
             return ProbeFailure(Symptom.POLLUTED, f"no message came on stdout, but this: {line}", said=line, stage=stage)
         tail = self._tail()
         return (
@@ -170,14 +159,14 @@ class StdioWire:
 
     def remarks(self) -> list[ProbeFailure]:
         """The lines of stdout that are no messages."""
-        if not self._polluted:
+        lines = self._stdout.polluted
+        if not lines:
             return []
-        text = f"{len(self._polluted)} lines of its stdout are no messages, the first: {self._polluted[0]}"
-        return [ProbeFailure(Symptom.POLLUTED, text, said=self._polluted[0], stage=Stage.TOOLS_LIST)]
+        text = f"{len(lines)} lines of its stdout are no messages, the first: {lines[0]}"
+        return [ProbeFailure(Symptom.POLLUTED, text, said=lines[0], stage=Stage.TOOLS_LIST)]
 
     async def _spawn(self) -> None:
-        self._rest.clear()
-        self._searched = 0
+        self._stdout.restart()
         command = self._target.command
         environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
         if not command:
@@ -229,19 +218,9 @@ class StdioWire:
         child = self._child
         if child is None or child.stdout is None:
             raise ProbeFailure(Symptom.EXITED, "the server is not running")
-        while (at := self._rest.find(b"\n", self._searched)) < 0:
-            self._searched = len(self._rest)
-            if self._searched > LINE_LIMIT:
-                raise ProbeFailure(Symptom.TOO_LARGE, f"a line of its stdout is longer than {LINE_LIMIT >> 20} MiB")
-            piece = await child.stdout.read(READ_SIZE)
-            if not piece:
-                if not self._rest:
-                    raise await self._exited(child, method)
-                piece = b"\n"  # the last line may lack its end
-            self._rest += piece
-        line = bytes(self._rest[: at + 1])
-        del self._rest[: at + 1]
-        self._searched = 0
+        line = await self._stdout.line(child.stdout)
+        if not line:
+            raise await self._exited(child, method)
         return line
 
     async def _exited(self, child: asyncio.subprocess.Process, method: str) -> ProbeFailure:
@@ -257,26 +236,10 @@ class StdioWire:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"exited with code {code}"
-        said = self._tail() or (self._polluted[-1] if self._polluted else "")
-        if self._polluted:
-            how += f" (its stdout said: {self._polluted[-1]})"
+        polluted = self._stdout.polluted[-1:]
+        said = self._tail() or "".join(polluted)
+        how += "".join(f" (its stdout said: {line})" for line in polluted)
         return ProbeFailure(Symptom.EXITED, f"the server {how} before it answered {method}", said=said)
-
-    def _messages(self, line: bytes) -> list[Message]:
-        if not line.strip():
-            return []
-        try:
-            messages = rpc.parse(line)
-        except ProbeFailure:
-            self._pollute(line)
-            return []
-        self._heard = True
-        return messages
-
-    def _pollute(self, line: bytes) -> None:
-        text = one_line(line[:400].decode("utf-8", "replace"), 120)
-        if text and len(self._polluted) < STDERR_LINES:
-            self._polluted.append(text)
 
     def _tail(self) -> str:
         return one_line(" | ".join(list(self._stderr)[-3:]), 300)

@@ -7,26 +7,18 @@ import contextlib
 import ssl
 import warnings
 
-import httpx
-
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.model.probe import Symptom, Target
+from mcpwatch.trust import Trust
 
 OLD_LOOK = 1.0
 """Seconds to look whether a server that broke the handshake off speaks an old version of TLS."""
 OLD_VERSIONS = ("TLSv1", "TLSv1.1")
 
 
-def context(target: Target) -> ssl.SSLContext:
-    """The context for a target. Raises `OSError` or `ssl.SSLError` when its CA file cannot be read."""
-    if target.insecure:
-        made = ssl.create_default_context()
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-        return made
-    if target.ca_file:
-        return ssl.create_default_context(cafile=target.ca_file)
-    return httpx.create_ssl_context()  # certifi, or what SSL_CERT_FILE and SSL_CERT_DIR name
+def trust(target: Target) -> Trust:
+    """Whose certificates are believed for a target, and which one it is shown."""
+    return Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
 
 
 async def handshake(

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 
@@ -19,6 +18,7 @@ from mcpwatch.checks.connection import Connection, connect, resolve
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.model.probe import Stage, Symptom, Target
+from mcpwatch.trust import Contexts, TrustFailed
 
 NAME_TTL = 30.0
 """Seconds a resolved name is used again."""
@@ -36,19 +36,15 @@ class TransportCache:
     """What all probes share: TLS contexts by trust, resolved names for a while."""
 
     def __init__(self) -> None:
-        self._contexts: dict[tuple[str | None, bool, float], ssl.SSLContext] = {}
+        self._contexts = Contexts()
         self._names: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
 
     def context(self, target: Target) -> ssl.SSLContext:
-        """The TLS context for a target. Raises `ProbeFailure` when its CA file cannot be read."""
+        """The TLS context for a target. Raises `ProbeFailure` when one of its files cannot be used."""
         try:
-            stamp = Path(target.ca_file).stat().st_mtime if target.ca_file else 0.0
-            key = (target.ca_file, target.insecure, stamp)
-            if key not in self._contexts:
-                self._contexts[key] = tls.context(target)
-            return self._contexts[key]
-        except (OSError, ssl.SSLError) as error:
-            raise ProbeFailure(Symptom.TLS, f"the CA file {target.ca_file} cannot be used: {error}") from error
+            return self._contexts.of(tls.trust(target))
+        except TrustFailed as error:
+            raise ProbeFailure(Symptom.TLS, str(error)) from error
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of a host, asked of the resolver at most once in `NAME_TTL` seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -63,3 +63,82 @@ def doctor(
     from mcpwatch.cli.doctor.run import doctor as run
 
     raise typer.Exit(run(config, fix=fix, as_json=json_))
+
+
+backup_app = typer.Typer(
+    no_args_is_help=True, help="Backups of the whole fleet: create, list, verify, restore.", rich_markup_mode=None
+)
+app.add_typer(backup_app, name="backup")
+
+PassphraseOption = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="File with the passphrase; else MCPWATCH_BACKUP_PASSPHRASE, else asked.")
+]
+DirOption = Annotated[Path | None, typer.Option("--dir", help="Directory of the backups; by default as configured.")]
+ArchiveArgument = Annotated[Path, typer.Argument(help="A backup, as 'mcpwatch backup list' names it.")]
+
+
+@backup_app.command(name="create", epilog="Examples:  mcpwatch backup create    mcpwatch backup create --secrets --dir /mnt/usb")
+def backup_create(
+    config: ConfigOption = None,
+    directory: DirOption = None,
+    secrets: Annotated[bool, typer.Option("--secrets", help="Take in files with secrets, encrypted with a passphrase.")] = False,
+    passphrase_file: PassphraseOption = None,
+    keep: Annotated[int | None, typer.Option(help="Remove all but the newest so many.", min=1)] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make a backup: configuration, history, pins, silences, clients' ledger and backups. The fleet runs on."""
+    from mcpwatch.cli.backup import create
+
+    raise typer.Exit(create(config, directory, secrets=secrets, file=passphrase_file, keep=keep, as_json=json_))
+
+
+@backup_app.command(name="list")
+def backup_list(config: ConfigOption = None, directory: DirOption = None, json_: JsonOption = False) -> None:
+    """List the backups, the newest first."""
+    from mcpwatch.cli.backup import list_
+
+    raise typer.Exit(list_(directory, config, as_json=json_))
+
+
+@backup_app.command(name="verify")
+def backup_verify(archive: ArchiveArgument, passphrase_file: PassphraseOption = None, json_: JsonOption = False) -> None:
+    """Verify a backup: every file is there and as it was. Exits 1 when it is damaged."""
+    from mcpwatch.cli.backup import verify
+
+    raise typer.Exit(verify(archive, passphrase_file, as_json=json_))
+
+
+@backup_app.command(name="restore", epilog="Example:  mcpwatch backup restore /mnt/usb/mcpwatch-20261129T030000Z.tar.gz")
+def backup_restore(
+    archive: ArchiveArgument,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Where the configuration goes; by default where it was.")
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+    without_secrets: Annotated[bool, typer.Option("--without-secrets", help="Restore without the encrypted files.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Move aside what is there already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be written.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Restore a fleet from a backup, whole or not at all. A damaged one is refused. Clients' files are not touched."""
+    from mcpwatch.cli.backup import restore
+
+    done = restore(archive, config, passphrase_file, plain=without_secrets, force=force, dry_run=dry_run, as_json=json_)
+    raise typer.Exit(done)
+
+
+@app.command(epilog="Examples:  mcpwatch export compose out    mcpwatch export kubernetes out -c fleet.yaml")
+def export(
+    form: Annotated[Literal["compose", "quadlet", "systemd", "kubernetes"], typer.Argument(metavar="FORMAT", help="What runs it.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write; a new one, or --force.")],
+    config: ConfigOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the directory.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Write the fleet as files that run without mcpwatch: compose, quadlet, systemd or kubernetes. Secrets by reference only.
+
+    The same fleet gives the same bytes.
+    """
+    from mcpwatch.cli.export.write import export as run
+
+    raise typer.Exit(run(form, directory, config, force=force, as_json=json_))

@@ -134,9 +134,8 @@ def result_from(found: dict[str, Any]) -> ProbeResult:
     """A `ProbeResult` from its JSON form."""
     from mcpwatch.model.probe import ServerInfo, Stage, StageTiming, Symptom, Tool
 
-    known = {
-        field: found.get(field) for field in ("message", "said", "http_status", "rpc_code", "seconds", "tokens", "retry_after")
-    }
+    fields = ("message", "said", "http_status", "rpc_code", "seconds", "tokens", "retry_after")
+    known = {field: found.get(field) for field in fields}
     server: dict[str, Any] | None = found.get("server")
     tools: list[dict[str, Any]] | None = found.get("tools")
     return ProbeResult(
@@ -149,6 +148,7 @@ def result_from(found: dict[str, Any]) -> ProbeResult:
         lint=tuple(found.get("lint") or ()),
         certificate_days=found.get("certificate_days"),
         tls_version=found.get("tls_version") or "",
+        remarks=tuple(found.get("remarks") or ()),
         versions=tuple(found.get("versions") or ()),
         lists_from_cache=found.get("lists_from_cache") or "",
         **cast("Any", known),

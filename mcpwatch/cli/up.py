@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
-from mcpwatch.app.slow import watch as watch_callbacks
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -36,7 +35,6 @@ def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) 
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
-    watch_callbacks()
     return asyncio.run(_run(options))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcpwatch.config import yaml
-from mcpwatch.config.document import Path, spell
+from mcpwatch.foreign.document import Path, spell
 from mcpwatch.model.errors import ConfigError, Fault
 
 

@@ -6,9 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mcpwatch.config.document import Path as Where
 from mcpwatch.config.models import MemberConfig, StdioConfig
 from mcpwatch.config.parse import Config, Member
+from mcpwatch.foreign.document import Path as Where
 
 NAME = "mcpwatch"
 AT: Where = ("proxy", "expose_mcpwatch")

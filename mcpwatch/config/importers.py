@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any, cast
 
 from mcpwatch.config import yaml
-from mcpwatch.config.dialects import OURS, TBXARK, Dialect, convert, detect
-from mcpwatch.config.document import Document, Path, Value
 from mcpwatch.config.load import read_document
-from mcpwatch.config.variables import MIN_SECRET, secret_name
+from mcpwatch.foreign.dialects import OURS, Dialect, convert, detect, misplaced
+from mcpwatch.foreign.document import Document, Path, Value
+from mcpwatch.foreign.variables import MIN_SECRET, editor_places, secret_name, spelled
 from mcpwatch.model.errors import ConfigError, Fault
 
-_BARE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{[^}]*\}|\$)")
 _CARRIED = frozenset({
-    "command", "args", "env", "cwd", "url", "serverUrl", "httpUrl", "headers", "type", "transport", "transportType", "disabled",
-    "enabled", "options",
+    "command", "cmd", "args", "env", "envs", "environment", "cwd", "url", "uri", "serverUrl", "httpUrl", "headers", "type",
+    "transport", "transportType", "disabled", "enabled", "options", "tools", "includeTools", "excludeTools",
 })  # fmt: skip
 _CARRIED_OPTIONS = frozenset({"authTokens", "toolFilter", "disabled"})
-_TITLES = {"tbxark": "a TBXark config.json", "mcp-servers": "an mcp-servers.json", "sparfenyuk": "a sparfenyuk named-server file"}
 
 
 def import_foreign(path: FilePath) -> str:
@@ -28,19 +25,19 @@ def import_foreign(path: FilePath) -> str:
     document = read_document(path)
     dialect = detect(document.data)
     if dialect is OURS:
-        raise ConfigError(
-            Fault("", "is no TBXark, mcp-servers or sparfenyuk file: it has neither mcpProxy nor mcpServers", str(path))
-        )
+        what = misplaced(document.data) or "is no file of servers: it has none of mcpProxy, mcpServers, mcp.servers, mcp_servers"
+        raise ConfigError(Fault("", what, str(path)))
     faults = list(document.faults)
-    raw = convert(document.data, dialect, lambda where, message: faults.append(document.fault(where, message)))
+    renamed: dict[str, str] = {}
+    raw = convert(document.data, dialect, lambda where, message: faults.append(document.fault(where, message)), renamed)
     if faults:
         raise ConfigError(*faults)
-    return render(cast("dict[str, Any]", _variables(raw, dialect)), document, dialect)
+    return render(cast("dict[str, Any]", _variables(raw, dialect)), document, dialect, renamed)
 
 
-def render(raw: dict[str, Any], document: Document, dialect: Dialect) -> str:
+def render(raw: dict[str, Any], document: Document, dialect: Dialect, renamed: dict[str, str]) -> str:
     """The text: a title, the proxy, then the members with a comment on what each could not bring along."""
-    head = f"# Made by 'mcpwatch init' from {_TITLES[dialect.name]}: {FilePath(document.file).name}\n"
+    head = f"# Made by 'mcpwatch init' from {dialect.title}: {FilePath(document.file).name}\n"
     if any(True for _ in literal_secrets(raw)):
         head += "# Values of secrets were copied as they stood. Better: put them into a .env file, name it as env_file,\n"
         head += "# and write ${NAME} here.\n"
@@ -48,9 +45,13 @@ def render(raw: dict[str, Any], document: Document, dialect: Dialect) -> str:
     proxy.setdefault("listen", "127.0.0.1:9090")
     members = yaml.commented({name: _member(member) for name, member in cast("dict[str, Any]", raw.get("members") or {}).items()})
     for name in members:
-        left = _left_behind(document.data, name)
-        if left:
-            yaml.remark(members, name, f"not taken over: {', '.join(left)}", 2)
+        old = renamed.get(str(name)) or str(name)
+        left = _left_behind(document.data, dialect, old)
+        remarks = [f"was called {old!r}, which no route can be"] if old != name else []
+        remarks += [f"not taken over: {', '.join(left)}"] if left else []
+        remarks += _asked(raw["members"][name])
+        if remarks:
+            yaml.remark(members, name, "\n".join(remarks), 2)
     body = yaml.commented({"version": 1, "proxy": proxy, "members": members})
     lost = [key for key in ("name", "version", "type") if key in _mapping(_mapping(document.data).get("mcpProxy"))]
     if lost:
@@ -63,11 +64,25 @@ def _member(member: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in member.items() if not (key == "transport" and value == "auto")}
 
 
-def _left_behind(data: Value, name: str) -> list[str]:
+def _left_behind(data: Value, dialect: Dialect, name: str) -> list[str]:
     """The keys of a server that have no counterpart here."""
-    server = _mapping(_mapping(_mapping(data).get("mcpServers")).get(name))
+    for step in dialect.servers:
+        data = _mapping(data).get(step)
+    server = _mapping(_mapping(data).get(name))
     options = _mapping(server.get("options"))
     return [key for key in server if key not in _CARRIED] + [f"options.{key}" for key in options if key not in _CARRIED_OPTIONS]
+
+
+def _asked(member: Value) -> list[str]:
+    """What an editor would know and mcpwatch does not: it must be written out."""
+    return sorted({f"write out {found}: only an editor knows it" for text in _every_text(member) for found in editor_places(text)})
+
+
+def _every_text(value: Value) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _every_text(item)
 
 
 def _mapping(value: Value) -> dict[str, Value]:
@@ -75,14 +90,12 @@ def _mapping(value: Value) -> dict[str, Value]:
 
 
 def _variables(value: Value, dialect: Dialect) -> Value:
-    """`$VAR` of TBXark's proxy as `${VAR}`; every other dialect spells it so already."""
+    """Texts as our own format spells them: variables of TBXark and of editors as `${VAR}`, every other dollar sign doubled."""
     if isinstance(value, dict):
         return {key: _variables(item, dialect) for key, item in value.items()}
     if isinstance(value, list):
         return [_variables(item, dialect) for item in value]
-    if isinstance(value, str) and dialect is TBXARK:
-        return _BARE.sub(lambda match: f"${{{match[1]}}}" if match[1] else match[0], value)
-    return value
+    return spelled(value, dollar=dialect.dollar) if isinstance(value, str) and "$" in value else value
 
 
 def literal_secrets(value: object, path: Path = ()) -> Iterator[Path]:

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import os
 import shutil
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
+from typing import cast
 
-from mcpwatch.config import json, yaml
-from mcpwatch.config.dialects import Complain, Dialect, convert, detect
-from mcpwatch.config.document import Document, Path, Value
+from mcpwatch.config import yaml
 from mcpwatch.config.parse import Config, Parser, runtime_keys
 from mcpwatch.config.plan import build
 from mcpwatch.config.rules import World, problems
 from mcpwatch.config.validate import Findings
-from mcpwatch.config.variables import Expansion, expand, read_env
+from mcpwatch.foreign import json_text
+from mcpwatch.foreign.dialects import OURS, Dialect, convert, demanded, detect, misplaced
+from mcpwatch.foreign.document import Document, Path, Value
+from mcpwatch.foreign.server import Complain
+from mcpwatch.foreign.variables import Expansion, expand, read_env
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
 from mcpwatch.registry import Kinds
 
+MOST_DOTS = 200
 MAX_BYTES = 4 * 1024 * 1024
 """Largest configuration file, `env_file` or secret file that is read."""
 
@@ -60,18 +65,21 @@ def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str 
     def complain(where: Path, message: str) -> None:
         faults.append((where, document.fault(where, message)))
 
+    told = misplaced(document.data) if dialect is OURS else ""
+    if told:
+        raise ConfigError(document.fault((), told))
     variables = _variables(document.data, environ, world, complain)
     expansion = Expansion()
-    data = expand(document.data, variables, expansion, dollar=dialect.dollar)
-    for where, message in expansion.faults:
-        complain(where, message)
-    raw = convert(data, dialect, complain)
+    written = convert(document.data, dialect, complain)
+    raw = expand(written, variables, expansion, dollar=dialect.dollar, foreign=dialect is not OURS)
+    for where, message in demanded(expansion.faults, written):
+        complain(dialect.place(where), message)
     config = Parser(kinds, findings, lambda name: world.read(world.place(name))).config(raw, str(path))
     config = replace(config, secrets=frozenset(findings.secrets | expansion.secrets))
     for where, message in (*findings.faults, *problems(config, world, frozenset(runtime_keys(kinds)))):
         complain(dialect.place(where), message)
-    told = _without_echoes(faults, {where for where, _ in expansion.faults})
-    return Loaded(document, dialect, config, world, tuple(sorted((*document.faults, *told), key=lambda fault: fault.line or 0)))
+    kept = _without_echoes(faults, {dialect.place(where) for where, _ in expansion.faults})
+    return Loaded(document, dialect, config, world, tuple(sorted((*document.faults, *kept), key=lambda fault: fault.line or 0)))
 
 
 def _without_echoes(faults: list[tuple[Path, Fault]], unset: set[Path]) -> list[Fault]:
@@ -85,7 +93,7 @@ def _without_echoes(faults: list[tuple[Path, Fault]], unset: set[Path]) -> list[
 
 
 def read_document(path: FilePath) -> Document:
-    """The document in a file, YAML or JSON by its first character. Raises `ConfigError`."""
+    """The document in a file: TOML by its name, else YAML or JSON by its first character. Raises `ConfigError`."""
     try:
         text = read_text(path)
     except OSError as error:
@@ -96,10 +104,22 @@ def read_document(path: FilePath) -> Document:
 
 
 def document_of(path: FilePath, text: str) -> Document:
-    """The document in the text of a file. Raises `ConfigError`."""
+    """The document in the text of a file: YAML, JSON or TOML by its name and first character. Raises `ConfigError`."""
     text = text.removeprefix("\ufeff")
+    if path.suffix.lower() == ".toml":
+        return _toml(text, str(path))
     looks_json = path.suffix.lower() == ".json" or text.lstrip(" \t\r\n").startswith("{")
-    return json.read(text, str(path)) if looks_json else yaml.read(text, str(path))
+    return json_text.read(text, str(path)) if looks_json else yaml.read(text, str(path))
+
+
+def _toml(text: str, file: str) -> Document:
+    """A client's TOML file; it tells no lines. The parser takes the square of a key's parts, so that there are few."""
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise ConfigError(Fault("", f"holds a line of more than {MOST_DOTS} dots, which mcpwatch does not read", file))
+    try:
+        return Document(cast("Value", tomllib.loads(text)), {}, file)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(Fault("", f"not TOML: {error}", file)) from None
 
 
 def read_text(path: FilePath) -> str:

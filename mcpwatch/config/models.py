@@ -194,6 +194,8 @@ class MemberConfig(Common):
     headers: dict[str, Text] = Field({}, description="HTTP headers sent to `url`.")
     ca_file: str | None = Field(None, description="CA certificates to trust for `url`, a PEM file.")
     insecure: bool = Field(False, description="Do not verify the TLS certificate of `url`.")
+    cert_file: str | None = Field(None, description="Client certificate to show to `url`, a PEM file with its chain.")
+    key_file: str | None = Field(None, description="Private key of `cert_file`, where it is not in that file.")
     route: Route = Field(None, description="Public name on the proxy; default: the member's name. `false`: no route.")
     auth: AuthConfig = Field(AuthConfig(), description="Tokens of this route alone, instead of the proxy's.")  # pyright: ignore[reportCallIssue]
     tools: ToolsConfig = Field(ToolsConfig(), description="Which of its tools the proxy shows.")  # pyright: ignore[reportCallIssue]

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from mcpwatch.config.document import Path, Value
 from mcpwatch.config.models import CheckConfig, FileConfig, MemberConfig, Name, ProxyConfig
 from mcpwatch.config.specs import keys_of
 from mcpwatch.config.validate import Findings, validate
-from mcpwatch.config.variables import Read
+from mcpwatch.foreign.document import Path, Value
+from mcpwatch.foreign.variables import Read
 from mcpwatch.model.naming import suggest
 from mcpwatch.registry import Kind, Kinds, KindSpec, find
 

@@ -12,14 +12,14 @@ from pydantic import SecretStr
 
 from mcpwatch.config import expose
 from mcpwatch.config.addresses import bridge_url, local, public
-from mcpwatch.config.document import spell
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
 from mcpwatch.config.order import start_order
 from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
 from mcpwatch.config.rules import World, hosted, problems
 from mcpwatch.config.secrets import named_secrets, unwrapped
-from mcpwatch.config.variables import read_env
+from mcpwatch.foreign.document import spell
+from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.probe import Target, Transport, Vantage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, RouteSpec, Upstream
@@ -117,8 +117,8 @@ class _Builder:
             "description": written.description,
         }
 
-    def hosted_restart(self, written: Common) -> dict[str, Any]:
-        """The restart policy of a server that the gateway itself restarts, as far as it is not the default of both."""
+    def hosted_start(self, written: Common) -> dict[str, Any]:
+        """Restart policy and start grace of a server that the gateway itself starts, where they are not the defaults of both."""
         policy, plain = restart_policy(effective_restart(self.defaults.restart, written.restart)), RestartPolicy()
         named: dict[str, tuple[object, object]] = {
             "first": (policy.backoff.first, plain.backoff.first),
@@ -131,7 +131,9 @@ class _Builder:
             "fatal_exit_codes": (policy.fatal_exit_codes, plain.fatal_exit_codes),
         }
         differing = {name: own for name, (own, default) in named.items() if own != default}
-        return {"restart": differing} if differing else {}
+        made: dict[str, Any] = {"restart": differing} if differing else {}
+        grace = self.defaults.start_grace if written.start_grace is None else written.start_grace
+        return made | ({"start_grace": grace} if grace != MemberSpec.__dataclass_fields__["start_grace"].default else {})
 
     def carrier(self, member: Member) -> tuple[str, KindSpec]:
         """The runtime of a member and the spec it takes."""
@@ -191,8 +193,13 @@ class _Builder:
             return None
         token = written.token.get_secret_value() or None if written.token else None
         headers = tuple(sorted(written.headers.items()))
-        ca_file = self.world.place(written.ca_file) if written.ca_file else None
-        return Target(written.url, written.transport, token, headers, ca_file=ca_file, insecure=written.insecure)
+        ca_file, cert_file, key_file = (
+            self.world.place(name) if name else None for name in (written.ca_file, written.cert_file, written.key_file)
+        )
+        return Target(
+            written.url, written.transport, token, headers,
+            ca_file=ca_file, insecure=written.insecure, cert_file=cert_file, key_file=key_file,
+        )  # fmt: skip
 
     # --- checks
 
@@ -271,7 +278,7 @@ class _Builder:
         if stdio is not None and stdio.sessions != "auto":
             options["sessions"] = stdio.sessions
         if stdio is not None and self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
-            options |= self.hosted_restart(written)
+            options |= self.hosted_start(written)
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
             env = tuple(sorted(self.env(stdio).items()))
@@ -290,6 +297,8 @@ class _Builder:
         headers = dict(direct.headers)
         if direct.token:
             headers["Authorization"] = f"Bearer {direct.token}"
+        if self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
+            options |= _trust(direct)
         url, pairs = written.upstream_url or direct.url, tuple(sorted(headers.items()))
         return Upstream(name, direct.transport, url=url, headers=pairs, tokens=tokens, options=canonical(options))
 
@@ -375,3 +384,9 @@ def _from(checks: tuple[CheckSpec, ...], vantage: Vantage) -> tuple[CheckSpec, .
 
 def _plain(secrets: tuple[SecretStr, ...]) -> tuple[str, ...]:
     return tuple(secret.get_secret_value() for secret in secrets)
+
+
+def _trust(direct: Target) -> dict[str, Any]:
+    """How TLS to a URL is made, in the words of the gateway's file."""
+    words = {"ca_file": direct.ca_file, "insecure": direct.insecure, "cert_file": direct.cert_file, "key_file": direct.key_file}
+    return {word: value for word, value in words.items() if value}

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from mcpwatch.config.addresses import ANYWHERE, LOOPBACK
-from mcpwatch.config.document import Path, spell
 from mcpwatch.config.parse import Config
+from mcpwatch.foreign.document import Path, spell
 
 _PUBLISHED = re.compile(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d+):\d+(?:/tcp)?")
 """A port a container publishes, as compose writes it: `9072:8080`, `127.0.0.1:9072:8080`."""

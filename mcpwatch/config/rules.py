@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -11,12 +10,13 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from mcpwatch.config import expose
-from mcpwatch.config.document import Path, spell
 from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, Member
 from mcpwatch.config.port_conflicts import port_clashes
-from mcpwatch.config.variables import Read
+from mcpwatch.foreign.document import Path, spell
+from mcpwatch.foreign.names import RESERVED, servable
+from mcpwatch.foreign.variables import Read
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.restart import reachable
 from mcpwatch.units import spell_seconds
@@ -88,9 +88,11 @@ def _reached(member: Member) -> Iterator[Problem]:
     if hosted(member) and written.route not in {None, "", member.name}:
         yield (*member.path, "route"), "a hosted server is served under its own name; rename the member, or add a bridge"
     if "url" not in member.keys:
-        for key in ("upstream_url", "token", "headers", "ca_file", "insecure"):
+        for key in ("upstream_url", "token", "headers", "ca_file", "insecure", "cert_file", "key_file"):
             if getattr(written, key) and not (key == "upstream_url" and written.bridge):
                 yield (*member.path, key), "says how to call 'url', which is missing"
+    if written.key_file and not written.cert_file:
+        yield (*member.path, "key_file"), "is the key of 'cert_file', which is missing"
     if written.auth.tokens and written.route == "":
         yield (*member.path, "auth"), "guards a route, and 'route: false' says there is none"
 
@@ -179,13 +181,6 @@ def _asserted(written: CheckConfig, path: Path) -> Iterator[Problem]:
             yield (*path, "arguments"), "are of a call; name the 'tool' to call"
 
 
-RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
-"""First path segments that the embedded gateway answers itself."""
-
-SERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-"""Names of routes that the embedded gateway takes."""
-
-
 def _proxy(config: Config, world: World) -> Iterator[Problem]:
     yield from _restarts(("defaults",), config.file.defaults.restart, config)
     proxy = config.proxy
@@ -212,7 +207,7 @@ def _names(config: Config) -> Iterator[Problem]:
         if config.proxy is not None and member.name == config.proxy.written.name:
             yield member.path, "is the name of the proxy; rename one of them (proxy.name)"
         route = member.name if member.written.route is None else member.written.route
-        if route and ours and (route in RESERVED or not SERVED.fullmatch(route)):
+        if route and ours and not servable(route):
             why = f"/{route} is a path of the gateway's own" if route in RESERVED else "the gateway serves no route of that name"
             yield member.path, f"{why}; choose another name or 'route' (up to 63 characters, a letter or digit first)"
         if route and route in routes:
@@ -228,7 +223,7 @@ def _groups(config: Config, routes: frozenset[str]) -> Iterator[Problem]:
     groups = cast("dict[str, tuple[str, ...]]", getattr(config.proxy.options, "groups", {}) if config.proxy else {})
     for name, listed in groups.items():
         path = ("proxy", "groups", name)
-        if name in routes or name in RESERVED or not SERVED.fullmatch(name):
+        if name in routes or not servable(name):
             yield path, "is the name of a route or a path of the gateway's own; choose another"
         for index, route in enumerate(listed):
             if route not in routes and route not in config.names:

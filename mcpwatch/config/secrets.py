@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic import BaseModel, SecretStr
 
-from mcpwatch.config.variables import MIN_SECRET, secret_name
+from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 
 
 def named_secrets(value: object) -> set[str]:

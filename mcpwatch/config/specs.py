@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from mcpwatch.config.document import Path
+from mcpwatch.foreign.document import Path
 
 
 def keys_at(model: Any, path: Path) -> tuple[str, ...]:

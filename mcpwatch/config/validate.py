@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from mcpwatch.config.document import Path, Value
 from mcpwatch.config.specs import holds_many, keys_at, keys_of, secret_field, secrets_in, spec_at
-from mcpwatch.config.variables import Read
+from mcpwatch.foreign.document import Path, Value
+from mcpwatch.foreign.variables import Read
 from mcpwatch.model.naming import suggest
 
 MAX_ROUNDS = 20

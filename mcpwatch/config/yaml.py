@@ -17,7 +17,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
-from mcpwatch.config.document import Document, Path, Value, duplicate
+from mcpwatch.foreign.document import Document, Path, Value, duplicate
 from mcpwatch.model.errors import ConfigError, Fault
 
 MAX_DEPTH = 100

@@ -8,15 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from mcpwatch.foreign import json_text
+from mcpwatch.foreign.dialects import OURS, VSCODE, convert, demanded, detect, misplaced
+from mcpwatch.foreign.document import Document
+from mcpwatch.foreign.file import Unreadable, read
+from mcpwatch.foreign.names import servable
+from mcpwatch.foreign.variables import Expansion, expand
 from mcpwatch.gateway.settings import (
     DEFAULT_LISTEN,
-    NAME,
-    RESERVED,
     SESSIONS,
     Limits,
     ServerSettings,
@@ -34,29 +40,59 @@ _POLICY_WORDS = ("condition", "retry", "fatal_exit_codes")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def load(path: Path) -> Settings:
-    """The settings in a file. Raises `ConfigError` with every fault found."""
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in a file. Raises `ConfigError` with every fault found. `environ` fills in the variables of a foreign file."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(Fault("", f"cannot be read ({error.strerror}); give an existing file with --config", str(path))) from None
-    except UnicodeError:
-        raise ConfigError(Fault("", "is not UTF-8 text; save it as UTF-8", str(path))) from None
+        found = read(path)
+    except Unreadable as why:
+        raise ConfigError(Fault("", f"{why}; give an existing UTF-8 file with --config", str(path))) from None
+    if found is None:
+        raise ConfigError(Fault("", "is not there; give an existing file with --config", str(path)))
     try:
-        document = json.loads(text)
-    except RecursionError:
-        raise ConfigError(Fault("", "is nested too deeply", str(path))) from None
-    except ValueError as error:
-        line = getattr(error, "lineno", None)
-        raise ConfigError(Fault("", f"is not JSON ({getattr(error, 'msg', error)})", str(path), line)) from None
-    return parse(document, str(path))
+        document: object = json.loads(found.text)
+    except (ValueError, RecursionError):
+        document = json_text.read(found.text, str(path)).data
+    if not isinstance(document, dict) or _native(cast("dict[str, Any]", document)):
+        return parse(cast("object", document), str(path))
+    return _foreign(json_text.read(found.text, str(path)), os.environ if environ is None else environ)
 
 
 def parse(document: object, file: str | None = None) -> Settings:
-    """The settings in a parsed document. Raises `ConfigError` with every fault found."""
+    """The settings in a parsed document of the gateway's own. Raises `ConfigError` with every fault found."""
     if not isinstance(document, dict):
         raise ConfigError(Fault("", "must be a JSON object", file))
-    return _Reader(file).settings(cast("dict[str, Any]", document))
+    found = cast("dict[str, Any]", document)
+    if "servers" not in found and (what := misplaced(found)):
+        raise ConfigError(Fault("", what, file))
+    return _Reader(file).settings(found) if _native(found) else _foreign(Document(found, {}, file or ""), os.environ)
+
+
+def _native(document: dict[str, Any]) -> bool:
+    """Whether a file is the gateway's own, or at least no foreign one."""
+    dialect = detect(document)
+    return "version" in document or dialect is OURS or (dialect is VSCODE and "inputs" not in document)
+
+
+def _foreign(document: Document, environ: Mapping[str, str]) -> Settings:
+    """The settings in somebody else's file, read as `mcpwatch up` reads it. Raises `ConfigError`."""
+    dialect, faults, expansion = detect(document.data), list(document.faults), Expansion()
+    raw = convert(document.data, dialect, lambda where, what: faults.append(document.fault(where, what)))
+    filled = expand(raw, environ, expansion, dollar=dialect.dollar, foreign=True)
+    faults += [document.fault(dialect.place(where), what) for where, what in demanded(expansion.faults, raw)]
+    if faults:
+        raise ConfigError(*faults)
+    whole = cast("dict[str, Any]", filled)
+    proxy: dict[str, Any] = whole["proxy"]
+    tokens: list[str] = proxy.get("auth", {}).get("tokens") or []
+    servers = {name: _own(member, tokens) for name, member in whole["members"].items() if member.get("enabled") is not False}
+    own = {"version": 1, "listen": _address(proxy.get("listen")), "base_url": proxy.get("base_url"), "servers": servers}
+    return _Reader(document.file or None).settings(own)
+
+
+def _own(member: dict[str, Any], tokens: list[str]) -> dict[str, Any]:
+    """A member as the gateway's own file has it."""
+    server = {**member.get("stdio", {}), **{key: member[key] for key in ("url", "headers", "transport", "tools") if key in member}}
+    return {**server, "tokens": member.get("auth", {}).get("tokens") or tokens}
 
 
 class _Reader:
@@ -97,7 +133,7 @@ class _Reader:
         return settings
 
     def _server(self, path: str, name: str, body: object, inherited: dict[str, Any]) -> ServerSettings | None:
-        if not NAME.match(name) or name in RESERVED:
+        if not servable(name):
             self._fault(path, "is no usable route name; use letters, digits, '.', '_' and '-', and none of the gateway's own paths")
             return None
         if not isinstance(body, dict):
@@ -123,6 +159,10 @@ class _Reader:
             url=url,
             transport=self._transport(spec, path),
             headers=self._pairs(spec.get("headers"), f"{path}.headers"),
+            ca_file=self._text(spec.get("ca_file"), f"{path}.ca_file"),
+            insecure=self._flag(spec, "insecure", path),
+            cert_file=self._text(spec.get("cert_file"), f"{path}.cert_file"),
+            key_file=self._text(spec.get("key_file"), f"{path}.key_file"),
             sessions=cast("Sessions", sessions),
             digests=self._digests(
                 spec.get("tokens") or options.get("authTokens") or (None if DIGESTS in spec else inherited.get("authTokens")),
@@ -131,6 +171,7 @@ class _Reader:
             ),
             tools=self._tools(spec, options, path),
             restart=self._restart(spec if self._native else {}, f"{path}.restart"),
+            start_grace=self._seconds(spec.get("start_grace", 0.0) if self._native else 0.0, f"{path}.start_grace"),
         )
 
     def _transport(self, spec: dict[str, Any], path: str) -> Transport:
@@ -161,7 +202,7 @@ class _Reader:
         found: list[tuple[str, tuple[str, ...]]] = []
         for group, members in self._object(document, "groups", "groups").items():
             listed = self._texts(members, f"groups.{group}")
-            if not NAME.match(group) or group in RESERVED or group in names:
+            if not servable(group) or group in names:
                 self._fault(f"groups.{group}", "is no usable route name, or is the name of a server")
             for unknown in sorted(set(listed) - names):
                 self._fault(f"groups.{group}", f"names {unknown!r}, which is no server of this file")
@@ -199,6 +240,13 @@ class _Reader:
             fatal_exit_codes=tuple(cast("list[int]", codes)),
         )
 
+    def _seconds(self, value: object, path: str) -> float:
+        """A number of seconds of at least 0."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return float(value)
+        self._fault(path, "must be a number of seconds of at least 0")
+        return 0.0
+
     def _checked_numbers(
         self, written: dict[str, Any], path: str, known: tuple[str, ...], other: tuple[str, ...]
     ) -> dict[str, Any]:
@@ -234,6 +282,13 @@ class _Reader:
             return value
         self._fault(path, "must be a string")
         return None
+
+    def _flag(self, holder: dict[str, Any], key: str, path: str) -> bool:
+        value = holder.get(key, False)
+        if isinstance(value, bool):
+            return value
+        self._fault(f"{path}.{key}", "must be true or false")
+        return False
 
     def _texts(self, value: object, path: str) -> tuple[str, ...]:
         if value is None:

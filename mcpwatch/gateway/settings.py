@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -13,8 +12,6 @@ Sessions = Literal["auto", "shared", "isolated"]
 SESSIONS: tuple[Sessions, ...] = get_args(Sessions)
 
 DEFAULT_LISTEN = "127.0.0.1:9090"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-RESERVED = frozenset({"sse", "mcp", "messages", "healthz", "readyz", "_healthz", "_readyz", "metrics", "rpc", "health"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +35,19 @@ class ServerSettings:
     url: str | None = field(default=None, repr=False)
     transport: Transport = "auto"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: str | None = None
+    insecure: bool = False
+    cert_file: str | None = None
+    key_file: str | None = None
+    """TLS to a URL, as `mcpwatch.trust` takes it; not its class, because a cold start does not load ssl."""
     sessions: Sessions = "auto"
     digests: tuple[str, ...] = field(default=(), repr=False)
     """SHA-256 of each token that opens it, in hex: a token itself is never kept."""
     tools: ToolRules = ToolRules()
     restart: RestartPolicy = field(default=RestartPolicy(), compare=False)
     """Of a server with a command. One with a URL is tried for ever, with the pauses of this policy alone."""
+    start_grace: float = 0.0
+    """Seconds from spawn to its first answer that this server may take, where that is more than `Limits.start`."""
 
 
 @dataclass(frozen=True, slots=True)

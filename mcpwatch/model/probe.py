@@ -126,6 +126,9 @@ class Target:
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: str | None = None
     insecure: bool = False
+    cert_file: str | None = None
+    """The client certificate to show, a PEM file, and its key where that is a file of its own."""
+    key_file: str | None = None
     public_url: str = ""
     """What clients are given, when it differs from `url`: its host goes into the `Host` header, and the
     `endpoint` event of a legacy SSE server may name its origin."""
@@ -190,6 +193,8 @@ class ProbeResult:
     """Protocol versions that the server says it supports, when it refused ours."""
     retry_after: float | None = None
     """Seconds after which the server wants to be asked again (`Retry-After`)."""
+    remarks: tuple[str, ...] = ()
+    """What else is wrong but fails nothing, as `slow: the probe took 3.2 s, …`: every degradation but the symptom itself."""
     lists_from_cache: str = ""
     """By what the server shows that it answers lists from a cache, not from what is behind it; empty when it does not show it.
     Such a server proves its upstream by a safe call or a canary alone, on whichever vantage it stands."""

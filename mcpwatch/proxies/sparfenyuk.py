@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, LogHint, Look, RenderedFile, Traits
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -31,7 +31,7 @@ class SparfenyukSpec(KindSpec):
     binary: str = Field("mcp-proxy", description="The program, found on PATH or given as a path. Not used with `docker`.")
     config: str | None = Field(
         None,
-        description="An existing named-server file to keep: entries that are not in this plan stay in it. Default: one of our own.",
+        description="An existing named-server file whose other entries are served too. It is read, never written.",
     )
     allow_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from.")
     stateless: bool = Field(False, description="Serve Streamable HTTP without sessions.")
@@ -67,7 +67,8 @@ class Sparfenyuk:
         body = {"mcpServers": {upstream.name: _server(upstream, proxy) for upstream in proxy.upstreams}}
         options = _options(proxy)
         text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-        return (RenderedFile(_path(proxy, directory), text, 0o600, "keep-foreign" if options.config else "replace"),)
+        kept = KeptFile(Path(options.config).expanduser().absolute()) if options.config else None
+        return (RenderedFile(_path(directory), text, 0o600, kept),)
 
     def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
         """The program with its address and its file."""
@@ -76,12 +77,12 @@ class Sparfenyuk:
             _options(proxy).binary,
             *_flags(proxy, host.strip("[]"), port),
             "--named-server-config",
-            str(_path(proxy, directory)),
+            str(_path(directory)),
         )
 
     def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
         """What a container of it needs beside its image."""
-        path = _path(proxy, directory)
+        path = _path(directory)
         host, _, port = proxy.listen.rpartition(":")
         everywhere = "0.0.0.0"  # noqa: S104  # inside the container; what is published is `listen`
         return {
@@ -121,9 +122,8 @@ def _options(proxy: ProxySpec) -> SparfenyukSpec:
     return proxy.options if isinstance(proxy.options, SparfenyukSpec) else SparfenyukSpec()  # pyright: ignore[reportCallIssue]
 
 
-def _path(proxy: ProxySpec, directory: Path) -> Path:
-    own = _options(proxy).config
-    return Path(own).expanduser().absolute() if own else directory / "proxy" / "servers.json"
+def _path(directory: Path) -> Path:
+    return directory / "proxy" / "servers.json"
 
 
 def _flags(proxy: ProxySpec, host: str, port: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, LogHint, Look, RenderedFile, Traits
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -30,6 +30,7 @@ INSIDE = "/config"
 _OPTIONS = frozenset({"timeout", "panicIfInvalid", "logEnabled", "disabled", "oauth", "toolFilter"})
 _GO_LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:<(?P<member>[^>]+)> )?(?P<text>.*)$")
 _SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*\"|\S+)(?P<rest>.*)$")
+EXHAUSTED = re.compile(r"too many open files|EMFILE", re.IGNORECASE)
 _CLIENT = re.compile(r"\bclient=(\"[^\"]*\"|\S+)")
 
 
@@ -38,7 +39,7 @@ class TbxarkSpec(KindSpec):
 
     binary: str = Field("mcp-proxy", description="The program, found on PATH or given as a path. Not used with `docker`.")
     config: str | None = Field(
-        None, description="An existing config.json to keep: entries that are not in this plan stay in it. Default: one of our own."
+        None, description="An existing config.json whose other entries are served too. It is read, never written."
     )
     type: Literal["sse", "streamable-http"] = Field("sse", description="The one wire it serves.")
     name: str = Field("mcp-proxy", description="The name it tells clients.")
@@ -88,15 +89,15 @@ class Tbxark:
             "mcpServers": {upstream.name: _server(upstream, proxy, directory) for upstream in proxy.upstreams},
         }
         text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-        return (RenderedFile(_path(proxy, directory), text, 0o600, "keep-foreign" if options.config else "replace"),)
+        return (RenderedFile(_path(directory), text, 0o600, _kept(options, proxy)),)
 
     def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
         """The program, with expansion of `$` in the file switched off: what we write is meant as written."""
-        return (_options(proxy).binary, "-config", str(_path(proxy, directory)), "-expand-env=false")
+        return (_options(proxy).binary, "-config", str(_path(directory)), "-expand-env=false")
 
     def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
         """What a container of it needs beside its image: the directory of its file, and the port it is published on."""
-        path = _path(proxy, directory)
+        path = _path(directory)
         host, _, port = proxy.listen.rpartition(":")
         return {
             "command": ["-config", f"{INSIDE}/{path.name}", "-expand-env=false"],
@@ -122,6 +123,8 @@ class Tbxark:
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means; both log shapes are read."""
+        if EXHAUSTED.search(line):
+            return LogHint("", "exhausted", line[:300])
         if match := _GO_LOG.match(line):
             return _hint(match["member"] or "", match["text"])
         if match := _SLOG.match(line):
@@ -172,9 +175,21 @@ def _options(proxy: ProxySpec) -> TbxarkSpec:
     return proxy.options if isinstance(proxy.options, TbxarkSpec) else TbxarkSpec()  # pyright: ignore[reportCallIssue]
 
 
-def _path(proxy: ProxySpec, directory: Path) -> Path:
-    own = _options(proxy).config
-    return Path(own).expanduser().absolute() if own else directory / "proxy" / "config.json"
+def _path(directory: Path) -> Path:
+    return directory / "proxy" / "config.json"
+
+
+def _kept(options: TbxarkSpec, proxy: ProxySpec) -> KeptFile | None:
+    """The user's own file, and what of ours gives way to it: whatever neither the plan nor the repair of this proxy needs."""
+    if not options.config:
+        return None
+    written = options.model_fields_set
+    names = [("name", "name"), ("version", ""), ("startupGracePeriod", "")]
+    yields: list[tuple[str, ...]] = [("mcpProxy", key) for key, ours in names if ours not in written]
+    more = [("logEnabled", ""), ("pingInterval", "ping_interval"), ("reconnectInterval", "reconnect_interval")]
+    yields += [("mcpProxy", "options", key) for key, ours in more if ours not in written]
+    yields += [] if proxy.tokens else [("mcpProxy", "options", "authTokens")]
+    return KeptFile(Path(options.config).expanduser().absolute(), expand=True, yields=tuple(yields))
 
 
 def _address(proxy: ProxySpec) -> str:
@@ -265,7 +280,7 @@ def _go(duration: float) -> str:
     return f"{round(duration * 1000)}ms"
 
 
-_MEANINGS: tuple[tuple[str, Literal["connected", "failed", "lost", "ready", "bad_config"]], ...] = (
+_MEANINGS: tuple[tuple[str, LogMeaning], ...] = (
     ("Failed to load config", "bad_config"),
     ("Failed to add client", "failed"),
     ("Failed to initialize client", "failed"),
@@ -274,6 +289,7 @@ _MEANINGS: tuple[tuple[str, Literal["connected", "failed", "lost", "ready", "bad
     ("MCP Ping recovered", "connected"),
     ("Handling requests at", "connected"),
     ("Connected", "connected"),
+    ("Connecting", "connecting"),
     ("All clients initialized", "ready"),
     ("Failed to start server", "failed"),
 )

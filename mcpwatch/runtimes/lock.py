@@ -51,6 +51,7 @@ class Lock:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
+                clear_way(self._path)
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise McpwatchError(f"{self._path}: cannot be opened: {error.strerror}; choose another --state-dir") from error
@@ -75,6 +76,14 @@ class Lock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def clear_way(path: Path) -> bool:
+    """Rename a directory that stands where a file belongs; whether there was one. Raises `OSError`."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    path.rename(path.with_name(f"{path.name}.aside-{time.time_ns()}"))
+    return True
 
 
 def owner(path: Path) -> int | None:

@@ -7,6 +7,7 @@ the watchdog's death, and after a power cut nothing it names is alive.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, fields, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.runtimes.lock import clear_way
 
 VERSION = 1
 BLOCK = 2048
@@ -72,8 +74,11 @@ class Records:
         try:
             try:
                 fd = os.open(path, _WRITE, 0o600)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                fd = os.open(path, _WRITE, 0o600)
+            except IsADirectoryError:
+                clear_way(path)
                 fd = os.open(path, _WRITE, 0o600)
             try:
                 os.pwrite(fd, text, 0)
@@ -97,7 +102,8 @@ class Records:
 
     def drop(self, member: str) -> None:
         """Forget a member that is no longer in the plan."""
-        self._path(member).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path(member).unlink()
 
     def _path(self, member: str) -> Path:
         return self._directory / f"{quote(member, safe='')}.json"

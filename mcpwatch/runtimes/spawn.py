@@ -21,6 +21,7 @@ from mcpwatch import stdio_container
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.descriptors import INHERITED, give_back
+from mcpwatch.runtimes.lock import clear_way
 from mcpwatch.runtimes.log_stamper import end_line
 from mcpwatch.runtimes.process_table import MARK
 
@@ -75,6 +76,7 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         for name in RAW:
+            clear_way(logs / name)
             end_line(logs / name)
         out = os.open(logs / "stdout.raw", flags, 0o600)
         err = os.open(logs / "stderr.raw", flags, 0o600)

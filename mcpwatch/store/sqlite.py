@@ -56,7 +56,7 @@ class SqliteStore:
         self._small: dict[str, dict[str, str]] = {}
         self._unsaved: dict[tuple[str, str], str | None] = {}
         """Small values that a failed write did not bring to disk. Belongs to the thread."""
-        self._failing = self._ready = False
+        self._failing = self._ready = self._begun_anew = False
         self._why = ""
         self._writer: sqlite3.Connection | None = None
         self._file: tuple[int, int, int] | None = None
@@ -81,12 +81,16 @@ class SqliteStore:
 
     def _broken(self, error: sqlite3.Error) -> bool:
         """Whether no waiting mends it."""
-        return error.sqlite_errorcode & 0xFF in _BROKEN or self.path.is_dir()
+        return error.sqlite_errorcode & 0xFF in _BROKEN or self._blocked()
 
     def _spoilt(self, error: sqlite3.Error) -> bool:
         """Whether the file in use lost what was in it: not every error of a statement says so."""
         lost = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error)
-        return lost or self.path.is_dir()
+        return lost or self._blocked()
+
+    def _blocked(self) -> bool:
+        """Whether a directory stands where one of its files belongs."""
+        return any(self.path.with_name(self.path.name + suffix).is_dir() for suffix in ("", "-wal", "-shm"))
 
     def _put_aside(self, why: str) -> None:
         aside = self.path.with_name(f"{self.path.name}.aside-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
@@ -95,7 +99,10 @@ class SqliteStore:
         try:
             self.path.rename(aside)
             for suffix in ("-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+                part = self.path.with_name(self.path.name + suffix)
+                if part.is_dir():
+                    part.rename(aside.with_name(aside.name + suffix))
+                part.unlink(missing_ok=True)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{self.path}: {why}, and no new store can be made: {error}") from error
@@ -283,6 +290,7 @@ class SqliteStore:
 
     def _remember_all(self) -> None:
         """Every small value goes into the new file; taken in two steps that the loop's thread cannot cut in half."""
+        self._begun_anew = True
         rooms = [(room, dict(values)) for room, values in list(self._small.items())]
         self._unsaved |= {(room, key): value for room, values in rooms for key, value in values.items()}
 
@@ -321,6 +329,9 @@ class SqliteStore:
     ) -> list[dict[str, object]]:
         """Recorded facts as JSON objects, oldest first; the newest `limit` of them."""
         await self.flush()
+        if self._begun_anew:  # what was told of that is recorded by now, and not on disk yet
+            self._begun_anew = False
+            await self.flush()
         return await asyncio.to_thread(read_facts, self.path, since=since, limit=limit, member=member)
 
     async def durable(self) -> None:

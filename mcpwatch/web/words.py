@@ -8,13 +8,15 @@ RUNGS = {
     "restart": "restart the member",
     "restart_proxy": "restart the proxy, once for all routes that need it",
     "reconnect": "reconnect",
-    "recreate": "make its container anew",
+    "resume": "let it run again",
     "quarantine": "left to a person: repairs did not help",
 }
 
 
 def next_step(cause: dict[str, Any]) -> str:
-    """What comes next, from a diagnosis as JSON."""
+    """What comes next, from a diagnosis as JSON, as the watchdog itself says; one of an older version says only the rung."""
+    if cause.get("next"):
+        return str(cause["next"])
     if cause.get("hold"):
         return str(cause["hold"])
     return RUNGS.get(str(cause.get("rung")), "left to a person: a restart does not help against this")

@@ -1,36 +1,17 @@
-"""Random walks over a real fleet: a short one always, long ones from kept and new seeds in the slow suite."""
+"""Random walks over a real fleet, of fixed seeds: a short one always, longer ones in the slow suite; new ones by hand."""
 
 from __future__ import annotations
 
 import os
-import random
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
 
-from tests.chaos.machine import Chaos
+from tests.chaos.walk import walk
 
 KEPT_SEEDS = (6, 20261121)
 """Seeds whose walk once found a fault, or is worth repeating."""
-
-
-def walk(number: int, steps: int) -> None:
-    """One random walk. No shrinking: a step is a real process dying, and the seed repeats the walk."""
-    once = settings(
-        max_examples=1,
-        stateful_step_count=steps,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=[check for check in HealthCheck if isinstance(check, HealthCheck)],
-        print_blob=False,
-    )
-    try:
-        run_state_machine_as_test(seed(number)(Chaos), settings=once)
-    except BaseException as error:
-        error.add_note(f"seed {number}, {steps} steps")
-        raise
+SEED = "MCPWATCH_CHAOS_SEED"
+"""A seed to walk besides; without it no seed that is not written down here is walked."""
 
 
 def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
@@ -40,11 +21,12 @@ def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", KEPT_SEEDS)
-def test_two_hundred_steps_of_a_kept_seed(number: int) -> None:
-    walk(number, steps=200)
+def test_forty_steps_of_a_kept_seed(number: int) -> None:
+    walk(number, steps=40)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_two_hundred_steps_of_a_new_seed() -> None:
-    walk(int(os.environ.get("MCPWATCH_SEED") or random.SystemRandom().randrange(2**32)), steps=200)
+@pytest.mark.skipif(SEED not in os.environ, reason=f"walks the seed in {SEED}; by hand: python -m tests.chaos --seed N")
+def test_two_hundred_steps_of_a_given_seed() -> None:
+    walk(int(os.environ[SEED]), steps=200)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mcpwatch.checks import Prober, classify, expectations, rpc
@@ -28,7 +28,7 @@ from mcpwatch.model.probe import Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.parts import ROOT
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 T = TypeVar("T")
 

@@ -136,6 +136,12 @@ async def test_a_certificate_near_its_end_is_degraded(tmp_path: Path) -> None:
     async with faulty(tls=context) as server:
         result = await run(Target(server.url(scheme="https"), ca_file=authority), "mcp", expect=Expect(certificate_days=14))
     assert (result.outcome, result.symptom_text) == (Outcome.DEGRADED, "certificate_expiring")
+    async with faulty("bad_name", "tools/list", tls=context) as server:
+        target = Target(server.url(scheme="https"), ca_file=authority)
+        both = await run(target, "mcp", expect=Expect(certificate_days=14, max_latency=0.000001))
+    assert both.symptom_text == "schema"
+    assert [remark.partition(":")[0] for remark in both.remarks] == ["slow", "certificate_expiring"]
+    assert "expected at least 14" in both.remarks[1]
 
 
 @pytest.mark.anyio

@@ -85,7 +85,7 @@ def canary(text: str = "hello") -> CheckSpec:
         timeout=20,
         canary=Canary("echo", json.dumps({"text": text})),
         expect=Expect(contains=text),
-        options=(("safe_call", "true"),),
+        safe_call=True,
     )
 
 
@@ -190,7 +190,7 @@ async def test_tbxark_that_lists_a_dead_member_is_seen_through_by_a_safe_call(tm
     path.write_text(json.dumps(config))
     url, public = f"http://127.0.0.1:{port}/echo/sse", "http://proxy.lan:9090/echo/sse"
     target = Target(url, token="right-token", public_url=public)
-    safe, plain = CheckSpec("safe", timeout=10, options=(("safe_call", "true"),)), CheckSpec("plain", timeout=10)
+    safe, plain = CheckSpec("safe", timeout=10, safe_call=True), CheckSpec("plain", timeout=10)
     prober = Prober()
     async with running(sys.executable, "-m", "tests.servers.official", "sse", str(inner)) as member:
         await ready(Target(f"http://127.0.0.1:{inner}/sse"))
@@ -204,11 +204,14 @@ async def test_tbxark_that_lists_a_dead_member_is_seen_through_by_a_safe_call(tm
             await member.wait()
             lying = await prober.probe(plain, target, "route")
             honest = await prober.probe(safe, target, "route")
+            bridged = await prober.probe(plain, target, "direct")
             absent = await probe(f"http://127.0.0.1:{port}/nobody/sse", token="right-token")
             async with running(sys.executable, "-m", "tests.servers.official", "sse", str(inner)):
                 await ready(Target(f"http://127.0.0.1:{inner}/sse"))
                 stale = await prober.probe(safe, target, "route")
     assert lying.outcome is Outcome.SUCCESS, lying
+    assert "TBXark" in lying.lists_from_cache
+    assert bridged.symptom_text == "upstream_down", "as a member it is asked for what is behind its cache"
     assert honest.symptom_text == "upstream_down", honest
     assert absent.symptom_text == "not_mounted", absent
     assert stale.symptom_text in ("stale_session", "upstream_down"), stale

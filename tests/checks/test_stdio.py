@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -123,3 +124,49 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8") and os.kill(pid, 0) is None
     except OSError:
         return False
+
+
+PRETTY = """
+import json
+for line in sys.stdin:
+    print(json.dumps({"id": 1, "result": {}}, indent=2), flush=True)
+"""
+
+
+STDIO = {
+    "pretty-printed JSON": (PRETTY, "{"),
+    "LSP framing": (
+        r'for line in sys.stdin: sys.stdout.write("Content-Length: 2\r\n\r\n{}"); sys.stdout.flush()',
+        "Content-Length: 2",
+    ),
+    "a question of npx": ('sys.stdout.write("Ok to proceed? (y) "); sys.stdout.flush(); sys.stdin.read()', "Ok to proceed? (y)"),
+    "an HTTP server": (
+        'print("Listening on http://localhost:3000", flush=True); sys.stdin.read()',
+        "Listening on http://localhost:3000",
+    ),
+}
+
+
+ONE_ID = """
+for line in sys.stdin:
+    print('{"jsonrpc": "2.0", "id": 0, "result": {}}', flush=True)
+"""
+
+
+async def test_a_stdio_server_that_answers_nothing_is_told_with_what_it_said_instead() -> None:
+    programs = {**{name: program for name, (program, _) in STDIO.items()}, "one id for all": ONE_ID}
+    commands = [[sys.executable, "-S", "-c", "import sys\n" + program] for program in programs.values()]
+    results = dict(zip(programs, await asyncio.gather(*(probe(command=argv, timeout=2.5) for argv in commands)), strict=True))
+    for name, (_, line) in STDIO.items():
+        result = results[name]
+        assert (result.outcome, result.symptom_text, result.said) == (Outcome.FAILURE, "polluted", line), (name, result)
+        assert line in result.message
+    one_id = results["one id for all"]
+    assert one_id.symptom_text == "no_reply", one_id
+    assert "with id 0" in one_id.message
+
+
+async def test_what_a_stdio_server_said_on_stdout_before_it_exited_is_shown() -> None:
+    result = await probe(command=[sys.executable, "-S", "-c", "print('Error: no API key', flush=True)"], timeout=10)
+    assert result.symptom_text == "exited", result
+    assert "Error: no API key" in result.message

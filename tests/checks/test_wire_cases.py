@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
-import sys
 import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 
 import pytest
 import trustme
 
 from mcpwatch.checks import Prober, probe
-from mcpwatch.checks.classify import library_failure, retry_after
 from mcpwatch.checks.era import DISCOVER_SHARE
-from mcpwatch.checks.hidden_text import hidden, lint
-from mcpwatch.checks.legacy import prefixes
-from mcpwatch.checks.schema import lost_reference
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Transport
+from mcpwatch.model.probe import Outcome, Stage, Symptom, Target, Transport
 from mcpwatch.model.spec import CheckSpec
-from tests.servers.scripted import GOOD, HELLO, LISTED, Scripted, scripted
+from tests.checks.answers import Json, ask, hello, listed, tool
+from tests.servers.scripted import GOOD, HELLO, Scripted, scripted
 
 pytestmark = pytest.mark.anyio
 
 HANG = 0.3
 """Timeout of probes that are meant to run into it."""
-Json = dict[str, Any]
-
-
-async def ask(server: Scripted, wire: Transport, timeout: float = 5, **more: Any) -> ProbeResult:
-    path = "/sse" if wire == "sse" else "/mcp"
-    async with scripted(server):
-        return await probe(server.url(path), transport=wire, timeout=timeout, **more)
-
-
-def hello(change: Callable[[Json], object]) -> str:
-    return _changed(HELLO, change)
-
-
-def listed(change: Callable[[Json], object]) -> str:
-    return _changed(LISTED, change)
-
-
-def tool(**keys: Any) -> str:
-    return listed(lambda body: body["result"]["tools"][0].update(keys))
-
-
-def _changed(text: str, change: Callable[[Json], object]) -> str:
-    body: Json = json.loads(text.replace("{id}", '"{id}"'))
-    change(body)
-    return json.dumps(body).replace('"{id}"', "{id}")
 
 
 HELLOS = {
@@ -127,106 +95,6 @@ async def test_port_0_is_refused_and_not_taken_for_port_80() -> None:
     result = await probe("http://127.0.0.1:0/sse", timeout=5)
     assert result.symptom_text == "refused", result
     assert ":0 " in result.message
-
-
-def _foreign_error(library: str, error: Exception) -> Exception:
-    """`error` as if a library had raised it."""
-    try:
-        exec("raise error", {"__name__": library, "error": error})
-    except Exception as raised:  # noqa: BLE001
-        return raised
-    raise AssertionError
-
-
-@pytest.mark.parametrize("library", ["httpx", "httpx_sse._api", "h11._readers", "idna.core", "ssl", "httptools.parser"])
-def test_what_a_library_raises_at_foreign_input_is_a_symptom_and_not_a_broken_prober(library: str) -> None:
-    failure = library_failure(_foreign_error(library, KeyError("x")), Stage.INITIALIZE)
-    assert failure is not None
-    assert failure.symptom is Symptom.BAD_REPLY
-    resolving = library_failure(_foreign_error(library, ValueError("label too long")), Stage.RESOLVE)
-    assert resolving is not None
-    assert resolving.symptom is Symptom.UNRESOLVED
-
-
-def test_what_mcpwatch_itself_raises_and_what_it_lacks_blames_nobody() -> None:
-    assert library_failure(_foreign_error("mcpwatch.checks.prober", KeyError("x")), Stage.OPEN) is None
-    assert library_failure(_foreign_error("httpx", OSError(24, "Too many open files")), Stage.CONNECT) is None
-
-
-async def test_a_reference_that_leads_nowhere_is_lint() -> None:
-    broken = tool(inputSchema={"type": "object", "properties": {"a": {"$ref": "#/$defs/gone"}}, "$defs": {"here": {}}})
-    result = await ask(Scripted(GOOD | {"tools/list": broken}), "http")
-    assert (result.outcome, result.symptom) == (Outcome.DEGRADED, Symptom.SCHEMA), result
-    assert "#/$defs/gone" in result.message
-
-
-SCHEMAS: list[tuple[Json, str]] = [
-    ({"$ref": "#/$defs/a", "$defs": {"a": {}}}, ""),
-    ({"$ref": "#"}, ""),
-    ({"$ref": "#/allOf/1", "allOf": [{}, {}]}, ""),
-    ({"$ref": "#/allOf/2", "allOf": [{}, {}]}, "#/allOf/2"),
-    ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {}}}, ""),
-    ({"$ref": "#/$defs/a%20b", "$defs": {"a b": {}}}, ""),
-    ({"$ref": "#there", "$defs": {"x": {"$anchor": "there"}}}, ""),
-    ({"$ref": "#nowhere", "$defs": {"x": {"$anchor": "there"}}}, "#nowhere"),
-    ({"$ref": "https://example.com/s.json"}, "https://example.com/s.json"),
-    ({"default": {"$ref": "#/nowhere"}}, ""),
-]
-
-
-@pytest.mark.parametrize(("schema", "lost"), SCHEMAS)
-def test_each_way_to_refer_is_followed(schema: Json, lost: str) -> None:
-    assert lost_reference(schema) == lost
-
-
-HIDDEN = {
-    "\x1b[31mred": "ANSI",
-    "a\x00b": "NUL",
-    "a\u200bb": "zero-width",
-    "a\u202eb": "direction",
-    "a" + "".join(chr(0xE0000 + ord(letter)) for letter in "obey"): "obey",
-    "a\u2066b": "direction",
-    "a\ufe0fb\x7f": "control",
-}
-
-
-@pytest.mark.parametrize("text", HIDDEN)
-async def test_text_that_models_read_and_people_do_not_see_is_a_lint_of_its_own(text: str) -> None:
-    schema = {"type": "object", "properties": {"path": {"type": "string", "description": text}}}
-    result = await ask(Scripted(GOOD | {"tools/list": tool(description=text, inputSchema=schema)}), "http")
-    assert (result.outcome, result.symptom) == (Outcome.DEGRADED, Symptom.HIDDEN_TEXT), result
-    assert len(result.lint) == 2
-    assert all(HIDDEN[text] in line for line in result.lint)
-    assert "its inputSchema.properties.path.description holds" in "".join(result.lint)
-    assert "its description holds" in "".join(result.lint)
-
-
-async def test_prompts_resources_and_instructions_are_read_for_hidden_text_too() -> None:
-    says = GOOD | {
-        "initialize": hello(
-            lambda body: body["result"].update(instructions="do\u200b", capabilities={"tools": {}, "prompts": {}, "resources": {}})
-        ),
-        "prompts/list": '{"jsonrpc":"2.0","id":{id},"result":{"prompts":[{"name":"p","description":"a\\u202eb"}]}}',
-        "resources/list": '{"jsonrpc":"2.0","id":{id},"result":{"resources":[{"uri":"x:y","name":"a\\u0000"}]}}',
-        "resources/templates/list": (
-            '{"jsonrpc":"2.0","id":{id},"result":{"resourceTemplates":[{"uriTemplate":"x:{y}","name":"\\u001b"}]}}'
-        ),
-    }
-    result = await ask(Scripted(says), "http")
-    assert result.symptom is Symptom.HIDDEN_TEXT, result
-    assert [line.split()[0] for line in result.lint] == ["the", "prompt", "resource", "resource"]
-
-
-LAWFUL = ("plain", "tab\tand\nline", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "👩\u200d💻 ❤️ café")
-
-
-@pytest.mark.parametrize("text", LAWFUL)
-def test_what_people_write_in_their_scripts_and_emoji_hides_nothing(text: str) -> None:
-    assert hidden(text) == ""
-
-
-def test_lint_of_hidden_text_is_bounded() -> None:
-    assert len(lint("tool", [{"name": "t", "description": "\x00"}] * 1000)) == 21
 
 
 async def test_a_post_that_is_never_answered_is_a_timeout_and_nothing_was_taken() -> None:
@@ -305,11 +173,6 @@ async def test_the_time_after_which_to_ask_again_is_told(form: str) -> None:
     assert f"in {result.retry_after:g} s" in result.message
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("", None), ("soon", None), ("-3", None), ("0", 0), ("9" * 30, 604_800)])
-def test_what_retry_after_says_is_read_within_bounds(value: str, seconds: float | None) -> None:
-    assert retry_after(value) == seconds
-
-
 async def test_an_old_version_of_tls_is_told_by_its_name() -> None:
     identity = trustme.CA().issue_cert("127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -331,50 +194,6 @@ async def test_the_version_of_tls_in_use_is_told() -> None:
     async with scripted(Scripted(GOOD), tls=context) as server:
         result = await probe(server.url("/mcp", "https"), transport="http", insecure=True, timeout=5)
     assert (result.outcome, result.tls_version) == (Outcome.SUCCESS, "TLSv1.3"), result
-
-
-PRETTY = """
-import json
-for line in sys.stdin:
-    print(json.dumps({"id": 1, "result": {}}, indent=2), flush=True)
-"""
-STDIO = {
-    "pretty-printed JSON": (PRETTY, "{"),
-    "LSP framing": (
-        r'for line in sys.stdin: sys.stdout.write("Content-Length: 2\r\n\r\n{}"); sys.stdout.flush()',
-        "Content-Length: 2",
-    ),
-    "a question of npx": ('sys.stdout.write("Ok to proceed? (y) "); sys.stdout.flush(); sys.stdin.read()', "Ok to proceed? (y)"),
-    "an HTTP server": (
-        'print("Listening on http://localhost:3000", flush=True); sys.stdin.read()',
-        "Listening on http://localhost:3000",
-    ),
-}
-
-
-ONE_ID = """
-for line in sys.stdin:
-    print('{"jsonrpc": "2.0", "id": 0, "result": {}}', flush=True)
-"""
-
-
-async def test_a_stdio_server_that_answers_nothing_is_told_with_what_it_said_instead() -> None:
-    programs = {**{name: program for name, (program, _) in STDIO.items()}, "one id for all": ONE_ID}
-    commands = [[sys.executable, "-S", "-c", "import sys\n" + program] for program in programs.values()]
-    results = dict(zip(programs, await asyncio.gather(*(probe(command=argv, timeout=2.5) for argv in commands)), strict=True))
-    for name, (_, line) in STDIO.items():
-        result = results[name]
-        assert (result.outcome, result.symptom_text, result.said) == (Outcome.FAILURE, "polluted", line), (name, result)
-        assert line in result.message
-    one_id = results["one id for all"]
-    assert one_id.symptom_text == "no_reply", one_id
-    assert "with id 0" in one_id.message
-
-
-async def test_what_a_stdio_server_said_on_stdout_before_it_exited_is_shown() -> None:
-    result = await probe(command=[sys.executable, "-S", "-c", "print('Error: no API key', flush=True)"], timeout=10)
-    assert result.symptom_text == "exited", result
-    assert "Error: no API key" in result.message
 
 
 async def test_after_a_restart_a_listener_that_never_answers_costs_one_deadline() -> None:
@@ -445,11 +264,3 @@ async def test_a_path_prefix_of_a_reverse_proxy_is_heeded_as_clients_see_it(what
     assert (result.symptom_text or str(result.outcome)) == expected, (what, result)
     if expected == "success":
         assert ("POST /time/message", "initialize") in server.seen
-
-
-@pytest.mark.parametrize(
-    ("public", "local", "found"),
-    [("/mcp/time/sse", "/time/sse", ("/mcp", "")), ("/time/sse", "/time/sse", ("", "")), ("/a/sse", "/b/c/sse", ("/a", "/b/c"))],
-)
-def test_the_prefixes_of_two_paths_are_what_stands_before_their_common_end(public: str, local: str, found: tuple[str, str]) -> None:
-    assert prefixes(public, local) == found

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.config.dialects import BARE, OURS, SPARFENYUK, TBXARK, detect
 from mcpwatch.config.importers import import_foreign
 from mcpwatch.config.load import load_plan
+from mcpwatch.foreign.dialects import BARE, OURS, SPARFENYUK, TBXARK, detect
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.spec import Plan
 from tests.config.kinds import KINDS
@@ -111,7 +111,7 @@ def test_an_import_keeps_variables_as_variables_and_tells_what_it_left_behind(en
 def test_importing_our_own_file_is_refused(tmp_path: Path) -> None:
     ours = tmp_path / "fleet.yaml"
     ours.write_text("members: {}")
-    with pytest.raises(ConfigError, match="has neither mcpProxy nor mcpServers"):
+    with pytest.raises(ConfigError, match="is no file of servers"):
         import_foreign(ours)
 
 

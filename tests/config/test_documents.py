@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.config import json, yaml
-from mcpwatch.config.document import spell
+from mcpwatch.config import yaml
+from mcpwatch.foreign import json_text as json
+from mcpwatch.foreign.document import spell
 from mcpwatch.model.errors import ConfigError, Fault
 
 PRINTED = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")))

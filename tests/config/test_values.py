@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpwatch.config.variables import Expansion, expand, read_env, secret_name
+from mcpwatch.foreign.variables import Expansion, expand, read_env, secret_name
 from mcpwatch.units import listen, seconds, size, spell_seconds, spell_size, url
 
 

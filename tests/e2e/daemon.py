@@ -20,8 +20,8 @@ from tests.parts import SERVERS
 
 PYTHON = sys.executable
 WAIT = 30.0
-SLOW = "0.5"
-"""Seconds of processor in one callback of a daemon that fail a test. The aim is 0.1; this is steady on a loaded machine."""
+SLOW = "1.0"
+"""Seconds of processor in one callback of a daemon that fail a test. The aim is 0.1; the worst seen at load 16 is 0.25."""
 
 
 def free_port() -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import Daemon
+from tests.e2e.daemon import Daemon, running
 from tests.e2e.test_supervision import all_run, plain
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -70,3 +72,19 @@ def test_a_watchdog_whose_output_nobody_reads_ends_well_when_it_is_told_to(tmp_p
         assert daemon.marked() == []
     finally:
         daemon.close()
+
+
+def test_a_stop_that_a_locked_store_cannot_keep_is_answered_as_a_failure_and_kept_once_it_can(tmp_path: Path) -> None:
+    with running(tmp_path, plain(2)) as daemon:
+        all_run(daemon, 1)
+        with contextlib.closing(sqlite3.connect(daemon.state / "state.db", isolation_level=None, timeout=60.0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            refused = daemon.run("stop", "m0")
+            assert refused.returncode == 5
+            assert "a restart of the watchdog would forget it" in refused.stderr
+            other.execute("ROLLBACK")
+        daemon.wait(lambda _: "the store can be written again" in daemon.said(), "it is written after all", WAIT)
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        all_run_but = daemon.wait(lambda _: daemon.member("m1")["phase"] == "running", "the other one runs", WAIT)
+        assert {member["name"]: member["want"] for member in all_run_but["members"]} == {"m0": "down", "m1": "up"}

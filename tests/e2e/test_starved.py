@@ -45,19 +45,3 @@ def test_a_watchdog_with_sixty_four_descriptors_serves_its_commands_and_leaves_n
         assert "Traceback" not in daemon.said()
     finally:
         daemon.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_more_members_than_the_descriptors_carry_are_told_and_a_stop_still_leaves_no_orphan(tmp_path: Path) -> None:
-    daemon = limited(tmp_path, 64, 70)
-    try:
-        daemon.start()
-        daemon.wait(lambda _: "its limit of open files is reached" in daemon.said(), "the shortage is told", WAIT)
-        daemon.wait(lambda s: sum(m["phase"] == "running" for m in s["members"]) > 16, "most run all the same", WAIT)
-        assert "the limit of open files carries 16" in daemon.run("status").stdout
-        assert daemon.stop() == 0
-        assert daemon.marked() == []
-        assert daemon.said().count("Traceback") == 0
-    finally:
-        daemon.close()

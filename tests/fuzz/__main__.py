@@ -15,11 +15,17 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import CORPUS, TARGETS, Target, seeds
 
+COVERED = (
+    "http.head", "http.framing", "http.request_reader", "upstream.answer_reader", "upstream.sse_parser", "protocol.message",
+    "protocol.reading",
+)  # fmt: skip
+"""Modules of the gateway whose coverage guides atheris."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -63,13 +69,13 @@ def plainly(name: str, target: Target, seconds: float, seed: int, corpus: Path) 
 def guided(name: str, target: Target, seconds: float, seed: int, corpus: Path) -> None:
     """libFuzzer through atheris, with the coverage of our own modules; it ends the process."""
     atheris: Any = importlib.import_module("atheris")
-    for module in ("http.head", "http.framing", "http.request_reader", "upstream.answer_reader", "upstream.sse_parser"):
+    for module in COVERED:
         loaded = importlib.import_module(f"mcpwatch.gateway.{module}")
-        for value in vars(loaded).values():
-            if isinstance(value, type) and value.__module__ == loaded.__name__:
-                for key, method in list(vars(value).items()):
-                    if callable(method) and hasattr(method, "__code__"):
-                        setattr(value, key, atheris.instrument_func(method))
+        holders: list[object] = [loaded, *(value for value in vars(loaded).values() if isinstance(value, type))]
+        for holder in holders:
+            for key, value in list(cast("dict[str, object]", vars(holder)).items()):
+                if isinstance(value, FunctionType) and value.__module__ == loaded.__name__:
+                    setattr(holder, key, atheris.instrument_func(value))
     arguments = [sys.argv[0], str(corpus), str(CORPUS / name), f"-max_total_time={int(seconds)}", f"-seed={seed}", "-max_len=20000"]
     atheris.Setup([*arguments, f"-artifact_prefix={corpus.parent}/{name}-fault-"], target)
     atheris.Fuzz()

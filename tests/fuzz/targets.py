@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from msgspec import UNSET
+
+from mcpwatch.gateway.protocol import message, reading
 from mcpwatch.gateway.upstream.sse_parser import Event, EventParser, HttpFailed
 from tests.fuzz.readers import Answer, Reading, answer_by_h11, by_h11, our_answer, ours
 
@@ -141,7 +146,28 @@ def by_the_standard(data: bytes) -> list[Event]:
     return found
 
 
-TARGETS: dict[str, Target] = {"server": server, "client": client, "events": events}
+def messages(data: bytes) -> None:
+    """A client's message is read as Python's reader reads it, or refused; a new id changes the id and nothing else."""
+    try:
+        envelope = reading.of_client(data)
+    except message.Malformed:
+        return
+    known: Any = json.loads(data.decode())
+    assert known.get("method", UNSET) == envelope.method
+    raw = message.raw_id(envelope)
+    assert ("id" in known) == (raw is not None)
+    if raw is None:
+        return
+    assert json.loads(raw) == known["id"]
+    out = message.one_line(message.with_id(data, raw, b"777"))
+    assert b"\n" not in out
+    # every pair that any reader could see: no second id is left
+    pairs: list[tuple[str, Any]] = json.loads(out.decode(), object_pairs_hook=lambda found: found)
+    assert [value for key, value in pairs if key.casefold() == "id"] == [777], (data, out)
+    assert json.loads(out.decode()) == known | {"id": 777}
+
+
+TARGETS: dict[str, Target] = {"server": server, "client": client, "events": events, "messages": messages}
 
 
 def seeds(name: str) -> list[bytes]:

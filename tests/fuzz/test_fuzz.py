@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mcpwatch.gateway.http import framing, head, request_reader
 from mcpwatch.gateway.http.framing import Framing
-from tests.fuzz.mutation import mutate
-from tests.fuzz.readers import ours
+from tests.fuzz.mutation import generate, mutate
+from tests.fuzz.readers import by_h11, ours
 from tests.fuzz.targets import TARGETS, seeds
 
-INPUTS = {"server": 600, "client": 250, "events": 300}
+SECONDS = int(os.environ.get("MCPWATCH_FUZZ_SECONDS", "3"))
+"""How long atheris looks at each target in the slow suite; 3600 is its long mode."""
+INPUTS = {"server": 600, "client": 250, "events": 300, "messages": 1500}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -28,6 +33,16 @@ def test_some_thousand_mutations_keep_the_rules(name: str) -> None:
     rng, sources = random.Random(20261129), seeds(name)
     for _ in range(INPUTS[name]):
         TARGETS[name](mutate(rng.choice(sources), sources, rng))
+
+
+def test_what_is_right_is_read_as_h11_reads_it() -> None:
+    rng = random.Random(7)
+    for _ in range(200):
+        data = generate(rng)
+        read, other = ours(data), by_h11(data)
+        assert (read.error, other.error) == ("", ""), data
+        assert [(method, body) for method, _, body in read.requests] == [(method, body) for method, _, body in other.requests]
+        TARGETS["server"](data)
 
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -94,6 +109,17 @@ def test_framing_is_counted_by_head_and_by_chunk() -> None:
 def test_the_reader_knows_no_socket_and_no_protocol_above_it() -> None:
     for module in (head, request_reader, framing):
         assert not {"asyncio", "socket", "msgspec"} & set(vars(module))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this machine")
+@pytest.mark.timeout(SECONDS + 90)
+@pytest.mark.parametrize("name", TARGETS)
+def test_coverage_finds_no_broken_rule(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(SECONDS), "--corpus", str(tmp_path / name)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + 80)
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    assert not list(tmp_path.glob("*-fault-*"))
 
 
 def test_the_program_runs_without_coverage_too() -> None:

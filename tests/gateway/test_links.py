@@ -27,6 +27,7 @@ from mcpwatch.gateway.upstream.remote import SseLink
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
 from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
+from mcpwatch.trust import Contexts
 from tests.gateway.raw import Mirror, listening, post
 
 pytestmark = pytest.mark.anyio
@@ -245,8 +246,13 @@ async def test_a_notification_that_is_never_taken_does_not_hold_up_requests(monk
 async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[ssl.SSLContext] = []
     make = ssl.create_default_context
-    monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(make()) or made[-1])
-    http_client.tls.cache_clear()
+
+    def counted(cafile: str | None = None) -> ssl.SSLContext:
+        made.append(make(cafile=cafile))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    monkeypatch.setattr(http_client, "_contexts", Contexts())
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         for _ in range(2):

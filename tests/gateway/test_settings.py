@@ -92,7 +92,7 @@ def test_every_fault_is_listed_with_its_place() -> None:
     ("written", "said"),
     [
         (b'{"servers": {"\xff": {}}}', "is not UTF-8 text"),
-        (b"[" * 200_000, "is nested too deeply"),
+        (b"[" * 200_000, "nested deeper than 200 levels"),
         (b'{"servers": {"a": {"url": "u", "transport": ["sse"]}}}', r"servers\.a\.transport: \['sse'\] is not one of"),
         (b'{"servers": {}, "limits": {"body": Infinity}}', r"limits\.body: must be a finite number"),
         (b'{"servers": {}, "limits": {"body": NaN}}', r"limits\.body: must be a finite number"),

@@ -21,6 +21,7 @@ NAMES = sorted(
 )
 LEAST = {
     "client_edit": ["5"],
+    "http": ["--rounds", "1", "--calls", "64"],
     "logs": ["200"],
     "prober": ["--quick", "--only", "raw-sse", "mcpwatch-sse", "--concurrent", "1"],
     "rest": ["0.2", "--members", "1", "--settle", "1"],

@@ -119,11 +119,15 @@ def test_what_it_cannot_do_is_said_before_it_is_tried(options: object, fault: st
     assert fault in str(refusal.value)
 
 
-def test_an_existing_file_is_kept_and_ours_is_replaced() -> None:
-    (own,) = KIND.render(spec(FETCH, config="/home/me/config.json"), HERE)
-    assert (str(own.path), own.merge) == ("/home/me/config.json", "keep-foreign")
-    (ours,) = KIND.render(spec(FETCH), HERE)
-    assert ours.merge == "replace"
+def test_an_existing_file_is_read_and_the_proxy_reads_one_of_ours() -> None:
+    (beside,) = KIND.render(spec(FETCH, config="/home/me/config.json", name="mine"), HERE)
+    (alone,) = KIND.render(spec(FETCH), HERE)
+    assert beside.path == alone.path
+    assert beside.kept is not None
+    assert alone.kept is None
+    assert (str(beside.kept.path), beside.kept.expand) == ("/home/me/config.json", True)
+    assert ("mcpProxy", "name") not in beside.kept.yields
+    assert ("mcpProxy", "options", "logEnabled") in beside.kept.yields
 
 
 def test_it_serves_one_wire_and_not_the_other() -> None:

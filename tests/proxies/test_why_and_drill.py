@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.app.reasoning import causes, explain
 from mcpwatch.cli.drill import STEADY, Timeline, summary
 from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.processes import family
-from mcpwatch.app.reasoning import causes, explain
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime, iso
 
@@ -72,6 +72,25 @@ def test_why_says_what_a_repair_waits_for_and_when_none_can_help() -> None:
     assert "  next: waiting for time" in explain("fetch", waiting, [])
     waiting["diagnoses"][0] |= {"hold": "", "rung": None}
     assert "  next: left to a person: a restart does not help against this" in explain("fetch", waiting, [])
+
+
+@pytest.mark.parametrize(
+    ("symptom", "message"),
+    [
+        ("slow", "the probe took 3.200 s, expected at most 1 s, most of it in tools_list (3.000 s)"),
+        ("drift", "the contract changed: tightened tool 'read': argument 'path' is now required"),
+        ("certificate_expiring", "the certificate expires in 5.0 days, expected at least 14"),
+    ],
+)
+def test_why_of_something_degraded_says_in_words_what_is_wrong_and_what_to_do(symptom: str, message: str) -> None:
+    result = {**OK, "outcome": "degraded", "symptom": symptom, "message": message, "remarks": ["schema: tool 'x' has no type"]}
+    routes = [{**document()["routes"][0], "verdict": "degraded", "probes": [probe(result)]}]
+    text = "\n".join(explain("fetch", document(routes=routes, diagnoses=[]), []))
+    cause = text.partition("Cause:")[2]
+    assert f"degraded: {symptom}: {message}" in cause
+    assert "degraded: schema: tool 'x' has no type" in cause
+    assert "to do: " in cause
+    assert "none: nothing is known" not in cause
 
 
 def test_why_of_something_well_says_so_and_of_something_unknown_lists_what_there_is() -> None:

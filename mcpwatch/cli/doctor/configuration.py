@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch.cli.doctor.finding import Finding, Patient
-from mcpwatch.config.document import spell
 from mcpwatch.config.importers import literal_secrets
-from mcpwatch.config.variables import secret_name
+from mcpwatch.foreign.document import spell
+from mcpwatch.foreign.variables import secret_name
 
 DEFAULT_TOKENS = frozenset({
     "changeme", "changeme-token", "change-me", "token", "secret", "password", "test", "testtoken", "default", "mcp", "mcp-token",

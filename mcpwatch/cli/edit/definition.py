@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-from mcpwatch.config.dialects import BARE, DialectName, convert
-from mcpwatch.config.variables import MIN_SECRET, secret_name
+from mcpwatch.foreign.dialects import BARE, DialectName, convert
+from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
 
 Transport = Literal["stdio", "sse", "http", "auto"]

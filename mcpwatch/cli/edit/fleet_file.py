@@ -19,11 +19,9 @@ from mcpwatch.clients.formats.edit import DROP
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import EditRefused, Step, Syntax
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.config import json as json_reader
-from mcpwatch.config import yaml as yaml_reader
-from mcpwatch.config.dialects import Dialect, convert, detect
-from mcpwatch.config.document import spell
-from mcpwatch.config.load import load_plan
+from mcpwatch.config.load import document_of, load_plan
+from mcpwatch.foreign.dialects import Dialect, convert, detect
+from mcpwatch.foreign.document import spell
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.spec import Plan
@@ -43,20 +41,27 @@ class FleetFile:
     mode: int
 
     @property
-    def box(self) -> str:
-        """The key under which the members stand."""
-        return "members" if self.dialect.name == "mcpwatch" else "mcpServers"
+    def box(self) -> tuple[str, ...]:
+        """The path under which the members stand."""
+        return ("members",) if self.ours else self.dialect.servers
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is in mcpwatch's own format."""
+        return self.dialect.name == "mcpwatch"
 
     @property
     def document(self) -> dict[str, Any]:
-        """The file as plain values."""
-        found = self.syntax.parse(self.text.removeprefix("\ufeff"))
+        """The file as plain values, read as `up` reads it. Raises `ConfigError` for text that cannot be read."""
+        found = document_of(self.path, self.text).data
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     @property
     def members(self) -> dict[str, Any]:
         """The members as written, by name."""
-        found = self.document.get(self.box)
+        found: Any = self.document
+        for step in self.box:
+            found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     def member(self, name: str) -> dict[str, Any]:
@@ -68,10 +73,10 @@ class FleetFile:
 
     def as_ours(self, name: str) -> dict[str, Any]:
         """One member in mcpwatch's own format, whatever the format of the file. Raises `ConfigError`."""
-        if self.dialect.name == "mcpwatch":
+        if self.ours:
             return self.member(name)
         faults: list[Fault] = []
-        one: Any = {**self.document, "mcpServers": {name: self.member(name)}}
+        one: Any = _put(self.document, self.box, {name: self.member(name)})
         whole: Any = convert(one, self.dialect, lambda where, message: faults.append(Fault(spell(where), message, str(self.path))))
         if faults:
             raise ConfigError(*faults)
@@ -80,11 +85,10 @@ class FleetFile:
     def with_changes(self, changes: Mapping[tuple[Step, ...], Any]) -> FleetFile:
         """The file with values put or, for `REMOVED`, dropped at these paths. Raises `ConfigError`; nothing is written."""
         mark, text = ("\ufeff", self.text[1:]) if self.text.startswith("\ufeff") else ("", self.text)
-        box = self.document.get(self.box)
         changed = dict(changes)
         for path in list(changed):  # the first member of an empty mapping: written in block style, not inside the braces
-            if len(path) == 2 and path[0] == self.box and not box and changed[path] is not REMOVED:
-                changed[(self.box,)] = {**changed.get((self.box,), {}), str(path[1]): changed.pop(path)}
+            if path[:-1] == self.box and not self.members and changed[path] is not REMOVED:
+                changed[self.box] = {**changed.get(self.box, {}), str(path[-1]): changed.pop(path)}
         try:
             made = span_edit.edit(self.syntax, text, changed).text
         except EditRefused as refusal:
@@ -93,7 +97,7 @@ class FleetFile:
 
     def renamed(self, old: str, new: str) -> FleetFile:
         """The file with the key of one member renamed in its place. Raises `ConfigError` when that cannot be proved."""
-        wanted = {**self.document, self.box: {new if name == old else name: value for name, value in self.members.items()}}
+        wanted = _put(self.document, self.box, {new if name == old else name: value for name, value in self.members.items()})
         line = self._line(old)
         key = re.compile(rf"""(?<![\w.-])(["']?){re.escape(old)}\1(?=\s*:)""")
         hits = sorted(key.finditer(self.text), key=lambda hit: abs(self.text.count("\n", 0, hit.start()) + 1 - line))
@@ -105,13 +109,12 @@ class FleetFile:
             try:
                 if span_edit.same(made.document, wanted):
                     return made
-            except EditRefused:
+            except ConfigError:
                 continue
         raise ConfigError(Fault("", f"the name '{old}' could not be changed safely; edit it by hand", str(self.path)))
 
     def _line(self, name: str) -> int:
-        reader = yaml_reader if isinstance(self.syntax, Yaml) else json_reader
-        return reader.read(self.text, str(self.path)).line((self.box, name)) or 1
+        return document_of(self.path, self.text).line((*self.box, name)) or 1
 
     def plan(self, state_dir: Path, values: Mapping[str, str] | None = None) -> Plan:
         """The plan of this text; `values` are variables that an `env_file` will hold. Raises `ConfigError` with every fault."""
@@ -125,6 +128,12 @@ class FleetFile:
         return [self.path.absolute().parent / name for name in ([written] if isinstance(written, str) else written)]
 
 
+def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """`document` with `value` at `path`, in the place of what was there."""
+    inside = value if len(path) == 1 else _put(cast("dict[str, Any]", document[path[0]]), path[1:], value)
+    return {**document, path[0]: inside}
+
+
 def read_fleet_file(path: Path) -> FleetFile:
     """The file at `path`. Raises `ConfigError` when it cannot be read or edited."""
     try:
@@ -136,8 +145,4 @@ def read_fleet_file(path: Path) -> FleetFile:
     bare = text.removeprefix("\ufeff")
     looks_json = path.suffix.lower() == ".json" or bare.lstrip(" \t\r\n").startswith("{")
     syntax: Syntax = Jsonc(strict=True) if looks_json else Yaml()
-    try:
-        document: Any = syntax.parse(bare)
-    except EditRefused as refusal:
-        raise ConfigError(Fault("", str(refusal), str(path))) from None
-    return FleetFile(path, text, detect(document), syntax, mode)
+    return FleetFile(path, text, detect(document_of(path, text).data), syntax, mode)

@@ -51,9 +51,9 @@ def add(name: str, definition: Definition, how: How, clients: Sequence[str] = ()
     def change(now: FleetFile) -> FleetFile:
         _fit(name, now)
         hid = hidden(now)
-        ours = now.box == "members"
+        ours = now.ours
         value = with_references(member, hid.references) if ours else as_server(definition, now.dialect.name)
-        changes: Changes = {(now.box, name): value}
+        changes: Changes = {(*now.box, name): value}
         if hid.env_file:
             changes[("env_file",)] = hid.env_file
         return now.with_changes({**changes, **_for_clients(now, name, clients)})
@@ -99,7 +99,7 @@ def remove(name: str, how: How) -> int:
 
     def change(now: FleetFile) -> FleetFile:
         now.member(name)
-        return now.with_changes({(now.box, name): REMOVED})
+        return now.with_changes({(*now.box, name): REMOVED})
 
     def prove(before: dict[str, Any], steps: Steps) -> None:
         route = _route(before, name)
@@ -121,10 +121,10 @@ def enable(name: str, how: How, *, on: bool) -> int:
         }[now.dialect.name]  # fmt: skip
         inverse = where[-1] == "disabled"
         if on and inverse:
-            return now.with_changes({(now.box, name, *where): REMOVED}) if _at(member, where) is not None else now
-        if on and now.dialect.name == "mcpwatch" and "enabled" in member:
-            return now.with_changes({(now.box, name, "enabled"): REMOVED})
-        return now if on and "enabled" not in member else now.with_changes({(now.box, name, *where): inverse != on})
+            return now.with_changes({(*now.box, name, *where): REMOVED}) if _at(member, where) is not None else now
+        if on and now.ours and "enabled" in member:
+            return now.with_changes({(*now.box, name, "enabled"): REMOVED})
+        return now if on and "enabled" not in member else now.with_changes({(*now.box, name, *where): inverse != on})
 
     def off(_: dict[str, Any], steps: Steps) -> None:
         member_down(name, how.wait)
@@ -152,7 +152,7 @@ def edit(name: str, settings: Sequence[str], how: How) -> int:
 
     def change(now: FleetFile) -> FleetFile:
         now.member(name)
-        return now.with_changes({(now.box, name, *key): value for key, value in made.items()})
+        return now.with_changes({(*now.box, name, *key): value for key, value in made.items()})
 
     return _run(name, "edit", path, change, _proved(name), how)
 
@@ -169,9 +169,9 @@ def rename(old: str, new: str, how: How) -> int:
         for other, written in made.members.items():
             needs: Any = cast("dict[str, Any]", written).get("depends_on") if isinstance(written, dict) else None
             if needs == old:
-                changes[(now.box, other, "depends_on")] = new
+                changes[(*now.box, other, "depends_on")] = new
             elif isinstance(needs, list) and old in needs:
-                changes[(now.box, other, "depends_on")] = [new if need == old else need for need in cast("list[str]", needs)]
+                changes[(*now.box, other, "depends_on")] = [new if need == old else need for need in cast("list[str]", needs)]
         return made.with_changes(changes) if changes else made
 
     def prove(before: dict[str, Any], steps: Steps) -> None:

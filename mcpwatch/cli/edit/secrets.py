@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mcpwatch.cli.edit.fleet_file import FleetFile
 from mcpwatch.cli.edit.transaction import Edit
-from mcpwatch.config.variables import read_env
+from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@+,=-]+")
@@ -34,7 +34,7 @@ def hide(file: FleetFile, owner: str, secrets: Mapping[str, str]) -> Hidden:
     A variable that is there with another value is not touched: ours then carries the member's name. Formats other than
     mcpwatch's know no env file: nothing is hidden there. Raises `ConfigError` when the file cannot be read.
     """
-    if not secrets or file.dialect.name != "mcpwatch":
+    if not secrets or not file.ours:
         return Hidden()
     named = file.env_files()
     path = named[0] if named else file.path.absolute().parent / ".env"

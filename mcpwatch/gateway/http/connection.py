@@ -14,7 +14,7 @@ from collections import deque
 from typing import cast
 
 from mcpwatch.gateway.http import limits
-from mcpwatch.gateway.http.budget import address_of
+from mcpwatch.gateway.http.budget import Share, address_of
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Serve
 from mcpwatch.gateway.http.intake import Intake
 from mcpwatch.gateway.http.output import Output
@@ -35,7 +35,7 @@ class Connection(asyncio.Protocol):
         self._intake = Intake(self._reader, self)
         self._output = Output(loop)
         self._transport = cast("asyncio.Transport", None)
-        self._address = ""
+        self._share = Share("")
         self.current: HttpExchange | None = None
         """The request being answered; `_queue` holds those behind it that are whole, the reader the one that is not."""
         self._queue: deque[HttpExchange] = deque()
@@ -48,10 +48,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request; one connection too many is told so."""
         self._transport = self._output.transport = self._intake.transport = cast("asyncio.Transport", transport)
-        self._address = address_of(transport.get_extra_info("peername"))
+        self._share, welcome = self._shared.budget.enter(address_of(transport.get_extra_info("peername")))
         self._shared.connections.add(self)
         self.due = self._loop.time() + limits.HEAD_LIMIT
-        if not self._shared.budget.enter(self._address):
+        if not welcome:
             self._reader.give_up()
             self.refuse(503, "too many connections", [(b"retry-after", b"5")])
 
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         """Tell whoever answers here."""
         self.closing = self.deaf = True
         self._shared.lost(self)
-        self._shared.budget.leave(self._address)
+        self._shared.budget.leave(self._share)
         self._give_up()
         for exchange in self._queue:
             self._free(exchange)
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
             elif self.current is exchange:
                 self._admit(exchange)
         elif not exchange.done:
-            if self._shared.budget.hold(self._address, len(body), self._app.body_limit):
+            if self._shared.budget.hold(self._share, len(body), self._app.body_limit):
                 exchange.held += len(body)
                 exchange.parts.append(body)
             else:
@@ -201,6 +201,8 @@ class Connection(asyncio.Protocol):
     def full(self) -> bool:
         """Whether so much waits behind the request being answered that no more is read."""
         incoming = self._reader.incoming
+        if incoming is None and not self._queue:
+            return False
         behind = incoming.size if incoming is not None and incoming is not self.current else 0
         return len(self._queue) >= limits.PIPELINED or self._queued + behind > limits.PIPELINED_BYTES
 
@@ -277,7 +279,7 @@ class Connection(asyncio.Protocol):
     def _free(self, exchange: HttpExchange) -> None:
         held, exchange.held = exchange.held, 0
         if held:
-            self._shared.budget.free(self._address, held)
+            self._shared.budget.free(self._share, held)
 
     def _close(self) -> None:
         """Close when the client has its answer; while it still sends, a closed socket would take the answer from it."""

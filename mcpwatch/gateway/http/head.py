@@ -12,6 +12,7 @@ import httptools
 
 from mcpwatch.gateway.http.http_exchange import AnswerSink, HttpExchange
 
+ONE_HOST = "one Host header is needed"
 LENGTH_DIGITS = 15
 ENDLESS = 10**LENGTH_DIGITS
 """A Content-Length of more digits counts as this: it is more than anybody may send (bytes)."""
@@ -28,22 +29,31 @@ def read(sink: AnswerSink, parser: Any, url: bytes, lines: list[tuple[bytes, byt
     if version not in {"1.1", "1.0"}:
         raise BadHead("only HTTP/1.1 and HTTP/1.0 are spoken here")
     newer = version == "1.1"
-    hosts = sum(name == b"host" for name, _ in lines)
-    if hosts > 1 or (newer and not hosts):
-        raise BadHead("one Host header is needed")
+    sent = lines
     if not url.startswith(b"/") and url != b"*":
         url, lines = _absolute(method, url, lines)
     target, _, query = url.partition(b"?")
     path = target.decode("latin-1")
     exchange = HttpExchange(sink, method, unquote(path) if "%" in path else path, query, lines)
+    if b"host" in exchange.headers:
+        if lines is not sent or len(exchange.headers) != len(lines):
+            _one_host(sent, newer=newer)
+    elif newer:
+        raise BadHead(ONE_HOST)
     exchange.newer = newer
     exchange.keep = newer and parser.should_keep_alive()
-    chunked = _chunked(exchange, lines)
+    chunked = b"transfer-encoding" in exchange.headers and _chunked(exchange, lines)
     length = exchange.headers.get(b"content-length", b"0")
     if parser.should_upgrade() and (chunked or length != b"0"):
         raise BadHead("an upgrade with a body is not understood")  # the parser would take the body for the next request
     exchange.length = 0 if chunked else int(length) if len(length) <= LENGTH_DIGITS else ENDLESS
     return exchange
+
+
+def _one_host(lines: list[tuple[bytes, bytes]], *, newer: bool) -> None:
+    hosts = sum(name == b"host" for name, _ in lines)
+    if hosts > 1 or (newer and not hosts):
+        raise BadHead(ONE_HOST)
 
 
 def _chunked(exchange: HttpExchange, lines: list[tuple[bytes, bytes]]) -> bool:

@@ -48,7 +48,11 @@ class Intake:
             self._rest += data
             self.go_on()
         else:
-            used = self._feed(data)
+            self._feeding = True
+            try:
+                used = self._reader.feed(data)
+            finally:
+                self._feeding = False
             if used < len(data):
                 self._rest = data[used:]
                 self.go_on()
@@ -60,8 +64,12 @@ class Intake:
         if self._feeding or not (self._rest or self._paused):
             return
         rest, self._rest = memoryview(self._rest), b""
-        while rest and not self._gate.deaf and not self._gate.full:
-            rest = rest[self._feed(rest) :]
+        self._feeding = True
+        try:
+            while rest and not self._gate.deaf and not self._gate.full:
+                rest = rest[self._reader.feed(rest) :]
+        finally:
+            self._feeding = False
         if self._gate.deaf:
             self._discard(len(rest))
             return
@@ -72,13 +80,6 @@ class Intake:
         """Nothing more is wanted: let the socket run empty."""
         self._rest = b""
         self._pause(False)
-
-    def _feed(self, data: bytes | memoryview) -> int:
-        self._feeding = True
-        try:
-            return self._reader.feed(data)
-        finally:
-            self._feeding = False
 
     def _pause(self, wanted: bool) -> None:
         if wanted != self._paused and not self.transport.is_closing():

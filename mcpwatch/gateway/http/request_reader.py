@@ -64,11 +64,11 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> int:
         """Parse the beginning of `data`. Returns how many bytes were used; call again with the rest, if it is still wanted."""
-        size = max(limits.SLICE, self._left)
-        if len(data) > size:
-            data = data[:size]
-        self._body, events = 0, self._events
         used = len(data)
+        if used > limits.SLICE and used > self._left:
+            used = max(limits.SLICE, self._left)
+            data = data[:used]
+        self._body, events = 0, self._events
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -79,8 +79,8 @@ class RequestReader:
         except httptools.HttpParserError as error:
             if not self._sink.deaf:
                 self._refuse(400, f"this is no HTTP/1.1 request: {error}")
-        if not self._sink.deaf:
-            self._count(used - self._body, idle=not self.reading and events == self._events)
+        if (self.reading or events == self._events) and not self._sink.deaf:
+            self._count(used - self._body)
         return used or len(data)
 
     def give_up(self) -> HttpExchange | None:
@@ -89,14 +89,18 @@ class RequestReader:
         self.reading = True  # what the client still sends must not be taken for silence
         return exchange
 
-    def _count(self, size: int, *, idle: bool) -> None:
-        """Bound what is not body: `size` bytes more of it."""
-        if not self.reading and not idle:
-            return
-        if self._framing.fits(size):
-            return
+    def _count(self, size: int) -> None:
+        """Bound what is not body: `size` bytes more of it, and the header lines of the slice that was parsed."""
+        fits = self._framing.fits(size)
         if self.incoming is not None:
-            self._refuse(400, "the body has too much around its chunks")
+            if not fits:
+                self._refuse(400, "the body has too much around its chunks")
+        elif not fits or len(self._lines) > limits.HEAD_LINES:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if len(self._lines) > limits.HEAD_LINES:
+            self._refuse(431, f"the request has more than {limits.HEAD_LINES} header lines")
         else:
             self._refuse(431 if self.reading else 400, "the head of the request is too large")
 
@@ -108,8 +112,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._url, self._lines = b"", []
-        self._head = self._left = 0
-        self._framing.begin()
+        self._head = 0
         self._events += 1
         if not self._sink.deaf:
             self.incoming, self.reading = None, True
@@ -122,19 +125,16 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those behind a body (trailers) are counted as framing and not kept."""
-        if self.incoming is not None or self._sink.deaf:
-            return
-        self._lines.append((name.lower(), value))
-        self._head += len(name) + len(value)
-        if len(self._lines) > limits.HEAD_LINES:
-            self._refuse(431, f"the request has more than {limits.HEAD_LINES} header lines")
+        if self.incoming is None:
+            self._lines.append((name.lower(), value))
+            self._head += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
         if self._sink.deaf:
             return
-        if self._head > self._head_bytes:
-            self._refuse(431, "the head of the request is too large")
+        if self._head > self._head_bytes or len(self._lines) > limits.HEAD_LINES:
+            self._refuse_head()
             return
         try:
             exchange = head.read(self._sink, self._parser, self._url, self._lines)
@@ -154,13 +154,15 @@ class RequestReader:
         """Some of a body."""
         size = len(body)
         self._body += size
-        self._left = max(0, self._left - size)
+        if self._left:
+            self._left -= size
         if self.incoming is not None and not self._sink.deaf:
             self._sink.part(self.incoming, body)
 
     def on_message_complete(self) -> None:
         """A request is whole."""
         self._framing.begin()
+        self._left = 0
         self._events += 1
         exchange, self.incoming = self.incoming, None
         if self._sink.deaf:

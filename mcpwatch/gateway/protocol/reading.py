@@ -103,7 +103,7 @@ def _kind(top: dict[str, Raw], envelope: Envelope) -> None:
         return
     if "result" in top or "error" in top:
         raise InvalidMessage("a message is either a request or an answer")
-    if isinstance(envelope.id, Raw) and bytes(memoryview(envelope.id)[:1]) not in b'"-0123456789':
+    if isinstance(envelope.id, Raw) and bytes(envelope.id)[:1] not in b'"-0123456789':
         raise InvalidMessage("the id of a request must be a string or a number")
 
 
@@ -112,7 +112,8 @@ def _members(data: bytes | Raw) -> dict[str, Raw]:
     found = _object.decode(data)
     if len(found) > KEYS:
         raise InvalidMessage(f"an object of the message has more than {KEYS} keys")
-    shortest = 1 + sum((len(key) if key.isascii() else len(key.encode())) + 4 + len(value) for key, value in found.items())
+    keys = "".join(found)
+    shortest = 1 + (len(keys) if keys.isascii() else len(keys.encode())) + 4 * len(found) + sum(map(len, found.values()))
     if max(shortest, 2) != len(data):  # else it is as short as these keys and values can be: there is nothing else in it
         whole = bytes(data)
         if whole != b"{" + b", ".join(b'"%b": %b' % (key.encode(), value) for key, value in found.items()) + b"}":

@@ -15,6 +15,7 @@ from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.upstream.http_client import Client, Response
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.trust import BY_DEFAULT, Trust
 
 HEAD_LIMIT = 600.0
 """Seconds until the upstream must have begun its answer."""
@@ -28,10 +29,10 @@ _BACK = ("cache-control", "retry-after")
 class Passthrough:
     """The way to one upstream on the stateless wire."""
 
-    def __init__(self, name: str, url: str, headers: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, name: str, url: str, headers: tuple[tuple[str, str], ...], trust: Trust = BY_DEFAULT) -> None:
         self.name = name
         self.url = url
-        self.client = Client(url, headers)
+        self.client = Client(url, headers, trust)
 
 
 async def speaks(passage: Passthrough) -> bool:

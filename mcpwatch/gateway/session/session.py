@@ -23,7 +23,7 @@ from mcpwatch.gateway.session.session_output import SessionOutput
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import Member, Running
+from mcpwatch.gateway.upstream.member import Member, Running, trust_of
 from mcpwatch.gateway.upstream.upstream import Upstream
 
 PING_LIMIT = 10.0
@@ -226,7 +226,7 @@ class MemberTarget:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.name = member.name
-        self._passage = Passthrough(member.name, member.settings.url or "", member.settings.headers)
+        self._passage = Passthrough(member.name, member.settings.url or "", member.settings.headers, trust_of(member.settings))
         self._ruled = member.settings.tools != ToolRules()
         self._native = False
         self._asked_of = 0

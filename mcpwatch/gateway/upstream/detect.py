@@ -14,13 +14,14 @@ from mcpwatch.gateway.upstream.http_client import Client
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.remote import JSON, STREAM
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.trust import BY_DEFAULT, Trust
 
 
-async def detect(url: str, headers: tuple[tuple[str, str], ...], limit: float = 10.0) -> str:
+async def detect(url: str, headers: tuple[tuple[str, str], ...], trust: Trust = BY_DEFAULT, limit: float = 10.0) -> str:
     """The wire that an upstream speaks: `sse`, `http` or `stateless`. Raises `LinkFailed` when it cannot be reached."""
     if urlsplit(url).path.rstrip("/").endswith("/sse"):
         return "sse"
-    client = Client(url, headers)
+    client = Client(url, headers, trust)
     params = {"protocolVersion": HANDSHAKE[-1], "capabilities": {}, "clientInfo": {"name": "mcpwatch-gateway", "version": "1"}}
     try:
         async with asyncio.timeout(limit):

@@ -6,7 +6,6 @@ Owns connections to upstreams and what is sent twice (ADR 0140). Must not know J
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
 from mcpwatch.gateway.upstream.sse_parser import ANSWER_LIMIT, Event, EventParser, HttpFailed
+from mcpwatch.trust import BY_DEFAULT, Contexts, Trust, TrustFailed
 
 CONNECT_LIMIT = 5.0
 """Seconds for a connection, TLS included."""
@@ -94,6 +94,7 @@ class Client:
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
+    trust: Trust = BY_DEFAULT
     _idle: list[UpstreamConnection] = field(default_factory=list["UpstreamConnection"])
 
     async def request(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Response:
@@ -116,7 +117,7 @@ class Client:
         repeat = method in REPEATABLE
         while True:
             kept = self._kept()
-            connection = kept or await _connect(parts.scheme, parts.hostname or "", parts.port)
+            connection = kept or await _connect(parts.scheme, parts.hostname or "", parts.port, self.trust)
             try:
                 await connection.exchange(head + body)
             except HttpFailed as error:
@@ -154,16 +155,17 @@ class Client:
         return None
 
 
-@functools.cache
-def tls() -> ssl.SSLContext:
-    """How every TLS connection is made. Reading the authorities takes 30 ms, in which the loop stands still: once only."""
-    return ssl.create_default_context()
+_contexts = Contexts()
+"""Reading the authorities takes 30 ms, in which the loop stands still: once for each trust."""
 
 
-async def _connect(scheme: str, host: str, port: int | None) -> UpstreamConnection:
+async def _connect(scheme: str, host: str, port: int | None, trust: Trust) -> UpstreamConnection:
     loop = asyncio.get_running_loop()
     secure = scheme == "https"
-    context = tls() if secure else None
+    try:
+        context = _contexts.of(trust) if secure else None
+    except TrustFailed as error:
+        raise HttpFailed(str(error)) from None
     try:
         async with asyncio.timeout(CONNECT_LIMIT):
             _, connection = await loop.create_connection(UpstreamConnection, host, port or (443 if secure else 80), ssl=context)

@@ -26,6 +26,7 @@ from mcpwatch.gateway.upstream.remote import SseLink
 from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
+from mcpwatch.trust import Trust
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
@@ -165,7 +166,8 @@ class Member:
     def _run(self, hello: Handshake, tell: Callable[[LifecycleEvent], None]) -> Running:
         upstream = Upstream(
             self.name, self._link, hello, tell,
-            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart, counts=self.counts,
+            start_limit=max(self._limits.start, self.settings.start_grace), call_limit=self._limits.call,
+            restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 
@@ -175,8 +177,13 @@ class Member:
             return StdioLink(spawn.command(spec, self._logs), ends)
         assert spec.url is not None
         if spec.transport == "auto":
-            return _Found(spec.url, spec.headers, ends)
-        return _KINDS[spec.transport](spec.url, spec.headers, ends)
+            return _Found(spec.url, spec.headers, ends, trust_of(spec))
+        return _KINDS[spec.transport](spec.url, spec.headers, ends, trust_of(spec))
+
+
+def trust_of(spec: ServerSettings) -> Trust:
+    """How TLS to a member by URL is made."""
+    return Trust(spec.ca_file, spec.insecure, spec.cert_file, spec.key_file)
 
 
 _KINDS: dict[str, type[SseLink | HttpLink]] = {"sse": SseLink, "http": HttpLink, "stateless": StatelessLink}
@@ -187,8 +194,8 @@ class _Found:
 
     pid: int | None = None
 
-    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
-        self._url, self._headers, self._ends = url, headers, ends
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends, trust: Trust) -> None:
+        self._url, self._headers, self._ends, self._trust = url, headers, ends, trust
         self._link: Link | None = None
 
     @property
@@ -196,7 +203,8 @@ class _Found:
         return self._link.wire if self._link is not None else "http"
 
     async def open(self) -> None:
-        self._link = _KINDS[await detect(self._url, self._headers)](self._url, self._headers, self._ends)
+        kind = _KINDS[await detect(self._url, self._headers, self._trust)]
+        self._link = kind(self._url, self._headers, self._ends, self._trust)
         await self._link.open()
 
     def send(self, data: bytes, number: int | None) -> int:

@@ -16,6 +16,7 @@ from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.upstream.http_client import Client, Response
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.trust import BY_DEFAULT, Trust
 
 ENDPOINT_LIMIT = 10.0
 """Seconds until an SSE upstream must have named its message endpoint."""
@@ -34,9 +35,9 @@ class Remote:
     wire = ""
     pid: int | None = None
 
-    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends, trust: Trust = BY_DEFAULT) -> None:
         self._url = url
-        self._client = Client(url, headers)
+        self._client = Client(url, headers, trust)
         self._ends = ends
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -91,8 +92,8 @@ class SseLink(Remote):
 
     wire = "sse"
 
-    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
-        super().__init__(url, headers, ends)
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends, trust: Trust = BY_DEFAULT) -> None:
+        super().__init__(url, headers, ends, trust)
         self._endpoint = ""
         self._queue: asyncio.Queue[tuple[bytes, int | None]] = asyncio.Queue(10_000)
 

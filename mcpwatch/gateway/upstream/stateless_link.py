@@ -19,6 +19,7 @@ from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, STREAM
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
+from mcpwatch.trust import BY_DEFAULT, Trust
 
 PAGES = 100
 """Pages of a list of tools that are read for their schemas."""
@@ -31,8 +32,8 @@ class StatelessLink(HttpLink):
 
     wire = "stateless"
 
-    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
-        super().__init__(url, headers, ends)
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends, trust: Trust = BY_DEFAULT) -> None:
+        super().__init__(url, headers, ends, trust)
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._schemas: dict[str, Any] | None = None
 

@@ -16,6 +16,7 @@ from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
 from mcpwatch.gateway.upstream.request_ids import number_of
 from mcpwatch.gateway.upstream.sse_parser import Event, HttpFailed
+from mcpwatch.trust import BY_DEFAULT, Trust
 
 CLOSE_LIMIT = 2.0
 """Seconds for the farewell to an upstream session."""
@@ -47,8 +48,8 @@ class HttpLink(Remote):
 
     wire = "http"
 
-    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends) -> None:
-        super().__init__(url, headers, ends)
+    def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends, trust: Trust = BY_DEFAULT) -> None:
+        super().__init__(url, headers, ends, trust)
         self._session: str | None = None
         self._version: str | None = None
         self._hello: bytes | None = None
@@ -196,7 +197,7 @@ class HttpLink(Remote):
                 except HttpFailed as error:
                     if place.last is None:
                         raise
-                    lacking = str(error)
+                    lacking = error.reason
             else:
                 answered = self._hear(await response.read(), number, answered, data)
         finally:

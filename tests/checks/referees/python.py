@@ -30,10 +30,15 @@ async def taken(case: Case) -> str:
                 refused.append(str(error).replace("\n", " ")[:200])
                 scope.cancel()
                 return
+            number = getattr(message, "id", None)
+            if isinstance(number, bool) or str(number) != str(getattr(sent.message, "id", None)):
+                refused.append(f"an answer with id {number} is not waited for")
+                scope.cancel()
+                return
             await to_client.send(SessionMessage(message))
 
     try:
-        with anyio.move_on_after(2) as scope:
+        with anyio.move_on_after(20) as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(serve, scope)
                 async with ClientSession(read, write) as session:

@@ -36,7 +36,7 @@ async function taken(test) {
   client.onerror = (error) => transport.fail(error);
   const work = (async () => { await client.connect(transport); await client.listTools(); })();
   work.catch(() => {});
-  const late = new Promise((_, no) => setTimeout(() => no(new Error("no answer")), 500).unref());
+  const late = new Promise((_, no) => setTimeout(() => no(new Error("no answer")), 10000).unref());
   late.catch(() => {});
   try { await Promise.race([work, transport.failed, late]); return ""; }
   catch (error) { return String(error.message ?? error).replace(/\s+/g, " ").slice(0, 200) || "refused"; }

@@ -1,0 +1,87 @@
+"""What the runtimes tell, routed to the members it is about: ends, returns, and carriers that went away. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.fact import MemberPreparing, Troubled
+from mcpwatch.model.member import Phase
+from mcpwatch.ports import Appeared, Exited, Gone, Paused, Preparing, Runtime, RuntimeEvent
+from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.monitor import FleetMonitor
+from mcpwatch.watchdog.senses import Context
+
+REGISTRY_PAUSE = 1.0
+"""Seconds before a runtime whose watch broke is watched again."""
+
+
+class RuntimeEventRouter:
+    """Follows every runtime for the fleet."""
+
+    def __init__(self, actors: Mapping[str, MemberActor], monitor: FleetMonitor, context: Context) -> None:
+        self.closing = False
+        self._actors = actors
+        self._monitor = monitor
+        self._senses = context.senses
+        self._clock = context.clock
+        self._publish = context.publish
+
+    async def follow(self, runtime: Runtime) -> None:
+        """Hand what a runtime sees to the members, for ever."""
+        while True:
+            try:
+                async for event in runtime.watch():
+                    self._take(runtime, event)
+            except RuntimeFailed as error:
+                self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {runtime.name}"))
+            await asyncio.sleep(REGISTRY_PAUSE)
+
+    def _take(self, runtime: Runtime, event: RuntimeEvent) -> None:
+        match event:
+            case Exited():
+                if (actor := self._actors.get(event.member)) is not None:
+                    tail = self._senses.tail(event.member)
+                    self._monitor.ended(event, tail)
+                    actor.exited(event, tail)
+            case Appeared():
+                if (actor := self._actors.get(event.member)) is not None:
+                    actor.appeared(event.pid, event.container)
+            case Preparing():
+                if (actor := self._actors.get(event.member)) is not None:
+                    actor.reason = event.text
+                self._publish(MemberPreparing(at=self._clock.wall(), text=f"{event.member}: {event.text}", member=event.member))
+            case Paused():
+                if (actor := self._actors.get(event.member)) is not None:
+                    actor.paused = not event.back
+                    self._monitor.soon()
+            case Gone():
+                self._take_gone(runtime, event)
+
+    def _take_gone(self, runtime: Runtime, event: Gone) -> None:
+        if self.closing:
+            return
+        if runtime.name in ("docker", "swarm"):
+            self._monitor.engine("" if event.back else event.detail or "away")
+        words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"
+        self._publish(
+            Troubled(
+                at=self._clock.wall(),
+                text=words,
+                level="info" if event.back else "warning",
+                subject=f"runtime {runtime.name}",
+                cleared=event.back,
+            )
+        )
+        if not event.back and runtime.supervision == "theirs":
+            proxy = self._monitor.proxy()
+            for actor in self._actors.values():
+                if actor.runtime is runtime:
+                    if proxy is not None and (proxy.planned or proxy.state.phase is Phase.STOPPING):
+                        actor.excuse()
+                    lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
+                    actor.last_exit = lost.reason
+                    actor.tell(lost)
+        self._monitor.soon()

@@ -1,0 +1,171 @@
+"""An exported fleet runs without mcpwatch: accepted by each program it is for, no secret in it, the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mcpwatch.cli.export.parts import HEALTHCHECK
+from mcpwatch.cli.export.service import fleet
+from mcpwatch.cli.export.write import FORMATS, export, rendered
+from mcpwatch.model.errors import UsageError
+from tests.e2e.daemon import free_port
+from tests.parts import program, server
+
+SECRET = "literal-secret-1"
+FLEET = f"""\
+version: 1
+proxy: {{listen: "127.0.0.1:9090", auth: {{tokens: ["${{MCP_PROXY_TOKEN}}"]}}}}
+members:
+  time: {{description: The time, stdio: {{command: uvx, args: [mcp-server-time], env: {{API_KEY: "${{TIME_KEY}}", B: "x y"}}}}}}
+  memory: {{stdio: {{command: npx, args: [-y, "@modelcontextprotocol/server-memory"]}}}}
+  git: {{stdio: {{command: mcp-server-git, env: {{TOKEN: {SECRET}}}}}, tools: {{allow: [git_log]}}}}
+  pg:
+    docker:
+      image: crystaldba/postgres-mcp:0.3.0
+      command: [--transport=sse]
+      environment: {{DATABASE_URI: "${{DATABASE_URI}}"}}
+      networks: [mcp-net]
+    url: http://mcp-pg:8686/sse
+  far: {{url: "http://10.0.0.7:8585/sse"}}
+  local: {{process: {{command: x}}, url: "http://127.0.0.1:1/sse"}}
+  off: {{stdio: {{command: x}}, enabled: false}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(FLEET)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_format_holds_no_secret_and_is_the_same_each_time(form: Any, file: Path, tmp_path: Path) -> None:
+    found, texts = rendered(form, file)
+    assert rendered(form, file)[1] == texts
+    assert SECRET not in "".join(texts.values())
+    assert found.left == (
+        ("local", "a process of this machine has no container; give it 'docker:' or 'stdio:'"),
+        ("off", "it is switched off"),
+    )
+    assert export(form, tmp_path / "out", file, force=False, as_json=False) == 0
+    assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()} == set(texts)
+    with pytest.raises(UsageError, match="is not empty"):
+        export(form, tmp_path / "out", file, force=False, as_json=False)
+    assert export(form, tmp_path / "out", file, force=True, as_json=False) == 0
+
+
+def test_a_container_is_locked_down_and_only_the_proxy_has_a_port(file: Path) -> None:
+    texts = rendered("compose", file)[1]
+    for name in ("time", "memory", "git", "proxy"):
+        service = yaml.safe_load(texts[f"mcp-{name}/compose.yaml"])["services"][f"mcp-{name}"]
+        assert (service["read_only"], service["user"], service["cap_drop"]) == (True, "10001:10001", ["ALL"])
+        assert service["mem_limit"] == "256m"
+        assert service["logging"]["options"]["max-size"] == "10m"
+        assert service["healthcheck"]["test"][1] == "python3"
+        assert ("ports" in service) == (name == "proxy")
+    assert yaml.safe_load(texts["mcp-time/compose.yaml"])["networks"] == {"mcp-net": {"external": True}}
+
+
+def test_a_tool_is_installed_beforehand_with_its_version(file: Path) -> None:
+    texts = rendered("compose", file)[1]
+    assert (
+        "pip install --no-cache-dir --disable-pip-version-check mcp-proxy==0.13.0 mcp-server-time==" in texts["mcp-time/Dockerfile"]
+    )
+    assert "npm install --omit=dev --no-audit --no-fund @modelcontextprotocol/server-memory@" in texts["mcp-memory/Dockerfile"]
+    command = yaml.safe_load(texts["mcp-memory/compose.yaml"])["services"]["mcp-memory"]["command"]
+    assert command[-3:] == ["npx", "--no", "@modelcontextprotocol/server-memory"]
+
+
+def test_the_proxy_is_told_where_each_member_is(file: Path) -> None:
+    config = json.loads(rendered("compose", file)[1]["mcp-proxy/config.json"])
+    assert config["mcpProxy"]["options"]["authTokens"] == ["${MCP_PROXY_TOKEN}"]
+    assert {name: one["url"] for name, one in config["mcpServers"].items()} == {
+        "far": "http://10.0.0.7:8585/sse",
+        "git": "http://mcp-git:8080/sse",
+        "memory": "http://mcp-memory:8080/sse",
+        "pg": "http://mcp-pg:8686/sse",
+        "time": "http://mcp-time:8080/sse",
+    }
+    assert config["mcpServers"]["git"]["options"] == {"toolFilter": {"mode": "allow", "list": ["git_log"]}}
+
+
+def test_every_kubernetes_object_is_whole(file: Path) -> None:
+    texts = rendered("kubernetes", file)[1]
+    for name in ("time", "memory", "git", "pg", "proxy"):
+        objects = {one["kind"]: one for one in yaml.safe_load_all(texts[f"mcp-{name}/mcp-{name}.yaml"])}
+        assert {"Deployment", "Service"} <= set(objects)
+        spec = objects["Deployment"]["spec"]
+        pod = spec["template"]["spec"]
+        assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+        mounted = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+        assert pod["containers"][0]["resources"]["limits"]["memory"] == "256Mi"
+    time_ = next(yaml.safe_load_all(texts["mcp-time/mcp-time.yaml"]))["spec"]["template"]["spec"]["containers"][0]
+    assert time_["env"][0] == {"name": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "mcp-time", "key": "TIME_KEY"}}}
+
+
+@pytest.mark.needs("compose")
+def test_docker_compose_accepts_each_project(file: Path, tmp_path: Path) -> None:
+    export("compose", tmp_path / "out", file, force=False, as_json=True)
+    for project in sorted((tmp_path / "out").glob("mcp-*")):
+        text = (project / ".env.example").read_text()
+        (project / ".env").write_text(text.replace("=\n", "=x\n"))
+        done = subprocess.run([program("compose"), "config", "--quiet"], cwd=project, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), project.name
+
+
+@pytest.mark.needs("quadlet")
+def test_podman_reads_each_unit(file: Path, tmp_path: Path) -> None:
+    export("quadlet", tmp_path / "out", file, force=False, as_json=True)
+    env = {**os.environ, "QUADLET_UNIT_DIRS": str(tmp_path / "out")}
+    done = subprocess.run([program("quadlet"), "-dryrun"], env=env, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "arning" not in said
+    assert all(f"---mcp-{name}.service---" in said for name in ("time", "memory", "git", "pg", "proxy"))
+
+
+@pytest.mark.slow
+@pytest.mark.needs("sparfenyuk", "tbxark")
+def test_the_exported_bridge_and_proxy_serve_their_tools(tmp_path: Path) -> None:
+    document = {"proxy": {"listen": f"127.0.0.1:{free_port()}", "auth": {"tokens": ["${MCP_PROXY_TOKEN}"]}}}
+    found = fleet(document, {"time": {"stdio": {"command": str(server("mcp-server-time")), "env": {"LANG": "C"}}}})
+    port, bridge = free_port(), found.services[0]
+    words = ["127.0.0.1" if word == "0.0.0.0" else str(port) if word == "8080" else word for word in bridge.command]
+    (tmp_path / "config.json").write_text(found.proxy.config.replace("http://mcp-time:8080/", f"http://127.0.0.1:{port}/"))
+    (tmp_path / "healthcheck.py").write_text(HEALTHCHECK)
+    env = {**os.environ, "MCP_PROXY_TOKEN": "tok-of-the-export"}
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def well(url: str, token: str = "") -> str:
+        deadline = time.monotonic() + 40
+        while True:
+            argv = [sys.executable, str(tmp_path / "healthcheck.py"), url]
+            done = subprocess.run(argv, env={**env, "HEALTHCHECK_TOKEN": token}, capture_output=True, text=True, timeout=30)
+            if done.returncode == 0 or time.monotonic() > deadline:
+                return done.stdout.strip() or done.stderr
+
+    with (tmp_path / "out.txt").open("wb") as output:
+        try:
+            processes.append(subprocess.Popen([program("sparfenyuk"), *words[1:]], env=env, stdout=output, stderr=output))
+            assert well(f"http://127.0.0.1:{port}/sse") == "2 tools"
+            argv = [program("tbxark"), "-config", str(tmp_path / "config.json")]
+            processes.append(subprocess.Popen(argv, env=env, stdout=output, stderr=output))
+            url = f"http://127.0.0.1:{found.proxy.port}{found.proxy.path}"
+            assert well(url, "tok-of-the-export") == "2 tools"
+            argv = [sys.executable, str(tmp_path / "healthcheck.py"), url]
+            assert subprocess.run(argv, env=env, capture_output=True, timeout=30).returncode == 1, "no token, no health"
+        finally:
+            for process in processes:
+                process.terminate()
+                process.wait(20)
