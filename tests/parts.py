@@ -41,7 +41,10 @@ PROGRAMS: dict[str, Path | str] = {
 """Part name to its program: a path, or a name looked up on PATH."""
 
 
-FILES = {"logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs"}
+FILES = {
+    "logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs",
+    "axe": PARTS / "axe" / "node_modules" / "axe-core" / "axe.min.js",
+}
 """Part name to a file of it that is not run by itself."""
 
 IMAGES = {"reference-fleet": "mcpwatch-reference-fleet:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}

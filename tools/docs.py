@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import dashboards, docs_alerts, docs_cli, docs_clients, docs_config, docs_state, docs_symptoms, docs_telemetry
+from tools import dashboards, docs_alerts, docs_api, docs_cli, docs_clients, docs_config, docs_state, docs_symptoms, docs_telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +24,7 @@ GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
     docs_cli.pages,
     _symptoms,
     docs_alerts.pages,
+    docs_api.pages,
     docs_clients.pages,
     docs_telemetry.pages,
     _dashboards,

@@ -32,6 +32,7 @@ from mcpwatch.app.supervise import Run, ServiceSupervisor
 from mcpwatch.app.tail import Tail
 from mcpwatch.app.upgrade import answer_signals, exec_anew, rehearse
 from mcpwatch.app.watch import watch_file
+from mcpwatch.app.web import Around, Web
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
 from mcpwatch.clients.rotate import admit
@@ -53,7 +54,6 @@ from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
-from mcpwatch.web.control import build
 
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
 
@@ -82,6 +82,7 @@ class Daemon:
         self.supervisor = ServiceSupervisor(self.bus.publish, self.clock)
         self.fleet: Fleet
         self.services: Services
+        self.web: Web
         self.logs: Logging
         self.store: SqliteStore
         self._state_dir: StateDirectory
@@ -170,15 +171,15 @@ class Daemon:
                 host = Host(self.paths, plan, self.logs, self.reload, self.supervisor, self._turned)
                 self.services = Services(self.fleet, self.store, self.bus, self.clock, host)
                 self._keep("self-watch", self.services.self_watch.run)
-                app = build(self.fleet, self.store, self.bus, self, self.services.handlers)
-                self._keep("control", lambda: socket.run(app))
+                self.web = self._web(plan)
+                self._keep("control", lambda: socket.run(self.web.control()))
                 self._status = StatusFile(self.fleet, self.paths.status, self.bus)
                 self._keep("status", self._status.run)
                 if self.options.watch_config:
                     self._keep("config watch", lambda: watch_file(self.options.config, self._reload_quietly))
                 self._keep("proxy log", lambda: ProxyLog(self.fleet, self._kinds, self.paths.root).run())
                 adopted = await self.fleet.begin(plan)
-                for name, run in self.services.work():
+                for name, run in (*self.services.work(), *self.web.work()):
                     self._keep(name, run)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
                 if self._descriptors.carries:
@@ -200,6 +201,13 @@ class Daemon:
             socket.remove()
             if hasattr(self, "services"):
                 self.services.collector.close()  # waits for the thread that stamps: the next watchdog must find it at rest
+
+    def _web(self, plan: Plan) -> Web:
+        services = self.services
+        around = Around(
+            self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers
+        )
+        return Web(around, plan)
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
@@ -352,6 +360,7 @@ class Daemon:
             changes = diff(self.fleet.plan(), plan)
             await self.fleet.apply(plan, changes, lambda: self._prepare(plan))
             self.services.reload(plan)
+            self.web.reload(plan)
             return plain(changes)
 
     async def _reload_quietly(self) -> None:

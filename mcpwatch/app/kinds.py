@@ -12,6 +12,7 @@ from mcpwatch.registry import Kinds
 from mcpwatch.runtimes import RUNTIMES
 from mcpwatch.runtimes.logs import SECTION as LOGS
 from mcpwatch.telemetry.spec import SECTION as TELEMETRY
+from mcpwatch.web.spec import OBJECTIVES, WEB
 
 
 def all_kinds() -> Kinds:
@@ -22,5 +23,5 @@ def all_kinds() -> Kinds:
         proxies=PROXIES,
         notifiers=NOTIFIERS,
         clients=CLIENTS,
-        sections=(ALERTS, TELEMETRY, LOGS, BACKUP, ("clients", ClientsSection)),
+        sections=(ALERTS, TELEMETRY, LOGS, WEB, OBJECTIVES, BACKUP, ("clients", ClientsSection)),
     )

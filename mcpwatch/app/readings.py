@@ -26,6 +26,14 @@ def _now(alerts: Alerts, fleet: Fleet) -> AlertsNow:
     return AlertsNow(summary["firing"], summary["muted"], summary["outbox"], summary["silences"], maintained)
 
 
+def in_maintenance(alerts: Alerts, member: str) -> bool:
+    """Whether an outage of this member is announced now, by hand or by a configured window. A silence announces nothing."""
+    started = [one for one in alerts.ledger.book.silences if one.maintenance]
+    if not started and not alerts.rules.windows:
+        return False
+    return bool(muting(started, alerts.rules.windows, _labels(member), alerts.clock.wall()))
+
+
 def _labels(member: str) -> dict[str, str]:
     """The labels that an alert about this member being down would have."""
     return {"alert": "down", "kind": "member", "member": member, "name": member, "severity": "critical"}

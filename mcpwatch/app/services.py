@@ -39,7 +39,7 @@ from mcpwatch.telemetry.logs import Logging
 from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
-from mcpwatch.web.control import Handler
+from mcpwatch.web.api.catalog import Handler
 
 RECYCLE_EVERY = 5.0
 """Seconds between looks at the memory of members that have a limit."""

@@ -168,7 +168,8 @@ def _window_line(one: dict[str, Any]) -> str:
 
 
 def _alert_lines(found: dict[str, Any]) -> list[str]:
-    from mcpwatch.cli.table import ago, coloured, paint, table
+    from mcpwatch.cli.table import coloured, paint, table
+    from mcpwatch.model.text import ago
 
     colour = coloured()
     shades = {"firing": "red", "pending": "yellow", "resolved": "green"}

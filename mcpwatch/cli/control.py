@@ -1,4 +1,4 @@
-"""Talking to the daemon: HTTP over the unix socket, by the standard library alone, so that a command starts fast."""
+"""Talking to the daemon: HTTP over the unix socket, or to another machine's over `--url`; by the standard library alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.model.errors import ConfigError, Fault, McpwatchError, NoDaemon, UsageError
@@ -21,6 +21,9 @@ class ControlSettings:
     """What the options before the command said. Set once by the root command."""
 
     state_dir: Path | None = None
+    url: str = ""
+    """Address of a watchdog's page, e.g. `http://linuxserver.lan:9465`; empty: the control socket of this machine."""
+    token: str = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -37,13 +40,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _request(method: str, path: str, body: Any, timeout: float) -> http.client.HTTPResponse:
+def _request(
+    method: str, path: str, body: Any, timeout: float, accept: str = "application/json", by: str = ""
+) -> http.client.HTTPResponse:
     """Send one request. Raises `NoDaemon`, or what the daemon answered as the error it is."""
+    if ControlSettings.url:
+        return _remote(method, path, body, timeout, accept)
     paths = state_paths(ControlSettings.state_dir)
     connection = _UnixConnection(paths.control, timeout)
     payload = None if body is None else json.dumps(body)
     try:
-        connection.request(method, path, payload, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Accept": accept} | ({"mcpwatch-by": by} if by else {})
+        connection.request(method, path, payload, headers)
         response = connection.getresponse()
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoDaemon(f"no mcpwatch is running on {paths.root}; start one with 'mcpwatch up'") from error
@@ -54,6 +62,38 @@ def _request(method: str, path: str, body: Any, timeout: float) -> http.client.H
     if response.status >= 400:
         raise _refusal(response)
     return response
+
+
+def _remote(method: str, path: str, body: Any, timeout: float, accept: str) -> http.client.HTTPResponse:
+    """The same over `ControlSettings.url`. Raises `UsageError` for an address that is none."""
+    found = _split(ControlSettings.url)
+    kind = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
+    connection = kind(found.hostname or "", found.port, timeout=timeout)
+    headers = {"Content-Type": "application/json", "Accept": accept}
+    if ControlSettings.token:
+        headers["Authorization"] = f"Bearer {ControlSettings.token}"
+    try:
+        connection.request(method, f"{found.path.rstrip('/')}/api/v1{path}", None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+    except ConnectionRefusedError as error:
+        raise NoDaemon(f"no mcpwatch answers on {ControlSettings.url}; is web.listen set there?") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise NoDaemon(f"{ControlSettings.url}: no answer: {error or type(error).__name__}") from error
+    if response.status >= 400:
+        raise _refusal(response)
+    return response
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of `--url`. Raises `UsageError`."""
+    try:
+        found = urlsplit(url)
+        good = found.scheme in {"http", "https"} and bool(found.hostname) and found.port != 0
+    except ValueError:
+        good, found = False, urlsplit("")
+    if not good or found.username or found.password:
+        raise UsageError(f"'{url}' is no address of a watchdog; write --url http://host:9465 and the token as --token")
+    return found
 
 
 def _refusal(response: http.client.HTTPResponse) -> McpwatchError:
@@ -68,16 +108,18 @@ def _refusal(response: http.client.HTTPResponse) -> McpwatchError:
     return kind(str(found.get("error", raw[:200])))
 
 
-def call(method: str, path: str, body: Any = None, timeout: float = TIMEOUT) -> Any:
-    """One request to the daemon, its JSON answer. Raises `NoDaemon` (exit 4), `UsageError`, `ConfigError`, `McpwatchError`."""
-    response = _request(method, path, body, timeout)
+def call(method: str, path: str, body: Any = None, timeout: float = TIMEOUT, by: str = "") -> Any:
+    """One request to the daemon, its JSON answer. With `by`, what is done is told as a fact of that name.
+
+    Raises `NoDaemon` (exit 4), `UsageError`, `ConfigError`, `McpwatchError`."""
+    response = _request(method, path, body, timeout, by=by)
     raw = response.read()
     return json.loads(raw) if raw.strip() else None
 
 
 def stream(path: str, **query: str) -> Iterator[dict[str, Any]]:
     """The objects of an NDJSON stream, as they come; ends when the daemon does."""
-    response = _request("GET", f"{path}?{urlencode(query)}", None, TIMEOUT)
+    response = _request("GET", f"{path}?{urlencode(query)}", None, TIMEOUT, "application/x-ndjson")
     while True:
         try:
             line = response.readline()

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mcpwatch.app.reasoning import speaks_for
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
 from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.cli.why import speaks_for
 from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.naming import suggest
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, table
 from mcpwatch.model.errors import UsageError
-from mcpwatch.model.time import iso
+from mcpwatch.model.time import WallTime, iso
 from mcpwatch.store.history import History, read_history
 
 
 def show_history(name: str | None, *, since: str, as_json: bool) -> int:
     """Print one line per check and vantage."""
+    if ControlSettings.url:
+        return _remote(name, since=since, as_json=as_json)
     path = state_paths(ControlSettings.state_dir).store
     begin = since_epoch(since, time.time())
     if not path.exists():
@@ -26,13 +31,30 @@ def show_history(name: str | None, *, since: str, as_json: bool) -> int:
     if as_json:
         say_json([{**dataclasses.asdict(one), "worst_hour": iso(one.worst_hour) if one.worst_hour else None} for one in found])
         return exits.OK
+    _print(found, name)
+    return exits.OK
+
+
+def _remote(name: str | None, *, since: str, as_json: bool) -> int:
+    """The same from a watchdog on another machine."""
+    query = {"since": str(since_epoch(since, time.time()) or 0.0)} | ({"name": name} if name else {})
+    found: list[dict[str, Any]] = call("GET", f"/history?{urlencode(query)}")
+    if as_json:
+        say_json(found)
+        return exits.OK
+    for one in found:
+        one["worst_hour"] = WallTime(datetime.fromisoformat(one["worst_hour"]).timestamp()) if one["worst_hour"] else None
+    _print([History(**one) for one in found], name)
+    return exits.OK
+
+
+def _print(found: list[History], name: str | None) -> None:
     if not found:
         say(f"no probe of {name or 'anything'} since then")
-        return exits.OK
+        return
     head = ("NAME", "VANTAGE", "CHECK", "PROBES", "FAILED", "GOOD", "MEAN", "LONGEST", "WORST HOUR")
     for line in table(head, [_row(one) for one in found], colour=coloured(), right=(3, 4, 5, 6, 7)):
         say(line)
-    return exits.OK
 
 
 def _row(one: History) -> tuple[str, ...]:

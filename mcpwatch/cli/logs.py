@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from mcpwatch import journal
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
@@ -27,6 +28,8 @@ def show_logs(names: Sequence[str], *, follow: bool, lines: int, stream: str | N
 
     With `follow`, go on.
     """
+    if ControlSettings.url:
+        return _remote(names, follow=follow, lines=lines, stream=stream, since=since, as_json=as_json)
     state = state_paths(ControlSettings.state_dir).root
     known = journal.members(state)
     wanted = list(dict.fromkeys(names)) or sorted(known)
@@ -41,6 +44,21 @@ def show_logs(names: Sequence[str], *, follow: bool, lines: int, stream: str | N
         say(_json(line) if as_json else _text(line, colour=colour, named=named))
         if follow:
             sys.stdout.flush()
+    return exits.OK
+
+
+def _remote(names: Sequence[str], *, follow: bool, lines: int, stream: str | None, since: str | None, as_json: bool) -> int:
+    """The same from a watchdog on another machine."""
+    if len(names) != 1:
+        raise UsageError("name one member: over --url logs are shown of one at a time")
+    name = names[0]
+    if follow:
+        raise UsageError("--follow reads the files of this machine; leave out --url, or use 'mcpwatch events -f'")
+    query = {"lines": str(min(lines, 1000))} | ({"stream": stream} if stream else {})
+    if (begin := since_epoch(since, time.time())) is not None:
+        query["since"] = str(begin)
+    for one in call("GET", f"/logs/{quote(name, safe='')}?{urlencode(query)}")["lines"]:
+        say(json.dumps({"member": name, **one}, ensure_ascii=False) if as_json else f"{one['time']}  {one['text']}")
     return exits.OK
 
 

@@ -101,10 +101,15 @@ def root(
         Path | None,
         typer.Option(help="Where the watchdog keeps its state, one directory per fleet.", envvar="MCPWATCH_STATE_DIR"),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Speak to the watchdog at this address, e.g. http://linuxserver.lan:9465.", envvar="MCPWATCH_URL"),
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="Token for --url.", envvar="MCPWATCH_TOKEN")] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
 ) -> None:
     """Options that come before the command."""
-    ControlSettings.state_dir = state_dir
+    ControlSettings.state_dir, ControlSettings.url, ControlSettings.token = state_dir, url or "", token or ""
     if (state_paths(state_dir).root / "edits" / "journal.json").exists():
         from mcpwatch.cli.edit.run import undo_interrupted
 
@@ -382,6 +387,31 @@ def init(
     from mcpwatch.cli.config import write_starter
 
     raise typer.Exit(write_starter(path, source, force=force))
+
+
+@app.command(epilog="Examples:  mcpwatch report    mcpwatch report --since 30d --html report.html    mcpwatch report --json")
+def report(
+    since: Annotated[str, typer.Option(help="From then on, by whole hours: 24h, 7d, or a time like 2026-11-21T04:00:00Z.")] = "7d",
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page that stands alone; - for standard output.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Hold what was promised against what was measured. Exits 1 when an objective is missed. Needs no daemon."""
+    from mcpwatch.cli.report import show_report
+
+    raise typer.Exit(show_report(since=since, html=html, as_json=json_))
+
+
+@app.command(epilog="Examples:  mcpwatch mcp    mcpwatch mcp --operate    claude mcp add mcpwatch -- mcpwatch mcp")
+def mcp(
+    operate: Annotated[
+        bool, typer.Option("--operate", help="Also offer the tools that act: restart, silence, accept_contract.")
+    ] = False,
+    socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve MCP on standard input and output: tools by which an agent asks what is down and why."""
+    from mcpwatch.cli.mcp import serve
+
+    raise typer.Exit(serve(operate=operate, socket=socket))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import call
+from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
 from mcpwatch.model.naming import suggest
@@ -63,13 +63,27 @@ def _follow(verb: str, name: str, shown: dict[str, Any]) -> dict[str, Any]:
 def take_down(*, leave: bool, timeout: float, as_json: bool) -> int:
     """Stop the daemon and wait until its process is gone."""
     pid = int(call("POST", "/down", {"leave": leave})["pid"])
-    if not _gone(pid, timeout):
+    if not (_silent(timeout) if ControlSettings.url else _gone(pid, timeout)):
         raise McpwatchError(f"the watchdog (pid {pid}) has not ended after {timeout:g}s; look at 'mcpwatch status'")
     if as_json:
         say_json({"pid": pid, "left_members": leave})
     else:
         say("mcpwatch: stopped" + (", members left running" if leave else ""))
     return exits.OK
+
+
+def _silent(timeout: float) -> bool:
+    """Whether a watchdog on another machine stops answering within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            call("GET", "/whoami", timeout=2.0)
+        except NoDaemon:
+            return True
+        except McpwatchError:
+            pass
+        time.sleep(PAUSE)
+    return False
 
 
 def _gone(pid: int, timeout: float) -> bool:

@@ -14,9 +14,10 @@ from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, render
-from mcpwatch.cli.table import ago, coloured, fit, terminal_width
+from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
 from mcpwatch.model.naming import suggest
+from mcpwatch.model.text import ago
 
 HEALTH_WAIT = 8.0
 """Seconds in which a healthy watchdog answers; below the timeout of the image's health check."""
@@ -103,6 +104,9 @@ def _redraw(lines: list[str]) -> None:
 
 def _no_daemon(*, as_json: bool) -> int:
     """No daemon answers: say so, and show the last known state."""
+    if ControlSettings.url:
+        print(f"mcpwatch: no mcpwatch answers on {ControlSettings.url}", file=sys.stderr)  # noqa: T201
+        return exits.NO_DAEMON
     paths = state_paths(ControlSettings.state_dir)
     known = _last_known()
     if as_json:
@@ -142,7 +146,7 @@ def show_events(name: str | None, *, follow: bool, since: str | None, lines: int
         from mcpwatch.store.history import read_facts
 
         path = state_paths(ControlSettings.state_dir).store
-        if follow or not path.exists():
+        if follow or ControlSettings.url or not path.exists():
             raise
         for fact in read_facts(path, since=begin, limit=lines, member=name):
             _print_fact(fact, as_json=as_json, colour=colour)

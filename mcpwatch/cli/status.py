@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcpwatch.cli.table import ago, milliseconds, paint, size, table, visible
+from mcpwatch.cli.table import milliseconds, paint, size, table, visible
+from mcpwatch.model.text import ago
 
 _COLOURS = {
     "healthy": "green",
@@ -27,6 +28,8 @@ def render(document: dict[str, Any], *, colour: bool, now: float | None = None, 
     at = document["at"] if now is None else now
     daemon = document["daemon"]
     lines = [_headline(document, at, colour=colour)]
+    if daemon.get("web") and not document.get("stopped"):
+        lines.append(f"status page: {daemon['web']}")
     if daemon.get("config_error"):
         lines.append(paint(f"configuration rejected, the running one stays: {daemon['config_error']}", "yellow", on=colour))
     for down in daemon.get("down", ()):

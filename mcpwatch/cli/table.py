@@ -85,20 +85,6 @@ def fit(line: str, width: int) -> str:
     return kept + "…" + ("\x1b[0m" if "\x1b" in line else "")
 
 
-def ago(seconds: float | None) -> str:
-    """A span for people: `42s`, `3m05s`, `2h10m`, `4d03h`; `-` for none."""
-    if seconds is None:
-        return "-"
-    whole = int(max(0.0, seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
-
-
 def size(number: float | None) -> str:
     """Bytes for people: `812K`, `44M`, `1.2G`; `-` for none."""
     if not number:

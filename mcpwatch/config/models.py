@@ -212,6 +212,10 @@ class ProxyConfig(Common):
     listen: Listen = Field("127.0.0.1:9090", description="Where it serves.")
     base_url: Url | None = Field(None, description="The URL clients reach it by. Default: `http://` and `listen`.")
     auth: AuthConfig = Field(AuthConfig(), description="Tokens that every route asks for.")  # pyright: ignore[reportCallIssue]
+    expose_mcpwatch: bool = Field(
+        False,
+        description="Serve mcpwatch's own MCP server as the route `mcpwatch`, for reading: an agent can ask what is down and why.",
+    )
 
 
 class DefaultsConfig(KindSpec):

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
+from mcpwatch.config import expose
 from mcpwatch.config.addresses import bridge_url, local, public
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
@@ -38,7 +39,7 @@ def build(config: Config, kinds: Kinds, *, state_dir: Path, world: World) -> Pla
     found = problems(config, world, frozenset(runtime_keys(kinds)))
     if found:
         raise ConfigError(*(Fault(spell(path), message, config.source or None) for path, message in found))
-    return _Builder(config, kinds, state_dir, world).plan()
+    return _Builder(expose.exposed(config, state_dir), kinds, state_dir, world).plan()
 
 
 def bridge_argv(name: str, listen: str, stdio: StdioConfig, program: str, env: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from mcpwatch.config import expose
 from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, Member
@@ -55,6 +56,7 @@ def problems(config: Config, world: World, runtimes: frozenset[str]) -> list[Pro
     found += _names(config)
     found += _dependencies(config)
     found += port_clashes(config)
+    found += expose.fault(config)
     return found
 
 

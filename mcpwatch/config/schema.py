@@ -69,6 +69,8 @@ def _section(room: str, name: str, defs: Mapping[str, Schema]) -> Schema:
     properties = cast("dict[str, Schema]", defs[name].get("properties", {}))
     if set(properties) == {room}:
         return {**properties[room], "description": defs[name].get("description", "")}
+    if defs[name].pop("x-switch", False):
+        return {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "boolean"}], "description": defs[name].get("description", "")}
     return {"$ref": f"#/$defs/{name}", "description": defs[name].get("description", "")}
 
 

@@ -263,6 +263,16 @@ class ClientFileSkipped(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed(Fact):
+    """Somebody did something to the fleet over the web address or through the MCP server, or tried to log in and failed."""
+
+    name: ClassVar[str] = "operator_acted"
+    by: str
+    action: str
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRotation(Fact):
     """A rotation of the proxy's token began, switched, dropped the old token, or ended with files that still hold that."""
 
@@ -293,5 +303,6 @@ FACTS: tuple[type[Fact], ...] = (
     NotificationFailed,
     ClientFileWritten,
     ClientFileSkipped,
+    OperatorActed,
     TokenRotation,
 )

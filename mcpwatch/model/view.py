@@ -136,6 +136,8 @@ class SelfView:
     loop_lag: float = 0.0
     schedule_lag: float = 0.0
     dropped_facts: int = 0
+    web: str = ""
+    """Where the status page is; empty while it is not served."""
     down: tuple[ServiceDown, ...] = ()
     """What the watchdog itself cannot do now: what these services show is not known."""
     carries: int = 0

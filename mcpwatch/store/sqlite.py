@@ -24,6 +24,8 @@ from mcpwatch.model.fact import Fact, ProbeFinished
 from mcpwatch.model.json import fact_json
 from mcpwatch.model.time import WallTime
 from mcpwatch.store.history import read_facts
+from mcpwatch.store.measured import KEEP
+from mcpwatch.store.measured import SCHEMA as MEASURED
 from mcpwatch.store.schema import DROP, PUT, ROLL, SCHEMA, VERSION, Write, small
 
 QUEUE_SIZE = 20_000
@@ -133,6 +135,7 @@ class SqliteStore:
                 raise _NewerError(f"written by a newer mcpwatch (version {version})")
             if version == 0:
                 connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            connection.execute(MEASURED)
             self._load(connection)
             connection.execute("SELECT id FROM facts ORDER BY id DESC LIMIT 1").fetchone()
             self._ready = True
@@ -168,6 +171,10 @@ class SqliteStore:
         else:
             values[key] = value
         self._put(small(room, key, value))
+
+    def measure(self, hour: int, subject: str, seconds: tuple[float, float, float], body: str) -> None:
+        """Keep what was measured of a route in an hour, instead of what was kept of it before. Never blocks, never raises."""
+        self._put((KEEP, (hour, subject, *seconds, body)))
 
     def recall(self, room: str) -> dict[str, str]:
         """All small values of a room."""
@@ -309,7 +316,9 @@ class SqliteStore:
         """Drop what is older than the limits."""
         try:
             connection.execute("DELETE FROM facts WHERE id <= (SELECT max(id) FROM facts) - ?", (KEEP_FACTS,))
-            connection.execute("DELETE FROM rollup WHERE hour < ?", (int(time.time() // 3600) - 24 * KEEP_PROBES_DAYS,))
+            oldest = int(time.time() // 3600) - 24 * KEEP_PROBES_DAYS
+            connection.execute("DELETE FROM rollup WHERE hour < ?", (oldest,))
+            connection.execute("DELETE FROM measured WHERE hour < ?", (oldest,))
         except sqlite3.Error:
             return
 

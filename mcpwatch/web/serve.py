@@ -39,9 +39,9 @@ class _Server(uvicorn.Server):
 
 
 class Served:
-    """A running server. `run` until `stop`."""
+    """A running server. `run` until `stop`. `limit`: connections at once."""
 
-    def __init__(self, app: Any, listener: socket.socket) -> None:
+    def __init__(self, app: Any, listener: socket.socket, limit: int | None = None) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -51,6 +51,9 @@ class Served:
             http="httptools",
             timeout_graceful_shutdown=STOP_TIMEOUT,
             ws="none",
+            limit_concurrency=limit,
+            server_header=False,
+            proxy_headers=False,
             backlog=BACKLOG,
             date_header=False,  # what the loop above refreshed
         )
@@ -65,6 +68,15 @@ class Served:
         """Ask for the end; open streams are cut after `STOP_TIMEOUT`."""
         self._server.should_exit = True
         self._server.told.set()
+
+
+def listen_tcp(listen: str) -> socket.socket:
+    """A listening socket at `HOST:PORT`. Raises `OSError`."""
+    host, _, port = listen.rpartition(":")
+    name = host.strip("[]")
+    listener = socket.create_server((name, int(port)), family=socket.AF_INET6 if ":" in name else socket.AF_INET, backlog=128)
+    listener.setblocking(False)
+    return listener
 
 
 def listen_unix(path: Path) -> socket.socket:

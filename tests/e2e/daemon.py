@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,8 +47,10 @@ class Daemon:
         self.env.setdefault(slow.VARIABLE, SLOW)
 
     def write(self, config: str | dict[str, Any]) -> None:
-        """Write the configuration file, at once and whole."""
-        text = config if isinstance(config, str) else json.dumps(config)
+        """Write the configuration file, at once and whole; without a status page unless the test asks for one."""
+        text = config if isinstance(config, str) else json.dumps(_without_page(config))
+        if isinstance(config, str) and not re.search(r"^web:|^\s*\{", config, re.MULTILINE):
+            text = f"{config.rstrip()}\nweb: false\n"
         fresh = self.config.with_suffix(".new")
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(self.config)
@@ -156,6 +159,12 @@ class Daemon:
                     if stat != "Z" and mark in (entry / "environ").read_bytes():
                         found.append(int(entry.name))
         return found
+
+
+def _without_page(config: dict[str, Any]) -> dict[str, Any]:
+    """Daemons of tests run side by side, and would all want the default port of the page."""
+    foreign = {"mcpServers", "mcpProxy"} & config.keys()
+    return config if foreign or "web" in config else {**config, "web": False}
 
 
 @contextlib.contextmanager

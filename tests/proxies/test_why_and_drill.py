@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.app.reasoning import causes, explain
 from mcpwatch.cli.drill import STEADY, Timeline, summary
 from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.processes import family
-from mcpwatch.cli.why import causes, explain
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime, iso
 

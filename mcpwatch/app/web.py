@@ -1,0 +1,115 @@
+"""The web room put together for one daemon: the meter, the API on the control socket, and the site on `web.listen`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.applications import Starlette
+
+from mcpwatch.alerts.service import Alerts
+from mcpwatch.app.answers import Answers
+from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.readings import in_maintenance
+from mcpwatch.bus import Bus
+from mcpwatch.clock import Clock
+from mcpwatch.model.spec import Plan
+from mcpwatch.runtimes.admin import request
+from mcpwatch.store.measured import read_measured
+from mcpwatch.store.sqlite import SqliteStore
+from mcpwatch.telemetry.logs import Logging
+from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.web.api.app import ERRORS, Api
+from mcpwatch.web.api.catalog import Handler
+from mcpwatch.web.api.control import FleetCommands, Operations
+from mcpwatch.web.api.events import Facts
+from mcpwatch.web.objectives.meter import Counted, Meter
+from mcpwatch.web.server import WebServer
+from mcpwatch.web.site import Site
+from mcpwatch.web.spec import WebSpec
+from mcpwatch.web.streams import Viewers
+
+_log = logging.getLogger("mcpwatch.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the daemon gives the room."""
+
+    fleet: Fleet
+    store: SqliteStore
+    bus: Bus
+    clock: Clock
+    paths: StatePaths
+    logs: Logging
+    alerts: Alerts
+    operations: Operations
+    handlers: Mapping[tuple[str, str], Handler]
+    """The other rooms' own operations."""
+
+
+class Web:
+    """The room. Make it before the fleet begins, so that no fact and no probe is missed."""
+
+    def __init__(self, around: Around, plan: Plan) -> None:
+        fleet, store, bus, clock, paths = around.fleet, around.store, around.bus, around.clock, around.paths
+        self._fleet = fleet
+        self._paths = paths
+        self._store = store
+        self.meter = Meter(
+            fleet,
+            store,
+            bus,
+            clock,
+            announced=lambda member: in_maintenance(around.alerts, member),
+            counters=self._counters,
+            stored=self._stored,
+        )
+        answers = Answers(fleet, store, clock, paths, self.meter, around.logs.redact)
+        viewers = Viewers(web_of(plan).viewers)
+        every = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **around.handlers}
+        self.api = Api(every, Facts(bus, store), bus, clock, viewers)
+        self.site = Site(self.api, fleet, bus, clock, viewers, paths.root / "mcp.sock")
+        self.server = WebServer(web_of(plan), self.site.build, bus, clock, self._note)
+
+    def control(self) -> Starlette:
+        """What the control socket serves."""
+        return Starlette(routes=self.api.routes(), exception_handlers=ERRORS)
+
+    def work(self) -> tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]:
+        """What runs beside the fleet, by name."""
+        return (("objectives", self.meter.run), ("live page", self.site.run), ("web", self.server.run))
+
+    def reload(self, plan: Plan) -> None:
+        """Take a new plan's section."""
+        self.server.retune(web_of(plan))
+
+    def _note(self, text: str) -> None:
+        """One line, and where the page is for `status`."""
+        _log.info(text)
+        self._fleet.daemon = replace(self._fleet.daemon, web=self.server.url)
+
+    async def _counters(self) -> Mapping[str, Counted]:
+        """What our own gateway counts; nothing where the proxy is another. Raises `RuntimeFailed` when it is away."""
+        proxy = self._fleet.plan().proxy
+        if proxy is None or proxy.kind != "gateway":
+            return {}
+        reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
+        found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []
+        return {
+            str(one["name"]): Counted(int(one["tool_calls"]), int(one.get("tool_errors", 0)), int(one.get("sessions", 0)))
+            for one in found
+            if "tool_calls" in one
+        }
+
+    async def _stored(self, hour: int) -> Mapping[str, str]:
+        """What the watchdog before measured in this hour."""
+        return {name: text for name, number, text in read_measured(self._store.path, hour=hour) if number == hour}
+
+
+def web_of(plan: Plan) -> WebSpec:
+    """What the configuration says of the page, or the defaults."""
+    spec = plan.section("web")
+    return spec if isinstance(spec, WebSpec) else WebSpec()  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,176 @@
+"""The API as an application: the operations of the catalog bound to handlers, with roles, validation, and facts of what was done.
+
+The same routes serve the control socket (at `/`; its user is the owner) and the web address (at `/api/v1`, behind `guard`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from mcpwatch.bus import Bus
+from mcpwatch.clock import Clock
+from mcpwatch.model.errors import McpwatchError
+from mcpwatch.model.fact import OperatorActed
+from mcpwatch.model.json import plain
+from mcpwatch.web.api.bodies import Asked, EventsQuery
+from mcpwatch.web.api.catalog import CATALOG, Handler, Operation
+from mcpwatch.web.api.events import Facts
+from mcpwatch.web.api.openapi import DOCUMENT
+from mcpwatch.web.caller import Caller, caller_of
+from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
+from mcpwatch.web.streams import EventStream, Viewers
+
+BODY_LIMIT = 256 * 1024
+"""Bytes of a request body."""
+SHOWN_FAULTS = 5
+BY_HEADER = "mcpwatch-by"
+"""On the control socket: on whose behalf the caller acts, so that it is told as a fact."""
+LOCAL_ONLY = {("POST", "/token/rotate"): ("env_file",)}
+"""What names files of this machine is for the control socket alone."""
+
+Handlers = Mapping[tuple[str, str], Handler]
+ERRORS: Any = {McpwatchError: on_error, HTTPException: on_http_error, Exception: on_failure}
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Api:
+    """Endpoints for the operations. One instance serves both doors."""
+
+    def __init__(self, handlers: Handlers, facts: Facts, bus: Bus, clock: Clock, viewers: Viewers) -> None:
+        self.handlers = {**handlers, ("GET", "/whoami"): _nobody}
+        self._facts = facts
+        self._bus = bus
+        self._clock = clock
+        self._viewers = viewers
+
+    def routes(self) -> list[BaseRoute]:
+        """A route for each operation that has a handler, and the OpenAPI document."""
+        bound = [operation for operation in CATALOG if operation.key in self.handlers]
+        routes: list[BaseRoute] = [Route(one.path, self._endpoint(one), methods=[one.method]) for one in bound]
+        return [*routes, Route("/openapi.json", _document, methods=["GET"])]
+
+    async def act(self, operation: Operation, body: dict[str, Any], caller: Caller) -> Any:
+        """Run one operation for a caller. Raises `Refused` and other `McpwatchError`."""
+        if not caller.may(operation.role):
+            raise Refused(
+                403, f"{operation.method} {operation.path} needs the role {operation.role}; this caller has {caller.role}"
+            )
+        if caller.remote and (hidden := [key for key in LOCAL_ONLY.get(operation.key, ()) if body.get(key)]):
+            raise Refused(403, f"{', '.join(hidden)}: only through the control socket")
+        if operation.path == "/whoami":
+            return {"role": caller.role, "by": caller.by}
+        if caller.by and operation.body is not None and "by" in operation.body.model_fields:
+            body = {**body, "by": caller.by}
+        answer = await self.handlers[operation.key](body)
+        if operation.role == "operate" and caller.by:
+            self._tell(operation, body, caller)
+        return answer
+
+    def _tell(self, operation: Operation, body: dict[str, Any], caller: Caller) -> None:
+        subject = str(body.get(operation.subject, "")) if operation.subject else ""
+        words = operation.path.strip("/").split("/")
+        action = str(body.get("verb", "")) or " ".join(word for word in words if not word.startswith("{"))
+        text = f"{caller.by}: {action}{f' {subject}' if subject else ''}"
+        member = subject if "{name}" in operation.path else ""
+        self._bus.publish(OperatorActed(at=self._clock.wall(), text=text, by=caller.by, action=action, member=member))
+
+    def _endpoint(self, operation: Operation) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            caller = _caller(request)
+            if operation.path == "/events" and (stream := await self._stream(request, caller)) is not None:
+                return cast("Response", stream)
+            body = await _asked(operation, request)
+            return JSONResponse(plain(await self.act(operation, body, caller)))
+
+        return endpoint
+
+    async def _stream(self, request: Request, caller: Caller) -> EventStream | None:
+        """The facts as a stream, when one is accepted."""
+        accept = request.headers.get("accept", "")
+        media = next((one for one in ("text/event-stream", "application/x-ndjson") if one in accept), None)
+        if media is None:
+            return None
+        if not caller.may("read"):
+            raise Refused(403, "events need the role read")
+        asked = cast("EventsQuery", _validated(EventsQuery, dict(request.query_params)))
+        if caller.remote:
+            self._viewers.room()
+        if media == "application/x-ndjson":
+            follow = asked.follow not in ("", "0", "false")
+            lines = await self._facts.ndjson(asked.since, asked.limit, asked.member, follow=follow)
+            return EventStream(lines, media, self._viewers)
+        last = request.headers.get("last-event-id", "")
+        return EventStream(self._facts.sse(last, asked.member, asked.name), media, self._viewers)
+
+
+def _caller(request: Request) -> Caller:
+    caller = caller_of(request.scope)
+    by = "" if caller.remote else request.headers.get(BY_HEADER, "")[:64]
+    return Caller(caller.role, by, remote=False) if by else caller
+
+
+async def _nobody(body: dict[str, Any]) -> Any:
+    """Stands for `/whoami`, which `act` answers."""
+    return body
+
+
+async def _asked(operation: Operation, request: Request) -> dict[str, Any]:
+    """What the request carries, validated. Raises `Refused`."""
+    found: dict[str, Any] = {}
+    if operation.query is not None:
+        found |= _validated(operation.query, dict(request.query_params)).model_dump(exclude_unset=True, by_alias=True)
+    raw = await _read(request)
+    if operation.method == "POST":
+        found |= _body(operation, request, raw)
+    return found | dict(request.path_params)
+
+
+async def _read(request: Request) -> bytes:
+    raw = b""
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > BODY_LIMIT:
+            raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes")
+    return raw
+
+
+def _body(operation: Operation, request: Request, raw: bytes) -> dict[str, Any]:
+    media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if raw and media != "application/json":
+        raise Refused(415, f"the body is {media}; send application/json")
+    try:
+        found: object = json.loads(raw) if raw.strip() else {}
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is not JSON: {str(error)[:200]}") from None
+    if found is None:
+        found = {}
+    if not isinstance(found, dict):
+        raise Refused(400, "the body must be a JSON object")
+    if operation.body is None:
+        if found:
+            raise Refused(400, f"{operation.path} takes no body")
+        return {}
+    given = {key: value for key, value in cast("dict[str, Any]", found).items() if value is not None}
+    return _validated(operation.body, given).model_dump(exclude_unset=True, by_alias=True)
+
+
+def _validated(model: type[Asked], found: dict[str, Any]) -> Asked:
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        told = "; ".join(f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults[:SHOWN_FAULTS])
+        raise Refused(400, told[:1000]) from None
+
+
+async def _document(request: Request) -> Response:  # noqa: ARG001
+    return FileResponse(DOCUMENT, media_type="application/json")

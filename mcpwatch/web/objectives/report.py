@@ -1,0 +1,185 @@
+"""What was promised held against what was measured: pure, from hours to the table of `mcpwatch report`. Unknown stays unknown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mcpwatch.model.json import plain
+from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, percentile, summed
+from mcpwatch.web.spec import ObjectivesSpec
+
+Met = Literal["met", "missed", "unknown"]
+Hours = Mapping[str, Mapping[int, Hour]]
+"""Route to hour to what was measured in it."""
+SLOTS = 90
+"""Hours in a history bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One promise: `target`, `measured` in `unit` (`None`: not known), `samples` behind it in words, `budget` left in percent."""
+
+    name: str
+    target: float
+    unit: str
+    measured: float | None
+    met: Met
+    samples: str
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """One route in a window. Times in seconds; `down` was not announced, `announced` was, of `unknown` nothing is known."""
+
+    route: str
+    objectives: tuple[Objective, ...]
+    watched: float
+    down: float
+    announced: float
+    unknown: float
+    outages: int
+    worst: Outage | None
+    detect_median: float | None
+    detect_p95: float | None
+    repair_median: float | None
+    repair_p95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole table. `since` is the beginning of the first whole hour."""
+
+    since: float
+    until: float
+    routes: tuple[RouteReport, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether no objective is missed."""
+        return all(one.met != "missed" for route in self.routes for one in route.objectives)
+
+
+def report(spec: ObjectivesSpec, hours: Hours, *, since: float, now: float, peak: int | None = None) -> Report:
+    """The report on every route with an hour in the window. `peak`: most clients of the whole gateway at once, when known."""
+    first = int(since // HOUR)
+    rows = [_route(route, spec.of(route), found, first, now, peak) for route, found in sorted(hours.items())]
+    return Report(first * HOUR, now, tuple(rows))
+
+
+def _route(route: str, spec: ObjectivesSpec, found: Mapping[int, Hour], first: int, now: float, peak: int | None) -> RouteReport:
+    inside = {number: hour for number, hour in found.items() if number >= first}
+    total = summed(inside.values())
+    begin = max(first, min(found, default=first)) * HOUR
+    # An outage of announced maintenance is told apart, like its seconds.
+    outages = [one for one in total.outages if not one.announced]
+    detect = [max(0.0, one.detected - one.begin) for one in outages if one.detected is not None]
+    repair = [one.seconds for one in outages]
+    objectives = (_availability(spec, total), _connect(spec, total), _errors(spec, total), _clients(spec, total, peak))
+    return RouteReport(
+        route,
+        objectives,
+        watched=total.watched,
+        down=total.bad,
+        announced=total.announced,
+        unknown=max(0.0, now - begin - total.watched),
+        outages=len(outages),
+        worst=max(outages, key=lambda one: one.seconds, default=None),
+        detect_median=quantile(detect, 0.5),
+        detect_p95=quantile(detect, 0.95),
+        repair_median=quantile(repair, 0.5),
+        repair_p95=quantile(repair, 0.95),
+    )
+
+
+def _availability(spec: ObjectivesSpec, total: Hour) -> Objective:
+    """Good time in good and bad time: announced and unknown time counts on neither side."""
+    known = total.good + total.bad
+    if known <= 0:
+        return Objective("availability", spec.availability, "%", None, "unknown", "never watched")
+    measured = 100 * total.good / known
+    allowed = known * (1 - spec.availability / 100)
+    budget = 100 * (allowed - total.bad) / allowed if allowed > 0 else (100.0 if total.bad == 0 else -100.0)
+    met: Met = "met" if measured >= spec.availability else "missed"
+    return Objective("availability", spec.availability, "%", measured, met, f"{span(known)} watched", budget)
+
+
+def _connect(spec: ObjectivesSpec, total: Hour) -> Objective:
+    measured, count = percentile(total.connects, 0.95), sum(total.connects.values())
+    met: Met = "unknown" if measured is None else "met" if measured <= spec.connect_p95 else "missed"
+    return Objective("connect_p95", spec.connect_p95, "s", measured, met, f"{count} connections")
+
+
+def _errors(spec: ObjectivesSpec, total: Hour) -> Objective:
+    if not total.counted:
+        return Objective("tool_error_rate", spec.tool_error_rate, "%", None, "unknown", "the proxy does not count calls")
+    if not total.calls:
+        return Objective("tool_error_rate", spec.tool_error_rate, "%", None, "unknown", "no calls")
+    measured = 100 * total.errors / total.calls
+    met: Met = "met" if measured <= spec.tool_error_rate else "missed"
+    allowed = total.calls * spec.tool_error_rate / 100
+    budget = 100 * (allowed - total.errors) / allowed if allowed > 0 else None
+    words = f"{total.errors} of {total.calls} calls failed"
+    return Objective("tool_error_rate", spec.tool_error_rate, "%", measured, met, words, budget)
+
+
+def _clients(spec: ObjectivesSpec, total: Hour, peak: int | None) -> Objective:
+    """Proved only by so many clients having been there at once: fewer prove nothing."""
+    most = max(total.clients, peak or 0)
+    met: Met = "met" if most >= spec.clients else "unknown"
+    words = f"at most {most} at once" if most else "none counted"
+    return Objective("clients", spec.clients, "clients", float(most) if most else None, met, words)
+
+
+def quantile(values: list[float], share: float) -> float | None:
+    """The smallest value that `share` of them do not exceed; `None` without any."""
+    if not values:
+        return None
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(len(ranked) * share - 1e-9) - 1)]
+
+
+def bar(found: Mapping[int, Hour], now: float) -> tuple[tuple[int, float | None, float], ...]:
+    """The last `SLOTS` hours: hour, share of good time (`None`: unknown), seconds announced."""
+    last = int(now // HOUR)
+    slots: list[tuple[int, float | None, float]] = []
+    for number in range(last - SLOTS + 1, last + 1):
+        hour = found.get(number)
+        known = hour.good + hour.bad if hour else 0.0
+        slots.append((number, hour.good / known if hour and known > 0 else None, hour.announced if hour else 0.0))
+    return tuple(slots)
+
+
+def availability(found: Mapping[int, Hour], since: float) -> float | None:
+    """Percent of good time since then, by whole hours; `None` when unknown."""
+    first = int(since // HOUR)
+    good = sum(hour.good for number, hour in found.items() if number >= first)
+    bad = sum(hour.bad for number, hour in found.items() if number >= first)
+    return 100 * good / (good + bad) if good + bad > 0 else None
+
+
+def percent(value: float | None) -> str:
+    """For people; never 100 % where something failed."""
+    if value is None:
+        return "unknown"
+    return "100 %" if value >= 100 else f"{min(value, 99.99):.2f} %"
+
+
+def span(seconds: float | None) -> str:
+    """A span for people: `42s`, `3m05s`, `2h10m`, `4d03h`; `-` for none."""
+    if seconds is None:
+        return "-"
+    whole = int(max(0.0, seconds))
+    if whole < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m" if whole < 86_400 else f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def to_json(found: Report) -> dict[str, Any]:
+    """As the API gives it."""
+    return {"version": 1, "met": found.met, **plain(found)}
