@@ -60,7 +60,15 @@ class Preparing:
     text: str
 
 
-RuntimeEvent = Exited | Appeared | Gone | Preparing
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A member was paused where it runs (its container), by whomever; `back` when it runs again."""
+
+    member: str
+    back: bool = False
+
+
+RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,10 @@ class Runtime(Protocol):
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Stop it and everything it started; nothing of it is alive on return. Stopping what is not there is no error."""
+        ...
+
+    async def resume(self, spec: MemberSpec) -> None:
+        """Let what is stopped (SIGSTOP) or paused of it run again; what runs is left alone. Raises `RuntimeFailed`."""
         ...
 
     def watch(self) -> AsyncIterator[RuntimeEvent]:
@@ -133,7 +145,7 @@ class Traits:
     `holds_sessions`: keeps its upstream session for ever, so a restarted member stays lost until the proxy restarts.
     `lists_from_cache`: answers initialize, tools/list and ping with the upstream dead.
     `mounts_late`: a member that was down at the proxy's start gets its route when it comes up.
-    `reconnects`, `reloads`, `dies_on_bad_command`: as the words say.
+    `reconnects`, `reloads`, `dies_on_bad_command`: as the words say. `nudges`: it can be asked to try an upstream at once.
     """
 
     holds_sessions: bool = False
@@ -142,6 +154,7 @@ class Traits:
     reconnects: bool = True
     reloads: bool = True
     dies_on_bad_command: bool = False
+    nudges: bool = False
     serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
     generation: str = ""
     health: str = ""
@@ -170,12 +183,18 @@ class RenderedFile:
     kept: KeptFile | None = None
 
 
+LogMeaning = Literal["connecting", "connected", "failed", "lost", "ready", "bad_config", "exhausted", "polluted"]
+
+
 @dataclass(frozen=True, slots=True)
 class LogHint:
-    """What one log line of a proxy means for one of its members (or for the proxy itself when `member` is empty)."""
+    """What one log line of a proxy means for one of its members (or for the proxy itself when `member` is empty).
+
+    `exhausted`: the proxy has no file descriptor left. `polluted`: a server wrote a line to its stdout that is no message.
+    """
 
     member: str
-    meaning: Literal["connected", "failed", "lost", "ready", "bad_config"]
+    meaning: LogMeaning
     text: str = ""
 
 

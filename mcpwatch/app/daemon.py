@@ -45,12 +45,14 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.registry import find
+from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.port import PortWatch
 from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
 from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.watchdog.senses import Senses
 from mcpwatch.web.control import build
 
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
@@ -151,12 +153,16 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._signals()
-                self.fleet = Fleet(self._runtime, self._prober, self.clock, self.bus.publish, self._guard, self.store)
-                self.fleet.hearing.tail = Tail(self.paths.root, self.logs.redact).of
-                self.fleet.oversight.stopped = StopWatch().stopped
-                self.fleet.held_by = PortWatch(self.paths.instance).held_by
-                self.fleet.daemon = SelfView(
-                    os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute())
+                daemon = SelfView(os.getpid(), __version__, started, str(self.paths.root), str(self.options.config.absolute()))
+                self.fleet = Fleet(
+                    self._runtime,
+                    self._prober,
+                    self.clock,
+                    self.bus.publish,
+                    self._guard,
+                    self.store,
+                    senses=self._senses(),
+                    daemon=daemon,
                 )
                 self.fleet.daemon = replace(self.fleet.daemon, carries=self._descriptors.carries)
                 self._tell_past()
@@ -247,8 +253,20 @@ class Daemon:
         if kind is None:
             raise McpwatchError(f"no proxy kind '{plan.proxy.kind}'")
         proxy: ProxyKind = kind.make()
-        self.fleet.oversight.traits = proxy.traits
+        self.fleet.monitor.learn(proxy.traits)
         return write_files(proxy.render(plan.proxy, self.paths.root))
+
+    def _senses(self) -> Senses:
+        """What the fleet asks of this machine and of the gateway."""
+        ports = PortWatch(self.paths.instance)
+        return Senses(
+            tail=Tail(self.paths.root, self.logs.redact).of,
+            stopped=StopWatch().stopped,
+            port_holder=ports.held_by,
+            listening=ports.listening,
+            notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
+            nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
+        )
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""

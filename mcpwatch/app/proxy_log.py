@@ -1,7 +1,6 @@
-"""Listening to a foreign proxy: what its log says of its routes, and which generation of its kind it is, found by looking.
+"""Listening to a proxy: what its log says of its routes and of itself, and which generation of its kind it is, found by looking.
 
 Owns: reading its journal as it grows, asking it once after every start. Must not know: what any of it means (that is the kind).
-Our own gateway needs none of this: it tells by its admin socket.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from mcpwatch.watchdog.fleet import Fleet
 
 PAUSE = 0.25
 """Seconds between two looks at the journal of a foreign proxy."""
+CALM = 2.0
+"""The same where the log only tells of rare troubles: our own gateway says the rest by its admin socket."""
 IDLE = 5.0
 """Seconds between two looks at the plan, while there is no foreign proxy."""
 ASK_SECONDS = 3.0
@@ -45,21 +46,21 @@ class ProxyLog:
     async def run(self) -> None:
         """Hear and look, for ever."""
         while True:
-            kind, actor = self._kind(), self._fleet.oversight.proxy()
+            kind, actor = self._kind(), self._fleet.monitor.proxy()
             if kind is None or actor is None:
                 await asyncio.sleep(IDLE)
                 continue
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE if kind.asks else CALM)
             self._hear(kind, actor.spec.name)
             if actor.state.phase is Phase.RUNNING and kind.asks and self._looked != (actor.state.generation, kind.name):
                 self._looked = (actor.state.generation, kind.name)
                 look = await self._look(kind, actor)
-                self._fleet.oversight.traits = kind.learn(look)
+                self._fleet.monitor.learn(kind.learn(look))
 
     def _kind(self) -> ProxyKind | None:
-        """The kind of a proxy whose log is worth reading, else `None`."""
+        """The kind of a proxy whose log can be read, else `None`."""
         proxy = self._fleet.plan().proxy
-        if proxy is None or proxy.kind in {"gateway", "external"}:
+        if proxy is None or proxy.kind == "external":
             return None
         kind = find(self._kinds.proxies, proxy.kind)
         return cast("ProxyKind", kind.make()) if kind else None
@@ -71,7 +72,7 @@ class ProxyLog:
         for line in self._follower[1].poll(LINES):
             hint = kind.hint(line.text)
             if hint is not None:
-                self._fleet.oversight.hear(hint)
+                self._fleet.monitor.hear(hint)
 
     async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
         """Ask the proxy itself and, where it is a program of this machine, its usage."""

@@ -72,7 +72,6 @@ class Services:
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
-        fleet.notice_by(self.self_watch.notice)
         house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.backup = ScheduledBackup(_backup_of(plan), lambda: self._backup_source(paths), clock, bus.publish)
@@ -153,7 +152,7 @@ class Services:
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
         if gap.cause == "clock_step":
-            self._fleet.oversight.probing.clock_set()
+            self._fleet.monitor.probing.clock_set()
         else:
             self._fleet.unwatched()
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
@@ -161,7 +160,7 @@ class Services:
     def _on_tick(self) -> None:
         """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
         self._turned()
-        seen, probing = self.self_watch.look(), self._fleet.oversight.probing
+        seen, probing = self.self_watch.look(), self._fleet.monitor.probing
         self._fleet.daemon = replace(
             self._fleet.daemon,
             rss=seen.rss,

@@ -128,13 +128,16 @@ def _vantage(where: str, subject: Document, at: float) -> list[str]:
 
 
 def _next(cause: Document) -> str:
+    """What comes next, as the watchdog itself says; one of an older version says only the rung."""
+    if cause.get("next"):
+        return str(cause["next"])
     if cause.get("hold"):
         return str(cause["hold"])
     rungs = {
         "restart": "restart the member",
         "restart_proxy": "restart the proxy, once for all routes that need it",
         "reconnect": "reconnect",
-        "recreate": "make its container anew",
+        "resume": "let it run again",
         "quarantine": "left to a person: repairs did not help",
     }
     return rungs.get(str(cause["rung"]), "left to a person: a restart does not help against this")

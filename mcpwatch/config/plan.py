@@ -116,8 +116,8 @@ class _Builder:
             "description": written.description,
         }
 
-    def hosted_restart(self, written: Common) -> dict[str, Any]:
-        """The restart policy of a server that the gateway itself restarts, as far as it is not the default of both."""
+    def hosted_start(self, written: Common) -> dict[str, Any]:
+        """Restart policy and start grace of a server that the gateway itself starts, where they are not the defaults of both."""
         policy, plain = restart_policy(effective_restart(self.defaults.restart, written.restart)), RestartPolicy()
         named: dict[str, tuple[object, object]] = {
             "first": (policy.backoff.first, plain.backoff.first),
@@ -130,7 +130,9 @@ class _Builder:
             "fatal_exit_codes": (policy.fatal_exit_codes, plain.fatal_exit_codes),
         }
         differing = {name: own for name, (own, default) in named.items() if own != default}
-        return {"restart": differing} if differing else {}
+        made: dict[str, Any] = {"restart": differing} if differing else {}
+        grace = self.defaults.start_grace if written.start_grace is None else written.start_grace
+        return made | ({"start_grace": grace} if grace != MemberSpec.__dataclass_fields__["start_grace"].default else {})
 
     def carrier(self, member: Member) -> tuple[str, KindSpec]:
         """The runtime of a member and the spec it takes."""
@@ -275,7 +277,7 @@ class _Builder:
         if stdio is not None and stdio.sessions != "auto":
             options["sessions"] = stdio.sessions
         if stdio is not None and self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
-            options |= self.hosted_restart(written)
+            options |= self.hosted_start(written)
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
             env = tuple(sorted(self.env(stdio).items()))

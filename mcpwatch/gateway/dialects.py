@@ -171,6 +171,7 @@ class _Reader:
             ),
             tools=self._tools(spec, options, path),
             restart=self._restart(spec if self._native else {}, f"{path}.restart"),
+            start_grace=self._seconds(spec.get("start_grace", 0.0) if self._native else 0.0, f"{path}.start_grace"),
         )
 
     def _transport(self, spec: dict[str, Any], path: str) -> Transport:
@@ -238,6 +239,13 @@ class _Reader:
             retry=retry,
             fatal_exit_codes=tuple(cast("list[int]", codes)),
         )
+
+    def _seconds(self, value: object, path: str) -> float:
+        """A number of seconds of at least 0."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return float(value)
+        self._fault(path, "must be a number of seconds of at least 0")
+        return 0.0
 
     def _checked_numbers(
         self, written: dict[str, Any], path: str, known: tuple[str, ...], other: tuple[str, ...]

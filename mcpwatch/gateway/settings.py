@@ -46,6 +46,8 @@ class ServerSettings:
     tools: ToolRules = ToolRules()
     restart: RestartPolicy = field(default=RestartPolicy(), compare=False)
     """Of a server with a command. One with a URL is tried for ever, with the pauses of this policy alone."""
+    start_grace: float = 0.0
+    """Seconds from spawn to its first answer that this server may take, where that is more than `Limits.start`."""
 
 
 @dataclass(frozen=True, slots=True)

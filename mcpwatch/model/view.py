@@ -47,6 +47,8 @@ class Diagnosis:
     """Why the rung has to wait, when it has to."""
     members: tuple[str, ...] = ()
     """Names of the members, beside the subject, that are unhealthy because of this: what it carries falls with it."""
+    next: str = ""
+    """What will really be done next, or what a person should look at, in words."""
 
     def explains(self, *, member: str = "", route: str = "") -> bool:
         """Whether it is the cause of what is wrong with this member, or with this route. Names of the two are never mixed."""

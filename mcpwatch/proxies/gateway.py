@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,10 @@ from mcpwatch.model.spec import ProxySpec, Upstream
 from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
+
+EXHAUSTED = re.compile(r"too many open files|out of system resource|EMFILE", re.IGNORECASE)
+"""By these words a proxy says that it has no file descriptor left."""
+_POLLUTED = re.compile(r" WARNING (?P<member>[^ :]+): (?P<text>stdout holds a line that is no JSON-RPC message: .*)")
 
 
 class GatewayLimits(KindSpec):
@@ -59,6 +64,7 @@ class Gateway:
         reconnects=True,
         reloads=True,
         dies_on_bad_command=False,
+        nudges=True,
         serves=("sse", "http"),
         generation="mcpwatch",
         health="/healthz",
@@ -109,9 +115,11 @@ class Gateway:
         """There is but one generation of it."""
         return self.traits
 
-    def hint(self, line: str) -> LogHint | None:  # noqa: ARG002
-        """Nothing: the gateway tells by its admin socket, not by its log."""
-        return None
+    def hint(self, line: str) -> LogHint | None:
+        """What it tells by its admin socket is not read here; only what it says of itself and of a server's stdout."""
+        if match := _POLLUTED.search(line):
+            return LogHint(match["member"], "polluted", match["text"][:300])
+        return LogHint("", "exhausted", line[:300]) if EXHAUSTED.search(line) else None
 
 
 def _directory(state_dir: Path) -> Path:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile, Traits
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile, Traits
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -30,6 +30,7 @@ INSIDE = "/config"
 _OPTIONS = frozenset({"timeout", "panicIfInvalid", "logEnabled", "disabled", "oauth", "toolFilter"})
 _GO_LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:<(?P<member>[^>]+)> )?(?P<text>.*)$")
 _SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*\"|\S+)(?P<rest>.*)$")
+EXHAUSTED = re.compile(r"too many open files|EMFILE", re.IGNORECASE)
 _CLIENT = re.compile(r"\bclient=(\"[^\"]*\"|\S+)")
 
 
@@ -122,6 +123,8 @@ class Tbxark:
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means; both log shapes are read."""
+        if EXHAUSTED.search(line):
+            return LogHint("", "exhausted", line[:300])
         if match := _GO_LOG.match(line):
             return _hint(match["member"] or "", match["text"])
         if match := _SLOG.match(line):
@@ -277,7 +280,7 @@ def _go(duration: float) -> str:
     return f"{round(duration * 1000)}ms"
 
 
-_MEANINGS: tuple[tuple[str, Literal["connected", "failed", "lost", "ready", "bad_config"]], ...] = (
+_MEANINGS: tuple[tuple[str, LogMeaning], ...] = (
     ("Failed to load config", "bad_config"),
     ("Failed to add client", "failed"),
     ("Failed to initialize client", "failed"),
@@ -286,6 +289,7 @@ _MEANINGS: tuple[tuple[str, Literal["connected", "failed", "lost", "ready", "bad
     ("MCP Ping recovered", "connected"),
     ("Handling requests at", "connected"),
     ("Connected", "connected"),
+    ("Connecting", "connecting"),
     ("All clients initialized", "ready"),
     ("Failed to start server", "failed"),
 )

@@ -40,6 +40,9 @@ class ExternalRuntime:
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """It is not ours to stop."""
 
+    async def resume(self, spec: MemberSpec) -> None:
+        """It is not ours to wake."""
+
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Nothing is ever seen; ends when closed."""
         await self._closed.wait()

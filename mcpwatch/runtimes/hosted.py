@@ -24,10 +24,11 @@ from mcpwatch.runtimes.admin import events, request
 from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
+from mcpwatch.runtimes.stopped import resume_tree
 from mcpwatch.runtimes.usage import Meter
 
 START_WAIT = 20.0
-"""Seconds that a start waits for the gateway to come and to run the child."""
+"""Seconds that a start waits for the gateway to come and to run the child; the member's start grace where that is longer."""
 LOOK_AGAIN = 0.05
 """Seconds between two looks while waiting, and before a lost gateway is tried again at first; doubles up to `LOOK_MAX`."""
 LOOK_MAX = 1.0
@@ -48,7 +49,8 @@ class HostedRuntime:
         del instance
         self.socket = directory / "proxy" / "admin.sock"
         self._records = Records(directory, self.name)
-        self._meter = Meter(ProcessTable(features or detect()))
+        self._table = ProcessTable(features or detect())
+        self._meter = Meter(self._table)
         self._latest: dict[str, Record] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()  # members whose end, or whose carrier's, was told and whose return was not
@@ -73,14 +75,17 @@ class HostedRuntime:
         return tuple(found)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
-        """Ask the gateway for it, and wait until its child lives. Raises `RuntimeFailed`."""
+        """Ask the gateway for it, and wait until its child lives (not until it answers: a cold start may take long).
+
+        Raises `RuntimeFailed`.
+        """
         record = Record(spec.name, generation, spec.fingerprint)
         self._latest[spec.name] = record
         self._down.discard(spec.name)
         path = f"/members/{quote(spec.name, safe='')}/start"
-        asked, last = False, "the gateway is not up"
+        asked, last, wait = False, "the gateway is not up", max(START_WAIT, spec.start_grace)
         try:
-            async with asyncio.timeout(START_WAIT):
+            async with asyncio.timeout(wait):
                 while True:
                     try:
                         if not asked:
@@ -88,7 +93,7 @@ class HostedRuntime:
                             asked = reply.status < 300
                             last = "" if asked else f"the gateway refused ({reply.status})"
                         child = await self._state(spec.name)
-                        if asked and child.phase == "running":
+                        if asked and (child.phase == "running" or (child.phase == "starting" and child.pid is not None)):
                             return self._began(record, child.pid)
                         last = child.error or last
                         if asked and child.phase in ("backoff", "failed", "ended"):
@@ -99,9 +104,7 @@ class HostedRuntime:
                         last = str(error)
                     await asyncio.sleep(LOOK_AGAIN)
         except TimeoutError:
-            raise RuntimeFailed(
-                f"{spec.name}: not running in the gateway after {START_WAIT:g}s: {last or 'no reason given'}"
-            ) from None
+            raise RuntimeFailed(f"{spec.name}: not running in the gateway after {wait:g}s: {last or 'no reason given'}") from None
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Have the gateway stop and hold it. A gateway that is away, or does not know it, runs nothing of it."""
@@ -114,6 +117,12 @@ class HostedRuntime:
             return
         except TimeoutError:
             raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
+
+    async def resume(self, spec: MemberSpec) -> None:
+        """SIGCONT to whoever of the child's tree is stopped."""
+        pid = self._pids.get(spec.name)
+        if pid is not None:
+            resume_tree(self._table, pid)
 
     async def nudge(self, members: Sequence[str]) -> tuple[str, ...]:
         """Have the gateway connect at once to these members, hosted or by URL: they were just seen to answer.

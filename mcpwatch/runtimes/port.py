@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from mcpwatch.model.spec import MemberSpec
 
 LISTEN = "0A"
+DEPTH = 6
+"""Generations of children that are looked through for a listening socket."""
 _LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -30,6 +32,14 @@ class PortWatch:
             return ""
         inodes = frozenset(listening(port))
         return await asyncio.to_thread(self._owner, inodes) if inodes else ""
+
+    def listening(self, pid: int) -> tuple[int, ...]:
+        """The ports that a process, or one below it, listens on, in order."""
+        pids = {pid}
+        for _ in range(DEPTH):
+            pids |= {child for one in pids for child in _children(one)}
+        wanted = {inode for one in pids for inode in _sockets(one)}
+        return tuple(sorted({port for port, inode in _listeners() if inode in wanted}))
 
     def _owner(self, inodes: frozenset[str]) -> str:
         wanted = {f"socket:[{inode}]" for inode in inodes}
@@ -58,8 +68,32 @@ def local_port(spec: MemberSpec) -> int | None:
     return parts.port
 
 
-def listening(port: int) -> Iterator[str]:
-    """The inodes of the sockets that listen on a port."""
+def _children(pid: int) -> tuple[int, ...]:
+    try:
+        found = [path.read_text(encoding="ascii").split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return ()
+    return tuple(int(child) for one in found for child in one)
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process holds."""
+    found: set[str] = set()
+    try:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                link = str(entry.readlink())
+            except OSError:
+                continue
+            if link.startswith("socket:["):
+                found.add(link[8:-1])
+    except OSError:
+        return found
+    return found
+
+
+def _listeners() -> Iterator[tuple[int, str]]:
+    """Every listening TCP socket: its port and its inode."""
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(name).read_text(encoding="ascii").splitlines()[1:]
@@ -67,5 +101,10 @@ def listening(port: int) -> Iterator[str]:
             continue
         for line in lines:
             fields = line.split()
-            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                yield fields[9]
+            if fields[3] == LISTEN:
+                yield int(fields[1].rpartition(":")[2], 16), fields[9]
+
+
+def listening(port: int) -> Iterator[str]:
+    """The inodes of the sockets that listen on a port."""
+    return (inode for found, inode in _listeners() if found == port)

@@ -176,6 +176,14 @@ class ProcessRuntime:
         if self._live.get(spec.name) is live:
             del self._live[spec.name]
 
+    async def resume(self, spec: MemberSpec) -> None:
+        """SIGCONT to whoever of its tree is stopped."""
+        live = self._live.get(spec.name)
+        if live is not None:
+            now = await self._trees.look()
+            stopped = {pid for pid in self._trees.find(live.root, now) if now.procs[pid].state in ("T", "t")}
+            self._trees.tell(stopped, now, signal.SIGCONT)
+
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Every end of every incarnation, exactly once, as it happens."""
         while True:

@@ -1,4 +1,4 @@
-"""Whether a member's processes are stopped (state T): by SIGSTOP, a debugger, a terminal. What a hung member may be.
+"""Whether a member's processes are stopped (state T): by SIGSTOP, a debugger, a terminal; and letting them run again.
 
 Keeps its process table between calls, so that an environment is read once and not at every diagnosis, and what it saw for a moment:
 a diagnosis may come many times a second. It must not know members.
@@ -6,10 +6,12 @@ a diagnosis may come many times a second. It must not know members.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from mcpwatch.runtimes.kernel import Features, detect
+from mcpwatch.runtimes.kernel import Features, detect, send_signal
 from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Snapshot
 
 KEPT = 1.0
@@ -40,3 +42,22 @@ class StopWatch:
                 return frozenset()
         seen = self._seen
         return frozenset(pid for pid in pids if any(seen.procs[one].state in ("T", "t") for one in seen.of_member(pid)))
+
+
+def resume_tree(table: ProcessTable, main: int) -> None:
+    """SIGCONT to whoever is stopped of a main process and what is below it."""
+    try:
+        now = table.scan()
+    except ProcUnreadable:
+        return
+    for pid in now.of_member(main):
+        if now.procs[pid].state in ("T", "t"):
+            send_signal(pid, signal.SIGCONT)
+
+
+def in_cgroup(pid: int, name: str) -> bool:
+    """Whether a process of this machine is in a cgroup of that name: the pid that an engine tells may be of another machine."""
+    try:
+        return name in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return False

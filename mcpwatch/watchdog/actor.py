@@ -10,32 +10,49 @@ import asyncio
 import random
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Level, MemberChanged, MemberExited, MemberStarted, Troubled
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
-from mcpwatch.ports import Incarnation, Publish, Runtime
+from mcpwatch.ports import Incarnation, Runtime
 from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.senses import Context
 
-Spawn = Callable[[Coroutine[Any, Any, None], str], None]
-"""Runs a coroutine as a named task of the fleet's task group."""
+
+@dataclass(frozen=True, slots=True)
+class ActorListener:
+    """Whom an actor tells: `on_start` of every incarnation that lives, `on_change` of every change of want, phase or verdict.
+
+    `sick` is asked at the end of a start that was never proven: whether the member runs and says itself what is wrong with it, so
+    that another start cannot help.
+    """
+
+    on_start: Callable[[MemberActor], None]
+    on_change: Callable[[MemberActor], None]
+    sick: Callable[[MemberActor], bool]
 
 
 class MemberActor:
     """One supervised member. All methods are for the event loop's thread."""
 
-    def __init__(self, spec: MemberSpec, runtime: Runtime, clock: Clock, publish: Publish, spawn: Spawn) -> None:
+    def __init__(self, spec: MemberSpec, runtime: Runtime, context: Context, listener: ActorListener, generation: int = 0) -> None:
         self.spec = spec
         self.runtime = runtime
-        self.state = MemberState()
+        self.state = MemberState(generation=generation)
         self.incarnation: Incarnation | None = None
         self.started_at: Instant | None = None
+        self.changed_at: Instant | None = None
+        """When its phase last changed."""
+        self.paused = False
+        """Its container is paused."""
+        self.resumes = 0
+        """How often it was let run again: what was asked before that says nothing."""
         self.since: WallTime | None = None
         self.verdict_since: WallTime | None = None
         self.reason = ""
@@ -48,14 +65,11 @@ class MemberActor:
         """Stops have no grace any more."""
         self.port_holder = ""
         """Who else holds the port that it must listen on, when somebody does."""
-        self.held_by: Callable[[MemberSpec], Awaitable[str]] = _nobody
-        self.on_start: Callable[[MemberActor], None] = lambda _: None
-        self.on_change: Callable[[MemberActor], None] = lambda _: None
-        self.notice: Callable[[], None] = lambda: None
-        """Called before a deadline is held against the member: tells `Unwatched` now if time went by that nobody watched."""
-        self._clock = clock
-        self._publish = publish
-        self._spawn = spawn
+        self._listener = listener
+        self._senses = context.senses
+        self._clock = context.clock
+        self._publish = context.publish
+        self._spawn = context.spawn
         self._mailbox: deque[d.Event] = deque()
         self._handling = False
         self._hands = asyncio.Lock()
@@ -115,13 +129,14 @@ class MemberActor:
         self._set_timer()
         if any(isinstance(action, d.Publish) for action in decision.actions):
             self._changed.set()
-            self.on_change(self)
+            self._listener.on_change(self)
 
     def _tell_change(self, change: d.Publish) -> None:
         """A change of want, phase or verdict is a fact with a reason."""
         wall = self._clock.wall()
         if change.field == "phase":
             self.since = wall
+            self.changed_at = self.now()
         if change.field == "verdict":
             self.verdict_since = wall
         self.reason = change.reason or self.reason
@@ -198,7 +213,8 @@ class MemberActor:
                 return
             self._begin = asyncio.current_task()
             self.adopted = False
-            self.port_holder = await self.held_by(self.spec)
+            ours = self.spec.runtime == "process"
+            self.port_holder = await self._senses.port_holder(self.spec) if ours else ""
             if self.port_holder:
                 self.last_exit = f"its port is held by {self.port_holder}"
                 self.tell(d.StartFailed(self.now(), self.last_exit, generation=generation))
@@ -214,6 +230,7 @@ class MemberActor:
     def _began(self, living: Incarnation, *, adopted: bool) -> None:
         """An incarnation lives: remember it, tell, and let it prove itself."""
         self.incarnation = living
+        self.paused = False
         age = self._clock.wall() - living.started_at if adopted and living.started_at is not None else 0.0
         self.started_at = Instant(self.now() - max(0.0, age))
         self.oom = self.oom and self.state.failures > 0  # told until it has proven itself
@@ -230,7 +247,7 @@ class MemberActor:
                 adopted=adopted,
             )
         )
-        self.on_start(self)
+        self._listener.on_start(self)
 
     async def _stop(self, generation: int, grace: float) -> None:
         if self._begin is not None and self.runtime.supervision == "theirs":
@@ -248,6 +265,13 @@ class MemberActor:
             self.incarnation = None
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
 
+    async def resume(self) -> None:
+        """Let what is stopped or paused of it run again. Raises `RuntimeFailed`."""
+        await self.runtime.resume(self.spec)
+        self.paused = False
+        self.resumes += 1
+        self.changed_at = self.now()
+
     async def force(self) -> None:
         """End it now, without grace, beside a stop that is under way."""
         await self.runtime.stop(self.spec, 0.0)
@@ -262,8 +286,12 @@ class MemberActor:
             self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
     def _tick(self) -> None:
-        self.notice()
-        phase = self.state.phase
+        self._senses.notice()
+        phase, due = self.state.phase, self.state.wake_at
+        if phase is Phase.STARTING and due is not None and self.now() >= due and self._listener.sick(self):
+            words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
+            self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
+            return
         reasons = {
             Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start",
             Phase.STOPPING: "not stopped in time, forced",
@@ -277,11 +305,6 @@ class MemberActor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-async def _nobody(spec: MemberSpec) -> str:  # noqa: ARG001
-    """Nobody looks at ports."""
-    return ""
 
 
 def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:

@@ -1,8 +1,10 @@
 """The contract watch: what each server lists, held against the pinned contract of its route, and every change kept and told.
 
 The first contract seen is trusted and pinned. What differs later is drift, answered as the check's policy says (`warn` only tells,
-`degrade` and `quarantine` change the verdict); tools that vanish although the server is the same version are a failure under
-every policy but `ignore`, because that is how a lost upstream looks. `mcpwatch pin` accepts what is listed now.
+`degrade` and `quarantine` change the verdict); tools that vanish from a running incarnation of the same version are a failure under
+every policy but `ignore`, because that is how a lost upstream looks. A new incarnation that lists others from its start on changed
+on purpose, and so did a route that lists what its member lists: that is drift. Another name and other tools are another server.
+`mcpwatch pin` accepts what is listed now.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from mcpwatch.model.contract import Change, changes, collisions, severity, token
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Level, ToolsChanged
 from mcpwatch.model.naming import suggest
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Stage, Symptom
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.ports import Publish, Store
-from mcpwatch.watchdog.probing import Watched
+from mcpwatch.watchdog.probing import ScheduledCheck
 
 PINS = "pins"
 SEEN = "contracts"
@@ -36,16 +38,19 @@ class Kept:
     contract: str
     version: str
     at: WallTime
+    server: str = ""
 
 
-def judge(policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned_version: str) -> ProbeResult:
-    """What a result means when its contract differs from the pin. Pure."""
+def judge(
+    policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned_version: str, *, on_purpose: bool = False
+) -> ProbeResult:
+    """What a result means when its contract differs from the pin. Pure. `on_purpose`: the server itself is another one now."""
     tools = [change for change in found if change.kind == "tool"]
     gone = [change.name for change in tools if change.turn == "removed"]
     same = (result.server.version if result.server else "") == pinned_version
     if gone and same and not result.tools:
         return _failed(result, Symptom.EMPTY_TOOLS, f"no tools listed; {len(gone)} are pinned")
-    if gone and same:
+    if gone and same and not on_purpose:
         return _failed(result, Symptom.MISSING_TOOLS, f"no longer listed: {', '.join(sorted(gone)[:5])}")
     words = "; ".join(str(change) for change in found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
     if policy == "quarantine" and severity(found) != "compatible":
@@ -53,6 +58,17 @@ def judge(policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned
     if policy in ("degrade", "quarantine"):
         return replace(result, outcome=Outcome.DEGRADED, symptom=Symptom.DRIFT, stage=Stage.TOOLS_LIST, message=words)
     return result
+
+
+def tool_names(contract: str) -> frozenset[str]:
+    """The names of the tools of a contract."""
+    return frozenset(str(tool["name"]) for tool in json.loads(contract).get("tools", []))
+
+
+def _strangers(pinned: str, listed: str) -> bool:
+    """Whether two contracts have so few tools in common that they are of different servers."""
+    old, new = tool_names(pinned), tool_names(listed)
+    return len(old & new) * 2 < max(len(old), 1)
 
 
 def _failed(result: ProbeResult, symptom: Symptom, message: str) -> ProbeResult:
@@ -66,32 +82,48 @@ class Contracts:
         self._memory = memory
         self._clock = clock
         self._publish = publish
+        self._listed: dict[str, int] = {}
+        """The latest generation that listed the pinned contract, by vantage and subject."""
         self._pins = {key: Kept(**json.loads(text)) for key, text in memory.recall(PINS).items()}
         self._seen: dict[str, list[Kept]] = {
             key: [Kept(**one) for one in json.loads(text)] for key, text in memory.recall(SEEN).items()
         }
 
-    def refine(self, watched: Watched, result: ProbeResult) -> ProbeResult:
-        """The result, worse if its contract is not the pinned one and the policy says so."""
+    def refine(self, watched: ScheduledCheck, result: ProbeResult, generation: int = 0) -> ProbeResult:
+        """The result, worse if its contract is not the pinned one and the policy says so. `generation`: of the member it is of."""
         contract = result.contract
         if contract is None or watched.check.contract == "ignore" or result.outcome is Outcome.FAILURE:
             return result
         key = f"{watched.key.vantage}:{watched.key.subject}"
-        kept = Kept(contract, result.server.version if result.server else "", self._clock.wall())
+        server = result.server or ServerInfo()
+        kept = Kept(contract, server.version, self._clock.wall(), server.name)
         pin = self._pins.get(key)
         if pin is None:
             if result.tools:
                 self._pin(key, kept)
+                self._listed[key] = generation
             return result
         if pin.contract == contract:
+            self._listed[key] = generation
             return result
+        if pin.server and server.name and pin.server != server.name and _strangers(pin.contract, contract):
+            return _failed(result, Symptom.WRONG_SERVER, f"'{server.name}' answers where '{pin.server}' was")
         found = changes(pin.contract, contract)
         if not found:
             return result
         if self._seen[key][-1].contract != contract:
             self._keep(key, kept)
             self._tell(watched, found)
-        return judge(watched.check.contract, found, result, pin.version)
+        return judge(watched.check.contract, found, result, pin.version, on_purpose=self._on_purpose(watched, contract, generation))
+
+    def _on_purpose(self, watched: ScheduledCheck, contract: str, generation: int) -> bool:
+        """Whether the server itself lists something else now: a new incarnation that never listed the pinned contract, or a route
+        that lists what its member was last seen to list."""
+        key = f"{watched.key.vantage}:{watched.key.subject}"
+        if watched.key.vantage == "route" and (own := self._seen.get(f"direct:{watched.member}")) is not None:
+            return tool_names(own[-1].contract) == tool_names(contract)
+        listed = self._listed.get(key)
+        return bool(generation) and listed is not None and listed < generation
 
     def pin(self, name: str) -> list[str]:
         """Accept what a member or route lists now; returns what that changes. Raises `UsageError` when nothing was listed yet."""
@@ -151,7 +183,7 @@ class Contracts:
         history = self._seen[key] = [*self._seen.get(key, []), kept][-HISTORY:]
         self._memory.remember(SEEN, key, json.dumps([asdict(one) for one in history]))
 
-    def _tell(self, watched: Watched, found: tuple[Change, ...]) -> None:
+    def _tell(self, watched: ScheduledCheck, found: tuple[Change, ...]) -> None:
         worst = severity(found)
         level: Level = "warning" if worst != "compatible" else "info"
         subject = watched.key.subject

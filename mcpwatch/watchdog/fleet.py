@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -20,14 +20,17 @@ from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import ProbeResult, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.time import WallTime
-from mcpwatch.model.view import FleetView, SelfView
+from mcpwatch.model.view import Diagnosis, FleetView, SelfView
 from mcpwatch.ports import Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
-from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.contracts import Contracts
-from mcpwatch.watchdog.hearing import Hearing
+from mcpwatch.watchdog.hands import FleetHands
+from mcpwatch.watchdog.mend import Mender
+from mcpwatch.watchdog.monitor import FleetMonitor, MonitorListener
 from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
-from mcpwatch.watchdog.oversight import Oversight
+from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
+from mcpwatch.watchdog.senses import Context, Senses
 from mcpwatch.watchdog.views import member_view
 
 Carriers = Callable[[str], Runtime]
@@ -48,10 +51,20 @@ ROOM = "fleet"
 class Fleet:
     """Everything supervised. Lives on one event loop; `guard` runs a task of the app that cannot take the watchdog down."""
 
-    def __init__(self, carry: Carriers, prober: Prober, clock: Clock, publish: Publish, guard: Guard, memory: Store) -> None:
+    def __init__(
+        self,
+        carry: Carriers,
+        prober: Prober,
+        clock: Clock,
+        publish: Publish,
+        guard: Guard,
+        memory: Store,
+        *,
+        senses: Senses | None = None,
+        daemon: SelfView | None = None,
+    ) -> None:
         self.actors: dict[str, MemberActor] = {}
-        self.daemon = SelfView(pid=0, version="", started_at=WallTime(0.0))
-        self.held_by: Callable[[MemberSpec], Awaitable[str]] | None = None
+        self.daemon = daemon or SelfView(pid=0, version="", started_at=WallTime(0.0))
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
         self._memory = memory
@@ -61,11 +74,21 @@ class Fleet:
         self._plan = Plan()
         self._closing = False
         self._begun = asyncio.Event()
-        self._notice: Callable[[], None] = lambda: None
-        self.oversight = Oversight(self.actors, self.plan, prober, clock, publish, self._spawn)
-        self.hearing = Hearing(self.actors, self.oversight, clock, publish)
         self.contracts = Contracts(memory, clock, publish)
-        self.oversight.probing.refine = self.contracts.refine
+        self._context = context = Context(clock, publish, self._spawn, senses or Senses())
+        ears = MonitorListener(self.plan, self._diagnoses, self._soon)
+        self.monitor = FleetMonitor(self.actors, prober, context, self.contracts, ears)
+        self.mender = Mender(context, self.monitor.snapshot, FleetHands(self.actors, self.monitor, context))
+        self._events = RuntimeEventRouter(self.actors, self.monitor, context)
+        self._listener = ActorListener(self._on_start, lambda _: self._soon(), self.monitor.sick)
+
+    def _soon(self) -> None:
+        """Something happened: consider the fleet."""
+        self.mender.soon()
+
+    def _diagnoses(self) -> tuple[Diagnosis, ...]:
+        """The causes in force."""
+        return self.mender.current
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the fleet; after closing, nothing new begins."""
@@ -83,13 +106,13 @@ class Fleet:
     def view(self) -> FleetView:
         """The fleet as shown, now."""
         now, wall = self._clock.now(), self._clock.wall()
-        diagnoses, tallies = self.oversight.repair.current, self.oversight.probing.tallies
+        diagnoses, histories = self.mender.current, self.monitor.probing.histories
         members = tuple(
-            member_view(actor, tallies, actor.runtime.usage(actor.spec.name), diagnoses, now, wall)
+            member_view(actor, histories, actor.runtime.usage(actor.spec.name), diagnoses, now, wall)
             for actor in self.actors.values()
         )
         proxy = self._plan.proxy.member if self._plan.proxy else None
-        return FleetView(wall, self.daemon, proxy, members, self.oversight.route_views(), diagnoses)
+        return FleetView(wall, self.daemon, proxy, members, self.monitor.route_views(), diagnoses)
 
     async def command(self, verb: Literal["start", "stop", "restart"], member: str) -> None:
         """Hand a command to a member's mailbox, and keep it for the next watchdog too. Raises `UsageError` for an unknown name."""
@@ -97,7 +120,7 @@ class Fleet:
         actor = self.actors.get(member)
         if actor is None:
             raise UsageError(f"no member '{member}'{suggest(member, self.actors)}")
-        self.oversight.repair.forget(member)
+        self.mender.forget(member, actor.spec.route)
         self._memory.remember(ROOM, f"down:{member}", "1" if verb == "stop" else None)
         at, why = self._clock.now(), "an operator asked"
         match verb:
@@ -119,11 +142,11 @@ class Fleet:
         """Run the checks of a member and its route at once; `(check, vantage, result)` each. Raises `UsageError`."""
         await self._until_begun()
         actor = self.actors.get(name)
-        watched = self.oversight.probing.of_member(name) if actor else self.oversight.probing.of(name)
-        if actor is None and not watched:
+        found = self.monitor.probing.of_member(name) if actor else self.monitor.probing.of(name)
+        if actor is None and not found:
             raise UsageError(f"no member or route '{name}'{suggest(name, self.actors)}")
-        wanted = [w for w in watched if vantage in (None, w.key.vantage)]
-        results = await asyncio.gather(*(self.oversight.probing.run(w) for w in wanted))
+        wanted = [w for w in found if vantage in (None, w.key.vantage)]
+        results = await asyncio.gather(*(self.monitor.probing.run(w) for w in wanted))
         return tuple((w.key.check, w.key.vantage, r) for w, r in zip(wanted, results, strict=True) if r is not None)
 
     # The plan.
@@ -136,8 +159,8 @@ class Fleet:
             found |= await self._open(name, plan)
         for spec in plan.members:
             self._add(spec)
-        self.oversight.rewatch()
-        self.oversight.probing.schedule.start()
+        self.monitor.rewatch()
+        self.monitor.probing.schedule.start()
         held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
         for name in held - {spec.name for spec in plan.members}:
             self._memory.remember(ROOM, f"down:{name}", None)
@@ -163,7 +186,7 @@ class Fleet:
             living = {found.member: found for found in await runtime.owned(specs)}
         except RuntimeFailed as error:
             self._publish(Troubled(at=self._clock.wall(), text=str(error), level="error", subject=f"runtime {name}"))
-        self._guard(self.hearing.follow(runtime), f"watch {name}")
+        self._guard(self._events.follow(runtime), f"watch {name}")
         return living
 
     def _begin_member(self, spec: MemberSpec, living: Incarnation | None, *, held: bool) -> None:
@@ -190,7 +213,7 @@ class Fleet:
         await self._until_begun()
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
         stay = [name for name in diff.replace if name not in moved and name in self.actors]
-        theirs = [n for n in stay if self.actors[n].runtime.supervision == "theirs" and self.oversight.traits.reloads]
+        theirs = [n for n in stay if self.actors[n].runtime.supervision == "theirs" and self.monitor.traits.reloads]
         for name in theirs:
             self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
         prepare()
@@ -209,7 +232,7 @@ class Fleet:
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         for spec in fresh:
             self._add(spec)
-        self.oversight.rewatch()
+        self.monitor.rewatch()
         for name in stay:
             if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
                 self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
@@ -222,7 +245,7 @@ class Fleet:
                 at=self._clock.wall(), text=text, added=diff.add, removed=diff.remove, replaced=diff.replace, retuned=diff.retune
             )
         )
-        self.oversight.look()
+        self.monitor.soon()
         await self._kept()
 
     def _kept_down(self, actor: MemberActor) -> bool:
@@ -242,8 +265,9 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""
-        self._closing = self.hearing.closing = True
-        self.oversight.close()
+        self._closing = self._events.closing = True
+        self.monitor.close()
+        self.mender.close()
         await stop_in_order(list(self.actors.values()))
         self.close()
 
@@ -257,8 +281,9 @@ class Fleet:
 
     def close(self) -> None:
         """Let go of everything; members live on."""
-        self._closing = self.hearing.closing = True
-        self.oversight.close()
+        self._closing = self._events.closing = True
+        self.monitor.close()
+        self.mender.close()
         for actor in self.actors.values():
             actor.close()
 
@@ -268,45 +293,33 @@ class Fleet:
         await at_rest(actor)
         actor.close()
         del self.actors[name]
-        self.oversight.repair.forget(name)
+        self.mender.forget(name, actor.spec.route)
 
     def _add(self, spec: MemberSpec) -> None:
-        actor = MemberActor(spec, self._runtimes[spec.runtime], self._clock, self._publish, self._spawn)
-        actor.on_start = self._on_start
-        if self.held_by is not None and spec.runtime == "process":
-            actor.held_by = self.held_by
-        actor.on_change = lambda _: self.oversight.look()
-        actor.notice = self._notice
         kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
-        if kept.isdecimal():
-            actor.state = replace(actor.state, generation=int(kept))
-        self.actors[spec.name] = actor
+        self.actors[spec.name] = MemberActor(
+            spec, self._runtimes[spec.runtime], self._context, self._listener, int(kept) if kept.isdecimal() else 0
+        )
 
     async def _start_in_order(self, spec: MemberSpec) -> None:
         """Start a member once those it waits for are ready, failed, or out of grace. Never waits for ever."""
-        await others_first(spec, self._plan, self.actors, mounts_late=self.oversight.traits.mounts_late)
+        await others_first(spec, self._plan, self.actors, mounts_late=self.monitor.traits.mounts_late)
         actor = self.actors.get(spec.name)
         if actor is not None and actor.state.phase is Phase.STOPPED:
             actor.tell(d.WantUp(self._clock.now(), "the configuration wants it"))
 
     def _on_start(self, actor: MemberActor) -> None:
         self._memory.remember(ROOM, f"generation:{actor.spec.name}", str(actor.state.generation))
-        self.oversight.on_start(actor)
+        self.monitor.on_start(actor)
 
     # What time does.
 
     def unwatched(self) -> None:
         """Nobody watched for a while, until now: nothing that was due meanwhile is held against a member."""
         now = self._clock.now()
-        self.oversight.probing.gap(now)
+        self.monitor.probing.gap(now)
         for actor in self.actors.values():
             actor.tell(d.Unwatched(now, "nobody watched"))
-
-    def notice_by(self, notice: Callable[[], None]) -> None:
-        """Have `notice` called before a failed probe or a passed deadline is judged; it calls `unwatched` if that is so."""
-        self._notice = self.oversight.probing.notice = notice
-        for actor in self.actors.values():
-            actor.notice = notice
 
     def recycle(self) -> None:
         """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""

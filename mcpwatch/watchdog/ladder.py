@@ -1,86 +1,141 @@
-"""Which rung of the repair ladder to take now, if any. Pure: a diagnosis, what was tried before, and the time.
+"""Which rung of the repair ladder to take now, if any. Pure: a finding, what was tried before, and the time.
 
-A rung is tried once, proved by the probe that failed, and only then is the next one considered. Repairs of one member are
-spaced and counted, causes without a rung are never answered with a restart, and when many members fall at once the common
-cause comes first.
+A rung is tried, proved by the probe that failed, and only then is the next one considered. Attempts are counted by what the
+finding is about (one member, one route) and its cause: what did not help one route says nothing of another. Two useless attempts
+of a step lead to the next different one; when none is left, a person is told what to look at. A repair that is proved and needed
+again within `FORGET` counts too: what comes back again and again is not repaired by it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.model.time import Instant
-from mcpwatch.model.view import Diagnosis
-
-Rung = Literal["reconnect", "restart", "restart_proxy", "recreate", "quarantine"]
+from mcpwatch.watchdog.finding import Finding, Rung
 
 HOLD_DOWN = 30.0
-"""Seconds after a repair of a member before the next one of the same member, unless the cause is another."""
+"""Seconds after a useless repair before the next one for the same finding; half of it after one that helped."""
 
-HOLD_LOOK = 1.0
-"""Seconds until a repair that has to wait is considered again."""
+NUDGE_PAUSE = 2.0
+"""The same after a reconnect, which disturbs nothing."""
 
-ATTEMPTS = 3
-"""Repairs of one cause that may fail before it is left to a person (and an alert)."""
+USELESS = 2
+"""Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
+
+LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5, "quarantine": 1}
+"""How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
+
+FRESH = 2.0
+"""Seconds after the end of a probe within which a repair may rest on it."""
 
 FORGET = 900.0
 """Seconds after which an attempt no longer counts."""
 
-_LADDERS: dict[str, tuple[Rung, ...]] = {
-    "restart": ("restart", "recreate"),
-    "restart_proxy": ("restart_proxy",),
-    "reconnect": ("reconnect", "restart_proxy"),
-}
+Outcome = Literal["under_way", "proved", "useless", "void"]
+"""`void`: something else happened meanwhile, so that the attempt proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do: a rung for a member (of the proxy, for `reconnect` and `restart_proxy`)."""
+
+    rung: Rung
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One repair that was tried. `proved` is `None` while the proof is still due."""
+    """One step that was tried for one finding. `ended` is `None` while the proof is due."""
 
     at: Instant
+    about: str
     cause: str
-    subject: str
-    rung: Rung
-    proved: bool | None = None
+    step: Step
+    outcome: Outcome = "under_way"
+    ended: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to do: a rung now, or nothing and why (`wait_until` when trying later makes sense)."""
+    """What to do: a step now, or none and why (`wait_until` when trying later makes sense). `next` is the step that comes then."""
 
-    rung: Rung | None
+    step: Step | None
     why: str
     wait_until: Instant | None = None
+    next: Step | None = None
+    look: bool = False
+    """It rests on what was seen too long ago: probe again now."""
 
 
-def choose(diagnosis: Diagnosis, tried: tuple[Attempt, ...], now: Instant, recreates: bool) -> Choice:
-    """The rung for a diagnosis, given every attempt on its subject (oldest first). `recreates`: its runtime can recreate it."""
-    if diagnosis.rung is None:
-        return Choice(None, f"a restart does not help against {diagnosis.cause}")
-    if diagnosis.hold:
-        return Choice(None, diagnosis.hold, Instant(now + HOLD_LOOK))
-    recent = tuple(attempt for attempt in tried if attempt.subject == diagnosis.subject and now - attempt.at < FORGET)
-    if recent and recent[-1].proved is None:
-        return Choice(None, "a repair is under way")
-    same = tuple(attempt for attempt in recent if attempt.cause == diagnosis.cause)
-    failed = _failed_in_a_row(same)
-    if same and now - same[-1].at < HOLD_DOWN * 2**failed / 2:
-        return Choice(None, "the last repair was moments ago", Instant(same[-1].at + HOLD_DOWN * 2**failed / 2))
-    if same and same[-1].rung == "quarantine":
-        return Choice(None, "quarantined: repairs did not help; left to a person")
-    if failed >= ATTEMPTS:
-        return Choice("quarantine", f"{failed} repairs did not help")
-    ladder: tuple[Rung, ...] = _LADDERS.get(diagnosis.rung, ("restart",))
-    rungs: list[Rung] = [rung for rung in ladder if recreates or rung != "recreate"]
-    return Choice(rungs[min(failed, len(rungs) - 1)], "the lowest rung that fits")
+def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Choice:
+    """The step for a finding, given every attempt so far (oldest first)."""
+    if finding.rung is None:
+        return Choice(None, finding.hold or f"no repair helps against {finding.cause}", finding.until)
+    recent = tuple(one for one in attempts if now - one.at < FORGET)
+    same = tuple(one for one in recent if (one.about, one.cause) == finding.key)
+    if same and same[-1].step.rung == "quarantine":
+        again = min(one.at for one in same) + FORGET
+        return Choice(None, "repairs did not help", Instant(again))
+    step = _step(finding, same)
+    if step is None:
+        return Choice(Step("quarantine", finding.subject), "repairs did not help")
+    if finding.hold:
+        return Choice(None, finding.hold, finding.until, step)
+    busy = [
+        one for one in recent if one.outcome == "under_way" and (one.step.subject == step.subject or one.about == finding.about)
+    ]
+    if busy:
+        return Choice(None, "a repair is under way", next=step)
+    if same:
+        wait = Instant((same[-1].ended or same[-1].at) + _pause(same))
+        if wait > now:
+            return Choice(None, "the last repair was moments ago", wait, step)
+        if finding.seen_at is not None and same[-1].ended is not None and finding.seen_at < same[-1].ended:
+            return Choice(None, "looking again after the last repair", next=step, look=True)
+    if finding.seen_until is not None and now - finding.seen_until > FRESH and step.rung != "reconnect":
+        return Choice(None, "looking again before it", next=step, look=True)
+    return Choice(step, "the lowest rung that fits", next=step)
 
 
-def _failed_in_a_row(attempts: tuple[Attempt, ...]) -> int:
-    """How many of the latest attempts were not proved."""
-    count = 0
-    for attempt in reversed(attempts):
-        if attempt.proved:
+def steps(finding: Finding) -> tuple[Step, ...]:
+    """The whole ladder of a finding, the lowest rung first."""
+    subject, suspect = finding.subject, finding.suspect
+    match finding.rung:
+        case "reconnect":
+            harder: Rung = "restart" if finding.about.startswith("member:") else "restart_proxy"
+            return (Step("reconnect", subject), *((Step(harder, suspect),) if suspect else ()))
+        case "resume":
+            return Step("resume", subject), Step("restart", subject)
+        case "restart_proxy":
+            return (Step("restart_proxy", subject), *((Step("restart", suspect),) if suspect else ()))
+        case "restart":
+            return (Step("restart", subject),)
+        case _:
+            return ()
+
+
+def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
+    """The first step that was not yet proved useless, nor helped for moments only; `None`: there is no other."""
+    for step in steps(finding):
+        tried = [one for one in same if one.step == step]
+        useless = sum(one.outcome == "useless" for one in tried)
+        if useless < (1 if step.rung == "resume" else USELESS) and len(tried) - useless < LASTING[step.rung]:
+            return step
+    return None
+
+
+def _pause(same: tuple[Attempt, ...]) -> float:
+    """Seconds between the end of the last attempt and the next, growing while they are useless."""
+    useless = 0
+    for attempt in reversed(same):
+        if attempt.outcome != "useless":
             break
-        count += 1
-    return count
+        useless += 1
+    base = NUDGE_PAUSE if same[-1].step.rung == "reconnect" else HOLD_DOWN
+    return base * 2.0 ** min(useless, 4) / 2.0
+
+
+def ended(attempts: tuple[Attempt, ...], attempt: Attempt, outcome: Outcome, at: Instant) -> tuple[Attempt, ...]:
+    """The attempts with one of them at its end."""
+    return tuple(replace(one, outcome=outcome, ended=at) if one is attempt else one for one in attempts)

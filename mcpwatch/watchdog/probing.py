@@ -1,7 +1,7 @@
 """Running checks: on their schedule, at a start until proven, again soon after a failure, and on demand.
 
-Owns the tallies. A result is held against the generation it was begun for and against gaps in watching: what an older generation
-said, or what was asked before the machine slept, changes nothing. It must not know lifecycles, repairs or wires.
+Owns the histories. A result is held against the incarnations it was begun for and against gaps in watching: what an older
+generation said, or what was asked before the machine slept, changes nothing. It must not know lifecycles, repairs or wires.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from mcpwatch.clock import Clock
 from mcpwatch.model.fact import Level, ProbeFinished
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant
-from mcpwatch.ports import Prober, Publish
-from mcpwatch.watchdog.actor import Spawn
-from mcpwatch.watchdog.schedule import Schedule
-from mcpwatch.watchdog.verdict import Key, Tallies, Tally, confirm_after, judge, renew
+from mcpwatch.ports import Prober
+from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew
+from mcpwatch.watchdog.senses import Context
 
 CONCURRENCY = 64
 """Probes under way at once, over the whole fleet."""
@@ -34,10 +32,10 @@ PROOF_MAX = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ScheduledCheck:
     """One check from one vantage on one subject: what the schedule runs. `member` owns the generation."""
 
-    key: Key
+    key: CheckKey
     check: CheckSpec
     member: str
 
@@ -47,73 +45,119 @@ class Watched:
         return f"{self.key.vantage}:{self.key.subject}:{self.key.check}"
 
 
-class Probing:
-    """All checks of the fleet. `target_of` and `generation_of` tell where and against what to hold a result (`None`: not now)."""
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a check is run against now: where, how, and which incarnations it will see (no proxy from the direct vantage: 0)."""
 
-    def __init__(self, prober: Prober, clock: Clock, publish: Publish, spawn: Spawn) -> None:
-        self.tallies = Tallies()
-        self.schedule = Schedule()
-        self.target_of: Callable[[Watched], Target | None] = lambda _: None
-        self.generation_of: Callable[[str], int | None] = lambda _: None
-        self.on_result: Callable[[Watched, Tally, Tally], None] = _ignore
-        self.refine: Callable[[Watched, ProbeResult], ProbeResult] = _as_it_is
-        """Sees every result of a running member before it is judged."""
-        self.notice: Callable[[], None] = lambda: None
-        """Called before a failure is judged: tells `gap` now if time went by unwatched, and not only at the next tick."""
+    target: Target
+    check: CheckSpec
+    generation: int
+    proxy_generation: int = 0
+    resumes: int = 0
+    """How often either side was let run again."""
+
+    @property
+    def deep(self) -> bool:
+        """Whether it calls a tool of the member, where there is one that may be called."""
+        return self.check.canary is not None or self.check.safe_call
+
+    def same(self, other: Aim | None) -> bool:
+        """Whether neither side was replaced, or let run again, meanwhile."""
+        mine = (self.generation, self.proxy_generation, self.resumes)
+        return other is not None and mine == (other.generation, other.proxy_generation, other.resumes)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whom the probing asks and tells.
+
+    `aim`: what to run a check against (`None`: not now). `proving`: whether this generation of a member is still starting.
+    `on_try` hears of every probe of a start that has not succeeded yet. `refine` sees every result before it is judged.
+    `on_result` hears every judged result, with the history before and after. `notice` is called before a failure is judged: it
+    tells `gap` now if time went by unwatched, and not only at the next tick.
+    """
+
+    aim: Callable[[ScheduledCheck], Aim | None]
+    proving: Callable[[str, int], bool]
+    on_try: Callable[[ScheduledCheck], None]
+    refine: Callable[[ScheduledCheck, ProbeResult, int], ProbeResult]
+    on_result: Callable[[ScheduledCheck, CheckHistory, CheckHistory], None]
+    notice: Callable[[], None]
+
+
+class Probing:
+    """All checks of the fleet."""
+
+    def __init__(self, prober: Prober, context: Context, listener: Listener) -> None:
+        self.histories = Histories()
+        self.schedule = context.senses.schedule()
+        self._listener = listener
         self._lags: tuple[tuple[Instant, float], ...] = ()
         self._prober = prober
-        self._clock = clock
-        self._publish = publish
-        self._spawn = spawn
-        self._watched: dict[str, Watched] = {}
-        self._by_subject: dict[str, list[Watched]] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._clock = context.clock
+        self._publish = context.publish
+        self._spawn = context.spawn
+        self._scheduled: dict[str, ScheduledCheck] = {}
+        self._by_subject: dict[str, list[ScheduledCheck]] = {}
+        self._running: dict[str, asyncio.Event] = {}
         self._confirming: set[str] = set()
         self._gate = asyncio.Semaphore(CONCURRENCY)
         self._gap_at = Instant(0.0)
 
-    def watch(self, wanted: Iterable[Watched]) -> None:
+    def watch(self, wanted: Iterable[ScheduledCheck]) -> None:
         """Make these the scheduled checks: new ones are added, changed ones replaced, others dropped."""
-        fresh = {watched.name: watched for watched in wanted}
-        for name in self._watched.keys() - fresh.keys():
+        fresh = {scheduled.name: scheduled for scheduled in wanted}
+        for name in self._scheduled.keys() - fresh.keys():
             self.schedule.drop(name)
-            self.tallies.drop(self._watched[name].key)
-        for name, watched in fresh.items():
-            if self._watched.get(name) != watched:
-                self._put(watched)
-        self._watched = fresh
+            self.histories.drop(self._scheduled[name].key)
+        for name, scheduled in fresh.items():
+            if self._scheduled.get(name) != scheduled:
+                self._put(scheduled)
+        self._scheduled = fresh
         self._by_subject = {}
-        for watched in fresh.values():
-            self._by_subject.setdefault(watched.key.subject, []).append(watched)
+        for scheduled in fresh.values():
+            self._by_subject.setdefault(scheduled.key.subject, []).append(scheduled)
 
-    def _put(self, watched: Watched) -> None:
+    def _put(self, scheduled: ScheduledCheck) -> None:
         async def job(lag: float) -> None:
             self._lag(lag)
-            await self.run(watched, lag)
+            await self.run(scheduled, lag)
 
-        self.schedule.put(watched.name, job, interval=watched.check.interval, cron=watched.check.cron)
-        if watched.key not in self.tallies:
-            self.tallies[watched.key] = Tally()
+        self.schedule.put(scheduled.name, job, interval=scheduled.check.interval, cron=scheduled.check.cron)
+        if scheduled.key not in self.histories:
+            self.histories[scheduled.key] = CheckHistory()
 
-    def of(self, subject: str, vantage: Vantage | None = None) -> tuple[Watched, ...]:
+    def of(self, subject: str, vantage: Vantage | None = None) -> tuple[ScheduledCheck, ...]:
         """The checks of a member or route, from one vantage or all."""
-        return tuple(w for w in self._by_subject.get(subject, ()) if vantage in (None, w.key.vantage))
+        return tuple(one for one in self._by_subject.get(subject, ()) if vantage in (None, one.key.vantage))
 
-    def of_member(self, member: str) -> tuple[Watched, ...]:
+    def of_member(self, member: str) -> tuple[ScheduledCheck, ...]:
         """The checks of a member and of its route."""
-        return tuple(watched for watched in self._watched.values() if watched.member == member)
+        return tuple(scheduled for scheduled in self._scheduled.values() if scheduled.member == member)
+
+    def history(self, scheduled: ScheduledCheck) -> CheckHistory:
+        """The history of a check; an empty one before its first result."""
+        return self.histories.get(scheduled.key, CheckHistory())
+
+    def running(self, scheduled: ScheduledCheck) -> bool:
+        """Whether a check runs at this moment."""
+        return scheduled.name in self._running
 
     def renew(self, member: str, generation: int) -> None:
-        """A new generation of a member: its tallies begin again, and what was learned of its targets is dropped.
+        """A new generation of a member: its histories begin again, and what was learned of its targets is dropped.
 
         Of its route too where that is the only way to it: what is hosted in the proxy is seen nowhere else.
         """
         only_routed = not self.of(member, "direct")
-        for watched in self.of_member(member):
-            self.tallies[watched.key] = renew(self.tallies.get(watched.key, Tally()), generation)
-            target = self.target_of(watched)
-            if target is not None and (watched.key.vantage == "direct" or only_routed):
-                self._prober.forget(target)
+        for scheduled in self.of_member(member):
+            self.histories[scheduled.key] = renew(self.history(scheduled), generation)
+            aim = self._listener.aim(scheduled)
+            if aim is not None and (scheduled.key.vantage == "direct" or only_routed):
+                self._prober.forget(aim.target)
+
+    def renew_check(self, scheduled: ScheduledCheck) -> None:
+        """What one check has seen says nothing any more: its history begins again."""
+        self.histories[scheduled.key] = renew(self.history(scheduled), self.history(scheduled).generation)
 
     def gap(self, at: Instant) -> None:
         """Watching was interrupted until now: failures of probes begun before say nothing, and what was due before is not late."""
@@ -133,98 +177,103 @@ class Probing:
     def _lag(self, lag: float) -> None:
         """Keep what can still be the worst of a minute: of two, the older goes when it is not the larger."""
         if lag > 1.0:
-            self.notice()
+            self._listener.notice()
         now = self._clock.now()
         if now - lag < self._gap_at:
             return
         self._lags = (*(kept for kept in self._lags if kept[0] >= now - LAG_WINDOW and kept[1] > lag), (now, lag))
 
-    async def run(self, watched: Watched, lag: float = 0.0) -> ProbeResult | None:
+    async def look(self, checks: Iterable[ScheduledCheck]) -> None:
+        """Run these checks now, side by side; one that is already running is waited for and then run again."""
+
+        async def one(scheduled: ScheduledCheck) -> None:
+            if (busy := self._running.get(scheduled.name)) is not None:
+                await busy.wait()
+            await self.run(scheduled)
+
+        await asyncio.gather(*(one(scheduled) for scheduled in checks))
+
+    async def run(self, scheduled: ScheduledCheck, lag: float = 0.0) -> ProbeResult | None:
         """Run one check now and judge it. `None` when it cannot be run, is already running, or its result is void."""
-        generation = self.generation_of(watched.member)
-        target = self.target_of(watched)
-        if generation is None or target is None or watched.name in self._running:
+        if scheduled.name in self._running or self._listener.aim(scheduled) is None:
             return None
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[watched.name] = task
+        done = self._running[scheduled.name] = asyncio.Event()
         try:
             async with self._gate:
-                begun = self._clock.now()
-                result = await self._prober.probe(watched.check, target, watched.key.vantage)
+                aim, begun = self._listener.aim(scheduled), self._clock.now()
+                if aim is None:
+                    return None
+                result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
         finally:
-            self._running.pop(watched.name, None)
-        if self.generation_of(watched.member) != generation or self._watched.get(watched.name) != watched:
+            self._running.pop(scheduled.name, None)
+            done.set()
+        if not aim.same(self._listener.aim(scheduled)) or self._scheduled.get(scheduled.name) != scheduled:
             return None
         if result.outcome is not Outcome.SUCCESS:
-            self.notice()
+            self._listener.notice()
             if begun < self._gap_at:
                 result = replace(result, outcome=Outcome.UNKNOWN)
-        result = self.refine(watched, result)
-        self._take(watched, result, generation, lag)
+        result = self._listener.refine(scheduled, result, aim.generation)
+        self._take(scheduled, result, self._sight(aim, begun), lag)
         return result
 
-    def _take(self, watched: Watched, result: ProbeResult, generation: int, lag: float) -> None:
+    def _sight(self, aim: Aim, begun: Instant) -> Sight:
+        return Sight(begun, self._clock.now(), self._clock.wall(), aim.generation, aim.proxy_generation, aim.deep)
+
+    def _take(self, scheduled: ScheduledCheck, result: ProbeResult, sight: Sight, lag: float) -> None:
         """Judge a result, tell it, and look again soon when it is not yet a verdict."""
-        before = self.tallies.get(watched.key, Tally())
-        after = judge(before, result, watched.check, self._clock.now(), self._clock.wall())
-        self.tallies[watched.key] = replace(after, generation=generation)
-        subject, vantage = watched.key.subject, watched.key.vantage
+        before = self.history(scheduled)
+        after = self.histories[scheduled.key] = replace(
+            fold(before, result, scheduled.check, sight), generation=sight.generation, proxy_generation=sight.proxy_generation
+        )
+        subject, vantage = scheduled.key.subject, scheduled.key.vantage
         level: Level = "debug" if result.outcome in (Outcome.SUCCESS, Outcome.UNKNOWN) else "info"
         detail = f": {result.symptom_text}: {result.message}" if result.symptom else ""
         self._publish(
             ProbeFinished(
                 at=self._clock.wall(),
-                text=f"{subject}: {watched.key.check} {vantage} {result.outcome} in {result.seconds * 1000:.0f} ms{detail}",
+                text=f"{subject}: {scheduled.key.check} {vantage} {result.outcome} in {result.seconds * 1000:.0f} ms{detail}",
                 level=level,
-                member=watched.member,
-                check=watched.key.check,
+                member=scheduled.member,
+                check=scheduled.key.check,
                 vantage=vantage,
-                generation=generation,
+                generation=sight.generation,
                 outcome=result.outcome,
                 result=result,
                 route=subject if vantage == "route" else "",
                 lag=lag,
             )
         )
-        self.on_result(watched, before, after)
-        pause = confirm_after(watched.check, after)
-        if pause is not None and watched.name not in self._confirming and not watched.check.cron:
-            self._confirming.add(watched.name)
-            self._spawn(self._confirm(watched, pause), f"confirm {watched.name}")
+        self._listener.on_result(scheduled, before, after)
+        pause = confirm_after(scheduled.check, after)
+        if pause is not None and scheduled.name not in self._confirming and not scheduled.check.cron:
+            self._confirming.add(scheduled.name)
+            self._spawn(self._confirm(scheduled, pause), f"confirm {scheduled.name}")
 
-    async def _confirm(self, watched: Watched, pause: float) -> None:
+    async def _confirm(self, scheduled: ScheduledCheck, pause: float) -> None:
         await asyncio.sleep(pause)
-        self._confirming.discard(watched.name)
-        await self.run(watched)
+        self._confirming.discard(scheduled.name)
+        await self.run(scheduled)
 
-    async def ready(self, watched: Watched) -> None:
-        """Probe a fresh start, quickly at first, until the check succeeds or the generation is over. Ends with the start."""
-        generation, pause = self.generation_of(watched.member), PROOF_FIRST
-        while self.generation_of(watched.member) == generation and generation is not None:
-            target = self.target_of(watched)
-            if target is not None:
-                result = await self._prober.probe(watched.check, target, watched.key.vantage)
-                proven = result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED)
-                if self.generation_of(watched.member) != generation:
+    async def ready(self, scheduled: ScheduledCheck, generation: int) -> None:
+        """Probe a fresh start, quickly at first, until the check succeeds or the start is over."""
+        pause = PROOF_FIRST
+        while self._listener.proving(scheduled.member, generation):
+            aim, begun = self._listener.aim(scheduled), self._clock.now()
+            if aim is not None and aim.generation == generation:
+                result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
+                if not self._listener.proving(scheduled.member, generation):
                     return
-                if proven:
-                    self._take(watched, result, generation, 0.0)
-                    return
-                before = self.tallies.get(watched.key, Tally())
-                self.tallies[watched.key] = replace(before, latest=result, wall=self._clock.wall(), at=self._clock.now())
+                if aim.same(self._listener.aim(scheduled)):
+                    sight = self._sight(aim, begun)
+                    if result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED):
+                        self._take(scheduled, self._listener.refine(scheduled, result, generation), sight, 0.0)
+                        return
+                    self.histories[scheduled.key] = glance(self.history(scheduled), result, sight)
+                    self._listener.on_try(scheduled)
             await asyncio.sleep(pause)
             pause = min(PROOF_MAX, pause * PROOF_GROWTH)
 
     def verdicts(self, subject: str, vantage: Vantage) -> tuple[Verdict, ...]:
         """The verdicts of all checks of a subject from a vantage."""
-        return tuple(self.tallies[watched.key].verdict for watched in self.of(subject, vantage) if watched.key in self.tallies)
-
-
-def _ignore(watched: Watched, before: Tally, after: Tally) -> None:
-    """Nobody listens yet."""
-
-
-def _as_it_is(watched: Watched, result: ProbeResult) -> ProbeResult:  # noqa: ARG001
-    """Nothing is held against a result."""
-    return result
+        return tuple(self.histories[one.key].verdict for one in self.of(subject, vantage) if one.key in self.histories)

@@ -12,16 +12,16 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import Publish
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.verdict import Tallies
-from mcpwatch.watchdog.views import route_verdict, route_view
+from mcpwatch.watchdog.history import Histories
+from mcpwatch.watchdog.views import route_view, verdict_of
 
 
 class Routes:
-    """The routes of the plan in force, seen through the tallies of the probing."""
+    """The routes of the plan in force, seen through the histories of the probing."""
 
-    def __init__(self, actors: Mapping[str, MemberActor], tallies: Tallies, clock: Clock, publish: Publish) -> None:
+    def __init__(self, actors: Mapping[str, MemberActor], histories: Histories, clock: Clock, publish: Publish) -> None:
         self._actors = actors
-        self._tallies = tallies
+        self._histories = histories
         self._clock = clock
         self._publish = publish
         self._verdicts: dict[str, tuple[Verdict, WallTime]] = {}
@@ -35,7 +35,7 @@ class Routes:
                 route,
                 self._actors.get(route.member),
                 proxy,
-                self._tallies,
+                self._histories,
                 diagnoses,
                 self._verdicts.get(route.name, (None, None))[1],
             )
@@ -48,13 +48,13 @@ class Routes:
         self._verdicts = {name: held for name, held in self._verdicts.items() if name in names}
         for route in routes:
             actor, wall = self._actors.get(route.member), self._clock.wall()
-            verdict = route_verdict(route, actor, proxy, self._tallies)
+            verdict = verdict_of(route, actor, proxy, self._histories, diagnoses)
             old, _ = self._verdicts.get(route.name, (Verdict.UNKNOWN, wall))
             if old is verdict:
                 self._verdicts.setdefault(route.name, (verdict, wall))
                 continue
             self._verdicts[route.name] = (verdict, wall)
-            shown = route_view(route, actor, proxy, self._tallies, diagnoses, wall)
+            shown = route_view(route, actor, proxy, self._histories, diagnoses, wall)
             why = shown.message or shown.symptom or (actor.reason if actor else "")
             self._publish(
                 RouteChanged(

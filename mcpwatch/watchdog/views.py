@@ -1,57 +1,25 @@
-"""What is shown, from what is held: pure functions from actors and tallies to views and to the scene for `diagnose`."""
+"""What is shown, from what is held: pure functions from actors and histories to views."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from mcpwatch.model.member import Phase, Verdict, Want
+from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import ProbeResult
 from mcpwatch.model.spec import RouteSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, MemberView, ProbeView, RouteView, Usage
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.scene import Actor, Seen
-from mcpwatch.watchdog.verdict import Tallies, worst
+from mcpwatch.watchdog.evaluate import route_verdict
+from mcpwatch.watchdog.history import Histories
 
 
-def seen(tallies: Tallies, subject: str, vantage: str) -> Seen | None:
-    """What a vantage says of a subject: its worst check speaks. `None` when nothing looks from there."""
-    found = tallies.of(subject, vantage)
-    if not found:
-        return None
-    verdict = worst(tally.verdict for _, tally in found)
-    speaker = next((tally for _, tally in found if tally.verdict is verdict and tally.latest), found[0][1])
-    return Seen(verdict, speaker.latest, speaker.streaks.failures, speaker.at, speaker.since)
-
-
-def scene_actor(actor: MemberActor, tallies: Tallies) -> Actor:
-    """One member as `diagnose` sees it."""
-    spec = actor.spec
-    return Actor(
-        name=spec.name,
-        kind=spec.kind,
-        runtime=spec.runtime,
-        want=actor.state.want,
-        phase=actor.state.phase,
-        started_at=actor.started_at,
-        direct=seen(tallies, spec.name, "direct"),
-        route=spec.route,
-        through=seen(tallies, spec.route, "route") if spec.route else None,
-        last_exit=actor.last_exit,
-        oom=actor.oom,
-        depends_on=spec.depends_on,
-        failures=actor.state.failures,
-        foreign_port=actor.port_holder,
-        planned=actor.planned,
-    )
-
-
-def probe_views(tallies: Tallies, subject: str, vantage: str) -> tuple[ProbeView, ...]:
+def probe_views(histories: Histories, subject: str, vantage: str) -> tuple[ProbeView, ...]:
     """The latest probes of a subject from a vantage."""
     return tuple(
-        ProbeView(key.check, key.vantage, tally.wall, _slim(tally.latest), tally.streaks.failures, tally.streaks.successes)
-        for key, tally in tallies.of(subject, vantage)
-        if tally.latest is not None and tally.wall is not None
+        ProbeView(key.check, key.vantage, history.wall, _slim(history.latest), history.streaks.failures, history.streaks.successes)
+        for key, history in histories.of(subject, vantage)
+        if history.latest is not None and history.wall is not None
     )
 
 
@@ -61,7 +29,7 @@ def _slim(result: ProbeResult) -> ProbeResult:
 
 
 def member_view(
-    actor: MemberActor, tallies: Tallies, usage: Usage | None, diagnoses: tuple[Diagnosis, ...], now: Instant, wall: WallTime
+    actor: MemberActor, histories: Histories, usage: Usage | None, diagnoses: tuple[Diagnosis, ...], now: Instant, wall: WallTime
 ) -> MemberView:
     """One member as shown."""
     spec, state = actor.spec, actor.state
@@ -85,42 +53,38 @@ def member_view(
         last_exit=actor.last_exit,
         diagnosis=next((found for found in diagnoses if found.subject == spec.name), None)
         or next((found for found in diagnoses if spec.runtime == "hosted" and found.explains(member=spec.name)), None),
-        probes=probe_views(tallies, spec.name, "direct"),
+        probes=probe_views(histories, spec.name, "direct"),
         retry_at=retry_at,
         adopted=actor.adopted,
     )
 
 
-def route_verdict(route: RouteSpec, actor: MemberActor | None, proxy: MemberActor | None, tallies: Tallies) -> Verdict:
-    """The verdict of a route: its probes', unhealthy while its member or the proxy is down, unknown while they first start or are
-    restarted because somebody wanted that."""
-    if actor is None or actor.state.want is Want.DOWN or actor.planned or (proxy is not None and proxy.planned):
-        return Verdict.UNKNOWN
-    for needed in (actor, proxy):
-        if needed is None or needed.state.phase is Phase.RUNNING:
-            continue
-        first = needed.state.phase is Phase.STARTING and not needed.state.restarts
-        return Verdict.UNKNOWN if first or needed.state.want is Want.DOWN else Verdict.UNHEALTHY
-    return worst(tally.verdict for _, tally in tallies.of(route.name, "route"))
+def verdict_of(
+    route: RouteSpec, actor: MemberActor | None, proxy: MemberActor | None, histories: Histories, diagnoses: tuple[Diagnosis, ...]
+) -> Verdict:
+    """The verdict of a route as shown."""
+    starting = any(found.cause == "starting" and found.explains(route=route.name) for found in diagnoses)
+    excused = starting or any(one is not None and one.planned for one in (actor, proxy))
+    return route_verdict(histories, route.name, actor.state if actor else None, proxy.state if proxy else None, excused=excused)
 
 
 def route_view(
     route: RouteSpec,
     actor: MemberActor | None,
     proxy: MemberActor | None,
-    tallies: Tallies,
+    histories: Histories,
     diagnoses: tuple[Diagnosis, ...],
     verdict_since: WallTime | None,
 ) -> RouteView:
     """One route as shown."""
-    verdict = route_verdict(route, actor, proxy, tallies)
-    found = tallies.of(route.name, "route")
-    results = [tally.latest for _, tally in found if tally.latest is not None]
-    bad = next((tally.latest for _, tally in found if tally.latest is not None and tally.latest.symptom is not None), None)
+    verdict = verdict_of(route, actor, proxy, histories, diagnoses)
+    found = histories.of(route.name, "route")
+    results = [history.latest for _, history in found if history.latest is not None]
+    bad = next((history.latest for _, history in found if history.latest is not None and history.latest.symptom is not None), None)
     listed = next((result for result in results if result.tools is not None), None)
     fallen = next((one for one in (actor, proxy) if one is not None and one.state.phase is not Phase.RUNNING), None)
     down = verdict is Verdict.UNHEALTHY and fallen is not None
-    successes = [tally.last_success for _, tally in found if tally.last_success is not None]
+    successes = [history.last_success for _, history in found if history.last_success is not None]
     return RouteView(
         name=route.name,
         member=route.member,
@@ -136,5 +100,5 @@ def route_view(
             f"{fallen.spec.name}: {fallen.last_exit or fallen.state.phase}" if down and fallen else bad.message if bad else ""
         ),
         diagnosis=next((found for found in diagnoses if found.explains(route=route.name)), None),
-        probes=probe_views(tallies, route.name, "route"),
+        probes=probe_views(histories, route.name, "route"),
     )

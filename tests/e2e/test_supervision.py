@@ -167,6 +167,12 @@ def test_a_member_is_started_and_stopped_by_enabling_it_but_not_by_changing_what
         daemon.wait(lambda _: daemon.member("m1")["phase"] == "running", "it runs")
 
 
+def resumed(daemon: Daemon) -> set[str]:
+    """Members that a repair proved to run again after they were stopped."""
+    facts = daemon.events()
+    return {f["member"] for f in facts if f["fact"] == "repair_proved" and f["rung"] == "resume" and f["outcome"] == "proved"}
+
+
 def test_hosted_servers_that_are_stopped_are_blamed_themselves_and_not_the_gateway_they_are_in(tmp_path: Path) -> None:
     config = fleet(time=hosted(), other=hosted())
     with running(tmp_path, config) as daemon:
@@ -174,13 +180,9 @@ def test_hosted_servers_that_are_stopped_are_blamed_themselves_and_not_the_gatew
         before = lives(daemon)
         for name in ("time", "other"):
             os.kill(before[name][0], signal.SIGSTOP)
-
-        def restarted(status: dict[str, Any]) -> bool:
-            return all(m["generation"] >= 2 for m in status["members"] if m["name"] in ("time", "other"))
-
-        daemon.wait(restarted, "both are restarted", 120.0)
+        daemon.wait(lambda _: resumed(daemon) == {"time", "other"}, "both run again", 120.0)
         daemon.healthy(120.0)
-        assert lives(daemon)["proxy"] == before["proxy"]
+        assert lives(daemon) == before, "let run again, not restarted"
         facts = daemon.events()
         named = {(f["member"], f["cause"]) for f in facts if f["fact"] == "diagnosed" and not f["cleared"]}
         assert {("time", "member_hung"), ("other", "member_hung")} <= named
@@ -228,16 +230,17 @@ def test_a_second_signal_ends_what_is_stopped_now_and_what_would_have_been_stopp
         assert daemon.marked() == []
 
 
-def test_hosted_servers_are_not_blamed_for_a_repair_that_restarts_their_gateway(tmp_path: Path) -> None:
+def test_a_gateway_that_was_stopped_runs_on_and_its_hosted_servers_are_not_blamed(tmp_path: Path) -> None:
     config = fleet(time=hosted(), other=hosted())
     with running(tmp_path, config) as daemon:
         daemon.healthy(120.0)
         before = lives(daemon)
         os.kill(before["proxy"][0], signal.SIGSTOP)
-        daemon.wait(lambda _: all(now[1] > before[name][1] for name, now in lives(daemon).items()), "all are new", 120.0)
+        daemon.wait(lambda _: resumed(daemon) == {"proxy"}, "it runs again", 120.0)
         daemon.healthy(120.0)
+        assert lives(daemon) == before
         named = causes(daemon)
-        assert {("proxy", "proxy_hung"), ("proxy", "proxy_down")} <= named
+        assert ("proxy", "proxy_hung") in named
         assert {cause for member, cause in named if member != "proxy"} <= {"planned_restart"}
         assert {f["member"] for f in daemon.events() if f["fact"] == "repair_tried"} == {"proxy"}
 

@@ -24,7 +24,7 @@ from tests.gateway.program import HELLO, Sse, call, request, sse
 
 pytestmark = pytest.mark.anyio
 LIMIT = 60.0
-ROUNDS = 40
+ROUNDS = 25
 """Calls of the honest client in one run; each hostile client sends three messages meanwhile."""
 
 

@@ -305,6 +305,24 @@ async def test_a_member_by_url_is_served_on_every_wire_and_found_again_after_its
                     assert (await client.post(f"{front.url}/far/rpc", json=call(1, "pid"))).status_code == 200
 
 
+def test_a_nudge_connects_at_once_what_waits_for_its_next_try_and_leaves_the_rest_alone() -> None:
+    with gateway({"servers": {"tiny": TINY}}) as behind:
+        behind.wait({"tiny": "running"})
+        port = behind.url.rpartition(":")[2]
+        late = {"url": f"{behind.url}/tiny/sse", "restart": {"first": 600, "max": 600}}
+        with gateway({"servers": {"far": late, "near": TINY}}) as front:
+            front.wait({"far": "running", "near": "running"})
+            near = front.members()["near"]["generation"]
+            behind.stop()
+            front.wait({"far": "backoff"})
+            with gateway({"servers": {"tiny": TINY}, "listen": f"127.0.0.1:{port}"}) as again:
+                again.wait({"tiny": "running"})
+                for name in ("far", "near"):
+                    assert front.admin("POST", f"/members/{name}/nudge").status_code == 200
+                front.wait({"far": "running", "near": "running"})
+                assert front.members()["near"]["generation"] == near
+
+
 @pytest.mark.slow
 async def test_a_session_that_a_url_member_forgot_is_made_again_without_the_client_noticing() -> None:
     with gateway({"servers": {"tiny": TINY}}) as behind:

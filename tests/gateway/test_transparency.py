@@ -183,6 +183,26 @@ async def test_the_requirement_sets_fail_nothing_that_passes_directly(fixtures: 
     assert len(expected) >= 30
 
 
+@pytest.mark.needs("npm", "node22", "conformance-next")
+@pytest.mark.parametrize(("revision", "checks"), [("2025-11-25", 84), ("2026-07-28", 150)])
+async def test_every_check_of_a_member_by_url_says_the_same_as_directly(revision: str, checks: int) -> None:
+    with gateway({"servers": {}}) as spare:
+        port = int(spare.url.rpartition(":")[2])
+    url = f"http://127.0.0.1:{port}/mcp"
+    direct = subprocess.Popen([FIXTURES["command"], *FIXTURES["args"], "--port", str(port)], cwd=ROOT)  # noqa: ASYNC220
+    try:
+        await listening(port)
+        with gateway({"servers": {"it": {"url": url, "transport": "http"}}}) as running:
+            running.wait({"it": "running"})
+            expected = await anyio.to_thread.run_sync(conformance, NEXT, url, "--requirements", revision)
+            found = await anyio.to_thread.run_sync(conformance, NEXT, f"{running.url}/it/mcp", "--requirements", revision)
+    finally:
+        direct.terminate()
+        direct.wait(10)
+    assert found == expected
+    assert sum(passed for passed, _ in expected.values()) >= checks
+
+
 @pytest.mark.needs("npm", "node22")
 async def test_the_inspector_reads_through_the_gateway(fixtures: Gateway) -> None:
     binary = NPM / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"

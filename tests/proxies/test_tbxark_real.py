@@ -90,7 +90,7 @@ def test_a_proxy_of_others_that_announces_a_wrong_base_url_is_named_and_not_rest
         proven(owner, 90)
         with running(tmp_path / "outer", outer) as daemon:
             found = daemon.wait(lambda s: s["diagnoses"], "a cause", 60)["diagnoses"]
-            assert [(one["cause"], one["rung"]) for one in found] == [("wrong_base_url", None)]
+            assert [(one["cause"], one["rung"]) for one in found] == [("wrong_base_url", None)], found
             assert not [fact for fact in daemon.events() if fact["fact"] == "repair_tried"]
 
 

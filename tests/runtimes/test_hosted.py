@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ async def test_without_a_gateway_nothing_is_owned_a_stop_is_done_and_a_start_fai
     assert await runtime.owned([TIME]) == ()
     await runtime.stop(TIME, grace=0.1)
     with pytest.raises(RuntimeFailed, match="not running in the gateway after"):
-        await runtime.start(TIME, 1)
+        await runtime.start(replace(TIME, start_grace=0.1), 1)
 
 
 async def test_usage_is_that_of_the_child(state: Path) -> None:

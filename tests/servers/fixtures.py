@@ -25,6 +25,8 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
+from tests.servers.event_store import MemoryEvents
+
 warnings.filterwarnings("ignore")
 
 Context = ServerRequestContext[Any, Any]
@@ -426,7 +428,7 @@ async def main() -> None:
     port = parser.parse_args().port
     server = build()
     if port:
-        app = server.streamable_http_app()
+        app = server.streamable_http_app(event_store=MemoryEvents(), retry_interval=100)
         await uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")).serve()
         return
     async with stdio_server() as (reader, writer):

@@ -14,8 +14,8 @@ from mcpwatch.model.fact import Fact, ToolsChanged
 from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.watchdog.contracts import Contracts, Policy
-from mcpwatch.watchdog.probing import Watched
-from mcpwatch.watchdog.verdict import Key
+from mcpwatch.watchdog.history import CheckKey
+from mcpwatch.watchdog.probing import ScheduledCheck
 
 
 class Memory:
@@ -52,7 +52,7 @@ class House:
         self.facts: list[Fact] = []
         store: Any = self.memory
         self.contracts = Contracts(store, SystemClock(), self.facts.append)
-        self.watched = Watched(Key("time", "mcp", "route"), CheckSpec("mcp", contract=policy), "time")
+        self.watched = ScheduledCheck(CheckKey("time", "mcp", "route"), CheckSpec("mcp", contract=policy), "time")
 
     def see(self, result: ProbeResult) -> ProbeResult:
         return self.contracts.refine(self.watched, result)
@@ -118,6 +118,34 @@ def test_a_pin_accepts_what_is_listed_now() -> None:
 def test_tools_that_two_routes_list_are_named_with_their_routes() -> None:
     house = House()
     house.see(listed("a", "b"))
-    other = replace(house.watched, key=Key("git", "mcp", "route"), member="git")
+    other = replace(house.watched, key=CheckKey("git", "mcp", "route"), member="git")
     house.contracts.refine(other, listed("b"))
     assert house.contracts.overview()["collisions"] == {"b": ["git", "time"]}
+
+
+def test_a_new_incarnation_that_lists_fewer_tools_changed_on_purpose_and_one_that_loses_them_did_not() -> None:
+    house = House()
+    house.contracts.refine(house.watched, listed("a", "b"), 1)
+    assert house.contracts.refine(house.watched, listed("a"), 1).symptom is Symptom.MISSING_TOOLS
+    assert house.contracts.refine(house.watched, listed("a"), 2).outcome is Outcome.SUCCESS
+    assert house.contracts.refine(house.watched, listed(), 2).symptom is Symptom.EMPTY_TOOLS
+
+
+def test_a_route_that_lists_what_its_member_lists_is_no_loss_in_between() -> None:
+    house = House()
+    direct = replace(house.watched, key=CheckKey("time", "mcp", "direct"))
+    for one in (direct, house.watched):
+        house.contracts.refine(one, listed("a", "b"), 1)
+    assert house.contracts.refine(house.watched, listed("a"), 1).symptom is Symptom.MISSING_TOOLS
+    house.contracts.refine(direct, listed("a"), 2)
+    assert house.contracts.refine(house.watched, listed("a"), 2).outcome is Outcome.SUCCESS
+
+
+def test_another_name_and_other_tools_are_another_server_and_both_names_are_told() -> None:
+    house = House()
+    house.see(listed("a", "b"))
+    stranger = replace(listed("x", "y"), server=ServerInfo("stranger", "9"))
+    found = house.see(stranger)
+    assert (found.symptom, found.message) == (Symptom.WRONG_SERVER, "'stranger' answers where 'x' was")
+    renamed = replace(listed("a", "b", "c"), server=ServerInfo("x2", "2"))
+    assert house.see(renamed).outcome is Outcome.SUCCESS

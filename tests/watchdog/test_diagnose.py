@@ -7,27 +7,38 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom, Tool
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
-from mcpwatch.watchdog.scene import Actor, Said, Scene, Seen
+from mcpwatch.watchdog.finding import LookAgain
+from mcpwatch.watchdog.repair import decide_repairs
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 
-OK = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS))
+OK = Observation(
+    Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS), at=Instant(99.5), since=Instant(20.0), began_at=Instant(99.0), succeeded=True
+)
 
 
-def bad(symptom: Symptom, stage: Stage = Stage.TOOLS_LIST) -> Seen:
-    return Seen(Verdict.UNHEALTHY, ProbeResult(Outcome.FAILURE, symptom, stage, "said so"), failures=3)
+def bad(symptom: Symptom, stage: Stage = Stage.TOOLS_LIST) -> Observation:
+    return Observation(
+        Verdict.UNHEALTHY,
+        ProbeResult(Outcome.FAILURE, symptom, stage, "said so"),
+        failures=3,
+        at=Instant(99.5),
+        since=Instant(95.0),
+        began_at=Instant(99.0),
+    )
 
 
-PROXY = Actor("proxy", "proxy", "process", Want.UP, Phase.RUNNING, Instant(50.0), direct=OK)
-FETCH = Actor("fetch", "bridge", "process", Want.UP, Phase.RUNNING, Instant(10.0), direct=OK, route="fetch", through=OK)
+PROXY = MemberSnapshot("proxy", "proxy", "process", Want.UP, Phase.RUNNING, Instant(50.0), direct=OK)
+FETCH = MemberSnapshot("fetch", "bridge", "process", Want.UP, Phase.RUNNING, Instant(10.0), direct=OK, route="fetch", through=OK)
 TIME = replace(FETCH, name="time", route="time")
 HOSTED = replace(FETCH, name="git", runtime="hosted", direct=None, route="git")
 
 
-def causes(*actors: Actor, holds_sessions: bool = False, engine_gone: str = "") -> list[tuple[str, str, str | None]]:
-    scene = Scene(Instant(100.0), actors, "proxy", holds_sessions=holds_sessions, engine_gone=engine_gone)
-    return [(found.cause, found.subject, found.rung) for found in diagnose(scene)]
+def causes(*actors: MemberSnapshot, holds_sessions: bool = False, engine_gone: str = "") -> list[tuple[str, str, str | None]]:
+    scene = FleetSnapshot(Instant(100.0), actors, "proxy", holds_sessions=holds_sessions, engine_gone=engine_gone)
+    return [(found.cause, found.subject, found.rung) for found in diagnose(scene).found]
 
 
 def test_a_healthy_fleet_has_no_cause() -> None:
@@ -44,7 +55,7 @@ def test_a_healthy_fleet_has_no_cause() -> None:
         (replace(FETCH, direct=bad(Symptom.TIMEOUT), through=bad(Symptom.TIMEOUT)), ("member_hung", "fetch", "restart")),
         (replace(FETCH, direct=bad(Symptom.AUTH)), ("auth", "fetch", None)),
         (replace(FETCH, direct=bad(Symptom.SCHEMA)), ("config", "fetch", None)),
-        (replace(FETCH, direct=bad(Symptom.EMPTY_TOOLS)), ("empty_tools", "fetch", "restart")),
+        (replace(FETCH, direct=bad(Symptom.EMPTY_TOOLS)), ("empty_tools", "fetch", None)),
         (replace(FETCH, direct=bad(Symptom.TOOL_ERROR)), ("dependency", "fetch", None)),
         (replace(FETCH, through=bad(Symptom.SESSION_LOST)), ("stale_session", "proxy", "restart_proxy")),
         (replace(FETCH, through=bad(Symptom.NOT_MOUNTED)), ("not_mounted", "proxy", "restart_proxy")),
@@ -54,7 +65,7 @@ def test_a_healthy_fleet_has_no_cause() -> None:
         (replace(FETCH, runtime="external", direct=bad(Symptom.REFUSED)), ("member_hung", "fetch", None)),
     ],
 )
-def test_each_trouble_of_one_member_has_its_name_and_its_rung(actor: Actor, expected: tuple[str, str, str | None]) -> None:
+def test_each_trouble_of_one_member_has_its_name_and_its_rung(actor: MemberSnapshot, expected: tuple[str, str, str | None]) -> None:
     assert causes(actor, TIME, PROXY) == [expected]
 
 
@@ -73,9 +84,10 @@ def test_a_proxy_that_is_being_ended_by_a_repair_speaks_for_what_it_hosts() -> N
 
 def test_routes_and_members_that_a_cause_affects_are_named_apart() -> None:
     inside, elsewhere = replace(HOSTED, route="code"), replace(FETCH, runtime="docker", route="web")
-    (down,) = diagnose(Scene(Instant(1.0), (inside, elsewhere, replace(PROXY, phase=Phase.FAILED)), "proxy"))
+    (down,) = diagnose(FleetSnapshot(Instant(1.0), (inside, elsewhere, replace(PROXY, phase=Phase.FAILED)), "proxy")).found
     assert (down.subject, down.affects, down.members) == ("proxy", ("code", "web"), ("git",))
-    (gone,) = diagnose(Scene(Instant(1.0), (inside, elsewhere, PROXY), "proxy", engine_gone="no answer"))
+    away = diagnose(FleetSnapshot(Instant(1.0), (inside, elsewhere, PROXY), "proxy", engine_gone="no answer"))
+    (gone,) = decide_repairs(away, (), Instant(1.0)).shown
     assert (gone.subject, gone.affects, gone.members) == ("engine", ("web",), ("fetch",))
     assert gone.explains(member="fetch")
     assert gone.explains(route="web")
@@ -99,7 +111,7 @@ def test_a_route_that_fails_at_the_proxys_own_door_is_the_proxys_fault_unless_so
 
 
 def test_several_routes_that_fall_silent_together_are_the_proxys_fault_unless_it_answered_somebody_since() -> None:
-    def fallen(since: float) -> Seen:
+    def fallen(since: float) -> Observation:
         return replace(bad(Symptom.TIMEOUT, Stage.SAFE_CALL), since=Instant(since), at=Instant(95.0))
 
     idle = replace(HOSTED, runtime="external", through=replace(OK, at=Instant(80.0)))
@@ -107,7 +119,7 @@ def test_several_routes_that_fall_silent_together_are_the_proxys_fault_unless_it
     hung = [("proxy_hung", "restart", "")]
     assert named(*two, idle, TBXARK) == hung
     assert named(*two, replace(idle, through=replace(OK, at=Instant(92.0))), TBXARK) != hung, "another route was answered since"
-    spoke = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.OPEN, 0.1),)), at=Instant(92.0))
+    spoke = Observation(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.OPEN, 0.1),)), at=Instant(92.0))
     assert named(*two, idle, replace(TBXARK, direct=spoke)) != hung, "the proxy itself answered since"
     accepted = replace(spoke, result=ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.CONNECT, 0.1),)))
     assert named(*two, idle, replace(TBXARK, direct=accepted)) == hung, "a connection alone is the kernel's doing"
@@ -119,10 +131,10 @@ def test_several_routes_that_fall_silent_together_are_the_proxys_fault_unless_it
 def test_whose_processes_are_stopped_is_blamed_itself_and_not_the_proxy_it_is_seen_through() -> None:
     silent = bad(Symptom.TIMEOUT)
     stopped = replace(FETCH, through=silent, stopped_processes=True)
-    assert causes(stopped, TIME, PROXY) == [("member_hung", "fetch", "restart")]
+    assert causes(stopped, TIME, PROXY) == [("member_hung", "fetch", "resume")]
     hosted = replace(HOSTED, through=silent, stopped_processes=True)
     both = (hosted, replace(hosted, name="other", route="other"))
-    assert causes(*both, PROXY) == [("member_hung", "git", "restart"), ("member_hung", "other", "restart")]
+    assert causes(*both, PROXY) == [("member_hung", "git", "resume"), ("member_hung", "other", "resume")]
 
 
 def test_a_planned_restart_is_named_and_wakes_nobody() -> None:
@@ -153,8 +165,10 @@ def test_an_unwanted_member_is_no_trouble() -> None:
 
 
 def test_the_evidence_tells_what_each_vantage_said() -> None:
-    scene = Scene(Instant(1.0), (replace(FETCH, through=bad(Symptom.SESSION_LOST), started_at=Instant(60.0)), PROXY), "proxy")
-    (found,) = diagnose(scene)
+    scene = FleetSnapshot(
+        Instant(1.0), (replace(FETCH, through=bad(Symptom.SESSION_LOST), started_at=Instant(60.0)), PROXY), "proxy"
+    )
+    (found,) = diagnose(scene).found
     assert "direct: ok" in found.evidence
     assert "through the proxy: session_lost (3 in a row): said so" in found.evidence
     assert "the member started after the proxy" in found.evidence
@@ -162,18 +176,20 @@ def test_the_evidence_tells_what_each_vantage_said() -> None:
 
 
 TBXARK = replace(PROXY, started_at=Instant(50.0))
-LISTED = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS))
-PROVED = Seen(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.SAFE_CALL, 0.1),)))
+LISTED = OK
+PROVED = replace(OK, deep=True, result=ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.SAFE_CALL, 0.1),)))
 REBORN = replace(FETCH, started_at=Instant(90.0))
 
 
-def scene(*actors: Actor, **changes: object) -> Scene:
-    tbxark = Scene(Instant(100.0), actors, "proxy", holds_sessions=True, mounts_late=False, lists_from_cache=True, reconnects=False)
+def scene(*actors: MemberSnapshot, **changes: object) -> FleetSnapshot:
+    tbxark = FleetSnapshot(
+        Instant(100.0), actors, "proxy", holds_sessions=True, mounts_late=False, lists_from_cache=True, reconnects=False
+    )
     return replace(tbxark, **changes)  # pyright: ignore[reportArgumentType]
 
 
-def named(*actors: Actor, **changes: object) -> list[tuple[str, str | None, str]]:
-    return [(found.cause, found.rung, found.hold) for found in diagnose(scene(*actors, **changes))]
+def named(*actors: MemberSnapshot, **changes: object) -> list[tuple[str, str | None, str]]:
+    return [(found.cause, found.rung, found.hold) for found in diagnose(scene(*actors, **changes)).found]
 
 
 @pytest.mark.parametrize(
@@ -185,11 +201,11 @@ def named(*actors: Actor, **changes: object) -> list[tuple[str, str | None, str]
         ((replace(REBORN, direct=None),), {}, []),
         ((REBORN,), {"reconnects": True}, []),
         ((FETCH,), {}, []),
-        ((replace(REBORN, through=Seen()),), {}, []),
+        ((replace(REBORN, through=Observation()),), {}, []),
     ],
 )
 def test_a_route_that_answers_from_memory_is_told_by_its_start_times_unless_the_member_itself_answered(
-    actors: tuple[Actor, ...], changes: dict[str, object], expected: object
+    actors: tuple[MemberSnapshot, ...], changes: dict[str, object], expected: object
 ) -> None:
     assert named(*actors, TBXARK, **changes) == expected
 
@@ -205,8 +221,8 @@ def test_a_proxy_that_reconnects_is_given_time_to_do_so_before_it_is_restarted()
 def test_one_restart_of_the_proxy_serves_all_routes_and_waits_for_members_that_are_coming_up() -> None:
     lost = replace(REBORN, through=bad(Symptom.UPSTREAM_DOWN))
     other = replace(lost, name="time", route="time")
-    found = diagnose(scene(lost, other, TBXARK))
-    assert [(one.cause, one.affects) for one in found] == [("stale_session", ("fetch", "time"))]
+    shown = decide_repairs(diagnose(scene(lost, other, TBXARK)), (), Instant(100.0)).shown
+    assert [(one.cause, one.affects) for one in shown] == [("stale_session", ("fetch", "time"))]
     coming = replace(TIME, phase=Phase.STARTING, started_at=Instant(95.0))
     assert named(lost, coming, TBXARK) == [("stale_session", "restart_proxy", "waiting for time, so that one restart serves all")]
     stuck = replace(coming, started_at=Instant(10.0))
@@ -215,19 +231,21 @@ def test_one_restart_of_the_proxy_serves_all_routes_and_waits_for_members_that_a
 
 def test_a_proxy_that_just_started_is_still_mounting_until_its_log_or_time_says_otherwise() -> None:
     young, lost = replace(PROXY, started_at=Instant(95.0)), replace(FETCH, through=bad(Symptom.NOT_MOUNTED))
-    assert named(lost, young) == []
-    said = Said("fetch", "failed", "<fetch> Failed to add client to server: connection refused")
-    (found,) = diagnose(scene(lost, young, proxy_said=(said,)))
+    assert named(lost, young) == [("starting", None, "waiting for its start")]
+    said = ProxyLogHint("fetch", "failed", "<fetch> Failed to add client to server: connection refused")
+    (found,) = diagnose(scene(lost, young, proxy_log=(said,))).found
     assert (found.cause, found.rung) == ("not_mounted", "restart_proxy")
     assert f"proxy log: {said.text}" in found.evidence
-    assert named(lost, replace(young, started_at=Instant(60.0))) == [("not_mounted", "restart_proxy", "")]
+    late = replace(lost, start_grace=30.0)
+    assert named(late, replace(young, started_at=Instant(60.0))) == [("not_mounted", "restart_proxy", "")]
 
 
 def test_the_proxy_is_not_blamed_before_the_member_was_looked_at_again() -> None:
     failed = replace(bad(Symptom.UPSTREAM_DOWN), at=Instant(99.0), since=Instant(98.0))
-    before = replace(OK, at=Instant(97.0), since=Instant(20.0))
-    assert named(replace(FETCH, through=failed, direct=before), TBXARK) == []
-    after = replace(before, at=Instant(98.5))
+    before = replace(OK, began_at=Instant(97.0))
+    unsure = diagnose(scene(replace(FETCH, through=failed, direct=before), TBXARK))
+    assert (unsure.found, unsure.look_again) == ((), (LookAgain("fetch"),))
+    after = replace(before, began_at=Instant(98.5))
     assert named(replace(FETCH, through=failed, direct=after), TBXARK) == [("stale_session", "restart_proxy", "")]
 
 
@@ -251,6 +269,85 @@ def test_everybody_silent_at_once_is_the_machines_trouble_and_nobody_is_restarte
 def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
     words = "exited with code 1: [Errno 98] error while attempting to bind: address already in use"
     assert causes(replace(FETCH, phase=Phase.BACKOFF, last_exit=words), PROXY) == [("port_taken", "fetch", None)]
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("license expired", "licence"),
+        ("Too many sessions, retry later", "overloaded"),
+        ("Unauthorized: token expired", "auth"),
+        ("connect ECONNREFUSED 127.0.0.1:5432", "dependency"),
+        ("something else", "member_failing"),
+    ],
+)
+def test_what_a_server_says_of_itself_is_its_cause_and_no_restart_answers_it(message: str, cause: str) -> None:
+    said = replace(bad(Symptom.RPC_ERROR), result=ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.INITIALIZE, message))
+    rung = "restart" if cause == "member_failing" else None
+    assert causes(replace(FETCH, direct=said), TIME, PROXY) == [(cause, "fetch", rung)]
+
+
+def test_what_answers_while_it_starts_again_is_not_down() -> None:
+    again = replace(FETCH, phase=Phase.STARTING, failures=2)
+    assert causes(replace(again, direct=bad(Symptom.OVERLOADED)), PROXY) == [("overloaded", "fetch", None)]
+    elsewhere = replace(again, direct=bad(Symptom.REFUSED), port=9072, listens_on=(9123,))
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (elsewhere, PROXY), "proxy")).found
+    assert (found.cause, found.text) == ("wrong_port", "it listens on port 9123, not on 9072, where it should answer")
+    assert causes(replace(again, direct=bad(Symptom.REFUSED)), PROXY) == [("member_down", "fetch", None)]
+
+
+def test_another_server_in_its_place_is_named_and_left_alone() -> None:
+    assert causes(replace(FETCH, direct=bad(Symptom.WRONG_SERVER)), PROXY) == [("wrong_server", "fetch", None)]
+
+
+def test_a_server_that_lists_less_than_before_on_both_sides_changed_itself() -> None:
+    def listing(seen: Observation, *names: str) -> Observation:
+        assert seen.result is not None
+        return replace(seen, result=replace(seen.result, tools=tuple(Tool(name, name) for name in names)))
+
+    fewer = listing(bad(Symptom.MISSING_TOOLS), "a")
+    assert causes(replace(FETCH, direct=listing(OK, "a"), through=fewer), PROXY) == [("drift", "fetch", None)]
+    assert causes(replace(FETCH, direct=listing(OK, "a", "b"), through=fewer), PROXY) == [("empty_tools", "proxy", "restart_proxy")]
+    assert causes(replace(FETCH, direct=bad(Symptom.DRIFT)), PROXY) == [("drift", "fetch", None)]
+
+
+def test_a_proxy_whose_log_says_it_has_no_file_descriptor_left_is_named_by_that_line_while_it_is_new() -> None:
+    hint = ProxyLogHint("", "exhausted", "accept tcp: accept4: too many open files", Instant(90.0))
+    cut = replace(FETCH, through=bad(Symptom.CUT, Stage.OPEN))
+    (found,) = diagnose(scene(cut, TIME, TBXARK, proxy_log=(hint,))).found
+    assert (found.cause, found.subject, found.rung) == ("proxy_exhausted", "proxy", "restart")
+    assert "proxy log: accept tcp: accept4: too many open files" in found.evidence
+    assert diagnose(scene(FETCH, TIME, TBXARK, proxy_log=(hint,))).found == ()
+    assert named(cut, TIME, TBXARK, proxy_log=(replace(hint, at=Instant(1.0)),))[0][0] != "proxy_exhausted"
+
+
+def test_a_hosted_server_that_writes_to_its_stdout_is_named_with_the_gateways_own_line() -> None:
+    hint = ProxyLogHint("git", "polluted", "stdout holds a line that is no JSON-RPC message: 'hello'", Instant(90.0))
+    silent = replace(HOSTED, through=bad(Symptom.TIMEOUT))
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (silent, FETCH, PROXY), "proxy", proxy_log=(hint,))).found
+    assert (found.cause, found.rung) == ("polluted", None)
+    assert any("'hello'" in line for line in found.evidence)
+
+
+def test_a_paused_member_is_let_run_and_a_hosted_server_is_not_blamed_at_the_gateways_own_door() -> None:
+    assert causes(replace(FETCH, paused=True, direct=bad(Symptom.TIMEOUT)), TIME, PROXY) == [("paused", "fetch", "resume")]
+    door = replace(HOSTED, through=bad(Symptom.TIMEOUT, Stage.OPEN))
+    unsure = diagnose(
+        FleetSnapshot(Instant(100.0), (door, FETCH, replace(TIME, through=replace(OK, at=Instant(99.9))), PROXY), "proxy")
+    )
+    assert (unsure.found, unsure.look_again) == ((), (LookAgain("git"),))
+
+
+def test_lists_prove_nothing_against_a_route_whose_calls_fail() -> None:
+    lost = replace(FETCH, through=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL))
+    assert diagnose(scene(lost, TBXARK)).look_again == (LookAgain("fetch", deep=True),)
+    called = replace(lost, direct_call=PROVED)
+    assert named(called, TBXARK) == [("stale_session", "restart_proxy", "")]
+    assert causes(replace(lost, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)), PROXY)[0] == (
+        "member_failing",
+        "fetch",
+        "restart",
+    )
 
 
 def test_fewer_tools_through_the_proxy_than_direct_are_the_proxys_doing() -> None:

@@ -2,49 +2,128 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from mcpwatch.model.time import Instant
-from mcpwatch.model.view import Diagnosis
-from mcpwatch.watchdog.ladder import ATTEMPTS, FORGET, HOLD_DOWN, Attempt, choose
+from mcpwatch.watchdog.finding import Finding, Findings, Rung
+from mcpwatch.watchdog.ladder import FORGET, HOLD_DOWN, LASTING, USELESS, Attempt, Outcome, Step, choose, ended, steps
+from mcpwatch.watchdog.repair import decide_repairs
 
-HUNG = Diagnosis("member_hung", "fetch", "hung", rung="restart")
-AUTH = Diagnosis("auth", "fetch", "refused")
 NOW = Instant(1000.0)
+HUNG = Finding("member_hung", "fetch", "hung", "member:fetch", rung="restart", seen_at=Instant(999.0), look_at="its log")
+AUTH = Finding("auth", "fetch", "refused", "member:fetch")
+STALE = Finding("stale_session", "proxy", "stale", "route:a", rung="restart_proxy", affects=("a",), seen_at=Instant(999.0))
+RESTART = Step("restart", "fetch")
 
 
-def tried(*spans: float, proved: bool | None = False) -> tuple[Attempt, ...]:
-    return tuple(Attempt(Instant(NOW - span), "member_hung", "fetch", "restart", proved) for span in spans)
+def tried(*spans: float, finding: Finding = HUNG, outcome: Outcome = "useless", step: Step = RESTART) -> tuple[Attempt, ...]:
+    """Attempts that began so many seconds ago and took one second."""
+    return tuple(
+        Attempt(
+            Instant(NOW - span),
+            finding.about,
+            finding.cause,
+            step,
+            outcome,
+            None if outcome == "under_way" else Instant(NOW - span + 1),
+        )
+        for span in spans
+    )
 
 
 def test_the_first_repair_is_the_lowest_rung_at_once() -> None:
-    assert choose(HUNG, (), NOW, recreates=False).rung == "restart"
+    assert choose(HUNG, (), NOW).step == RESTART
 
 
 def test_a_cause_without_a_rung_is_never_answered_with_a_restart() -> None:
-    assert choose(AUTH, (), NOW, recreates=True).rung is None
+    assert choose(AUTH, (), NOW).step is None
 
 
 def test_only_one_repair_of_a_member_is_under_way() -> None:
-    assert choose(HUNG, tried(500.0, proved=None), NOW, recreates=False).rung is None
+    choice = choose(HUNG, tried(500.0, outcome="under_way"), NOW)
+    assert (choice.step, choice.next) == (None, RESTART)
+    other = replace(STALE, about="route:b")
+    assert choose(other, tried(5.0, finding=STALE, outcome="under_way", step=Step("restart_proxy", "proxy")), NOW).step is None
 
 
 def test_the_next_repair_waits_and_says_until_when() -> None:
-    choice = choose(HUNG, tried(5.0), NOW, recreates=False)
-    assert choice.rung is None
-    assert choice.wait_until == Instant(NOW - 5.0 + HOLD_DOWN)
+    choice = choose(HUNG, tried(5.0), NOW)
+    assert choice.step is None
+    assert choice.wait_until == Instant(NOW - 4.0 + HOLD_DOWN)
+    assert choose(HUNG, tried(5.0, outcome="proved"), NOW).wait_until == Instant(NOW - 4.0 + HOLD_DOWN / 2)
 
 
-def test_a_failed_restart_is_followed_by_a_recreation_where_that_is_possible() -> None:
-    assert choose(HUNG, tried(200.0), NOW, recreates=True).rung == "recreate"
-    assert choose(HUNG, tried(200.0), NOW, recreates=False).rung == "restart"
+def test_a_hold_is_kept_until_its_time_and_the_step_that_follows_is_told() -> None:
+    choice = choose(replace(HUNG, hold="waiting", until=Instant(1010.0)), (), NOW)
+    assert (choice.step, choice.why, choice.wait_until, choice.next) == (None, "waiting", Instant(1010.0), RESTART)
 
 
-def test_repairs_that_do_not_help_end_in_quarantine_and_then_in_nothing() -> None:
-    failed = tried(*(800.0 - 200.0 * n for n in range(ATTEMPTS)))
-    assert choose(HUNG, failed, NOW, recreates=False).rung == "quarantine"
-    quarantined = (*failed, Attempt(Instant(NOW - 300.0), "member_hung", "fetch", "quarantine", False))
-    assert choose(HUNG, quarantined, NOW, recreates=False).rung is None
+def test_a_useless_repair_is_never_repeated_on_what_was_seen_before_its_end() -> None:
+    stale = replace(HUNG, seen_at=Instant(NOW - 400.0))
+    assert choose(stale, tried(300.0), NOW).step is None
+    assert choose(HUNG, tried(300.0), NOW).step == RESTART
 
 
-def test_a_repair_that_helped_and_one_that_is_long_past_do_not_count() -> None:
-    assert choose(HUNG, tried(100.0, proved=True), NOW, recreates=True).rung == "restart"
-    assert choose(HUNG, tried(*(FORGET + n for n in range(9))), NOW, recreates=True).rung == "restart"
+def test_two_useless_attempts_lead_to_the_next_different_step_and_then_to_a_person() -> None:
+    suspected = replace(STALE, suspect="a")
+    proxy = tried(800.0, 600.0, finding=STALE, step=Step("restart_proxy", "proxy"))
+    assert choose(suspected, proxy, NOW).step == Step("restart", "a")
+    assert choose(STALE, proxy, NOW).step == Step("quarantine", "proxy")
+    both = (*proxy, *tried(400.0, 200.0, finding=STALE, step=Step("restart", "a")))
+    assert choose(suspected, both, NOW).step == Step("quarantine", "proxy")
+    quarantined = (*both, *tried(100.0, finding=STALE, step=Step("quarantine", "proxy")))
+    assert choose(suspected, quarantined, NOW).step is None
+
+
+def test_what_did_not_help_one_route_says_nothing_of_another() -> None:
+    proxy = tried(800.0, 600.0, 400.0, finding=STALE, step=Step("restart_proxy", "proxy"))
+    assert choose(replace(STALE, about="route:b", affects=("b",)), proxy, NOW).step == Step("restart_proxy", "proxy")
+
+
+def test_a_merged_diagnosis_comes_apart_when_one_of_its_routes_needs_another_step() -> None:
+    other = replace(STALE, about="route:b", affects=("b",), suspect="b")
+    decision = decide_repairs(Findings((STALE, other)), (), NOW)
+    assert [(act.step, len(act.findings)) for act in decision.acts] == [(Step("restart_proxy", "proxy"), 2)]
+    assert [one.affects for one in decision.shown] == [("a", "b")]
+    spent = tried(800.0, 600.0, finding=other, step=Step("restart_proxy", "proxy"))
+    apart = decide_repairs(Findings((STALE, other)), spent, NOW)
+    assert [(act.step, [one.about for one in act.findings]) for act in apart.acts] == [
+        (Step("restart_proxy", "proxy"), ["route:a"]),
+        (Step("restart", "b"), ["route:b"]),
+    ]
+    assert [(one.affects, one.rung) for one in apart.shown] == [(("a",), "restart_proxy"), (("b",), "restart")]
+
+
+@pytest.mark.parametrize("rung", ["restart", "resume"])
+def test_a_repair_that_helps_for_moments_only_ends_with_a_person(rung: Rung) -> None:
+    finding = replace(HUNG, rung=rung)
+    attempts: tuple[Attempt, ...] = ()
+    now, counted = 1000.0, 0
+    for _ in range(40):
+        choice = choose(replace(finding, seen_at=Instant(now)), attempts, Instant(now))
+        if choice.step is not None:
+            counted += choice.step.rung != "quarantine"
+            made = Attempt(Instant(now), finding.about, finding.cause, choice.step)
+            attempts = ended((*attempts, made), made, "useless" if choice.step.rung == "quarantine" else "proved", Instant(now + 1))
+        now += 20.0
+    assert counted <= sum(LASTING[step.rung] for step in steps(finding))
+    assert [one.step.rung for one in attempts][-1:] == ["quarantine"]
+
+
+def test_a_repair_that_is_long_past_does_not_count() -> None:
+    assert choose(HUNG, tried(*(FORGET + n for n in range(9))), NOW).step == RESTART
+    assert USELESS == 2
+
+
+def test_what_is_shown_says_what_really_comes_next() -> None:
+    def next_of(finding: Finding, *attempts: Attempt) -> str:
+        return decide_repairs(Findings((finding,)), attempts, NOW).shown[0].next
+
+    assert next_of(HUNG) == "restart the member"
+    assert next_of(HUNG, *tried(5.0)) == "restart the member (the last repair was moments ago)"
+    assert next_of(HUNG, *tried(300.0, 200.0)) == "left to a person: repairs did not help; look at its log"
+    assert next_of(AUTH) == "left to a person: no repair helps against auth"
+    spent = tried(800.0, 600.0, finding=STALE, step=Step("restart_proxy", "proxy"))
+    assert next_of(replace(STALE, suspect="a"), *spent) == "restart the member 'a'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import pytest
 from mcpwatch.checks import Prober
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
-from mcpwatch.watchdog.probing import Probing, Watched
+from mcpwatch.watchdog.history import CheckKey
+from mcpwatch.watchdog.probing import Listener, Probing, ScheduledCheck
 from mcpwatch.watchdog.schedule import Job
-from mcpwatch.watchdog.verdict import Key
+from mcpwatch.watchdog.senses import Context
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +24,7 @@ class Hands:
     """A clock set by hand."""
 
     at: float = 1000.0
+    notice: Callable[[], None] = lambda: None
 
     def now(self) -> Instant:
         return Instant(self.at)
@@ -37,14 +39,22 @@ def nothing(work: Coroutine[Any, Any, None], name: str) -> None:
 
 async def late(monkeypatch: pytest.MonkeyPatch, clock: Hands) -> tuple[Probing, Job]:
     """Probing with one check, and the job that the schedule runs for it."""
-    probing = Probing(Prober(), clock, lambda _: None, nothing)
+    listener = Listener(
+        aim=lambda _: None,
+        proving=lambda _member, _generation: False,
+        on_try=lambda _: None,
+        refine=lambda _scheduled, result, _generation: result,
+        on_result=lambda _scheduled, _before, _after: None,
+        notice=lambda: clock.notice(),  # noqa: PLW0108 - it is changed later
+    )
+    probing = Probing(Prober(), Context(clock, lambda _: None, nothing), listener)
     jobs: list[Job] = []
 
     def put(name: str, job: Job, **_: object) -> None:
         jobs.append(job)
 
     monkeypatch.setattr(probing.schedule, "put", put)
-    probing.watch([Watched(Key("time", "mcp", "direct"), CheckSpec("mcp", "mcp"), "time")])
+    probing.watch([ScheduledCheck(CheckKey("time", "mcp", "direct"), CheckSpec("mcp", "mcp"), "time")])
     return probing, jobs[0]
 
 
@@ -71,9 +81,9 @@ async def test_a_check_that_was_due_while_nobody_watched_is_not_late(monkeypatch
     clock = Hands()
     probing, job = await late(monkeypatch, clock)
     clock.at = 1050.0
-    probing.notice = lambda: probing.gap(Instant(1049.0))  # the gap is found by whoever asks first
+    clock.notice = lambda: probing.gap(Instant(1049.0))  # the gap is found by whoever asks first
     await job(30.0)
     assert probing.worst_lag == 0.0
-    probing.notice = lambda: None
+    clock.notice = lambda: None
     await job(0.5)
     assert probing.worst_lag == 0.5

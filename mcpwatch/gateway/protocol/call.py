@@ -50,7 +50,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Place:
+class PeerState:
     """What one session has on a link."""
 
     calls: dict[bytes, int] = field(default_factory=dict[bytes, int])

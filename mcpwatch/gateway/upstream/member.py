@@ -166,7 +166,8 @@ class Member:
     def _run(self, hello: Handshake, tell: Callable[[LifecycleEvent], None]) -> Running:
         upstream = Upstream(
             self.name, self._link, hello, tell,
-            start_limit=self._limits.start, call_limit=self._limits.call, restart=self.settings.restart, counts=self.counts,
+            start_limit=max(self._limits.start, self.settings.start_grace), call_limit=self._limits.call,
+            restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 

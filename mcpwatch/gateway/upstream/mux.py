@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, translation
-from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Call, Peer, Place, Sink
+from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Call, Peer, PeerState, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.questions import Questions
@@ -36,7 +36,7 @@ class Mux:
         self._ids = RequestIds()
         self._calls: dict[int, Call] = {}
         self._unread: list[Call] = []
-        self._places: dict[Peer, Place] = {}
+        self._places: dict[Peer, PeerState] = {}
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._wishes = Subscriptions(self._places)
         self.unmatched = 0
@@ -46,7 +46,7 @@ class Mux:
 
     def attach(self, peer: Peer) -> None:
         """Let a session use this link."""
-        self._places.setdefault(peer, Place())
+        self._places.setdefault(peer, PeerState())
 
     def detach(self, peer: Peer) -> None:
         """A session is over: cancel what it still waits for, forget what it subscribed to."""

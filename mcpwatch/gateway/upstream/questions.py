@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec import Raw
 
 from mcpwatch.gateway.protocol import message, translation
-from mcpwatch.gateway.protocol.call import PART, Call, Peer, Place, Sink
+from mcpwatch.gateway.protocol.call import PART, Call, Peer, PeerState, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.request_ids import number_of
 
@@ -52,7 +52,9 @@ class Ask:
 class Questions:
     """The questions of one link. `calls` and `places` are the link's own; `send` writes one message upstream."""
 
-    def __init__(self, send: Callable[[bytes], object], calls: Callable[[], dict[int, Call]], places: dict[Peer, Place]) -> None:
+    def __init__(
+        self, send: Callable[[bytes], object], calls: Callable[[], dict[int, Call]], places: dict[Peer, PeerState]
+    ) -> None:
         self._send = send
         self._calls = calls
         self._places = places
@@ -139,7 +141,7 @@ class Questions:
                 self._held.remove(held)
                 self._reject(held.envelope, "the session that caused this request is gone")
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: PeerState) -> None:
         """A session is over: what it was asked is answered with an error."""
         for number in list(place.asks):
             ask = self._asks.pop(number, None)

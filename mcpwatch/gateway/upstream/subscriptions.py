@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.protocol.call import Peer, Place
+from mcpwatch.gateway.protocol.call import Peer, PeerState
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 METHODS = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
@@ -18,11 +18,11 @@ METHODS = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsub
 class Subscriptions:
     """The wishes of the sessions in `places`, which is the link's own."""
 
-    def __init__(self, places: Mapping[Peer, Place]) -> None:
+    def __init__(self, places: Mapping[Peer, PeerState]) -> None:
         self._places = places
         self._level = -1
 
-    def take(self, place: Place, method: str, data: bytes) -> bool:
+    def take(self, place: PeerState, method: str, data: bytes) -> bool:
         """A session wishes something. Whether the member need not hear of it."""
         if method == "logging/setLevel":
             return self._set_level(place, level(data))
@@ -44,7 +44,7 @@ class Subscriptions:
             params.append(("logging/setLevel", b'{"level":"' + LEVELS[self._level].encode() + b'"}'))
         return params
 
-    def _set_level(self, place: Place, wished: int) -> bool:
+    def _set_level(self, place: PeerState, wished: int) -> bool:
         place.level = wished
         lowest = min(other.level for other in self._places.values())
         if self._level >= 0 and wished > lowest:

@@ -33,7 +33,7 @@ class UpstreamSubscription:
         self._name, self._mux, self._own = name, mux, own
         self._uris: dict[Peer, set[str]] = {}
         self._can: dict[str, Any] = {}
-        self._ears: list[Ear] = []
+        self._requests: list[SubscriptionRequest] = []
         self._missed = False
         self._deaf = False
 
@@ -50,11 +50,11 @@ class UpstreamSubscription:
     def subscribe(self, peer: Peer, uri: str, done: Callable[[], None]) -> None:
         """A session wants to hear of a resource; `done` is called once the member knows."""
         self._uris.setdefault(peer, set()).add(uri)
-        ear = self._renew()
-        if ear is None:
+        request = self._renew()
+        if request is None:
             done()
         else:
-            ear.then(done)
+            request.then(done)
 
     def unsubscribe(self, peer: Peer, uri: str) -> None:
         """It does not any more."""
@@ -65,7 +65,7 @@ class UpstreamSubscription:
         """The member is there (again); its answer to `server/discover`."""
         self._can = json.loads(discovered).get("capabilities", {})
         self._deaf = False
-        self._ears.clear()
+        self._requests.clear()
         self._renew()
 
     # --- inside ---
@@ -79,36 +79,36 @@ class UpstreamSubscription:
                 found[flag] = True
         return found | ({"resourceSubscriptions": uris} if uris else {})
 
-    def _renew(self) -> Ear | None:
+    def _renew(self) -> SubscriptionRequest | None:
         """Listen for what is wanted now; the stream that does, `None` when there is nothing to listen for."""
         wanted = self._wanted()
-        if self._ears and self._ears[-1].wanted == wanted:
-            return self._ears[-1]
+        if self._requests and self._requests[-1].wanted == wanted:
+            return self._requests[-1]
         if not wanted or self._deaf:
-            for ear in list(self._ears):
-                self._close(ear)
+            for request in list(self._requests):
+                self._close(request)
             return None
-        ear = Ear(wanted, self._heard, self._ended)
-        self._ears.append(ear)
+        request = SubscriptionRequest(wanted, self._heard, self._ended)
+        self._requests.append(request)
         params = stateless_protocol.QUESTION | {"notifications": wanted}
-        ear.number = self._mux.own("subscriptions/listen", params, ear, self._own, math.inf)
-        return ear
+        request.number = self._mux.own("subscriptions/listen", params, request, self._own, math.inf)
+        return request
 
-    def _close(self, ear: Ear) -> None:
-        if ear in self._ears:
-            self._ears.remove(ear)
-        self._mux.cancel(ear.number, "no longer listened to")
-        ear.finish()
+    def _close(self, request: SubscriptionRequest) -> None:
+        if request in self._requests:
+            self._requests.remove(request)
+        self._mux.cancel(request.number, "no longer listened to")
+        request.finish()
 
-    def _heard(self, ear: Ear, data: bytes) -> None:
+    def _heard(self, request: SubscriptionRequest, data: bytes) -> None:
         method = json.loads(data).get("method")
         if method == ACKNOWLEDGED:
-            for older in self._ears[: self._ears.index(ear)] if ear in self._ears else []:
+            for older in self._requests[: self._requests.index(request)] if request in self._requests else []:
                 self._close(older)
             missed, self._missed = self._missed, False
-            for kind in [kind for kind, flag in KINDS.items() if missed and flag in ear.wanted]:
+            for kind in [kind for kind, flag in KINDS.items() if missed and flag in request.wanted]:
                 self._tell_all(message.notification(f"notifications/{kind}/list_changed"))
-        elif ear in self._ears:
+        elif request in self._requests:
             self._pass_on(method, translation.without_subscription(data))
 
     def _pass_on(self, method: object, data: bytes) -> None:
@@ -124,12 +124,12 @@ class UpstreamSubscription:
         for peer in list(self._uris):
             peer.push(data)
 
-    def _ended(self, ear: Ear, data: bytes) -> None:
+    def _ended(self, request: SubscriptionRequest, data: bytes) -> None:
         """A stream is over that nobody closed: open another one, and say then that something may have been missed."""
-        if ear not in self._ears:
+        if request not in self._requests:
             return
-        self._ears.remove(ear)
-        if not ear.acknowledged and message.locate(data, ("error",)) is not None:
+        self._requests.remove(request)
+        if not request.acknowledged and message.locate(data, ("error",)) is not None:
             self._deaf = True
             log.info("%s: cannot be listened to: %s", self._name, json.loads(data)["error"].get("message"))
             return
@@ -137,10 +137,15 @@ class UpstreamSubscription:
         asyncio.get_running_loop().call_later(AGAIN, self._renew)
 
 
-class Ear:
+class SubscriptionRequest:
     """One `subscriptions/listen` request on its way: a sink that never has enough."""
 
-    def __init__(self, wanted: dict[str, Any], heard: Callable[[Ear, bytes], None], ended: Callable[[Ear, bytes], None]) -> None:
+    def __init__(
+        self,
+        wanted: dict[str, Any],
+        heard: Callable[[SubscriptionRequest, bytes], None],
+        ended: Callable[[SubscriptionRequest, bytes], None],
+    ) -> None:
         self.wanted = wanted
         self.number = 0
         self.acknowledged = False

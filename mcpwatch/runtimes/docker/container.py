@@ -25,6 +25,7 @@ class Container:
     started: int = 0
     exit_code: int | None = None
     oom: bool = False
+    paused: bool = False
     error: str = ""
     tty: bool = False
     addresses: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ def read_container(raw: Any) -> Container:
         started=nanoseconds(str(state.get("StartedAt", ""))),
         exit_code=None if running else int(state.get("ExitCode") or 0),
         oom=bool(state.get("OOMKilled")),
+        paused=bool(state.get("Paused")),
         error=str(state.get("Error") or ""),
         tty=bool(config.get("Tty")),
         addresses=tuple(str(item["IPAddress"]) for item in networks.values() if item.get("IPAddress")),

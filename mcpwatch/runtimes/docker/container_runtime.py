@@ -19,16 +19,19 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Gone, Incarnation, Preparing, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Incarnation, Paused, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Heard
+from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard
 from mcpwatch.runtimes.docker.launch import reach
 from mcpwatch.runtimes.docker.logs import Follower, LogFile
 from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
 from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.docker.refusal import EngineAway
 from mcpwatch.runtimes.docker.spec import ContainerSpec
+from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.process_table import ProcessTable
+from mcpwatch.runtimes.stopped import in_cgroup, resume_tree
 
 RECONCILE_SECONDS = 15.0
 """How often the engine is asked whether what it told by events is still so, and what containers use."""
@@ -184,6 +187,16 @@ class ContainerRuntime(ABC):
             code = after.exit_code if after else None
             self._finish(live, Exited(spec.name, live.generation, code, _signal(code), detail="stopped"))
 
+    async def resume(self, spec: MemberSpec) -> None:
+        """Unpause its container, and send SIGCONT to whoever in it is stopped, where its processes are those of this machine."""
+        live = self._live.get(spec.name)
+        if live is None:
+            return
+        await asyncio.to_thread(live.host.engine.unpause, live.container)
+        pid = live.usage.pid
+        if pid is not None and in_cgroup(pid, live.container):
+            resume_tree(ProcessTable(detect()), pid)
+
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Every end of every incarnation, once; and the engine going and coming back."""
         loop = asyncio.get_running_loop()
@@ -295,6 +308,10 @@ class ContainerRuntime(ABC):
             case Away(detail):
                 host.away = True
                 self._events.put_nowait(Gone(self.name, detail))
+            case Frozen(container, back):
+                for live in self._live.values():
+                    if live.container == container:
+                        self._events.put_nowait(Paused(live.member, back))
             case Back():
                 host.away = False
                 self._events.put_nowait(Gone(self.name, f"{host.engine.where} answers again", back=True))
@@ -322,6 +339,8 @@ class ContainerRuntime(ABC):
             try:
                 now = await asyncio.to_thread(live.host.engine.find, live.container)
                 if now is not None and now.running and now.started == live.started:
+                    if now.paused:  # before anybody listened
+                        self._events.put_nowait(Paused(live.member))
                     await self._measure(live, now)
                     continue
             except RuntimeFailed:

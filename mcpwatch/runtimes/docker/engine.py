@@ -146,6 +146,12 @@ class Engine:
         with self._named(f"stop container {container[:12]}"), contextlib.suppress(NotFound):
             self._api.stop(container, timeout=max(0, round(grace)))
 
+    def unpause(self, container: str) -> None:
+        """Let a paused container run again. One that is not paused is no error."""
+        with self._named(f"unpause container {container[:12]}"), contextlib.suppress(NotFound):
+            if self._api.inspect_container(container)["State"].get("Paused"):
+                self._api.unpause(container)
+
     def remove(self, container: str) -> None:
         """Remove a container, killing it if need be. A missing one is no error."""
         with self._named(f"remove container {container[:12]}"), contextlib.suppress(NotFound):
@@ -229,7 +235,7 @@ class Engine:
 
     def events(self, since: str) -> CancellableStream[dict[str, Any]]:
         """Container events from `since` (`seconds.nanoseconds`) on, for ever. Ends when the connection drops."""
-        filters = {"type": ["container"], "event": ["die", "oom"]}
+        filters = {"type": ["container"], "event": ["die", "oom", "pause", "unpause"]}
         with self._named("listen to it"):
             return self._api.events(since=since, filters=filters, decode=True)
 

@@ -45,7 +45,15 @@ class Back:
     """The engine answers again."""
 
 
-Heard = Ended | Away | Back
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A container was paused, or (`back`) runs again."""
+
+    container: str
+    back: bool = False
+
+
+Heard = Ended | Away | Back | Frozen
 
 
 class Events:
@@ -105,7 +113,9 @@ class Events:
             return  # the engine repeats the last event after `since`
         self._last = (at, container, action)
         self._since = f"{at // 1_000_000_000}.{at % 1_000_000_000:09d}"
-        if action == "oom":
+        if action in ("pause", "unpause"):
+            self._post(Frozen(container, back=action == "unpause"))
+        elif action == "oom":
             self._oom.add(container)
         elif action == "die":
             try:

@@ -10,7 +10,7 @@ from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
-from mcpwatch.watchdog.verdict import Key, Tallies, Tally, confirm_after, judge, renew, worst
+from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, renew, worst
 
 CHECK = CheckSpec("mcp", failure_threshold=3, success_threshold=2, interval=30.0)
 GOOD, BAD, SLOW, BROKEN = (
@@ -18,9 +18,13 @@ GOOD, BAD, SLOW, BROKEN = (
 )
 
 
-def after(*results: ProbeResult) -> Tally:
+def seen(at: float) -> Sight:
+    return Sight(Instant(at), Instant(at), WallTime(1.0))
+
+
+def after(*results: ProbeResult) -> CheckHistory:
     steps = enumerate(results)
-    return reduce(lambda tally, step: judge(tally, step[1], CHECK, Instant(float(step[0])), WallTime(1.0)), steps, Tally())
+    return reduce(lambda history, step: fold(history, step[1], CHECK, seen(float(step[0]))), steps, CheckHistory())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_a_broken_prober_argues_neither_for_nor_against() -> None:
 def test_two_failures_within_a_moment_count_once() -> None:
     once = after(GOOD, BAD)
     assert once.at is not None
-    twice = judge(once, BAD, CHECK, Instant(once.at + 0.01), WallTime(1.0))
+    twice = fold(once, BAD, CHECK, seen(once.at + 0.01))
     assert twice.streaks == once.streaks
 
 
@@ -72,11 +76,31 @@ def test_the_worst_verdict_speaks_and_silence_is_unknown() -> None:
     assert worst([Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.DEGRADED]) is Verdict.UNHEALTHY
 
 
-def test_the_tallies_know_which_of_them_fail() -> None:
-    tallies, first, second = Tallies(), Key("a", "mcp", "direct"), Key("b", "mcp", "direct")
-    tallies[first], tallies[second] = after(GOOD), after(BAD)
-    assert tallies.failing == {second}
-    tallies[first], tallies[second] = after(GOOD, BAD), after(BAD, GOOD)
-    assert tallies.failing == {first}
-    tallies.drop(first)
-    assert tallies.failing == set()
+def test_the_histories_know_which_of_them_fail() -> None:
+    histories, first, second = Histories(), CheckKey("a", "mcp", "direct"), CheckKey("b", "mcp", "direct")
+    histories[first], histories[second] = after(GOOD), after(BAD)
+    assert histories.failing == {second}
+    histories[first], histories[second] = after(GOOD, BAD), after(BAD, GOOD)
+    assert histories.failing == {first}
+    histories.drop(first)
+    assert histories.failing == set()
+
+
+def test_a_check_that_goes_to_and_fro_is_degraded_with_its_rate_until_it_is_calm() -> None:
+    flapping = after(*(GOOD, BAD) * 10)
+    assert (flapping.verdict, flapping.flapping, flapping.rate) == (Verdict.DEGRADED, True, 0.5)
+    assert confirm_after(CHECK, flapping) is None
+    assert after(*(GOOD, BAD) * 10, *(GOOD,) * 10).verdict is Verdict.DEGRADED
+    assert after(*(GOOD, BAD) * 10, *(GOOD,) * 20).verdict is Verdict.HEALTHY
+
+
+def test_ten_seconds_on_and_ten_off_flap_but_an_outage_does_not() -> None:
+    on_and_off = after(*((GOOD,) * 3 + (BAD,) * 3) * 4)
+    assert (on_and_off.flapping, on_and_off.verdict) == (True, Verdict.DEGRADED)
+    outage = after(*(GOOD, BAD) * 10, *(BAD,) * 10)
+    assert (outage.flapping, outage.verdict) == (False, Verdict.UNHEALTHY)
+    assert after(*(GOOD,) * 15, *(BAD,) * 5).verdict is Verdict.UNHEALTHY
+
+
+def test_a_new_generation_does_not_flap_for_what_the_old_one_did() -> None:
+    assert renew(after(*(GOOD, BAD) * 10), 2).recent == ()

@@ -1,0 +1,195 @@
+"""What is wrong with a member itself, seen past the proxy. Pure.
+
+Owns: the causes that one member can have alone, and which of them a restart may answer: never overload, auth, a licence, a
+dependency, a configuration, a contract that changed. Must not know: the proxy, other members (but those it depends on).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from mcpwatch.model.member import Phase
+from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.snapshot import (
+    CONFIG_SYMPTOMS,
+    GONE_SYMPTOMS,
+    HUNG_SYMPTOMS,
+    FleetSnapshot,
+    MemberSnapshot,
+    Observation,
+    evidence_with_log,
+)
+
+_PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
+
+LATE = 0.5
+"""Seconds after which a refused connection says nothing of a port that is listened on now."""
+DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
+"""Stages of a probe through the proxy that the proxy answers by itself."""
+
+_REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
+    (
+        "overloaded",
+        re.compile(
+            r"too many (?:requests|sessions|connections|clients)|(?:session|connection)s? limit|max(?:imum)? (?:number of )?"
+            r"(?:sessions|connections)|answered 429|rate.?limit|overloaded|retry later|try again later",
+            re.IGNORECASE,
+        ),
+        "it takes no more requests for now",
+    ),
+    (
+        "auth",
+        re.compile(
+            r"unauthori[sz]ed|forbidden|answered 40[13]|login required|"
+            r"(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)",
+            re.IGNORECASE,
+        ),
+        "it refuses our credentials",
+    ),
+    (
+        "dependency",
+        re.compile(r"ECONNREFUSED|connection refused|could not connect to|database is|no route to host|ENOTFOUND", re.IGNORECASE),
+        "it answers, but what it depends on does not",
+    ),
+)
+"""Words of a server by which it says itself that a restart cannot help: cause, words, text."""
+
+
+_PLAIN: dict[Symptom, tuple[str, str]] = {
+    Symptom.AUTH: ("auth", "it refuses our token"),
+    Symptom.UNGUARDED: ("auth", "it answers without a token"),
+    Symptom.OVERLOADED: ("overloaded", "it takes no more requests for now: {}"),
+    Symptom.EMPTY_TOOLS: ("empty_tools", "it lists fewer tools than it should: {}"),
+    Symptom.MISSING_TOOLS: ("empty_tools", "it lists fewer tools than it should: {}"),
+    Symptom.DRIFT: ("drift", "its contract changed: {}"),
+    Symptom.TOOL_ERROR: ("dependency", "it answers, but its own upstream fails the call"),
+    Symptom.UNEXPECTED: ("dependency", "it answers, but its own upstream fails the call"),
+    Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
+}
+"""What a symptom alone tells: cause and text. No restart answers any of these."""
+
+
+def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> Finding | LookAgain | None:
+    """The cause of what is wrong with the member itself, or `None`. `down`: the names of members that are down."""
+    if (early := _by_phase(snapshot, member)) is not None:
+        return early
+    if member.phase is not Phase.RUNNING and not (member.phase is Phase.STARTING and member.restarting):
+        return None
+    seen = member.own
+    if seen is not None and _doubtful(snapshot, member, seen):
+        return LookAgain(member.name)
+    if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
+        ports = ", ".join(str(port) for port in member.listens_on)
+        return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
+    if seen is None:
+        return _alone(snapshot, member)
+    if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
+        return _flapping(snapshot, member, seen) or _alone(snapshot, member)
+    broken = [name for name in member.depends_on if name in down]
+    if broken:
+        return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
+    return _by_symptom(snapshot, member, seen)
+
+
+def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
+    """Cause and text when a server says itself that a restart cannot help, else `None`."""
+    if result is None or result.symptom not in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN):
+        return None
+    words = f"{result.message} {result.said}"
+    found = next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
+    if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
+        return None  # by a proxy that says so, the upstream is the member itself
+    return found[0], f"{found[1]}: {result.message}"
+
+
+def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    """What its lifecycle and the machine say, whatever probes do."""
+    if member.planned:
+        return _finding(snapshot, member, "planned_restart", "it is being restarted as asked")
+    if member.paused:
+        return _finding(snapshot, member, "paused", "its container is paused", "resume")
+    if member.down:
+        return _down(snapshot, member)
+    if member.stopped_processes and member.phase is not Phase.STOPPING:
+        return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
+    return None
+
+
+def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether what was seen does not fit: nothing answered where it listens now, or the proxy that hosts it was not reached."""
+    if not seen.bad:
+        return False
+    age = snapshot.at - seen.began_at if seen.began_at is not None else 0.0
+    if member.port is not None and member.port in member.listens_on and seen.symptom is Symptom.REFUSED:
+        return age > LATE
+    stage = seen.result.stage if seen.result else None
+    return seen is member.through and seen.symptom in HUNG_SYMPTOMS | GONE_SYMPTOMS and stage in DOOR_STAGES
+
+
+def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
+    if member.foreign_port or _PORT_TAKEN.search(member.last_exit):
+        return _finding(snapshot, member, "port_taken", f"its port is held by {member.foreign_port or 'another program'}")
+    if member.oom:
+        return _finding(snapshot, member, "member_oom", "it was killed for using too much memory")
+    text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"
+    return _finding(snapshot, member, "member_down", text)
+
+
+def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
+    """Name the cause of a failing probe of the member itself."""
+    symptom, message = seen.symptom, seen.result.message if seen.result else ""
+    told = refusal(seen.result)
+    hint = snapshot.hint(member.route)
+    since = member.started_at if member.started_at is not None else Instant(0.0)
+    if hint is not None and hint.meaning == "polluted" and (hint.at is None or hint.at >= since):
+        return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
+    if told is not None:
+        return _finding(snapshot, member, *told)
+    if symptom in HUNG_SYMPTOMS or symptom in GONE_SYMPTOMS:
+        where = seen.result.symptom_text if seen.result else ""
+        text = "the member runs but does not answer" + (f" ({where})" if where else "")
+        return _finding(snapshot, member, "member_hung", text, "restart")
+    if symptom in CONFIG_SYMPTOMS:
+        return _finding(snapshot, member, "config", f"its configuration or contract is wrong ({symptom})")
+    if symptom is not None and symptom in _PLAIN:
+        cause, text = _PLAIN[symptom]
+        return _finding(snapshot, member, cause, text.replace("{}", message).rstrip(": "))
+    if symptom is Symptom.UPSTREAM_DOWN and snapshot.nudges and seen is member.through:
+        found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
+        return replace(found, suspect=member.name)
+    return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom or 'unknown'})", "restart")
+
+
+def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
+    if not seen.rate:
+        return None
+    return _finding(
+        snapshot, member, "flapping", f"it fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
+    )
+
+
+def _alone(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    if not member.alone:
+        return None
+    text = f"it ends when a second client connects ({member.alone}); it is checked through the proxy only"
+    return _finding(snapshot, member, "single_client", text)
+
+
+def _finding(snapshot: FleetSnapshot, member: MemberSnapshot, cause: str, text: str, rung: Rung | None = None) -> Finding:
+    seen = member.own
+    return Finding(
+        cause=cause,
+        subject=member.name,
+        text=text,
+        about=f"member:{member.name}",
+        evidence=evidence_with_log(snapshot, member),
+        rung=None if member.runtime == "external" else rung,
+        affects=(member.route,) if member.route else (),
+        seen_at=seen.began_at if seen is not None else None,
+        seen_until=seen.at if seen is not None else None,
+        look_at=f"the log of '{member.name}' ('mcpwatch logs {member.name}') and what it needs to work",
+    )

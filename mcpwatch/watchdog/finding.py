@@ -1,0 +1,61 @@
+"""One thing that is wrong, as diagnosed: its cause, the member or route it is about, and the repair that fits. Frozen data.
+
+Must not know what was tried before (`ladder`) nor how a repair is done (`mend`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mcpwatch.model.time import Instant
+
+Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
+"""`reconnect`: have the proxy try its upstream now. `resume`: let stopped processes, or a paused container, run again.
+`quarantine`: stop repairing and tell a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One named cause. `about` (`member:NAME` or `route:NAME`) and `cause` are what attempts are counted by.
+
+    `subject` is repaired by `rung`, the lowest that fits (`None`: no repair helps). `hold` says why it has to wait, `until` how
+    long at most. `seen_at` and `seen_until`: when the probe began and ended that it rests on. `suspect`: who is tried when the
+    subject turns out not to be it. `look_at`: what a person should look at when repairs do not help.
+    """
+
+    cause: str
+    subject: str
+    text: str
+    about: str
+    evidence: tuple[str, ...] = ()
+    rung: Rung | None = None
+    affects: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    hold: str = ""
+    until: Instant | None = None
+    seen_at: Instant | None = None
+    seen_until: Instant | None = None
+    suspect: str = ""
+    look_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What attempts are counted by."""
+        return self.about, self.cause
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Nothing can be concluded yet: probe a member and its route now, side by side. `deep`: by calls, not by lists alone."""
+
+    member: str
+    deep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one snapshot tells: the causes, the farthest-reaching first, and where to look again before more is said."""
+
+    found: tuple[Finding, ...] = ()
+    look_again: tuple[LookAgain, ...] = ()

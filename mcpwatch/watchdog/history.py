@@ -1,0 +1,207 @@
+"""From probe results to verdicts: the fold of the results of one check from one vantage. Pure.
+
+Owns the thresholds, the streaks and the rate of a check that flaps. An `UNKNOWN` outcome (the prober itself broke) changes
+nothing: it argues neither for nor against a member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from mcpwatch.model.member import Streaks, Verdict
+from mcpwatch.model.probe import Outcome, ProbeResult, Vantage
+from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.time import Instant, WallTime
+
+STRIKE_SPACING = 0.25
+"""Seconds within which two failures are one look at the same trouble, and count once."""
+
+FLAP_WINDOW = 20
+"""Latest results that the flapping rate is measured on."""
+FLAP_LEAST = 10
+"""Results needed before a check is called flapping; as many failures in a row are an outage again."""
+FLAP_TURNS = 5
+"""Changes between success and failure within the window from which on a check flaps."""
+FLAP_RATE, CALM_RATE = 0.2, 0.1
+"""Share of failures from which on a check flaps, and below which it is calm again."""
+
+_RANK = {Verdict.HEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.DEGRADED: 2, Verdict.UNHEALTHY: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckKey:
+    """Which history: one check of one member or route (`subject`), from one vantage."""
+
+    subject: str
+    check: str
+    vantage: Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHistory:
+    """What one check has seen from one vantage: its latest result, its streaks and its verdict.
+
+    `began_at` and `at`: when the latest probe began and ended. `since`: when the present streak began. `generation` and
+    `proxy_generation`: which incarnations the latest probe saw (`proxy_generation` is 0 from the direct vantage).
+    `deep`: the latest probe called a tool, or would have if there were one that may be called. `recent`: failed or not.
+    """
+
+    verdict: Verdict = Verdict.UNKNOWN
+    streaks: Streaks = Streaks()
+    latest: ProbeResult | None = None
+    began_at: Instant | None = None
+    at: Instant | None = None
+    wall: WallTime | None = None
+    since: Instant | None = None
+    last_success: WallTime | None = None
+    generation: int = 0
+    proxy_generation: int = 0
+    deep: bool = False
+    recent: tuple[bool, ...] = ()
+    flapping: bool = False
+    succeeded: bool = False
+    """It was well once in this generation."""
+
+    @property
+    def failing(self) -> bool:
+        """Whether the latest result was a failure, whatever the thresholds say yet."""
+        return self.latest is not None and self.latest.outcome is Outcome.FAILURE
+
+    @property
+    def rate(self) -> float:
+        """Share of failures among the latest results."""
+        return sum(self.recent) / len(self.recent) if self.recent else 0.0
+
+
+class Histories(dict[CheckKey, CheckHistory]):
+    """All histories of the fleet, found by subject and vantage without looking at the others. `failing` are those that do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing: set[CheckKey] = set()
+        self._places: dict[tuple[str, str], tuple[CheckKey, ...]] = {}
+
+    def __setitem__(self, key: CheckKey, history: CheckHistory) -> None:
+        if key not in self:
+            place = (key.subject, key.vantage)
+            plain_first = sorted(
+                (*self._places.get(place, ()), key), key=lambda one: (one.check not in ("mcp", "tools"), one.check)
+            )
+            self._places[place] = tuple(plain_first)
+        super().__setitem__(key, history)
+        if history.failing:
+            self.failing.add(key)
+        else:
+            self.failing.discard(key)
+
+    def drop(self, key: CheckKey) -> None:
+        """Forget a history; one that is not there is no error."""
+        if self.pop(key, None) is not None:
+            self.failing.discard(key)
+            place = (key.subject, key.vantage)
+            self._places[place] = tuple(one for one in self._places[place] if one != key)
+
+    def of(self, subject: str, vantage: str) -> tuple[tuple[CheckKey, CheckHistory], ...]:
+        """The histories of a subject from a vantage, the plain `mcp` check first."""
+        return tuple((key, self[key]) for key in self._places.get((subject, vantage), ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The circumstances of one probe: when it began and ended, which incarnations it saw, whether it called a tool."""
+
+    began_at: Instant
+    at: Instant
+    wall: WallTime
+    generation: int = 0
+    proxy_generation: int = 0
+    deep: bool = False
+
+
+def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Sight) -> CheckHistory:
+    """The history after one more result."""
+    if result.outcome is Outcome.UNKNOWN:
+        return history
+    failed = result.outcome is Outcome.FAILURE
+    if failed and history.failing and history.at is not None and 0 <= sight.at - history.at < STRIKE_SPACING:
+        return glance(history, result, sight)
+    streaks = Streaks(failures=history.streaks.failures + 1) if failed else Streaks(successes=history.streaks.successes + 1)
+    turned = (history.streaks.failures > 0) != failed or history.since is None
+    recent = (*history.recent, failed)[-FLAP_WINDOW:]
+    flapping = _flaps(recent, history.flapping) and streaks.failures < FLAP_LEAST
+    return CheckHistory(
+        verdict=_verdict(history.verdict, streaks, result.outcome, check, flapping=flapping),
+        streaks=streaks,
+        latest=result,
+        began_at=sight.began_at,
+        at=sight.at,
+        wall=sight.wall,
+        since=sight.at if turned else history.since,
+        last_success=history.last_success if failed else sight.wall,
+        generation=sight.generation,
+        proxy_generation=sight.proxy_generation,
+        deep=sight.deep,
+        recent=recent,
+        flapping=flapping,
+        succeeded=history.succeeded or not failed,
+    )
+
+
+def _verdict(before: Verdict, streaks: Streaks, outcome: Outcome, check: CheckSpec, *, flapping: bool) -> Verdict:
+    if flapping:
+        return Verdict.DEGRADED
+    if outcome is Outcome.FAILURE:
+        return Verdict.UNHEALTHY if streaks.failures >= check.failure_threshold else before
+    if streaks.successes < check.success_threshold and before is not Verdict.UNKNOWN:
+        return before
+    return Verdict.DEGRADED if outcome is Outcome.DEGRADED else Verdict.HEALTHY
+
+
+def _flaps(recent: tuple[bool, ...], before: bool) -> bool:
+    """Whether these results go to and fro. Once they do, they must be calm for a while."""
+    turns = sum(one != other for one, other in pairwise(recent))
+    rate = sum(recent) / len(recent)
+    if before:
+        return rate >= CALM_RATE and turns >= 2
+    return len(recent) >= FLAP_LEAST and turns >= FLAP_TURNS and rate >= FLAP_RATE
+
+
+def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHistory:
+    """The history with a newer result that is no strike: of a start that has not proven itself, or of the same moment."""
+    return replace(
+        history,
+        latest=result,
+        began_at=sight.began_at,
+        at=history.at if history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING else sight.at,
+        wall=sight.wall,
+        generation=sight.generation,
+        proxy_generation=sight.proxy_generation,
+        deep=sight.deep,
+    )
+
+
+def renew(history: CheckHistory, generation: int) -> CheckHistory:
+    """The history of a new generation: verdict and streaks begin again, what was last seen stays for people to read."""
+    return CheckHistory(latest=history.latest, wall=history.wall, last_success=history.last_success, generation=generation)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of several verdicts; healthy beats unknown only when nothing else is known. Nothing at all is unknown."""
+    known = tuple(verdicts)
+    if not known:
+        return Verdict.UNKNOWN
+    if all(verdict in (Verdict.HEALTHY, Verdict.UNKNOWN) for verdict in known):
+        return Verdict.HEALTHY if Verdict.HEALTHY in known else Verdict.UNKNOWN
+    return max(known, key=_RANK.__getitem__)
+
+
+def confirm_after(check: CheckSpec, history: CheckHistory) -> float | None:
+    """Seconds until an extra probe outside the grid, when a streak of failures is not yet a verdict (or a recovery not yet one)."""
+    if history.flapping:
+        return None
+    interval = check.interval if check.interval is not None else 30.0
+    undecided = history.failing and history.verdict is not Verdict.UNHEALTHY
+    recovering = not history.failing and history.verdict is Verdict.UNHEALTHY
+    return min(max(interval / 10.0, 0.2), 5.0) if undecided or recovering else None

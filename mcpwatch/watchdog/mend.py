@@ -1,0 +1,289 @@
+"""The repair loop: the shell around `diagnose`, `repair` and `ladder`. It holds no diagnosis: whenever it considers, waits or
+proves, it takes a fresh snapshot.
+
+One repair at a time per subject, each proved by what failed. Looking again is an action of its own. Must not know how a member is
+carried or probed (`Hands`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from mcpwatch.clock import Clock
+from mcpwatch.model.fact import Diagnosed, RepairProved, RepairTried
+from mcpwatch.model.member import Phase
+from mcpwatch.model.time import Instant
+from mcpwatch.model.view import Diagnosis
+from mcpwatch.watchdog.diagnose import diagnose
+from mcpwatch.watchdog.finding import Finding, LookAgain
+from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, ended
+from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
+from mcpwatch.watchdog.senses import Context
+from mcpwatch.watchdog.snapshot import FleetSnapshot
+
+PROOF_TIMEOUT = 120.0
+"""Seconds a repair is given to be proved, or the start grace of its subject and `PROOF_MARGIN` where that is longer."""
+PROOF_MARGIN = 30.0
+LIGHT_PROOF = {"reconnect": 15.0, "resume": 30.0}
+"""The same for what takes effect at once or never."""
+PROOF_PAUSE = 0.5
+"""Seconds between tries while a repair is being proved."""
+LOOK_DELAY = 0.05
+"""Seconds between a change and the diagnosis, so that what falls together is seen together. Restarts do not wait for it."""
+LOOK_FIRST, LOOK_MAX = 0.2, 5.0
+"""Seconds between two looks again at the same member, at first and at most."""
+
+KEPT = 500
+"""Attempts remembered."""
+QUIET = frozenset({"planned_restart"})
+"""Causes that are no trouble. `starting` is shown, and no fact at all."""
+
+
+class Hands(Protocol):
+    """What the loop can have done."""
+
+    async def carry(self, step: Step, finding: Finding, routes: tuple[str, ...]) -> None:
+        """Do a step, and return when it is done (a restart: when the member runs again or failed)."""
+        ...
+
+    def settled(self) -> None:
+        """The causes in force are others now, perhaps: what is told because of them follows."""
+        ...
+
+    async def look(self, member: str, *, deep: bool = False) -> None:
+        """Probe a member and its route now, side by side; `deep`: by calls too."""
+        ...
+
+    async def prove(self, finding: Finding) -> None:
+        """Run the checks that a finding was made from."""
+        ...
+
+
+class Mender:
+    """Turns what is wrong now into repairs. `look` takes a fresh snapshot."""
+
+    def __init__(self, context: Context, look: Callable[[], FleetSnapshot], hands: Hands) -> None:
+        self.current: tuple[Diagnosis, ...] = ()
+        self.attempts: tuple[Attempt, ...] = ()
+        self._enabled = True
+        self._clock = context.clock
+        self._publish = context.publish
+        self._spawn = context.spawn
+        self._look = look
+        self._hands = hands
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = False
+        self._looking: dict[str, float] = {}
+        self._busy: set[str] = set()
+
+    def soon(self) -> None:
+        """Consider once, after what is happening now has happened: a proxy and what it hosts fall within milliseconds."""
+        if not self._due and self._enabled:
+            self._due = True
+            asyncio.get_running_loop().call_later(LOOK_DELAY, self._considered)
+
+    def _considered(self) -> None:
+        self._due = False
+        self.consider()
+
+    def consider(self) -> None:
+        """Look at the fleet as it is now: tell what is new and what is gone, and take the steps that fit."""
+        if not self._enabled:
+            return
+        now = self._clock.now()
+        findings = diagnose(self._look())
+        decision = decide_repairs(findings, self.attempts, now)
+        before, self.current = self.current, decision.shown
+        self._hands.settled()
+        self._tell(before)
+        for act in decision.acts:
+            self._take(act, now)
+        self._again(findings.look_again, decision.looks)
+        self._wake(decision, now)
+
+    def forget(self, member: str, route: str | None = None) -> None:
+        """An operator acted on a member: earlier attempts no longer count."""
+        about = {f"member:{member}", f"route:{route or member}"}
+        self.attempts = tuple(one for one in self.attempts if one.about not in about and one.step.subject != member)
+
+    def close(self) -> None:
+        """Start no more repairs."""
+        self._enabled = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Looking again.
+
+    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...]) -> None:
+        """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
+        members = {found.about: self._member(found.about) for found in doubted}
+        looks = (*looks, *(LookAgain(name) for name in members.values() if name and name not in {one.member for one in looks}))
+        wanted = {look.member for look in looks}
+        self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
+        for look in looks:
+            if look.member in self._busy:
+                continue
+            pause = self._looking.get(look.member, 0.0)
+            self._looking[look.member] = min(LOOK_MAX, max(LOOK_FIRST, pause * 2.0))
+            self._busy.add(look.member)
+            self._spawn(self._look_again(look, pause), f"look again {look.member}")
+
+    def _member(self, about: str) -> str:
+        """The member that a finding is about."""
+        kind, _, name = about.partition(":")
+        if kind == "member":
+            return name
+        return next((one.name for one in self._look().members if kind == "route" and one.route == name), "")
+
+    async def _look_again(self, look: LookAgain, pause: float) -> None:
+        try:
+            await asyncio.sleep(pause)
+            await self._hands.look(look.member, deep=look.deep)
+        finally:
+            self._busy.discard(look.member)
+        self.soon()
+
+    # Repairing.
+
+    def _take(self, act: Act, now: Instant) -> None:
+        quarantine = act.step.rung == "quarantine"
+        outcome: Outcome = "useless" if quarantine else "under_way"
+        tried = tuple(
+            Attempt(now, found.about, found.cause, act.step, outcome, now if quarantine else None) for found in act.findings
+        )
+        recent = tuple(one for one in self.attempts if now - one.at < FORGET)
+        self.attempts = (*recent, *tried)[-KEPT:]
+        first = act.findings[0]
+        reason = "; ".join(dict.fromkeys(found.text for found in act.findings))
+        look_at = f"; look at {first.look_at}" if quarantine and first.look_at else ""
+        self._publish(
+            RepairTried(
+                at=self._clock.wall(),
+                text=f"{act.step.subject}: {act.step.rung}, because {reason}{look_at}",
+                level="error" if quarantine else "warning",
+                member=act.step.subject,
+                rung=act.step.rung,
+                cause=first.cause,
+            )
+        )
+        if quarantine:
+            self.soon()
+        else:
+            self._spawn(self._repair(act, tried), f"repair {act.step.subject}")
+
+    async def _repair(self, act: Act, tried: tuple[Attempt, ...]) -> None:
+        begun = self._clock.now()
+        outcomes: dict[tuple[str, str], Outcome] = {}
+        try:
+            async with asyncio.timeout(self._patience(act)):
+                routes = tuple(route for found in act.findings for route in found.affects)
+                await self._hands.carry(act.step, act.findings[0], routes)
+                await self._prove(act, begun, outcomes)
+        except TimeoutError:
+            pass
+        finally:
+            now = self._clock.now()
+            for attempt in tried:
+                outcome = outcomes.get((attempt.about, attempt.cause), "useless")
+                self.attempts = ended(self.attempts, attempt, outcome, now)
+        self._tell_end(act, begun, outcomes)
+        self.soon()
+
+    def _patience(self, act: Act) -> float:
+        if act.step.rung in LIGHT_PROOF:
+            return LIGHT_PROOF[act.step.rung]
+        snapshot = self._look()
+        grace = max((one.start_grace for one in snapshot.members if one.name in self._involved(act)), default=0.0)
+        return max(PROOF_TIMEOUT, grace + PROOF_MARGIN)
+
+    def _involved(self, act: Act) -> set[str]:
+        routes = {route for found in act.findings for route in found.affects}
+        return {act.step.subject, *(one.name for one in self._look().members if one.route in routes)}
+
+    async def _prove(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome]) -> None:
+        """Run the checks that each finding was made from, until each is proved or void. The caller bounds the wait."""
+        pending = {found.key: found for found in act.findings}
+        while pending:
+            await asyncio.gather(*(self._hands.prove(found) for found in pending.values()))
+            snapshot = self._look()
+            found_now = diagnose(snapshot).found
+            present = {found.key for found in found_now}
+            subject = snapshot.member(act.step.subject)
+            if subject is None or subject.phase in (Phase.FAILED, Phase.STOPPED):
+                return
+            others = [one for one in found_now if one.subject == act.step.subject and one.rung is not None and not one.hold]
+            for key, found in tuple(pending.items()):
+                if key not in present and well(snapshot, found, begun):
+                    outcomes[key] = "proved"
+                    del pending[key]
+                elif any(one.about == found.about and one.cause != found.cause for one in others):
+                    outcomes[key] = "void"  # it has another trouble by now, with a repair of its own
+                    del pending[key]
+            if pending:
+                await asyncio.sleep(PROOF_PAUSE)
+
+    def _tell_end(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome]) -> None:
+        proved = all(outcomes.get(found.key) == "proved" for found in act.findings)
+        seconds, subject = self._clock.now() - begun, act.step.subject
+        words = "is well again" if proved else "is not better"
+        self._publish(
+            RepairProved(
+                at=self._clock.wall(),
+                text=f"{subject}: {words} {seconds:.1f}s after {act.step.rung}",
+                level="info" if proved else "error",
+                member=subject,
+                rung=act.step.rung,
+                cause=act.findings[0].cause,
+                outcome="proved" if proved else "failed",
+                seconds=seconds,
+            )
+        )
+
+    # Telling and waking.
+
+    def _tell(self, old: tuple[Diagnosis, ...]) -> None:
+        """New causes and gone causes are facts."""
+        before = {(d.cause, d.subject, d.affects, d.members): d for d in old if d.cause != "starting"}
+        after = {(d.cause, d.subject, d.affects, d.members): d for d in self.current if d.cause != "starting"}
+        for key in after.keys() - before.keys():
+            self._publish(_diagnosed(self._clock, after[key], cleared=False))
+        for key in before.keys() - after.keys():
+            self._publish(_diagnosed(self._clock, before[key], cleared=True))
+
+    def _wake(self, decision: Decision, now: Instant) -> None:
+        """Consider again when the earliest pause is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if decision.wake_at is not None:
+            wait = max(LOOK_DELAY, decision.wake_at - now)
+            self._timer = asyncio.get_running_loop().call_later(wait, self.consider)
+
+
+def well(snapshot: FleetSnapshot, found: Finding, since: Instant) -> bool:
+    """Whether what a finding is about was seen to be well by a probe that began after `since`."""
+    kind, _, name = found.about.partition(":")
+    members = [one for one in snapshot.members if (one.name if kind == "member" else one.route) == name]
+    if any(member.phase is not Phase.RUNNING for member in members):
+        return False
+    seen = [member.own if kind == "member" else member.through for member in members]
+    return all(
+        one is None or one.result is None or (not one.failures and one.began_at is not None and one.began_at >= since)
+        for one in seen
+    )
+
+
+def _diagnosed(clock: Clock, diagnosis: Diagnosis, *, cleared: bool) -> Diagnosed:
+    return Diagnosed(
+        at=clock.wall(),
+        text=f"{diagnosis.subject}: " + (f"no longer: {diagnosis.text}" if cleared else diagnosis.text),
+        level="info" if cleared or diagnosis.cause in QUIET else "warning",
+        member=diagnosis.subject,
+        cause=diagnosis.cause,
+        evidence=diagnosis.evidence,
+        affects=diagnosis.affects,
+        members=diagnosis.members,
+        cleared=cleared,
+    )

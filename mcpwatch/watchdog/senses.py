@@ -1,0 +1,52 @@
+"""What the watchdog asks of the machine and of the proxy beyond probes: plain functions, given once, at construction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcpwatch.clock import Clock
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.ports import Publish
+from mcpwatch.watchdog.schedule import Schedule
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], None]
+"""Runs a coroutine as a named task of the fleet's task group."""
+
+
+async def _nobody(spec: MemberSpec) -> str:  # noqa: ARG001
+    return ""
+
+
+async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Senses:
+    """Each field has a default that sees nothing.
+
+    `tail`: the last lines that a member wrote to stderr. `stopped`: which of these main processes are stopped (state T).
+    `port_holder`: who else holds the port of a member, or the empty string. `listening`: the ports that the processes below a main
+    process listen on. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try these
+    upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks when they are due.
+    """
+
+    tail: Callable[[str], tuple[str, ...]] = lambda _: ()
+    stopped: Callable[[frozenset[int]], frozenset[int]] = lambda _: frozenset()
+    port_holder: Callable[[MemberSpec], Awaitable[str]] = _nobody
+    listening: Callable[[int], tuple[int, ...]] = lambda _: ()
+    notice: Callable[[], None] = lambda: None
+    nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
+    schedule: Callable[[], Schedule] = Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every part of the watchdog needs: the clock, whom to tell facts, how to run a task, and the senses."""
+
+    clock: Clock
+    publish: Publish
+    spawn: Spawn
+    senses: Senses = Senses()

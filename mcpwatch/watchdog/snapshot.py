@@ -1,0 +1,226 @@
+"""The fleet at one moment, as every vantage saw it: what a diagnosis is made from. Frozen data, and the words of the evidence.
+
+Every observation says when its probe began and which incarnations it saw. Must not know what follows from it (`diagnose`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcpwatch.model.member import Phase, Verdict, Want
+from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
+
+CONTAINERS = ("docker", "swarm")
+HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT})
+GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
+CONFIG_SYMPTOMS = frozenset(
+    {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED}
+)
+STALE_SYMPTOMS = frozenset(
+    {
+        Symptom.SESSION_LOST,
+        Symptom.STALE_SESSION,
+        Symptom.UPSTREAM_DOWN,
+        Symptom.RPC_ERROR,
+        Symptom.TOOL_ERROR,
+        Symptom.EMPTY_TOOLS,
+    }
+)
+ANSWERED_SYMPTOMS = frozenset(
+    {
+        *CONFIG_SYMPTOMS - {Symptom.TLS, Symptom.UNRESOLVED},
+        Symptom.AUTH,
+        Symptom.UNGUARDED,
+        Symptom.OVERLOADED,
+        Symptom.RPC_ERROR,
+        Symptom.EMPTY_TOOLS,
+        Symptom.MISSING_TOOLS,
+        Symptom.DRIFT,
+        Symptom.TOOL_ERROR,
+        Symptom.UNEXPECTED,
+        Symptom.WRONG_SERVER,
+        Symptom.NOT_MOUNTED,
+    }
+)
+"""Symptoms that only a running server can show: it answered, and what it said is the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one vantage says now: the verdict, and the latest result with its streak of failures.
+
+    `began_at` and `at`: when the latest probe began and ended; `since`: when the present streak of results began.
+    `generation` and `proxy_generation`: which incarnations it saw. `deep`: it called a tool, or would have if one may be called.
+    `rate`: the share of failures while the check flaps, else 0. `succeeded`: it was well once in this generation.
+    """
+
+    verdict: Verdict = Verdict.UNKNOWN
+    result: ProbeResult | None = None
+    failures: int = 0
+    at: Instant | None = None
+    since: Instant | None = None
+    began_at: Instant | None = None
+    generation: int = 0
+    proxy_generation: int = 0
+    deep: bool = False
+    rate: float = 0.0
+    succeeded: bool = False
+
+    @property
+    def symptom(self) -> Symptom | None:
+        """The symptom of the latest result."""
+        return self.result.symptom if self.result else None
+
+    @property
+    def proved(self) -> bool:
+        """Whether its latest probe came back from the member itself, so that no cache can have answered it."""
+        ways = (Stage.SAFE_CALL, Stage.CANARY)
+        return self.result is not None and any(timing.stage in ways for timing in self.result.timings)
+
+    @property
+    def bad(self) -> bool:
+        """Whether the thresholds are passed."""
+        return self.verdict is Verdict.UNHEALTHY
+
+    @property
+    def answered(self) -> bool:
+        """Whether the latest result is a failure that only a running server can show."""
+        return self.symptom in ANSWERED_SYMPTOMS
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSnapshot:
+    """One member. `direct` is `None` when it cannot be probed past the proxy (hosted)."""
+
+    name: str
+    kind: str
+    runtime: str
+    want: Want
+    phase: Phase
+    started_at: Instant | None = None
+    direct: Observation | None = None
+    route: str | None = None
+    through: Observation | None = None
+    direct_call: Observation | None = None
+    """The latest direct probe that called a tool, or would have if one may be called."""
+    last_exit: str = ""
+    oom: bool = False
+    depends_on: tuple[str, ...] = ()
+    failures: int = 0
+    """Unplanned ends since it was last stable: a start after them has still to be proven."""
+    stopped_processes: bool = False
+    """The kernel says its processes are stopped (state T)."""
+    foreign_port: str = ""
+    """Who else holds the member's port, when somebody does."""
+    planned: bool = False
+    """It is being restarted because somebody wanted that."""
+    paused: bool = False
+    """Its container is paused."""
+    start_grace: float = 60.0
+    changed_at: Instant | None = None
+    """When it last began, became ready or ended."""
+    listens_on: tuple[int, ...] = ()
+    """Ports that its processes listen on, looked up when nothing answers where it should."""
+    port: int | None = None
+    """The port of this machine where it should answer."""
+    alone: str = ""
+    """Its last words, when it dies of a second client: then it is looked at through the proxy only."""
+    budget_at: Instant | None = None
+    """When its restart budget allows a restart again; `None`: now."""
+
+    @property
+    def restarting(self) -> bool:
+        """Whether it ended, and has not proven itself since: waiting for its next start, or in it."""
+        return not self.planned and (
+            self.phase in (Phase.BACKOFF, Phase.FAILED) or (self.phase is Phase.STARTING and self.failures > 0)
+        )
+
+    @property
+    def down(self) -> bool:
+        """Whether it is down, or was and has not proven itself since. What answers is not down, whatever it says."""
+        alive = self.phase is Phase.STARTING and (self.listens_elsewhere or (self.direct is not None and self.direct.answered))
+        return self.restarting and not alive
+
+    @property
+    def listens_elsewhere(self) -> bool:
+        """Whether it listens, but not where it should answer."""
+        return bool(self.listens_on) and self.port is not None and self.port not in self.listens_on
+
+    @property
+    def own(self) -> Observation | None:
+        """What is seen of the member itself: from the direct vantage, or through the proxy where that is the only way."""
+        if self.direct is not None and not self.alone:
+            return self.direct
+        return self.through if self.runtime == "hosted" else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyLogHint:
+    """What a proxy's own log said of one of its routes, or (`route` empty) of itself."""
+
+    route: str
+    meaning: str
+    text: str
+    at: Instant | None = None
+    """When it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSnapshot:
+    """The whole fleet at one moment. `holds_sessions` to `nudges` are traits of the proxy."""
+
+    at: Instant
+    members: tuple[MemberSnapshot, ...]
+    proxy: str | None = None
+    holds_sessions: bool = False
+    mounts_late: bool = True
+    lists_from_cache: bool = False
+    engine_gone: str = ""
+    reconnects: bool = True
+    proxy_log: tuple[ProxyLogHint, ...] = ()
+    """What the log of the proxy's present run last said of each route."""
+    nudges: bool = False
+
+    @property
+    def front(self) -> MemberSnapshot | None:
+        """The proxy itself."""
+        return self.member(self.proxy) if self.proxy else None
+
+    def member(self, name: str) -> MemberSnapshot | None:
+        """The member of that name, or `None`."""
+        return next((member for member in self.members if member.name == name), None)
+
+    def hint(self, route: str | None) -> ProxyLogHint | None:
+        """What the proxy's log last said of a route."""
+        return next((hint for hint in self.proxy_log if route and hint.route == route), None)
+
+
+def evidence(member: MemberSnapshot) -> tuple[str, ...]:
+    """What each vantage said of the member, a line each."""
+    lines = [f"{member.name}: {member.phase}"]
+    if member.last_exit:
+        lines.append(f"last exit: {member.last_exit}")
+    if member.direct is not None and member.direct.result is not None:
+        lines.append(said("direct", member.direct))
+    if member.through is not None and member.through.result is not None:
+        lines.append(said("through the proxy", member.through))
+    return tuple(lines)
+
+
+def evidence_with_log(snapshot: FleetSnapshot, member: MemberSnapshot) -> tuple[str, ...]:
+    """The evidence, with what the proxy's own log says of the route and of the proxy itself."""
+    own = {member.route or member.name}
+    lines = [f"proxy log: {hint.text}" for hint in snapshot.proxy_log if hint.route in own]
+    return (*evidence(member), *lines)
+
+
+def said(vantage: str, seen: Observation | None) -> str:
+    """One vantage in a line: `direct: timeout@tools_list (3 in a row): no answer within 10s`."""
+    if seen is None or seen.result is None:
+        return f"{vantage}: not seen"
+    rate = f" ({seen.rate:.0%} of the latest probes failed)" if seen.rate else ""
+    if seen.result.symptom is None:
+        return f"{vantage}: ok{rate}"
+    streak = f" ({seen.failures} in a row)" if seen.failures > 1 else ""
+    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ")

@@ -1,0 +1,44 @@
+"""Whether something is still starting, and until when: one notion, from `start_grace`, used by everybody. Pure.
+
+A process, a container, a bridge and a server that the gateway hosts prove a start themselves (phase STARTING). A server that a
+foreign proxy runs inside itself starts when that proxy does, and a URL that others serve starts unseen.
+"""
+
+from __future__ import annotations
+
+from mcpwatch.model.member import Phase
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot
+
+
+def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
+    """Until when a member is given time to start, or `None` when it has started or its time is over."""
+    if member.phase is Phase.STARTING:
+        began = member.started_at if member.started_at is not None else snapshot.at
+        return _ahead(Instant(began + member.start_grace), snapshot.at)
+    proxy = snapshot.front
+    if inside(member) and proxy is not None and proxy.started_at is not None and not _served(member):
+        return _ahead(Instant(proxy.started_at + member.start_grace), snapshot.at)
+    return None
+
+
+def inside(member: MemberSnapshot) -> bool:
+    """Whether a foreign proxy runs this server inside itself: nothing else can reach it."""
+    return member.runtime == "external" and member.direct is None
+
+
+def mounting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
+    """Until when a proxy that connects to its members only when it starts may still be connecting to this one."""
+    proxy = snapshot.front
+    if proxy is None or proxy.started_at is None or snapshot.mounts_late or _served(member):
+        return None
+    return _ahead(Instant(proxy.started_at + member.start_grace), snapshot.at)
+
+
+def _served(member: MemberSnapshot) -> bool:
+    """Whether the route was once well in the proxy's present run."""
+    return member.through is not None and member.through.succeeded
+
+
+def _ahead(until: Instant, now: Instant) -> Instant | None:
+    return until if until > now else None

@@ -1,0 +1,149 @@
+"""From what is held to one frozen snapshot: actors, histories and the proxy's log, read once. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from mcpwatch.model.member import Verdict
+from mcpwatch.model.restart import exceeded
+from mcpwatch.model.spec import MemberSpec, Plan
+from mcpwatch.model.time import Instant
+from mcpwatch.ports import Traits
+from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.history import CheckHistory, Histories, worst
+from mcpwatch.watchdog.senses import Senses
+from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words."""
+
+    traits: Traits = Traits()
+    engine_gone: str = ""
+    proxy_log: tuple[ProxyLogHint, ...] = ()
+    alone: Mapping[str, str] | None = None
+
+
+def take_snapshot(
+    plan: Plan, actors: Mapping[str, MemberActor], histories: Histories, senses: Senses, known: Known, now: Instant
+) -> FleetSnapshot:
+    """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
+    members = tuple(_member(actor, histories, (known.alone or {}).get(name, ""), now) for name, actor in actors.items())
+    return FleetSnapshot(
+        at=now,
+        members=_looked_up(members, actors, senses),
+        proxy=plan.proxy.member if plan.proxy else None,
+        holds_sessions=known.traits.holds_sessions,
+        mounts_late=known.traits.mounts_late,
+        lists_from_cache=known.traits.lists_from_cache,
+        engine_gone=known.engine_gone,
+        reconnects=known.traits.reconnects,
+        proxy_log=known.proxy_log,
+        nudges=known.traits.nudges,
+    )
+
+
+def observe(histories: Histories, subject: str, vantage: str) -> Observation | None:
+    """What a vantage says of a subject: its worst check speaks (of those that fail the plainest, else the latest)."""
+    found = [history for _, history in histories.of(subject, vantage)]
+    if not found:
+        return None
+    verdict = worst(history.verdict for history in found)
+    of_it = [history for history in found if history.verdict is verdict and history.latest is not None]
+    latest = max(of_it, key=lambda history: history.began_at or 0.0, default=found[0])
+    speaker = next(iter(of_it), found[0]) if verdict is Verdict.UNHEALTHY else latest
+    return replace(_observation(speaker), verdict=verdict, rate=max(one.rate if one.flapping else 0.0 for one in found))
+
+
+def observe_call(histories: Histories, subject: str) -> Observation | None:
+    """The latest direct probe that called a tool, or would have if one may be called."""
+    found = [history for _, history in histories.of(subject, "direct") if history.deep and history.latest is not None]
+    latest = max(found, key=lambda history: history.began_at or 0.0, default=None)
+    return _observation(latest) if latest is not None else None
+
+
+def _observation(history: CheckHistory) -> Observation:
+    return Observation(
+        verdict=history.verdict,
+        result=history.latest,
+        failures=history.streaks.failures,
+        at=history.at,
+        since=history.since,
+        began_at=history.began_at if history.at is not None else None,
+        generation=history.generation,
+        proxy_generation=history.proxy_generation,
+        deep=history.deep,
+        succeeded=history.succeeded,
+    )
+
+
+def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) -> MemberSnapshot:
+    spec, state = actor.spec, actor.state
+    reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
+    return MemberSnapshot(
+        name=spec.name,
+        kind=spec.kind,
+        runtime=spec.runtime,
+        want=state.want,
+        phase=state.phase,
+        started_at=actor.started_at if spec.runtime != "external" else None,
+        direct=observe(histories, spec.name, "direct") if reachable else None,
+        direct_call=observe_call(histories, spec.name) if reachable else None,
+        route=spec.route,
+        through=observe(histories, spec.route, "route") if spec.route else None,
+        last_exit=actor.last_exit,
+        oom=actor.oom,
+        depends_on=spec.depends_on,
+        failures=state.failures,
+        foreign_port=actor.port_holder,
+        planned=actor.planned,
+        paused=actor.paused,
+        start_grace=spec.start_grace,
+        changed_at=actor.changed_at if spec.runtime != "external" else None,
+        port=_port(spec),
+        alone=alone,
+        budget_at=_budget(actor, now),
+    )
+
+
+def _looked_up(
+    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses
+) -> tuple[MemberSnapshot, ...]:
+    """With what only the machine can tell, of members that fail: stopped processes, and ports that they do listen on."""
+    pids: dict[str, int] = {}
+    for member in members:
+        living = actors[member.name].incarnation
+        seen = [one for one in (member.direct, member.through) if one is not None]
+        failing = any(one.verdict is Verdict.UNHEALTHY or (one.result is not None and one.result.symptom) for one in seen)
+        if failing and living is not None and living.pid is not None:
+            pids[member.name] = living.pid
+    stopped = senses.stopped(frozenset(pids.values()))
+    made: list[MemberSnapshot] = []
+    for member in members:
+        pid = pids.get(member.name)
+        if pid is None:
+            made.append(member)
+            continue
+        gone = member.direct is not None and member.direct.symptom in GONE_SYMPTOMS and member.port is not None
+        ports = senses.listening(pid) if gone else ()
+        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports))
+    return tuple(made)
+
+
+def _port(spec: MemberSpec) -> int | None:
+    """The port of this machine where a process should answer."""
+    if spec.runtime != "process" or spec.direct is None or not spec.direct.url:
+        return None
+    return urlsplit(spec.direct.url).port
+
+
+def _budget(actor: MemberActor, now: Instant) -> Instant | None:
+    """When the restart budget of a member allows one more restart; `None`: now."""
+    policy, starts = actor.spec.restart, actor.state.starts
+    if not exceeded(policy, (*starts, now), now):
+        return None
+    recent = sorted(start for start in starts if now - start < policy.period)
+    return Instant(recent[max(0, len(recent) - policy.intensity)] + policy.period)
