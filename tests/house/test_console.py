@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,7 @@ def test_the_tutorial_runs_from_a_fresh_home_as_it_is_written(tmp_path: Path) ->
     script = "set -e\n" + "".join(f"echo '+ '{shlex.quote(line)}\n{line}\n" for line in lines)
     (tmp_path / "tutorial.sh").write_text(script, encoding="utf-8")
     env = {name: value for name, value in os.environ.items() if not name.startswith("MCPWATCH_")}
-    home = tmp_path / "home"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="mw-"))  # short: the path of a socket has a limit
     env |= {"HOME": str(home), "XDG_STATE_HOME": str(home / ".local" / "state"), "NO_COLOR": "1"}
     env["PATH"] = f"{ROOT / '.venv' / 'bin'}:{SERVERS}:{env['PATH']}"
     own_network = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec bash "$0"', str(tmp_path / "tutorial.sh")]
@@ -83,3 +83,4 @@ def test_the_tutorial_runs_from_a_fresh_home_as_it_is_written(tmp_path: Path) ->
         assert done.returncode == 0, said[-6000:]
     finally:
         subprocess.run(["mcpwatch", "down"], env=env, capture_output=True, timeout=60, check=False)
+        shutil.rmtree(home, ignore_errors=True)
