@@ -186,7 +186,9 @@ def _rss(pid: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.web", description="Measure what the status page costs: CPU, bytes, memory.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.web", description="Measure what the status page costs: CPU, bytes, memory."
+    )
     parser.add_argument("routes", type=int, nargs="?", default=1000, help="routes of the fleet")
     routes = parser.parse_args().routes
     print(json.dumps({**asyncio.run(measured(routes)), "memory": memory()}, indent=1))
