@@ -401,7 +401,7 @@ def report(
     raise typer.Exit(show_report(since=since, html=html, as_json=json_))
 
 
-@app.command(epilog="Examples:  mcpwatch mcp    mcpwatch mcp --operate    claude mcp add mcpwatch -- mcpwatch mcp")
+@app.command(epilog="Examples:  mcpwatch mcp    mcpwatch mcp --operate")
 def mcp(
     operate: Annotated[
         bool, typer.Option("--operate", help="Also offer the tools that act: restart, silence, accept_contract.")

@@ -180,7 +180,9 @@ async def test_a_reload_moves_the_port_and_turns_shipping_on_and_off(tmp_path: P
             async with asyncio.timeout(30):
                 await telemetry.serving.wait()
             assert telemetry.port != first
-            assert "mcpwatch_loki_sent_lines_total 1\n" in await scrape(telemetry)
+            async with asyncio.timeout(30):
+                while "mcpwatch_loki_sent_lines_total 1\n" not in await scrape(telemetry):
+                    continue  # Loki has the line a moment before the shipper has counted it
             telemetry.serving.clear()
             telemetry.retune(spec_of(metrics={"listen": "127.0.0.1:0"}))
             async with asyncio.timeout(30):
