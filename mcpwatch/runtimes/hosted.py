@@ -94,16 +94,20 @@ class HostedRuntime:
                             last = "" if asked else f"the gateway refused ({reply.status})"
                         child = await self._state(spec.name)
                         if asked and (child.phase == "running" or (child.phase == "starting" and child.pid is not None)):
-                            return self._began(record, child.pid)
+                            newer = self._latest[spec.name]
+                            # it may have ended and come back meanwhile; the events told so, and that generation is the living one
+                            return self._began(newer if newer.generation > generation else record, child.pid)
                         last = child.error or last
                         if asked and child.phase in ("backoff", "failed", "ended"):
                             raise _Ended(last or "it ended as soon as it was started")
                     except _Ended as ended:
+                        self._down.add(spec.name)  # its end is told by this: when it comes back, that is a generation of its own
                         raise RuntimeFailed(f"{spec.name}: {ended}") from None
                     except RuntimeFailed as error:
                         last = str(error)
                     await asyncio.sleep(LOOK_AGAIN)
         except TimeoutError:
+            self._down.add(spec.name)
             raise RuntimeFailed(f"{spec.name}: not running in the gateway after {wait:g}s: {last or 'no reason given'}") from None
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
@@ -165,18 +169,25 @@ class HostedRuntime:
     def _read(self, name: str, data: object) -> tuple[RuntimeEvent, ...]:
         """What one event of the gateway means."""
         if name == "snapshot":
-            living = [child for child in _children(data) if child.phase in ("starting", "running") and child.pid is not None]
-            return tuple(event for child in living for event in self._appeared(child.name, child.pid or 0))
+            return tuple(event for child in _children(data) for event in self._found(child))
         child = _child(data, "member")
         if name in ("started", "connected") and child.pid is not None:
             return self._appeared(child.name, child.pid)
-        if name == "exited":
-            self._pids.pop(child.name, None)
-            self._meter.forget(child.name)
-            self._down.add(child.name)
-            generation = self._latest[child.name].generation if child.name in self._latest else 0
-            return (Exited(child.name, generation, child.code, child.signal, detail=child.error),)
-        return ()
+        return (self._ended(child),) if name == "exited" else ()
+
+    def _found(self, child: _Child) -> tuple[RuntimeEvent, ...]:
+        """What a snapshot says of one child. One that is another than it was ended while nothing was heard: that is told too."""
+        held = self._pids.get(child.name)
+        missed = (self._ended(child),) if held is not None and held != child.pid else ()
+        lives = child.phase in ("starting", "running") and child.pid is not None
+        return (*missed, *(self._appeared(child.name, child.pid or 0) if lives else ()))
+
+    def _ended(self, child: _Child) -> RuntimeEvent:
+        self._pids.pop(child.name, None)
+        self._meter.forget(child.name)
+        self._down.add(child.name)
+        generation = self._latest[child.name].generation if child.name in self._latest else 0
+        return Exited(child.name, generation, child.code, child.signal, detail=child.error)
 
     def _appeared(self, member: str, pid: int) -> tuple[RuntimeEvent, ...]:
         if self._pids.get(member) == pid:
@@ -222,14 +233,16 @@ def _child(data: object, key: str = "name") -> _Child:
         return _Child()
     fields = cast("dict[str, object]", data)
 
-    def number(name: str) -> int | None:
-        value = fields.get(name)
+    def number(name: str, among: dict[str, object] = fields) -> int | None:
+        value = among.get(name)
         return value if isinstance(value, int) else None
 
     def text(name: str) -> str:
         return str(fields.get(name) or "")
 
-    return _Child(text(key), text("phase"), number("pid"), text("error"), number("code"), number("signal"))
+    last = fields.get("last_exit")
+    ended = cast("dict[str, object]", last) if isinstance(last, dict) else fields
+    return _Child(text(key), text("phase"), number("pid"), text("error"), number("code", ended), number("signal", ended))
 
 
 def _children(data: object) -> list[_Child]:

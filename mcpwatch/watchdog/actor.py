@@ -160,7 +160,10 @@ class MemberActor:
     def exited(self, end: RuntimeExited, tail: tuple[str, ...] = ()) -> None:
         """The runtime saw an incarnation end."""
         replaced, self.replacing = self.replacing, False
-        planned = replaced or self.state.phase is Phase.STOPPING or end.generation != self.state.generation
+        generation, now = end.generation, self.state.generation
+        if self.runtime.supervision == "theirs" and generation > now:
+            generation = now  # the carrier is ahead: it brought the member back before its first start was told here
+        planned = replaced or self.state.phase is Phase.STOPPING or generation != now
         words = "stopped" if planned else describe_exit(end, tail)
         self.last_exit = "" if planned else words
         self.oom = end.oom
@@ -181,9 +184,9 @@ class MemberActor:
         )
         if replaced:
             self.excuse()
-            self.tell(d.Lost(self.now(), "its configuration changed", generation=end.generation))
+            self.tell(d.Lost(self.now(), "its configuration changed", generation=generation))
         else:
-            self.tell(d.Exited(self.now(), words, generation=end.generation, code=end.code))
+            self.tell(d.Exited(self.now(), words, generation=generation, code=end.code))
 
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot."""
@@ -225,7 +228,8 @@ class MemberActor:
                 self.last_exit = str(error)
                 self.tell(d.StartFailed(self.now(), str(error), generation=generation, permanent=error.permanent))
                 return
-            self._began(living, adopted=False)
+            if self.state.generation == generation:  # else its carrier started a newer one meanwhile, and told so
+                self._began(living, adopted=False)
 
     def _began(self, living: Incarnation, *, adopted: bool) -> None:
         """An incarnation lives: remember it, tell, and let it prove itself."""
