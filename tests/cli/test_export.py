@@ -144,7 +144,8 @@ def test_the_exported_bridge_and_proxy_serve_their_tools(tmp_path: Path) -> None
     words = ["127.0.0.1" if word == "0.0.0.0" else str(port) if word == "8080" else word for word in bridge.command]
     (tmp_path / "config.json").write_text(found.proxy.config.replace("http://mcp-time:8080/", f"http://127.0.0.1:{port}/"))
     (tmp_path / "healthcheck.py").write_text(HEALTHCHECK)
-    env = {**os.environ, "MCP_PROXY_TOKEN": "tok-of-the-export"}
+    path = f"{server('mcp-server-time').parent}{os.pathsep}{os.environ['PATH']}"  # in its image the server is on PATH
+    env = {**os.environ, "PATH": path, "MCP_PROXY_TOKEN": "tok-of-the-export"}
     processes: list[subprocess.Popen[bytes]] = []
 
     def well(url: str, token: str = "") -> str:

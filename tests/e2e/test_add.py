@@ -20,6 +20,7 @@ members:
   time:   # the clock
     stdio: {{command: mcp-server-time}}
 clients: [{{kind: claude-code, path: ./claude.json, hold_up: 100ms, hold_down: 100ms}}]
+web: false
 """
 STEPS = ("try", "journal", "edit", "reload", "prove", "clients")
 

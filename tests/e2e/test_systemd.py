@@ -24,7 +24,7 @@ def test_the_unit_is_ready_when_the_watchdog_is_a_hang_restarts_it_and_members_s
         found.do("systemctl", "start", "mcpwatch")  # returns once READY=1 was heard
         unit = found.shown("SubState", "StatusText", "MainPID", "NRestarts")
         assert unit["SubState"] == "running"
-        assert unit["StatusText"].endswith("watches 2 members")
+        assert "watches 2 members" in unit["StatusText"]
         up = found.wait(lambda s: s["members"] and all(m["phase"] == "running" for m in s["members"]), "all run")
         before = members(up)
         assert set(before) == {"m0", "m1"}
