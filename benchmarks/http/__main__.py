@@ -1,4 +1,4 @@
-"""python -m benchmarks.http [--rounds N] [--calls N]: our HTTP server and client beside libraries (ADR 0139).
+"""python -m benchmarks.http [--rounds N] [--calls N]: our HTTP server and client beside libraries (ADR 0074).
 
 Servers: ours, uvicorn on httptools, uvicorn on h11, one application. Clients: ours, httpx, httpcore, against our server.
 Every round measures each once, in turn forwards and backwards; shown are medians, and the load, without which they say nothing.

@@ -1,7 +1,7 @@
 """A hung watchdog starts itself anew: an alarm sees that the loop does not turn, writes all stacks and execs the same command.
 
 For a daemon that no service manager watches (systemd does the same from outside, by `WatchdogSec`). Members notice nothing: the new
-program has the same process number and adopts them. It must not know what the loop does. See ADR 34.
+program has the same process number and adopts them. It must not know what the loop does. See ADR 0023.
 """
 
 from __future__ import annotations

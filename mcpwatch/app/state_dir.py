@@ -1,7 +1,7 @@
 """The state directory while it is used: the lock and the control socket in it, put back when somebody removed them.
 
 A cleaner of /tmp, or a person, may remove them under a running watchdog: then nobody could reach it, and a second one would begin
-beside it. It must not know what the socket serves. See ADR 37.
+beside it. It must not know what the socket serves. See ADR 0026.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Becoming the code that is on disk now: first rehearsed in a process of its own, then by exec.
 
-A new version that does not start, or that refuses the configuration, must not cost the watchdog that works. See ADR 36.
+A new version that does not start, or that refuses the configuration, must not cost the watchdog that works. See ADR 0025.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the official SDKs demand of an answer before a client gets to see it: shapes, and the words for what does not fit.
 
 A value is refused here when at least two of the three official clients refuse it (Python SDK 2, TypeScript SDK 1, TypeScript
-client 2); what a single one refuses is lint (ADR 0125, `tests/checks/test_differential.py`). Pure; knows no wire.
+client 2); what a single one refuses is lint (ADR 0060, `tests/checks/test_differential.py`). Pure; knows no wire.
 """
 
 from __future__ import annotations

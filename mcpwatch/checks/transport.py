@@ -1,6 +1,6 @@
 """The httpx transport of one probe: its connections, dialled through the stages of its timeline, never shared, always closed.
 
-One probe has one `ProbeTransport` with at most a handful of connections: no pool to scan (ADR 0020). What is worth sharing between
+One probe has one `ProbeTransport` with at most a handful of connections: no pool to scan (ADR 0015). What is worth sharing between
 probes - TLS contexts, resolved names - is in `TransportCache`. Knows HTTP; knows nothing of MCP.
 """
 

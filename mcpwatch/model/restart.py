@@ -1,6 +1,6 @@
 """The arithmetic of restarting, for everybody who restarts a member: what an end counts for, and what follows it. Pure.
 
-The watchdog uses it for processes and containers, the gateway for the servers that it hosts (ADR 0142).
+The watchdog uses it for processes and containers, the gateway for the servers that it hosts (ADR 0077).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns how a process is started, watched, adopted and ended; must not know why. Members write their output straight into files, death
 is learned from a pidfd (children and adopted processes alike), and what a watchdog killed at any moment leaves behind is found
-again by record and mark. See `docs/explanation/supervision.md` and ADR 30.
+again by record and mark. See `docs/explanation/supervision.md` and ADR 0019.
 """
 
 from __future__ import annotations

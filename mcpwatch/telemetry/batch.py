@@ -1,4 +1,4 @@
-"""What goes into one push and what its answer means: pure. Source of the rules: Loki's push API as measured (docs/adr/0071).
+"""What goes into one push and what its answer means: pure. Source of the rules: Loki's push API as measured (docs/adr/0044).
 
 Every line keeps the time it got when it was written and no two lines of a source share one, so that a line sent again is the same
 line to Loki and is stored once.

@@ -1,7 +1,7 @@
 """The one door to python-logging-loki: its handler, label rules and session, with our own emitter registered in it.
 
 The library's own emitters post once per record in the caller's thread, without timeout, and lose what is refused (its default
-even what is accepted); ours appends to the spool and returns, and `Push` sends batches by the library's session. ADR 0071.
+even what is accepted); ours appends to the spool and returns, and `Push` sends batches by the library's session. ADR 0044.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two hostile clients and one hostile member share a link with an honest client, who must never notice. ADR 0143.
+"""Two hostile clients and one hostile member share a link with an honest client, who must never notice. ADR 0078.
 
 For any bytes that a client sends, the member sees only ids that the gateway chose; an answer reaches only the session whose call it
 answers; what a client says of calls and questions of others reaches no member.

@@ -1,7 +1,7 @@
 """The backup's file: a tar.gz of a manifest, plain files, and one age-encrypted tar of the files that hold secrets.
 
 The one door to pyrage. Nothing of an archive is believed before all of it is verified: every file's size and SHA-256 stand in the
-manifest, names are checked, and what does not fit is refused whole. See ADR 147.
+manifest, names are checked, and what does not fit is refused whole. See ADR 0082.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the journal `STATE/edits/journal.json` (0600), which holds the old text of each file until the edit is proved, and the lock
 beside it that keeps a second command of this fleet out. It must not know what is edited.
-See ADR 146.
+See ADR 0081.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The fleet as services that run without mcpwatch: a bridge per stdio server, native servers as they are, one proxy in front. Pure.
 
-From the file as written, so that references stay references; a secret in plain text becomes one. See ADR 148.
+From the file as written, so that references stay references; a secret in plain text becomes one. See ADR 0083.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One client connection: requests and their answers in order, with a bound on everything a client may do.
 
 Owns the order of requests and answers on one socket (HTTP/1.1: kept, pipelined, half-closed) and its deadlines.
-Must not know MCP, nor how bytes become requests. Why our own: ADR 0139.
+Must not know MCP, nor how bytes become requests. Why our own: ADR 0074.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the reading of the few fields that routing needs and the splicing of bytes. Pure.
 Must not know transports, sessions or members.
-Every other byte of a message (unknown fields, number formats, order of keys, white space) stays what it was: ADR 0010.
+Every other byte of a message (unknown fields, number formats, order of keys, white space) stays what it was: ADR 0007.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one reading of a message from outside: what this gateway reads in it, every other JSON reader reads too, or it is refused.
 
 Owns what is refused at the door: bytes that are not UTF-8 JSON, and JSON that two readers may read differently: doubled keys, keys
-that differ only in case (Go matches keys so), numbers and depths that end another reader. Pure; ADR 0143.
+that differ only in case (Go matches keys so), numbers and depths that end another reader. Pure; ADR 0078.
 Must not know transports, sessions or members.
 """
 

@@ -1,4 +1,4 @@
-"""A message of one era in the words of the other: handshake versions and the stateless one (2026-07-28). ADR 0016.
+"""A message of one era in the words of the other: handshake versions and the stateless one (2026-07-28). ADR 0013.
 
 Owns the splicing of the envelope and of what results say of themselves. Pure. Must not know sessions, members or sockets.
 """

@@ -1,4 +1,4 @@
-"""One request of a handshake client on a stateless member: the member asks until it can answer. ADR 0016.
+"""One request of a handshake client on a stateless member: the member asks until it can answer. ADR 0013.
 
 Owns the rounds of one request. Must not know HTTP, processes or other requests.
 """

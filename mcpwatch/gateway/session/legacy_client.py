@@ -1,4 +1,4 @@
-"""A handshake client's session on a stateless member: what it said once is said in every request. ADR 0016.
+"""A handshake client's session on a stateless member: what it said once is said in every request. ADR 0013.
 
 Owns the words of one session. Must not know HTTP or processes.
 """

@@ -1,4 +1,4 @@
-"""What a client was sent on the streams of one session, kept for a while, so that a cut one can be taken up: ADR 0015.
+"""What a client was sent on the streams of one session, kept for a while, so that a cut one can be taken up: ADR 0012.
 
 Owns event ids, and the bounds of what is kept. Pure. Must not know streams, sockets or messages.
 """

@@ -1,4 +1,4 @@
-"""A listening stream (`subscriptions/listen`) for a client of the stateless wire on members that only know handshakes. ADR 0017.
+"""A listening stream (`subscriptions/listen`) for a client of the stateless wire on members that only know handshakes. ADR 0014.
 
 Owns what is let through, and its marks. Must not know HTTP.
 """

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 client for upstreams: kept connections, streamed answers, server-sent events.
 
-Owns connections to upstreams and what is sent twice (ADR 0140). Must not know JSON-RPC or MCP. Why not httpx: ADR 0139.
+Owns connections to upstreams and what is sent twice (ADR 0075). Must not know JSON-RPC or MCP. Why not httpx: ADR 0074.
 """
 
 from __future__ import annotations

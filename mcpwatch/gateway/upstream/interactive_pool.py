@@ -1,4 +1,4 @@
-"""Clients of the stateless wire on a member that asks by requests: each request sits on an upstream of its own. ADR 0017.
+"""Clients of the stateless wire on a member that asks by requests: each request sits on an upstream of its own. ADR 0014.
 
 Owns those upstreams, and the requests that wait between two rounds. Must not know HTTP.
 """

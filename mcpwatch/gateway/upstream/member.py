@@ -104,7 +104,7 @@ class Member:
         return [self.main, *modern_one, *(running.upstream for running in self._own)]
 
     def needs_own(self, capabilities: frozenset[str]) -> bool:
-        """Whether a session with these capabilities gets an upstream of its own (ADR 0012)."""
+        """Whether a session with these capabilities gets an upstream of its own (ADR 0009)."""
         match self.settings.sessions:
             case "shared":
                 return False

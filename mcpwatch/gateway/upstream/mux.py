@@ -2,7 +2,7 @@
 
 Owns ids and progress tokens on one link. Must not know HTTP, processes or restarts.
 
-The invariant (ADR 0143, fuzzed in `tests/gateway/test_invariant.py`): whatever bytes clients and members send, a member sees only
+The invariant (ADR 0078, fuzzed in `tests/gateway/test_invariant.py`): whatever bytes clients and members send, a member sees only
 ids and progress tokens of calls that this gateway chose, and what answers a call reaches only the session that made it.
 """
 

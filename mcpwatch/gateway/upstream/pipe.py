@@ -1,6 +1,6 @@
 """The stdin of a child, written straight to the kernel, so that it is known to the byte what the child was given and has read.
 
-Owns one file descriptor. Must not know lines or processes. Why not a transport of the loop: ADR 0013.
+Owns one file descriptor. Must not know lines or processes. Why not a transport of the loop: ADR 0010.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ids of the requests on one link: unguessable, so that nothing a client sends can name another session's call. ADR 0143.
+"""Ids of the requests on one link: unguessable, so that nothing a client sends can name another session's call. ADR 0078.
 
 Owns the making and the reading of these ids. Must not know calls.
 """

@@ -1,4 +1,4 @@
-"""How one upstream ended so far, and what follows the next end, by the arithmetic that the watchdog uses too: ADR 0142.
+"""How one upstream ended so far, and what follows the next end, by the arithmetic that the watchdog uses too: ADR 0077.
 
 Owns the record. Pure: time and chance come in. Must not know processes or links.
 """

@@ -1,4 +1,4 @@
-"""One listening stream to a stateless member for all its handshake sessions, who know `list_changed` and subscriptions. ADR 0016.
+"""One listening stream to a stateless member for all its handshake sessions, who know `list_changed` and subscriptions. ADR 0013.
 
 Owns what is listened for and who hears of it. Must not know HTTP, processes or requests.
 """

@@ -1,6 +1,6 @@
 """The swarm runtime: one service of one task per member, restart condition `none`, on the node that mcpwatch speaks to.
 
-Only the engine that runs a task knows its log, its end and its memory; that is why a task is placed there (ADR 0083). Must not
+Only the engine that runs a task knows its log, its end and its memory; that is why a task is placed there (ADR 0050). Must not
 know: why a member is started or stopped.
 """
 
