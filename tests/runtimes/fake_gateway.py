@@ -19,6 +19,8 @@ class FakeGateway:
         self._chunked = chunked
         self._listeners: list[asyncio.StreamWriter] = []
         self.listening = asyncio.Event()
+        self.start: dict[str, Any] = {"phase": "running", "pid": 77}
+        """What a member is after it was asked to start."""
 
     def put(self, name: str, phase: str = "running", pid: int | None = 1, **more: Any) -> None:
         self.members[name] = {"name": name, "kind": "stdio", "phase": phase, "pid": pid, **more}
@@ -47,7 +49,7 @@ class FakeGateway:
             name = path.split("/")[2]
             status = 200 if name in self.members else 404
             if name in self.members:
-                self.members[name] |= {"phase": "running", "pid": 77}
+                self.members[name] |= self.start
         if path.endswith("/nudge"):
             status = 200 if path.split("/")[2] in self.members else 404
         if path.endswith("/stop"):

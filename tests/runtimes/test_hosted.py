@@ -77,6 +77,36 @@ async def test_an_end_and_a_return_are_told_with_generations_that_follow_each_ot
         ]
 
 
+async def test_an_end_that_came_before_anything_was_heard_is_told_and_its_successor_is_a_generation_of_its_own(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        runtime = HostedRuntime(state, INSTANCE)
+        await runtime.start(TIME, 4)
+        gateway.put("time", pid=78, last_exit={"code": 3, "signal": None}, error="boom")
+        events = runtime.watch()
+        assert await take(events, 3) == [
+            Gone("hosted", back=True),
+            Exited("time", 4, 3, None, detail="boom"),
+            Appeared("time", 78),
+        ]
+        await gateway.say("exited", {"member": "time", "pid": 78, "code": 3, "signal": None})
+        assert await take(events, 1) == [Exited("time", 5, 3, None)]
+
+
+async def test_a_start_that_ended_at_once_is_followed_by_a_generation_of_its_own(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", phase="held", pid=None)
+        gateway.start = {"phase": "backoff", "pid": None, "error": "exited with code 3"}
+        runtime = HostedRuntime(state, INSTANCE)
+        events = runtime.watch()
+        assert await take(events, 1) == [Gone("hosted", back=True)]
+        with pytest.raises(RuntimeFailed, match="exited with code 3"):
+            await runtime.start(TIME, 4)
+        await gateway.say("started", {"member": "time", "pid": 78})
+        await gateway.say("exited", {"member": "time", "pid": 78, "code": 3, "signal": None})
+        assert await take(events, 2) == [Appeared("time", 78), Exited("time", 5, 3, None)]
+
+
 async def test_a_gateway_that_goes_and_comes_back_is_told_as_gone_and_back_with_its_new_children(state: Path) -> None:
     runtime = HostedRuntime(state, INSTANCE)
     events = runtime.watch()
