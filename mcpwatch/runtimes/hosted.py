@@ -178,8 +178,9 @@ class HostedRuntime:
     def _found(self, child: _Child) -> tuple[RuntimeEvent, ...]:
         """What a snapshot says of one child. One that is another than it was ended while nothing was heard: that is told too."""
         held = self._pids.get(child.name)
-        missed = (self._ended(child),) if held is not None and held != child.pid else ()
         lives = child.phase in ("starting", "running") and child.pid is not None
+        over = lives or child.phase in ("backoff", "failed", "ended")  # "held" may be from before the start that was just asked for
+        missed = (self._ended(child),) if over and held is not None and held != child.pid else ()
         return (*missed, *(self._appeared(child.name, child.pid or 0) if lives else ()))
 
     def _ended(self, child: _Child) -> RuntimeEvent:
