@@ -79,28 +79,27 @@ class Annotations(Shape, frozen=True):
     openWorldHint: Flag = UNSET  # noqa: N815
 
 
-class ListedTool(Shape, frozen=True):
+class AnyTool(Shape, frozen=True):
+    """What a tool is in every version; its output differs."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    inputSchema: ObjectSchema  # noqa: N815
+    title: Text = UNSET
+    description: Text = UNSET
+    annotations: Annotations | UnsetType = UNSET
+    meta: Meta = msgspec.field(default=UNSET, name="_meta")
+
+
+class ListedTool(AnyTool, frozen=True):
     """A tool of a handshake version."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    inputSchema: ObjectSchema  # noqa: N815
-    title: Text = UNSET
-    description: Text = UNSET
     outputSchema: ObjectSchema | UnsetType = UNSET  # noqa: N815
-    annotations: Annotations | UnsetType = UNSET
-    meta: Meta = msgspec.field(default=UNSET, name="_meta")
 
 
-class ModernTool(Shape, frozen=True):
+class ModernTool(AnyTool, frozen=True):
     """A tool of 2026-07-28, whose output may be of any schema."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    inputSchema: ObjectSchema  # noqa: N815
-    title: Text = UNSET
-    description: Text = UNSET
     outputSchema: Object | UnsetType = UNSET  # noqa: N815
-    annotations: Annotations | UnsetType = UNSET
-    meta: Meta = msgspec.field(default=UNSET, name="_meta")
 
 
 _WRONG = re.compile(r"Expected `([^`]+)`, got `([^`]+)`$")

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.servers.listening import listening
+
 Json = dict[str, Any]
 TOOL: Json = {
     "name": "echo",
@@ -97,7 +99,7 @@ class Faulty:
     answered: list[Json] = field(default_factory=list[Json])
     _streams: dict[str, asyncio.Queue[Json | None]] = field(default_factory=dict[str, "asyncio.Queue[Json | None]"])
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
+    tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
 
     def url(self, path: str = "/sse", scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.port}{path}"
@@ -113,7 +115,7 @@ class Faulty:
         self._writers.add(writer)
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self.tasks.add(task)
         try:
             while await self._one(reader, writer):
                 pass
@@ -121,7 +123,7 @@ class Faulty:
             pass
         finally:
             self._writers.discard(writer)
-            self._tasks.discard(task)
+            self.tasks.discard(task)
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -467,16 +469,8 @@ async def faulty(
 ) -> AsyncGenerator[Faulty]:
     """A faulty server on a free port, for the length of a block; it leaves no task and no socket."""
     server = Faulty(fault, where, token, era)
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
-    server.port = listener.sockets[0].getsockname()[1]
-    try:
+    async with listening(server, tls):
         yield server
-    finally:
-        listener.close()
-        tasks = list(server._tasks)  # pyright: ignore[reportPrivateUsage]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from tests.servers.listening import listening
+
 HELLO = (
     '{"jsonrpc":"2.0","id":{id},"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},'
     '"serverInfo":{"name":"scripted","version":"1"}}}'
@@ -41,21 +43,21 @@ class Scripted:
     seen: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """HTTP method with path, and JSON-RPC method, of every request."""
     _streams: list[asyncio.StreamWriter] = field(default_factory=list[asyncio.StreamWriter])
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
+    tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
 
     def url(self, path: str, scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._tasks.add(task)
+        self.tasks.add(task)
         try:
             while await self._one(reader, writer):
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
+            self.tasks.discard(task)
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -108,13 +110,5 @@ class Scripted:
 @contextlib.asynccontextmanager
 async def scripted(server: Scripted, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Scripted]:
     """A scripted server on a free port, for the length of a block."""
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
-    server.port = listener.sockets[0].getsockname()[1]
-    try:
+    async with listening(server, tls):
         yield server
-    finally:
-        listener.close()
-        tasks = list(server._tasks)  # pyright: ignore[reportPrivateUsage]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

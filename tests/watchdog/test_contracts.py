@@ -16,22 +16,7 @@ from mcpwatch.model.spec import CheckSpec
 from mcpwatch.watchdog.contracts import Contracts, Policy
 from mcpwatch.watchdog.history import CheckKey
 from mcpwatch.watchdog.probing import ScheduledCheck
-
-
-class Memory:
-    """A store that keeps small values in a dict."""
-
-    def __init__(self) -> None:
-        self.rooms: dict[str, dict[str, str]] = {}
-
-    def remember(self, room: str, key: str, value: str | None) -> None:
-        if value is None:
-            self.rooms.setdefault(room, {}).pop(key, None)
-        else:
-            self.rooms.setdefault(room, {})[key] = value
-
-    def recall(self, room: str) -> dict[str, str]:
-        return dict(self.rooms.get(room, {}))
+from tests.watchdog.world_prober import Memory
 
 
 def listed(*names: str, version: str = "1", description: str = "does") -> ProbeResult:

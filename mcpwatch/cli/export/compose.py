@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcpwatch.cli.export.parts import HEALTHCHECK, USER, dockerfile, example_env, health_command, overview, readme
+from mcpwatch.cli.export.parts import USER, build_files, example_env, health_command, overview, readme
 from mcpwatch.cli.export.service import Fleet, Service
 from mcpwatch.config import yaml
 
@@ -18,9 +18,7 @@ def files(found: Fleet) -> dict[str, str]:
         made[f"{where}/compose.yaml"] = yaml.dump(_project(service))
         made[f"{where}/.env.example"] = example_env(service)
         made[f"{where}/README.md"] = readme(service, "Start it with `docker compose up -d --build` here.")
-        if not service.image:
-            made[f"{where}/Dockerfile"] = dockerfile(service)
-            made[f"{where}/healthcheck.py"] = HEALTHCHECK
+        made |= build_files(service)
         if service.config:
             made[f"{where}/config.json"] = service.config
     steps = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mcpwatch.cli.export.parts import HEALTHCHECK, dockerfile, health_command, overview, readme
+from mcpwatch.cli.export.parts import build_files, health_command, overview, readme
 from mcpwatch.cli.export.service import Fleet, Service
 from mcpwatch.config import yaml
 
@@ -19,9 +19,7 @@ def files(found: Fleet) -> dict[str, str]:
         where = service.host
         made[f"{where}/{where}.yaml"] = "---\n".join(yaml.dump(one) for one in _manifests(service))
         made[f"{where}/README.md"] = readme(service, _secret(service) + f"Apply it with `kubectl apply -f {where}.yaml`.")
-        if not service.image:
-            made[f"{where}/Dockerfile"] = dockerfile(service)
-            made[f"{where}/healthcheck.py"] = HEALTHCHECK
+        made |= build_files(service)
     steps = [
         "Build each image (`docker build -t mcp-NAME:local mcp-NAME`) and push it where the cluster finds it, then:",
         "",

@@ -95,6 +95,13 @@ def dockerfile(service: Service) -> str:
     return "\n".join(lines) + "\n"
 
 
+def build_files(service: Service) -> dict[str, str]:
+    """Path to text of what the image of a service is built from; empty where the image is one of others."""
+    if service.image:
+        return {}
+    return {f"{service.host}/Dockerfile": dockerfile(service), f"{service.host}/healthcheck.py": HEALTHCHECK}
+
+
 def _proxy_dockerfile() -> str:
     return "\n".join([
         "# The proxy (TBXark/mcp-proxy), and Python for its health check.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mcpwatch.cli.export.parts import HEALTHCHECK, USER, dockerfile, health_command, overview, readme, unit_env
+from mcpwatch.cli.export.parts import USER, build_files, health_command, overview, readme, unit_env
 from mcpwatch.cli.export.service import Fleet, Service
 
 ENVIRONMENT = "%h/.config/mcp"
@@ -27,8 +27,7 @@ def files(found: Fleet) -> dict[str, str]:
             made[f"{where}/{where}.build"] = (
                 f"[Unit]\nDescription=Image of {where}\n\n[Build]\nImageTag=localhost/{where}:local\nSetWorkingDirectory=unit\n"
             )
-            made[f"{where}/Dockerfile"] = dockerfile(service)
-            made[f"{where}/healthcheck.py"] = HEALTHCHECK
+        made |= build_files(service)
         if service.config:
             made[f"{where}/config.json"] = service.config
     steps = [
