@@ -46,6 +46,10 @@ test: dev ## Run the quick test suite
 slow: dev ## Run every test, with whatever parts this machine has
 	$(BIN)/python -m pytest -n 4
 
+cluster: dev ## Run the tests that need several engines (root, Docker, .ci/parts)
+	MCPWATCH_CLUSTER=1 MCPWATCH_REQUIRE=swarm-nodes $(BIN)/python -m pytest -m alone tests/runtimes/test_swarm_nodes.py
+.PHONY: cluster
+
 fmt: dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
