@@ -206,7 +206,8 @@ class KubernetesServer:
                 return 404, _status(404, "not found")
             self._delete(path)
             return 200, _status(200, "deleted")
-        wanted = (body.get("metadata") or {}).get("resourceVersion")
+        metadata: Raw = body.get("metadata") or {}
+        wanted = metadata.get("resourceVersion")
         if wanted and (present is None or present["metadata"]["resourceVersion"] != wanted):
             return 409, _status(409, "the object has been modified; please apply your changes to the latest version and try again")
         if present is None and query.get("fieldManager") and method == "PATCH" and "apiVersion" in body:
