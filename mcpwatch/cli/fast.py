@@ -23,7 +23,7 @@ WIDTHS = (80, 110)
 """Columns for which the help is kept ready in `help/`; the last is the widest that it is ever set to."""
 MOST = 64 << 20
 """Bytes of an answer that are read here."""
-_NOT_HERE = ("MCPWATCH_URL", "_MCPWATCH_COMPLETE", "_MCPWATCH.EXE_COMPLETE")
+_NOT_HERE = ("MCPWATCH_URL", "_MCPWATCH_COMPLETE")
 """Variables with which the full program does something else."""
 
 
