@@ -58,7 +58,7 @@ class KubernetesServer:
                 with suppress(OSError):
                     super().finish()
 
-            def log_message(self, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
                 pass
 
             def handle_one_request(self) -> None:
