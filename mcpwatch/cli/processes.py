@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,32 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 def family(pid: int) -> tuple[int, ...]:
     """A process and all its descendants, by the kernel's own table."""
-    children: dict[int, list[int]] = {}
+    below = _listed if Path(f"/proc/self/task/{os.getpid()}/children").exists() else _scanned().__getitem__
+    found, queue = list[int](), [pid]
+    while queue:
+        found.append(queue.pop())
+        queue += below(found[-1])
+    return tuple(found)
+
+
+def _listed(pid: int) -> list[int]:
+    """The children of a process, where the kernel lists them."""
+    found: list[int] = []
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in listing.read_text(encoding="ascii").split()]
+    return found
+
+
+def _scanned() -> defaultdict[int, list[int]]:
+    """The children of every process, by asking each for its parent."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 parent = int((entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found, queue = list[int](), [pid]
-    while queue:
-        found.append(queue.pop())
-        queue += children.get(found[-1], [])
-    return tuple(found)
+                children[parent].append(int(entry.name))
+    return children
 
 
 def marked(pid: int, mark: str) -> int | None:

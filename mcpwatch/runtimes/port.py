@@ -33,6 +33,10 @@ class PortWatch:
         inodes = frozenset(listening(port))
         return await asyncio.to_thread(self._owner, inodes) if inodes else ""
 
+    def runs(self, pid: int) -> bool:
+        """Whether a process lives below this one; what ended and was not waited for does not."""
+        return any(_lives(child) for child in _children(pid))
+
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
         pids = {pid}
@@ -74,6 +78,13 @@ def _children(pid: int) -> tuple[int, ...]:
     except OSError:
         return ()
     return tuple(int(child) for one in found for child in one)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def _sockets(pid: int) -> set[str]:

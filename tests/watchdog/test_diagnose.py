@@ -13,6 +13,7 @@ from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.repair import decide_repairs
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.starts import COLD_START
 
 OK = Observation(
     Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS), at=Instant(99.5), since=Instant(20.0), began_at=Instant(99.0), succeeded=True
@@ -343,11 +344,21 @@ def test_lists_prove_nothing_against_a_route_whose_calls_fail() -> None:
     assert diagnose(scene(lost, TBXARK)).look_again == (LookAgain("fetch", deep=True),)
     called = replace(lost, direct_call=PROVED)
     assert named(called, TBXARK) == [("stale_session", "restart_proxy", "")]
-    assert causes(replace(lost, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)), PROXY)[0] == (
-        "member_failing",
-        "fetch",
-        "restart",
-    )
+    assert causes(replace(lost, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)), PROXY)[0] == ("child_died", "fetch", "restart")
+
+
+def test_a_bridge_whose_child_still_starts_is_waited_for_as_long_as_the_child_lives() -> None:
+    late = replace(FETCH, started_at=Instant(95.0), direct=bad(Symptom.NOT_MOUNTED), start_grace=60.0)
+    (found,) = diagnose(scene(late, PROXY)).found
+    assert (found.cause, found.rung, found.until) == ("starting", None, Instant(155.0))
+    over = replace(late, started_at=Instant(10.0))
+    assert causes(over, PROXY) == [("member_failing", "fetch", "restart")]
+    assert causes(replace(over, child_runs=True), PROXY) == [("starting", "fetch", None)]
+    assert causes(replace(over, started_at=Instant(100.0 - COLD_START), child_runs=True), PROXY)[0][0] == "member_failing"
+    served = replace(over, direct=replace(over.direct or OK, succeeded=True), child_runs=True)
+    assert causes(served, PROXY) == [("member_failing", "fetch", "restart")]
+    again = replace(late, phase=Phase.STARTING, failures=1)
+    assert causes(again, PROXY) == [("starting", "fetch", None)]
 
 
 def test_fewer_tools_through_the_proxy_than_direct_are_the_proxys_doing() -> None:

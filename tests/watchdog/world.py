@@ -53,6 +53,8 @@ class Server:
     """Seconds from start to its first answer."""
     caches: bool = False
     """It lists from its memory (a TBXark used as a bridge)."""
+    late_child: bool = False
+    """It answers at once, but serves what it runs only when that is ready."""
     incarnation: int = 0
     alive: bool = False
     ready_at: float = 0.0
