@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcpwatch.cli.control import call
-from mcpwatch.cli.processes import MemoryGroup, family, marked, memory_group, ports
+from mcpwatch.cli.processes import MemoryGroup, family, listener, marked, memory_group, ports
 from mcpwatch.model.errors import UsageError
 from mcpwatch.ports import CHILD_MARK
 
@@ -104,7 +104,7 @@ def _freeze(pids: tuple[int, ...], name: str) -> Undo:
 
 def _kill_children(victim: FaultTarget) -> Undo:
     """Only what a bridge runs dies; the bridge itself does not."""
-    below = family(victim.pid)[1:]
+    below = family(listener(victim.pid))[1:]
     if not below:
         raise UsageError(f"{victim.name} runs nothing below it, so it is no bridge; use --fault kill")
     _signal(below, signal.SIGKILL, victim.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,13 @@ def marked(pid: int, mark: str) -> int | None:
     return None
 
 
-def ports(pids: Iterable[int]) -> set[int]:
-    """The TCP ports that these processes listen on."""
+def listener(pid: int) -> int:
+    """The first of a process and those below it that listens: the bridge itself, below a container's init; else the process."""
+    return next((one for one in family(pid) if ports((one,))), pid)
+
+
+def ports(pids: Sequence[int]) -> set[int]:
+    """The TCP ports that these processes, all on one network, listen on."""
     sockets: set[str] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -64,7 +69,8 @@ def ports(pids: Iterable[int]) -> set[int]:
                 with contextlib.suppress(OSError):
                     sockets.add(str(entry.readlink()))
     found: set[int] = set()
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+    tables = {f"/proc/{pid}/net/{name}" for pid in list(pids)[:1] for name in ("tcp", "tcp6")}
+    for name in tables:
         with contextlib.suppress(OSError):
             for row in Path(name).read_text(encoding="ascii").splitlines()[1:]:
                 fields = row.split()
