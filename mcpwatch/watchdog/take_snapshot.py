@@ -131,7 +131,9 @@ def _looked_up(
         gone = member.direct is not None and member.direct.symptom in GONE_SYMPTOMS and member.port is not None
         ports = senses.listening(pid) if gone else ()
         late = member.direct is not None and member.direct.symptom is Symptom.NOT_MOUNTED
-        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=late and senses.runs(pid)))
+        living = actors[member.name].incarnation
+        child = late and senses.runs(pid, (living.container if living is not None else None) or "")
+        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
     return tuple(made)
 
 

@@ -267,6 +267,25 @@ def test_everybody_silent_at_once_is_the_machines_trouble_and_nobody_is_restarte
     assert causes(*silent[:2], FETCH, PROXY) == [("member_hung", "a", "restart"), ("member_hung", "b", "restart")]
 
 
+def test_a_fleet_of_members_that_hang_themselves_is_not_the_proxys_fault() -> None:
+    hung = [replace(FETCH, name=name, route=name, direct=bad(Symptom.TIMEOUT), through=bad(Symptom.TIMEOUT)) for name in ("a", "b")]
+    assert causes(*hung, PROXY) == [("member_hung", "a", "restart"), ("member_hung", "b", "restart")]
+    assert causes(replace(hung[0], direct=OK), hung[1], PROXY)[0][0] == "proxy_hung", "one is well, and nobody gets through"
+
+
+def test_a_list_that_never_comes_is_the_proxys_own_silence_only_where_it_lists_from_a_cache() -> None:
+    quiet = replace(bad(Symptom.TIMEOUT, Stage.TOOLS_LIST), since=Instant(90.0), at=Instant(95.0))
+    silent, other = replace(FETCH, through=quiet), replace(TIME, through=replace(OK, at=Instant(80.0)))
+    assert named(silent, other, TBXARK) == [("proxy_hung", "restart", "")]
+    assert named(silent, other, TBXARK, lists_from_cache=False)[0][0] != "proxy_hung"
+
+
+def test_another_server_on_the_members_port_is_named_with_its_pid() -> None:
+    held = replace(FETCH, phase=Phase.BACKOFF, failures=1, foreign_port="pid 7 (nginx)")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, TIME, PROXY), "proxy")).found
+    assert (found.cause, found.rung, found.text) == ("port_taken", None, "its port is held by pid 7 (nginx)")
+
+
 def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
     words = "exited with code 1: [Errno 98] error while attempting to bind: address already in use"
     assert causes(replace(FETCH, phase=Phase.BACKOFF, last_exit=words), PROXY) == [("port_taken", "fetch", None)]

@@ -266,7 +266,7 @@ async def watched(
         nudge=world.nudge,
         schedule=VirtualSchedule,
         listening=world.listening,
-        runs=lambda pid: world.of_pid(pid).alive,
+        runs=lambda pid, _: world.of_pid(pid).alive,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
     fleet = Fleet(runtimes.__getitem__, WorldProber(world), clock, world.facts.append, guard, Memory(), senses=senses)  # type: ignore[arg-type]
