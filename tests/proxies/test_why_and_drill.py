@@ -101,6 +101,22 @@ def test_why_of_something_degraded_says_in_words_what_is_wrong_and_what_to_do(sy
     assert "none: nothing is known" not in cause
 
 
+def test_why_of_a_member_that_floods_its_log_names_it_until_that_is_over() -> None:
+    def told(at: float, text: str, **more: Any) -> dict[str, Any]:
+        return fact("troubled", at, member="fetch", subject="logs of fetch", cleared=False, **more) | {"text": text}
+
+    well = document(diagnoses=[], daemon={"started_at": 50.0})
+    flood = told(60.0, "fetch: writes faster than its output can be kept; 900 lines were not logged so far")
+    text = "\n".join(explain("fetch", well, [flood]))
+    assert "fetch: writes faster than its output can be kept; 900 lines were not logged so far" in text.partition("Cause:")[2]
+    assert "nothing is known" not in text
+    assert "writes faster" not in "\n".join(explain("proxy", well, [flood]))
+    over = [flood, told(70.0, "fetch: its output is kept again") | {"cleared": True}]
+    assert "nothing is known" in "\n".join(explain("fetch", well, over))
+    earlier = document(diagnoses=[], daemon={"started_at": 65.0})
+    assert "nothing is known" in "\n".join(explain("fetch", earlier, [flood])), "another watchdog told that"
+
+
 def test_why_of_something_well_says_so_and_of_something_unknown_lists_what_there_is() -> None:
     well = document(diagnoses=[])
     assert "  none: nothing is known to be wrong with it" in explain("fetch", well, [])
