@@ -126,7 +126,7 @@ def _watchdog(scratch: Path, config: Path, base: Path, values: Mapping[str, str]
             stdout=output,
             stderr=output,
             env={**values, **os.environ},
-            cwd=base,
+            cwd=base if base.is_dir() else scratch,
             start_new_session=True,
         )
     try:
