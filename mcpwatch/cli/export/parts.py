@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
 
 USER = "10001:10001"
+PIP = "--no-cache-dir --disable-pip-version-check"
 
 HEALTHCHECK = '''\
 """Speaks MCP (HTTP+SSE) to a URL and lists its tools; exits 0 when that works. Standard library alone."""
@@ -87,9 +90,15 @@ def dockerfile(service: Service) -> str:
             " && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx",
         ]
     lines += ["ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp", "WORKDIR /srv"]
-    lines += [f"RUN pip install --no-cache-dir --disable-pip-version-check {' '.join(service.pip)}"]
+    lines += [f"RUN pip install {PIP} {service.bridge}"]
+    if service.pip:
+        packages = " ".join(shlex.quote(package) for package in service.pip)
+        lines += [
+            f"RUN python3 -m venv /opt/server && /opt/server/bin/pip install {PIP} {packages}",
+            "ENV PATH=$PATH:/opt/server/bin",
+        ]
     if service.npm:
-        lines += [f"RUN npm install --omit=dev --no-audit --no-fund {' '.join(service.npm)}"]
+        lines += [f"RUN npm install --omit=dev --no-audit --no-fund {' '.join(shlex.quote(one) for one in service.npm)}"]
     lines += [f"# {note}" for note in service.notes]
     lines += ["COPY healthcheck.py /healthcheck.py", f"USER {USER}", f"EXPOSE {service.port}"]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from mcpwatch.cli.export.parts import HEALTHCHECK, overview, readme, unit_env
 from mcpwatch.cli.export.quadlet import quoted, words
 from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
@@ -61,12 +63,18 @@ def _unit(service: Service, port: int) -> str:
     changed = {str(service.port): str(port), "0.0.0.0": "127.0.0.1"}  # noqa: S104
     command = [changed.get(word, word) for word in service.command]
     home = f"/opt/mcp/{service.host}"
-    lines = ["[Unit]", f"Description={service.description or service.name}".replace("\n", " "), "After=network-online.target", ""]
+    lines = [
+        "[Unit]",
+        f"Description={service.description or service.name}".replace("\n", " "),
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "",
+    ]
     lines += [
         "[Service]",
         f"ExecStart={home}/bin/{words(command)}",
         f"WorkingDirectory={home}",
-        f"Environment=PATH={home}/bin:/usr/bin:/bin",
+        f"Environment=PATH={home}/bin:{home}/server/bin:/usr/local/bin:/usr/bin:/bin",
     ]
     for key, value in service.environment.items():
         if "${" not in value:
@@ -78,7 +86,7 @@ def _unit(service: Service, port: int) -> str:
 def _proxy_unit(proxy: Service, own: list[Service]) -> str:
     after = " ".join(f"{service.host}.service" for service in own)
     lines = ["[Unit]", f"Description={proxy.description}", f"After=network-online.target {after}".rstrip()]
-    lines += [f"Wants={after}"] if after else []
+    lines += [f"Wants=network-online.target {after}".rstrip()]
     lines += [
         "",
         "[Service]",
@@ -99,8 +107,12 @@ def _bounds(service: Service) -> list[str]:
 def _install(service: Service) -> str:
     home, unit = f"/opt/mcp/{service.host}", f"{service.host}.service"
     lines = ["#!/bin/sh", "set -eu", 'cd "$(dirname "$0")"', f"python3 -m venv {home}"]
-    lines += [f"{home}/bin/pip install --disable-pip-version-check {' '.join(service.pip)}"]
-    lines += [f"npm install --prefix {home} --omit=dev --no-audit --no-fund {' '.join(service.npm)}"] if service.npm else []
+    lines += [f"{home}/bin/pip install --disable-pip-version-check {service.bridge}"]
+    if service.pip:
+        lines += [f"python3 -m venv {home}/server"]
+        lines += [f"{home}/server/bin/pip install --disable-pip-version-check {' '.join(map(shlex.quote, service.pip))}"]
+    if service.npm:
+        lines += [f"npm install --prefix {home} --omit=dev --no-audit --no-fund {' '.join(map(shlex.quote, service.npm))}"]
     lines += [f"# {note}" for note in service.notes]
     lines += [f"install -D -m 600 .env.example /etc/mcp/{service.host}.env"]
     lines += [f"install -m 644 {unit} /etc/systemd/system/"]
