@@ -45,6 +45,7 @@ PROGRAMS: dict[str, Path | str] = {
 
 FILES = {
     "logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs",
+    "catalogue": PARTS / "catalogue" / "absent.json",
     "axe": PARTS / "axe" / "node_modules" / "axe-core" / "axe.min.js",
 }
 """Part name to a file of it that is not run by itself."""
