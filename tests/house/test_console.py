@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,16 +21,16 @@ from tests.parts import SERVERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
-_BLOCK = re.compile(r"^```(?:console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def command_lines(page: Path) -> Iterator[str]:
     """The command lines of a page's console blocks, and those of mcpwatch in running text."""
     text = page.read_text(encoding="utf-8")
-    for block in _BLOCK.findall(text):
+    for kind, block in _BLOCK.findall(text):
         for line in block.splitlines():
-            if line.startswith("$ "):
-                yield line[2:].split("  #")[0].split("   #")[0].strip()
+            if line.startswith("$ ") or (kind == "sh" and line.startswith("mcpwatch")):
+                yield line.removeprefix("$ ").split("  #")[0].strip()
 
 
 def of_mcpwatch(line: str) -> Iterator[list[str]]:
@@ -58,6 +59,35 @@ def test_a_command_line_of_the_documentation_is_understood(page: str, line: str)
             command = known[name]
         if not hasattr(command, "commands"):
             command.make_context(name, rest)  # raises what a person would be told
+
+
+REFUSED = {
+    "mcpwatch alerts ack fetch": "no alert",
+}
+"""Lines that a healthy fleet answers with a refusal, and what that says."""
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not shutil.which("ip") or not shutil.which("unshare"), reason="needs a loopback of its own")
+def test_every_console_line_works_as_it_is_written_in_a_fresh_home() -> None:
+    """On a loopback of its own: the documentation's ports are the usual ones."""
+    lines = sorted({line for page, line in LINES if not page.endswith("tutorial.md") and "mcpwatch" in line})
+    lines.sort(key=lambda line: "backup create" not in line)
+    assert len(lines) > 100
+    env = {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}:{SERVERS}:{os.environ['PATH']}"}
+    argv = ["unshare", "--net", "sh", "-c", "ip link set lo up && exec python -m tests.house.console_stage"]
+    done = subprocess.run(
+        argv, cwd=ROOT, env=env, input=json.dumps(lines), capture_output=True, text=True, timeout=1180, check=False
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["line"] for one in found] == lines, done.stderr[-3000:]
+    for one in found:
+        assert "Traceback" not in one["said"], one
+        refusal = REFUSED.get(one["line"])
+        assert (one["code"] == 0) == (refusal is None), one
+        assert (refusal or "") in one["said"], one
 
 
 @pytest.mark.slow

@@ -15,10 +15,7 @@ PYTHON = ("usage: mcp-proxy [-h]", "mcp-proxy: error: unrecognized arguments: --
     ("tail", "words"),
     [
         (GO, "exited with code 2: flag provided but not defined: -expand-env (is the program too old for it?)"),
-        (
-            PYTHON,
-            "exited with code 2: mcp-proxy: error: unrecognized arguments: --named-server-config x (is the program too old for it?)",
-        ),
+        (PYTHON, f"exited with code 2: {PYTHON[1]} (is the program too old for it?)"),
         (("Traceback", "ValueError: no key"), "exited with code 2: ValueError: no key"),
         ((), "exited with code 2"),
     ],
