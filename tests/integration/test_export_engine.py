@@ -19,7 +19,9 @@ from tests.parts import program
 
 TOKEN = "tok-of-the-exported-fleet"
 BASE = "mcpwatch-base:bookworm"
-PYTHON_IMAGE = f"FROM {BASE}\nRUN python3 -m venv /opt/venv\nENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin\n"
+TRUST = "NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt"
+"""npm in the image trusts what this machine trusts, as pip does by the base image."""
+PYTHON_IMAGE = f"FROM {BASE}\nRUN python3 -m venv /opt/venv\nENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin\nENV {TRUST}\n"
 GO_IMAGE = f"""FROM {BASE}
 COPY mcp-proxy /srv/mcp-proxy
 RUN printf '#!/bin/sh\\nmkdir -p /go/bin && cp /srv/mcp-proxy /go/bin/mcp-proxy\\n' >/usr/local/bin/go && chmod +x /usr/local/bin/go

@@ -71,7 +71,8 @@ async def test_wrong_arguments_are_refused_in_words(tmp_path: Path, given: dict[
 def test_tools_that_act_are_offered_to_those_who_may() -> None:
     reading = Offer.of(operate=False)
     assert [tool.name for tool in reading.tools] == [
-        "fleet_status", "explain", "check_now", "events", "logs", "history", "contract_diff",
+        "fleet_status", "explain", "check_now", "events", "logs", "search_logs", "system_metrics", "history",
+        "contract_diff",
     ]  # fmt: skip
     with pytest.raises(UsageError, match="may operate"):
         reading.tool("restart")
