@@ -300,7 +300,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "search_logs",
         "What all members wrote, by LogQL",
-        "Search the log lines that Loki keeps of the last hour, newest first, secrets masked." + _DATA,
+        "Search the lines of the last hour that Loki keeps, newest first." + _DATA,
         {"query": {"type": "string", "description": 'LogQL, e.g. {member="time"} |= "error".'}, "limit": _limit(40)},
         {"lines": _ROWS},
         _search,
@@ -311,7 +311,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "system_metrics",
         "How busy the machine and its members are",
-        "Load, memory and disk of the machine, and processor (percent), memory (bytes) and restarts of each member, largest first.",
+        "Load, memory, disk of the machine; processor (percent), memory (bytes), restarts of each member, largest first.",
         {},
         {
             "cpus": {"type": ["integer", "null"]},
