@@ -11,6 +11,8 @@ _REFUSED = re.compile(
     r"flag provided but not defined|unrecogni[sz]ed (argument|option)|unknown (flag|option|argument)|no such option|invalid option",
     re.IGNORECASE,
 )
+_HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|information)", re.IGNORECASE)
+"""Lines that only say where help is: docker's last words."""
 
 
 def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
@@ -30,8 +32,9 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
 
 def _telling(tail: tuple[str, ...]) -> str:
     """The line that tells most: a refused option, below which Go programs print their whole usage; else the last."""
-    refused = next((line.strip() for line in tail if _REFUSED.search(line)), "")
-    return f"{refused} (is the program too old for it?)" if refused else tail[-1].strip() if tail else ""
+    told = [line.strip() for line in tail if line.strip() and not _HINT.match(line.strip())] or [line.strip() for line in tail]
+    refused = next((line for line in told if _REFUSED.search(line)), "")
+    return f"{refused} (is the program too old for it?)" if refused else told[-1] if told else ""
 
 
 def _signal_name(number: int) -> str:

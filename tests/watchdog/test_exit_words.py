@@ -8,6 +8,7 @@ from mcpwatch.ports import Exited
 from mcpwatch.watchdog.exit_words import describe_exit
 
 GO = ("flag provided but not defined: -expand-env", "Usage of mcp-proxy:", "  -config string", "    \tpath to config file")
+DOCKER = ("docker: no such image.", "", "Run 'docker run --help' for more information")
 PYTHON = ("usage: mcp-proxy [-h]", "mcp-proxy: error: unrecognized arguments: --named-server-config x")
 
 
@@ -16,6 +17,10 @@ PYTHON = ("usage: mcp-proxy [-h]", "mcp-proxy: error: unrecognized arguments: --
     [
         (GO, "exited with code 2: flag provided but not defined: -expand-env (is the program too old for it?)"),
         (PYTHON, f"exited with code 2: {PYTHON[1]} (is the program too old for it?)"),
+        (
+            ("docker: no such image.", "", "Run 'docker run --help' for more information"),
+            "exited with code 2: docker: no such image.",
+        ),
         (("Traceback", "ValueError: no key"), "exited with code 2: ValueError: no key"),
         ((), "exited with code 2"),
     ],
