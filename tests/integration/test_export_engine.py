@@ -99,7 +99,7 @@ def health(container: str, command: list[str]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.needs("docker", "base-image", "compose", "tbxark", "npm", "node22")
 def test_the_exported_fleet_is_built_here_and_serves_its_tools_without_a_network(engine: Engine, tmp_path: Path) -> None:
     port, name = free_port(), engine.mark
@@ -119,9 +119,11 @@ members:
     shutil.copytree(Path(shutil.which("npm") or "").resolve().parent.parent, tmp_path / "node" / "npm", symlinks=True)
     go, node = engine.base("go", GO_IMAGE, tmp_path / "go"), engine.base("node", NODE_IMAGE, tmp_path / "node")
     images = {"BASE": engine.base("base", PYTHON_IMAGE, tmp_path / "base"), "GO": go, "NODE": node}
-    for project, wanted in ((f"mcp-{time_}", ("BASE",)), (f"mcp-{memory}", ("BASE", "NODE")), ("mcp-proxy", ("BASE", "GO"))):
+    fleet = (("mcp-proxy", ("BASE", "GO")), (f"mcp-{time_}", ("BASE",)), (f"mcp-{memory}", ("BASE", "NODE")))
+    for project, wanted in fleet:
         engine.build(project, out / project, *(word for key in wanted for word in ("--build-arg", f"{key}={images[key]}")))
         (out / project / ".env").write_text(f"TIME_KEY=k\nMCP_PROXY_TOKEN={TOKEN}\n")
+    for project, _ in fleet:  # the proxy first: it waits for what it stands in front of
         engine.up(out / project)
     for project, tools in ((f"mcp-{time_}", "2 tools"), (f"mcp-{memory}", "9 tools"), ("mcp-proxy", "9 tools")):
         written = yaml.safe_load((out / project / "compose.yaml").read_text())["services"][project]

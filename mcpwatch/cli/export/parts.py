@@ -74,6 +74,32 @@ os._exit(0 if tools else 1)
 '''
 
 
+START = '''\
+"""Starts the proxy once the bridges of its file answer, or after a minute: it never asks again for one that was not there."""
+import json
+import os
+import socket
+import sys
+import time
+import urllib.parse
+
+with open(sys.argv[sys.argv.index("-config") + 1]) as file:
+    servers = json.load(file)["mcpServers"]
+deadline = time.monotonic() + 60
+for name, server in servers.items():
+    url = urllib.parse.urlsplit(server["url"])
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((url.hostname, url.port or (443 if url.scheme == "https" else 80)), 2).close()
+            break
+        except OSError:
+            time.sleep(0.5)
+    else:
+        print(name, "does not answer; its route is missing until the next start", file=sys.stderr, flush=True)
+os.execvp(sys.argv[1], sys.argv[1:])
+'''
+
+
 def dockerfile(service: Service) -> str:
     """How a service that has no image is built: its tool pinned and installed beforehand, no network at its start."""
     if service.config:
@@ -108,7 +134,8 @@ def build_files(service: Service) -> dict[str, str]:
     """Path to text of what the image of a service is built from; empty where the image is one of others."""
     if service.image:
         return {}
-    return {f"{service.host}/Dockerfile": dockerfile(service), f"{service.host}/healthcheck.py": HEALTHCHECK}
+    made = {f"{service.host}/Dockerfile": dockerfile(service), f"{service.host}/healthcheck.py": HEALTHCHECK}
+    return made | ({f"{service.host}/start.py": START} if service.config else {})
 
 
 def _proxy_dockerfile() -> str:
@@ -121,7 +148,7 @@ def _proxy_dockerfile() -> str:
         "",
         "FROM ${BASE}",
         "COPY --from=build /go/bin/mcp-proxy /usr/local/bin/mcp-proxy",
-        "COPY healthcheck.py /healthcheck.py",
+        "COPY healthcheck.py start.py /",
         f"USER {USER}",
     ]) + "\n"  # fmt: skip
 

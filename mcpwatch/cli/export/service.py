@@ -239,7 +239,7 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> Service:
     return Service(
         "proxy",
         "The proxy in front: the only one that clients reach",
-        ("mcp-proxy", "-config", "/config/config.json"),
+        ("python3", "/start.py", "mcp-proxy", "-config", "/config/config.json"),
         port,
         f"/{route}/sse" if route else "/",
         environment=dict(sorted(environment.items())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from mcpwatch.cli.export.parts import HEALTHCHECK, overview, readme, unit_env
+from mcpwatch.cli.export.parts import HEALTHCHECK, START, overview, readme, unit_env
 from mcpwatch.cli.export.quadlet import quoted, words
 from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
 
@@ -19,6 +19,7 @@ cd "$(dirname "$0")"
 GOBIN=/usr/local/bin go install {PROXY_MODULE}
 install -D -m 600 .env.example /etc/mcp/mcp-proxy.env
 install -D -m 644 config.json /etc/mcp/config.json
+install -D -m 644 start.py /etc/mcp/start.py
 install -m 644 mcp-proxy.service /etc/systemd/system/
 systemctl daemon-reload
 """
@@ -49,6 +50,7 @@ def files(found: Fleet) -> dict[str, str]:
     made["mcp-proxy/.env.example"] = unit_env(found.proxy)
     made["mcp-proxy/mcp-proxy.service"] = _proxy_unit(found.proxy, own)
     made["mcp-proxy/install.sh"] = PROXY_INSTALL
+    made["mcp-proxy/start.py"] = START
     steps = [
         "```sh",
         "for d in mcp-*/; do sudo sh $d/install.sh; done   # then fill in /etc/mcp/*.env",
@@ -90,7 +92,7 @@ def _proxy_unit(proxy: Service, own: list[Service]) -> str:
     lines += [
         "",
         "[Service]",
-        "ExecStart=/usr/local/bin/mcp-proxy -config /etc/mcp/config.json",
+        "ExecStart=/usr/bin/python3 /etc/mcp/start.py /usr/local/bin/mcp-proxy -config /etc/mcp/config.json",
         "EnvironmentFile=-/etc/mcp/mcp-proxy.env",
     ]
     return "\n".join([*lines, *_bounds(proxy), "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
