@@ -76,6 +76,7 @@ def main() -> None:
             for name, value in parts.items():
                 steps.setdefault(name, []).append(value)
             took["add --no-test"].append(added(daemon, "--no-test")[0])
+            print({name: round(values[-1], 2) for name, values in took.items()}, file=sys.stderr)
     if asked.json:
         json.dump({"seconds": took, "steps": steps}, sys.stdout)
         return
