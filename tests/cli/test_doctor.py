@@ -207,7 +207,8 @@ def test_a_certificate_that_ends_soon_is_found(fleet: Path, tmp_path: Path, monk
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=5, hours=12)
-    authority.issue_cert("localhost", not_after=soon).configure_cert(context)
+    certificate: Any = authority.issue_cert("localhost", not_after=soon)
+    certificate.configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
 
