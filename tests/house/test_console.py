@@ -20,16 +20,16 @@ from tests.parts import SERVERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
-_BLOCK = re.compile(r"^```(?:console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def command_lines(page: Path) -> Iterator[str]:
     """The command lines of a page's console blocks, and those of mcpwatch in running text."""
     text = page.read_text(encoding="utf-8")
-    for block in _BLOCK.findall(text):
+    for kind, block in _BLOCK.findall(text):
         for line in block.splitlines():
-            if line.startswith("$ "):
-                yield line[2:].split("  #")[0].split("   #")[0].strip()
+            if line.startswith("$ ") or (kind == "sh" and line.startswith("mcpwatch")):
+                yield line.removeprefix("$ ").split("  #")[0].strip()
 
 
 def of_mcpwatch(line: str) -> Iterator[list[str]]:

@@ -26,6 +26,20 @@ from mcpwatch.model.errors import ConfigError, Fault, UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.spec import Plan
 
+FIRST = """\
+# The fleet that mcpwatch keeps alive. Run it with 'mcpwatch up'; servers come and go by 'mcpwatch add' and 'mcpwatch remove'.
+version: 1
+
+proxy:
+  listen: 127.0.0.1:9090            # every member answers at http://127.0.0.1:9090/<name>/sse and /<name>/mcp
+
+members: {}
+"""
+"""The text of a fleet that has no member yet."""
+
+Changes = dict[tuple[Step, ...], Any]
+"""Values to put by path; `REMOVED` takes a key out."""
+
 REMOVED = DROP
 """The value that means: this key goes."""
 
@@ -39,6 +53,8 @@ class FleetFile:
     dialect: Dialect
     syntax: Syntax
     mode: int
+    there: bool = True
+    """Whether the file exists: one that is still to be made holds `FIRST`."""
 
     @property
     def box(self) -> tuple[str, ...]:
@@ -134,8 +150,10 @@ def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[st
     return {**document, path[0]: inside}
 
 
-def read_fleet_file(path: Path) -> FleetFile:
-    """The file at `path`. Raises `ConfigError` when it cannot be read or edited."""
+def read_fleet_file(path: Path, *, begin: bool = False) -> FleetFile:
+    """The file at `path`; with `begin`, an empty fleet in YAML where there is none. Raises `ConfigError` when it cannot be read."""
+    if begin and path.suffix.lower() in (".yaml", ".yml") and not path.exists() and not path.is_symlink():
+        return FleetFile(path, FIRST, detect(document_of(path, FIRST).data), Yaml(), 0o600, there=False)
     try:
         text, mode = path.read_bytes().decode("utf-8"), path.stat().st_mode & 0o777
     except OSError as error:
