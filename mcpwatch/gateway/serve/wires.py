@@ -85,10 +85,9 @@ class Wires:
         if read is None:
             return
         body, envelope = read
-        method = envelope.method if isinstance(envelope.method, str) else None
-        if stateless_protocol.wanted(request.headers, method, body):
+        if stateless_protocol.wanted(request.headers, envelope):
             await stateless_endpoint.post(request, body, envelope)
-        elif method == "initialize":
+        elif envelope.method == "initialize":
             await self._initialize(request, body, envelope)
         else:
             await self._post_in_session(request, body, envelope)
