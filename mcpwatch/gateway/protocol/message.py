@@ -59,6 +59,10 @@ class Params(Struct, gc=False):
     request_id: Raw | UnsetType = field(default=UNSET, name="requestId")
 
 
+NO_PARAMS = Params()
+"""Parameters in which routing has nothing to look at."""
+
+
 class Envelope(Struct, gc=False):
     """The top of a message. A request has `id` and `method`, a notification `method`, a response `id`."""
 

@@ -52,7 +52,6 @@ class _Top(Struct, gc=False):
 
 _top = msgspec.json.Decoder(_Top)
 _params = msgspec.json.Decoder(message.Params)
-_NO_PARAMS = message.Params()
 _object = msgspec.json.Decoder(dict[str, Raw])
 _OPENING = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
@@ -124,7 +123,7 @@ def _brief(data: bytes) -> Envelope | None:
 def _brief_params(params: Raw) -> message.Params | None:
     """The same of an object of parameters. Raises `msgspec.DecodeError`, `RecursionError`."""
     if len(params) == len(b"{}"):
-        return _NO_PARAMS if _is_object(params) else None
+        return message.NO_PARAMS if _is_object(params) else None
     found = _object.decode(params)
     if not _is_brief(found, params) or "ref" in found:
         return None
@@ -132,7 +131,7 @@ def _brief_params(params: Raw) -> message.Params | None:
         _keys(found, _PARAMS)
     meta = found.get("_meta")
     if meta is None:
-        return _params.decode(params) if "requestId" in found or "progressToken" in found else _NO_PARAMS
+        return _params.decode(params) if "requestId" in found or "progressToken" in found else message.NO_PARAMS
     inner = _object.decode(meta)
     if not _is_brief(inner, meta):
         return None

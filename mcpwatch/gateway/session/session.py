@@ -83,7 +83,8 @@ class Session(SessionOutput):
                 if ruled is None:
                     return
                 data, sink = ruled
-            await self._forward(data, envelope, sink)
+            if not self._is_open() or not self._request(cast("Upstream", upstream), envelope, data, sink):
+                await self._forward(data, envelope, sink)
 
     def answer(self, data: bytes, envelope: Envelope) -> bool:
         """The client's answer to a question. False when this session was asked no such thing."""
@@ -158,6 +159,16 @@ class Session(SessionOutput):
             await upstream.life.prove(PING_LIMIT, fresh)
         except TimeoutError:
             raise UpstreamUnavailable(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+
+    def _is_open(self) -> bool:
+        """Whether a request can go its way at once: there is an upstream, it runs, and nothing is to be said in other words."""
+        upstream = self._upstream
+        return (
+            upstream is not None
+            and upstream.phase is Phase.RUNNING
+            and self.guest is None
+            and (self._elder is not None or self._native or not upstream.modern)
+        )
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         if self.guest is not None and envelope.method in MAY_ASK:

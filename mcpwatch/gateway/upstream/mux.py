@@ -92,7 +92,7 @@ class Mux:
         assert isinstance(envelope.method, str)
         raw_id = bytes(envelope.id)
         number = self._ids.new(self._calls)
-        token = translation.progress_token(envelope)
+        token = None if envelope.params is message.NO_PARAMS else translation.progress_token(envelope)
         method = envelope.method
         call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
         place = self._places.get(peer)
