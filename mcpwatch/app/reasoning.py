@@ -12,7 +12,7 @@ from mcpwatch.checks.symptoms import MEANINGS, anchor
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import Symptom
-from mcpwatch.model.text import ago
+from mcpwatch.model.span import ago
 from mcpwatch.web.words import next_step
 
 FACTS = 5000

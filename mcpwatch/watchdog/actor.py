@@ -20,7 +20,7 @@ from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
-from mcpwatch.ports import Incarnation, Runtime
+from mcpwatch.ports import Incarnation, Replacing, Runtime
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.senses import Context
 
@@ -51,6 +51,8 @@ class MemberActor:
         """When its phase last changed."""
         self.paused = False
         """Its container is paused."""
+        self.hindered: tuple[str, str] = ("", "")
+        """What its engine says keeps it from running: the cause's name, and a sentence."""
         self.resumes = 0
         """How often it was let run again: what was asked before that says nothing."""
         self.since: WallTime | None = None
@@ -260,7 +262,10 @@ class MemberActor:
             if self.state.generation != generation or self.state.phase is not Phase.STOPPING:
                 return
             try:
-                await self.runtime.stop(self.spec, 0.0 if self.hurried else grace)
+                if self.state.then in ("start", "again") and isinstance(self.runtime, Replacing) and not self.hurried:
+                    await self.runtime.release(self.spec)
+                else:
+                    await self.runtime.stop(self.spec, 0.0 if self.hurried else grace)
             except McpwatchError as error:
                 self._publish(
                     Troubled(at=self._clock.wall(), text=str(error), level="error", subject="stop", member=self.spec.name)

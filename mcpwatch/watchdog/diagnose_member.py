@@ -112,6 +112,8 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
         return _finding(snapshot, member, "planned_restart", "it is being restarted as asked")
     if member.paused:
         return _finding(snapshot, member, "paused", "its container is paused", "resume")
+    if member.hindered and (member.phase is not Phase.RUNNING or (member.own is not None and member.own.bad)):
+        return _finding(snapshot, member, member.hindered, member.hindrance)
     if member.down:
         return _down(snapshot, member)
     if member.stopped_processes and member.phase is not Phase.STOPPING:

@@ -22,7 +22,7 @@ class Known:
     """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words."""
 
     traits: Traits = Traits()
-    engine_gone: str = ""
+    engines_gone: Mapping[str, str] | None = None
     proxy_log: tuple[ProxyLogHint, ...] = ()
     alone: Mapping[str, str] | None = None
 
@@ -39,7 +39,8 @@ def take_snapshot(
         holds_sessions=known.traits.holds_sessions,
         mounts_late=known.traits.mounts_late,
         lists_from_cache=known.traits.lists_from_cache,
-        engine_gone=known.engine_gone,
+        engine_gone=next(iter((known.engines_gone or {}).values()), ""),
+        engines_gone=tuple(known.engines_gone or {}),
         reconnects=known.traits.reconnects,
         proxy_log=known.proxy_log,
         nudges=known.traits.nudges,
@@ -101,6 +102,8 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
         foreign_port=actor.port_holder,
         planned=actor.planned,
         paused=actor.paused,
+        hindered=actor.hindered[0],
+        hindrance=actor.hindered[1],
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if spec.runtime != "external" else None,
         port=_port(spec),

@@ -160,6 +160,26 @@ def test_an_engine_that_is_away_speaks_for_its_containers() -> None:
     assert causes(carried, PROXY, engine_gone="no answer") == [("engine_gone", "engine", None)]
 
 
+def test_the_engine_of_one_runtime_speaks_for_no_other() -> None:
+    inside, other = replace(FETCH, runtime="kubernetes"), replace(TIME, runtime="docker", phase=Phase.FAILED, last_exit="x")
+    scene = FleetSnapshot(Instant(100.0), (inside, other, PROXY), "proxy", engine_gone="no answer", engines_gone=("kubernetes",))
+    assert [(found.cause, found.members) for found in diagnose(scene).found] == [("engine_gone", ("fetch",)), ("member_down", ())]
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.BACKOFF, Phase.FAILED])
+def test_what_an_engine_says_of_a_member_that_does_not_run_is_the_cause_and_no_restart_answers_it(phase: Phase) -> None:
+    held = replace(FETCH, runtime="kubernetes", phase=phase, hindered="unschedulable", hindrance="no node takes its pod: 0/3 fit")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, PROXY), "proxy")).found
+    assert (found.cause, found.text, found.rung) == ("unschedulable", "no node takes its pod: 0/3 fit", None)
+
+
+def test_what_an_engine_says_of_a_member_that_answers_is_no_trouble() -> None:
+    held = replace(FETCH, runtime="kubernetes", hindered="node_not_ready", hindrance="the node is not ready")
+    assert causes(held, PROXY) == []
+    silent = replace(held, direct=bad(Symptom.TIMEOUT))
+    assert causes(silent, PROXY) == [("node_not_ready", "fetch", None)]
+
+
 def test_an_unwanted_member_is_no_trouble() -> None:
     assert causes(replace(FETCH, want=Want.DOWN, phase=Phase.STOPPED, through=bad(Symptom.UPSTREAM_DOWN)), PROXY) == []
 
