@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any, cast, get_args
 
@@ -143,16 +144,23 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
     for owner in model.__mro__:
         if owner in {BaseModel, KindSpec, object} or not issubclass(owner, BaseModel):
             continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        body = cast("ast.ClassDef", tree.body[0]).body
-        for field, below in pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-                words = below.value.value if isinstance(below.value, ast.Constant) else None
-                if isinstance(words, str):
-                    found.setdefault(field.target.id, " ".join(words.split()))
+        found = {**_own_docstrings(owner), **found}
+    return found
+
+
+@cache
+def _own_docstrings(owner: type[BaseModel]) -> Mapping[str, str]:
+    """Those in the class itself: the source of a class is found by reading its whole file."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[str, str] = {}
+    for field, below in pairwise(cast("ast.ClassDef", tree.body[0]).body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            words = below.value.value if isinstance(below.value, ast.Constant) else None
+            if isinstance(words, str):
+                found[field.target.id] = " ".join(words.split())
     return found
 
 

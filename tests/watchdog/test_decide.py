@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from math import ceil
 
@@ -56,6 +57,7 @@ class World:
     living: int = 0
 
 
+@cache
 def normal(world: World, now: Instant) -> World:
     """The same world with `now` shifted to zero and counters capped, so that equal situations are equal values."""
     state = world.state
