@@ -130,6 +130,8 @@ def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, W
                 decision = decide(world.state, event, rules)
                 after = World(decision.state, truth(world, event, decision, rules.theirs))
                 steps.append((world, event, decision, after))
+                if decision.state is world.state and after.living == world.living and not step:
+                    continue  # nothing changed, and no time has passed
                 settled = normal(after, at)
                 if settled not in seen:
                     seen.add(settled)
