@@ -89,9 +89,7 @@ class AlertRouteSpec(KindSpec):
     group_wait: Duration | None = Field(None, description="Wait for others before the first message of a group. Default 15s.")
     group_interval: Duration | None = Field(None, description="Least time between messages of a group. Default 1m.")
     severity: Severity | None = Field(None, description="Least severity that is told. Default `warning`.")
-    escalate: list[EscalateSpec] | None = Field(
-        None, description="Further receivers, for alerts not acknowledged in time."
-    )
+    escalate: list[EscalateSpec] | None = Field(None, description="Further receivers, for alerts not acknowledged in time.")
     carry_on: bool = Field(False, description="Later siblings may take the alert too.")
     routes: list[AlertRouteSpec] = Field(
         default_factory=list["AlertRouteSpec"], description="Children; the first that matches takes it."
