@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests.parts import missing
 
 settings.register_profile("quick", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("full", settings.get_profile("quick"), max_examples=100)
+settings.register_profile("full", settings.get_profile("quick"), max_examples=60)
 settings.register_profile("explore", settings.get_profile("full"), max_examples=1000, derandomize=False)
 settings.load_profile("quick")
 """`--hypothesis-profile`: `quick` in the quick suite, `full` in CI, both the same examples each time; `explore` new ones."""

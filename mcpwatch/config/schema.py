@@ -19,6 +19,13 @@ from mcpwatch.registry import Kind, Kinds, KindSpec
 
 Schema = dict[str, Any]
 TITLE = "mcpwatch configuration"
+CHECKS: Schema = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/Check"}, {"const": False}]}},
+        {"type": "array", "items": {"$ref": "#/$defs/Check"}},
+    ],
+    "description": "Its checks, by name or as a list. Without an `mcp` check of its own a member gets one.",
+}
 
 
 def schema(kinds: Kinds) -> Schema:
@@ -34,22 +41,15 @@ def schema(kinds: Kinds) -> Schema:
     for definition in defs.values():
         _polish(definition)
     check = _with_kinds(defs[names[CheckConfig]], [defs[names[kind.spec]] for kind in kinds.checks], kinds.checks)
-    checks = {
-        "anyOf": [
-            {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/Check"}, {"const": False}]}},
-            {"type": "array", "items": {"$ref": "#/$defs/Check"}},
-        ],
-        "description": "Its checks, by name or as a list. Without an `mcp` check of its own a member gets one.",
-    }
     carried = {
         name: {"$ref": f"#/$defs/{names[kind.spec]}"}
         for name in runtime_keys(kinds)
         for kind in kinds.runtimes
         if kind.name == name
     }
-    member = _more(defs[names[MemberConfig]], {**carried, "checks": checks})
+    member = _more(defs[names[MemberConfig]], {**carried, "checks": CHECKS})
     proxy = _with_kinds(defs[names[ProxyConfig]], [defs[names[kind.spec]] for kind in kinds.proxies], kinds.proxies, also=("none",))
-    proxy = _more(proxy, {**carried, "checks": checks})
+    proxy = _more(proxy, {**carried, "checks": CHECKS})
     top = _more(defs[names[FileConfig]], {
         "proxy": {"anyOf": [{"$ref": "#/$defs/Proxy"}, {"const": False}], "description": "Default: the gateway."},
         "members": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Member"}, "description": "The members, by name."},
