@@ -127,7 +127,7 @@ def _run(argv: Sequence[str], out: int, err: int, cwd: str | None, env: Mapping[
             (os.POSIX_SPAWN_DUP2, err, 2),
         )
         with contextlib.suppress(OSError, NotImplementedError):
-            return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=_RESTORED)
+            return os.posix_spawn(program, list(argv), env, file_actions=actions, setsid=True, setsigdef=_RESTORED)
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env, start_new_session=True)
     child.returncode = 0  # the end is ours to collect, by pidfd: Popen must neither wait nor warn
     return child.pid
