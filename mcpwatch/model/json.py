@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, cast
 
 from mcpwatch.model.fact import Fact
@@ -16,8 +17,11 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 def plain(value: object) -> Any:
     """`value` as what `json.dumps` takes. Fields that their class hides from `repr` (secrets) are left out."""
+    kind = type(value)
+    if value is None or kind is str or kind is int or kind is float or kind is bool:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value) if item.repr}
+        return {name: plain(getattr(value, name)) for name in _shown(kind)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
@@ -25,9 +29,13 @@ def plain(value: object) -> Any:
         return {str(key): plain(item) for key, item in pairs.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in cast("Iterable[object]", value)]
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return str(value)
+    return value if isinstance(value, (str, int, float)) else str(value)
+
+
+@cache
+def _shown(kind: Any) -> tuple[str, ...]:
+    """The fields of a class that are shown."""
+    return tuple(item.name for item in fields(kind) if item.repr)
 
 
 def fact_json(fact: Fact) -> dict[str, Any]:

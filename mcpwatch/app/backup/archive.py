@@ -16,11 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
-import pyrage
-
 from mcpwatch.model.errors import McpwatchError
-
-_AGE: Any = pyrage  # its stubs do not name its submodules
 
 FORMAT = 1
 MAX_BYTES = 4 * 1024**3
@@ -85,7 +81,7 @@ def pack(manifest: Manifest, files: Iterable[tuple[Item, bytes]], passphrase: st
         (secret if item.secret else plain).append((measured, data))
     if secret and passphrase is None:
         raise BackupError(f"{secret[0][0].name}: holds secrets; give a passphrase")
-    locked: bytes = _AGE.passphrase.encrypt(_tar(secret), passphrase) if secret and passphrase else b""
+    locked: bytes = _age().passphrase.encrypt(_tar(secret), passphrase) if secret and passphrase else b""
     whole = Manifest(
         manifest.made_at,
         manifest.mcpwatch,
@@ -171,10 +167,18 @@ def _manifest(data: bytes) -> Manifest:
     return Manifest(**rest)
 
 
+def _age() -> Any:
+    """The library, loaded when a secret is locked up or opened: most daemons never do. Its stubs do not name its submodules."""
+    import pyrage
+
+    return pyrage
+
+
 def _opened(locked: bytes, passphrase: str, name: str) -> dict[str, bytes]:
+    age = _age()
     try:
-        inner: bytes = _AGE.passphrase.decrypt(locked, passphrase)
-    except _AGE.DecryptError:
+        inner: bytes = age.passphrase.decrypt(locked, passphrase)
+    except age.DecryptError:
         raise BackupError(f"{name}: the passphrase does not fit; nothing was changed") from None
     return _members(inner, name)
 

@@ -1,0 +1,39 @@
+"""What a fleet does not use is not loaded: a daemon of processes alone holds no library of containers, Loki, alerts or backups."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+OPTIONAL = {
+    "apprise", "docker", "jinja2", "logging_loki", "mcp", "opentelemetry", "pygments", "pyrage", "requests", "rich",
+    "sse_starlette", "tomlkit", "urllib3", "websockets",
+}  # fmt: skip
+FLEET = """
+version: 1
+web: false
+proxy: false
+members:
+  plain: {process: {command: sleep, args: ["1"]}, route: false}
+"""
+CODE = """
+import sys
+from pathlib import Path
+from mcpwatch.app.daemon import Daemon, Options
+from mcpwatch.app.paths import StatePaths
+from mcpwatch.cli import main, up
+Daemon(Options(Path(sys.argv[1]), StatePaths(Path(sys.argv[2])))).rehearse()
+print(*{name.partition(".")[0] for name, module in sys.modules.items() if module is not None})
+"""
+
+
+def test_the_daemon_of_a_minimal_fleet_loads_no_optional_library(tmp_path: Path) -> None:
+    config = tmp_path / "fleet.yaml"
+    config.write_text(FLEET, encoding="utf-8")
+    argv = [sys.executable, "-c", CODE, str(config), str(tmp_path / "state")]
+    done = subprocess.run(argv, env=dict(os.environ), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) & OPTIONAL == set()
+    assert "pydantic" in done.stdout.split()
