@@ -70,13 +70,30 @@ class Bus:
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
         self._hooks: list[Callable[[Fact], None]] = []
+        self._held: list[Fact] | None = None
+        """Facts that wait, in order, while something urgent is done; `None`: nothing is."""
 
     def publish(self, fact: Fact) -> None:
         """Tell everyone. Hooks run at once, in order (the store's, so that a fact is durable first); queues follow."""
+        if self._held is not None:
+            self._held.append(fact)
+            return
         for hook in self._hooks:
             hook(fact)
         for subscription in tuple(self._subscriptions):
             subscription.offer(fact)
+
+    def hold(self) -> None:
+        """What is published from now on is told, in its order, after the next turn of the loop: a start that is due goes first."""
+        if self._held is None:
+            self._held = []
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._release)
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for fact in held:
+            self.publish(fact)
 
     def hook(self, call: Callable[[Fact], None]) -> None:
         """Call `call` inside every `publish`. It must not block and must not raise."""

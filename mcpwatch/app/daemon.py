@@ -274,6 +274,7 @@ class Daemon:
             listening=ports.listening,
             notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
+            hold=self.bus.hold,
         )
 
     def _store_trouble(self, text: str | None) -> None:

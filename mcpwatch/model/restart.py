@@ -13,6 +13,8 @@ from mcpwatch.model.time import Instant
 
 STABLE = 60.0
 """Seconds of proven health after which earlier failures are forgotten (or twice the last pause, if that is longer)."""
+SHORTEST = 0.002
+"""Seconds below which a pause is none: no timer is finer, and waiting for one would take longer than what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ def delay(policy: RestartPolicy, failures: int, unit: float) -> float:
         return 0.0
     backoff = policy.backoff
     pause = min(backoff.max, backoff.first * 2.0 ** min(failures - 2, 60))
-    return pause * (1.0 + backoff.jitter * (2.0 * unit - 1.0))
+    jittered = pause * (1.0 + backoff.jitter * (2.0 * unit - 1.0))
+    return jittered if jittered >= SHORTEST else 0.0
 
 
 def exceeded(policy: RestartPolicy, starts: tuple[Instant, ...], now: Instant) -> bool:

@@ -40,9 +40,16 @@ class Cgroups:
         if self._home is None:
             return set()
         try:
-            return {int(word) for word in (self._path(member) / "cgroup.procs").read_text(encoding="ascii").split()}
+            return {int(word) for word in (self._path(member) / "cgroup.procs").read_bytes().split()}
         except (OSError, ValueError):
             return set()
+
+    def empty(self, member: str) -> bool:
+        """Whether certainly nobody is in it: not so where it cannot be read now."""
+        try:
+            return self._home is not None and not (self._path(member) / "cgroup.procs").read_bytes()
+        except OSError as error:
+            return isinstance(error, FileNotFoundError)
 
     def kill(self, member: str) -> None:
         """SIGKILL everyone in it at once, however fast they fork (Linux >= 5.14; otherwise nothing)."""

@@ -37,6 +37,14 @@ def limit() -> int:
     return UNBOUNDED if soft in (resource.RLIM_INFINITY, -1) else soft
 
 
+def keep_to_ourselves() -> None:
+    """Close on exec what whoever started us left open: what we open ourselves is closed on exec anyway."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/dev/fd"):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), int(name) < 3)
+
+
 def give_back(pid: int) -> None:
     """Give a child the soft limit that we were started with: programs that use select(2) break above 1,024."""
     words = os.environ.get(INHERITED, "")

@@ -75,7 +75,7 @@ class ExitWatch:
         followed = self._followed.get(pid)
         if not self._features.subreaper or followed is None or not followed.child:
             return False
-        return self._table.orphans(self._followed) == set()
+        return self._table.inherited(self._followed) == set()
 
     def reap(self, pid: int) -> None:
         """Collect a corpse that was kept, and stop following it."""

@@ -42,10 +42,11 @@ class OutOfMemory:
 def ends() -> int:
     """How many processes the kernel has ended for their memory since it booted; 0 when it does not tell."""
     try:
-        rows = COUNTER.read_text(encoding="ascii").splitlines()
+        text = COUNTER.read_bytes()
     except OSError:
         return 0
-    return next((int(row.split()[1]) for row in rows if row.startswith("oom_kill ")), 0)
+    _, found, rest = (b"\n" + text).partition(b"\noom_kill ")
+    return int(rest.split(None, 1)[0]) if found else 0
 
 
 def log() -> list[str] | None:

@@ -27,6 +27,7 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.adoption import Found, marks_of, recognise, unfinished
 from mcpwatch.runtimes.cgroup import Cgroups
+from mcpwatch.runtimes.descriptors import keep_to_ourselves
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
@@ -58,6 +59,8 @@ class _Live:
     swept: asyncio.Task[None] | None = None
     clean: bool = False
     """Whether nothing of it is left, not even below a dead main process."""
+    netted: bool = False
+    """Whether all of it was in its cgroup when it was adopted: what came later is there too, and who is not there does not live."""
 
 
 class ProcessRuntime:
@@ -228,6 +231,7 @@ class ProcessRuntime:
             if self._features.subreaper:
                 become_subreaper()
             self._exits.open()
+            keep_to_ourselves()
 
     def _adopt(self, record: Record | None, member: str, found: Found, boot: str, now: Snapshot) -> Incarnation:
         pid, ticks = found.main.pid, found.main.ticks
@@ -237,8 +241,10 @@ class ProcessRuntime:
             record = self._records.note(record, pid=pid, ticks=ticks, planned=False)
         self._last[member] = record
         live = self._live[member] = _Live(record, Root(member, (pid, ticks)))
-        self._trees.find(live.root, now)  # whoever left its session and has no mark is known from here on
-        if self._cgroups.usable and pid not in self._cgroups.pids(member):
+        everyone = self._trees.find(live.root, now)  # whoever left its session and has no mark is known from here on
+        inside = self._cgroups.pids(member)
+        live.netted = bool(everyone) and everyone <= inside
+        if self._cgroups.usable and pid not in inside:
             self._enter(member, pid)
         # After an upgrade in place the adopted process is our own child, and its corpse ours to collect.
         self._exits.follow(member, pid, ticks, child=found.main.ppid == os.getpid())
@@ -344,13 +350,15 @@ class ProcessRuntime:
         if live.record.planned:  # `stop` is at work on the tree, and reaps
             return False
         self._trees.strike(live.root)
-        if self._exits.childless(pid) and not self._cgroups.pids(member):
+        if (live.netted and self._cgroups.empty(member)) or (self._exits.childless(pid) and not self._cgroups.pids(member)):
             live.clean = True
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
         return False
 
     def _containers_later(self, member: str, but: int | None = None) -> None:
+        if not _folders(containers(self._directory, member)):
+            return
         move: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._remove_containers(member, but))
         self._moves.add(move)
         move.add_done_callback(self._moves.discard)
@@ -376,9 +384,10 @@ class ProcessRuntime:
 
 def _folders(path: Path) -> list[Path]:
     try:
-        return sorted(item for item in path.iterdir() if item.is_dir())
+        names = os.listdir(path)  # noqa: PTH208 - each start and each end looks, and mostly nothing is there
     except OSError:
         return []
+    return sorted(item for name in names if (item := path / name).is_dir())
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

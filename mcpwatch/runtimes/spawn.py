@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -26,6 +27,8 @@ from mcpwatch.runtimes.log_stamper import end_line
 from mcpwatch.runtimes.process_table import MARK
 
 RAW = ("stdout.raw", "stderr.raw")
+_RESTORED = [number for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if (number := getattr(signal, name, None)) is not None]
+"""Signals that Python ignores and a program expects as they were."""
 NOT_INHERITED = (
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
@@ -72,27 +75,9 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
     argv = _argv(member, spec, cids)
     env = environment(member, spec, mark, os.environ) | {stdio_container.DIRECTORY: str(cids)}
     logs = directory / "logs" / member
+    out, err = _outputs(member, logs)
     try:
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        for name in RAW:
-            clear_way(logs / name)
-            end_line(logs / name)
-        out = os.open(logs / "stdout.raw", flags, 0o600)
-        err = os.open(logs / "stderr.raw", flags, 0o600)
-    except OSError as error:
-        raise RuntimeFailed(f"{member}: cannot open its log files in {logs}: {error.strerror}") from error
-    try:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            cwd=spec.cwd,
-            env=env,
-            start_new_session=True,
-            close_fds=True,
-        )
+        pid = _run(argv, out, err, spec.cwd, env)
     except FileNotFoundError as error:
         missing = spec.cwd if spec.cwd and error.filename == spec.cwd else argv[0]
         words = f"{member}: cannot start {argv[0]}: {missing}: no such file; check 'command' and 'cwd'"
@@ -104,7 +89,46 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
     finally:
         os.close(out)
         os.close(err)
-    give_back(child.pid)
+    give_back(pid)
+    return pid
+
+
+def _outputs(member: str, logs: Path) -> tuple[int, int]:
+    """Its files for stdout and stderr, opened to append, after the lines that the last incarnation left open were ended."""
+    opened: list[int] = []
+    try:
+        for name in RAW:
+            path = logs / name
+            try:
+                end_line(path)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+                clear_way(path)
+                end_line(path)
+            opened.append(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        for fd in opened:
+            os.close(fd)
+        raise RuntimeFailed(f"{member}: cannot open its log files in {logs}: {error.strerror}") from error
+    return opened[0], opened[1]
+
+
+def _run(argv: Sequence[str], out: int, err: int, cwd: str | None, env: Mapping[str, str]) -> int:
+    """Start it in a session of its own; the pid, which is the caller's to collect. Raises what `Popen` raises.
+
+    posix_spawn where it can do it all: it takes half the time of Popen, which has the last word on everything that fails.
+    """
+    whole = cwd is None and min(out, err) > 2
+    program = shutil.which(argv[0], path=env.get("PATH", os.defpath)) if whole else None
+    if program is not None:
+        actions = (
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, out, 1),
+            (os.POSIX_SPAWN_DUP2, err, 2),
+        )
+        with contextlib.suppress(OSError, NotImplementedError):
+            return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=_RESTORED)
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env, start_new_session=True)
     child.returncode = 0  # the end is ours to collect, by pidfd: Popen must neither wait nor warn
     return child.pid
 

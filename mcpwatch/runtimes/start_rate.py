@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 BURST = 10
 """Starts that are made at once."""
-RATE = 50.0
+RATE = 150.0
 """Starts a second beyond that."""
 
 

@@ -43,6 +43,7 @@ class RuntimeEventRouter:
         match event:
             case Exited():
                 if (actor := self._actors.get(event.member)) is not None:
+                    self._senses.hold()
                     tail = self._senses.tail(event.member)
                     self._monitor.ended(event, tail)
                     actor.exited(event, tail)

@@ -30,7 +30,8 @@ class Senses:
     `tail`: the last lines that a member wrote to stderr. `stopped`: which of these main processes are stopped (state T).
     `port_holder`: who else holds the port of a member, or the empty string. `listening`: the ports that the processes below a main
     process listen on. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try these
-    upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks when they are due.
+    upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks when they are due. `hold`: facts may wait for the
+    next turn of the loop, because a start that goes before them is due.
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
@@ -40,6 +41,7 @@ class Senses:
     notice: Callable[[], None] = lambda: None
     nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule
+    hold: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,14 +213,14 @@ def killed_at_call(number):
     asyncio.run(start())
 
 def killed_before_exec():
-    def popen(argv, stdout, stderr, env, **_):
-        if not os.fork():  # as Popen does, on a disk that takes its time to read the program
+    def run(argv, out, err, cwd, env):
+        if not os.fork():  # as posix_spawn and Popen do, on a disk that takes its time to read the program
             os.setsid()
             os.closerange(3, 100)
             time.sleep(0.3)
             os.execvpe(argv[0], argv, env)
         os.kill(os.getpid(), signal.SIGKILL)
-    spawning.subprocess.Popen = popen
+    spawning._run = run
     asyncio.run(process_runtime(state, "cgroup", instance=instance).start(spec, 1))
 
 async def look_after():
