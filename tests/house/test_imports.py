@@ -21,6 +21,7 @@ members:
 CODE = """
 import sys
 from pathlib import Path
+import mcpwatch.__main__
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli import main, up
