@@ -14,6 +14,7 @@ SEED = "MCPWATCH_CHAOS_SEED"
 """A seed to walk besides; without it no seed that is not written down here is walked."""
 
 
+@pytest.mark.timeout(300)
 def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
     walk(7, steps=6)
 
