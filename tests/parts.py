@@ -24,6 +24,10 @@ PROGRAMS: dict[str, Path | str] = {
     "claude": PARTS / "clients" / "node_modules" / ".bin" / "claude",
     "codex": PARTS / "clients" / "node_modules" / ".bin" / "codex",
     "gemini": PARTS / "clients" / "node_modules" / ".bin" / "gemini",
+    "qwen": PARTS / "clients" / "node_modules" / ".bin" / "qwen",
+    "copilot": PARTS / "clients" / "node_modules" / ".bin" / "copilot",
+    "cn": PARTS / "clients" / "node_modules" / ".bin" / "cn",
+    "cline": PARTS / "clients" / "node_modules" / ".bin" / "cline",
     "opencode": PARTS / "clients" / "node_modules" / "opencode-linux-x64" / "bin" / "opencode",
     "mcp-remote": PARTS / "npm" / "node_modules" / ".bin" / "mcp-remote",
     "inspector": PARTS / "npm" / "node_modules" / ".bin" / "mcp-inspector",
@@ -105,6 +109,10 @@ def missing(part: str) -> str:
         return "" if os.geteuid() == 0 else "needs root"
     if part == "mount":
         return _no_mount()
+    if part == "user-namespace":
+        return _no_user_namespace()
+    if part == "pids-group":
+        return "" if os.access(pids_group().parent, os.W_OK) and os.geteuid() == 0 else "no writable control group for processes"
     try:
         program(part)
     except LookupError as error:
@@ -122,6 +130,19 @@ def _no_mount() -> str:
         if done.returncode == 0:
             subprocess.run(["umount", place], check=True)
         return done.stderr.strip()
+
+
+@functools.cache
+def _no_user_namespace() -> str:
+    """Why no user namespace can be made here, or the empty string."""
+    done = subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
+def pids_group(name: str = "mcpwatch-test") -> Path:
+    """Where a control group that counts processes would be: version 1, or version 2 with that controller given to children."""
+    home = Path("/sys/fs/cgroup/pids")
+    return (home if home.is_dir() else Path("/sys/fs/cgroup")) / name
 
 
 @functools.cache

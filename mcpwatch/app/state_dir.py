@@ -102,6 +102,8 @@ class StateDirectory:
 
     def look(self) -> None:
         """Two looks at files; more only when one of them is not ours any more."""
+        with contextlib.suppress(OSError):  # a full disk: it is written at a later look
+            self._lock.name_owner()
         gone = [name for name, there in (("lock", self._lock.held), ("control socket", self._socket.there)) if not there]
         if not gone:
             return

@@ -36,9 +36,13 @@ class StatusFile:
 
     async def write(self) -> None:
         """Write it now; a disk that refuses is told by others."""
-        text = json.dumps(status_json(self._fleet.view()), ensure_ascii=False)
+        view = self._fleet.view()
+
+        def store() -> None:
+            write_atomically(self._path, json.dumps(status_json(view), ensure_ascii=False), 0o600)
+
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(write_atomically, self._path, text, 0o600)
+            await asyncio.to_thread(store)
 
     def _notice(self, fact: Fact) -> None:
         if isinstance(fact, (MemberChanged, RouteChanged)):

@@ -153,6 +153,8 @@ def _judge(found: Value, path: Path, value: Value, rules: _Rules) -> _Judged:
         if rules.overwrite:
             return _Judged("changed", mark, Drift(name, "edited", "was edited by hand and is put back", left=False))
         return _Judged(None, ledger.entries.get(write(path), mark), Drift(name, "edited", "was edited by hand and stays so"))
+    if ledger.declined(path) and same(found, value):  # it was taken out by hand, and has been put back as it was
+        return _Judged(None, mark)
     if rules.force:
         return _Judged(None if same(found, value) else "changed", mark, Drift(name, "foreign", "is taken over", left=False))
     if support:

@@ -18,6 +18,8 @@ from mcpwatch.model.errors import AlreadyRunning, McpwatchError
 
 PATIENCE = 1.0
 """Seconds to wait for a lock whose owner, by the pid in the file, is already dead."""
+NAMELESS = 3.0
+"""Seconds to wait for the pid of an owner that lives and is not in the file: it writes it again once a second."""
 PAUSE = 0.01
 
 
@@ -39,6 +41,11 @@ class Lock:
         """Whether the file at the path is still the one that is locked: somebody may have removed it."""
         return self._fd is not None and _same(self._fd, self._path)
 
+    def name_owner(self) -> None:
+        """Write our pid again where somebody cut or changed the file. Raises `OSError`."""
+        if self._fd is not None and _pid(self._fd) != os.getpid():
+            _write_pid(self._fd)
+
     def take_again(self) -> None:
         """Lock the file that is at the path now. Raises `AlreadyRunning` when another owner came first, or `McpwatchError`."""
         if not self.held:
@@ -48,7 +55,7 @@ class Lock:
             self._fd = fresh
 
     def _take(self) -> int:
-        deadline = time.monotonic() + PATIENCE
+        begun = time.monotonic()
         while True:
             try:
                 clear_way(self._path)
@@ -60,15 +67,14 @@ class Lock:
             except BlockingIOError:
                 owner = _pid(fd)
                 os.close(fd)
-                if (owner is not None and _runs(owner)) or time.monotonic() > deadline:
+                if (owner is not None and _runs(owner)) or time.monotonic() - begun > (NAMELESS if owner is None else PATIENCE):
                     raise AlreadyRunning(owner, str(self._path.parent)) from None
                 time.sleep(PAUSE)
                 continue
             if _same(fd, self._path):
                 break
             os.close(fd)  # removed between the two calls: a lock on a file that nobody finds is none
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        _write_pid(fd)
         return fd
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -106,6 +112,11 @@ def _same(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))  # noqa: PTH116
     except OSError:
         return False
+
+
+def _write_pid(fd: int) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
 
 def _pid(fd: int) -> int | None:

@@ -7,6 +7,7 @@ through `setpriv`, which execs and so keeps the process number.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -29,6 +30,13 @@ from mcpwatch.runtimes.process_table import MARK
 RAW = ("stdout.raw", "stderr.raw")
 _RESTORED = [number for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if (number := getattr(signal, name, None)) is not None]
 """Signals that Python ignores and a program expects as they were."""
+_SHORT = {
+    errno.EAGAIN: "the machine gives out no more processes (pids.max of the control group, or ulimit -u)",
+    errno.ENOMEM: "the machine gives out no more memory (memory.max of the control group, or ulimit -v)",
+    errno.EMFILE: "no more files may be opened (ulimit -n)",
+    errno.ENFILE: "the whole machine has no more files to open (fs.file-max)",
+}
+"""What a machine ran out of when a program could not be started."""
 NOT_INHERITED = (
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
@@ -83,7 +91,7 @@ def spawn(member: str, spec: ProcessSpec, mark: str, directory: Path) -> int:
         words = f"{member}: cannot start {argv[0]}: {missing}: no such file; check 'command' and 'cwd'"
         raise RuntimeFailed(words, permanent=True) from error
     except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) else str(error)
+        text = (_SHORT.get(error.errno or 0) or error.strerror) if isinstance(error, OSError) else str(error)
         permanent = isinstance(error, (PermissionError, NotADirectoryError, ValueError))
         raise RuntimeFailed(f"{member}: cannot start {argv[0]}: {text}", permanent=permanent) from error
     finally:

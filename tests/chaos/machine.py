@@ -29,7 +29,7 @@ from tests.e2e.daemon import Daemon
 
 NAMES = ("ant", "bee", "cat")
 PROGRAM = Path(__file__).with_name("member.py")
-SETTLE = 30.0
+SETTLE = 90.0
 """Seconds within which the fleet must be at rest after a step."""
 VERBS = ("start", "stop", "restart")
 TREE = 2
@@ -48,10 +48,14 @@ def quiet_port() -> int:
 class Chaos:
     """The model is three small facts: which members the file names, which an operator stopped, whether a watchdog runs."""
 
+    names: tuple[str, ...] = NAMES
+    others: frozenset[str] = frozenset()
+    """Members that the status shows besides those that the walk is about."""
+
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="mwchaos-"))
         self.ports: dict[str, int] = {name: quiet_port() for name in NAMES}
-        self.versions: dict[str, int] = dict.fromkeys(NAMES, 0)
+        self.versions: dict[str, int] = dict.fromkeys(self.names, 0)
         self.named: set[str] = {"ant", "bee"}
         self.stopped: set[str] = set()
         self.up = False
@@ -94,7 +98,7 @@ class Chaos:
                     "env": {"VERSION": str(self.versions[name])},
                 },
             }
-            for name in sorted(self.named)
+            for name in sorted(self.named & set(NAMES))
         }
         restart = {"intensity": 1000, "period": "1h", "backoff": {"first": "10ms", "max": "50ms"}, "retry": "1s"}
         return {"version": 1, "proxy": {"kind": "none"}, "members": members, "defaults": {"restart": restart}}
@@ -102,7 +106,7 @@ class Chaos:
     def step(self, luck: random.Random) -> None:
         """Something happens, of all that can happen now; then the fleet must come to rest."""
         actions = self.always + (self.with_watchdog if self.up else self.without)
-        action, name = luck.choice(actions), luck.choice(NAMES)
+        action, name = luck.choice(actions), luck.choice(self.names)
         self.trace.append(f"{action.__name__}({name})")
         action(name)
         self.at_rest()
@@ -242,13 +246,13 @@ class Chaos:
 
     def lines_complete(self) -> None:
         """Of every process that ever wrote: its lines from 0 on, each once, in order, and one for each answer it ever gave."""
-        for name in NAMES:
+        for name in self.names:
             self.until(lambda name=name: self.unlogged(name), "not every line is in the journal")
 
     def unlogged(self, name: str) -> str:
         """Whose lines are fewer than its answers, or nothing."""
         counts: Counter[str] = Counter()
-        for line in journal.read(self.daemon.state, name, ("stdout",), n=None):
+        for line in journal.read(self.daemon.state, name, (self.stream(name),), n=None):
             life, number = line.text.split()
             assert int(number) == counts[life], f"{name}: {line.text} after {counts[life] - 1}"
             counts[life] += 1
@@ -277,13 +281,13 @@ class Chaos:
         if not status["daemon"]["pid"]:
             return "no daemon"
         shown = {member["name"]: member for member in status["members"]}
-        if set(shown) != self.named:
+        if set(shown) - self.others != self.named:
             return f"status shows {sorted(shown)}"
         now = self.table.scan()
         trees = self.trees(now)
         wanted = self.named - self.stopped
         for name, pids in trees.items():
-            if pids and name not in wanted:
+            if pids and name not in wanted | self.others:
                 return f"{name} is not wanted and lives: {sorted(pids)}"
         fresh: dict[str, int] = {}
         for name in wanted:
@@ -291,7 +295,7 @@ class Chaos:
             pid = member["pid"]
             if member["phase"] != "running" or pid not in pids:
                 return f"{name} is {member['phase']} with pid {pid}, its tree is {sorted(pids)}"
-            if len(pids) != TREE:
+            if len(pids) != self.tree(name):
                 return f"{name} has {len(pids)} processes: {sorted(pids)}"
             if self.answers(name) != pid:
                 return f"{name}: its port is not answered by {pid}"
@@ -310,6 +314,14 @@ class Chaos:
         self.pids = fresh
         self.generations |= {name: shown[name]["generation"] for name in wanted}
         return ""
+
+    def tree(self, name: str) -> int:
+        """How many processes a member is."""
+        return TREE
+
+    def stream(self, name: str) -> str:
+        """Where a member writes its lines."""
+        return "stdout"
 
     def trees(self, now: Snapshot) -> dict[str, set[int]]:
         """Living processes by the member in their mark."""

@@ -14,8 +14,15 @@ SEED = "MCPWATCH_CHAOS_SEED"
 """A seed to walk besides; without it no seed that is not written down here is walked."""
 
 
+@pytest.mark.timeout(300)
 def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
     walk(7, steps=6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_short_walk_over_hosted_servers_files_and_the_machine_leaves_every_invariant_standing() -> None:
+    walk(101, steps=6, whole=True)
 
 
 @pytest.mark.slow

@@ -124,6 +124,35 @@ def opencode(desk: Desk) -> set[str]:
     return set(re.findall(r"✓ (\S+)", text))
 
 
+def node22(desk: Desk, part: str, *argv: str, check: bool = True) -> str:
+    """What a program prints that needs a newer node than a machine may have; it would ask the proxy for loopback too."""
+    run = (str(program("node22")), str(program(part).resolve()), *argv)
+    return desk.run(*run, check=check, without=("HTTP_PROXY", "HTTPS_PROXY"))
+
+
+def qwen(desk: Desk) -> set[str]:
+    """Connected with the token of the environment."""
+    return set(re.findall(r"✓\S* (\S+): .* - Connected", node22(desk, "qwen", "mcp", "list")))
+
+
+def copilot(desk: Desk) -> set[str]:
+    """Listed and enabled; it connects only in a session, which needs an account."""
+    listed = re.findall(r"^  (\S+) \(sse\)$", node22(desk, "copilot", "mcp", "list"), re.MULTILINE)
+    return {name for name in listed if "Status: Enabled" in node22(desk, "copilot", "mcp", "get", name)}
+
+
+def cline(desk: Desk) -> set[str]:
+    """Listed; it connects only in a session, which needs an account."""
+    return set(re.findall(r"^  (\S+) \[sse\]$", desk.run(str(program("cline")), "config", "mcp"), re.MULTILINE))
+
+
+def cn(desk: Desk) -> set[str]:
+    """The tools that `cn -p` offers its model, by its log; the model itself cannot be reached."""
+    node22(desk, "cn", "-p", "--verbose", "hi", check=False)
+    log = (desk.root / "home" / ".continue" / "logs" / "cn.log").read_text("utf-8")
+    return set(json.loads(re.findall(r'"toolNames":(\[[^\]]*\])', log)[-1]))
+
+
 def mcpo(desk: Desk) -> set[str]:
     """By the description of mcpo's own API, which names what is connected."""
     port = free_port()
@@ -139,6 +168,17 @@ def inspector(desk: Desk) -> set[str]:
     names = set(json.loads(file.read_text("utf-8"))["mcpServers"])
     argv = (str(program("node22")), str(program("inspector").resolve()), "--cli", "--config", str(file), "--method", "tools/list")
     return {name for name in names if json.loads(desk.run(*argv, "--server", name, check=False) or "{}").get("tools")}
+
+
+def follow(desk: Desk, kind: str) -> Generator[dict[str, Any]]:
+    """Every fact of a kind, those before included, as it happens; once the watchdog answers."""
+    while not (desk.root / "state" / "control.sock").exists():
+        os.sched_yield()
+    lines = desk.lines("mcpwatch", "events", "-f", "--json")
+    try:
+        yield from (fact for line in lines if (fact := json.loads(line))["fact"] == kind)
+    finally:
+        lines.close()
 
 
 CLIENTS = {"claude": claude, "gemini": gemini, "codex": codex, "opencode": opencode, "mcpo": mcpo, "inspector": inspector}

@@ -6,6 +6,7 @@ would show as 64 times, and the texts that once took exponential time would neve
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from contextlib import suppress
 
 import pytest
 
+from mcpwatch.clients.formats import toml_scan
 from mcpwatch.clients.formats.edit import edit
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import EditRefused, Element, Path, Syntax
@@ -131,3 +133,31 @@ def test_a_list_of_ten_thousand_elements_is_searched_once() -> None:
     text = '{"inputs": [' + ", ".join(f'{{"id": "i{n}"}}' for n in range(10_000)) + "]}"
     path: Path = ("inputs", Element("id", "token"))
     assert '"id": "token"' in edit(Jsonc(), text, {path: {"id": "token"}}).text
+
+
+def test_statements_on_one_line_are_read_alike_by_the_pattern_and_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    luck = random.Random(5)
+    signs = (
+        *"a= \"'\\#\n[]{}.1\té",
+        "\r\n",
+        '"""',
+        "'''",
+        "a = 1\n",
+        'b = "x" # c\n',
+        "[t]\n",
+        '["a b".c]\n',
+        '= ["x", 1]\n',
+        "{ a = 1 }",
+    )
+    texts = ["".join(luck.choices(signs, k=luck.randint(1, 14))) for _ in range(5000)]
+
+    def read(text: str) -> object:
+        try:
+            return toml_scan.statements(text)
+        except EditRefused as refusal:
+            return str(refusal)
+
+    by_pattern = [read(text) for text in texts]
+    for name in ("_SIMPLE", "_HEADER"):
+        monkeypatch.setattr(toml_scan, name, re.compile("(?!)"))
+    assert [read(text) for text in texts] == by_pattern

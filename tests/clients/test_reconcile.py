@@ -71,6 +71,17 @@ def test_an_entry_of_ours_that_a_person_took_out_stays_out_even_after_the_route_
     assert "time" in servers(put(CLAUDE, text, TIME, FETCH, ledger=again.ledger, force=True))
 
 
+def test_an_entry_of_ours_that_a_person_took_out_and_put_back_as_it_was_is_ours_again() -> None:
+    first = put(CLAUDE, "{}", TIME)
+    out = put(CLAUDE, '{"mcpServers": {}}', TIME, ledger=first.ledger)
+    back = put(CLAUDE, first.text, TIME, ledger=out.ledger)
+    assert (back.text, back.drift) == (first.text, ())
+    assert '"time"' not in (put(CLAUDE, back.text, ledger=back.ledger).text or "")
+    theirs = (first.text or "").replace("/time/sse", "/time/other")
+    kept = put(CLAUDE, theirs, TIME, ledger=out.ledger)
+    assert (kept.text, kept.drift[0].trouble) == (theirs, "foreign")
+
+
 def test_a_deleted_file_is_not_a_wish_but_a_loss() -> None:
     first = put(CLAUDE, "{}", TIME)
     assert servers(put(CLAUDE, None, TIME, ledger=first.ledger))["time"]

@@ -19,9 +19,10 @@ from mcpwatch.app import slow
 from tests.parts import SERVERS
 
 PYTHON = sys.executable
-WAIT = 30.0
-SLOW = "1.0"
-"""Seconds of processor in one callback of a daemon that fail a test. The aim is 0.1; the worst seen at load 16 is 0.25."""
+WAIT = 90.0
+SLOW = "0.5"
+"""Seconds of processor in one callback of a daemon that fail a test. The aim is 0.1, unsteady at load 18: a scan of `/proc`
+takes 0.12 then, a stop 0.17, and a virtual machine that is halted for 0.3 s charges that to whoever runs."""
 
 
 def free_port() -> int:
@@ -144,7 +145,7 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
         if sys.exc_info()[0] is None:
             held = [line for line in self.said().splitlines() if line.startswith(slow.MARK)]
-            assert held == [], "a callback held the loop of the watchdog"
+            assert held == [], "\n".join(["a callback held the loop of the watchdog:", *held])
 
     def marked(self) -> list[int]:
         """Living processes that carry the mark of this daemon's state directory: what must be none after a stop."""

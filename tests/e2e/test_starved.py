@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mcpwatch import journal
 from tests.e2e.daemon import Daemon
 from tests.e2e.test_supervision import lives
+from tests.parts import pids_group
 
 WAIT = 120.0
 
@@ -45,3 +48,69 @@ def test_a_watchdog_with_sixty_four_descriptors_serves_its_commands_and_leaves_n
         assert "Traceback" not in daemon.said()
     finally:
         daemon.close()
+
+
+COUNT = "import time\nfor n in range(10**9):\n print(n, flush=True)\n time.sleep(0.2)"
+
+
+def counting(directory: Path) -> Daemon:
+    """Three members that write numbers."""
+    program = {"command": sys.executable, "args": ["-S", "-c", COUNT]}
+    restart = {"backoff": {"first": "100ms", "max": "1s"}, "retry": "1s"}
+    members = {f"m{number}": {"route": False, "process": program} for number in range(3)}
+    return Daemon(directory, {"version": 1, "proxy": {"kind": "none"}, "members": members, "defaults": {"restart": restart}})
+
+
+def numbers(daemon: Daemon, member: str) -> list[int]:
+    return [int(line.text) for line in journal.read(daemon.state, member, ("stdout",), None)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.needs("user-namespace")
+def test_a_watchdog_without_inotify_watches_logs_every_line_and_still_sees_its_file_change(tmp_path: Path) -> None:
+    daemon = counting(tmp_path)
+    limit = 'echo 0 > /proc/sys/user/max_inotify_watches; exec "$@"'
+    daemon.wrap = ["unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh"]
+    try:
+        daemon.start()
+        daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run", WAIT)
+        daemon.wait(lambda _: numbers(daemon, "m1")[9:], "ten lines are logged", WAIT)
+        assert (seen := numbers(daemon, "m1")) == list(range(len(seen)))
+        assert "no inotify watch is left" in daemon.said()
+        text = json.loads(daemon.config.read_text(encoding="utf-8"))
+        del text["members"]["m2"]
+        daemon.write(text)
+        daemon.wait(lambda s: {m["name"] for m in s["members"]} == {"m0", "m1"}, "the changed file is loaded", WAIT)
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+        assert "Traceback" not in daemon.said()
+    finally:
+        daemon.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.needs("pids-group")
+def test_a_machine_that_gives_out_no_more_processes_is_named_and_the_member_comes_back_with_room(tmp_path: Path) -> None:
+    group = pids_group(f"mcpwatch-test-{os.getpid()}")
+    group.mkdir()
+    daemon = counting(tmp_path)
+    daemon.wrap = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
+    try:
+        daemon.start()
+        daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run", WAIT)
+        before = lives(daemon)
+        (group / "pids.max").write_text("1")
+        os.kill(before["m0"][0], signal.SIGKILL)
+        daemon.wait(lambda _: "no more processes" in str(daemon.member("m0")["reason"]), "the reason is told by name", WAIT)
+        assert daemon.run("status", "--json").returncode == 1
+        assert {name: life for name, life in lives(daemon).items() if name != "m0"} == {n: before[n] for n in ("m1", "m2")}
+        (group / "pids.max").write_text("max")
+        daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "it comes back", WAIT)
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+        assert "Traceback" not in daemon.said()
+    finally:
+        daemon.close()
+        group.rmdir()

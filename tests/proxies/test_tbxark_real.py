@@ -121,3 +121,40 @@ def test_generation_c_is_found_by_its_answer_and_left_to_reconnect_by_itself(tmp
     with running(tmp_path, fleet({"far": native(free_port())}, played(tmp_path, "C"))) as daemon:
         proven(daemon, 90)
         assert kill(daemon, "far") == []
+
+
+def test_entries_of_a_users_own_file_are_served_with_their_variables_and_the_file_is_never_written(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    tell = f"import os; open({str(seen)!r}, 'w').write(os.environ['WORD']); os.execv({CLOCK!r}, [{CLOCK!r}])"
+    theirs = {"command": sys.executable, "args": ["-c", tell], "env": {"WORD": "${MINE}-$${MINE}"}}
+    own = tmp_path / "config.json"
+    text = (
+        f'{{ // mine\n  "mcpProxy": {{"name": "my proxy"}},\n  "mcpServers": {{"theirs": {json.dumps(theirs)}, /* last */ }}\n}}\n'
+    )
+    own.write_text(text, encoding="utf-8")
+    config = fleet(
+        {"clock": {"stdio": {"command": CLOCK}}, "extra": {"stdio": {"command": CLOCK}}}, program("tbxark"), config=str(own)
+    )
+    base = f"http://{config['proxy']['listen']}"
+
+    def served(name: str) -> int:
+        with httpx.stream("GET", f"{base}/{name}/sse", timeout=30.0, trust_env=False) as stream:
+            return stream.status_code
+
+    daemon = Daemon(tmp_path, config)
+    daemon.env["MINE"] = "a word"
+    try:
+        daemon.start()
+        proven(daemon, 90)
+        assert [served(name) for name in ("clock", "extra", "theirs")] == [200, 200, 200]
+        assert seen.read_text(encoding="utf-8").startswith("a word-")
+        del config["members"]["extra"]
+        daemon.write(config)
+        assert daemon.run("reload").returncode == 0
+        daemon.wait(lambda s: {route["name"] for route in s["routes"]} == {"clock"}, "extra is out of the plan", 60)
+        proven(daemon, 90)
+        assert [served(name) for name in ("clock", "extra", "theirs")] == [200, 404, 200]
+        assert own.read_text(encoding="utf-8") == text
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("config.json")) == ["config.json"]
+    finally:
+        daemon.close()

@@ -103,3 +103,11 @@ def test_a_lock_removed_between_opening_and_locking_is_no_lock(tmp_path: Path, m
     monkeypatch.setattr(fcntl, "flock", remove_first)
     with Lock(path) as mine:
         assert mine.held
+
+
+def test_an_owner_whose_pid_somebody_cut_out_of_the_file_writes_it_again(tmp_path: Path) -> None:
+    with Lock(tmp_path / "lock") as lock:
+        for harm in ("", "1\n", "no number"):
+            (tmp_path / "lock").write_text(harm, encoding="utf-8")
+            lock.name_owner()
+            assert (tmp_path / "lock").read_text(encoding="utf-8") == f"{os.getpid()}\n"

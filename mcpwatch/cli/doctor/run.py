@@ -15,6 +15,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor import configuration, machine, programs
 from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.shortages import shortages
 from mcpwatch.cli.edit.proof import daemon_on
 from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.out import say, say_json
@@ -80,7 +81,7 @@ def _plainly(patient: Patient) -> Iterator[Finding]:
     for part in (
         configuration.faults, configuration.readable, configuration.tokens, configuration.argv_secrets, configuration.tracked,
         programs.proxy_version, programs.launchers, programs.interpreters, programs.engine,
-        machine.state_directory, machine.limits, machine.clock, machine.leftovers, machine.watchdog, machine.clients,
+        machine.state_directory, machine.limits, shortages, machine.clock, machine.leftovers, machine.watchdog, machine.clients,
     ):  # fmt: skip
         yield from part(patient)
 

@@ -35,7 +35,13 @@ def edit(
     `made` are the containers that earlier edits made: one of them that is empty at the end goes too. The empty path among them
     means that there was no document at all, but maybe blank lines. `document` is `text` as values, where that is known.
     """
-    before = syntax.parse(text) if document is MISSING else document
+    try:
+        return _edit(syntax, text, changes, made, syntax.parse(text) if document is MISSING else document)
+    finally:
+        syntax.forget()
+
+
+def _edit(syntax: Syntax, text: str, changes: Mapping[Path, Value], made: frozenset[Path], before: Value) -> Edited:
     document, new = before, text
     for parent, entries in _steps(before, changes):
         if entries[0][1] is DROP:

@@ -91,6 +91,9 @@ class Jsonc:
             box = _enter(text, found, below)
         return text
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
 
 # ---- reading -----------------------------------------------------------------------------------------------------------
 

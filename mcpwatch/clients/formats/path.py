@@ -64,6 +64,10 @@ class Syntax(Protocol):
         """`text` without the member at `path`, unchanged when it is not there; the empty path is the whole document."""
         ...
 
+    def forget(self) -> None:
+        """Let go of whatever was kept of the text that was read last, so that an edit need not read it again."""
+        ...
+
 
 MISSING = object()
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import cast
+
+import tomli
 
 from mcpwatch.clients.formats.path import EditRefused, Entries, Path, Value, nest
 from mcpwatch.clients.formats.toml_scan import BARE, MAX_PARTS, Statement, broken, dotted, skip, statements, value_string_end
@@ -35,12 +36,12 @@ class Toml:
     name = "toml"
 
     def parse(self, text: str) -> Value:
-        """The document, read by the standard library."""
+        """The document, read by tomli: the standard library's parser, compiled."""
         if any(line.count(".") >= MAX_PARTS for line in text.split("\n")):
             statements(text)
         try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            return tomli.loads(text)
+        except tomli.TOMLDecodeError as error:
             raise EditRefused(f"not valid TOML: {_place(str(error))}") from None
         except RecursionError:
             raise EditRefused("nested too deeply for mcpwatch to read") from None
@@ -77,6 +78,9 @@ class Toml:
         if holder is not None:
             return _drop_inline(text, holder, names)
         return _cut(text, [item for item in found if item.path[: len(names)] == names], with_gap=True)
+
+    def forget(self) -> None:
+        """Nothing is kept."""
 
 
 def _place(message: str) -> str:
@@ -217,6 +221,8 @@ def _pairs(text: str, opening: int) -> list[_Pair]:
     pairs: list[_Pair] = []
     at = skip(text, opening + 1)
     while text[at : at + 1] != "}":
+        if text[at : at + 1] in ("\n", "\r", "#"):
+            raise broken(text, opening, "mcpwatch does not edit an inline table of several lines; write it as tables: [name.entry]")
         start = at
         names, at = dotted(text, at)
         value = skip(text, at + 1)

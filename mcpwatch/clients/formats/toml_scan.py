@@ -1,28 +1,41 @@
 """TOML read by hand: statements, keys and the ends of values, each character a bounded number of times. Pure.
 
-Owns no values: what a document means is the standard library's to say.
+Owns no values: what a document means is tomli's to say.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
+
+import tomli
 
 from mcpwatch.clients.formats.path import EditRefused, Value
 from mcpwatch.foreign.scan import line_end, string_end
 
 MAX_PARTS = 32
-"""Parts of one dotted key. The standard library's parser takes the square of their number."""
+"""Parts of one dotted key. The parser takes the square of their number."""
 _GAP = re.compile(r"[ \t]*")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
+_STRING = r"\"(?!\"\")[^\"\\\n]*+\"|'(?!'')[^'\n]*+'"
+_INSIDE = rf"(?:[^\"'#\[\]{{}}\n]++|{_STRING})*+"
+_REST = r"[ \t\r]*+(?:#[^\n]*+)?+\n"
+_SIMPLE = re.compile(
+    rf"[ \t]*+([\w-]++)[ \t]*+=[ \t]*+((?:{_STRING})|[^\"'#\[\]{{}}\n]++|\[{_INSIDE}\]|\{{{_INSIDE}\}}){_REST}", re.ASCII
+)
+"""An assignment on a line of its own, as most are; possessive, so that there is nothing to go back to."""
+_PART = re.compile(r"([\w-]++)|\"([^\"\\\n]*+)\"", re.ASCII)
+_HEADER = re.compile(rf"[ \t]*+\[((?:[\w-]++|\"[^\"\\\n]*+\")(?:\.(?:[\w-]++|\"[^\"\\\n]*+\"))*+)\]{_REST}", re.ASCII)
+"""A header of a table on a line of its own, without blanks in its name."""
 _PLAIN = re.compile(r"[^\"'#\[\]{}\n]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A header or an assignment: its absolute path, the span of its whole lines, newline included, and where its value begins."""
+class Statement(NamedTuple):
+    """A header or an assignment: its absolute path, the span of its whole lines, newline included, and where its value begins.
+
+    A tuple, because a file of a megabyte has 40,000 of them.
+    """
 
     path: tuple[str, ...]
     start: int
@@ -42,6 +55,15 @@ def statements(text: str) -> list[Statement]:
     table: tuple[str, ...] = ()
     at = 0
     while at < len(text):
+        if simple := _SIMPLE.match(text, at):
+            found.append(Statement((*table, simple[1]), at, simple.end(), header=False, value=simple.start(2)))
+            at = simple.end()
+            continue
+        if (simple := _HEADER.match(text, at)) and simple[1].count(".") < MAX_PARTS:
+            table = tuple(bare or quoted for bare, quoted in _PART.findall(simple[1]))
+            found.append(Statement(table, at, simple.end(), header=True))
+            at = simple.end()
+            continue
         start, at = at, skip(text, at)
         sign = text[at : at + 1]
         if sign in ("", "\n", "#", "\r"):
@@ -100,8 +122,8 @@ def _key_end(text: str, at: int) -> int:
 
 def _loads(text: str) -> dict[str, Value]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         raise EditRefused(f"not valid TOML: a key: {str(error).split(' (at', maxsplit=1)[0]}") from None
 
 

@@ -1,7 +1,7 @@
 """YAML by text span: sets or deletes entries of a mapping or list and keeps every other byte.
 
-Owns the edits; `yaml_tree` reads. Knows no client. A block container gets block lines, a flow container (`{}`, `[a, b]`) gets flow
-text; what was put and dropped again leaves the file as it was.
+Owns the edits; `yaml_events` reads, `yaml_tree` finds. Knows no client. A block container gets block lines, a flow container (`{}`,
+`[a, b]`) gets flow text; what was put and dropped again leaves the file as it was.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 import re
 
 from mcpwatch.clients.formats.path import EditRefused, Element, Entries, Path, Step, Value, elements, members, nest
-from mcpwatch.clients.formats.yaml_tree import Node, break_before, eol_of, is_null, line_end, line_start, root
+from mcpwatch.clients.formats.yaml_events import Document
+from mcpwatch.clients.formats.yaml_tree import Node, break_before, eol_of, is_null, line_end, line_start, single
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
@@ -21,14 +22,32 @@ class Yaml:
 
     name = "yaml"
 
+    def __init__(self) -> None:
+        self._last: tuple[str, Document | None] | None = None
+        """The text that was read last, for the edit that follows its reading. One for all threads: another text is read again."""
+
     def parse(self, text: str) -> Value:
         """The document, from PyYAML's events; keys, and scalars of rarer types, are texts of their own."""
-        node = root(text)
-        return {} if node is None else node.value
+        document = self._read(text)
+        return {} if document is None else document.value
+
+    def forget(self) -> None:
+        """Let go of the text that was read last; its values and records take many times its size."""
+        self._last = None
+
+    def _read(self, text: str) -> Document | None:
+        last = self._last
+        if last is None or last[0] != text:
+            self._last = last = (text, single(text))
+        return last[1]
+
+    def _root(self, text: str) -> Node | None:
+        document = self._read(text)
+        return None if document is None else Node(document, 0)
 
     def put(self, text: str, parent: Path, entries: Entries) -> str:
         """`text` with `entries` in the container at `parent`."""
-        node = root(text)
+        node = self._root(text)
         if node is None:
             return _add_lines(text, len(text), _block_all(parent, entries, 0))
         for depth, step in enumerate(parent):
@@ -48,7 +67,7 @@ class Yaml:
 
     def drop(self, text: str, path: Path) -> str:
         """`text` without the entry at `path`."""
-        node = root(text)
+        node = self._root(text)
         for depth, step in enumerate(path):
             found = None if node is None or is_null(node) else _find(text, node, step)
             if node is None or found is None:

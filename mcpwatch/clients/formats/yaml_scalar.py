@@ -5,6 +5,7 @@ Two different scalars never give the same value, so that comparing values shows 
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 import yaml
@@ -15,16 +16,17 @@ _TAG = "tag:yaml.org,2002:"
 _LONGEST = 64
 """Characters of a plain scalar beyond which it is taken for a text without a look at the patterns of numbers."""
 _RESOLVERS: dict[str | None, list[tuple[str, Any]]] = cast("Any", yaml.SafeLoader).yaml_implicit_resolvers
+_ANY = None in _RESOLVERS
 _BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
 def value_of(event: Any) -> Value:
     """The value of a scalar event: text, truth value, null, decimal number; of any other type a text that begins with NUL."""
-    text = str(event.value)
-    if event.tag and event.tag != "!":
-        tag = str(event.tag)
+    text: str = event.value
+    tag: str | None = event.tag
+    if tag and tag != "!":
         return text if tag == _TAG + "str" else f"\0{tag} {text}"
-    if not event.implicit[0] or event.style:
+    if event.style or not event.implicit[0] or len(text) > _LONGEST or not (_ANY or text[:1] in _RESOLVERS):
         return text
     tag = _resolved(text)
     if tag == "str":
@@ -43,10 +45,9 @@ def key_of(value: Value) -> str:
     return value if isinstance(value, str) else f"\0{type(value).__name__} {value if not isinstance(value, (dict, list)) else ''}"
 
 
+@functools.lru_cache(1024)
 def _resolved(text: str) -> str:
-    """The type that YAML 1.1 gives a plain scalar, without its prefix."""
-    if len(text) > _LONGEST:
-        return "str"
+    """The type that YAML 1.1 gives a short plain scalar, without its prefix."""
     for tag, pattern in _RESOLVERS.get(text[:1], []) + _RESOLVERS.get(None, []):
         if pattern.match(text):
             return tag.removeprefix(_TAG)

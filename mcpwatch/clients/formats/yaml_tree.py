@@ -1,151 +1,91 @@
-"""YAML as a light tree of spans and plain values, made in one pass over the parser's events. The one door to PyYAML in this room.
-
-Owns the bounds: nodes of `compose` would give an alias the place of its anchor, and the safe loader takes exponential time over
-merges. Knows no client and changes nothing.
-"""
+"""A document of YAML as a light tree of spans. A node looks up what it is asked for; nothing is made of what nobody asks for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from functools import cached_property
+from typing import Literal
 
-import yaml
+from mcpwatch.clients.formats.path import EditRefused
+from mcpwatch.clients.formats.yaml_events import Document, Shape, documents
 
-from mcpwatch.clients.formats.path import EditRefused, Value, members
-from mcpwatch.clients.formats.yaml_scalar import key_of, value_of
-
-MAX_DEPTH = 100
-"""Levels of nesting; the parser's own cost grows with them, so that deeper text is left alone as soon as it shows."""
-MAX_MERGED = 10_000
-"""Members that the merges (`<<`) of one document may bring."""
 _BREAK = re.compile("[\n\r\x85\u2028\u2029]")
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SHAPES: dict[int, Literal["scalar", "alias", "map", "list"]] = {
+    Shape.ALIAS: "alias",
+    Shape.MAP: "map",
+    Shape.FLOW_MAP: "map",
+    Shape.LIST: "list",
+    Shape.FLOW_LIST: "list",
+}
 
 
-@dataclass(frozen=True, slots=True)
 class Node:
-    """A value in the text: `shape`, its span (`end` is that of the last thing in it, not of the blank lines after)."""
+    """A value in the text: `shape`, and its span from `start` to `end`."""
 
-    shape: Literal["scalar", "alias", "map", "list"]
-    start: int
-    end: int
-    column: int
-    flow: bool = False
-    text: str = ""
-    plain: bool = False
-    children: tuple[tuple[Node | None, Node], ...] = ()
-    value: Value = field(default=None, repr=False)
-    block_scalar: bool = False
+    def __init__(self, document: Document, number: int) -> None:
+        self._document = document
+        self._number = number
+        self._shape = document.shapes[number]
+        self.shape = _SHAPES.get(self._shape, "scalar")
+        self.start = document.starts[number]
+        self.text = document.texts[number]
+
+    @property
+    def column(self) -> int:
+        """Characters before it on its line."""
+        return self.start - line_start(self._document.text, self.start)
+
+    @property
+    def flow(self) -> bool:
+        """Whether it is a container in brackets."""
+        return self._shape in (Shape.FLOW_MAP, Shape.FLOW_LIST)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a scalar without quotes."""
+        return self._shape == Shape.PLAIN
+
+    @property
+    def block_scalar(self) -> bool:
+        """Whether it is a text after `|` or `>`."""
+        return self._shape == Shape.BLOCK_SCALAR
+
+    @cached_property
+    def end(self) -> int:
+        """The end of the last thing in it, not of the blank lines after."""
+        last = self._document.ends[self._number]
+        if self.block_scalar:
+            return _block_end(self._document.text, self.start, last)
+        if self.shape in ("scalar", "alias"):
+            return last
+        return self.children[-1][1].end if self.children and not self.flow else self._document.starts[last]
+
+    @cached_property
+    def children(self) -> tuple[tuple[Node | None, Node], ...]:
+        """The pairs of a mapping; the elements of a list, each with no key."""
+        if self.shape in ("scalar", "alias"):
+            return ()
+        nodes: list[Node] = []
+        at, last = self._number + 1, self._document.ends[self._number]
+        while at < last:
+            nodes.append(Node(self._document, at))
+            at = self._document.ends[at] + 1 if self._document.shapes[at] > Shape.END else at + 1
+        if self.shape == "list":
+            return tuple((None, node) for node in nodes)
+        return tuple(zip(nodes[::2], nodes[1::2], strict=True))
 
 
-def root(text: str) -> Node | None:
-    """The one document of `text`, or `None` when it holds nothing but comments."""
-    roots = documents(text)
-    if len(roots) > 1:
+def single(text: str) -> Document | None:
+    """The one document of `text`, or `None` when it holds nothing but comments. Raises `EditRefused` for several."""
+    found = documents(text)
+    if len(found) > 1:
         raise EditRefused("holds several YAML documents")
-    return None if not roots or is_null(roots[0]) else roots[0]
+    return None if not found or is_null(Node(found[0], 0)) else found[0]
 
 
-_FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
-
-
-def documents(text: str) -> list[Node]:
-    """Every document of `text`. Raises `EditRefused` for what is no YAML and for what is beyond the bounds."""
-    try:
-        events = iter(yaml.parse(text, Loader=_LOADER))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        return [_Builder(text, events).node(event, 0) for event in events if not isinstance(event, _FRAME)]
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise EditRefused(f"not valid YAML: {line}{error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise EditRefused(f"not readable as YAML: {type(error).__name__}") from None
-
-
-class _Builder:
-    """Makes the nodes of one document out of its events."""
-
-    def __init__(self, text: str, events: Iterator[Any]) -> None:
-        self._text = text
-        self._events = events
-        self._anchors: dict[str, Value] = {}
-        self._merged = 0
-
-    def node(self, event: Any, depth: int) -> Node:
-        """The node that begins with `event`; takes its events up to its end."""
-        start, column = int(event.start_mark.index), int(event.start_mark.column)
-        if depth > MAX_DEPTH:
-            raise EditRefused(f"line {event.start_mark.line + 1}: nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml.AliasEvent):
-            alias: Any = event
-            value = self._anchors.get(str(alias.anchor), "*" + str(alias.anchor))
-            return Node("alias", start, int(alias.end_mark.index), column, value=value)
-        if isinstance(event, yaml.ScalarEvent):
-            value = value_of(event)
-            if event.anchor:
-                self._anchors[event.anchor] = value
-            block = event.style in ("|", ">")
-            end = _scalar_end(self._text, event)
-            return Node("scalar", start, end, column, text=str(event.value), plain=not event.style, value=value, block_scalar=block)
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(event, start, column, depth)
-        return self._sequence(event, start, column, depth)
-
-    def _mapping(self, event: Any, start: int, column: int, depth: int) -> Node:
-        value: dict[str, Value] = {}
-        if event.anchor:
-            self._anchors[event.anchor] = value
-        pairs: list[tuple[Node | None, Node]] = []
-        merges: list[Value] = []
-        while not isinstance(inner := next(self._events), yaml.MappingEndEvent):
-            key, item = self.node(inner, depth + 1), self.node(next(self._events), depth + 1)
-            pairs.append((key, item))
-            if key.shape == "scalar" and key.plain and key.text == "<<":
-                merges.append(item.value)
-            else:
-                name = key_of(key.value)
-                value[name if name not in value else f"{name}\0{len(value)}"] = item.value
-        if merges:
-            self._merge(value, merges)
-        if event.tag and event.tag != "tag:yaml.org,2002:map":
-            value["\0tag"] = str(event.tag)
-        flow = bool(event.flow_style)
-        end = int(cast("Any", inner).end_mark.index) if flow or not pairs else pairs[-1][1].end
-        return Node("map", start, end, column, flow=flow, children=tuple(pairs), value=value)
-
-    def _merge(self, value: dict[str, Value], merges: list[Value]) -> None:
-        """Put in what `<<` brings, after the members of its own."""
-        for source in merges:
-            for mapping in cast("list[Value]", source) if isinstance(source, list) else [source]:
-                brought = members(mapping)
-                self._merged += len(brought) + 1
-                if self._merged > MAX_MERGED:
-                    raise EditRefused(f"merges of more than {MAX_MERGED} members, which mcpwatch does not read")
-                for key, item in list(brought.items()):
-                    value.setdefault(key, item)
-
-    def _sequence(self, event: Any, start: int, column: int, depth: int) -> Node:
-        value: list[Value] = []
-        if event.anchor:
-            self._anchors[event.anchor] = value
-        items: list[tuple[Node | None, Node]] = []
-        while not isinstance(inner := next(self._events), yaml.SequenceEndEvent):
-            items.append((None, self.node(inner, depth + 1)))
-            value.append(items[-1][1].value)
-        if event.tag and event.tag != "tag:yaml.org,2002:seq":
-            value.insert(0, "\0" + str(event.tag))
-        flow = bool(event.flow_style)
-        end = int(cast("Any", inner).end_mark.index) if flow or not items else items[-1][1].end
-        return Node("list", start, end, column, flow=flow, children=tuple(items), value=value)
-
-
-def _scalar_end(text: str, event: Any) -> int:
-    """Where a scalar ends; that of a block scalar is set back from the line its mark is on to its own last line."""
-    end = int(event.end_mark.index)
-    if event.style not in ("|", ">"):
-        return end
-    header = text[event.start_mark.index : line_end(text, event.start_mark.index)].split("#", maxsplit=1)[0]
+def _block_end(text: str, start: int, end: int) -> int:
+    """Where a block scalar ends: set back from the line its mark is on to its own last line."""
+    header = text[start : line_end(text, start)].split("#", maxsplit=1)[0]
     at = _back(text, end, " ")
     return break_before(text, at) if "+" in header else _back(text, at, " \t\r\n\x85\u2028\u2029")
 
