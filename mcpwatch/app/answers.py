@@ -182,6 +182,7 @@ class Answers:
         async with self._reading:
             kept = self._reports.get(first)
             if kept is None or not 0 <= now - kept[0] < REPORT_FOR:
+                await self._meter.read()
                 self._meter.write()
                 await self._store.flush()
                 found = await asyncio.to_thread(reported, self._paths, objectives_of(self._fleet.plan()), since=since, now=now)

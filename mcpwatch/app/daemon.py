@@ -207,7 +207,9 @@ class Daemon:
         around = Around(
             self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers
         )
-        return Web(around, plan)
+        web = Web(around, plan)
+        services.promises = web.standing.now
+        return web
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""

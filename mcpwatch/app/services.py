@@ -36,6 +36,7 @@ from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
+from mcpwatch.telemetry.readings import PromisesNow
 from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
@@ -72,7 +73,10 @@ class Services:
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
-        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
+        self.promises: Callable[[], PromisesNow] = PromisesNow
+        """How the objectives stand; the room that measures them puts its answer here."""
+        seen = readings(self.alerts, fleet, plan, lambda: self.promises())  # noqa: PLW0108 - it is set later
+        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, seen)
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.backup = ScheduledBackup(_backup_of(plan), lambda: self._backup_source(paths), clock, bus.publish)
         self._supervisor = host.supervisor

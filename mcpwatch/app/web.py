@@ -13,6 +13,7 @@ from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.answers import Answers
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import in_maintenance
+from mcpwatch.app.standing import Standing
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.spec import Plan
@@ -68,6 +69,7 @@ class Web:
             stored=self._stored,
         )
         answers = Answers(fleet, store, clock, paths, self.meter, around.logs.redact)
+        self.standing = Standing(fleet, self.meter, clock, answers.report)
         viewers = Viewers(web_of(plan).viewers)
         every = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **around.handlers}
         self.api = Api(every, Facts(bus, store), bus, clock, viewers)
@@ -99,7 +101,7 @@ class Web:
         reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
         found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []
         return {
-            str(one["name"]): Counted(int(one["tool_calls"]), int(one.get("tool_errors", 0)), int(one.get("sessions", 0)))
+            str(one["name"]): Counted(int(one["tool_calls"]), int(one["tool_errors"]), int(one["clients"]))
             for one in found
             if "tool_calls" in one
         }

@@ -149,8 +149,8 @@ class Telemetry:
     # metrics
 
     def _see(self) -> ScrapeSnapshot:
-        fleet = self._house.fleet
-        return ScrapeSnapshot(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
+        fleet, readings = self._house.fleet, self._house.readings
+        return ScrapeSnapshot(fleet.plan(), fleet.view(), self._collector.offered, readings.alerts(), readings.promises())
 
     def _read(self, recorder: MetricsRecorder) -> None:
         if self._shipper:

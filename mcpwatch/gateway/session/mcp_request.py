@@ -19,6 +19,10 @@ KEEP_ALIVE = 10.0
 """Seconds of silence after which an open stream gets a comment, and a waiting POST becomes a stream."""
 
 
+WATCHDOG = b"mcpwatch/"
+"""How the `User-Agent` of the watchdog's own checks begins: they are no clients, and their calls are not counted."""
+
+
 @dataclass(slots=True)
 class McpRequest:
     """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
@@ -28,6 +32,11 @@ class McpRequest:
     owner: str
     headers: dict[bytes, bytes]
     extra: list[tuple[bytes, bytes]]
+
+    @property
+    def checking(self) -> bool:
+        """Whether the watchdog asks, on its own account."""
+        return self.headers.get(b"user-agent", b"").startswith(WATCHDOG)
 
     async def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""

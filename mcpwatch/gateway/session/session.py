@@ -20,6 +20,7 @@ from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.session.legacy_client import MAY_ASK, LegacyClient
 from mcpwatch.gateway.session.passthrough import Passthrough, speaks
 from mcpwatch.gateway.session.session_output import SessionOutput
+from mcpwatch.gateway.session.tool_outcome import CountedCall
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
@@ -39,6 +40,7 @@ class Session(SessionOutput):
         super().__init__()
         self.id = secrets.token_hex(16)
         self.member = member
+        self.served_by = (member.name,)
         self.owner = owner
         self.capabilities: frozenset[str] = frozenset()
         self.seen = time.monotonic()
@@ -76,13 +78,11 @@ class Session(SessionOutput):
             sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
+        elif envelope.method == "tools/call" and not self.checking:
+            with CountedCall(sink, self.member.counts) as counted:
+                await self._pass(data, envelope, counted)
         else:
-            if self._ruled:
-                ruled = self._rule(data, envelope, sink)
-                if ruled is None:
-                    return
-                data, sink = ruled
-            await self._forward(data, envelope, sink)
+            await self._pass(data, envelope, sink)
 
     def answer(self, data: bytes, envelope: Envelope) -> bool:
         """The client's answer to a question. False when this session was asked no such thing."""
@@ -156,16 +156,17 @@ class Session(SessionOutput):
         except TimeoutError:
             raise UpstreamUnavailable(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
 
-    async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+    async def _pass(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        if self._ruled:
+            if (ruled := self._rule(data, envelope, sink)) is None:
+                return
+            data, sink = ruled
         if self.guest is not None and envelope.method in MAY_ASK:
             await self._sit(self.guest, data, envelope, sink)
             return
         upstream = self._upstream
         if upstream is None:
-            await self.member.main.ready()
-            if self.closed:
-                return
-            self.use(self.member.main)
+            await self.attend()
             upstream = self.member.main
         elif upstream.phase is not Phase.RUNNING:
             await upstream.ready()
@@ -226,8 +227,9 @@ class MemberTarget:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.name = member.name
-        self._passage = Passthrough(member.name, member.settings.url or "", member.settings.headers, trust_of(member.settings))
-        self._ruled = member.settings.tools != ToolRules()
+        known, self.counts = member.settings, member.counts
+        self._passage = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
+        self._ruled = known.tools != ToolRules()
         self._native = False
         self._asked_of = 0
 
