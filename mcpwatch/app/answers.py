@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from mcpwatch.ports import Fleet, Store
 from mcpwatch.store.history import read_history
 from mcpwatch.store.measured import read_measured, read_page, read_seconds, read_sums
 from mcpwatch.web.api.catalog import Handler
+from mcpwatch.web.api.logs import LogStreams
 from mcpwatch.web.objectives.hour import HOUR, Hour, from_json, percentile
 from mcpwatch.web.objectives.meter import Meter
 from mcpwatch.web.objectives.report import SLOTS, Report, bar, report, to_json
@@ -37,25 +38,21 @@ SUMS_FOR = 300.0
 """Seconds for which sums over days, and finished hours, are not read again."""
 REPORT_FOR = 60.0
 """Seconds for which a report is not made again."""
-LINE_WIDTH = 4000
-"""Characters of a log line."""
 
 Body = dict[str, Any]
 Sums = dict[str, tuple[float, float]]
 
 
 class Answers:
-    """Answers for one daemon. `redact` takes the secrets out of a line."""
+    """Answers for one daemon."""
 
-    def __init__(
-        self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: Meter, redact: Callable[[str], str]
-    ) -> None:
+    def __init__(self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: Meter, logs: LogStreams) -> None:
         self._fleet = fleet
         self._store = store
         self._clock = clock
         self._paths = paths
         self._meter = meter
-        self._redact = redact
+        self._logs = logs
         self._days: tuple[float, tuple[Sums, ...], dict[str, dict[int, Hour]]] | None = None
         self._reports: dict[float, tuple[float, Report]] = {}
         self._reading = asyncio.Lock()
@@ -86,13 +83,8 @@ class Answers:
         if name not in known:
             raise UsageError(f"no logs of '{name}'{suggest(name, known)}")
         streams = journal.STREAMS if stream is None else (str(stream),)
-        found = await asyncio.to_thread(
-            journal.read, self._paths.root, name, streams, int(body.get("lines", 100)), body.get("since")
-        )
-        return {"lines": [self._line(line) for line in found]}
-
-    def _line(self, line: journal.Line) -> Body:
-        return {"time": iso(line.at), "stream": line.stream, "text": self._redact(line.text[:LINE_WIDTH])}
+        found, id_ = await asyncio.to_thread(self._logs.latest, name, streams, int(body.get("lines", 100)), body.get("since"))
+        return {"lines": found, "id": id_}
 
     async def events(self, body: Body) -> Body:
         """A page of recorded facts, newest first."""

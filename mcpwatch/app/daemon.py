@@ -205,10 +205,11 @@ class Daemon:
     def _web(self, plan: Plan) -> Web:
         services = self.services
         around = Around(
-            self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers
-        )
+            self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers,
+            services.shipping,
+        )  # fmt: skip
         web = Web(around, plan)
-        services.promises = web.standing.now
+        services.promises, services.wrote = web.standing.now, web.logs.wake
         return web
 
     async def _end(self) -> None:

@@ -79,6 +79,8 @@ class Services:
         house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, seen)
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.backup = ScheduledBackup(_backup_of(plan), lambda: self._backup_source(paths), clock, bus.publish)
+        self.wrote: Callable[[], None] = lambda: None
+        """Called when members wrote; the room that shows their logs puts itself here."""
         self._supervisor = host.supervisor
         self._turned = host.on_tick
         self._beat: float | None = None
@@ -132,6 +134,11 @@ class Services:
             ("backup", self.backup.run),
         )
 
+    def shipping(self) -> Mapping[str, Any] | None:
+        """How log shipping goes; `None` where logs are not shipped."""
+        found = self.telemetry.shipping
+        return None if found is None else {"backlog_bytes": found.backlog_bytes, "oldest": found.oldest, "sent": found.sent}
+
     def reload(self, plan: Plan) -> None:
         """Take a new plan's sections; what is open stays open."""
         self.alerts.reload(plan.section("alerts"))
@@ -152,6 +159,7 @@ class Services:
     def _on_lines(self) -> None:
         """Members wrote: what ships logs need not look before."""
         self.telemetry.wake()
+        self.wrote()
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""

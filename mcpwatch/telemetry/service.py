@@ -25,6 +25,7 @@ from mcpwatch.telemetry.otel import Tracer
 from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.shipper import Shipper
+from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
 
@@ -99,6 +100,11 @@ class Telemetry:
         self._redact.use(self._house.fleet.plan().secrets)
         self._spec = spec
         self._changed.set()
+
+    @property
+    def shipping(self) -> Shipping | None:
+        """How log shipping goes; `None` where there is none."""
+        return self._shipper.shipping if self._shipper else None
 
     def wake(self) -> None:
         """A member's log has new lines."""

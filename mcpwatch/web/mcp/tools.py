@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from mcpwatch.model.errors import UsageError
-from mcpwatch.web.page.views import sentence
+from mcpwatch.web.page.summary import sentence
 
 Document = dict[str, Any]
 Ask = Callable[[str, str, Document | None], Awaitable[Any]]

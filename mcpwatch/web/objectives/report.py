@@ -56,6 +56,8 @@ class Report:
     since: float
     until: float
     routes: tuple[RouteReport, ...]
+    promised: Mapping[str, float]
+    """What the fleet promises, by objective; a route may promise something else."""
 
     @property
     def met(self) -> bool:
@@ -67,7 +69,9 @@ def report(spec: ObjectivesSpec, hours: Hours, *, since: float, now: float, peak
     """The report on every route with an hour in the window. `peak`: most clients of the whole gateway at once, when known."""
     first = int(since // HOUR)
     rows = [_route(route, spec.of(route), found, first, now, peak) for route, found in sorted(hours.items())]
-    return Report(first * HOUR, now, tuple(rows))
+    promised = {"availability": spec.availability, "connect_p95": spec.connect_p95,
+                "tool_error_rate": spec.tool_error_rate, "clients": float(spec.clients)}  # fmt: skip
+    return Report(first * HOUR, now, tuple(rows), promised)
 
 
 def _route(route: str, spec: ObjectivesSpec, found: Mapping[int, Hour], first: int, now: float, peak: int | None) -> RouteReport:
@@ -165,7 +169,7 @@ def percent(value: float | None) -> str:
     """For people; never 100 % where something failed."""
     if value is None:
         return "unknown"
-    return "100 %" if value >= 100 else f"{min(value, 99.99):.2f} %"
+    return "100 %" if value >= 100 else "0 %" if value <= 0 else f"{min(value, 99.99):.2f} %"
 
 
 def span(seconds: float | None) -> str:

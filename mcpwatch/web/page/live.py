@@ -32,7 +32,7 @@ QUEUE = 32
 _NOISE = (ProbeFinished, NotificationSent, NotificationFailed)
 
 Render = Callable[[frozenset[str]], Awaitable[tuple[Rendered, str, int]]]
-"""Renders the rows of these members and routes (empty: of all): rows by id, the sentence, how many routes are down."""
+"""Renders the rows of these members and routes (empty: of all): rows by id, the summary, how many routes are down."""
 
 
 class Live:
@@ -81,12 +81,12 @@ class Live:
         subjects, kinds = frozenset(self._subjects), sorted(self._kinds)
         self._subjects.clear()
         self._kinds.clear()
-        rows, sentence, bad = await self._render(subjects if kinds else frozenset())
+        rows, summary, bad = await self._render(subjects if kinds else frozenset())
         moved = {id_: html for id_, html in rows.items() if self._sent.get(id_) != html}
         self._sent.update(moved)
         if not moved and not kinds:
             return
-        body = {"subjects": sorted(subjects), "kinds": kinds, "rows": moved, "sentence": sentence, "bad": bad}
+        body = {"subjects": sorted(subjects), "kinds": kinds, "rows": moved, "now": summary, "bad": bad}
         self._broadcast(body)
 
     def _broadcast(self, body: dict[str, Any]) -> None:
