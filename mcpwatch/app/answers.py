@@ -26,7 +26,7 @@ from mcpwatch.store.history import read_history
 from mcpwatch.store.measured import read_measured, read_page, read_seconds, read_sums
 from mcpwatch.web.api.catalog import Handler
 from mcpwatch.web.api.logs import LogStreams
-from mcpwatch.web.objectives.hour import HOUR, Hour, from_json, percentile
+from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, percentile
 from mcpwatch.web.objectives.meter import Meter
 from mcpwatch.web.objectives.report import SLOTS, Report, bar, report, to_json
 from mcpwatch.web.spec import ObjectivesSpec
@@ -177,18 +177,22 @@ class Answers:
                 await self._meter.read()
                 self._meter.write()
                 await self._store.flush()
-                found = await asyncio.to_thread(reported, self._paths, objectives_of(self._fleet.plan()), since=since, now=now)
+                going = {route.name: one for route in self._fleet.plan().routes if (one := self._meter.outage(route.name))}
+                spec = objectives_of(self._fleet.plan())
+                found = await asyncio.to_thread(reported, self._paths, spec, since=since, now=now, going=going)
                 kept = (now, found)
                 self._reports = {**dict(list(self._reports.items())[-3:]), first: kept}
         return kept[1]
 
 
-def reported(paths: StatePaths, spec: ObjectivesSpec, *, since: float, now: float) -> Report:
-    """The report, read from the store. Raises `StoreError`."""
+def reported(
+    paths: StatePaths, spec: ObjectivesSpec, *, since: float, now: float, going: Mapping[str, Outage] | None = None
+) -> Report:
+    """The report, read from the store. `going`: outages that have not ended. Raises `StoreError`."""
     hours: dict[str, dict[int, Hour]] = {}
     for name, number, text in read_measured(paths.store, hour=int(since // HOUR)):
         hours.setdefault(name, {})[number] = from_json(text)
-    return report(spec, hours, since=since, now=now)
+    return report(spec, hours, since=since, now=now, going=going)
 
 
 def objectives_of(plan: Any) -> ObjectivesSpec:

@@ -200,7 +200,7 @@ async def _lines(live: Live, last: str = "", count: int = 1) -> list[str]:
     found: list[str] = []
     async with asyncio.timeout(10):
         async for text in live.stream(last):
-            found.append(text)
+            found.append(text.decode())
             if len(found) == count:
                 break
     return found

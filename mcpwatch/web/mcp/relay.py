@@ -60,7 +60,7 @@ class McpRelay:
         try:
             client = await self._started()
             caller = caller_of(request.scope)
-            headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
+            headers = {name: request.headers[name].strip() for name in _FORWARDED if name in request.headers}
             headers |= {"mcpwatch-role": caller.role, "mcpwatch-by": caller.by, "host": "127.0.0.1"}
             sent = client.build_request(request.method, "http://127.0.0.1/mcp", headers=headers, content=body or None)
             answer = await client.send(sent, stream=True)

@@ -155,6 +155,8 @@ def size(number: float | None) -> str:
     """Bytes for people."""
     if not number:
         return "–"
+    if number < 2**20:
+        return f"{number / 2**10:.0f} KiB"
     return f"{number / 2**20:.0f} MiB" if number < 10 * 2**30 else f"{number / 2**30:.1f} GiB"
 
 
