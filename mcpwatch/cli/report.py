@@ -51,7 +51,7 @@ def _print(found: dict[str, Any]) -> None:
     say(f"from {found['since']} to {found['until']}")
     say()
     shades = {"met": "green", "missed": "red", "unknown": "grey"}
-    head = ("ROUTE", "OBJECTIVE", "PROMISED", "MEASURED", "MET", "BUDGET LEFT", "FROM")
+    head = ("ROUTE", "OBJECTIVE", "PROMISED", "MEASURED", "MET", "BUDGET", "FROM")
     rows = [
         (
             route,

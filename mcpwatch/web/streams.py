@@ -67,7 +67,13 @@ class EventStream:
     What goes to many viewers comes as bytes, encoded once.
     """
 
-    def __init__(self, source: AsyncIterator[str] | AsyncIterator[bytes], media: str, viewers: Viewers, closed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        source: AsyncIterator[str] | AsyncIterator[bytes],
+        media: str,
+        viewers: Viewers,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._source = source
         self._media = media
         self._viewers = viewers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcpwatch.model.time import WallTime, iso
-from mcpwatch.web.page.details import budget, event_rows, waterfall
+from mcpwatch.web.page.details import budget, client_row, event_rows, waterfall
 from mcpwatch.web.page.summary import CAUSES, sentence, summary
 from mcpwatch.web.page.views import milliseconds, size
 
@@ -52,6 +52,15 @@ def test_the_summary_names_whom_each_cause_is_about_and_counts_the_rest() -> Non
     assert (len(summary(many)["causes"]), summary(many)["more"]) == (CAUSES, 2)
     assert summary(status())["headline"] == "All 3 routes work."
     assert summary({"routes": [], "members": [], "diagnoses": []})["headline"] == "The fleet has no members yet."
+
+
+def test_entries_of_a_client_that_differ_in_the_same_way_are_told_together() -> None:
+    drift = [{"entry": name, "text": "was taken out by hand"} for name in ("time", "git")]
+    row = client_row({"client": "vscode", "title": "VS Code", "path": "/x", "in_sync": False, "drift": drift,
+                      "last_write": "2026-11-29T15:38:39.086Z"})  # fmt: skip
+    assert (row["drift"], row["sync"], row["written"]) == ("time, git: was taken out by hand", "no", "2026-11-29 15:38:39")
+    never = client_row({"client": "vscode", "title": "VS Code", "path": "/x", "in_sync": None})
+    assert (never["drift"], never["sync"], never["written"]) == ("none", "not looked yet", "never")
 
 
 def test_figures_are_short_and_never_flatter() -> None:

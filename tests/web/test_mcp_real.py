@@ -75,7 +75,7 @@ def test_the_inspector_reads_over_stdio_http_and_through_the_gateway(fleet: tupl
     head = [str(program("node22")), str(INSPECTOR), "--cli"]
     gateway = f"http://{made['proxy']['listen']}"
     for where in (
-        [sys.executable, "-m", "mcpwatch", "mcp"],
+        ["env", f"MCPWATCH_STATE_DIR={daemon.state}", f"PYTHONPATH={Path.cwd()}", sys.executable, "-m", "mcpwatch", "mcp"],
         [f"{address(made)}/mcp", "--transport", "http"],
         [f"{gateway}/mcpwatch/mcp", "--transport", "http"],
         [f"{gateway}/mcpwatch/sse", "--transport", "sse"],

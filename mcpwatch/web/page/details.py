@@ -47,7 +47,7 @@ def probe_rows(subject: Document | None, at: float) -> list[Document]:
             "symptom": probe["result"]["symptom"] or "",
             "message": probe["result"]["message"],
             "said": probe["result"]["said"],
-            "streak": f"{probe['failures'] or probe['successes']}× in a row",
+            "streak": f"{row}× in a row" if (row := probe["failures"] or probe["successes"]) > 1 else "",
             "ago": ago(at - probe["at"]),
             "seconds": milliseconds(probe["result"]["seconds"]),
         }
@@ -125,6 +125,22 @@ def listed(contract: Document) -> list[tuple[str, list[Document]]]:
         )
         for word, key in kinds
     ]
+
+
+def client_row(client: Document) -> Document:
+    """One client's file; entries that differ in the same way are told together."""
+    drift: dict[str, list[str]] = {}
+    for item in client.get("drift", ()):
+        drift.setdefault(item["text"], []).append(str(item.get("entry", "")))
+    told = [f"{', '.join(filter(None, entries))}: {text}" if any(entries) else text for text, entries in drift.items()]
+    return {
+        "client": client["client"],
+        "title": client["title"],
+        "path": client["path"],
+        "sync": {True: "yes", False: "no", None: "not looked yet"}[client.get("in_sync")],
+        "drift": "; ".join(told) or client.get("error") or "none",
+        "written": str(client.get("last_write") or "never")[:19].replace("T", " "),
+    }
 
 
 OBJECTIVES = (

@@ -205,18 +205,7 @@ class Pages:
 
     async def clients(self, request: Request) -> Response:
         """AI clients' files."""
-        found = await self.ask("GET", "/clients")
-        rows = [
-            {
-                **one,
-                "sync": {True: "yes", False: "no", None: "not looked yet"}[one.get("in_sync")],
-                "written": views.moment(one["last_write"])
-                if isinstance(one.get("last_write"), int | float)
-                else one.get("last_write") or "never",
-                "drift": "; ".join(item["text"] for item in one.get("drift", ())) or one.get("error") or "none",
-            }
-            for one in found
-        ]
+        rows = [details.client_row(one) for one in await self.ask("GET", "/clients")]
         return self.html(request, "clients.html", live="client_file_written client_file_skipped operator_acted", clients=rows)
 
     async def objectives(self, request: Request) -> Response:
