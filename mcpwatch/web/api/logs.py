@@ -49,9 +49,14 @@ class LogStreams:
         return {"time": iso(line.at), "stream": line.stream, "text": self._redact(line.text[:LINE_WIDTH])}
 
     def latest(self, member: str, streams: tuple[str, ...], n: int, since: float | None) -> tuple[list[dict[str, Any]], str]:
-        """The latest lines, and the id after which a stream goes on without a gap. Reads files."""
+        """The latest lines, and the id after which a stream goes on: nothing is missed and nothing comes twice. Reads files.
+
+        Lines that were not stamped yet are left to the stream; only a log that nobody stamps is read as it is.
+        """
         here: Position = {stream: journal.newest(self._root, member, stream) for stream in streams}
-        found = journal.read(self._root, member, streams, n, since)
+        found = [line for line in journal.stamped(self._root, member, streams, n, since) if line.at <= (here[line.stream] or -1.0)]
+        if not found:
+            found = journal.read(self._root, member, streams, n, since)
         return [self.shown(line) for line in found], to_id(here)
 
     async def sse(self, member: str, after: str, streams: tuple[str, ...]) -> AsyncIterator[str]:
