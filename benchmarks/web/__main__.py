@@ -34,6 +34,7 @@ from tests.web.room import Room
 
 PAGES = 20
 VIEWERS = 200
+PARTS = ("pages", "viewers", "memory")
 _NUMBERS = itertools.count(1)
 FACTS_A_SECOND = 10
 SECONDS = 20.0
@@ -88,12 +89,12 @@ def view(address: str, count: int, seconds: float, report: multiprocessing.Queue
     report.put([float(count)])
 
 
-async def measured(routes: int) -> dict[str, object]:
-    """The figures of one fleet."""
+async def measured(routes: int, parts: set[str]) -> dict[str, object]:
+    """The figures of one fleet: `pages`, `viewers`."""
     found: dict[str, object] = {"routes": routes}
     with tempfile.TemporaryDirectory() as place:
         room = Room(Path(place), *names(routes))
-        filled(room, names(routes))
+        filled(room, names(routes) if "pages" in parts else ())
         await room.store.flush()
         listener = listen_tcp("127.0.0.1:0")
         host, port = listener.getsockname()[:2]
@@ -101,11 +102,13 @@ async def measured(routes: int) -> dict[str, object]:
         served = Served(room.app, listener, limit=1024)
         running_ = [asyncio.create_task(served.run()), asyncio.create_task(room.web.site.run())]
         await asyncio.sleep(0.5)
-        for word, path in (("page", "/"), ("public", "/public"), ("route", "/route/member7"), ("status", "/api/v1/status")):
-            found[word] = await _pages(address, path)
-        with gateway({"servers": {"tiny": TINY}}) as served_by:
-            served_by.wait({"tiny": "running"})
-            found["viewers"] = await _viewers(address, room, f"{served_by.url}/tiny/sse")
+        if "pages" in parts:
+            for word, path in (("page", "/"), ("public", "/public"), ("route", "/route/member7"), ("status", "/api/v1/status")):
+                found[word] = await _pages(address, path)
+        if "viewers" in parts:
+            with gateway({"servers": {"tiny": TINY}}) as served_by:
+                served_by.wait({"tiny": "running"})
+                found["viewers"] = await _viewers(address, room, f"{served_by.url}/tiny/sse")
         served.stop()
         for task in running_:
             task.cancel()
@@ -235,8 +238,13 @@ def main() -> None:
         prog="python -m benchmarks.web", description="Measure what the status page costs: CPU, bytes, memory."
     )
     parser.add_argument("routes", type=int, nargs="?", default=1000, help="routes of the fleet")
-    routes = parser.parse_args().routes
-    print(json.dumps({**asyncio.run(measured(routes)), "memory": memory()}, indent=1))
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; default: all")
+    given = parser.parse_args()
+    parts = set(given.part or PARTS)
+    found = asyncio.run(measured(given.routes, parts)) if parts != {"memory"} else {}
+    if "memory" in parts:
+        found["memory"] = memory()
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,6 @@
     } else if (topics.some((topic) => topic === "*" || message.subjects.includes(topic) || message.kinds.includes(topic))) soon();
   };
 
-  for (const select of document.querySelectorAll(".filter select")) select.addEventListener("change", () => select.form.requestSubmit());
   const source = new EventSource("/live");
   source.addEventListener("change", (event) => { found(); apply(JSON.parse(event.data)); });
   source.addEventListener("hello", () => { if (lostAt !== null) refresh(); else found(); });
