@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from mcp.client.client import Client
 
 from tests.e2e.daemon import Daemon, running
 from tests.parts import PARTS, program
 from tests.web.test_browser import address, config
+from tests.web.test_daemon import ACCEPT, PING
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -43,6 +45,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, di
     made["proxy"]["expose_mcpwatch"] = True
     with running(tmp_path_factory.mktemp("fleet"), made) as daemon:
         daemon.healthy(90)
+        asked = httpx.post(f"{address(made)}/mcp", json=PING, headers=ACCEPT, timeout=120)  # started, so that nobody waits for it
+        assert asked.status_code < 500, asked.text
         yield daemon, made
 
 

@@ -22,7 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from mcpwatch.web.caller import caller_of
 from mcpwatch.web.problems import problem
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 """Seconds that the process may take to serve."""
 IDLE = 600.0
 """Seconds without a request after which the process ends."""
