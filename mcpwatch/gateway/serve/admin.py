@@ -70,8 +70,14 @@ class Admin:
 
     def _document(self) -> dict[str, object]:
         clients = self._clients()
-        members = [member | {"clients": clients.get(member["name"], 0)} for member in self._fleet.show()]
-        return {"pid": os.getpid(), "version": __version__, "listen": self.listen, "members": members}
+        members = [member | {"clients": clients.get(str(member["name"]), 0)} for member in self._fleet.show()]
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "listen": self.listen,
+            "sequence": self._fleet.sequence,
+            "members": members,
+        }
 
     async def _events(self, turn: HttpExchange) -> None:
         queue = self._fleet.listen()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcpwatch.model.text import ago
+from mcpwatch.model.span import ago
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.web.page.views import milliseconds, since, size
 from mcpwatch.web.words import next_step
