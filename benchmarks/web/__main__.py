@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("routes", type=int, nargs="?", default=1000, help="routes of the fleet")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; default: all")
     given = parser.parse_args()
-    parts = set(given.part or PARTS)
+    parts: set[str] = set(given.part or PARTS)
     found = asyncio.run(measured(given.routes, parts)) if parts != {"memory"} else {}
     if "memory" in parts:
         found["memory"] = memory()
