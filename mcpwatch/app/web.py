@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.answers import Answers
+from mcpwatch.app.monitoring import Monitoring
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import in_maintenance
 from mcpwatch.app.standing import Standing
@@ -79,8 +80,9 @@ class Web:
         self.standing = Standing(fleet, self.meter, clock, answers.report)
         self._viewers = viewers = Viewers(web_of(plan).viewers)
         self._shipping = around.shipping
-        own: dict[tuple[str, str], Handler] = {("GET", "/self"): self._own}
-        every = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **around.handlers, **own}
+        monitoring = Monitoring(fleet.plan, clock, paths.root, around.logs.redact)
+        own = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **monitoring.handlers()}
+        every: dict[tuple[str, str], Handler] = {**own, **around.handlers, ("GET", "/self"): self._own}
         self.api = Api(every, Facts(bus, store), self.logs, bus, clock, viewers)
         self.site = Site(self.api, fleet, bus, clock, viewers, paths.root / "mcp.sock")
         self.server = WebServer(web_of(plan), self.site.build, bus, clock, self._note)

@@ -110,7 +110,7 @@ async def _failed(request: McpRequest, passage: Passthrough, body: bytes, counte
     if counted:
         passage.counts.tool_calls += 1
         passage.counts.tool_errors += 1
-    await request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
+    request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
 
 
 async def _copy(request: McpRequest, response: Response, counts: Counts | None) -> None:

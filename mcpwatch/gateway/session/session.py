@@ -5,18 +5,18 @@ Owns what a client said about itself and which upstream serves it. Must not know
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, tools, translation
-from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
+from mcpwatch.gateway.protocol.call import FINAL, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
+from mcpwatch.gateway.session.answer_filter import Filter
 from mcpwatch.gateway.session.legacy_client import MAY_ASK, LegacyClient
 from mcpwatch.gateway.session.passthrough import Passthrough, speaks
 from mcpwatch.gateway.session.session_output import SessionOutput
@@ -25,6 +25,7 @@ from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.member import Member, Running, trust_of
+from mcpwatch.gateway.upstream.sign_of_life import FRESH
 from mcpwatch.gateway.upstream.upstream import Upstream
 
 PING_LIMIT = 10.0
@@ -74,7 +75,7 @@ class Session(SessionOutput):
                     self._elder.cancelled(envelope)
                 upstream.mux.notify(self, envelope, data)
         elif envelope.method == "ping" and upstream is not None and upstream.modern:
-            await self._prove(upstream)
+            await self._prove(upstream, 0.0)
             sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
@@ -121,8 +122,7 @@ class Session(SessionOutput):
     async def _initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         assert isinstance(envelope.id, Raw)
         raw_id = bytes(envelope.id)
-        span = message.locate(data, ("params",))
-        params = data[span[0] : span[1]] if span else b"{}"
+        params = message.params_of(data) or b"{}"
         asked = _object(params)
         self.capabilities = frozenset(_object_of(asked, "capabilities"))
         await self.member.main.ready()
@@ -137,22 +137,25 @@ class Session(SessionOutput):
         upstream = self._upstream
         await upstream.ready()
         if self._own is None:
-            await self._prove(upstream)
+            await self._prove(upstream, FRESH)
         if self.closed:
             return
         upstream.mux.attach(self)
-        result = upstream.server if self._own is not None else _agreed(upstream, asked)
         if upstream.modern:
             self._elder = LegacyClient(upstream.mux, upstream.listening, self, asked)
             upstream.listening.join(self)
-            result = translation.greeting(upstream.server, _spoken(asked))
-        self.version = str(_object(result).get("protocolVersion", ""))
+            self.version = _spoken(asked)
+            result = translation.greeting(upstream.server, self.version)
+        elif self._own is not None:
+            result, self.version = upstream.server, upstream.protocol
+        else:
+            result, self.version = upstream.agreed(asked.get("protocolVersion"))
         sink.deliver(message.result(raw_id, result), FINAL)
 
-    async def _prove(self, upstream: Upstream) -> None:
-        """Return when the upstream has proved that it lives. Raises `Down`."""
+    async def _prove(self, upstream: Upstream, fresh: float) -> None:
+        """Return when the upstream has proved that it lives, if it did not within the last `fresh` seconds. Raises `Down`."""
         try:
-            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+            await upstream.life.prove(PING_LIMIT, fresh)
         except TimeoutError:
             raise UpstreamUnavailable(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
 
@@ -161,6 +164,20 @@ class Session(SessionOutput):
             if (ruled := self._rule(data, envelope, sink)) is None:
                 return
             data, sink = ruled
+        if not self._is_open() or not self._request(cast("Upstream", self._upstream), envelope, data, sink):
+            await self._forward(data, envelope, sink)
+
+    def _is_open(self) -> bool:
+        """Whether a request can go its way at once: there is an upstream, it runs, and nothing is to be said in other words."""
+        upstream = self._upstream
+        return (
+            upstream is not None
+            and upstream.phase is Phase.RUNNING
+            and self.guest is None
+            and (self._elder is not None or self._native or not upstream.modern)
+        )
+
+    async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         if self.guest is not None and envelope.method in MAY_ASK:
             await self._sit(self.guest, data, envelope, sink)
             return
@@ -207,18 +224,6 @@ class Session(SessionOutput):
             sink.deliver(text, FINAL)
             return None
         return (data if own == shown else tools.with_parameter(data, own, "name")), sink
-
-
-class Filter:
-    """A sink that changes the answer before it hands it on."""
-
-    def __init__(self, sink: Sink, change: Callable[[bytes], bytes]) -> None:
-        self._sink = sink
-        self._change = change
-
-    def deliver(self, data: bytes, share: Delivery) -> None:
-        """Hand on one message."""
-        self._sink.deliver(self._change(data) if share == FINAL and data else data, share)
 
 
 class MemberTarget:
@@ -269,16 +274,6 @@ class MemberTarget:
         return translation.discovery(self.member.main.server)
 
 
-def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:
-    """The member's own answer to `initialize`, with the version that both sides know."""
-    version = asked.get("protocolVersion")
-    if version == upstream.protocol or version not in HANDSHAKE or upstream.protocol not in HANDSHAKE:
-        return upstream.server
-    if HANDSHAKE.index(version) > HANDSHAKE.index(upstream.protocol):
-        return upstream.server
-    return message.with_value(upstream.server, ("protocolVersion",), b'"' + version.encode() + b'"')
-
-
 def _spoken(asked: dict[str, Any]) -> str:
     """The handshake version that a client asked for, or the newest."""
     version = asked.get("protocolVersion")
@@ -287,8 +282,8 @@ def _spoken(asked: dict[str, Any]) -> str:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-    except ValueError:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 

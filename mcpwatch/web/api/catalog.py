@@ -95,6 +95,15 @@ CATALOG: tuple[Operation, ...] = (
         "The watchdog's own store, logs on disk, log shipping (null: none) and open streams; the rest of it is in `/status`.",
         _object(store=OBJECT, logs=OBJECT, shipping={"type": ["object", "null"]}, viewers=OBJECT),
     ),
+    Operation(
+        "GET", "/search", "Lines that Loki keeps, newest first, secrets masked.", _object(lines=OBJECTS), query=bodies.SearchQuery
+    ),
+    Operation(
+        "GET",
+        "/system",
+        "Load, memory and disk of the machine, in bytes; null for what it does not tell.",
+        _object(cpus={"type": ["integer", "null"]}, load={"type": "array", "items": _NUMBER}, memory=OBJECT, disk=OBJECT),
+    ),
     Operation("GET", "/history", "How each check did, by default over the last 24 hours.", OBJECTS, query=bodies.SinceQuery),
     Operation(
         "GET",

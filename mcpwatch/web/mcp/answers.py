@@ -100,6 +100,24 @@ async def logs(ask: Ask, given: Document) -> Document:
     return {"name": given["name"], "lines": lines}
 
 
+async def search_logs(ask: Ask, given: Document) -> Document:
+    """Lines that Loki keeps, newest first."""
+    query = {"query": given["query"], "limit": str(given.get("limit", 40))}
+    found = await ask("GET", f"/search?{urlencode(query)}", None)
+    lines = found["lines"]
+    return {
+        "lines": [{"time": one["time"], "member": one["labels"].get("member", ""), "text": _short(one["text"])} for one in lines]
+    }
+
+
+async def system_metrics(ask: Ask, given: Document) -> Document:  # noqa: ARG001 - the shape of all tools
+    """Load, memory and disk of the machine, and its members, largest first."""
+    found, status = await ask("GET", "/system", None), await ask("GET", "/status", None)
+    keys = ("name", "runtime", "phase", "cpu", "rss", "pid", "restarts", "started_at")
+    members = sorted(({key: one[key] for key in keys} for one in status["members"]), key=lambda one: -(one["rss"] or 0))
+    return {**found, "members": members}
+
+
 async def history(ask: Ask, given: Document) -> Document:
     """Availability and latency, worst routes first."""
     found = (await ask("GET", "/availability", None))["routes"]
