@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import multiprocessing
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
+from mcpwatch.checks.prober import Prober
 from mcpwatch.model.fact import MemberChanged
+from mcpwatch.model.probe import Target
+from mcpwatch.model.spec import CheckSpec
 from mcpwatch.web.objectives.hour import HOUR, Hour, to_json
 from mcpwatch.web.serve import Served, listen_tcp
 from tests.e2e.daemon import free_port, running
+from tests.gateway.program import TINY, gateway
 from tests.telemetry.fleet import names, probed
 from tests.web.room import Room
 
 PAGES = 20
 VIEWERS = 200
+PARTS = ("pages", "viewers", "memory")
+_NUMBERS = itertools.count(1)
 FACTS_A_SECOND = 10
 SECONDS = 20.0
 
@@ -81,12 +89,12 @@ def view(address: str, count: int, seconds: float, report: multiprocessing.Queue
     report.put([float(count)])
 
 
-async def measured(routes: int) -> dict[str, object]:
-    """The figures of one fleet."""
+async def measured(routes: int, parts: set[str]) -> dict[str, object]:
+    """The figures of one fleet: `pages`, `viewers`."""
     found: dict[str, object] = {"routes": routes}
     with tempfile.TemporaryDirectory() as place:
         room = Room(Path(place), *names(routes))
-        filled(room, names(routes))
+        filled(room, names(routes) if "pages" in parts else ())
         await room.store.flush()
         listener = listen_tcp("127.0.0.1:0")
         host, port = listener.getsockname()[:2]
@@ -94,14 +102,29 @@ async def measured(routes: int) -> dict[str, object]:
         served = Served(room.app, listener, limit=1024)
         running_ = [asyncio.create_task(served.run()), asyncio.create_task(room.web.site.run())]
         await asyncio.sleep(0.5)
-        for word, path in (("page", "/"), ("public", "/public"), ("route", "/route/member7"), ("status", "/api/v1/status")):
-            found[word] = await _pages(address, path)
-        found["viewers"] = await _viewers(address, room)
+        if "pages" in parts:
+            for word, path in (("page", "/"), ("public", "/public"), ("route", "/route/member7"), ("status", "/api/v1/status")):
+                found[word] = await _pages(address, path)
+        if "viewers" in parts:
+            with gateway({"servers": {"tiny": TINY}}) as served_by:
+                served_by.wait({"tiny": "running"})
+                found["viewers"] = await _viewers(address, room, f"{served_by.url}/tiny/sse")
         served.stop()
         for task in running_:
             task.cancel()
         room.close()
     return found
+
+
+async def _probes(url: str, until: asyncio.Event) -> list[float]:
+    """Probe a real server from this process, over and over: how long each took (seconds). What fails counts as its deadline."""
+    prober, took = Prober(), list[float]()
+    check, target = CheckSpec(name="mcp", timeout=10.0), Target(url=url)
+    while not until.is_set():
+        took.append((await prober.probe(check, target, "direct")).seconds)
+        await asyncio.sleep(0.05)
+    await prober.close()
+    return took
 
 
 async def _pages(address: str, path: str) -> dict[str, float]:
@@ -123,11 +146,12 @@ async def _pages(address: str, path: str) -> dict[str, float]:
     }
 
 
-async def _viewers(address: str, room: Room) -> dict[str, float]:
-    """CPU of the server with so many open pages and so many facts a second."""
+async def _viewers(address: str, room: Room, probed_url: str) -> dict[str, object]:
+    """CPU of the server with so many open pages and so many facts a second; probes of the same process before and meanwhile."""
+    alone = await _probing(probed_url, SECONDS / 2)
     report: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    reader = multiprocessing.Process(target=view, args=(address, VIEWERS, SECONDS + 8, report))
+    reader = multiprocessing.Process(target=view, args=(address, VIEWERS, SECONDS * 1.5 + 8, report))
     reader.start()
     while len(room.web.site._live._viewers) < VIEWERS:  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]
         await asyncio.sleep(0.05)
@@ -136,16 +160,10 @@ async def _viewers(address: str, room: Room) -> dict[str, float]:
     while (passed := time.perf_counter() - begin) < SECONDS:
         while number < passed * FACTS_A_SECOND:
             number += 1
-            subject = f"member{number % 50}"
-            room.fleet.shown = replace(
-                room.fleet.shown,
-                members=tuple(replace(one, restarts=number) if one.name == subject else one for one in room.fleet.shown.members),
-            )
-            room.bus.publish(
-                MemberChanged(at=room.clock.at, text="", member=subject, generation=1, field="phase", old="a", new="b", reason="")
-            )
+            _change(room)
         await asyncio.sleep(0.02)
     spent = (time.process_time() - cpu) / (time.perf_counter() - begin)
+    watched = await _probing(probed_url, SECONDS / 2, lambda: _change(room))
     await asyncio.to_thread(report.get)
     await asyncio.to_thread(reader.join)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -153,8 +171,38 @@ async def _viewers(address: str, room: Room) -> dict[str, float]:
         "viewers": VIEWERS,
         "facts_a_second": FACTS_A_SECOND,
         "cpu_percent": round(100 * spent, 1),
+        "probe_ms_alone": _ranks(alone),
+        "probe_ms_with_viewers": _ranks(watched),
         "rss_mib": round(grown / 1024, 1),
     }
+
+
+def _change(room: Room) -> None:
+    """One fact of a member whose row looks different afterwards."""
+    number = next(_NUMBERS)
+    subject = f"member{number % 50}"
+    members = tuple(replace(one, restarts=number) if one.name == subject else one for one in room.fleet.shown.members)
+    room.fleet.shown = replace(room.fleet.shown, members=members)
+    room.bus.publish(
+        MemberChanged(at=room.clock.at, text="", member=subject, generation=1, field="phase", old="a", new="b", reason="")
+    )
+
+
+async def _probing(url: str, seconds: float, change: Callable[[], None] = lambda: None) -> list[float]:
+    """Probes for so long, with `FACTS_A_SECOND` changes a second."""
+    over = asyncio.Event()
+    probing = asyncio.create_task(_probes(url, over))
+    for _ in range(int(seconds * FACTS_A_SECOND)):
+        await asyncio.sleep(1 / FACTS_A_SECOND)
+        change()
+    over.set()
+    return await probing
+
+
+def _ranks(took: list[float]) -> dict[str, float]:
+    ranked = sorted(took)
+    share = {"p50": 0.5, "p95": 0.95}
+    return {word: round(1000 * ranked[int(len(ranked) * part)], 1) for word, part in share.items()} | {"probes": len(ranked)}
 
 
 def memory() -> dict[str, float]:
@@ -190,8 +238,13 @@ def main() -> None:
         prog="python -m benchmarks.web", description="Measure what the status page costs: CPU, bytes, memory."
     )
     parser.add_argument("routes", type=int, nargs="?", default=1000, help="routes of the fleet")
-    routes = parser.parse_args().routes
-    print(json.dumps({**asyncio.run(measured(routes)), "memory": memory()}, indent=1))
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; default: all")
+    given = parser.parse_args()
+    parts: set[str] = set(given.part or PARTS)
+    found = asyncio.run(measured(given.routes, parts)) if parts != {"memory"} else {}
+    if "memory" in parts:
+        found["memory"] = memory()
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,8 @@ from mcpwatch.ports import Fleet, Store
 from mcpwatch.store.history import read_history
 from mcpwatch.store.measured import read_measured, read_page, read_seconds, read_sums
 from mcpwatch.web.api.catalog import Handler
-from mcpwatch.web.objectives.hour import HOUR, Hour, from_json, percentile
+from mcpwatch.web.api.logs import LogStreams
+from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, percentile
 from mcpwatch.web.objectives.meter import Meter
 from mcpwatch.web.objectives.report import SLOTS, Report, bar, report, to_json
 from mcpwatch.web.spec import ObjectivesSpec
@@ -37,25 +38,21 @@ SUMS_FOR = 300.0
 """Seconds for which sums over days, and finished hours, are not read again."""
 REPORT_FOR = 60.0
 """Seconds for which a report is not made again."""
-LINE_WIDTH = 4000
-"""Characters of a log line."""
 
 Body = dict[str, Any]
 Sums = dict[str, tuple[float, float]]
 
 
 class Answers:
-    """Answers for one daemon. `redact` takes the secrets out of a line."""
+    """Answers for one daemon."""
 
-    def __init__(
-        self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: Meter, redact: Callable[[str], str]
-    ) -> None:
+    def __init__(self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: Meter, logs: LogStreams) -> None:
         self._fleet = fleet
         self._store = store
         self._clock = clock
         self._paths = paths
         self._meter = meter
-        self._redact = redact
+        self._logs = logs
         self._days: tuple[float, tuple[Sums, ...], dict[str, dict[int, Hour]]] | None = None
         self._reports: dict[float, tuple[float, Report]] = {}
         self._reading = asyncio.Lock()
@@ -86,13 +83,8 @@ class Answers:
         if name not in known:
             raise UsageError(f"no logs of '{name}'{suggest(name, known)}")
         streams = journal.STREAMS if stream is None else (str(stream),)
-        found = await asyncio.to_thread(
-            journal.read, self._paths.root, name, streams, int(body.get("lines", 100)), body.get("since")
-        )
-        return {"lines": [self._line(line) for line in found]}
-
-    def _line(self, line: journal.Line) -> Body:
-        return {"time": iso(line.at), "stream": line.stream, "text": self._redact(line.text[:LINE_WIDTH])}
+        found, id_ = await asyncio.to_thread(self._logs.latest, name, streams, int(body.get("lines", 100)), body.get("since"))
+        return {"lines": found, "id": id_}
 
     async def events(self, body: Body) -> Body:
         """A page of recorded facts, newest first."""
@@ -182,20 +174,25 @@ class Answers:
         async with self._reading:
             kept = self._reports.get(first)
             if kept is None or not 0 <= now - kept[0] < REPORT_FOR:
+                await self._meter.read()
                 self._meter.write()
                 await self._store.flush()
-                found = await asyncio.to_thread(reported, self._paths, objectives_of(self._fleet.plan()), since=since, now=now)
+                going = {route.name: one for route in self._fleet.plan().routes if (one := self._meter.outage(route.name))}
+                spec = objectives_of(self._fleet.plan())
+                found = await asyncio.to_thread(reported, self._paths, spec, since=since, now=now, going=going)
                 kept = (now, found)
                 self._reports = {**dict(list(self._reports.items())[-3:]), first: kept}
         return kept[1]
 
 
-def reported(paths: StatePaths, spec: ObjectivesSpec, *, since: float, now: float) -> Report:
-    """The report, read from the store. Raises `StoreError`."""
+def reported(
+    paths: StatePaths, spec: ObjectivesSpec, *, since: float, now: float, going: Mapping[str, Outage] | None = None
+) -> Report:
+    """The report, read from the store. `going`: outages that have not ended. Raises `StoreError`."""
     hours: dict[str, dict[int, Hour]] = {}
     for name, number, text in read_measured(paths.store, hour=int(since // HOUR)):
         hours.setdefault(name, {})[number] = from_json(text)
-    return report(spec, hours, since=since, now=now)
+    return report(spec, hours, since=since, now=now, going=going)
 
 
 def objectives_of(plan: Any) -> ObjectivesSpec:

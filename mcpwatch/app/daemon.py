@@ -220,9 +220,12 @@ class Daemon:
     def _web(self, plan: Plan) -> Web:
         services = self.services
         around = Around(
-            self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers
-        )
-        return Web(around, plan)
+            self.fleet, self.store, self.bus, self.clock, self.paths, self.logs, services.alerts, self, services.handlers,
+            services.shipping,
+        )  # fmt: skip
+        web = Web(around, plan)
+        services.promises, services.wrote = web.standing.now, web.logs.wake
+        return web
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.alerts.silence import muting
 from mcpwatch.clients.catalog import ClientsSection
 from mcpwatch.model.spec import Plan
 from mcpwatch.ports import Fleet
-from mcpwatch.telemetry.readings import AlertsNow, Readings
+from mcpwatch.telemetry.readings import AlertsNow, PromisesNow, Readings
 
 
-def readings(alerts: Alerts, fleet: Fleet, plan: Plan) -> Readings:
+def readings(alerts: Alerts, fleet: Fleet, plan: Plan, promises: Callable[[], PromisesNow] = PromisesNow) -> Readings:
     """The readings of one daemon; names are those of the plan it began with."""
     clients = plan.section("clients")
     kinds = {client.spec.kind for client in clients.made()} if isinstance(clients, ClientsSection) else set[str]()
-    return Readings(lambda: _now(alerts, fleet), tuple(alerts.spec.receivers), tuple(sorted(kinds)))
+    return Readings(lambda: _now(alerts, fleet), promises, tuple(alerts.spec.receivers), tuple(sorted(kinds)))
 
 
 def _now(alerts: Alerts, fleet: Fleet) -> AlertsNow:

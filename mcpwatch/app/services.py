@@ -36,6 +36,7 @@ from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.logs import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
+from mcpwatch.telemetry.readings import PromisesNow
 from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
@@ -72,9 +73,14 @@ class Services:
         self.clients = ClientsService(fleet, store, bus, clock, paths.root)
         self.rotator = Rotator(self.clients, host.reload, clock, paths.root, last_use=self._last_use)
         self.self_watch = SelfWatch(self._on_gap, self._on_tick)
-        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, readings(self.alerts, fleet, plan))
+        self.promises: Callable[[], PromisesNow] = PromisesNow
+        """How the objectives stand; the room that measures them puts its answer here."""
+        seen = readings(self.alerts, fleet, plan, lambda: self.promises())  # noqa: PLW0108 - it is set later
+        house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, seen)
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.backup = ScheduledBackup(_backup_of(plan), lambda: self._backup_source(paths), clock, bus.publish)
+        self.wrote: Callable[[], None] = lambda: None
+        """Called when members wrote; the room that shows their logs puts itself here."""
         self._supervisor = host.supervisor
         self._turned = host.on_tick
         self._beat: float | None = None
@@ -128,6 +134,11 @@ class Services:
             ("backup", self.backup.run),
         )
 
+    def shipping(self) -> Mapping[str, Any] | None:
+        """How log shipping goes; `None` where logs are not shipped."""
+        found = self.telemetry.shipping
+        return None if found is None else {"backlog_bytes": found.backlog_bytes, "oldest": found.oldest, "sent": found.sent}
+
     def reload(self, plan: Plan) -> None:
         """Take a new plan's sections; what is open stays open."""
         self.alerts.reload(plan.section("alerts"))
@@ -148,6 +159,7 @@ class Services:
     def _on_lines(self) -> None:
         """Members wrote: what ships logs need not look before."""
         self.telemetry.wake()
+        self.wrote()
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,6 +17,7 @@ from mcpwatch.app.answers import Answers
 from mcpwatch.app.monitoring import Monitoring
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import in_maintenance
+from mcpwatch.app.standing import Standing
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.spec import Plan
@@ -26,6 +30,7 @@ from mcpwatch.web.api.app import ERRORS, Api
 from mcpwatch.web.api.catalog import Handler
 from mcpwatch.web.api.control import FleetCommands, Operations
 from mcpwatch.web.api.events import Facts
+from mcpwatch.web.api.logs import LogStreams
 from mcpwatch.web.objectives.meter import Counted, Meter
 from mcpwatch.web.server import WebServer
 from mcpwatch.web.site import Site
@@ -49,6 +54,8 @@ class Around:
     operations: Operations
     handlers: Mapping[tuple[str, str], Handler]
     """The other rooms' own operations."""
+    shipping: Callable[[], Mapping[str, Any] | None] = lambda: None
+    """How log shipping goes; `None` where logs are not shipped."""
 
 
 class Web:
@@ -68,12 +75,15 @@ class Web:
             counters=self._counters,
             stored=self._stored,
         )
-        answers = Answers(fleet, store, clock, paths, self.meter, around.logs.redact)
-        viewers = Viewers(web_of(plan).viewers)
+        self.logs = LogStreams(paths.root, around.logs.redact)
+        answers = Answers(fleet, store, clock, paths, self.meter, self.logs)
+        self.standing = Standing(fleet, self.meter, clock, answers.report)
+        self._viewers = viewers = Viewers(web_of(plan).viewers)
+        self._shipping = around.shipping
         monitoring = Monitoring(fleet.plan, clock, paths.root, around.logs.redact)
         own = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **monitoring.handlers()}
-        every = {**own, **around.handlers}
-        self.api = Api(every, Facts(bus, store), bus, clock, viewers)
+        every: dict[tuple[str, str], Handler] = {**own, **around.handlers, ("GET", "/self"): self._own}
+        self.api = Api(every, Facts(bus, store), self.logs, bus, clock, viewers)
         self.site = Site(self.api, fleet, bus, clock, viewers, paths.root / "mcp.sock")
         self.server = WebServer(web_of(plan), self.site.build, bus, clock, self._note)
 
@@ -94,6 +104,17 @@ class Web:
         _log.info(text)
         self._fleet.daemon = replace(self._fleet.daemon, web=self.server.url)
 
+    async def _own(self, body: dict[str, Any]) -> Any:  # noqa: ARG002
+        """The watchdog's own figures that are no part of the status."""
+        store, logs = await asyncio.to_thread(_weight, self._paths)
+        viewers = {"open": self._viewers.open, "limit": self._viewers.limit, "dropped": self._viewers.dropped}
+        return {
+            "store": {"bytes": store, "waiting": self._store.waiting},
+            "logs": {"bytes": logs},
+            "shipping": self._shipping(),
+            "viewers": viewers,
+        }
+
     async def _counters(self) -> Mapping[str, Counted]:
         """What our own gateway counts; nothing where the proxy is another. Raises `RuntimeFailed` when it is away."""
         proxy = self._fleet.plan().proxy
@@ -102,7 +123,7 @@ class Web:
         reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
         found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []
         return {
-            str(one["name"]): Counted(int(one["tool_calls"]), int(one.get("tool_errors", 0)), int(one.get("sessions", 0)))
+            str(one["name"]): Counted(int(one["tool_calls"]), int(one["tool_errors"]), int(one["clients"]))
             for one in found
             if "tool_calls" in one
         }
@@ -110,6 +131,20 @@ class Web:
     async def _stored(self, hour: int) -> Mapping[str, str]:
         """What the watchdog before measured in this hour."""
         return {name: text for name, number, text in read_measured(self._store.path, hour=hour) if number == hour}
+
+
+def _weight(paths: StatePaths) -> tuple[int, int]:
+    """Bytes of the store and of the members' logs on disk; what vanishes meanwhile counts nothing."""
+
+    def size(found: Iterable[Path]) -> int:
+        total = 0
+        for path in found:
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size
+        return total
+
+    store = paths.store
+    return size(store.parent.glob(f"{store.name}*")), size((paths.root / "logs").glob("*/*"))
 
 
 def web_of(plan: Plan) -> WebSpec:

@@ -16,7 +16,8 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.web.mcp.server import McpServer, serving
-from mcpwatch.web.mcp.tools import Ask, Offer
+from mcpwatch.web.mcp.tool import Ask
+from mcpwatch.web.mcp.tools import Offer
 
 RETRY = 5.0
 """Seconds until a daemon that is away is asked again for its events."""

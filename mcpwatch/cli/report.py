@@ -14,7 +14,7 @@ from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint, table
 from mcpwatch.model.errors import NoDaemon, UsageError
-from mcpwatch.web.page.pages import report_html, report_tables
+from mcpwatch.web.page.report_view import report_html, report_tables
 
 
 def show_report(*, since: str, html: Path | None, as_json: bool) -> int:
@@ -51,18 +51,19 @@ def _print(found: dict[str, Any]) -> None:
     say(f"from {found['since']} to {found['until']}")
     say()
     shades = {"met": "green", "missed": "red", "unknown": "grey"}
-    head = ("ROUTE", "OBJECTIVE", "PROMISED", "MEASURED", "MET", "BUDGET LEFT", "FROM")
+    head = ("ROUTE", "OBJECTIVE", "PROMISED", "MEASURED", "MET", "BUDGET", "FROM")
     rows = [
         (
-            one["route"],
+            route,
             one["name"],
             one["target"],
             one["measured"],
             paint(one["met"], shades[one["met"]], on=colour),
-            one["budget"] or "-",
+            one["budget"] or "–",
             one["samples"],
         )
-        for one in found["objectives"]
+        for route, cells in found["objectives"]
+        for one in cells
     ]
     for line in table(head, rows, colour=colour, right=(2, 3, 5)):
         say(line)

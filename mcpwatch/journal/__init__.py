@@ -25,7 +25,7 @@ from mcpwatch.journal.form import (
     stamp,
     unstamp,
 )
-from mcpwatch.journal.read import newest, read
+from mcpwatch.journal.read import newest, read, stamped
 
 __all__ = [
     "BITE",
@@ -50,5 +50,6 @@ __all__ = [
     "read_cursor",
     "rotated_name",
     "stamp",
+    "stamped",
     "unstamp",
 ]

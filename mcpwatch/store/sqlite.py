@@ -339,6 +339,11 @@ class SqliteStore:
         if not await asyncio.to_thread(self._flushed) or self._unsaved:
             raise StoreError(self._why or f"{self.path}: cannot be written")
 
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for the thread."""
+        return self._queue.qsize()
+
     async def flush(self) -> None:
         """Return when everything recorded so far is on disk, or cannot be written now."""
         await asyncio.to_thread(self._flushed)

@@ -66,6 +66,21 @@ DIAGNOSIS = _gauge("member_diagnosis", "1 while this cause of trouble is named f
 REPAIRS = _counter("repairs", "Repairs of the member: tried, then proved or failed.", "member", "outcome")
 SLO = _gauge("slo_target_ratio", "Share of successful probes the member promises.", "member")
 
+# objectives: what a route promises
+OBJECTIVE_TARGET = _gauge(
+    "objective_target", "What a route promises: a ratio, seconds or clients, by objective.", "member", "route", "objective"
+)
+OBJECTIVE_MEASURED = _gauge(
+    "objective_measured", "What was measured over the last 7 days, in the same unit; absent while unknown.",
+    "member", "route", "objective",
+)  # fmt: skip
+OBJECTIVE_BUDGET = _gauge(
+    "objective_budget_left_ratio", "Share of the error budget that is left; below 0: overspent.", "member", "route", "objective"
+)
+TOOL_CALLS = _counter("route_tool_calls", "Tool calls of clients that the gateway counted as answered.", "member", "route")
+TOOL_ERRORS = _counter("route_tool_errors", "Those of them that failed.", "member", "route")
+ROUTE_CLIENTS = _gauge("route_clients", "Clients on the route at once, when the gateway was last asked.", "member", "route")
+
 # routes and proxy
 ROUTE_UP = _gauge("route_up", "1 when the route is proven healthy through the proxy.", "member", "route")
 ROUTE_VERDICT = _gauge("route_verdict", "1 for the verdict on the route.", "member", "route", "verdict")

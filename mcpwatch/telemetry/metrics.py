@@ -31,7 +31,8 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
-from mcpwatch.telemetry.readings import AlertsNow, Readings
+from mcpwatch.telemetry.promises import show_promises
+from mcpwatch.telemetry.readings import AlertsNow, PromisesNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, TelemetrySpec, loopback
 
 QUEUE_SIZE = 65_536
@@ -59,6 +60,7 @@ class ScrapeSnapshot:
     offered: int = 0
     """`FleetCollector.offered` at that moment: later facts may be about a later plan."""
     alerts: AlertsNow = AlertsNow()
+    promises: PromisesNow = PromisesNow()
 
 
 class FleetCollector(Collector):
@@ -112,6 +114,7 @@ class FleetCollector(Collector):
             began = time.thread_time()
             self._drain(seen.plan, seen.offered)
             self._recorder.show(seen.view, seen.alerts)
+            show_promises(self._recorder, seen.promises)
             self._recorder.put(of.FACTS_DROPPED, (), seen.view.daemon.dropped_facts + self.dropped)
             for read in self._readers:
                 read(self._recorder)

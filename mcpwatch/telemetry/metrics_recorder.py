@@ -136,6 +136,20 @@ class MetricsRecorder:
         """Set one value that is counted elsewhere (a reading of another room)."""
         self._series.set(family, labels, value)
 
+    def put_of(self, family: of.Family, labels: tuple[str, ...], value: float) -> None:
+        """Set one value of the member that is the first label; nothing where that is not in the plan."""
+        if labels[0] in self._members:
+            self._series.set(family, labels, value)
+
+    def replace(self, family: of.Family, member: str, rows: dict[tuple[str, ...], float]) -> None:
+        """Make `rows` all that a member has in a gauge family."""
+        self._series.replace(family, member, rows)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The members of the plan."""
+        return self._members
+
     def get(self, family: of.Family, labels: tuple[str, ...] = ()) -> float | None:
         """One value, or `None` when it is not known."""
         return self._series.get(family, labels)

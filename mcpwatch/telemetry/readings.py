@@ -19,9 +19,42 @@ class AlertsNow:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectiveNow:
+    """One objective of one route: `target` and `measured` as a ratio, in seconds or clients; `None`: not known."""
+
+    member: str
+    route: str
+    name: str
+    target: float
+    measured: float | None
+    budget: float | None
+    """Share of the error budget that is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallsNow:
+    """What the gateway counted of one route since the watchdog began, and its clients when it was last asked."""
+
+    member: str
+    route: str
+    calls: int
+    errors: int
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromisesNow:
+    """How the objectives stand; empty where nothing is known."""
+
+    objectives: tuple[ObjectiveNow, ...] = ()
+    calls: tuple[CallsNow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
-    """What only other rooms know. `alerts` is asked at each scrape, in the event loop; it is cheap and never raises."""
+    """What only other rooms know, asked at each scrape, in the event loop; cheap, and never raises."""
 
     alerts: Callable[[], AlertsNow] = AlertsNow
+    promises: Callable[[], PromisesNow] = PromisesNow
     receivers: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from mcpwatch.telemetry.otel import Tracer
 from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.shipper import Shipper
+from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
 
@@ -100,6 +101,11 @@ class Telemetry:
         self._spec = spec
         self._changed.set()
 
+    @property
+    def shipping(self) -> Shipping | None:
+        """How log shipping goes; `None` where there is none."""
+        return self._shipper.shipping if self._shipper else None
+
     def wake(self) -> None:
         """A member's log has new lines."""
         if self._shipper:
@@ -149,8 +155,8 @@ class Telemetry:
     # metrics
 
     def _see(self) -> ScrapeSnapshot:
-        fleet = self._house.fleet
-        return ScrapeSnapshot(fleet.plan(), fleet.view(), self._collector.offered, self._house.readings.alerts())
+        fleet, readings = self._house.fleet, self._house.readings
+        return ScrapeSnapshot(fleet.plan(), fleet.view(), self._collector.offered, readings.alerts(), readings.promises())
 
     def _read(self, recorder: MetricsRecorder) -> None:
         if self._shipper:

@@ -62,9 +62,18 @@ class Viewers:
 
 
 class EventStream:
-    """An ASGI response: the texts of `source` as `media`, until it ends, the viewer leaves, or reads too slowly."""
+    """An ASGI response: the texts of `source` as `media`, until it ends, the viewer leaves, or reads too slowly.
 
-    def __init__(self, source: AsyncIterator[str], media: str, viewers: Viewers, closed: Callable[[], None] = lambda: None) -> None:
+    What goes to many viewers comes as bytes, encoded once.
+    """
+
+    def __init__(
+        self,
+        source: AsyncIterator[str] | AsyncIterator[bytes],
+        media: str,
+        viewers: Viewers,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._source = source
         self._media = media
         self._viewers = viewers
@@ -86,7 +95,8 @@ class EventStream:
             loop = asyncio.get_running_loop()
             async for text in self._source:
                 self._viewers.writing[self] = (loop.time(), sending)
-                await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
+                body = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+                await send({"type": "http.response.body", "body": body, "more_body": True})
                 del self._viewers.writing[self]
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except asyncio.CancelledError:

@@ -87,6 +87,8 @@ async def test_no_counter_goes_back_when_a_session_ends_or_a_reload_takes_a_memb
         assert {name.removeprefix("mcpwatch_gateway_member_") for name, value in before.items() if value} == {
             "restarts_total",
             "requests_total",
+            "tool_calls_total",
+            "tool_errors_total",
             "stdout_pollution_total",
         }
         await session.close()

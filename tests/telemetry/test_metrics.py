@@ -30,7 +30,7 @@ from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics import FleetCollector, LoopReader, MetricsServer, ScrapeSnapshot
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
-from mcpwatch.telemetry.readings import AlertsNow, Readings
+from mcpwatch.telemetry.readings import AlertsNow, CallsNow, ObjectiveNow, PromisesNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
 from tests.telemetry import fleet
 
@@ -41,13 +41,14 @@ class World:
     def __init__(self, *members: str, spec: TelemetrySpec | None = None) -> None:
         self.plan: Plan = fleet.plan(*members)
         self.view: FleetView = fleet.view(*members)
+        self.promises = PromisesNow()
         self._text = ""
         self._samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         readings = Readings(receivers=("ops",), clients=("vscode",))
         self.collector = FleetCollector(spec or TelemetrySpec(), "1.2.3", self.look, readings)
 
     def look(self) -> ScrapeSnapshot:
-        return ScrapeSnapshot(self.plan, self.view, offered=self.collector.offered)
+        return ScrapeSnapshot(self.plan, self.view, offered=self.collector.offered, promises=self.promises)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         text = re.sub(r"(?m)^mcpwatch_scrape_render_seconds .*", "", self.collector.text())
@@ -216,6 +217,28 @@ def test_the_objective_of_each_member_is_shown() -> None:
     world = World("time", "fetch", spec=TelemetrySpec(objectives={"fetch": Objective(availability=0.999)}))
     assert world.value("mcpwatch_slo_target_ratio", member="fetch") == 0.999
     assert world.value("mcpwatch_slo_target_ratio", member="time") == 0.99
+
+
+def test_objectives_of_routes_are_shown_and_what_is_unknown_has_no_series() -> None:
+    world = World("time", "git")
+    known = ObjectiveNow("git", "git", "availability", 0.995, 0.999, 0.8)
+    world.promises = PromisesNow(
+        (known, ObjectiveNow("git", "git", "clients", 10, None, None)),
+        (CallsNow("git", "git", 40, 2, 3), CallsNow("gone", "gone", 1, 1, 1)),
+    )
+    which = {"member": "git", "route": "git", "objective": "availability"}
+    assert world.value("mcpwatch_objective_target", **which) == 0.995
+    assert world.value("mcpwatch_objective_measured", **which) == 0.999
+    assert world.value("mcpwatch_objective_budget_left_ratio", **which) == 0.8
+    assert world.value("mcpwatch_objective_target", **(which | {"objective": "clients"})) == 10
+    assert world.value("mcpwatch_objective_measured", **(which | {"objective": "clients"})) is None
+    route = {"member": "git", "route": "git"}
+    assert (world.value("mcpwatch_route_tool_calls_total", **route), world.value("mcpwatch_route_clients", **route)) == (40, 3)
+    assert world.value("mcpwatch_route_tool_errors_total", member="gone", route="gone") is None
+    world.promises = PromisesNow((replace(known, measured=None, budget=None),))
+    assert world.value("mcpwatch_objective_measured", **which) is None
+    assert world.value("mcpwatch_route_clients", **route) is None
+    assert world.value("mcpwatch_route_tool_calls_total", **route) == 40, "a counter stays where it was"
 
 
 def test_the_collector_can_live_in_anyones_registry() -> None:

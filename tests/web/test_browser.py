@@ -146,6 +146,75 @@ def test_an_open_page_shows_a_death_a_recovery_and_its_own_staleness(tmp_path: P
         assert seen.outside == []
 
 
+def test_without_javascript_every_view_is_there_and_says_when_it_was_made(fleet: tuple[Daemon, str]) -> None:
+    _, home = fleet
+    words = {
+        "/": "1 of 3 routes is down: dead.",
+        "/route/dead": "refuses connections",
+        "/route/one": "Listed through the proxy",
+        "/alerts": "What happened and what was sent",
+        "/clients": "No AI client's file is kept yet",
+        "/objectives": "Failed tool calls",
+        "/self": "Event loop lag",
+        "/public": "Incidents of the last 30 days",
+    }
+    with chromium() as browser:
+        page = browser.new_context(java_script_enabled=False).new_page()
+        seen = Seen(page, home)
+        for view, text in words.items():
+            page.goto(home + view)
+            assert text in (page.text_content("body") or ""), view
+        page.goto(home + "/?q=ded&health=unhealthy")
+        page.fill("[name=q]", "dea")
+        page.click("button:has-text('Show')")
+        assert page.locator("#routes tr").count() == 1
+        assert "q=dea" in page.url
+        assert "reload it" in (page.text_content("noscript") or "")
+        seen.clean()
+
+
+TALKER = """
+import sys, threading, time
+def talk():
+    number = 0
+    while True:
+        number += 1
+        print(f"line {number} <b>bold</b>", file=sys.stderr, flush=True)
+        time.sleep(0.1)
+threading.Thread(target=talk, daemon=True).start()
+from tests.servers import tiny
+tiny.main()
+"""
+
+
+def test_the_log_on_an_open_page_grows_line_by_line_and_goes_on_after_a_restart_of_the_watchdog(tmp_path: Path) -> None:
+    stdio = {"command": sys.executable, "args": ["-c", TALKER], "env": {"PYTHONPATH": str(Path.cwd())}}
+    made = config(members={"talker": {"stdio": stdio}})
+    numbers = "[...document.querySelectorAll('#log span')].map(row => Number(row.textContent.match(/line (\\d+) <b>bold/)?.[1]))"
+    with running(tmp_path, made) as daemon, chromium() as browser:
+        daemon.healthy()
+        page = browser.new_page()
+        seen = Seen(page, address(made))
+        page.goto(address(made) + "/route/talker")
+        page.locator("#log").scroll_into_view_if_needed()
+        page.wait_for_selector("#log-state:has-text('Live')")
+        last = page.evaluate(numbers)[-1]
+        page.wait_for_selector(f"#log span:has-text('line {last + 20} <b>')")
+        seen.clean()
+        assert daemon.process is not None
+        daemon.process.kill()
+        daemon.process.wait()
+        page.wait_for_selector("#log-state:has-text('No connection')")
+        daemon.start()
+        page.wait_for_selector("#log-state:has-text('Live')")
+        last = page.evaluate(numbers)[-1]
+        page.wait_for_selector(f"#log span:has-text('line {last + 20} <b>')")
+        found = page.evaluate(numbers)
+        assert found == list(range(found[0], found[0] + len(found))), "each line once, in order"
+        assert page.locator("#log b").count() == 0
+        assert seen.outside == []
+
+
 HOSTILE = """
 import json, sys
 evil = "<script>alert('owned')</script><img src=x onerror=alert('owned')>"

@@ -25,6 +25,8 @@ from tests.e2e.daemon import Daemon, running
 from tests.web.test_browser import TOKEN, address, config
 
 STATUS = "mcpwatch://status"
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -106,6 +108,9 @@ def test_an_agent_asks_over_stdio_and_over_http_and_acts_only_with_a_token(tmp_p
     made = config("one")
     with running(tmp_path, made) as daemon:
         daemon.healthy()
+
+        started = httpx.post(f"{address(made)}/mcp", json=PING, headers=ACCEPT, timeout=120)  # the SDK waits less for a cold start
+        assert started.status_code < 500, started.text
 
         async def agents() -> None:
             parameters = StdioServerParameters(command=sys.executable, args=["-m", "mcpwatch", "mcp"], env=daemon.env)

@@ -11,7 +11,8 @@ import pytest
 
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import MemberExited
-from mcpwatch.web.mcp.tools import ANSWER, TOOLS, Ask, Offer, call
+from mcpwatch.web.mcp.tool import ANSWER, Ask, call
+from mcpwatch.web.mcp.tools import TOOLS, Offer
 from tests.web.room import OPERATE, Room, room
 
 pytestmark = pytest.mark.anyio

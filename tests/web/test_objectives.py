@@ -205,6 +205,27 @@ def test_outages_tell_when_they_were_detected_and_repaired() -> None:
     assert (route.repair_median, route.repair_p95) == (120.0, 600.0)
 
 
+def test_an_outage_that_goes_on_is_counted_and_not_yet_repaired() -> None:
+    day = Day()
+    day.run("good", 300)
+    day.probe("bad")
+    day.passes(40)
+    day.watch.told(WallTime(day.wall), "member_down")
+    day.run("bad", 600)
+    found = report(ObjectivesSpec.model_validate({}), {"git": day.hours}, since=START, now=day.wall, going={"git": _going(day)})
+    route = found.routes[0]
+    assert (route.outages, route.detect_median, route.repair_median) == (1, 40.0, None)
+    assert route.worst is not None
+    assert (route.worst.seconds, route.worst.cause) == (640.0, "member_down")
+    quiet = report(ObjectivesSpec.model_validate({}), {"git": day.hours}, since=START, now=day.wall).routes[0]
+    assert quiet.outages == 0
+
+
+def _going(day: Day) -> Outage:
+    assert day.watch.outage is not None
+    return day.watch.outage
+
+
 def test_percentiles_are_those_of_all_connections_and_at_most_two_percent_high() -> None:
     hour = Hour()
     for number in range(1, 101):

@@ -192,7 +192,7 @@ def test_what_is_vendored_is_what_its_package_ships_and_names_its_licence() -> N
         assert hashlib.sha256((STATIC / name).read_bytes()).hexdigest() == one["sha256"], name
         assert locked[f"node_modules/{one['package']}"]["version"] == one["version"]
         assert one["licence"] in ("MIT", "0BSD")
-    own = {"live.js", "chart.js", "style.css", "ok.svg", "bad.svg", "VENDORED.json"}
+    own = {"live.js", "chart.js", "log.js", "style.css", "ok.svg", "bad.svg", "VENDORED.json"}
     assert {path.name for path in STATIC.iterdir()} == own | set(listed)
 
 
@@ -200,7 +200,7 @@ async def _lines(live: Live, last: str = "", count: int = 1) -> list[str]:
     found: list[str] = []
     async with asyncio.timeout(10):
         async for text in live.stream(last):
-            found.append(text)
+            found.append(text.decode())
             if len(found) == count:
                 break
     return found

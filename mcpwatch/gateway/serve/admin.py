@@ -9,7 +9,7 @@ import asyncio
 import functools
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from mcpwatch import __version__
 from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve, Stream
@@ -27,11 +27,16 @@ class Admin:
     body_limit = 64 * 1024
 
     def __init__(
-        self, fleet: Fleet, reload: Callable[[], Awaitable[list[str]]], token_uses: Callable[[], dict[str, float]] = dict
+        self,
+        fleet: Fleet,
+        reload: Callable[[], Awaitable[list[str]]],
+        token_uses: Callable[[], dict[str, float]] = dict,
+        clients: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._fleet = fleet
         self._reload = reload
         self._token_uses = token_uses
+        self._clients = clients
         self._streams: set[Stream] = set()
         self.listen = ""
 
@@ -64,7 +69,8 @@ class Admin:
                 turn.answer(404, _json({"error": f"no {turn.method} {turn.path} here"}))
 
     def _document(self) -> dict[str, object]:
-        members = self._fleet.show()
+        clients = self._clients()
+        members = [member | {"clients": clients.get(str(member["name"]), 0)} for member in self._fleet.show()]
         return {
             "pid": os.getpid(),
             "version": __version__,

@@ -119,6 +119,8 @@ def show(member: Member) -> dict[str, Any]:
         "last_exit": {"code": exit_.code, "signal": exit_.signal} if exit_ else None,
         "error": main.error,
         "sessions": sum(upstream.mux.peers for upstream in member.upstreams),
+        "tool_calls": member.counts.tool_calls,
+        "tool_errors": member.counts.tool_errors,
         "in_flight": sum(upstream.mux.in_flight for upstream in member.upstreams),
         "children": sum(upstream.pid is not None for upstream in member.upstreams),
         "stdout_pollution": member.counts.polluted,

@@ -52,6 +52,7 @@ async def rpc(request: McpRequest, target: Target) -> None:
         request.respond(400, message.error(None, message.INVALID_REQUEST, "the body must be one JSON-RPC request with an id"))
         return
     session = target.begin(request.owner)
+    session.checking = request.checking
     exchange = Exchange()
     try:
         await session.take(body, envelope, exchange)
@@ -105,6 +106,8 @@ _MEMBER_FAMILIES: tuple[tuple[str, str, str, Callable[[Member], int]], ...] = (
     ("in_flight", "gauge", "Requests waiting for an answer.", _sum(lambda upstream: upstream.mux.in_flight)),
     ("attached_sessions", "gauge", "Sessions attached to the member.", _sum(lambda upstream: upstream.mux.peers)),
     ("requests_total", "counter", "Requests sent to the member.", lambda member: member.counts.requests),
+    ("tool_calls_total", "counter", "Tool calls of clients that were answered.", lambda member: member.counts.tool_calls),
+    ("tool_errors_total", "counter", "Those of them that failed.", lambda member: member.counts.tool_errors),
     ("stdout_pollution_total", "counter", "Lines on stdout that were no message.", lambda member: member.counts.polluted),
     ("dropped_lines_total", "counter", "Lines of output that were too long.", lambda member: member.counts.dropped),
 )

@@ -61,7 +61,7 @@ class Program:
         self._admin_path = admin
         self._app = App(settings)
         self._fleet = Fleet(logs, self._app.member_changed)
-        self._admin = Admin(self._fleet, self._reload, self._app.token_uses)
+        self._admin = Admin(self._fleet, self._reload, self._app.token_uses, self._app.sessions.clients)
         self._stop = asyncio.Event()
         self._gave_up = ""
         self._exit_code: int | None = None

@@ -12,11 +12,12 @@ from msgspec import UNSET
 
 from mcpwatch.gateway.protocol import message, stateless_protocol, tools, translation
 from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.session.answer_filter import Filter
 from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, Exchange, McpRequest, stream
 from mcpwatch.gateway.session.passthrough import relay
-from mcpwatch.gateway.session.session import Filter
 from mcpwatch.gateway.session.subscription_stream import listen
 from mcpwatch.gateway.session.target import ClientSession, OneSession
+from mcpwatch.gateway.session.tool_outcome import Refusals
 from mcpwatch.gateway.upstream import interactive_pool
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 
@@ -26,16 +27,19 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
     if envelope.id is UNSET or envelope.method is UNSET:
         _acknowledge(request, envelope)
         return
-    passage = await request.target.passage()
-    if passage is not None:
-        await relay(request, passage, body)
-        return
-    parsed: dict[str, Any] = json.loads(body)
-    refusal = stateless_protocol.judge(request.turn.lines, parsed)
-    if refusal is not None:
-        request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
-        return
-    session, native = await request.target.once(request.owner)
+    counted = envelope.method == "tools/call" and not request.checking
+    with Refusals(request.target.counts if counted else None):
+        passage = await request.target.passage()
+        if passage is not None:
+            await relay(request, passage, body, counted=counted)
+            return
+        parsed: dict[str, Any] = json.loads(body)
+        refusal = stateless_protocol.judge(request.turn.lines, parsed)
+        if refusal is not None:
+            request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
+            return
+        session, native = await request.target.once(request.owner)
+        session.checking = request.checking
     exchange = Exchange()
     try:
         if not request.turn.when_lost(exchange.abandon):

@@ -20,6 +20,7 @@ class GroupTarget:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.counts = None
         self.members: tuple[Member, ...] = ()
         self._sessions: WeakSet[GroupSession] = WeakSet()
 

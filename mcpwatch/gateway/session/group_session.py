@@ -21,6 +21,7 @@ from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.session.session_output import SessionOutput
+from mcpwatch.gateway.session.tool_outcome import Refusals
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.member import PLAIN, Member
@@ -53,7 +54,7 @@ class GroupSession(SessionOutput):
         self.seen = time.monotonic()
         self.open = 0
         self._members = {member.name: member for member in members}
-        self._parts: dict[str, Session] = {}
+        self.served_by = self._parts = dict[str, Session]()
         self._opening: dict[str, asyncio.Lock] = {}
         self._hello: dict[str, Any] | None = None
         self.guest: ClientIdentity | None = None
@@ -95,7 +96,8 @@ class GroupSession(SessionOutput):
     async def close(self) -> None:
         """The session is over, on every member."""
         self.finish()
-        parts, self._parts = list(self._parts.values()), {}
+        parts = list(self._parts.values())
+        self._parts.clear()
         await asyncio.gather(*(part.close() for part in parts))
 
     # --- the way in ---
@@ -145,7 +147,8 @@ class GroupSession(SessionOutput):
             text = f"Unknown tool: {given}" if method == "tools/call" else f"{method}: no member of this route has it"
             sink.deliver(message.error(raw_id, message.INVALID_PARAMS, text), FINAL)
             return
-        part = await self._part(name)
+        with Refusals(self._members[name].counts if method == "tools/call" and not self.checking else None):
+            part = await self._part(name)
         self._calls[raw_id] = part
         await part.take(data, message.peek(data), _Done(sink, lambda: self._calls.pop(raw_id, None)))
 
@@ -170,6 +173,7 @@ class GroupSession(SessionOutput):
             part = self._parts.get(name)
             if part is None:
                 part = Session(self._members[name], self.owner)
+                part.checking = self.checking
                 part.connect(self.push)
                 hello = self._hello if self._hello is not None else PLAIN
                 raw = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}).encode()

@@ -20,6 +20,10 @@ KEEP_ALIVE = 10.0
 """Seconds of silence after which an open stream gets a comment, and a waiting POST becomes a stream."""
 
 
+WATCHDOG = b"mcpwatch/"
+"""How the `User-Agent` of the watchdog's own checks begins: they are no clients, and their calls are not counted."""
+
+
 class McpRequest(Struct, eq=False):
     """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
 
@@ -28,6 +32,11 @@ class McpRequest(Struct, eq=False):
     owner: str
     headers: dict[bytes, bytes]
     extra: list[tuple[bytes, bytes]]
+
+    @property
+    def checking(self) -> bool:
+        """Whether the watchdog asks, on its own account."""
+        return self.headers.get(b"user-agent", b"").startswith(WATCHDOG)
 
     def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, tools, translation
-from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
+from mcpwatch.gateway.protocol.call import FINAL, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
+from mcpwatch.gateway.session.answer_filter import Filter
 from mcpwatch.gateway.session.legacy_client import MAY_ASK, LegacyClient
 from mcpwatch.gateway.session.passthrough import Passthrough, speaks
 from mcpwatch.gateway.session.session_output import SessionOutput
+from mcpwatch.gateway.session.tool_outcome import CountedCall
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
@@ -40,6 +41,7 @@ class Session(SessionOutput):
         super().__init__()
         self.id = secrets.token_hex(16)
         self.member = member
+        self.served_by = (member.name,)
         self.owner = owner
         self.capabilities: frozenset[str] = frozenset()
         self.seen = time.monotonic()
@@ -77,14 +79,11 @@ class Session(SessionOutput):
             sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
+        elif envelope.method == "tools/call" and not self.checking:
+            with CountedCall(sink, self.member.counts) as counted:
+                await self._pass(data, envelope, counted)
         else:
-            if self._ruled:
-                ruled = self._rule(data, envelope, sink)
-                if ruled is None:
-                    return
-                data, sink = ruled
-            if not self._is_open() or not self._request(cast("Upstream", upstream), envelope, data, sink):
-                await self._forward(data, envelope, sink)
+            await self._pass(data, envelope, sink)
 
     def answer(self, data: bytes, envelope: Envelope) -> bool:
         """The client's answer to a question. False when this session was asked no such thing."""
@@ -160,6 +159,14 @@ class Session(SessionOutput):
         except TimeoutError:
             raise UpstreamUnavailable(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
 
+    async def _pass(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
+        if self._ruled:
+            if (ruled := self._rule(data, envelope, sink)) is None:
+                return
+            data, sink = ruled
+        if not self._is_open() or not self._request(cast("Upstream", self._upstream), envelope, data, sink):
+            await self._forward(data, envelope, sink)
+
     def _is_open(self) -> bool:
         """Whether a request can go its way at once: there is an upstream, it runs, and nothing is to be said in other words."""
         upstream = self._upstream
@@ -176,10 +183,7 @@ class Session(SessionOutput):
             return
         upstream = self._upstream
         if upstream is None:
-            await self.member.main.ready()
-            if self.closed:
-                return
-            self.use(self.member.main)
+            await self.attend()
             upstream = self.member.main
         elif upstream.phase is not Phase.RUNNING:
             await upstream.ready()
@@ -222,26 +226,15 @@ class Session(SessionOutput):
         return (data if own == shown else tools.with_parameter(data, own, "name")), sink
 
 
-class Filter:
-    """A sink that changes the answer before it hands it on."""
-
-    def __init__(self, sink: Sink, change: Callable[[bytes], bytes]) -> None:
-        self._sink = sink
-        self._change = change
-
-    def deliver(self, data: bytes, share: Delivery) -> None:
-        """Hand on one message."""
-        self._sink.deliver(self._change(data) if share == FINAL and data else data, share)
-
-
 class MemberTarget:
     """A route to one member."""
 
     def __init__(self, member: Member) -> None:
         self.member = member
         self.name = member.name
-        self._passage = Passthrough(member.name, member.settings.url or "", member.settings.headers, trust_of(member.settings))
-        self._ruled = member.settings.tools != ToolRules()
+        known, self.counts = member.settings, member.counts
+        self._passage = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
+        self._ruled = known.tools != ToolRules()
         self._native = False
         self._asked_of = 0
 

@@ -24,6 +24,7 @@ class SessionOutput:
 
     def __init__(self) -> None:
         self.resumable = False
+        self.checking = False
         self.version = ""
         """The protocol version that was agreed, empty before."""
         self.dropped = 0

@@ -21,6 +21,9 @@ TICK = 1.0
 COSTLY_IDLE = 300.0
 """Seconds without a stream or a request after which a session with a process of its own is closed, at the latest."""
 
+LATELY = 60.0
+"""Seconds after its last message for which a session without a stream counts as a client that is there."""
+
 log = logging.getLogger("mcpwatch.gateway")
 
 
@@ -59,11 +62,24 @@ class Sessions:
         """How many messages were dropped because their client had no stream open, in sessions that are over too."""
         return self._dropped + sum(session.dropped for session, _ in self._by_id.values())
 
+    def clients(self) -> Counter[str]:
+        """Clients at once, by the member that serves them: sessions with a stream or a request open, or used a moment ago.
+
+        A session that its client left without a word is open for `session_idle` and is no client all that time.
+        """
+        now, found = time.monotonic(), Counter[str]()
+        for session, _ in self._by_id.values():
+            if not session.checking and (session.open or now - session.seen < LATELY):
+                for name in session.served_by:
+                    found[name] += 1
+        return found
+
     def begin(self, request: McpRequest) -> ClientSession:
         """A new session. Raises `TooMany`."""
         if self._owned[request.owner] >= self.limits.sessions_per_token:
             raise TooMany
         session = request.target.begin(request.owner)
+        session.checking = request.checking
         self._by_id[session.id] = session, request.target
         self._owned[request.owner] += 1
         return session

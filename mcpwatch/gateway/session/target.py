@@ -5,12 +5,13 @@ Owns the `Target` and `ClientSession` protocols. Must not know HTTP or processes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from mcpwatch.gateway.protocol.call import Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.replay import Replay
+from mcpwatch.gateway.upstream.counts import Counts
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.http.http_exchange import Stream
@@ -31,6 +32,14 @@ class ClientSession(Protocol):
     version: str
     dropped: int
     replay: Replay
+
+    @property
+    def served_by(self) -> Iterable[str]:
+        """The members that it has used, by name."""
+        ...
+
+    checking: bool
+    """Whether this is a check of the watchdog, which counts as no client."""
 
     @property
     def costly(self) -> bool:
@@ -86,6 +95,11 @@ class Target(Protocol):
     @property
     def name(self) -> str:
         """The name of the member or group; empty for all."""
+        ...
+
+    @property
+    def counts(self) -> Counts | None:
+        """What is counted of its member; `None` where there are several."""
         ...
 
     async def ready(self) -> None:

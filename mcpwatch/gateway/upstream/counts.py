@@ -17,6 +17,10 @@ class Counts:
     """Starts after an upstream's first one."""
     requests: int = 0
     """Requests sent to the member."""
+    tool_calls: int = 0
+    """Tool calls of clients that were answered, the watchdog's own checks left out."""
+    tool_errors: int = 0
+    """Those of them that failed."""
     polluted: int = 0
     """Lines on a process's stdout that were no message."""
     dropped: int = 0

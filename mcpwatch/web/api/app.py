@@ -17,12 +17,14 @@ from starlette.routing import BaseRoute, Route
 
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
+from mcpwatch.journal import STREAMS
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.model.json import plain
-from mcpwatch.web.api.bodies import Asked, EventsQuery
+from mcpwatch.web.api.bodies import Asked, EventsQuery, LogsQuery
 from mcpwatch.web.api.catalog import CATALOG, Handler, Operation
 from mcpwatch.web.api.events import Facts
+from mcpwatch.web.api.logs import LogStreams
 from mcpwatch.web.api.openapi import DOCUMENT
 from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
@@ -44,9 +46,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Api:
     """Endpoints for the operations. One instance serves both doors."""
 
-    def __init__(self, handlers: Handlers, facts: Facts, bus: Bus, clock: Clock, viewers: Viewers) -> None:
+    def __init__(self, handlers: Handlers, facts: Facts, logs: LogStreams, bus: Bus, clock: Clock, viewers: Viewers) -> None:
         self.handlers = {**handlers, ("GET", "/whoami"): _nobody}
         self._facts = facts
+        self._logs = logs
         self._bus = bus
         self._clock = clock
         self._viewers = viewers
@@ -87,6 +90,8 @@ class Api:
             caller = _caller(request)
             if operation.path == "/events" and (stream := await self._stream(request, caller)) is not None:
                 return cast("Response", stream)
+            if operation.path == "/logs/{name}" and "text/event-stream" in request.headers.get("accept", ""):
+                return cast("Response", await self._log(operation, request, caller))
             body = await _asked(operation, request)
             return JSONResponse(plain(await self.act(operation, body, caller)))
 
@@ -109,6 +114,17 @@ class Api:
             return EventStream(lines, media, self._viewers)
         last = request.headers.get("last-event-id", "")
         return EventStream(self._facts.sse(last, asked.member, asked.name), media, self._viewers)
+
+    async def _log(self, operation: Operation, request: Request, caller: Caller) -> EventStream:
+        """A member's log as a stream, after what the reader has seen. Raises `UsageError` for a member without one."""
+        asked = cast("LogsQuery", _validated(LogsQuery, dict(request.query_params)))
+        name = str(request.path_params["name"])
+        await self.act(operation, {"name": name, "lines": 0}, caller)
+        if caller.remote:
+            self._viewers.room()
+        streams = STREAMS if asked.stream is None else (asked.stream,)
+        after = request.headers.get("last-event-id") or asked.after
+        return EventStream(self._logs.sse(name, after, streams), "text/event-stream", self._viewers)
 
 
 def _caller(request: Request) -> Caller:

@@ -113,6 +113,7 @@ class LogsQuery(Asked):
     lines: int = Field(100, ge=0, le=1000, description="How many of the latest.")
     stream: Literal["stdout", "stderr"] | None = Field(None, description="Only this one; default: both.")
     since: float | None = Field(None, ge=0, le=1e11, description="Only lines from then on, seconds since the Unix epoch.")
+    after: Name = Field("", description="Event stream only: go on after this `id`; `Last-Event-ID` wins.")
 
 
 class SearchQuery(Asked):

@@ -82,7 +82,18 @@ CATALOG: tuple[Operation, ...] = (
     ),
     Operation("GET", "/why/{name}", "What each vantage said about a member or route, the cause, the repairs tried.", OBJECT),
     Operation(
-        "GET", "/logs/{name}", "The latest lines of a member, secrets masked.", _object(lines=OBJECTS), query=bodies.LogsQuery
+        "GET",
+        "/logs/{name}",
+        "The latest lines of a member, secrets masked; as an event stream each new one, after `id`.",
+        _object(lines=OBJECTS, id=_TEXT),
+        query=bodies.LogsQuery,
+        media=("application/json", "text/event-stream"),
+    ),
+    Operation(
+        "GET",
+        "/self",
+        "The watchdog's own store, logs on disk, log shipping (null: none) and open streams; the rest of it is in `/status`.",
+        _object(store=OBJECT, logs=OBJECT, shipping={"type": ["object", "null"]}, viewers=OBJECT),
     ),
     Operation(
         "GET", "/search", "Lines that Loki keeps, newest first, secrets masked.", _object(lines=OBJECTS), query=bodies.SearchQuery

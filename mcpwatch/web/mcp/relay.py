@@ -22,7 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from mcpwatch.web.caller import caller_of
 from mcpwatch.web.problems import problem
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 """Seconds that the process may take to serve."""
 IDLE = 600.0
 """Seconds without a request after which the process ends."""
@@ -60,7 +60,7 @@ class McpRelay:
         try:
             client = await self._started()
             caller = caller_of(request.scope)
-            headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
+            headers = {name: request.headers[name].strip() for name in _FORWARDED if name in request.headers}
             headers |= {"mcpwatch-role": caller.role, "mcpwatch-by": caller.by, "host": "127.0.0.1"}
             sent = client.build_request(request.method, "http://127.0.0.1/mcp", headers=headers, content=body or None)
             answer = await client.send(sent, stream=True)

@@ -22,7 +22,8 @@ from starlette.applications import Starlette
 
 from mcpwatch import __version__
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.web.mcp.tools import Ask, Offer, Tool, call
+from mcpwatch.web.mcp.tool import Ask, Tool, call
+from mcpwatch.web.mcp.tools import Offer
 
 STATUS_URI = "mcpwatch://status"
 ROLE, BY = "mcpwatch-role", "mcpwatch-by"
@@ -57,6 +58,7 @@ class McpServer:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_list_resources=_list_resources,
+            on_list_resource_templates=_list_templates,
             on_read_resource=self._read,
             on_subscribe_resource=self._subscribe,
             on_unsubscribe_resource=self._unsubscribe,
@@ -163,6 +165,10 @@ async def _list_resources(context: Any, params: Any) -> types.ListResourcesResul
         mime_type="application/json",
     )
     return types.ListResourcesResult(resources=[found])
+
+
+async def _list_templates(context: Any, params: Any) -> types.ListResourceTemplatesResult:  # noqa: ARG001
+    return types.ListResourceTemplatesResult(resource_templates=[])
 
 
 async def _list_prompts(context: Any, params: Any) -> types.ListPromptsResult:  # noqa: ARG001

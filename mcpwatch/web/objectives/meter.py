@@ -16,7 +16,7 @@ from typing import Protocol
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, ProbeFinished, RouteChanged, WatchGap
+from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, MemberStarted, ProbeFinished, RouteChanged, WatchGap
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
@@ -64,6 +64,9 @@ class _Route:
     hours: dict[int, Hour]
     recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=RECENT))
     counted: Counted | None = None
+    """What the gateway said last."""
+    since: Counted | None = None
+    """What it counted since this watchdog began, and its clients now."""
     member: str = ""
 
 
@@ -89,6 +92,8 @@ class Meter:
         self._stored = stored
         self._routes: dict[str, _Route] = {}
         self._by_member: dict[str, list[str]] = {}
+        self._first: Counted | None = None
+        """What to count from where nothing was read yet: 0 for a gateway that this watchdog started, else its first word."""
         bus.hook(self._hear)
 
     async def run(self) -> None:
@@ -96,12 +101,16 @@ class Meter:
         await self._take_up()
         try:
             while True:
-                await asyncio.sleep(WRITE_EVERY)
-                with contextlib.suppress(McpwatchError):
-                    self._count(await self._counters())
+                await self.read()
                 self.write()
+                await asyncio.sleep(WRITE_EVERY)
         finally:
             self.write()
+
+    async def read(self) -> None:
+        """Ask the gateway for its counters; one that is away is asked again later."""
+        with contextlib.suppress(McpwatchError):
+            self._count(await self._counters())
 
     def write(self) -> None:
         """Hand every hour that changed to the store, and forget the hours that are over."""
@@ -124,6 +133,10 @@ class Meter:
                 route.watch.pass_time(now, wall, announced=self._announced(route.member or name))
                 found[name] = dict(route.hours)
         return found
+
+    def counted(self) -> dict[str, Counted]:
+        """What the gateway counted of each route since this watchdog began; routes of which it says nothing are left out."""
+        return {name: route.since for name, route in self._routes.items() if route.since is not None}
 
     def latency(self, route: str) -> tuple[float, float] | None:
         """Median and 95th percentile of the latest probes of a route, in seconds."""
@@ -163,6 +176,10 @@ class Meter:
                 self._probed(fact)
             case RouteChanged() if fact.new == "unhealthy":
                 self._of(fact.route).watch.told(fact.at, fact.symptom)
+            case MemberStarted() if not fact.adopted and self._is_proxy(fact.member):
+                self._first = Counted(0, 0, 0)
+                for route in self._routes.values():
+                    route.counted = None
             case MemberExited() if not fact.planned:
                 self._exited(fact)
             case MemberChanged() if fact.field == "want" and fact.new == "down":
@@ -213,8 +230,11 @@ class Meter:
 
     def _bare(self, member: str) -> str:
         """The name under which a member without a route is measured; the proxy is measured by its routes."""
+        return "" if self._names(member) or self._is_proxy(member) else member
+
+    def _is_proxy(self, member: str) -> bool:
         proxy = self._fleet.plan().proxy
-        return "" if self._names(member) or (proxy is not None and proxy.member == member) else member
+        return proxy is not None and proxy.member == member
 
     def _hold(self, fact: ProbeFinished) -> float:
         plan = self._fleet.plan()
@@ -229,14 +249,19 @@ class Meter:
     def _count(self, counted: Mapping[str, Counted]) -> None:
         """Counters of the gateway only grow; one that went back began anew with a new gateway."""
         number = int(self._clock.wall() // HOUR)
+        for name, route in self._routes.items():
+            if name not in counted:
+                route.counted = route.since = None
         for name, now in counted.items():
             route = self._of(name)
-            old = route.counted or now
+            old = route.counted or self._first or now
             hour = route.hours.setdefault(number, Hour())
             began = now.calls < old.calls or now.errors < old.errors
-            hour.calls += now.calls if began else now.calls - old.calls
-            hour.errors += now.errors if began else now.errors - old.errors
+            calls, errors = (now.calls, now.errors) if began else (now.calls - old.calls, now.errors - old.errors)
+            hour.calls, hour.errors = hour.calls + calls, hour.errors + errors
             hour.clients, hour.counted, route.counted = max(hour.clients, now.clients), True, now
+            had = route.since or Counted(0, 0, 0)
+            route.since = Counted(had.calls + calls, had.errors + errors, now.clients)
 
 
 def _connect(timings: tuple[StageTiming, ...]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mcpwatch.model.json import plain
@@ -56,6 +56,8 @@ class Report:
     since: float
     until: float
     routes: tuple[RouteReport, ...]
+    promised: Mapping[str, float]
+    """What the fleet promises, by objective; a route may promise something else."""
 
     @property
     def met(self) -> bool:
@@ -63,22 +65,28 @@ class Report:
         return all(one.met != "missed" for route in self.routes for one in route.objectives)
 
 
-def report(spec: ObjectivesSpec, hours: Hours, *, since: float, now: float, peak: int | None = None) -> Report:
-    """The report on every route with an hour in the window. `peak`: most clients of the whole gateway at once, when known."""
-    first = int(since // HOUR)
-    rows = [_route(route, spec.of(route), found, first, now, peak) for route, found in sorted(hours.items())]
-    return Report(first * HOUR, now, tuple(rows))
+def report(spec: ObjectivesSpec, hours: Hours, *, since: float, now: float, going: Mapping[str, Outage] | None = None) -> Report:
+    """The report on every route with an hour in the window. `going`: outages that have not ended, by route."""
+    first, open_ = int(since // HOUR), going or {}
+    rows = [_route(route, spec.of(route), found, first, now, open_.get(route)) for route, found in sorted(hours.items())]
+    promised = {"availability": spec.availability, "connect_p95": spec.connect_p95,
+                "tool_error_rate": spec.tool_error_rate, "clients": float(spec.clients)}  # fmt: skip
+    return Report(first * HOUR, now, tuple(rows), promised)
 
 
-def _route(route: str, spec: ObjectivesSpec, found: Mapping[int, Hour], first: int, now: float, peak: int | None) -> RouteReport:
+def _route(
+    route: str, spec: ObjectivesSpec, found: Mapping[int, Hour], first: int, now: float, going: Outage | None
+) -> RouteReport:
     inside = {number: hour for number, hour in found.items() if number >= first}
     total = summed(inside.values())
     begin = max(first, min(found, default=first)) * HOUR
     # An outage of announced maintenance is told apart, like its seconds.
     outages = [one for one in total.outages if not one.announced]
+    ended = [one.seconds for one in outages]
+    if going is not None and going.detected is not None and not going.announced:
+        outages = [*outages, replace(going, end=max(now, going.begin))]
     detect = [max(0.0, one.detected - one.begin) for one in outages if one.detected is not None]
-    repair = [one.seconds for one in outages]
-    objectives = (_availability(spec, total), _connect(spec, total), _errors(spec, total), _clients(spec, total, peak))
+    objectives = (_availability(spec, total), _connect(spec, total), _errors(spec, total), _clients(spec, total))
     return RouteReport(
         route,
         objectives,
@@ -90,8 +98,8 @@ def _route(route: str, spec: ObjectivesSpec, found: Mapping[int, Hour], first: i
         worst=max(outages, key=lambda one: one.seconds, default=None),
         detect_median=quantile(detect, 0.5),
         detect_p95=quantile(detect, 0.95),
-        repair_median=quantile(repair, 0.5),
-        repair_p95=quantile(repair, 0.95),
+        repair_median=quantile(ended, 0.5),
+        repair_p95=quantile(ended, 0.95),
     )
 
 
@@ -126,9 +134,9 @@ def _errors(spec: ObjectivesSpec, total: Hour) -> Objective:
     return Objective("tool_error_rate", spec.tool_error_rate, "%", measured, met, words, budget)
 
 
-def _clients(spec: ObjectivesSpec, total: Hour, peak: int | None) -> Objective:
+def _clients(spec: ObjectivesSpec, total: Hour) -> Objective:
     """Proved only by so many clients having been there at once: fewer prove nothing."""
-    most = max(total.clients, peak or 0)
+    most = total.clients
     met: Met = "met" if most >= spec.clients else "unknown"
     words = f"at most {most} at once" if most else "none counted"
     return Objective("clients", spec.clients, "clients", float(most) if most else None, met, words)
@@ -165,7 +173,7 @@ def percent(value: float | None) -> str:
     """For people; never 100 % where something failed."""
     if value is None:
         return "unknown"
-    return "100 %" if value >= 100 else f"{min(value, 99.99):.2f} %"
+    return "100 %" if value >= 100 else "0 %" if value <= 0 else f"{min(value, 99.99):.2f} %"
 
 
 def span(seconds: float | None) -> str:

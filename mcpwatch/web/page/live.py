@@ -1,6 +1,6 @@
 """What open pages are told: one message for all of them, rendered once. Owns the stream `/live`, its memory and its bounds.
 
-While much changes, what happens within half a second is one message. Rows whose figures moved without an event follow every few
+While much changes, what happens within most of a second is one message. Rows whose figures moved without an event follow every few
 seconds. With no viewer nothing is rendered.
 """
 
@@ -20,7 +20,7 @@ from mcpwatch.model.fact import Fact, NotificationFailed, NotificationSent, Prob
 Rendered = dict[str, str]
 AT_ONCE = 0.05
 """Seconds that a change after a quiet time waits for those that belong to it."""
-GATHER = 0.5
+GATHER = 0.8
 """Seconds between two messages while much changes."""
 KEEPALIVE = 15.0
 MOVED_EVERY = 10.0
@@ -32,7 +32,7 @@ QUEUE = 32
 _NOISE = (ProbeFinished, NotificationSent, NotificationFailed)
 
 Render = Callable[[frozenset[str]], Awaitable[tuple[Rendered, str, int]]]
-"""Renders the rows of these members and routes (empty: of all): rows by id, the sentence, how many routes are down."""
+"""Renders the rows of these members and routes (empty: of all): rows by id, the summary, how many routes are down."""
 
 
 class Live:
@@ -43,8 +43,8 @@ class Live:
         self._render = render
         self._boot = secrets.token_hex(4)
         self._number = 0
-        self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
-        self._viewers: set[asyncio.Queue[str | None]] = set()
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+        self._viewers: set[asyncio.Queue[bytes | None]] = set()
         self._sent: Rendered = {}
         self._subjects: set[str] = set()
         self._kinds: set[str] = set()
@@ -81,26 +81,26 @@ class Live:
         subjects, kinds = frozenset(self._subjects), sorted(self._kinds)
         self._subjects.clear()
         self._kinds.clear()
-        rows, sentence, bad = await self._render(subjects if kinds else frozenset())
+        rows, summary, bad = await self._render(subjects if kinds else frozenset())
         moved = {id_: html for id_, html in rows.items() if self._sent.get(id_) != html}
         self._sent.update(moved)
         if not moved and not kinds:
             return
-        body = {"subjects": sorted(subjects), "kinds": kinds, "rows": moved, "sentence": sentence, "bad": bad}
+        body = {"subjects": sorted(subjects), "kinds": kinds, "rows": moved, "now": summary, "bad": bad}
         self._broadcast(body)
 
     def _broadcast(self, body: dict[str, Any]) -> None:
         self._number += 1
-        text = f"id: {self._number}-{self._boot}\nevent: change\ndata: {json.dumps(body)}\n\n"
+        text = f"id: {self._number}-{self._boot}\nevent: change\ndata: {json.dumps(body)}\n\n".encode()
         self._kept.append((self._number, text))
         self._send(text, asyncio.get_running_loop().time())
 
     def _keep_alive(self, now: float) -> None:
         """Say something where nothing was said for a while, so that a viewer that is gone is noticed: one timer for all."""
         if now - self._said >= KEEPALIVE:
-            self._send(": still here\n\n", now)
+            self._send(b": still here\n\n", now)
 
-    def _send(self, text: str, now: float) -> None:
+    def _send(self, text: bytes, now: float) -> None:
         self._said = now
         for viewer in tuple(self._viewers):
             if viewer.full():
@@ -108,23 +108,23 @@ class Live:
             else:
                 viewer.put_nowait(text)
 
-    def _drop(self, viewer: asyncio.Queue[str | None]) -> None:
+    def _drop(self, viewer: asyncio.Queue[bytes | None]) -> None:
         """A viewer that reads too slowly starts over: its stream ends, and the browser comes back."""
         self._viewers.discard(viewer)
         while not viewer.empty():
             viewer.get_nowait()
         viewer.put_nowait(None)
 
-    async def stream(self, last_id: str) -> AsyncIterator[str]:
+    async def stream(self, last_id: str) -> AsyncIterator[bytes]:
         """One viewer's stream: what it missed since `last_id`, or `reset` where that is not known any more, then the changes."""
-        queue: asyncio.Queue[str | None] = asyncio.Queue(QUEUE)
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE)
         if not self._viewers:
             self._sent.clear()
             self._said = asyncio.get_running_loop().time()
         self._viewers.add(queue)
         self._wake_runner()
         try:
-            yield f"retry: 2000\nid: {self._number}-{self._boot}\nevent: hello\ndata: {self._boot}\n\n"
+            yield f"retry: 2000\nid: {self._number}-{self._boot}\nevent: hello\ndata: {self._boot}\n\n".encode()
             for text in self._missed(last_id):
                 yield text
             while (text := await queue.get()) is not None:
@@ -137,13 +137,13 @@ class Live:
         if len(self._viewers) == 1:
             self._wake.set()
 
-    def _missed(self, last_id: str) -> Iterable[str]:
+    def _missed(self, last_id: str) -> Iterable[bytes]:
         if not last_id:
             return ()
         number, _, boot = last_id.partition("-")
         if boot != self._boot or not number.isdecimal() or len(number) > 18:
-            return ("event: reset\ndata: 1\n\n",)
+            return (b"event: reset\ndata: 1\n\n",)
         first = self._kept[0][0] if self._kept else self._number + 1
         if int(number) + 1 < first:
-            return ("event: reset\ndata: 1\n\n",)
+            return (b"event: reset\ndata: 1\n\n",)
         return [text for kept, text in self._kept if kept > int(number)]

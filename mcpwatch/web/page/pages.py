@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -14,19 +13,20 @@ from mcpwatch import __version__
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import status_json
-from mcpwatch.model.span import ago
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import Api
 from mcpwatch.web.caller import caller_of
-from mcpwatch.web.objectives.report import span
-from mcpwatch.web.page import views
+from mcpwatch.web.page import details, views
 from mcpwatch.web.page.render import macro, page
+from mcpwatch.web.page.report_view import report_tables
+from mcpwatch.web.page.summary import summary
 from mcpwatch.web.spec import WebSpec
 
 Document = dict[str, Any]
 DAY = 86_400.0
 LOG_LINES = 100
-EVENTS = 30
+LOOKED = 300
+"""Recorded facts from which the lines of a page are made."""
 
 
 class Pages:
@@ -62,7 +62,7 @@ class Pages:
         return HTMLResponse(page(template, caller=caller_of(request.scope), **shown), status_code=status)
 
     async def rendered(self, names: frozenset[str]) -> tuple[dict[str, str], str, int]:
-        """Rows of these members and routes (of all, when empty) as HTML by id; the sentence; how many routes are down."""
+        """Rows of these members and routes (of all, when empty) as HTML by id; the summary as HTML; how many routes are down."""
         view = self._fleet.view()
         light, part = views.light(view), views.part(view, names)
         status = status_json(part)
@@ -72,7 +72,8 @@ class Pages:
             f"r-{one['name']}": macro("parts.html", "route", views.route_row(one, known.get(one["name"]), at)) for one in routes
         }
         rows |= {f"m-{one['name']}": macro("parts.html", "member", views.member_row(one, at)) for one in members}
-        return rows, views.sentence(light), views.counts(light)["unhealthy"]
+        found = summary(light)
+        return rows, macro("parts.html", "now", found), found["bad"]
 
     async def _known(self, names: list[str]) -> Document:
         """What was measured of these routes."""
@@ -99,7 +100,7 @@ class Pages:
             request,
             "fleet.html",
             live="rows",
-            sentence=views.sentence(light),
+            summary=summary(light),
             bad=found["unhealthy"],
             counts=found,
             asked=asked,
@@ -116,26 +117,33 @@ class Pages:
         name = str(request.path_params["name"])
         why = await self.ask("GET", "/why/{name}", name=name)
         at, member, route = self._clock.wall(), why["member"], why["route"]
+        whose = member["name"] if member else name
         known = await self._known([route["name"]] if route else [])
         hours = await self.ask("GET", "/availability/{name}", name=route["name"] if route else name)
-        events = await self.ask("GET", "/events", member=member["name"] if member else name, limit=EVENTS)
+        events = await self.ask("GET", "/events", member=whose, limit=LOOKED)
+        log = await self._log(whose)
         return self.html(
             request,
             "route.html",
-            live=" ".join(dict.fromkeys([name, member["name"] if member else name])),
+            live=" ".join(dict.fromkeys([name, whose])),
             name=name,
             member=member,
             route=route,
             row=views.route_row(route, known.get(route["name"]), at) if route else None,
+            mrow=views.member_row(member, at) if member else None,
+            causes=details.cause_rows(why["causes"]),
+            repairs=details.repair_rows(why["repairs"], at),
             lines=why["lines"],
-            stages=views.waterfall(route) if route else [],
-            direct=views.probe_rows(member, at),
-            through=views.probe_rows(route, at),
+            stages=details.waterfall(route) if route else [],
+            direct=details.probe_rows(member, at),
+            through=details.probe_rows(route, at),
             contract=await self._contract(name, member, route),
             used_by=await self._used_by(route["name"] if route else ""),
             hours=hours["hours"],
-            events=views.event_rows(events["events"]),
-            log=await self._log(member["name"] if member else name),
+            events=details.event_rows(events["events"], at),
+            log=log["lines"],
+            log_id=log["id"],
+            log_of=whose,
         )
 
     async def _contract(self, name: str, member: Document | None, route: Document | None) -> list[Document]:
@@ -148,18 +156,17 @@ class Pages:
             except UsageError:
                 continue
         seen = {(side["name"], side["vantage"]): side for side in sides}
-        return [{**side, "listed": views.listed(side["contract"])} for side in seen.values()]
+        return [{**side, "listed": details.listed(side["contract"])} for side in seen.values()]
 
     async def _used_by(self, route: str) -> list[str]:
         clients: list[Document] = await self.ask("GET", "/clients")
         return [f"{one['title']}: {one['path']}" for one in clients if route and route in one.get("listed", ())]
 
-    async def _log(self, member: str) -> list[Document]:
+    async def _log(self, member: str) -> Document:
         try:
-            found = await self.ask("GET", "/logs/{name}", name=member, lines=LOG_LINES)
+            return await self.ask("GET", "/logs/{name}", name=member, lines=LOG_LINES)
         except UsageError:
-            return []
-        return found["lines"]
+            return {"lines": [], "id": ""}
 
     async def alerts(self, request: Request) -> Response:
         """Alerts, silences, maintenance, what was sent."""
@@ -168,94 +175,57 @@ class Pages:
         silences = (await self.ask("GET", "/silences"))["silences"]
         kept = await self.ask("GET", "/maintenance")
         rows = [
-            {**one, "op": op, "what": ", ".join(f"{key}={value}" for key, value in one["match"].items()) or "everything"}
-            for op, group in (("expire", silences), ("end", kept["maintenance"]))
+            {
+                **one,
+                "op": op,
+                "kind": kind,
+                "what": ", ".join(f"{key}={value}" for key, value in one["match"].items()) or "everything",
+            }
+            for op, kind, group in (("expire", "silence", silences), ("end", "maintenance", kept["maintenance"]))
             for one in group
         ]
         windows = [
             {"name": one.get("name", ""), "active": one["active"], "words": json.dumps(one["match"])} for one in kept["windows"]
         ]
-        events = await self.ask("GET", "/events", name="alert_changed", limit=EVENTS)
+        told: list[Document] = []
+        for name in ("alert_changed", "notification_sent", "notification_failed"):
+            told += (await self.ask("GET", "/events", name=name, limit=details.EVENTS))["events"]
+        alerts = [details.alert_row(one, now) for one in found["alerts"]]
         return self.html(
             request,
             "alerts.html",
-            live="alert_changed operator_acted notification_sent",
-            alerts=[views.alert_row(one, now) for one in found["alerts"]],
+            live="alert_changed operator_acted notification_sent notification_failed",
+            alerts=sorted(alerts, key=lambda one: not one["open"]),
+            open=sum(one["open"] for one in alerts),
+            unseen=sum(one["open"] and not one["ack"] for one in alerts),
             silences=rows,
             windows=windows,
-            events=views.event_rows(events["events"]),
+            events=details.event_rows(sorted(told, key=lambda one: -float(one["at"])), now),
         )
 
     async def clients(self, request: Request) -> Response:
         """AI clients' files."""
-        found = await self.ask("GET", "/clients")
-        rows = [
-            {
-                **one,
-                "sync": {True: "yes", False: "no", None: "not looked yet"}[one.get("in_sync")],
-                "drift": "; ".join(item["text"] for item in one.get("drift", ())) or one.get("error") or "none",
-            }
-            for one in found
-        ]
+        rows = [details.client_row(one) for one in await self.ask("GET", "/clients")]
         return self.html(request, "clients.html", live="client_file_written client_file_skipped operator_acted", clients=rows)
 
     async def objectives(self, request: Request) -> Response:
         """What was promised and what was measured."""
-        days = request.query_params.get("days", "7")
-        span_ = float(days) if days in ("1", "7", "30") else 7.0
-        found = await self.ask("GET", "/objectives", since=self._clock.wall() - span_ * DAY)
-        return self.html(request, "objectives.html", **report_tables(found))
+        asked = request.query_params.get("days", "7")
+        days = int(asked) if asked in ("1", "7", "30") else 7
+        found = await self.ask("GET", "/objectives", since=self._clock.wall() - days * DAY)
+        return self.html(request, "objectives.html", days=days, **report_tables(found))
 
     async def itself(self, request: Request) -> Response:
         """The watchdog's own figures."""
         status = status_json(views.only(self._fleet.view(), (), ()))
+        own = await self.ask("GET", "/self")
+        events = await self.ask("GET", "/events", name="troubled", limit=details.EVENTS)
         daemon = status["daemon"]
-        figures = [
-            ("Version", daemon["version"]),
-            ("Process", f"pid {daemon['pid']}, up {ago(status['at'] - daemon['started_at'])}"),
-            ("Configuration", daemon["config"] + (f": rejected: {daemon['config_error']}" if daemon["config_error"] else "")),
-            ("State directory", daemon["state_dir"]),
-            ("Memory", views.size(daemon["rss"])),
-            ("Open files", daemon["fds"]),
-            ("CPU", f"{daemon['cpu_seconds']:.1f} s since the start"),
-            ("Event loop lag", f"{views.milliseconds(daemon['loop_lag'])} (worst of the last minute)"),
-            ("Schedule lag", f"{views.milliseconds(daemon['schedule_lag'])} (worst of the last minute)"),
-            ("Facts that a listener was too slow for", daemon["dropped_facts"]),
-            ("Does not work now", "; ".join(f"{one['name']}: {one['reason']}" for one in daemon["down"]) or "nothing"),
-        ]
-        events = await self.ask("GET", "/events", name="troubled", limit=EVENTS)
         return self.html(
-            request, "self.html", live="troubled plan_applied", figures=figures, events=views.event_rows(events["events"])
+            request,
+            "self.html",
+            live="troubled plan_applied",
+            trouble="; ".join(f"{one['name']}: {one['reason']}" for one in daemon["down"]) or daemon["config_error"],
+            figures=details.own_figures(daemon, own, status["at"]),
+            events=details.event_rows(events["events"], status["at"]),
         )
-
-
-def report_tables(found: Mapping[str, Any]) -> Document:
-    """The context of the report's tables, from the report as JSON."""
-    objectives = [{"route": route["route"], **views.objective_row(one)} for route in found["routes"] for one in route["objectives"]]
-    outages = [
-        {
-            "route": one["route"],
-            "outages": one["outages"],
-            "down": span(one["down"]),
-            "announced": span(one["announced"]),
-            "unknown": span(one["unknown"]),
-            "worst": _worst(one["worst"]),
-            "detect": f"{span(one['detect_median'])}, {span(one['detect_p95'])}",
-            "repair": f"{span(one['repair_median'])}, {span(one['repair_p95'])}",
-        }
-        for one in found["routes"]
-    ]
-    since, until = views.moment(found["since"]), views.moment(found["until"])
-    return {"since": since, "until": until, "objectives": objectives, "outages": outages, "met": found["met"]}
-
-
-def _worst(one: Document | None) -> str:
-    if one is None:
-        return "none"
-    cause = f", {one['cause']}" if one["cause"] else ""
-    return f"{views.moment(one['begin'])}, {span(one['end'] - one['begin'])}{cause}"
-
-
-def report_html(found: Mapping[str, Any]) -> str:
-    """The report as a file that stands alone."""
-    return page("report.html", **report_tables(found))

@@ -12,7 +12,7 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.json import status_json
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.ports import Fleet
-from mcpwatch.web.page import views
+from mcpwatch.web.page import details, views
 from mcpwatch.web.page.feeds import atom, badge
 from mcpwatch.web.page.pages import Pages
 from mcpwatch.web.page.render import page
@@ -60,7 +60,7 @@ class Public:
             "sentence": sentence,
             "bad": bad,
             "rows": rows,
-            "incidents": await self._incidents(),
+            "incidents": details.event_rows([{**one, "fact": ""} for one in await self._incidents()], status["at"], INCIDENTS),
             "pages": pages,
             "number": asked.page,
         }

@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from mcpwatch.model.json import plain
-from mcpwatch.model.span import ago
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
 from mcpwatch.web.objectives.report import percent
-from mcpwatch.web.words import next_step
+from mcpwatch.web.page.summary import CAUSES
 
 Document = dict[str, Any]
 
@@ -20,8 +19,6 @@ PER_PAGE = 100
 """Rows of one table on one page."""
 LIVE_ROWS = 100
 """Rows in one message to open pages; what is more follows when it is asked for."""
-LISTED = 300
-"""Tools, prompts or resources shown of one contract."""
 BAR_HEIGHT = 14
 MARKS = {"healthy": "✓", "degraded": "!", "unhealthy": "✗", "unknown": "?"}
 SORTS = ("health", "name", "availability", "latency")
@@ -52,32 +49,6 @@ class Asked:
         """The address of another page of the same view."""
         pairs = {"q": self.q, "health": self.health, "sort": self.sort if self.sort != "health" else "", "page": str(page)}
         return "?" + urlencode({key: value for key, value in pairs.items() if value})
-
-
-def sentence(status: Document) -> str:
-    """What is wrong and what is being done about it, in one sentence."""
-    routes, members = status["routes"], status["members"]
-    if not members:
-        return "The fleet has no members."
-    bad = [route["name"] for route in routes if route["verdict"] == "unhealthy"]
-    causes = status["diagnoses"]
-    if bad or causes:
-        what = f"{len(bad)} of {len(routes)} routes {'is' if len(bad) == 1 else 'are'} down: {_some(bad)}. " if bad else ""
-        if causes:
-            return f"{what}{_capital(causes[0]['text'])}. Next: {next_step(causes[0])}." + (
-                f" {len(causes) - 1} more." if len(causes) > 1 else ""
-            )
-        return f"{what}Looking for the cause."
-    down = [one["name"] for one in members if one["want"] == "up" and one["phase"] != "running"]
-    if down:
-        return f"{_some(down)} {'does' if len(down) == 1 else 'do'} not run."
-    slow = [route["name"] for route in routes if route["verdict"] == "degraded"]
-    if slow:
-        return f"{_some(slow)} {'is' if len(slow) == 1 else 'are'} degraded."
-    waiting = [route["name"] for route in routes if route["verdict"] == "unknown"]
-    if waiting:
-        return f"Not known yet: {_some(waiting)}."
-    return f"All {len(routes)} routes work." if routes else f"All {len(members)} members run."
 
 
 def counts(status: Document) -> dict[str, int]:
@@ -142,7 +113,7 @@ def member_row(member: Document, at: float) -> Document:
         "generation": member["generation"],
         "restarts": member["restarts"],
         "since": since(member["since"], at),
-        "cpu": f"{member['cpu']:.1f} %" if member["pid"] else "-",
+        "cpu": f"{member['cpu']:.1f} %" if member["pid"] else "–",
         "rss": size(member["rss"]),
         "why": (member["last_exit"] or member["reason"] if member["phase"] in ("backoff", "failed") else "")[:300],
     }
@@ -170,56 +141,22 @@ def _kind(share: float | None, announced: float) -> str:
     return "good" if share >= 1 else "some" if share >= 0.9 else "bad"
 
 
-def waterfall(route: Document) -> list[Document]:
-    """The stages of the latest probe of a route: where each begins and how long it takes, in percent of the whole."""
-    latency: dict[str, float] = route.get("latency") or {}
-    timings = list(latency.items())
-    whole = sum(seconds for _, seconds in timings) or 1.0
-    rows: list[Document] = []
-    begin = 0.0
-    for stage, seconds in timings:
-        rows.append(
-            {
-                "stage": stage,
-                "x": round(100 * begin / whole, 2),
-                "w": max(0.3, round(100 * seconds / whole, 2)),
-                "ms": milliseconds(seconds),
-            }
-        )
-        begin += seconds
-    return rows
-
-
-def probe_rows(subject: Document | None, at: float) -> list[Document]:
-    """The latest probe of each check of a member or route."""
-    probes: list[Document] = subject["probes"] if subject else []
-    return [
-        {
-            "check": probe["check"],
-            "outcome": probe["result"]["outcome"],
-            "symptom": probe["result"]["symptom"] or "",
-            "message": probe["result"]["message"],
-            "said": probe["result"]["said"],
-            "streak": f"{probe['failures'] or probe['successes']}× in a row",
-            "ago": ago(at - probe["at"]),
-            "seconds": milliseconds(probe["result"]["seconds"]),
-        }
-        for probe in probes
-    ]
-
-
 def milliseconds(seconds: float | None) -> str:
     """A latency for people."""
     if seconds is None:
-        return "-"
+        return "–"
     value = seconds * 1000
+    if value >= 1000:
+        return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
     return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
 
 
 def size(number: float | None) -> str:
     """Bytes for people."""
     if not number:
-        return "-"
+        return "–"
+    if number < 2**20:
+        return f"{number / 2**10:.0f} KiB"
     return f"{number / 2**20:.0f} MiB" if number < 10 * 2**30 else f"{number / 2**30:.1f} GiB"
 
 
@@ -236,15 +173,6 @@ def since(begin: float | None, at: float) -> str:
     return f"since {text[11:16]}" if text[:10] == now[:10] else f"since {text[5:10]} {text[11:16]}"
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".")
-
-
 def light(view: FleetView) -> Document:
     """What sentences, counts and orders need of a fleet of any size: a full status document of 1,000 routes is 2 MiB."""
     return {
@@ -253,7 +181,7 @@ def light(view: FleetView) -> Document:
             {"name": one.name, "want": one.want.value, "phase": one.phase.value, "verdict": one.verdict.value}
             for one in view.members
         ],
-        "diagnoses": [plain(view.diagnoses[0]), *view.diagnoses[1:]] if view.diagnoses else [],
+        "diagnoses": [*(plain(one) for one in view.diagnoses[:CAUSES]), *view.diagnoses[CAUSES:]],
     }
 
 
@@ -278,65 +206,3 @@ def member_rank(member: Document) -> tuple[int, str]:
     """Worst first."""
     stopped = member["want"] == "up" and member["phase"] in ("backoff", "failed")
     return (-1 if stopped else _RANK[member["verdict"]], member["name"])
-
-
-def event_rows(events: list[Document]) -> list[Document]:
-    """Recorded facts as lines."""
-    return [{"time": str(one["time"])[:19].replace("T", " "), "level": one["level"], "text": one["text"]} for one in events]
-
-
-def alert_row(alert: Document, now: float) -> Document:
-    """One alert."""
-    return {
-        "id": alert["id"],
-        "state": alert["state"] + (f", {alert['muted']}" if alert["muted"] else ""),
-        "open": alert["state"] != "resolved",
-        "severity": alert["severity"],
-        "why": alert["why"],
-        "since": moment(alert["since"]),
-        "lasts": ago((alert["resolved_at"] or now) - alert["since"]),
-        "ack": alert["ack"]["by"] if alert["ack"] else "",
-    }
-
-
-def listed(contract: Document) -> list[tuple[str, list[Document]]]:
-    """Tools, prompts and resources of a contract, for reading: names and descriptions as text, cut where they are endless."""
-    kinds = (("tool", "tools"), ("prompt", "prompts"), ("resource", "resources"))
-    return [
-        (
-            word,
-            [
-                {"name": str(one.get("name") or one.get("uri") or "")[:200], "description": str(one.get("description") or "")[:600]}
-                for one in contract.get(key, [])[:LISTED]
-            ],
-        )
-        for word, key in kinds
-    ]
-
-
-def objective_row(one: Document) -> Document:
-    """One objective in words."""
-    unit = one["unit"]
-
-    def words(value: float | None) -> str:
-        if value is None:
-            return "unknown"
-        if unit == "s":
-            return milliseconds(value)
-        return f"{value:g} clients" if unit == "clients" else f"{_shortened(value)} %"
-
-    budget = "" if one["budget"] is None else f"{max(-999.0, one['budget']):.0f} %"
-    sign = {"availability": "≥ ", "clients": "≥ "}.get(one["name"], "≤ ")
-    return {
-        "name": one["name"],
-        "target": sign + words(one["target"]),
-        "measured": words(one["measured"]),
-        "met": one["met"],
-        "budget": budget,
-        "samples": one["samples"],
-    }
-
-
-def _shortened(value: float) -> str:
-    """At most three decimals; never rounded up to 100."""
-    return "100" if value >= 100 else f"{min(value, 99.999):.3f}".rstrip("0").rstrip(".")

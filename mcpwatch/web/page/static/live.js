@@ -22,9 +22,15 @@
     stale.textContent = "";
     document.body.classList.remove("old");
   };
+  // What the reader opened stays open, and the log has a stream of its own.
+  const kept = (old, fresh) => {
+    if (old.id === "log" || old.id === "log-state") return false;
+    if (old.tagName === "DETAILS" && fresh.tagName === "DETAILS") fresh.open = old.open;
+    return true;
+  };
   const morph = (old, text) => {
     const focused = document.activeElement && document.activeElement.id;
-    window.Idiomorph.morph(old, text, { morphStyle: "outerHTML", ignoreActiveValue: true, restoreFocus: true });
+    window.Idiomorph.morph(old, text, { morphStyle: "outerHTML", ignoreActiveValue: true, restoreFocus: true, callbacks: { beforeNodeMorphed: kept } });
     if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus();
   };
   const head = (doc) => {
@@ -57,10 +63,9 @@
         const row = document.getElementById(id);
         if (row) morph(row, html);
       }
-      const sentence = document.getElementById("sentence");
-      if (sentence && message.sentence !== null) {
-        sentence.textContent = message.sentence;
-        sentence.className = `sentence ${message.bad ? "bad" : "good"}`;
+      const now = document.getElementById("now");
+      if (now) {
+        morph(now, message.now);
         document.title = document.title.replace(/^\(\d+\) /, "");
         if (message.bad) document.title = `(${message.bad}) ${document.title}`;
         document.getElementById("icon").href = `/static/${message.bad ? "bad" : "ok"}.svg`;
