@@ -152,7 +152,7 @@ def test_a_running_fleet_of_tbxark_is_edited_in_its_own_words(tmp_path: Path) ->
     daemon.config = daemon.config.rename(tmp_path / "config.json")
     try:
         daemon.start()
-        daemon.healthy()
+        daemon.healthy(120.0)
         names = [member["name"] for member in daemon.status()["members"]]
         for step in ("journal", "edit", "reload", "prove"):
             argv = [sys.executable, "-m", "mcpwatch", "add", "vcs", "--no-test", "--", "mcp-server-git"]
@@ -192,7 +192,7 @@ def test_a_bridge_and_urls_of_both_transports_with_a_header_are_proved(tmp_path:
     guarded = f"version: 1\n{proxy}\nmembers:\n  time: {{stdio: {{command: mcp-server-time}}}}\n"
     empty = f'version: 1\nproxy: {{listen: "127.0.0.1:{free_port()}"}}\nmembers: {{}}\n'
     with running(far, guarded) as other, running(near, empty) as daemon:
-        other.healthy()
+        other.healthy(120.0)
         bridge = free_port()
         carried(daemon, "split", "--bridge", f":{bridge}", "--", "mcp-server-time")
         assert daemon.member("split")["runtime"] == "process"
