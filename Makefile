@@ -46,6 +46,10 @@ test: dev ## Run the quick test suite
 slow: dev ## Run every test, with whatever parts this machine has
 	$(BIN)/python -m pytest -n 4
 
+cluster: dev ## Run the tests that need several engines (root, Docker, .ci/parts)
+	MCPWATCH_CLUSTER=1 MCPWATCH_REQUIRE=swarm-nodes $(BIN)/python -m pytest -m alone tests/runtimes/test_swarm_nodes.py
+.PHONY: cluster
+
 fmt: dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -67,7 +71,8 @@ docs: dev ## Regenerate every page and schema that is made from code
 
 lock: | $(BIN)/uv ## Recompute the hashed locks
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev --extra otel -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev --extra otel --extra kubernetes -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra kubernetes -o requirements-kubernetes.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-servers.in -o requirements-servers.lock
 
 clean: ## Remove what setup installed

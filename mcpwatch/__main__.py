@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+
+from mcpwatch.cli import fast
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line: what is asked most often without its libraries, all else with them."""
+    done = fast.answer(sys.argv[1:])
+    if done is not None:
+        raise SystemExit(done)
     # httpx would import its own command line, and with it rich and pygments: 5 MB of the daemon that nobody uses.
-    cast("dict[str, Any]", sys.modules).setdefault("httpx._main", None)
+    sys.modules.setdefault("httpx._main", None)  # pyright: ignore[reportArgumentType]
     from mcpwatch.cli.main import main as run
 
     run()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.probe import ProbeResult, Target, Vantage
@@ -68,18 +68,31 @@ class Paused:
     back: bool = False
 
 
-RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused
+@dataclass(frozen=True, slots=True)
+class Hindered:
+    """What an engine itself says keeps a member from running or being reached: a named cause, and a sentence with its own words.
+
+    Both are empty when nothing does any more. The engine goes on trying by itself, so no restart answers such a cause.
+    """
+
+    member: str
+    cause: str = ""
+    text: str = ""
+
+
+RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered
 
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
     """One living member as its runtime knows it: what adoption finds and `start` returns.
 
-    `direct` is set when only the runtime knows where the member answers (a container's address).
+    `direct` is set when only the runtime knows where the member answers (a container's address). `generation` is `None` for one
+    that its carrier started while nobody watched: the watchdog gives it its number.
     """
 
     member: str
-    generation: int
+    generation: int | None
     fingerprint: str
     pid: int | None = None
     container: str | None = None
@@ -101,6 +114,13 @@ class Runtime(Protocol):
         """Start a new incarnation; returns as soon as it lives (not when it is ready). Raises `RuntimeFailed`."""
         ...
 
+    def number(self, living: Incarnation) -> None:
+        """The generation that the watchdog, which alone counts them, gave to what the carrier started by itself.
+
+        Its end is told with that number, and the next watchdog finds it with it.
+        """
+        ...
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Stop it and everything it started; nothing of it is alive on return. Stopping what is not there is no error."""
         ...
@@ -119,6 +139,49 @@ class Runtime(Protocol):
 
     async def close(self) -> None:
         """Let go of everything without stopping any member."""
+        ...
+
+
+class Fence(Protocol):
+    """Whether this watchdog may act: where several stand ready for one fleet, only the one that leads does.
+
+    `term` counts the leaders of the fleet, and is 0 where there is but one watchdog.
+    """
+
+    @property
+    def term(self) -> int:
+        """The term of our lead."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether we lead at this moment; cheap, asked right before each act."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """The fence of the only watchdog: it always may act."""
+
+    term: int = 0
+
+    def holds(self) -> bool:
+        """Always."""
+        return True
+
+
+@runtime_checkable
+class Fenced(Protocol):
+    """A runtime that asks the fence itself, between a look and the act."""
+
+    fence: Fence
+
+
+@runtime_checkable
+class Replacing(Protocol):
+    """A runtime that replaces what runs by its successor, so that a restart begins with no stop (a rollout of a cluster does)."""
+
+    async def release(self, spec: MemberSpec) -> None:
+        """The next `start` replaces what runs now. Raises `RuntimeFailed`."""
         ...
 
 

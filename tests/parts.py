@@ -99,6 +99,8 @@ def missing(part: str) -> str:
         return "" if FILES[part].exists() else f"no {FILES[part]}; run .ci/parts {part}"
     if part == "loki":
         return "" if os.environ.get("MCPWATCH_TEST_LOKI_URL") else "MCPWATCH_TEST_LOKI_URL names no push URL of a Loki"
+    if part == "swarm-nodes":
+        return "" if os.environ.get("MCPWATCH_CLUSTER") else "needs root and five minutes alone; run make cluster"
     if part == "root":
         return "" if os.geteuid() == 0 else "needs root"
     if part == "mount":

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from mcpwatch.cli.fast import WIDTHS
 from mcpwatch.cli.main import app
 
 HEAD = """# Command line
@@ -33,7 +34,14 @@ and `~/.local/state/mcpwatch` for others.
 def pages() -> Mapping[str, str]:
     """Path to text."""
     root: Any = typer.main.get_command(app)
-    return {"docs/reference/cli.md": HEAD + "".join(_sections(root, "mcpwatch"))}
+    help_ = {f"mcpwatch/cli/help/{wide}.txt": _help(root, wide) for wide in WIDTHS}
+    return {"docs/reference/cli.md": HEAD + "".join(_sections(root, "mcpwatch")), **help_}
+
+
+def _help(root: Any, wide: int) -> str:
+    """What `mcpwatch --help` prints on a terminal of so many columns."""
+    context = root.make_context("mcpwatch", [], resilient_parsing=True, terminal_width=wide - 2)
+    return root.get_help(context) + "\n"
 
 
 def _sections(command: Any, name: str) -> Iterator[str]:

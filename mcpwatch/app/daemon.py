@@ -20,6 +20,7 @@ from mcpwatch.app import slow
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
 from mcpwatch.app.kinds import all_kinds
+from mcpwatch.app.leader import Leadership
 from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.paths import StatePaths
@@ -97,6 +98,7 @@ class Daemon:
         self._hang = HangWatch(exec_anew)
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
+        self._leadership = Leadership(self.bus.publish, self.clock, self._on_leave)
         self._tasks: asyncio.TaskGroup
         self._loop: asyncio.AbstractEventLoop
 
@@ -178,7 +180,8 @@ class Daemon:
                 if self.options.watch_config:
                     self._keep("config watch", lambda: watch_file(self.options.config, self._reload_quietly))
                 self._keep("proxy log", lambda: ProxyLog(self.fleet, self._kinds, self.paths.root).run())
-                adopted = await self.fleet.begin(plan)
+                plan = await self._lead(plan)
+                adopted = 0 if self._stop.is_set() else await self.fleet.begin(plan)
                 for name, run in (*self.services.work(), *self.web.work()):
                     self._keep(name, run)
                 text = f"mcpwatch {__version__} watches {len(plan.members)} members" + (f", {adopted} adopted" if adopted else "")
@@ -202,6 +205,18 @@ class Daemon:
             if hasattr(self, "services"):
                 self.services.collector.close()  # waits for the thread that stamps: the next watchdog must find it at rest
 
+    async def _lead(self, plan: Plan) -> Plan:
+        """Wait until we lead the fleet, if others may; returns the plan to lead by: the file may have changed meanwhile."""
+        if not await self._leadership.gain(plan, self._stop):
+            self._leave = True  # told to end while another leads: the fleet is its
+        elif self._leadership.shared:
+            with contextlib.suppress(ConfigError):
+                plan = await asyncio.to_thread(self._load)
+            self._prepare(plan)
+            self.services.reload(plan)
+            self.web.reload(plan)
+        return plan
+
     def _web(self, plan: Plan) -> Web:
         services = self.services
         around = Around(
@@ -222,6 +237,7 @@ class Daemon:
             await self.fleet.stop()
         for runtime in self._runtimes.values():
             await runtime.close()
+        await self._leadership.close()
 
     # What the services need.
 
@@ -231,7 +247,7 @@ class Daemon:
             kind = find(self._kinds.runtimes, name)
             if kind is None:
                 raise McpwatchError(f"no runtime '{name}'")
-            self._runtimes[name] = kind.make(self.paths.root, self.paths.instance)
+            self._runtimes[name] = self._leadership.fenced(kind.make(self.paths.root, self.paths.instance))
         return self._runtimes[name]
 
     def _guard(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
@@ -272,6 +288,7 @@ class Daemon:
             stopped=StopWatch().stopped,
             port_holder=ports.held_by,
             listening=ports.listening,
+            runs=ports.runs,
             notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
         )
@@ -318,6 +335,7 @@ class Daemon:
     def _on_stop(self) -> None:
         if self._stop.is_set():
             self.fleet.hurry()
+        self._leave = self._leave or self._leadership.shared  # whoever leads next takes the members over as they are
         self._stop.set()
 
     def _on_leave(self) -> None:

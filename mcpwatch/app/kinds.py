@@ -10,6 +10,7 @@ from mcpwatch.clients.catalog import CLIENTS, ClientsSection
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import Kinds
 from mcpwatch.runtimes import RUNTIMES
+from mcpwatch.runtimes.kubernetes.leader_spec import SECTION as LEADER
 from mcpwatch.runtimes.logs import SECTION as LOGS
 from mcpwatch.telemetry.spec import SECTION as TELEMETRY
 from mcpwatch.web.spec import OBJECTIVES, WEB
@@ -23,5 +24,5 @@ def all_kinds() -> Kinds:
         proxies=PROXIES,
         notifiers=NOTIFIERS,
         clients=CLIENTS,
-        sections=(ALERTS, TELEMETRY, LOGS, WEB, OBJECTIVES, BACKUP, ("clients", ClientsSection)),
+        sections=(ALERTS, TELEMETRY, LOGS, WEB, OBJECTIVES, BACKUP, LEADER, ("clients", ClientsSection)),
     )

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcpwatch.app.state_root import state_root
 from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
 
 
@@ -63,16 +64,8 @@ class StatePaths:
 
 
 def state_paths(given: Path | None = None) -> StatePaths:
-    """The state directory: as given, else `MCPWATCH_STATE_DIR`, `XDG_STATE_HOME`, `/var/lib` for root, `~/.local/state`."""
-    if given is not None:
-        return StatePaths(given.absolute())
-    if named := os.environ.get("MCPWATCH_STATE_DIR"):
-        return StatePaths(Path(named).absolute())
-    if xdg := os.environ.get("XDG_STATE_HOME"):
-        return StatePaths(Path(xdg) / "mcpwatch")
-    if os.geteuid() == 0:
-        return StatePaths(Path("/var/lib/mcpwatch"))
-    return StatePaths(Path.home() / ".local" / "state" / "mcpwatch")
+    """The state directory: as given, else as `state_root` says."""
+    return StatePaths(given.absolute() if given is not None else Path(state_root(os.environ)))
 
 
 def config_file(given: Path | None, *, begin: bool = False) -> Path:

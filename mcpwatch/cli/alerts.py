@@ -169,7 +169,7 @@ def _window_line(one: dict[str, Any]) -> str:
 
 def _alert_lines(found: dict[str, Any]) -> list[str]:
     from mcpwatch.cli.table import coloured, paint, table
-    from mcpwatch.model.text import ago
+    from mcpwatch.model.span import ago
 
     colour = coloured()
     shades = {"firing": "red", "pending": "yellow", "resolved": "green"}

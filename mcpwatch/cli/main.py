@@ -309,7 +309,12 @@ def why(
 @app.command(epilog="Examples:  mcpwatch drill fetch --fault kill    mcpwatch drill fetch --fault hang --timeout 2m")
 def drill(
     name: NameArgument,
-    fault: Annotated[Literal["kill", "hang", "stale", "oom", "partition"], typer.Option(help="Fault to inject.")] = "kill",
+    fault: Annotated[
+        Literal["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"],
+        typer.Option(
+            help="Fault to inject. recover, slow and flap end by themselves: the drill fails when anything is restarted for them."
+        ),
+    ] = "kill",
     timeout: Annotated[
         float, typer.Option(help="Longest time to wait for the recovery, e.g. 2m.", parser=positive_span, metavar="DURATION")
     ] = 120.0,

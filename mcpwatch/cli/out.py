@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def say(line: str = "") -> None:
@@ -13,6 +16,11 @@ def say(line: str = "") -> None:
 
 def say_json(value: Any) -> None:
     """Print a value as JSON, indented on a terminal."""
+    say(as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """A value as the JSON that is printed."""
     import json
 
-    say(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    return json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)

@@ -13,11 +13,11 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
-from mcpwatch.cli.status import event_line, render
+from mcpwatch.cli.status import event_line, named, only, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
 from mcpwatch.model.naming import suggest
-from mcpwatch.model.text import ago
+from mcpwatch.model.span import ago
 
 HEALTH_WAIT = 8.0
 """Seconds in which a healthy watchdog answers; below the timeout of the image's health check."""
@@ -30,14 +30,14 @@ def show_status(names: Sequence[str] = (), *, as_json: bool, watch: bool, interv
             document = call("GET", "/status")
         except NoDaemon:
             return _no_daemon(as_json=False)
-        document = only(document, names)
+        document = _chosen(document, names)
         _redraw(render(document, colour=coloured(), now=time.time(), width=terminal_width()))
         time.sleep(interval)
     try:
         document = call("GET", "/status")
     except NoDaemon:
         return _no_daemon(as_json=as_json)
-    document = only(document, names)
+    document = _chosen(document, names)
     if as_json:
         say_json(document)
     else:
@@ -46,24 +46,13 @@ def show_status(names: Sequence[str] = (), *, as_json: bool, watch: bool, interv
     return exits.OK if document["healthy"] else exits.UNHEALTHY
 
 
-def only(document: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _chosen(document: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The status of these members or routes alone, `healthy` when they are. Raises `UsageError` for an unknown name."""
-    if not names:
-        return document
-    known = {one["name"] for one in (*document["members"], *document["routes"])}
+    known = named(document)
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         raise UsageError(f"no member or route '{unknown}'{suggest(unknown, known)}")
-    routes = [one for one in document["routes"] if one["name"] in names or one["member"] in names]
-    carried = {*names, *(one["member"] for one in routes)}
-    members = [one for one in document["members"] if one["name"] in carried]
-    spoken = {*carried, *(one["name"] for one in routes)}
-    diagnoses = [one for one in document["diagnoses"] if spoken & {one["subject"], *one.get("members", ()), *one["affects"]}]
-    wanted = [one for one in members if one["want"] == "up"]
-    well = all(one["phase"] == "running" and one["verdict"] in ("healthy", "unknown") for one in wanted)
-    up = {one["name"] for one in wanted}
-    well = well and all(one["verdict"] == "healthy" for one in routes if one["member"] in up)
-    return {**document, "members": members, "routes": routes, "diagnoses": diagnoses, "healthy": well}
+    return only(document, names)
 
 
 def show_pid() -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mcpwatch.cli.table import milliseconds, paint, size, table, visible
-from mcpwatch.model.text import ago
+from mcpwatch.model.span import ago
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 _COLOURS = {
     "healthy": "green",
@@ -44,6 +47,27 @@ def render(document: dict[str, Any], *, colour: bool, now: float | None = None, 
     waiting = _waiting(document)
     trouble = [*([waiting] if waiting else []), *_trouble(document, at, colour=colour)]
     return [*lines, "", *trouble] if trouble else lines
+
+
+def named(document: dict[str, Any]) -> set[str]:
+    """Every name of a member or route."""
+    return {one["name"] for one in (*document["members"], *document["routes"])}
+
+
+def only(document: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The status of these members or routes alone, `healthy` when they are; of all without names."""
+    if not names:
+        return document
+    routes = [one for one in document["routes"] if one["name"] in names or one["member"] in names]
+    carried = {*names, *(one["member"] for one in routes)}
+    members = [one for one in document["members"] if one["name"] in carried]
+    spoken = {*carried, *(one["name"] for one in routes)}
+    diagnoses = [one for one in document["diagnoses"] if spoken & {one["subject"], *one.get("members", ()), *one["affects"]}]
+    wanted = [one for one in members if one["want"] == "up"]
+    well = all(one["phase"] == "running" and one["verdict"] in ("healthy", "unknown") for one in wanted)
+    up = {one["name"] for one in wanted}
+    well = well and all(one["verdict"] == "healthy" for one in routes if one["member"] in up)
+    return {**document, "members": members, "routes": routes, "diagnoses": diagnoses, "healthy": well}
 
 
 def fleet_state(document: dict[str, Any]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import sys
-from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CODES = {"green": "32", "yellow": "33", "red": "31", "grey": "90", "bold": "1", "cyan": "36"}
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def coloured(stream: object = None) -> bool:
@@ -57,12 +57,34 @@ def table(
 
 def terminal_width() -> int | None:
     """Columns of the terminal that is written to; `None` where it is none, so that nothing is cut in a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return columns() if sys.stdout.isatty() else None
+
+
+def columns() -> int:
+    """What `shutil.get_terminal_size` answers, by hand: `COLUMNS`, else the terminal's own, else 80."""
+    try:
+        wide = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        wide = 0
+    if wide > 0:
+        return wide
+    try:
+        own = os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    except (OSError, ValueError):
+        return 80
+    return own.columns or 80
 
 
 def visible(cell: str) -> int:
     """How many characters of it are seen: colours are not."""
-    return len(_ANSI.sub("", cell))
+    if "\x1b" not in cell:
+        return len(cell)
+    first, *parts = cell.split("\x1b[")
+    seen = len(first)
+    for part in parts:
+        rest = part.lstrip("0123456789;")
+        seen += len(rest) - 1 if rest.startswith("m") else len(part) + 2
+    return seen
 
 
 def _pad(cell: str, width: int, *, to_right: bool) -> str:
@@ -74,9 +96,11 @@ def fit(line: str, width: int) -> str:
     """`line` cut to `width` visible characters, colours kept whole."""
     if visible(line) <= width:
         return line
+    import re  # not before it is needed: most lines fit
+
     kept, seen = "", 0
     for part in re.split(r"(\x1b\[[0-9;]*m)", line):
-        if _ANSI.fullmatch(part):
+        if part.startswith("\x1b[") and visible(part) == 0:
             kept += part
             continue
         room = max(0, width - 1 - seen)

@@ -16,7 +16,6 @@ from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, diagnose_member
 from mcpwatch.watchdog.diagnose_route import diagnose_route, newer, since_change
 from mcpwatch.watchdog.finding import Finding, Findings, LookAgain
 from mcpwatch.watchdog.snapshot import (
-    CONTAINERS,
     GONE_SYMPTOMS,
     HUNG_SYMPTOMS,
     FleetSnapshot,
@@ -51,7 +50,7 @@ def diagnose(snapshot: FleetSnapshot) -> Findings:
     for member in snapshot.members:
         if member.want is Want.DOWN or member.name == snapshot.proxy or member.name in spoken_for:
             continue
-        if (engine and member.runtime in CONTAINERS) or (unserved and member.runtime == "hosted"):
+        if (engine and member.runtime in snapshot.engines_gone) or (unserved and member.runtime == "hosted"):
             continue
         cause = diagnose_member(snapshot, member, down) or (None if unserved else diagnose_route(snapshot, member))
         if isinstance(cause, LookAgain):
@@ -65,11 +64,11 @@ def _engine(snapshot: FleetSnapshot) -> Finding | None:
     """The container engine is away: nothing about its members can be known or repaired."""
     if not snapshot.engine_gone:
         return None
-    carried = tuple(member for member in snapshot.members if member.runtime in CONTAINERS)
+    carried = tuple(member for member in snapshot.members if member.runtime in snapshot.engines_gone)
     return Finding(
         cause="engine_gone",
         subject="engine",
-        text="the container engine does not answer",
+        text="the cluster does not answer" if snapshot.engines_gone == ("kubernetes",) else "the container engine does not answer",
         about="engine",
         evidence=(snapshot.engine_gone,),
         affects=_routes(carried),

@@ -25,7 +25,7 @@ from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
-from mcpwatch.watchdog.snapshot import ANSWERED_SYMPTOMS, GONE_SYMPTOMS, FleetSnapshot, ProxyLogHint
+from mcpwatch.watchdog.snapshot import ANSWERED_SYMPTOMS, ENGINES, GONE_SYMPTOMS, FleetSnapshot, ProxyLogHint
 from mcpwatch.watchdog.take_snapshot import Known, take_snapshot
 
 STRUCK = 0.5
@@ -58,7 +58,7 @@ class FleetMonitor:
         self._plan = ears.plan
         self._changed = ears.changed
         self._diagnoses = ears.diagnoses
-        self._engine_gone = ""
+        self._engines_gone: dict[str, str] = {}
         self._hints: dict[str, ProxyLogHint] = {}
         self._deep: set[str] = set()
         """Members that are asked by calls too, because what they list may come from a memory."""
@@ -73,7 +73,7 @@ class FleetMonitor:
     def snapshot(self) -> FleetSnapshot:
         """The fleet at this moment."""
         plan = self._plan()
-        known = Known(self.traits, self._engine_gone, tuple(self._hints.values()), self._deaths.alone)
+        known = Known(self.traits, self._engines_gone, tuple(self._hints.values()), self._deaths.alone)
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     def tell_routes(self) -> None:
@@ -93,9 +93,11 @@ class FleetMonitor:
         """This is how the proxy behaves, as far as is known now."""
         self.traits = traits
 
-    def engine(self, gone: str) -> None:
-        """The container engine is away, and why; the empty string: it is there."""
-        self._engine_gone = gone
+    def engine(self, runtime: str, gone: str) -> None:
+        """The engine of a runtime is away, and why; the empty string: it is there."""
+        self._engines_gone.pop(runtime, None)
+        if gone:
+            self._engines_gone[runtime] = gone
 
     def soon(self) -> None:
         """Something happened: consider it."""
@@ -127,7 +129,7 @@ class FleetMonitor:
             ScheduledCheck(CheckKey(member.name, check.name, "direct"), check, member.name)
             for member in self._plan().members
             for check in member.checks
-            if "direct" in check.vantages and (member.direct is not None or member.runtime in ("docker", "swarm"))
+            if "direct" in check.vantages and (member.direct is not None or member.runtime in ENGINES)
         ]
         wanted += [
             ScheduledCheck(CheckKey(route.name, check.name, "route"), check, route.member)

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import Appeared, Exited, Gone, Paused, Preparing, Runtime, RuntimeEvent
+from mcpwatch.ports import Appeared, Exited, Gone, Hindered, Paused, Preparing, Runtime, RuntimeEvent
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.monitor import FleetMonitor
 from mcpwatch.watchdog.senses import Context
+from mcpwatch.watchdog.snapshot import ENGINES
 
 REGISTRY_PAUSE = 1.0
 """Seconds before a runtime whose watch broke is watched again."""
@@ -57,14 +58,28 @@ class RuntimeEventRouter:
                 if (actor := self._actors.get(event.member)) is not None:
                     actor.paused = not event.back
                     self._monitor.soon()
+            case Hindered():
+                self._take_hindered(event)
             case Gone():
                 self._take_gone(runtime, event)
+
+    def _take_hindered(self, event: Hindered) -> None:
+        """What an engine says of a member is a reason, and a fact when it is new."""
+        actor = self._actors.get(event.member)
+        if actor is None or actor.hindered == (event.cause, event.text):
+            return
+        before, actor.hindered = actor.hindered[0], (event.cause, event.text)
+        if event.cause and event.cause != before:
+            actor.reason = event.text
+            text = f"{event.member}: {event.text}"
+            self._publish(Troubled(at=self._clock.wall(), text=text, level="warning", subject=event.cause, member=event.member))
+        self._monitor.soon()
 
     def _take_gone(self, runtime: Runtime, event: Gone) -> None:
         if self.closing:
             return
-        if runtime.name in ("docker", "swarm"):
-            self._monitor.engine("" if event.back else event.detail or "away")
+        if runtime.name in ENGINES:
+            self._monitor.engine(runtime.name, "" if event.back else event.detail or "away")
         words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"
         self._publish(
             Troubled(
@@ -75,7 +90,7 @@ class RuntimeEventRouter:
                 cleared=event.back,
             )
         )
-        if not event.back and runtime.supervision == "theirs":
+        if not event.back and runtime.supervision == "theirs" and runtime.name not in ENGINES:
             proxy = self._monitor.proxy()
             for actor in self._actors.values():
                 if actor.runtime is runtime:

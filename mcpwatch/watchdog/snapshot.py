@@ -11,7 +11,8 @@ from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.time import Instant
 
-CONTAINERS = ("docker", "swarm")
+ENGINES = ("docker", "swarm", "kubernetes")
+"""Runtimes whose members live on while the engine that carries them does not answer."""
 HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT})
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
 CONFIG_SYMPTOMS = frozenset(
@@ -122,10 +123,16 @@ class MemberSnapshot:
     """When it last began, became ready or ended."""
     listens_on: tuple[int, ...] = ()
     """Ports that its processes listen on, looked up when nothing answers where it should."""
+    child_runs: bool = False
+    """What it runs lives, looked up when it answers and does not serve that yet."""
     port: int | None = None
     """The port of this machine where it should answer."""
     alone: str = ""
     """Its last words, when it dies of a second client: then it is looked at through the proxy only."""
+    hindered: str = ""
+    """The name of the cause by which its engine says that it cannot run or be reached."""
+    hindrance: str = ""
+    """The same as a sentence, with the engine's own words."""
     budget_at: Instant | None = None
     """When its restart budget allows a restart again; `None`: now."""
 
@@ -177,6 +184,8 @@ class FleetSnapshot:
     mounts_late: bool = True
     lists_from_cache: bool = False
     engine_gone: str = ""
+    engines_gone: tuple[str, ...] = ENGINES
+    """With `engine_gone`: the runtimes whose engine that is."""
     reconnects: bool = True
     proxy_log: tuple[ProxyLogHint, ...] = ()
     """What the log of the proxy's present run last said of each route."""

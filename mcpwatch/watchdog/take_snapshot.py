@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from mcpwatch.model.member import Verdict
+from mcpwatch.model.probe import Symptom
 from mcpwatch.model.restart import exceeded
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.time import Instant
@@ -22,7 +23,7 @@ class Known:
     """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words."""
 
     traits: Traits = Traits()
-    engine_gone: str = ""
+    engines_gone: Mapping[str, str] | None = None
     proxy_log: tuple[ProxyLogHint, ...] = ()
     alone: Mapping[str, str] | None = None
 
@@ -39,7 +40,8 @@ def take_snapshot(
         holds_sessions=known.traits.holds_sessions,
         mounts_late=known.traits.mounts_late,
         lists_from_cache=known.traits.lists_from_cache,
-        engine_gone=known.engine_gone,
+        engine_gone=next(iter((known.engines_gone or {}).values()), ""),
+        engines_gone=tuple(known.engines_gone or {}),
         reconnects=known.traits.reconnects,
         proxy_log=known.proxy_log,
         nudges=known.traits.nudges,
@@ -101,6 +103,8 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
         foreign_port=actor.port_holder,
         planned=actor.planned,
         paused=actor.paused,
+        hindered=actor.hindered[0],
+        hindrance=actor.hindered[1],
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if spec.runtime != "external" else None,
         port=_port(spec),
@@ -112,12 +116,12 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
 def _looked_up(
     members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses
 ) -> tuple[MemberSnapshot, ...]:
-    """With what only the machine can tell, of members that fail: stopped processes, and ports that they do listen on."""
+    """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     pids: dict[str, int] = {}
     for member in members:
         living = actors[member.name].incarnation
         seen = [one for one in (member.direct, member.through) if one is not None]
-        failing = any(one.verdict is Verdict.UNHEALTHY or (one.result is not None and one.result.symptom) for one in seen)
+        failing = any(one.verdict is Verdict.UNHEALTHY or one.failures for one in seen)
         if failing and living is not None and living.pid is not None:
             pids[member.name] = living.pid
     stopped = senses.stopped(frozenset(pids.values()))
@@ -129,7 +133,10 @@ def _looked_up(
             continue
         gone = member.direct is not None and member.direct.symptom in GONE_SYMPTOMS and member.port is not None
         ports = senses.listening(pid) if gone else ()
-        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports))
+        late = member.direct is not None and member.direct.symptom is Symptom.NOT_MOUNTED
+        living = actors[member.name].incarnation
+        child = late and senses.runs(pid, (living.container if living is not None else None) or "")
+        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
     return tuple(made)
 
 

@@ -16,8 +16,7 @@ from watchfiles import watch
 
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, RuntimeEvent
-from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
+from mcpwatch.ports import Exited, Runtime, RuntimeEvent
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from mcpwatch.runtimes.docker.spec import DockerSpec
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
@@ -38,12 +37,12 @@ def docker(*words: str, check: bool = True) -> str:
 class Lab:
     """One instance of mcpwatch on the engine, with names of its own; everything of it is gone afterwards."""
 
-    def __init__(self, directory: Path, make: Callable[[Path, str], ContainerRuntime] = DockerRuntime) -> None:
+    def __init__(self, directory: Path, make: Callable[[Path, str], Runtime] = DockerRuntime) -> None:
         self.directory = directory
         self.instance = secrets.token_hex(6)
         self.foreign: list[str] = []
         self.images: list[str] = []
-        self.runtime: ContainerRuntime = make(directory, self.instance)
+        self.runtime: Runtime = make(directory, self.instance)
         self.heard: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
 
     def spec(self, name: str = "one", *, fingerprint: str = "f1", direct: Target | None = None, **docker: Any) -> MemberSpec:
@@ -63,7 +62,7 @@ class Lab:
             if isinstance(event, Exited):
                 return event
 
-    async def listen(self, runtime: ContainerRuntime) -> None:
+    async def listen(self, runtime: Runtime) -> None:
         async for event in runtime.watch():
             self.heard.put_nowait(event)
 
@@ -86,7 +85,7 @@ class Lab:
 
 
 @asynccontextmanager
-async def laboratory(directory: Path, make: Callable[[Path, str], ContainerRuntime] = DockerRuntime) -> AsyncGenerator[Lab]:
+async def laboratory(directory: Path, make: Callable[[Path, str], Runtime] = DockerRuntime) -> AsyncGenerator[Lab]:
     lab = Lab(directory, make)
     try:
         async with asyncio.TaskGroup() as group:

@@ -276,6 +276,7 @@ async def test_members_that_start_at_once_share_the_one_network_that_was_missing
 async def test_usage_is_that_of_the_container(tmp_path: Path) -> None:
     async with laboratory(tmp_path) as lab:
         incarnation = await lab.runtime.start(lab.spec(), 1)
+        assert isinstance(lab.runtime, DockerRuntime)
         await lab.runtime._reconcile()  # pyright: ignore[reportPrivateUsage]
         usage = lab.runtime.usage("one")
         assert usage is not None

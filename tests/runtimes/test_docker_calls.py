@@ -45,6 +45,7 @@ async def test_a_whole_life_makes_the_documented_calls_and_no_others(tmp_path: P
         spec = lab.spec(networks=nets, host=host)
         started = await lab.runtime.start(spec, 1)
         await holds(tmp_path / "logs" / "one" / "stdout.log", lambda text: "up" in text)
+        assert isinstance(lab.runtime, DockerRuntime)
         await lab.runtime._reconcile()  # pyright: ignore[reportPrivateUsage]
         docker("kill", started.container or "")
         await lab.exited()

@@ -35,7 +35,8 @@ CALL_SECONDS = 30
 PULL_SECONDS = 600
 """Longest pull or build."""
 OLDEST_API = (1, 41)
-_BROKEN = (OSError, HTTPException, HTTPError)  # requests' errors are OSErrors
+BROKEN = (OSError, HTTPException, HTTPError)
+"""What a connection that breaks raises; requests' own errors are OSErrors."""
 
 
 class Engine:
@@ -94,7 +95,7 @@ class Engine:
         """Drop the connections. Harms no container."""
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(*_BROKEN, DockerException):
+            with contextlib.suppress(*BROKEN, DockerException):
                 client.close()
         dialled, self._dialled = self._dialled, None
         if dialled is not None:
@@ -109,6 +110,11 @@ class Engine:
                 return read_container(self._api.inspect_container(name))
             except NotFound:
                 return None
+
+    def runs(self, container: str) -> bool:
+        """Whether a container of that name or id exists and runs."""
+        found = self.find(container)
+        return found is not None and found.running
 
     def mine(self, instance: str) -> list[Container]:
         """Every container of this instance of mcpwatch, running or not."""
@@ -182,7 +188,7 @@ class Engine:
                 for step in api.pull(image, tag=None if ":" in image.rsplit("/", 1)[-1] else "latest", stream=True, decode=True):
                     if "error" in step:
                         raise RuntimeFailed(str(step["error"]))
-        except (RuntimeFailed, DockerException, *_BROKEN) as error:
+        except (RuntimeFailed, DockerException, *BROKEN) as error:
             gone = any(word in str(error) for word in ("not found", "manifest unknown", "denied", "invalid reference"))
             raise RuntimeFailed(
                 f"image {image} is not on {self.where} and cannot be pulled: {line(error)}; "
@@ -204,7 +210,7 @@ class Engine:
                         raise RuntimeFailed(f"cannot build {tag} from {context}: {line(step['error'])}", permanent=True)
                     if str(step.get("stream", "")).startswith("Step "):
                         tell(f"building {tag}: {line(step['stream'])}")
-        except (BuildError, DockerException, *_BROKEN) as error:
+        except (BuildError, DockerException, *BROKEN) as error:
             raise RuntimeFailed(f"cannot build {tag} from {context}: {line(error)}") from None
 
     def ensure_network(self, name: str, instance: str, driver: str = "bridge") -> None:
@@ -292,7 +298,7 @@ class Engine:
             raise
         except APIError as error:
             raise refused(self.where, doing, error.explanation or str(error), error.status_code or 0) from None
-        except (DockerException, *_BROKEN) as error:
+        except (DockerException, *BROKEN) as error:
             words = self._dialled.words if self._dialled else ""
             raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error, _group())) from None
 

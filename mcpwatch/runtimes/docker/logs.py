@@ -14,13 +14,13 @@ import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeAlias
 
 from docker.types.daemon import CancellableStream
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.docker.container import nanoseconds
-from mcpwatch.runtimes.docker.engine import Engine
+from mcpwatch.runtimes.docker.engine import BROKEN
 from mcpwatch.runtimes.docker.refusal import EngineAway
 
 StreamName = Literal["stdout", "stderr"]
@@ -31,6 +31,7 @@ LONGEST_LINE = 64 * 1024
 _RETRY_SECONDS = 1.0
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z) ?")
 
+LogStream: TypeAlias = "CancellableStream[bytes]"
 Entry = tuple[int, bytes]
 """A line as the engine has it: nanoseconds since the epoch, text."""
 
@@ -120,10 +121,22 @@ class LogFile:
             old.unlink(missing_ok=True)
 
 
+class LogSource(Protocol):
+    """What has the output: an engine, or a swarm. Blocking; raises `RuntimeFailed`."""
+
+    def logs(self, container: str, stream: str, since: float | None) -> LogStream:
+        """Stamped output of one stream of `container` from `since` (seconds since the epoch) on."""
+        ...
+
+    def runs(self, container: str) -> bool:
+        """Whether it may still write."""
+        ...
+
+
 class Follower:
     """Follows one stream of one container to its end, in a thread."""
 
-    def __init__(self, engine: Engine, container: str, file: LogFile, stream: StreamName) -> None:
+    def __init__(self, engine: LogSource, container: str, file: LogFile, stream: StreamName) -> None:
         self._engine = engine
         self._container = container
         self._file = file
@@ -158,7 +171,7 @@ class Follower:
                 since = self._file.resume()
                 self._source = self._engine.logs(self._container, self._stream, float(since) if since else None)
                 self._copy(self._source)
-            except (EngineAway, OSError):
+            except (EngineAway, *BROKEN):
                 was_alive = True  # cut short: whatever it is now, one more pass is needed
             except RuntimeFailed:
                 return  # the container was removed
@@ -170,10 +183,9 @@ class Follower:
 
     def _alive(self) -> bool:
         try:
-            found = self._engine.find(self._container)
+            return self._engine.runs(self._container)
         except RuntimeFailed:
             return True  # the engine is away, which says nothing of the container
-        return found is not None and found.running
 
     def _copy(self, source: CancellableStream[bytes]) -> None:
         rest = b""

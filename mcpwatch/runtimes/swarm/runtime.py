@@ -1,22 +1,96 @@
-"""The swarm runtime: one service of one task per member, restart condition `none`, on the node that mcpwatch speaks to.
+"""The swarm runtime: one service of one task per member, restart condition `none`; each member by its placement.
 
-Only the engine that runs a task knows its log, its end and its memory; that is why a task is placed there (ADR 0050). Must not
-know: why a member is started or stopped.
+`here`: on the node that mcpwatch speaks to, whose engine knows log, end and memory. `any`: where the swarm chooses (`placed`). Must
+not know: why a member is started or stopped.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Literal
+
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.view import Usage
+from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.swarm.launch import ServiceLaunch, remove_service
+from mcpwatch.runtimes.swarm.launch import ServiceLaunch
+from mcpwatch.runtimes.swarm.manager import remove_service
+from mcpwatch.runtimes.swarm.placed import PlacedServices
 from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name
 
 
-class SwarmRuntime(ContainerRuntime):
-    """Carries members whose `carrier` is a `SwarmSpec`."""
+class SwarmRuntime:
+    """Carries members whose `carrier` is a `SwarmSpec`, by the runtime of their placement."""
+
+    name = "swarm"
+    supervision: Literal["ours", "theirs"] = "ours"
+
+    def __init__(self, directory: Path, instance: str) -> None:
+        """`directory` is the state directory, `instance` its mark (12 hex digits). Touches no engine yet."""
+        self._here = HereServices(directory, instance)
+        self._placed = PlacedServices(directory, instance)
+
+    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
+        """What runs and is wanted, wherever; what is ours and is not wanted is ended."""
+        here = tuple(spec for spec in specs if not _anywhere(spec))
+        placed = tuple(spec for spec in specs if _anywhere(spec))
+        return (*await self._here.owned(here), *await self._placed.owned(placed))
+
+    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
+        """Start the member's service. Raises `RuntimeFailed`."""
+        return await self._of(spec).start(spec, generation)
+
+    async def stop(self, spec: MemberSpec, grace: float) -> None:
+        """End the member's task and remove its service."""
+        await self._of(spec).stop(spec, grace)
+
+    async def resume(self, spec: MemberSpec) -> None:
+        """Let a paused task run again, where its engine can be asked."""
+        if not _anywhere(spec):
+            await self._here.resume(spec)
+
+    async def watch(self) -> AsyncIterator[RuntimeEvent]:
+        """Every end of every task, once; and engines going and coming back."""
+        events: asyncio.Queue[RuntimeEvent | RuntimeFailed] = asyncio.Queue()
+
+        async def listen(runtime: HereServices | PlacedServices) -> None:
+            try:
+                async for event in runtime.watch():
+                    events.put_nowait(event)
+            except RuntimeFailed as error:
+                events.put_nowait(error)
+
+        listening = [asyncio.create_task(listen(runtime)) for runtime in (self._here, self._placed)]
+        try:
+            while True:
+                event = await events.get()
+                if isinstance(event, RuntimeFailed):
+                    raise event
+                yield event
+        finally:
+            for task in listening:
+                task.cancel()
+
+    def usage(self, member: str) -> Usage | None:
+        """What it used at the last look, as far as that can be known."""
+        return self._here.usage(member) or self._placed.usage(member)
+
+    async def close(self) -> None:
+        """Let go of every engine; no service is touched."""
+        await self._here.close()
+        await self._placed.close()
+
+    def _of(self, spec: MemberSpec) -> HereServices | PlacedServices:
+        return self._placed if _anywhere(spec) else self._here
+
+
+class HereServices(ContainerRuntime):
+    """Carries members whose `carrier` is a `SwarmSpec` with `placement: here`, watched like containers."""
 
     name = "swarm"
     spec = SwarmSpec
@@ -45,3 +119,8 @@ def _carrier(spec: MemberSpec) -> SwarmSpec:
     if not isinstance(spec.carrier, SwarmSpec):
         raise RuntimeFailed(f"{spec.name}: not a service of a swarm ({type(spec.carrier).__name__})", permanent=True)
     return spec.carrier
+
+
+def _anywhere(spec: MemberSpec) -> bool:
+    """Whether the swarm chooses the node of this member."""
+    return isinstance(spec.carrier, SwarmSpec) and spec.carrier.placement == "any"

@@ -14,7 +14,7 @@ from mcpwatch import __version__
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import status_json
-from mcpwatch.model.text import ago
+from mcpwatch.model.span import ago
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import Api
 from mcpwatch.web.caller import caller_of

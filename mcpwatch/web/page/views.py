@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from mcpwatch.model.json import plain
-from mcpwatch.model.text import ago
+from mcpwatch.model.span import ago
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
 from mcpwatch.web.objectives.report import percent

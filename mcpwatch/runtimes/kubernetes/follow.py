@@ -1,0 +1,89 @@
+"""What a member's pods mean for its life: which run is its present one, when it ended and how, when another began. Pure.
+
+The kubelet starts ended containers again and the controllers replace lost pods; that is told as an end and a return. Must not know:
+who asked for a start, or what the API is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mcpwatch.runtimes.kubernetes.pod import Ended, Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One member as last seen. `template`: the generation that its pods carry; `old`: pods that a rollout replaces.
+
+    `run` is the present run, empty while none lives. Where `replicas` are wanted, another that runs takes its place unnoticed.
+    """
+
+    template: int = 0
+    old: frozenset[str] = frozenset()
+    run: tuple[str, str] = ("", "")
+    pod: str = ""
+    started: float = 0.0
+    replicas: int = 1
+
+    @property
+    def up(self) -> bool:
+        """Whether a run lives."""
+        return bool(self.run[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The present run ended, and no other lives."""
+
+    ended: Ended
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run lives that nobody here was told of."""
+
+    pod: Pod
+
+
+Step = Over | Begun
+
+
+def own_pods(life: Life, pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The pods of the present rollout, the oldest first."""
+    found = (pod for pod in pods if pod.uid not in life.old and (not life.template or pod.generation == life.template))
+    return tuple(sorted(found, key=lambda pod: (pod.deleting, pod.created, pod.name)))
+
+
+def advance(life: Life, pods: Iterable[Pod]) -> tuple[Life, tuple[Step, ...]]:
+    """The life after a look at all pods of the workload, and what has to be told."""
+    mine = own_pods(life, pods)
+    running = [pod for pod in mine if pod.running]
+    present = next((pod for pod in running if pod.run == life.run), None)
+    if present is not None and not present.deleting:
+        return life, ()
+    chosen = next((pod for pod in running if not pod.deleting), present)
+    if chosen is None:
+        return (replace(life, run=("", ""), pod="", started=0.0), (_over(life, mine),)) if life.up else (life, ())
+    if chosen is present:
+        return life, ()
+    after = replace(life, run=chosen.run, pod=chosen.name, started=chosen.started)
+    if not life.up:
+        return after, (Begun(chosen),)
+    if life.replicas > 1 and chosen.uid != life.run[0]:
+        return after, ()  # a replica that lived beside it: the member as a whole never ended
+    return after, (_over(life, mine), Begun(chosen))
+
+
+def _over(life: Life, pods: Iterable[Pod]) -> Over:
+    """How the present run ended, as far as its pod still says."""
+    pod = next((pod for pod in pods if pod.uid == life.run[0]), None)
+    if pod is None:
+        return Over(Ended(), f"pod {life.pod} is gone: somebody or the cluster removed it")
+    ended = pod.ended or pod.last or Ended()
+    words = pod.disrupted or f"{pod.reason}: {pod.message}".strip(": ")
+    if pod.deleting and not words:
+        words = f"pod {pod.name} is being removed"
+    said = ended.message.splitlines()[-1] if ended.message else ""
+    return Over(ended, words or said or (ended.reason if ended.oom or ended.code is None else ""))
