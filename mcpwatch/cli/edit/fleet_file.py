@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ REMOVED = DROP
 """The value that means: this key goes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FleetFile:
     """A configuration file at one moment. `text` is what it holds, exactly; `path` what the user named."""
 
@@ -66,9 +67,9 @@ class FleetFile:
         """Whether it is in mcpwatch's own format."""
         return self.dialect.name == "mcpwatch"
 
-    @property
+    @cached_property
     def document(self) -> dict[str, Any]:
-        """The file as plain values, read as `up` reads it. Raises `ConfigError` for text that cannot be read."""
+        """The file as plain values, as `up` reads it; read once, never changed. Raises `ConfigError` for unreadable text."""
         found = document_of(self.path, self.text).data
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
