@@ -135,7 +135,7 @@ def test_systemd_verifies_each_unit_and_a_shell_each_install_script(file: Path, 
     assert len(units) == 4
     done = subprocess.run([program("systemd-analyze"), "verify", *units], capture_output=True, text=True, timeout=60)
     said = [line for line in done.stderr.splitlines() if "/mcp-" in line or line.startswith("mcp-")]
-    assert len(said) == len(units)
+    assert len(said) == len(units) - 1, "the proxy's unit begins with the Python of this machine"
     assert all("is not executable: No such file" in line for line in said), "nothing but that it is not installed here"
     for script in (tmp_path / "out").glob("*/install.sh"):
         subprocess.run(["sh", "-n", str(script)], check=True, timeout=60)
