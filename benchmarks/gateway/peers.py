@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,8 @@ class Running:
         return self.peer.url(self.port, server, self.wire)
 
     def cpu(self) -> float:
-        """Seconds of CPU of the gateway itself, without its servers."""
-        times = psutil.Process(self.process.pid).cpu_times()
-        return times.user + times.system
+        """Seconds of CPU of the gateway itself, without its servers; by its own clock, because psutil's ticks are 10 ms."""
+        return time.clock_gettime((~self.process.pid << 3) | 2)  # CPUCLOCK_SCHED of another process: clock_getcpuclockid(3)
 
     def rss(self) -> float:
         """MiB of the gateway itself, without its servers."""

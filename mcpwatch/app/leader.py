@@ -133,7 +133,7 @@ class FencedRuntime:
         return await self._runtime.start(spec, generation)
 
     def number(self, living: Incarnation) -> None:
-        """As `ports.Runtime`."""
+        """As `ports.Runtime`; counting is no act."""
         self._runtime.number(living)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:

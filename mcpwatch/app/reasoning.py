@@ -86,13 +86,20 @@ def explain(name: str, status: Document, facts: list[Document], *, mark: Callabl
     for cause in all_of_it["causes"]:
         lines.append(mark(f"  {cause['cause']}: {cause['text']} (to be repaired: {cause['subject']})"))
         lines += [f"    because {line}" for line in cause["evidence"]]
-        lines += [f"  next: {next_step(cause)}"]
+        lines += [f"  next: {next_step(cause)}{_again(cause, status)}"]
     lines += [mark(f"  {trouble}") for trouble in all_of_it["troubles"]]
     if not all_of_it["causes"] and not all_of_it["troubles"]:
         lines += _degraded(member, route) or ["  none: nothing is known to be wrong with it"]
     lines += ["", "Repairs tried in the last day:"]
     lines += [f"  {fact['time']}  {_repair(fact)}" for fact in all_of_it["repairs"]] or ["  none"]
     return lines
+
+
+def _again(cause: Document, status: Document) -> str:
+    """When a parked subject is started once more by itself, as its restart policy says."""
+    parked = next((one for one in status["members"] if one["name"] == cause["subject"] and one["phase"] == "failed"), None)
+    retry = parked.get("retry_at") if parked else None
+    return f"; {cause['subject']} is started again by itself in {ago(max(0.0, retry - status['at']))}" if retry else ""
 
 
 def _member(member: Document, at: float) -> str:

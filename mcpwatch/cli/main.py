@@ -32,7 +32,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Keep an MCP fleet alive and honest: supervise its members, prove every route by speaking MCP, repair what broke.",
-    epilog="Start with: mcpwatch init && mcpwatch up.  Exits: 0 ok, 1 unhealthy, 2 usage, 3 bad config, 4 no daemon, 5 internal.",
+    epilog=(
+        "Start with: mcpwatch add time -- uvx mcp-server-time (or mcpwatch import), then mcpwatch up.  "
+        "Exits: 0 ok, 1 unhealthy, 2 usage, 3 bad config, 4 no daemon, 5 internal."
+    ),
 )
 config_app = typer.Typer(
     no_args_is_help=True, help="Validate and show the configuration; print its JSON Schema.", rich_markup_mode=None

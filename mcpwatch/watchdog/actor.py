@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
 from mcpwatch.ports import Incarnation, Replacing, Runtime
 from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.exit_words import describe_exit
 from mcpwatch.watchdog.senses import Context
 
 
@@ -337,25 +337,3 @@ class MemberActor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
-    """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1: <its last line of stderr>`."""
-    if end.signal is not None:
-        words = f"killed by {_signal_name(end.signal)}"
-    elif end.code is not None:
-        words = f"exited with code {end.code}"
-    else:
-        words = "ended" if end.detail else "ended, how cannot be known"
-    if end.oom:
-        words += " (out of memory)"
-    said = end.detail if end.detail and not end.detail.startswith(("killed by", "exited")) else ""
-    said = said or (tail[-1].strip() if tail and end.code else "")
-    return f"{words}: {said}" if said else words
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.upstream import sign_of_life
 from mcpwatch.gateway.upstream import upstream as upstream_module
 from mcpwatch.gateway.upstream.lifecycle import Phase
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
@@ -122,7 +123,7 @@ async def test_a_nudge_does_not_start_what_an_operator_stopped() -> None:
 
 
 async def test_a_nudge_finds_out_that_an_open_connection_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "NUDGE_LIMIT", 0.05)
+    monkeypatch.setattr(sign_of_life, "NUDGE_LIMIT", 0.05)
     server = Server()
     server.does = "answers"
     async with kept(server) as it:
@@ -133,9 +134,9 @@ async def test_a_nudge_finds_out_that_an_open_connection_is_dead(monkeypatch: py
 
 
 async def test_a_call_under_way_is_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "PING_EVERY", 0.0)
-    monkeypatch.setattr(upstream_module, "TICK", 0.005)
-    monkeypatch.setattr(upstream_module, "PING_LIMIT", 0.02)
+    monkeypatch.setattr(sign_of_life, "PING_EVERY", 0.0)
+    monkeypatch.setattr(sign_of_life, "TICK", 0.005)
+    monkeypatch.setattr(sign_of_life, "PING_LIMIT", 0.02)
     server = Server()
     server.does = "answers"
     async with kept(server) as it:

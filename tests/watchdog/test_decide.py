@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from math import ceil
 
@@ -57,6 +58,7 @@ class World:
     living: int = 0
 
 
+@cache
 def normal(world: World, now: Instant) -> World:
     """The same world with `now` shifted to zero and counters capped, so that equal situations are equal values."""
     state = world.state
@@ -129,6 +131,8 @@ def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, W
                 decision = decide(world.state, event, rules)
                 after = World(decision.state, truth(world, event, decision, rules.theirs))
                 steps.append((world, event, decision, after))
+                if decision.state is world.state and after.living == world.living and not step:
+                    continue  # nothing changed, and no time has passed
                 settled = normal(after, at)
                 if settled not in seen:
                     seen.add(settled)

@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._intake.drop()
         self._output.resume()
+        self._reader.close()
         if self.current is not None:
             self.current.lost()
 
@@ -157,7 +158,8 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes."""
         if not self.closing:
-            self._output.write(data)
+            self._output.written += len(data)
+            self._transport.write(data)
 
     async def room(self) -> None:
         """Return when the client is not behind with its reading."""
@@ -166,11 +168,12 @@ class Connection(asyncio.Protocol):
     def finished(self, exchange: HttpExchange) -> None:
         """The answer to a request is whole."""
         self.current = None
-        self._free(exchange)
+        if exchange.held:
+            self._free(exchange)
         self.due = self._loop.time() + limits.KEEP_ALIVE
         if not exchange.keep or self._shared.draining or (self._half and not self._queue):
             self._close()
-        else:
+        elif self._queue or self._reader.incoming is not None or self._intake.waits:
             self._advance()
 
     def abort(self) -> None:
@@ -228,12 +231,10 @@ class Connection(asyncio.Protocol):
             exchange.serve = self._app.admit(exchange)
 
     def _begin(self, exchange: HttpExchange) -> None:
-        serve = exchange.serve
+        serve, exchange.serve = exchange.serve, None  # what serves it holds it: no circle for the collector
         if serve is not None:
             self.due = self._loop.time() + limits.HALF_CLOSED if self._half else math.inf
-            task = self._loop.create_task(self._serve(exchange, serve), name="request")
-            self._shared.tasks.add(task)
-            task.add_done_callback(self._shared.tasks.discard)
+            self._shared.tasks.add(self._loop.create_task(self._serve(exchange, serve), name="request"))
 
     async def _serve(self, exchange: HttpExchange, serve: Serve) -> None:
         try:
@@ -241,7 +242,9 @@ class Connection(asyncio.Protocol):
         except Exception:
             log.exception("a request failed")
         finally:
-            self._free(exchange)
+            self._shared.ended()
+            if exchange.held:
+                self._free(exchange)
         if exchange.done:
             return
         if exchange.begun:

@@ -30,6 +30,10 @@ class Framing:
         """One more chunk of a body."""
         self._chunks += 1
 
+    def within(self, most: int) -> bool:
+        """Whether what was counted since the head began is at most `most` bytes."""
+        return self._size <= most
+
     def fits(self, size: int) -> bool:
         """Count `size` bytes more. Whether they are still within bounds."""
         self._size += size

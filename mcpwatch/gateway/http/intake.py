@@ -40,6 +40,11 @@ class Intake:
         self._discarded = 0
         self.transport = cast("asyncio.Transport", None)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is something that was not parsed, or may be in the socket."""
+        return self._paused or self._rest != b""
+
     def take(self, data: bytes) -> None:
         """Bytes from the socket."""
         if self._gate.deaf:

@@ -13,6 +13,7 @@ from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Budget
 from mcpwatch.gateway.http.connection import Connection
 from mcpwatch.gateway.http.http_exchange import App
+from mcpwatch.gateway.http.keepalive import notice_vanished
 from mcpwatch.gateway.http.shared import Shared
 
 TICK = 1.0
@@ -42,6 +43,8 @@ class Listener:
         """Listen on an address; the port in use. Raises `OSError`."""
         server = await self._loop.create_server(self._connection, host or None, port, backlog=BACKLOG)
         self._servers.append(server)
+        for sock in server.sockets:
+            notice_vanished(sock)
         return server.sockets[0].getsockname()[1]
 
     async def unix(self, path: str) -> None:

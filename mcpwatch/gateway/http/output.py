@@ -18,12 +18,12 @@ Progress = Literal["idle", "behind", "stalled"]
 
 
 class Output:
-    """The sending side of one socket. `transport` is set as soon as there is one; `full`: the client is behind."""
+    """The sending side of one socket. `transport` is set as soon as there is one; `written`: what it was given so far (bytes)."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._room: asyncio.Future[None] | None = None
-        self._written = self._taken = 0
+        self.written = self._taken = 0
         self._stalled = math.inf
         self.transport = cast("asyncio.Transport", None)
 
@@ -31,11 +31,6 @@ class Output:
     def full(self) -> bool:
         """Whether the client is behind with its reading."""
         return self._room is not None
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self._written += len(data)
-        self.transport.write(data)
 
     def pause(self) -> None:
         """The client is behind with its reading."""
@@ -61,7 +56,7 @@ class Output:
         if not unsent:
             self._stalled = math.inf
             return "idle"
-        taken = self._written - unsent - self._in_kernel()
+        taken = self.written - unsent - self._in_kernel()
         if taken > self._taken or self._stalled == math.inf:
             self._taken, self._stalled = taken, now + limits.STALL_LIMIT
         return "stalled" if now >= self._stalled and now > self._stalled - limits.STALL_LIMIT else "behind"

@@ -53,12 +53,11 @@ class RequestReader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._url = b""
         self._lines: list[tuple[bytes, bytes]] = []
-        self._head = 0
         self._framing = Framing(head_bytes, limits.SLICE)
         self._left = 0
         """Bytes of a body of known length that are still to come."""
-        self._body = 0
-        self._events = 0
+        self._given = self._body = self._events = 0
+        """Of the slice that is being parsed: its length, how much of it was body; requests that began or ended so far."""
         self.incoming: HttpExchange | None = None
         self.reading = False
 
@@ -69,6 +68,7 @@ class RequestReader:
             used = max(limits.SLICE, self._left)
             data = data[:used]
         self._body, events = 0, self._events
+        self._given = used
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -89,6 +89,10 @@ class RequestReader:
         self.reading = True  # what the client still sends must not be taken for silence
         return exchange
 
+    def close(self) -> None:
+        """Nothing is read any more: let the parser go, which holds this reader."""
+        self._parser = None
+
     def _count(self, size: int) -> None:
         """Bound what is not body: `size` bytes more of it, and the header lines of the slice that was parsed."""
         fits = self._framing.fits(size)
@@ -97,6 +101,12 @@ class RequestReader:
                 self._refuse(400, "the body has too much around its chunks")
         elif not fits or len(self._lines) > limits.HEAD_LINES:
             self._refuse_head()
+
+    def _is_head_long(self) -> bool:
+        """Whether target and headers are above their bound; what came in one small slice is not."""
+        if self._framing.within(self._head_bytes - self._given):
+            return False
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._lines) > self._head_bytes
 
     def _refuse_head(self) -> None:
         if len(self._lines) > limits.HEAD_LINES:
@@ -112,7 +122,6 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._url, self._lines = b"", []
-        self._head = 0
         self._events += 1
         if not self._sink.deaf:
             self.incoming, self.reading = None, True
@@ -121,19 +130,17 @@ class RequestReader:
     def on_url(self, url: bytes) -> None:
         """Some of the target."""
         self._url += url
-        self._head += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those behind a body (trailers) are counted as framing and not kept."""
         if self.incoming is None:
             self._lines.append((name.lower(), value))
-            self._head += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
         if self._sink.deaf:
             return
-        if self._head > self._head_bytes or len(self._lines) > limits.HEAD_LINES:
+        if len(self._lines) > limits.HEAD_LINES or self._is_head_long():
             self._refuse_head()
             return
         try:

@@ -47,6 +47,12 @@ class Shared:
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last connection is gone while the listener drains."""
 
+    def ended(self) -> None:
+        """The task that runs now has served its request."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.tasks.discard(task)
+
     def lost(self, connection: Held) -> None:
         """A connection is gone."""
         self.connections.discard(connection)

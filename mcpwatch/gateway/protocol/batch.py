@@ -23,7 +23,7 @@ _array = msgspec.json.Decoder(list[Raw])
 
 def is_one(body: bytes) -> bool:
     """Whether a body is an array at all."""
-    return body[:1] == b"[" or body[:16].lstrip()[:1] == b"["
+    return body[:1] != b"{" and body[:16].lstrip()[:1] == b"["
 
 
 def cut(body: bytes) -> list[bytes]:

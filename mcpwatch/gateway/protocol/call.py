@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 Delivery = Literal["part", "final", "suspended"]
 PART: Delivery = "part"
 FINAL: Delivery = "final"
@@ -34,8 +36,7 @@ class Peer(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct, eq=False):
     """One request on its way: whose it is, the id it came with, and where its answer goes. `until` is monotonic seconds."""
 
     number: int

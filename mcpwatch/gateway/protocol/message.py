@@ -21,6 +21,7 @@ HANDSHAKE = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Versions that begin with `initialize`, oldest first."""
 
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 MEMBER_DOWN = -32000
@@ -43,10 +44,11 @@ class InvalidMessage(Malformed):
 
 
 class Meta(Struct, gc=False):
-    """`params._meta`: the token that ties progress to its request, the id that ties a change to its subscription."""
+    """`params._meta`: the token that ties progress to its request, the id that ties a change to its subscription, the version."""
 
     progress_token: Raw | UnsetType = field(default=UNSET, name="progressToken")
     subscription: Raw | UnsetType = field(default=UNSET, name=SUBSCRIPTION)
+    version: Raw | UnsetType = field(default=UNSET, name=VERSION_KEY)
 
 
 class Params(Struct, gc=False):
@@ -55,6 +57,10 @@ class Params(Struct, gc=False):
     meta: Meta | UnsetType | None = field(default=UNSET, name="_meta")
     progress_token: Raw | UnsetType = field(default=UNSET, name="progressToken")
     request_id: Raw | UnsetType = field(default=UNSET, name="requestId")
+
+
+NO_PARAMS = Params()
+"""Parameters in which routing has nothing to look at."""
 
 
 class Envelope(Struct, gc=False):
@@ -72,7 +78,14 @@ class _Loose(Struct, gc=False):
     method: str | UnsetType = UNSET
 
 
+class _WithParams(Struct, gc=False):
+    """The parameters of a message, as they were written."""
+
+    params: Raw = Raw()
+
+
 _strict = msgspec.json.Decoder(Envelope)
+_with_params = msgspec.json.Decoder(_WithParams)
 _loose = msgspec.json.Decoder(_Loose)
 
 
@@ -114,8 +127,19 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
 
 
+def params_of(data: bytes) -> bytes:
+    """The parameters of a message that was read already, as raw JSON; empty when it has none."""
+    try:
+        return bytes(_with_params.decode(data).params)
+    except (msgspec.DecodeError, RecursionError):  # `NaN`, which not every reader takes
+        span = locate(data, ("params",))
+        return data[span[0] : span[1]] if span is not None else b""
+
+
 # --- splicing ------------------------------------------------------------------------------------------------------------------
 
+_BEGIN = b'{"jsonrpc":"2.0","id":'
+_BEGIN_LENGTH = len(_BEGIN)
 _HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?(?:"method"\s*:\s*"[^"\\]*"\s*,\s*)?"id"\s*:\s*')
 _TAIL = re.compile(rb'[,{]\s*"id"\s*:\s*("[^"\\]*"|-?[0-9.eE+-]+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
 _TAIL_SPAN = 96
@@ -130,6 +154,9 @@ def with_id(data: bytes, old: bytes, new: bytes) -> bytes:
     Writers put the id first or last; in valid JSON neither pattern can match inside a nested value or a string,
     because the first is anchored at the opening and the second at the closing brace. Anything else is walked.
     """
+    end = _BEGIN_LENGTH + len(old)
+    if data.startswith(_BEGIN) and data.startswith(old, _BEGIN_LENGTH) and data[end : end + 1] in _AFTER:
+        return b"%b%b%b" % (_BEGIN, new, data[end:])
     head = _HEAD.match(data)
     if head is not None:
         start = head.end()
@@ -154,6 +181,20 @@ def with_value(data: bytes, path: tuple[str, ...], new: bytes) -> bytes:
     """`data` with the value at `path` (keys from the top) replaced by `new`; unchanged when nothing is there."""
     span = locate(data, path)
     return data if span is None else data[: span[0]] + new + data[span[1] :]
+
+
+def with_known(data: bytes, path: tuple[str, ...], old: bytes, new: bytes) -> bytes:
+    """`data` with the value at `path`, known to be `old`, replaced by `new`.
+
+    Where no byte is escaped, a key that is written but once is that of the path; anything else is walked.
+    """
+    key = b'"%b":' % path[-1].encode()
+    start = data.find(key) + len(key)
+    if start >= len(key) and b"\\" not in data and data.count(key[:-1]) == 1 and data.startswith(old, start):
+        end = start + len(old)
+        if data[end : end + 1] in _AFTER:
+            return data[:start] + new + data[end:]
+    return with_value(data, path, new)
 
 
 def locate(data: bytes, path: tuple[str, ...]) -> tuple[int, int] | None:

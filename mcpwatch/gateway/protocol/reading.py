@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import Envelope, InvalidMessage, Malformed
@@ -29,8 +29,29 @@ _TOP = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAMS = frozenset(
     {"_meta", "name", "uri", "ref", "level", "requestId", "progressToken", "requestState", "inputResponses", "arguments"}
 )
-_META = frozenset({"progressToken", message.SUBSCRIPTION})
+_META = frozenset({"progressToken", message.SUBSCRIPTION, message.VERSION_KEY})
+_ORDINARY = _PARAMS | frozenset(
+    {"protocolVersion", "capabilities", "clientInfo", "cursor", "argument", "context", "progress", "total", "message", "reason",
+     "logger", "data", "task"}
+)  # fmt: skip
+"""Keys of parameters of which no two differ in case alone."""
 
+_NOTHING = Raw()
+
+
+class _Top(Struct, gc=False):
+    """The top of a message in full. What is left out is empty."""
+
+    jsonrpc: Raw = _NOTHING
+    id: Raw = _NOTHING
+    method: str = ""
+    params: Raw = _NOTHING
+    result: Raw = _NOTHING
+    error: Raw = _NOTHING
+
+
+_top = msgspec.json.Decoder(_Top)
+_params = msgspec.json.Decoder(message.Params)
 _object = msgspec.json.Decoder(dict[str, Raw])
 _OPENING = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
@@ -38,21 +59,22 @@ _NEXT = re.compile(rb"[ \t\r\n]*[,}][ \t\r\n]*")
 _LONG = re.compile(rb"[0-9]{%d}" % (DIGITS + 1))
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ID_BEGINS = frozenset(b"%c" % byte for byte in b'"-0123456789') | {b""}
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def of_client(data: bytes) -> Envelope:
     """The routing fields of a client's message. Raises `Malformed`, and `InvalidMessage` when readers may differ about it."""
     check_text(data)
-    if data.count(b"[") + data.count(b"{") > DEPTH and _depth(data) > DEPTH:
+    if len(data) > DEPTH and data.count(b"[") + data.count(b"{") > DEPTH and _depth(data) > DEPTH:
         raise Malformed(f"nested more than {DEPTH} levels deep")
-    return _read(data, finite=True)
+    return _brief(data) or _read(data, finite=True)
 
 
 def of_member(data: bytes) -> Envelope:
     """The routing fields of a member's message: as a client's, but `NaN`, which Python servers print, is let through."""
     check_text(data)
-    return _read(data, finite=False)
+    return _brief(data) or _read(data, finite=False)
 
 
 def check_text(data: bytes) -> None:
@@ -69,6 +91,57 @@ def check_text(data: bytes) -> None:
             json.loads(data.decode())
         except (ValueError, RecursionError):
             raise Malformed(f"holds an integer of more than {DIGITS} digits, or is no JSON") from None
+
+
+def _brief(data: bytes) -> Envelope | None:
+    """The routing fields of a message as most are: known keys alone, each once, no byte between them. `None`: of any other.
+
+    The proof is its length: it is as long as its keys and values are, so there is nothing else in it.
+    """
+    try:
+        top = _top.decode(data)
+        id_, method, params, other = top.id, top.method, top.params, len(top.result) + len(top.error)
+        size = 1 + len(id_) + len(method) + len(params) + other
+        if id_:
+            size += 6
+        if method:
+            size += 12
+        if params:
+            size += 10
+        if top.jsonrpc:
+            size += 11 + len(top.jsonrpc)
+        if other:
+            size += (10 if top.result else 0) + (9 if top.error else 0)
+        if size != len(data) or (method and (other or bytes(id_)[:1] not in _ID_BEGINS)):
+            return None
+        inner = _brief_params(params) if params else UNSET
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return Envelope(id_ or UNSET, method or UNSET, inner) if inner is not None else None
+
+
+def _brief_params(params: Raw) -> message.Params | None:
+    """The same of an object of parameters. Raises `msgspec.DecodeError`, `RecursionError`."""
+    if len(params) == len(b"{}"):
+        return message.NO_PARAMS if _is_object(params) else None
+    found = _object.decode(params)
+    if not _is_brief(found, params) or "ref" in found:
+        return None
+    if not _ORDINARY.issuperset(found):
+        _keys(found, _PARAMS)
+    meta = found.get("_meta")
+    if meta is None:
+        return _params.decode(params) if "requestId" in found or "progressToken" in found else message.NO_PARAMS
+    inner = _object.decode(meta)
+    if not _is_brief(inner, meta):
+        return None
+    _keys(inner, _META)
+    return _params.decode(params)
+
+
+def _is_brief(found: dict[str, Raw], data: Raw) -> bool:
+    """Whether an object is as short as these keys and values can be."""
+    return 1 + 4 * len(found) + sum(map(len, found)) + sum(map(len, found.values())) == len(data)
 
 
 def _read(data: bytes, *, finite: bool) -> Envelope:

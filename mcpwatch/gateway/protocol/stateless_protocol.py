@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from msgspec import UNSET
+
 from mcpwatch import __version__
 from mcpwatch.gateway.protocol import message
 
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+VERSION_KEY = message.VERSION_KEY
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
 SERVER_KEY = "io.modelcontextprotocol/serverInfo"
@@ -60,7 +62,7 @@ def status(code: int | None) -> int:
     return 404 if code == message.METHOD_NOT_FOUND else 400 if code in _BAD_REQUEST else 200
 
 
-def wanted(headers: Mapping[bytes, bytes], method: str | None, body: bytes) -> bool:
+def wanted(headers: Mapping[bytes, bytes], envelope: message.Envelope) -> bool:
     """Whether a POST to a dual endpoint belongs to this wire, by its headers and its body together.
 
     A session id or a version with handshakes settles it. `initialize` belongs here only if it comes in the envelope of this wire,
@@ -69,11 +71,13 @@ def wanted(headers: Mapping[bytes, bytes], method: str | None, body: bytes) -> b
     version = headers.get(b"mcp-protocol-version")
     if b"mcp-session-id" in headers or (version is not None and version.decode("latin-1") in message.HANDSHAKE):
         return False
+    method = envelope.method
     if method == "server/discover":
         return True
     if method != "initialize" and (version is not None or b"mcp-method" in headers):
         return True
-    return message.locate(body, ("params", "_meta", VERSION_KEY)) is not None
+    params = envelope.params
+    return isinstance(params, message.Params) and isinstance(params.meta, message.Meta) and params.meta.version is not UNSET
 
 
 def unsupported(version: object) -> Refusal | None:

@@ -11,7 +11,9 @@ import logging
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Serve
@@ -70,7 +72,11 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.sessions = Sessions(settings.limits)
-        self._wires = Wires(self.sessions, "")
+        self._wires = wires = Wires(self.sessions, "")
+        self._served: dict[tuple[str, str], Callable[[McpRequest], Coroutine[Any, Any, None]]] = {
+            ("messages", "POST"): wires.post_message, ("mcp", "POST"): wires.post, ("sse", "GET"): wires.open_sse,
+            ("mcp", "GET"): wires.listen, ("mcp", "DELETE"): wires.delete,
+        }  # fmt: skip
         self._routes: dict[str, Route] = {}
         self._targets: dict[str, MemberTarget] = {}
         self._groups: dict[str, GroupTarget] = {}
@@ -146,29 +152,23 @@ class App:
         turn.answer(413, message.error(None, message.INVALID_REQUEST, f"message of more than {self.body_limit} bytes"))
 
     async def _serve(self, route: Route, request: McpRequest) -> None:
+        serve = self._served.get((route.kind, request.turn.method))
         try:
-            await self._dispatch(route, request, request.turn.method)
+            if serve is not None:
+                await serve(request)
+            else:
+                await self._serve_page(route, request, request.turn.method)
         except TooMany:
             self._refused[429] += 1
             text = f"more than {self._limits.sessions_per_token} sessions for this token; close some"
-            await request.respond(429, message.error(None, message.INVALID_REQUEST, text), [(b"retry-after", b"10")])
+            request.respond(429, message.error(None, message.INVALID_REQUEST, text), [(b"retry-after", b"10")])
         except UpstreamUnavailable as down:
             self._refused[503] += 1
-            await request.unavailable(down, None)
+            request.unavailable(down, None)
 
-    async def _dispatch(self, route: Route, request: McpRequest, method: str) -> None:
-        wires = self._wires
+    async def _serve_page(self, route: Route, request: McpRequest, method: str) -> None:
+        """What belongs to no wire of clients."""
         match route.kind, method:
-            case "messages", "POST":
-                await wires.post_message(request)
-            case "mcp", "POST":
-                await wires.post(request)
-            case "sse", "GET":
-                await wires.open_sse(request)
-            case "mcp", "GET":
-                await wires.listen(request)
-            case "mcp", "DELETE":
-                await wires.delete(request)
             case "rpc", "POST":
                 await pages.rpc(request, route.target)
             case "health", "GET" | "HEAD" if route.member is not None:
@@ -178,7 +178,7 @@ class App:
                 request.turn.answer(200, extra=[*request.extra, (b"content-type", b"text/event-stream")])
             case _:
                 text = json.dumps({"error": "method not allowed"}).encode()
-                await request.respond(405, text, [(b"allow", _METHODS[route.kind])])
+                request.respond(405, text, [(b"allow", _METHODS[route.kind])])
 
     def _mount(
         self, routes: dict[str, Route], base: str, target: Target, member: Member | None, digests: tuple[bytes, ...]

@@ -37,28 +37,28 @@ async def health(request: McpRequest, member: Member) -> None:
         body["tools_count"] = await _count(member)
     except (UpstreamUnavailable, TimeoutError) as error:
         reason = str(error) or f"did not list its tools within {HEALTH_LIMIT:g} s"
-        await request.respond(503, json.dumps(body | {"status": "unhealthy", "tools_count": 0, "error": reason}).encode(), _RETRY)
+        request.respond(503, json.dumps(body | {"status": "unhealthy", "tools_count": 0, "error": reason}).encode(), _RETRY)
         return
-    await request.respond(200, json.dumps(body).encode())
+    request.respond(200, json.dumps(body).encode())
 
 
 async def rpc(request: McpRequest, target: Target) -> None:
     """One JSON-RPC request in, its answer out; no session, no stream."""
-    read = await request.read() if await request.is_json() else None
+    read = request.read() if request.is_json() else None
     if read is None:
         return
     body, envelope = read
     if envelope.id is UNSET or envelope.method is UNSET:
-        await request.respond(400, message.error(None, message.INVALID_REQUEST, "the body must be one JSON-RPC request with an id"))
+        request.respond(400, message.error(None, message.INVALID_REQUEST, "the body must be one JSON-RPC request with an id"))
         return
     session = target.begin(request.owner)
     exchange = Exchange()
     try:
         await session.take(body, envelope, exchange)
         answer = await _last(exchange, envelope)
-        await request.respond(200, answer)
+        request.respond(200, answer)
     except UpstreamUnavailable as down:
-        await request.unavailable(down, bytes(envelope.id))
+        request.unavailable(down, bytes(envelope.id))
     finally:
         await session.close()
 

@@ -24,7 +24,7 @@ from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
     """Answer one POST of this wire."""
     if envelope.id is UNSET or envelope.method is UNSET:
-        await _acknowledge(request, envelope)
+        _acknowledge(request, envelope)
         return
     passage = await request.target.passage()
     if passage is not None:
@@ -33,7 +33,7 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
     parsed: dict[str, Any] = json.loads(body)
     refusal = stateless_protocol.judge(request.turn.lines, parsed)
     if refusal is not None:
-        await request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
+        request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
         return
     session, native = await request.target.once(request.owner)
     exchange = Exchange()
@@ -45,31 +45,31 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
         elif native:
             refusal = await _mirrored(request, session, parsed)
         if refusal is not None:
-            await request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
+            request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
         elif not native and envelope.method == "server/discover":
-            await request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
+            request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
         elif native:
             await session.take(body, envelope, exchange)
             await _reply(request, exchange)
         else:
             await _translated(request, session, body, envelope, parsed, exchange)
     except UpstreamUnavailable as down:
-        await request.unavailable(down, message.raw_id(envelope))
+        request.unavailable(down, message.raw_id(envelope))
     finally:
         request.turn.on_lost = None
         await session.close()
 
 
-async def _acknowledge(request: McpRequest, envelope: Envelope) -> None:
+def _acknowledge(request: McpRequest, envelope: Envelope) -> None:
     """This wire has no notifications of clients that mean anything, and no answers to servers."""
     if envelope.id is not UNSET or envelope.method is UNSET:
-        await request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
+        request.respond(400, message.error(None, message.INVALID_REQUEST, "The body must be one request or notification"))
         return
     refusal = stateless_protocol.unsupported(request.headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
     if refusal is not None:
-        await request.respond(400, refusal.error(None))
+        request.respond(400, refusal.error(None))
     else:
-        await request.respond(202)
+        request.respond(202)
 
 
 async def _translated(
@@ -93,7 +93,7 @@ async def _reply(request: McpRequest, exchange: Exchange) -> None:
     if exchange.done and len(messages) == 1:
         body = messages[0]
         span = message.locate(body, ("error", "code"))
-        await request.respond(stateless_protocol.status(int(body[span[0] : span[1]]) if span else None), body)
+        request.respond(stateless_protocol.status(int(body[span[0] : span[1]]) if span else None), body)
     elif not exchange.done or messages:
         await stream(request, exchange, messages)
 

@@ -49,23 +49,23 @@ class Wires:
 
     async def post_message(self, request: McpRequest) -> None:
         """POST: a message of a session; its answer goes back on the stream."""
-        if not await request.is_json():
+        if not request.is_json():
             return
         session = self._sessions.find(request, _named_session(request.turn.query))
         if session is None:
-            await request.lost_session()
+            request.lost_session()
             return
         if batch.is_one(request.turn.body):
-            items = await _batch(request, session)
+            items = _batch(request, session)
             if items is not None:
-                await request.respond(202)
+                request.respond(202)
                 await BatchResponse(items, session).give(session)
             return
-        read = await request.read()
+        read = request.read()
         if read is None:
             return
         body, envelope = read
-        await request.respond(202)
+        request.respond(202)
         try:
             await session.take(body, envelope, session)
         except UpstreamUnavailable as down:
@@ -76,22 +76,23 @@ class Wires:
 
     async def post(self, request: McpRequest) -> None:
         """POST: one message, on the wire that its headers name."""
-        if not await request.is_json():
+        if not request.is_json():
             return
         if batch.is_one(request.turn.body):
             await self._post_batch(request)
             return
-        read = await request.read()
+        read = request.read()
         if read is None:
             return
         body, envelope = read
-        method = envelope.method if isinstance(envelope.method, str) else None
-        if stateless_protocol.wanted(request.headers, method, body):
+        if stateless_protocol.wanted(request.headers, envelope):
             await stateless_endpoint.post(request, body, envelope)
-        elif method == "initialize":
+        elif envelope.method == "initialize":
             await self._initialize(request, body, envelope)
         else:
-            await self._post_in_session(request, body, envelope)
+            session = self._session(request)
+            if session is not None:
+                await self._exchange(request, session, body, envelope)
 
     async def _initialize(self, request: McpRequest, body: bytes, envelope: Envelope) -> None:
         session = self._sessions.begin(request)
@@ -103,16 +104,11 @@ class Wires:
         except UpstreamUnavailable as down:
             request.extra = plain
             self._sessions.drop(session)
-            await request.unavailable(down, message.raw_id(envelope))
-
-    async def _post_in_session(self, request: McpRequest, body: bytes, envelope: Envelope) -> None:
-        session = await self._session(request)
-        if session is not None:
-            await self._exchange(request, session, body, envelope)
+            request.unavailable(down, message.raw_id(envelope))
 
     async def _post_batch(self, request: McpRequest) -> None:
-        session = await self._session(request)
-        items = await _batch(request, session) if session is not None else None
+        session = self._session(request)
+        items = _batch(request, session) if session is not None else None
         if session is None or items is None:
             return
         course = session.course()
@@ -121,26 +117,26 @@ class Wires:
             if await BatchResponse(items, course).give(session):
                 await self._answer(request, session, course)
             else:
-                await request.respond(202)
+                request.respond(202)
         finally:
             session.open -= 1
             session.seen = time.monotonic()
 
-    async def _session(self, request: McpRequest) -> ClientSession | None:
+    def _session(self, request: McpRequest) -> ClientSession | None:
         """The session that a POST names; `None` when it is refused, and that is answered."""
         given = request.headers.get(SESSION)
         if given is None:
             text = message.error(None, message.INVALID_REQUEST, "Bad Request: Missing session ID; send initialize first")
-            await request.respond(400, text)
+            request.respond(400, text)
             return None
         session = self._sessions.find(request, given.decode("latin-1"))
         if session is None:
-            await request.lost_session()
+            request.lost_session()
             return None
         version = request.headers.get(b"mcp-protocol-version")
         if version is not None and version.decode("latin-1") not in message.HANDSHAKE:
             text = message.error(None, message.INVALID_REQUEST, "Bad Request: Unsupported protocol version")
-            await request.respond(400, text)
+            request.respond(400, text)
             return None
         return session
 
@@ -152,14 +148,14 @@ class Wires:
             await session.take(body, envelope, course)
             if envelope.id is UNSET or envelope.method is UNSET:
                 course.abandon()
-                await request.respond(202)
+                request.respond(202)
                 return
             await self._answer(request, session, course)
         except UpstreamUnavailable as down:
             course.abandon()
             if envelope.method == "initialize":
                 raise
-            await request.unavailable(down, message.raw_id(envelope))
+            request.unavailable(down, message.raw_id(envelope))
         finally:
             session.open -= 1
             session.seen = time.monotonic()
@@ -167,7 +163,7 @@ class Wires:
     async def _answer(self, request: McpRequest, session: ClientSession, course: ResponseStream) -> None:
         messages = await course.more(KEEP_ALIVE)
         if course.done and len(messages) == 1 and session.open == 1:
-            await request.respond(200, messages[0])
+            request.respond(200, messages[0])
         else:
             pipe = request.stream()
             course.begin(pipe, messages, prime=_primed(request))
@@ -178,12 +174,12 @@ class Wires:
         """GET: a stream for what belongs to no request."""
         session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
         if session is None:
-            await request.lost_session()
+            request.lost_session()
             return
         given = request.headers.get(b"last-event-id")
         last = parse(given) if given is not None else (STANDALONE, None)
         if last is None:
-            await request.respond(400, message.error(None, message.INVALID_REQUEST, "Last-Event-ID is none of this session's"))
+            request.respond(400, message.error(None, message.INVALID_REQUEST, "Last-Event-ID is none of this session's"))
         elif last[0] == STANDALONE:
             pipe = request.stream([(SESSION, session.id.encode())])
             pipe.raw(b": open\r\n\r\n")
@@ -199,7 +195,7 @@ class Wires:
             missed = session.replay.after(stream, after)
         except Gone:
             text = message.error(None, message.INVALID_REQUEST, "what came after this event is not kept any more; ask again")
-            await request.respond(400, text)
+            request.respond(400, text)
             return
         pipe = request.stream([(SESSION, session.id.encode())])
         course = session.taken_up(stream)
@@ -215,13 +211,13 @@ class Wires:
         """DELETE: the session is over."""
         session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
         if session is None:
-            await request.lost_session()
+            request.lost_session()
             return
         self._sessions.drop(session)
-        await request.respond(200)
+        request.respond(200)
 
 
-async def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | None:
+def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | None:
     """The messages of a batch; `None` when it is refused, and that is answered."""
     try:
         if session.version != batch.VERSION:
@@ -230,7 +226,7 @@ async def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | N
         reading.check_text(request.turn.body)
         return batch.cut(request.turn.body)
     except message.Malformed as error:
-        await request.malformed(error)
+        request.malformed(error)
         return None
 
 

@@ -6,7 +6,8 @@ Owns the reading of a request and the writing of its answer as JSON or as a stre
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
 from mcpwatch.gateway.protocol import message, reading
@@ -19,8 +20,7 @@ KEEP_ALIVE = 10.0
 """Seconds of silence after which an open stream gets a comment, and a waiting POST becomes a stream."""
 
 
-@dataclass(slots=True)
-class McpRequest:
+class McpRequest(Struct, eq=False):
     """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
 
     turn: HttpExchange
@@ -29,7 +29,7 @@ class McpRequest:
     headers: dict[bytes, bytes]
     extra: list[tuple[bytes, bytes]]
 
-    async def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
+    def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""
         self.turn.answer(status, body, extra=[*self.extra, *extra] if extra else self.extra)
 
@@ -37,35 +37,35 @@ class McpRequest:
         """An answer as an event stream, open from now on."""
         return self.turn.stream([*self.extra, *extra])
 
-    async def read(self) -> tuple[bytes, Envelope] | None:
+    def read(self) -> tuple[bytes, Envelope] | None:
         """The message in the body; `None` when there is none, and that is answered already."""
         body = self.turn.body
         try:
             return body, reading.of_client(body)
         except message.Malformed as error:
-            await self.malformed(error)
+            self.malformed(error)
             return None
 
-    async def is_json(self) -> bool:
+    def is_json(self) -> bool:
         """Whether the body says that it is JSON: a page may send anything else without asking first. False is answered already."""
-        media = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media == b"application/json":
+        media = self.headers.get(b"content-type", b"")
+        if media == b"application/json" or media.partition(b";")[0].strip().lower() == b"application/json":
             return True
-        await self.respond(415, message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json"))
+        self.respond(415, message.error(None, message.INVALID_REQUEST, "Content-Type must be application/json"))
         return False
 
-    async def malformed(self, error: message.Malformed) -> None:
+    def malformed(self, error: message.Malformed) -> None:
         """The answer to a body that is refused unread."""
         text = "Parse error" if error.code == message.PARSE_ERROR else "Invalid request"
-        await self.respond(400, message.error(None, error.code, f"{text}: {error}"))
+        self.respond(400, message.error(None, error.code, f"{text}: {error}"))
 
-    async def unavailable(self, down: UpstreamUnavailable, raw_id: bytes | None) -> None:
+    def unavailable(self, down: UpstreamUnavailable, raw_id: bytes | None) -> None:
         """The answer when a member is down."""
-        await self.respond(503, down.error(raw_id), [(b"retry-after", b"%d" % down.retry_after)])
+        self.respond(503, down.error(raw_id), [(b"retry-after", b"%d" % down.retry_after)])
 
-    async def lost_session(self) -> None:
+    def lost_session(self) -> None:
         """The answer to a session id that means nothing here."""
-        await self.respond(404, message.error(None, message.INVALID_REQUEST, "Session not found; initialize again"))
+        self.respond(404, message.error(None, message.INVALID_REQUEST, "Session not found; initialize again"))
 
 
 class Exchange:
@@ -76,7 +76,7 @@ class Exchange:
     def __init__(self) -> None:
         self.messages: list[bytes] = []
         self.done = False
-        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wake: asyncio.Future[None] | None = None
 
     def deliver(self, data: bytes, share: Delivery) -> None:
         """One more message."""
@@ -89,8 +89,8 @@ class Exchange:
 
     def wake(self) -> None:
         """Let `more` return."""
-        if not self._wake.done():
-            self._wake.set_result(None)
+        if self._wake is not None:
+            _wake(self._wake)
 
     def abandon(self) -> None:
         """The client went away: nothing more is waited for."""

@@ -99,7 +99,7 @@ async def _failed(request: McpRequest, passage: Passthrough, body: bytes, error:
     except message.Malformed:
         raw_id = None
     data = {"member": passage.name} | error.data
-    await request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
+    request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
 
 
 async def _copy(request: McpRequest, response: Response) -> None:

@@ -5,13 +5,13 @@ Owns what a client said about itself and which upstream serves it. Must not know
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, tools, translation
@@ -24,6 +24,7 @@ from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.member import Member, Running, trust_of
+from mcpwatch.gateway.upstream.sign_of_life import FRESH
 from mcpwatch.gateway.upstream.upstream import Upstream
 
 PING_LIMIT = 10.0
@@ -72,7 +73,7 @@ class Session(SessionOutput):
                     self._elder.cancelled(envelope)
                 upstream.mux.notify(self, envelope, data)
         elif envelope.method == "ping" and upstream is not None and upstream.modern:
-            await self._prove(upstream)
+            await self._prove(upstream, 0.0)
             sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
@@ -82,7 +83,8 @@ class Session(SessionOutput):
                 if ruled is None:
                     return
                 data, sink = ruled
-            await self._forward(data, envelope, sink)
+            if not self._is_open() or not self._request(cast("Upstream", upstream), envelope, data, sink):
+                await self._forward(data, envelope, sink)
 
     def answer(self, data: bytes, envelope: Envelope) -> bool:
         """The client's answer to a question. False when this session was asked no such thing."""
@@ -121,8 +123,7 @@ class Session(SessionOutput):
     async def _initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         assert isinstance(envelope.id, Raw)
         raw_id = bytes(envelope.id)
-        span = message.locate(data, ("params",))
-        params = data[span[0] : span[1]] if span else b"{}"
+        params = message.params_of(data) or b"{}"
         asked = _object(params)
         self.capabilities = frozenset(_object_of(asked, "capabilities"))
         await self.member.main.ready()
@@ -137,24 +138,37 @@ class Session(SessionOutput):
         upstream = self._upstream
         await upstream.ready()
         if self._own is None:
-            await self._prove(upstream)
+            await self._prove(upstream, FRESH)
         if self.closed:
             return
         upstream.mux.attach(self)
-        result = upstream.server if self._own is not None else _agreed(upstream, asked)
         if upstream.modern:
             self._elder = LegacyClient(upstream.mux, upstream.listening, self, asked)
             upstream.listening.join(self)
-            result = translation.greeting(upstream.server, _spoken(asked))
-        self.version = str(_object(result).get("protocolVersion", ""))
+            self.version = _spoken(asked)
+            result = translation.greeting(upstream.server, self.version)
+        elif self._own is not None:
+            result, self.version = upstream.server, upstream.protocol
+        else:
+            result, self.version = upstream.agreed(asked.get("protocolVersion"))
         sink.deliver(message.result(raw_id, result), FINAL)
 
-    async def _prove(self, upstream: Upstream) -> None:
-        """Return when the upstream has proved that it lives. Raises `Down`."""
+    async def _prove(self, upstream: Upstream, fresh: float) -> None:
+        """Return when the upstream has proved that it lives, if it did not within the last `fresh` seconds. Raises `Down`."""
         try:
-            await upstream.ask(*upstream.sign_of_life, PING_LIMIT)
+            await upstream.life.prove(PING_LIMIT, fresh)
         except TimeoutError:
             raise UpstreamUnavailable(self.member.name, f"it did not answer within {PING_LIMIT:g} s", 1) from None
+
+    def _is_open(self) -> bool:
+        """Whether a request can go its way at once: there is an upstream, it runs, and nothing is to be said in other words."""
+        upstream = self._upstream
+        return (
+            upstream is not None
+            and upstream.phase is Phase.RUNNING
+            and self.guest is None
+            and (self._elder is not None or self._native or not upstream.modern)
+        )
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         if self.guest is not None and envelope.method in MAY_ASK:
@@ -267,16 +281,6 @@ class MemberTarget:
         return translation.discovery(self.member.main.server)
 
 
-def _agreed(upstream: Upstream, asked: dict[str, Any]) -> bytes:
-    """The member's own answer to `initialize`, with the version that both sides know."""
-    version = asked.get("protocolVersion")
-    if version == upstream.protocol or version not in HANDSHAKE or upstream.protocol not in HANDSHAKE:
-        return upstream.server
-    if HANDSHAKE.index(version) > HANDSHAKE.index(upstream.protocol):
-        return upstream.server
-    return message.with_value(upstream.server, ("protocolVersion",), b'"' + version.encode() + b'"')
-
-
 def _spoken(asked: dict[str, Any]) -> str:
     """The handshake version that a client asked for, or the newest."""
     version = asked.get("protocolVersion")
@@ -285,8 +289,8 @@ def _spoken(asked: dict[str, Any]) -> str:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-    except ValueError:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 

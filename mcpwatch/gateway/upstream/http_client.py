@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from mcpwatch.gateway.http.keepalive import notice_vanished
 from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
 from mcpwatch.gateway.upstream.sse_parser import ANSWER_LIMIT, Event, EventParser, HttpFailed
 from mcpwatch.trust import BY_DEFAULT, Contexts, Trust, TrustFailed
@@ -168,11 +169,13 @@ async def _connect(scheme: str, host: str, port: int | None, trust: Trust) -> Up
         raise HttpFailed(str(error)) from None
     try:
         async with asyncio.timeout(CONNECT_LIMIT):
-            _, connection = await loop.create_connection(UpstreamConnection, host, port or (443 if secure else 80), ssl=context)
+            made = await loop.create_connection(UpstreamConnection, host, port or (443 if secure else 80), ssl=context)
     except TimeoutError:
         raise HttpFailed(f"no connection to {host} within {CONNECT_LIMIT:g} s") from None
     except (OSError, ssl.SSLError) as error:
         with suppress(AttributeError):
             raise HttpFailed(f"connection to {host}:{port} failed: {error.strerror or error}") from None
         raise
+    transport, connection = made
+    notice_vanished(transport.get_extra_info("socket"))
     return connection

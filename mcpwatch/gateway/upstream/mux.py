@@ -8,6 +8,7 @@ ids and progress tokens of calls that this gateway chose, and what answers a cal
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,8 @@ class Mux:
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._wishes = Subscriptions(self._places)
         self.unmatched = 0
+        self.heard = -math.inf
+        """When the member last said something (monotonic seconds)."""
         self._counts = counts
 
     # --- sessions ---
@@ -89,7 +92,7 @@ class Mux:
         assert isinstance(envelope.method, str)
         raw_id = bytes(envelope.id)
         number = self._ids.new(self._calls)
-        token = translation.progress_token(envelope)
+        token = None if envelope.params is message.NO_PARAMS else translation.progress_token(envelope)
         method = envelope.method
         call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
         place = self._places.get(peer)
@@ -99,7 +102,7 @@ class Mux:
         fresh = b"%d" % number
         out = message.with_id(data, raw_id, fresh)
         if token is not None:
-            out = message.with_value(out, ("params", "_meta", "progressToken"), fresh)
+            out = message.with_known(out, ("params", "_meta", "progressToken"), token, fresh)
         self._calls[number] = call
         if place is not None:
             place.calls[raw_id] = number
@@ -140,6 +143,7 @@ class Mux:
 
     def receive(self, data: bytes, envelope: Envelope, related: int | None = None) -> None:
         """One message of the member; `related` is the request whose stream it came on, where the wire says so."""
+        self.heard = time.monotonic()
         if envelope.method is UNSET:
             self._answer(data, envelope)
         elif envelope.id is UNSET:
@@ -246,10 +250,11 @@ class Mux:
         params = envelope.params if isinstance(envelope.params, message.Params) else None
         match envelope.method:
             case "notifications/progress" if params is not None and isinstance(params.progress_token, Raw):
-                call = self._call_of(bytes(params.progress_token))
+                token = bytes(params.progress_token)
+                call = self._call_of(token)
                 if call is not None and call.token is not None:
                     call.until = time.monotonic() + self._call_limit
-                    call.sink.deliver(message.with_value(data, ("params", "progressToken"), call.token), PART)
+                    call.sink.deliver(message.with_known(data, ("params", "progressToken"), token, call.token), PART)
             case "notifications/cancelled" if params is not None and isinstance(params.request_id, Raw):
                 self.questions.withdraw(bytes(params.request_id), data)
             case _ if params is not None and isinstance(params.meta, message.Meta) and isinstance(params.meta.subscription, Raw):

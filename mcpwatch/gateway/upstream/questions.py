@@ -130,7 +130,7 @@ class Questions:
 
     def settle(self, number: int) -> None:
         """A call ended: it cannot be what a held question waits for."""
-        for held in list(self._held):
+        for held in list(self._held) if self._held else ():
             held.suspects.discard(number)
             calls = self._calls()
             left = [calls[item] for item in held.suspects if item in calls]

@@ -35,6 +35,8 @@ def number_of(raw: bytes) -> int | None:
     """The id in an answer as the number it was asked with, `None` when it is none. A string of it is taken, as the SDKs do."""
     if len(raw) > 18:
         return None
+    if raw.isdigit():
+        return int(raw)
     if raw[:1] == b'"' and raw[-1:] == b'"':
         raw = raw[1:-1]
     raw = raw.removesuffix(b".0")

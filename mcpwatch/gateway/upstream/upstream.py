@@ -7,7 +7,6 @@ Must not know HTTP clients of the gateway or configuration files.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import random
@@ -16,7 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from mcpwatch.gateway.protocol import batch, message, stateless_protocol
+from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.upstream import greeting
 from mcpwatch.gateway.upstream.child import Exit
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase, UpstreamUnavailable
@@ -25,6 +25,7 @@ from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
 from mcpwatch.gateway.upstream.pollution import Pollution
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
+from mcpwatch.gateway.upstream.sign_of_life import SignOfLife
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
 from mcpwatch.model.restart import Next
 from mcpwatch.model.spec import RestartPolicy
@@ -35,12 +36,6 @@ SOON = 0.6
 """A request waits for a start that is at most this many seconds away."""
 RENEW_WAIT = 5.0
 """Seconds that a request waits for a dying member to be gone, or for a slow one to read."""
-TICK = 1.0
-"""Seconds between looks for calls that waited past their bound."""
-PING_EVERY, PING_LIMIT = 15.0, 10.0
-"""Seconds between signs of life asked of a remote upstream, and for each."""
-NUDGE_LIMIT = 2.0
-"""Seconds for the sign of life that a nudge asks of a remote upstream."""
 NUDGE_AGE, NUDGE_APART = 0.5, 10.0
 """A nudge ends an attempt to connect that is older than this (seconds), and the next such end comes no sooner than that."""
 
@@ -68,38 +63,27 @@ class Upstream:
         counts: Counts | None = None,
     ) -> None:
         self.name = name
+        self._make_link, self._hello, self._tell, self._start_limit = make_link, hello, tell, start_limit
         self.counts = counts or Counts()
         self.mux = Mux(name, self._send, call_limit, self.counts)
-        self.phase = Phase.STARTING
-        self.generation = 0
+        self._gateway = GatewayPeer()
+        self.life = SignOfLife(self, self.mux, self._gateway, self._drop)
+        self.listening = UpstreamSubscription(name, self.mux, self._gateway)
+        self.record = RestartRecord(restart or RestartPolicy())
+        self._pollution = Pollution(name)
+        self.phase, self.generation = Phase.STARTING, 0
+        self.server, self.protocol = b"{}", message.HANDSHAKE[-1]
+        self._agreed: dict[str, bytes] = {}
         self.started_at: float | None = None
         self.last_exit: Exit | None = None
         self.error: str | None = None
-        self.server: bytes = b"{}"
-        self.protocol = message.HANDSHAKE[-1]
-        self._make_link = make_link
-        self._hello = hello
-        self._tell = tell
-        self._start_limit = start_limit
         self._link: Link | None = None
-        self._gateway = GatewayPeer()
-        self.listening = UpstreamSubscription(name, self.mux, self._gateway)
-        self._changed = asyncio.Event()
         self._lost: asyncio.Future[str] | None = None
-        self._wanted = asyncio.Event()
+        self._changed, self._wanted, self._nudge = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._wanted.set()
-        self._nudge = asyncio.Event()
-        self._look = asyncio.Event()
-        self._abandoned_at = -math.inf
-        self._since = time.monotonic()
-        self._retry_at = 0.0
-        self.refused = False
-        self._permanent = False
-        self._pollution = Pollution(name)
-        self.record = RestartRecord(restart or RestartPolicy())
-        self._hosted = False
-        self._planned = False
+        self._abandoned_at, self._since, self._retry_at = -math.inf, time.monotonic(), 0.0
         self._ready_at: float | None = None
+        self.refused = self._permanent = self._hosted = self._planned = False
 
     @property
     def pid(self) -> int | None:
@@ -116,10 +100,17 @@ class Upstream:
         """Whether this upstream is on the stateless wire."""
         return self._hello.method == "server/discover" or self.wire == "stateless"
 
-    @property
-    def sign_of_life(self) -> tuple[str, dict[str, Any] | None]:
-        """The cheapest request that this upstream must answer."""
-        return ("server/discover", stateless_protocol.QUESTION) if self.modern else ("ping", None)
+    def agreed(self, version: object) -> tuple[bytes, str]:
+        """The member's own answer to `initialize` with the version that it and a client of `version` know, and that version."""
+        known = message.HANDSHAKE
+        if version == self.protocol or version not in known or self.protocol not in known:
+            return self.server, self.protocol
+        asked = str(version)
+        if known.index(asked) > known.index(self.protocol):
+            return self.server, self.protocol
+        if asked not in self._agreed:
+            self._agreed[asked] = message.with_value(self.server, ("protocolVersion",), b'"%b"' % asked.encode())
+        return self._agreed[asked], asked
 
     # --- life ---
 
@@ -167,7 +158,7 @@ class Upstream:
             self.record.forget()
             self._nudge.set()
         elif self.phase is Phase.RUNNING:
-            self._look.set()
+            self.life.look()
         elif self.phase is Phase.STARTING and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
             self._abandoned_at = now
             self._planned = True
@@ -227,26 +218,17 @@ class Upstream:
         loop = asyncio.get_running_loop()
         lost = self._lost = loop.create_future()
 
-        def on_lost(reason: str, exit_: Exit | None, read: int | None) -> None:
-            if generation == self.generation:
-                self.last_exit = exit_
-                self._drop(reason, read)
-
-        ends = Ends(
-            self.mux.receive, on_lost, self._on_pollution, self._on_dropped,
-            lambda: self.protocol == batch.VERSION, self.mux.suspended,
-        )  # fmt: skip
-        link = self._link = self._make_link(ends)
+        link = self._link = self._make_link(self._ends(generation))
         self._hosted = link.wire == "stdio"
         self.last_exit, self.started_at = None, time.time()
         self._permanent = self.refused = False
         self._enter(Phase.STARTING)
-        watch = loop.create_task(self._watch(), name=f"watch of {self.name}")
+        watch = loop.create_task(self.life.watch(), name=f"watch of {self.name}")
         try:
             async with asyncio.timeout(self._start_limit):
                 await _before(lost, link.open())
                 self._tell(LifecycleEvent("started", self.name, link.pid, generation))
-                await self._greet(lost)
+                await self._greet(link, lost)
             self.error = None
             self._ready_at = time.monotonic()
             self._enter(Phase.RUNNING)
@@ -254,7 +236,7 @@ class Upstream:
             reason = await lost
         except LinkFailed as error:
             reason = str(error)
-            self._permanent = error.permanent
+            self._permanent, self.refused = error.permanent, isinstance(error, greeting.Refused)
         except TimeoutError:
             reason = f"did not answer initialize within {self._start_limit:g} s"
         finally:
@@ -263,6 +245,11 @@ class Upstream:
                 self._enter(Phase.STARTING if self._ready_at is not None else Phase.BACKOFF)
         self._nudge.clear()
         self.mux.lost(reason)
+        await self._close(link, generation, reason)
+        return reason
+
+    async def _close(self, link: Link, generation: int, reason: str) -> None:
+        """End one incarnation, and tell of it."""
         pid = link.pid
         await link.close()
         self._link = None
@@ -270,7 +257,19 @@ class Upstream:
         name = "exited" if link.wire == "stdio" else "lost"
         code, number = (exit_.code, exit_.signal) if exit_ else (None, None)
         self._tell(LifecycleEvent(name, self.name, pid, generation, code, number, reason))
-        return reason
+
+    def _ends(self, generation: int) -> Ends:
+        """Where the link of one incarnation puts what comes."""
+
+        def on_lost(reason: str, exit_: Exit | None, read: int | None) -> None:
+            if generation == self.generation:
+                self.last_exit = exit_
+                self._drop(reason, read)
+
+        return Ends(
+            self.mux.receive, on_lost, self._on_pollution, self._on_dropped,
+            lambda: self.protocol == batch.VERSION, self.mux.suspended,
+        )  # fmt: skip
 
     def _judge(self) -> Next:
         """What follows this end."""
@@ -301,66 +300,20 @@ class Upstream:
                 log.info("%s: %s; by its restart policy it stays down until it is started", self.name, reason)
                 await self._pause(Phase.ENDED, None)
 
-    async def _greet(self, lost: asyncio.Future[str]) -> None:
-        hello = self._hello if self.wire != "stateless" else DISCOVER
-        data = await self._introduce(hello, lost)
-        if message.locate(data, ("result",)) is None and self.wire == "stdio" and hello.method == "initialize":
-            other = await self._introduce(DISCOVER, lost)
-            if message.locate(other, ("result", "supportedVersions")) is not None:
-                self._hello = hello = DISCOVER
-                data = other
-        body = json.loads(data)
-        if "result" not in body:
-            self.refused = True
-            raise LinkFailed(f"refused {hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
-        span = message.locate(data, ("result",))
-        self.server = data[span[0] : span[1]] if span else b"{}"
-        self.protocol = str(body["result"].get("protocolVersion", ""))
-        if hello.method == "initialize" and (hello.announce or self.generation > 1):
+    async def _greet(self, link: Link, lost: asyncio.Future[str]) -> None:
+        hello = self._hello if link.wire != "stateless" else DISCOVER
+        greeted = await greeting.greet(self.mux, self._gateway, hello, link.wire, lost)
+        if link.wire != "stateless":
+            self._hello = greeted.hello
+        self.server, self.protocol = greeted.server, greeted.protocol
+        self._agreed.clear()
+        if greeted.hello.method == "initialize" and (hello.announce or self.generation > 1):
             self._send(message.notification("notifications/initialized"), None)
         for again in self.mux.restore():
             self._send(again, None)
         self.mux.resend()
         if self.modern:
             self.listening.opened(self.server)
-
-    async def _introduce(self, hello: Handshake, lost: asyncio.Future[str]) -> bytes:
-        """The member's answer to a greeting. Raises `LinkFailed`."""
-        answer = PendingReply()
-        raw = b'{"jsonrpc":"2.0","id":0,"method":"%b","params":%b}' % (hello.method.encode(), hello.params)
-        self.mux.request(self._gateway, message.peek(raw), raw, answer)
-        await asyncio.wait({answer.future, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.future.done():
-            raise LinkFailed(lost.result())
-        return answer.future.result()
-
-    async def _watch(self) -> None:
-        """Look for calls that waited too long; ask a quiet remote upstream for a sign of life, at once when nudged.
-
-        Calls in flight are life: a server of one thread answers nothing else until it has answered them, and they have a bound.
-        """
-        last_ping = time.monotonic()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
-                    await self._look.wait()
-            now = time.monotonic()
-            self.mux.expire(now)
-            nudged = self._look.is_set()
-            self._look.clear()
-            if self.phase is not Phase.RUNNING or self.pid is not None or self.mux.serving:
-                continue
-            if nudged or now - last_ping > PING_EVERY:
-                last_ping = now
-                await self._prove_alive(NUDGE_LIMIT if nudged else PING_LIMIT)
-
-    async def _prove_alive(self, limit: float) -> None:
-        """Drop a remote upstream that gives no sign of life in time, unless a client's call came in between."""
-        try:
-            await self.ask(*self.sign_of_life, limit)
-        except (TimeoutError, UpstreamUnavailable):
-            if not self.mux.serving:
-                self._drop("gave no sign of life")
 
     def _send(self, data: bytes, number: int | None) -> int:
         return self._link.send(data, number) if self._link is not None else 0

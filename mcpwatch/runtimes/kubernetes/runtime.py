@@ -104,20 +104,18 @@ class KubernetesRuntime:
         finally:
             member.quiet = False
 
-    def number(self, living: Incarnation) -> None:
-        """Keep the number that the watchdog gave to a pod which the cluster brought back by itself, while that pod is the one."""
-        member = self._members.get(living.member)
-        if member is None or living.generation is None or living.container != member.life.pod:
-            return
-        if member.generation != living.generation:
-            member.generation = living.generation
-            self._records.write(Record(living.member, "/".join(member.life.run), living.generation))
-
     async def release(self, spec: MemberSpec) -> None:
         """The next start is a rollout: the present pods serve until their successors are ready."""
         member = await self._member(spec)
         member.let_go = True
         member.life = replace(member.life, run=("", ""), pod="")
+
+    def number(self, living: Incarnation) -> None:
+        """The watchdog counts: what the cluster started by itself has this generation."""
+        member = self._members.get(living.member)
+        if member is not None and living.generation is not None and living.container in (None, member.life.pod):
+            member.generation = living.generation
+            self._records.write(Record(member.spec.name, "/".join(member.life.run), member.generation))
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """No pods any more. A workload that is not ours keeps running: it is only let go of."""

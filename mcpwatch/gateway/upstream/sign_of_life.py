@@ -1,0 +1,121 @@
+"""Whether one upstream answers now: asked for a client that waits for it, and of a remote upstream that is quiet.
+
+Owns the signs of life of one upstream. Must not know links or restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from mcpwatch.gateway.protocol import stateless_protocol
+from mcpwatch.gateway.protocol.call import Peer
+from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.mux import Mux
+from mcpwatch.gateway.upstream.own_requests import PendingReply
+
+TICK = 1.0
+"""Seconds between looks for calls that waited past their bound."""
+PING_EVERY, PING_LIMIT = 15.0, 10.0
+"""Seconds between signs of life asked of a remote upstream, and for each."""
+NUDGE_LIMIT = 2.0
+"""Seconds for the sign of life that a nudge asks of a remote upstream."""
+FRESH = 0.1
+"""Seconds for which a message of the upstream is proof enough that it answers, for a handshake."""
+
+
+class Watched(Protocol):
+    """An upstream, as far as its signs of life go."""
+
+    phase: Phase
+    generation: int
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the hosted process, if there is one now."""
+        ...
+
+    @property
+    def modern(self) -> bool:
+        """Whether it is on the stateless wire."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when requests can be sent. Raises `UpstreamUnavailable`."""
+        ...
+
+    async def renewed(self, generation: int) -> None:
+        """Return when a later incarnation can take requests, or soon. Raises `UpstreamUnavailable`."""
+        ...
+
+
+class SignOfLife:
+    """Asks one upstream for signs of life. `drop` ends its connection."""
+
+    def __init__(self, upstream: Watched, mux: Mux, own: Peer, drop: Callable[[str], None]) -> None:
+        self._upstream, self._mux, self._own, self._drop = upstream, mux, own, drop
+        self._look = asyncio.Event()
+        self._asked: asyncio.Future[bytes] | None = None
+
+    def look(self) -> None:
+        """Ask for one at once."""
+        self._look.set()
+
+    async def prove(self, limit: float, fresh: float = 0.0) -> None:
+        """Return when the upstream has spoken, or did so less than `fresh` seconds ago. Who asks while it is asked waits with it.
+
+        Raises `TimeoutError`, `UpstreamUnavailable`.
+        """
+        async with asyncio.timeout(limit):
+            while True:
+                await self._upstream.ready()
+                now, generation = time.monotonic(), self._upstream.generation
+                if self._mux.heard > now - fresh:
+                    return
+                if self._asked is None or self._asked.done():
+                    self._asked = self._ask(limit)
+                await asyncio.shield(self._asked)
+                if self._mux.heard >= now:
+                    return
+                await self._upstream.renewed(generation)
+
+    async def watch(self) -> None:
+        """Look for calls that waited too long; ask a quiet remote upstream for a sign of life, at once when told to.
+
+        Calls in flight are life: a server of one thread answers nothing else until it has answered them, and they have a bound.
+        """
+        last_ping = time.monotonic()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._look.wait()
+            now = time.monotonic()
+            self._mux.expire(now)
+            nudged = self._look.is_set()
+            self._look.clear()
+            if self._upstream.phase is not Phase.RUNNING or self._upstream.pid is not None or self._mux.serving:
+                continue
+            if nudged or now - last_ping > PING_EVERY:
+                last_ping = now
+                await self._prove_alive(NUDGE_LIMIT if nudged else PING_LIMIT)
+
+    async def _prove_alive(self, limit: float) -> None:
+        """Drop a remote upstream that gives no sign of life in time, unless a client's call came in between."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._ask(limit)
+        except (TimeoutError, UpstreamUnavailable):
+            if not self._mux.serving:
+                self._drop("gave no sign of life")
+
+    def _ask(self, limit: float) -> asyncio.Future[bytes]:
+        """Send the cheapest request that this upstream must answer."""
+        answer = PendingReply()
+        asking: tuple[str, dict[str, Any] | None] = ("ping", None)
+        if self._upstream.modern:
+            asking = ("server/discover", stateless_protocol.QUESTION)
+        self._mux.own(*asking, answer, self._own, limit)
+        return answer.future
