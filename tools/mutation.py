@@ -39,6 +39,8 @@ TESTS_MAX = 60
 BUDGET = 15.0
 """Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
 TESTS_MIN = 3
+TRACE_LIMIT = 900.0
+"""Seconds for one test while everything it calls is noted, which takes many times as long."""
 CONTROLS = 5
 """Files tried without a change first: they must survive, or killing means nothing."""
 PATIENCE, TEST_LIMIT, SLACK = 60.0, 20.0, 6.0
@@ -167,7 +169,7 @@ def traced(room: Path, tests: Path) -> Coverage:
         if not child:
             _quiet()
             tracer = Tracer(room)
-            code = pytest.main([str(tests), *QUICK], plugins=[tracer])
+            code = pytest.main([str(tests), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer])
             libraries = sorted(
                 name for name in sys.modules if name.partition(".")[0] not in ("mcpwatch", "tests", "tools", "__main__")
             )
