@@ -51,7 +51,7 @@ def greeting(discovered: bytes, version: str) -> bytes:
     known = json.loads(discovered)
     meta = known.get("_meta")
     named = meta.get(stateless_protocol.SERVER_KEY) if isinstance(meta, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    body = {
+    body: dict[str, Any] = {
         "protocolVersion": version, "capabilities": known.get("capabilities", {}),
         "serverInfo": named or {"name": "unnamed", "version": "0"},
     }  # fmt: skip
