@@ -49,9 +49,11 @@ def discovery(server: bytes) -> bytes:
 def greeting(discovered: bytes, version: str) -> bytes:
     """The answer to `initialize` in `version` for a member that only knows `server/discover`, from its answer to that."""
     known = json.loads(discovered)
-    body = {
+    meta = known.get("_meta")
+    named = meta.get(stateless_protocol.SERVER_KEY) if isinstance(meta, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    body: dict[str, Any] = {
         "protocolVersion": version, "capabilities": known.get("capabilities", {}),
-        "serverInfo": known.get("_meta", {}).get(stateless_protocol.SERVER_KEY, {"name": "unnamed", "version": "0"}),
+        "serverInfo": named or {"name": "unnamed", "version": "0"},
     }  # fmt: skip
     if "instructions" in known:
         body["instructions"] = known["instructions"]

@@ -115,6 +115,7 @@ async def _mirrored(request: McpRequest, session: ClientSession, parsed: dict[st
     await session.take(asked, message.peek(asked), listing)
     answers = await listing.more(KEEP_ALIVE)
     name: object = parsed["params"].get("name")
-    listed: list[dict[str, Any]] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
-    schema = next((tool.get("inputSchema") for tool in listed if tool.get("name") == name), None)
+    listed: list[Any] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
+    objects = [cast("dict[str, Any]", tool) for tool in listed if isinstance(tool, dict)]
+    schema = next((tool.get("inputSchema") for tool in objects if tool.get("name") == name), None)
     return stateless_protocol.mirrored(schema, cast("dict[str, Any]", arguments), headers)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import Any, cast
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.call import Peer
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, Handshake, PendingReply
+
+REASON = 500
+"""Characters that are kept of what a member says of itself."""
 
 
 class Refused(LinkFailed):
@@ -36,11 +40,15 @@ async def greet(mux: Mux, own: Peer, hello: Handshake, wire: str, lost: asyncio.
         other = await _introduce(mux, own, DISCOVER, lost)
         if message.locate(other, ("result", "supportedVersions")) is not None:
             hello, data = DISCOVER, other
-    body = json.loads(data)
-    if "result" not in body:
-        raise Refused(f"refused {hello.method}: {body.get('error', {}).get('message', 'no reason given')}")
+    body: dict[str, Any] = json.loads(data)
+    result: Any = body.get("result")
     span = message.locate(data, ("result",))
-    return Greeted(hello, data[span[0] : span[1]] if span else b"{}", str(body["result"].get("protocolVersion", "")))
+    if not isinstance(result, dict) or span is None:
+        error: Any = body.get("error")
+        said: Any = error.get("message") if isinstance(error, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        raise Refused(f"refused {hello.method}: {str(said or 'no reason given')[:REASON]}")  # pyright: ignore[reportUnknownArgumentType]
+    version = cast("dict[str, Any]", result).get("protocolVersion", "")
+    return Greeted(hello, data[span[0] : span[1]], str(version)[:REASON])
 
 
 async def _introduce(mux: Mux, own: Peer, hello: Handshake, lost: asyncio.Future[str]) -> bytes:

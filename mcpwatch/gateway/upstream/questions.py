@@ -19,6 +19,10 @@ from mcpwatch.gateway.upstream.request_ids import number_of
 
 ASK_HOLD = 5.0
 """Seconds that a question of a shared member waits until it is clear which session caused it."""
+HELD, HELD_BYTES = 64, 1024 * 1024
+"""Questions of a link that may wait so, and their bytes; one more is refused."""
+OPEN = 256
+"""Questions that one client may have to answer at once; one more is refused."""
 WAIT_LIMIT = 600.0
 """Seconds that a client may think about a question which is asked in rounds."""
 NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
@@ -81,6 +85,8 @@ class Questions:
             self._ask(data, envelope, next(iter(self._places)), None)
         elif not owners:
             self._reject(envelope, "no session is waiting for this member")
+        elif len(self._held) >= HELD or len(data) + sum(len(held.data) for held in self._held) > HELD_BYTES:
+            self._reject(envelope, "too many questions wait until it is clear which session caused them")
         else:
             self._held.append(Held(data, envelope, set(suspects), time.monotonic() + ASK_HOLD))
 
@@ -171,6 +177,10 @@ class Questions:
         needed = NEEDS.get(str(envelope.method))
         if needed is not None and needed not in peer.capabilities:
             self._reject(envelope, f"the client does not support {needed}")
+            return
+        place = self._places.get(peer)
+        if place is not None and len(place.asks) >= OPEN:
+            self._reject(envelope, f"the client has {OPEN} questions to answer already")
             return
         raw = bytes(envelope.id)
         number = self._enter(Ask(peer, raw, token=translation.progress_token(envelope)))

@@ -63,7 +63,8 @@ class UpstreamSubscription:
 
     def opened(self, discovered: bytes) -> None:
         """The member is there (again); its answer to `server/discover`."""
-        self._can = json.loads(discovered).get("capabilities", {})
+        can = json.loads(discovered).get("capabilities")
+        self._can = can if isinstance(can, dict) else {}
         self._deaf = False
         self._requests.clear()
         self._renew()
