@@ -104,6 +104,15 @@ class KubernetesRuntime:
         finally:
             member.quiet = False
 
+    def number(self, living: Incarnation) -> None:
+        """Keep the number that the watchdog gave to a pod which the cluster brought back by itself, while that pod is the one."""
+        member = self._members.get(living.member)
+        if member is None or living.generation is None or living.container != member.life.pod:
+            return
+        if member.generation != living.generation:
+            member.generation = living.generation
+            self._records.write(Record(living.member, "/".join(member.life.run), living.generation))
+
     async def release(self, spec: MemberSpec) -> None:
         """The next start is a rollout: the present pods serve until their successors are ready."""
         member = await self._member(spec)
