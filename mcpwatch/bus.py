@@ -1,4 +1,4 @@
-"""The bus: facts go up, to whoever listens.
+"""The bus: facts go up, to every subscriber.
 
 Publishing never blocks and never fails; a slow listener loses its oldest facts, counted.
 """

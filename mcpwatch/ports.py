@@ -87,11 +87,12 @@ RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered
 class Incarnation:
     """One living member as its runtime knows it: what adoption finds and `start` returns.
 
-    `direct` is set when only the runtime knows where the member answers (a container's address).
+    `direct` is set when only the runtime knows where the member answers (a container's address). `generation` is `None` for one
+    that its carrier started while nobody watched: the watchdog gives it its number.
     """
 
     member: str
-    generation: int
+    generation: int | None
     fingerprint: str
     pid: int | None = None
     container: str | None = None
@@ -111,6 +112,13 @@ class Runtime(Protocol):
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
         """Start a new incarnation; returns as soon as it lives (not when it is ready). Raises `RuntimeFailed`."""
+        ...
+
+    def number(self, living: Incarnation) -> None:
+        """The generation that the watchdog, which alone counts them, gave to what the carrier started by itself.
+
+        Its end is told with that number, and the next watchdog finds it with it.
+        """
         ...
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:

@@ -1,17 +1,34 @@
-"""What every test gets: the anyio backend, and `needs(part)` that skips here and fails where MCPWATCH_REQUIRE names the part."""
+"""What every test gets: the anyio backend, the number of examples, and `needs(part)`.
+
+`needs(part)` skips a test here and fails it where MCPWATCH_REQUIRE names the part.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.parts import missing
+
+settings.register_profile("quick", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", settings.get_profile("quick"), max_examples=60)
+settings.register_profile("explore", settings.get_profile("full"), max_examples=1000, derandomize=False)
+settings.load_profile("quick")
+"""`--hypothesis-profile`: `quick` in the quick suite, `full` in CI, both the same examples each time; `explore` new ones."""
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the garbage collector need not walk through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -29,6 +29,8 @@ PROGRAMS: dict[str, Path | str] = {
     "inspector": PARTS / "npm" / "node_modules" / ".bin" / "mcp-inspector",
     "mcpo": PARTS / "mcpo" / "bin" / "mcpo",
     "compose": PARTS / "trixie" / "docker-compose",
+    "kubernetes-validate": PARTS / "kubernetes" / "bin" / "kubernetes-validate",
+    "systemd-analyze": "systemd-analyze",
     "quadlet": PARTS / "trixie" / "quadlet",
     "node": "node",
     "prometheus": "prometheus",
@@ -43,11 +45,17 @@ PROGRAMS: dict[str, Path | str] = {
 
 FILES = {
     "logql": PARTS / "logql" / "node_modules" / "@grafana" / "lezer-logql" / "index.cjs",
+    "catalogue": PARTS / "catalogue" / "absent.json",
     "axe": PARTS / "axe" / "node_modules" / "axe-core" / "axe.min.js",
 }
 """Part name to a file of it that is not run by itself."""
 
-IMAGES = {"reference-fleet": "mcpwatch-reference-fleet:test", "own-image": "mcpwatch:test", "systemd": "mcpwatch-systemd:test"}
+IMAGES = {
+    "base-image": "mcpwatch-base:bookworm",
+    "reference-fleet": "mcpwatch-reference-fleet:test",
+    "own-image": "mcpwatch:test",
+    "systemd": "mcpwatch-systemd:test",
+}
 """Part name to an image on the Docker engine."""
 
 

@@ -69,7 +69,7 @@ def _events() -> dict[str, d.Event]:
         "what carries it went away": d.Lost(NOW, generation=1),
         "its carrier started it": d.Appeared(NOW),
         "the stop is done": d.Stopped(NOW, generation=1),
-        "nobody watched for a while": d.Unwatched(NOW),
+        "time passed unwatched": d.Unwatched(NOW),
         "the deadline passed": d.Tick(NOW),
     }
 

@@ -37,11 +37,12 @@ QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovide
 TESTS_MAX = 60
 """Tests run against one mutant at most."""
 BUDGET = 15.0
-"""Seconds of tests, by their time without mutation, run against one mutant at most."""
+"""Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
+TESTS_MIN = 3
 CONTROLS = 5
 """Files tried without a change first: they must survive, or killing means nothing."""
-PATIENCE = 60.0
-"""Seconds after which a mutant counts as killed by hanging."""
+PATIENCE, TEST_LIMIT, SLACK = 60.0, 20.0, 6.0
+"""Seconds after which a mutant, and one of its tests, counts as hanging; at least `SLACK` times what they took without mutation."""
 
 OURS = ("mcpwatch", "tests", "tools", "__main__")
 """Packages that are not loaded ahead: a mutant loads its own."""
@@ -68,10 +69,15 @@ class Coverage:
         spent = 0.0
         for test in sorted(found, key=lambda name: (self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
             spent += self.seconds.get(test, 0.0)
-            if spent > BUDGET:
+            if spent > BUDGET and len(chosen) >= TESTS_MIN:
                 break
             chosen.append(test)
         return chosen
+
+    def limits(self, tests: list[str]) -> tuple[float, float]:
+        """Seconds for all of these tests together, and for one of them, before they count as hanging."""
+        took = [self.seconds.get(test, 0.0) for test in tests]
+        return max(PATIENCE, SLACK * sum(took)), max(TEST_LIMIT, SLACK * max(took))
 
 
 class Tracer:
@@ -184,7 +190,7 @@ def traced(room: Path, tests: Path) -> Coverage:
 def run(chosen: list[Mutant], coverage: Coverage, jobs: int) -> list[tuple[Mutant, int]]:
     """The mutants that survive, with the number of tests they survived."""
     waiting = list(reversed(chosen))
-    running: dict[int, tuple[Mutant, int, float]] = {}
+    running: dict[int, tuple[Mutant, int, float]] = {}  # until when each may run
     survivors: list[tuple[Mutant, int]] = []
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -193,7 +199,8 @@ def run(chosen: list[Mutant], coverage: Coverage, jobs: int) -> list[tuple[Mutan
             if not tests:
                 survivors.append((mutant, 0))
                 continue
-            running[_start(mutant, tests)] = (mutant, len(tests), time.monotonic())
+            whole, each = coverage.limits(tests)
+            running[_start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole)
         for child in _ended(running):
             mutant, count, _ = running.pop(child[0])
             if child[1] == 0:
@@ -202,20 +209,20 @@ def run(chosen: list[Mutant], coverage: Coverage, jobs: int) -> list[tuple[Mutan
 
 
 def _ended(running: dict[int, tuple[Mutant, int, float]]) -> list[tuple[int, int]]:
-    """The children that ended, with their exit codes; those beyond `PATIENCE` are killed."""
+    """The children that ended, with their exit codes; those beyond their time are killed."""
     found: list[tuple[int, int]] = []
-    for child, (_, _, since) in running.items():
+    for child, (_, _, until) in running.items():
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             found.append((child, os.waitstatus_to_exitcode(status)))
-        elif time.monotonic() - since > PATIENCE:
+        elif time.monotonic() > until:
             os.killpg(child, signal.SIGKILL)
     if not found:
         time.sleep(0.02)
     return found
 
 
-def _start(mutant: Mutant, tests: list[str]) -> int:
+def _start(mutant: Mutant, tests: list[str], limit: float) -> int:
     child = os.fork()
     if child:
         return child
@@ -225,7 +232,7 @@ def _start(mutant: Mutant, tests: list[str]) -> int:
     code = compile(changed(mutant), str(mutant.path), "exec", dont_inherit=True)
     sys.meta_path.insert(0, Swap(module, mutant.path, code))
     try:
-        result = int(pytest.main([*tests, *QUICK, "-x", "--timeout=20"]))
+        result = int(pytest.main([*tests, *QUICK, "-x", f"--timeout={limit:.0f}"]))
     except BaseException:  # noqa: BLE001 - a mutant that breaks even pytest is dead
         result = 1
     os._exit(result)

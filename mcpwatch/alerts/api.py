@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, cast
 
 from mcpwatch.alerts.book import (
@@ -66,8 +67,28 @@ class AlertOperations(Protocol):
 
 def handlers(room: AlertOperations) -> Handlers:
     """Every path of this room."""
+    api = _AlertsApi(room)
+    return {
+        ("GET", "/alerts"): api.list_alerts,
+        ("POST", "/alerts/test"): api.test,
+        ("POST", "/alerts/ack"): api.ack,
+        ("GET", "/silences"): api.list_silences,
+        ("POST", "/silences"): partial(api.add, maintenance=False),
+        ("POST", "/silences/expire"): partial(api.end, maintenance=False),
+        ("GET", "/maintenance"): api.list_maintenance,
+        ("POST", "/maintenance"): partial(api.add, maintenance=True),
+        ("POST", "/maintenance/stop"): partial(api.end, maintenance=True),
+    }
 
-    async def list_alerts(body: dict[str, Any]) -> Any:
+
+class _AlertsApi:
+    """One method for each path."""
+
+    def __init__(self, room: AlertOperations) -> None:
+        self._room = room
+
+    async def list_alerts(self, body: dict[str, Any]) -> Any:
+        room = self._room
         now, everything = room.clock.wall(), _flag(body, "all")
         shown = [one for one in room.ledger.book.alerts.values() if everything or one.open or one.believed]
         shown.sort(key=lambda one: (not one.open, -one.severity.rank, one.since, one.id))
@@ -78,8 +99,8 @@ def handlers(room: AlertOperations) -> Handlers:
             "receivers": sorted(room.workers),
         }
 
-    async def test(body: dict[str, Any]) -> Any:
-        wanted = str(body.get("receiver") or "")
+    async def test(self, body: dict[str, Any]) -> Any:
+        room, wanted = self._room, str(body.get("receiver") or "")
         if wanted and wanted not in room.workers:
             raise UsageError(f"no receiver '{wanted}'{suggest(wanted, room.workers)}")
         names = [wanted] if wanted else sorted(room.workers)
@@ -87,50 +108,32 @@ def handlers(room: AlertOperations) -> Handlers:
             raise UsageError("no receivers are configured; write one under alerts.receivers")
         return {"results": await asyncio.gather(*(_test(room.workers[name], room.clock.wall()) for name in names))}
 
-    async def ack(body: dict[str, Any]) -> Any:
-        who = Acknowledgement(_by(body), room.clock.wall(), str(body.get("comment") or ""))
-        book, taken = acknowledge(room.ledger.book, str(body.get("alert") or ""), who)
-        room.change(book)
+    async def ack(self, body: dict[str, Any]) -> Any:
+        who = Acknowledgement(_by(body), self._room.clock.wall(), str(body.get("comment") or ""))
+        book, taken = acknowledge(self._room.ledger.book, str(body.get("alert") or ""), who)
+        self._room.change(book)
         return {"acknowledged": taken}
 
-    def add(*, maintenance: bool) -> Handler:
-        async def handler(body: dict[str, Any]) -> Any:
-            made = _silence(body, room.clock.wall(), maintenance=maintenance)
-            room.change(silence(room.ledger.book, made))
-            return _shown(made)
+    async def add(self, body: dict[str, Any], *, maintenance: bool) -> Any:
+        made = _silence(body, self._room.clock.wall(), maintenance=maintenance)
+        self._room.change(silence(self._room.ledger.book, made))
+        return _shown(made)
 
-        return handler
+    async def end(self, body: dict[str, Any], *, maintenance: bool) -> Any:
+        which = str(body.get("id") or "")
+        if not which and not maintenance:
+            raise UsageError("say which silence: its id; see 'mcpwatch silence list'")
+        book, ended = expire(self._room.ledger.book, which, maintenance=maintenance)
+        self._room.change(book)
+        return {"ended": [one.id for one in ended]}
 
-    def end(*, maintenance: bool) -> Handler:
-        async def handler(body: dict[str, Any]) -> Any:
-            which = str(body.get("id") or "")
-            if not which and not maintenance:
-                raise UsageError("say which silence: its id; see 'mcpwatch silence list'")
-            book, ended = expire(room.ledger.book, which, maintenance=maintenance)
-            room.change(book)
-            return {"ended": [one.id for one in ended]}
+    async def list_silences(self, body: dict[str, Any]) -> Any:  # noqa: ARG002
+        return {"silences": [_shown(one) for one in self._room.ledger.book.silences if not one.maintenance]}
 
-        return handler
-
-    async def list_silences(body: dict[str, Any]) -> Any:  # noqa: ARG001
-        return {"silences": [_shown(one) for one in room.ledger.book.silences if not one.maintenance]}
-
-    async def list_maintenance(body: dict[str, Any]) -> Any:  # noqa: ARG001
-        now = room.clock.wall()
+    async def list_maintenance(self, body: dict[str, Any]) -> Any:  # noqa: ARG002
+        room, now = self._room, self._room.clock.wall()
         started = [{**_shown(one), "active": one.since <= now} for one in room.ledger.book.silences if one.maintenance]
         return {"maintenance": started, "windows": [_configured(window, now) for window in room.rules.windows]}
-
-    return {
-        ("GET", "/alerts"): list_alerts,
-        ("POST", "/alerts/test"): test,
-        ("POST", "/alerts/ack"): ack,
-        ("GET", "/silences"): list_silences,
-        ("POST", "/silences"): add(maintenance=False),
-        ("POST", "/silences/expire"): end(maintenance=False),
-        ("GET", "/maintenance"): list_maintenance,
-        ("POST", "/maintenance"): add(maintenance=True),
-        ("POST", "/maintenance/stop"): end(maintenance=True),
-    }
 
 
 async def _test(worker: Worker, now: WallTime) -> dict[str, Any]:

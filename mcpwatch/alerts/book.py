@@ -1,4 +1,4 @@
-"""The book: every alert that is open or was lately, whom it was told to, what mutes it. Frozen data and its JSON; decides nothing.
+"""The book: every alert that is open or was lately, who was notified, what mutes it. Frozen data and its JSON; decides nothing.
 
 Alert.state    PENDING (true, but not for long enough) → FIRING → RESOLVED;  a pending alert may resolve without ever firing
 Alert.active   whether the condition is true right now; the state follows it, damped

@@ -1,7 +1,7 @@
 """When the policy has to look again although nothing happens: the earliest moment at which time alone changes anything. Pure.
 
 Every moment named here may turn out to change nothing; none that changes something may be missing. A test compares both ways:
-whoever looks at these moments only tells the same, at the same time, as whoever looks all the time.
+looking at these moments only gives the same notifications, at the same time, as looking all the time.
 """
 
 from __future__ import annotations

@@ -353,7 +353,7 @@ def _tools_changed(book: AlertBook, fact: ToolsChanged) -> AlertBook:
 
 
 def _unwatched(book: AlertBook, seconds: float, now: WallTime) -> AlertBook:
-    """Time that nobody watched counts for nothing: it fulfils no `for` and is told as unknown in the length of an outage."""
+    """Unwatched time counts for nothing: it fulfils no `for` and is told as unknown in the length of an outage."""
 
     def shift(alert: Alert) -> Alert:
         if alert.state is AlertState.PENDING:

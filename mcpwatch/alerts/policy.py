@@ -3,7 +3,8 @@
     advance(book, happened, now, rules) = observe each → settle (pending → firing → resolved, damped) → tell (what is due, grouped)
 
 Promises, each tested: an alert that fired is open or resolved; a receiver that was told of a beginning is told of the end,
-whatever mutes it; nobody is told the same thing twice; every notification has a reason. Passing time is an advance with no events.
+whatever mutes it; no receiver is told the same thing twice; every notification has a reason.
+Passing time is an advance with no events.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def coming(book: AlertBook, alert: Alert, now: WallTime, rules: AlertPolicy) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """A receiver, by which node of the tree, and whether only because nobody took care for long."""
+    """A receiver, by which node of the tree, and whether only because the alert was not acknowledged in time."""
 
     receiver: str
     route: RoutingNode
@@ -259,7 +260,7 @@ def _notification(book: AlertBook, receiver: str, group: str, dues: list[DueNoti
 
 
 def _forget_groups(book: AlertBook, now: WallTime, rules: AlertPolicy) -> AlertBook:
-    """A group that nobody believes in any more starts afresh, with its own wait."""
+    """A group without a believed alert starts afresh, with its own wait."""
     living_groups = {f"{told.receiver}|{told.group}" for alert in book.alerts.values() for told in alert.believed}
     kept = {key: at for key, at in book.groups.items() if key in living_groups or now - at < rules.route.group_interval}
     return replace(book, groups=kept) if len(kept) != len(book.groups) else book

@@ -15,7 +15,7 @@ from mcpwatch.alerts.silence import Window, matches
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """Tell `receiver` too when nobody has acknowledged `after` seconds of firing."""
+    """Notify `receiver` too when the alert is not acknowledged after `after` seconds of firing."""
 
     after: float
     receiver: str
@@ -57,7 +57,7 @@ class AlertPolicy:
     flapping: Flapping = Flapping()
 
     def routes_for(self, labels: Mapping[str, str]) -> tuple[RoutingNode, ...]:
-        """The nodes that take an alert with these labels, in the order of the tree. Empty: nobody wants it."""
+        """The nodes that take an alert with these labels, in the order of the tree. Empty: no node takes it."""
         return tuple(route for route in _descend(self.route, labels) if _wanted(route, labels))
 
     def patience(self, labels: Mapping[str, str]) -> float:

@@ -1,4 +1,4 @@
-"""One notification as an example: for the documentation, and for whoever wants to see what a receiver gets."""
+"""One notification as an example: for the documentation, and to see what a receiver gets."""
 
 from __future__ import annotations
 

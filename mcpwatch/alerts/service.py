@@ -302,5 +302,5 @@ class Alerts:
 
 
 def _spec(section: object) -> AlertsSpec:
-    """The plan's section of this room; without one, nobody is told and alerts are only kept."""
+    """The plan's section of this room; without one, alerts are kept and no receiver is notified."""
     return section if isinstance(section, AlertsSpec) else AlertsSpec.model_validate({})

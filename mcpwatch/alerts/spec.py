@@ -72,7 +72,7 @@ Groups = Annotated[list[str], AfterValidator(_known_groups)]
 
 
 class EscalateSpec(KindSpec):
-    """Whom to tell when nobody has acknowledged for a while."""
+    """A further receiver, notified when an alert is not acknowledged in time."""
 
     after: Span = Field(description="Time of firing without an acknowledgement.")
     receiver: str = Field(description="Name of a receiver.")
@@ -89,7 +89,7 @@ class AlertRouteSpec(KindSpec):
     group_wait: Duration | None = Field(None, description="Wait for others before the first message of a group. Default 15s.")
     group_interval: Duration | None = Field(None, description="Least time between messages of a group. Default 1m.")
     severity: Severity | None = Field(None, description="Least severity that is told. Default `warning`.")
-    escalate: list[EscalateSpec] | None = Field(None, description="Whom else to tell when nobody acknowledges.")
+    escalate: list[EscalateSpec] | None = Field(None, description="Further receivers, for alerts not acknowledged in time.")
     carry_on: bool = Field(False, description="Later siblings may take the alert too.")
     routes: list[AlertRouteSpec] = Field(
         default_factory=list["AlertRouteSpec"], description="Children; the first that matches takes it."
@@ -137,7 +137,7 @@ class FlappingSpec(KindSpec):
 class AlertsSpec(KindSpec):
     """Who is told of what is wrong, and how patiently."""
 
-    receivers: dict[str, Receiver] = Field(default_factory=dict[str, ReceiverSpec], description="Whom to tell, by name.")
+    receivers: dict[str, Receiver] = Field(default_factory=dict[str, ReceiverSpec], description="Where notifications go, by name.")
     route: AlertRouteSpec = Field(default_factory=lambda: AlertRouteSpec.model_validate({}), description="Who hears of what.")
     silences: list[SilenceSpec] = Field(default_factory=list[SilenceSpec], description="Mute by configuration.")
     maintenance: list[MaintenanceSpec] = Field(default_factory=list[MaintenanceSpec], description="Maintenance windows.")

@@ -132,6 +132,10 @@ class FencedRuntime:
         self._check()
         return await self._runtime.start(spec, generation)
 
+    def number(self, living: Incarnation) -> None:
+        """As `ports.Runtime`; counting is no act."""
+        self._runtime.number(living)
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """As `ports.Runtime`."""
         self._check()

@@ -68,8 +68,11 @@ def state_paths(given: Path | None = None) -> StatePaths:
     return StatePaths(given.absolute() if given is not None else Path(state_root(os.environ)))
 
 
-def config_file(given: Path | None) -> Path:
-    """The configuration file: as given, else the first that exists of the usual places. Raises `ConfigError`."""
+def config_file(given: Path | None, *, begin: bool = False) -> Path:
+    """The configuration file: as given, else the first that exists of the usual places.
+
+    Where none exists: with `begin` the user's own place, else raises `ConfigError`.
+    """
     if given is not None:
         return given
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
@@ -77,5 +80,8 @@ def config_file(given: Path | None) -> Path:
     for place in places:
         if place.exists():
             return place
+    if begin:
+        return places[2]
     looked = ", ".join(str(place) for place in places)
-    raise ConfigError(Fault("", f"no configuration file found (looked for {looked}); make one with 'mcpwatch init'"))
+    made = "make one with 'mcpwatch init' or 'mcpwatch add'"
+    raise ConfigError(Fault("", f"no configuration file found (looked for {looked}); {made}"))

@@ -6,6 +6,7 @@ Pure: the status document and recorded facts in, one object or lines out. The co
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from mcpwatch.checks.symptoms import MEANINGS, anchor
@@ -49,7 +50,24 @@ def gathered(name: str, status: Document, facts: list[Document]) -> Document:
     subjects = {name, member["name"] if member else name, *(cause["subject"] for cause in found)}
     proxy = status.get("proxy")
     tried = [fact for fact in facts if fact["fact"] in {"repair_tried", "repair_proved"} and fact["member"] in {*subjects, proxy}]
-    return {"member": member, "route": route, "causes": found, "repairs": tried[-SHOWN * 2 :]}
+    return {
+        "member": member,
+        "route": route,
+        "causes": found,
+        "troubles": _troubles(subjects, status, facts),
+        "repairs": tried[-SHOWN * 2 :],
+    }
+
+
+def _troubles(members: set[str], status: Document, facts: list[Document]) -> list[str]:
+    """What else was told of these members by this watchdog and is not over, such as that one floods its log."""
+    began = float(status.get("daemon", {}).get("started_at") or 0.0)
+    last: dict[str, Document] = {}
+    for fact in facts:
+        if fact["fact"] == "troubled" and fact.get("member") in members:
+            last[fact["subject"]] = fact
+    news = [fact for fact in last.values() if datetime.fromisoformat(fact["time"]).timestamp() >= began]
+    return [str(fact["text"]) for fact in news if not fact["cleared"]]
 
 
 def explain(name: str, status: Document, facts: list[Document], *, mark: Callable[[str], str] = str) -> list[str]:
@@ -68,12 +86,20 @@ def explain(name: str, status: Document, facts: list[Document], *, mark: Callabl
     for cause in all_of_it["causes"]:
         lines.append(mark(f"  {cause['cause']}: {cause['text']} (to be repaired: {cause['subject']})"))
         lines += [f"    because {line}" for line in cause["evidence"]]
-        lines += [f"  next: {next_step(cause)}"]
-    if not all_of_it["causes"]:
+        lines += [f"  next: {next_step(cause)}{_again(cause, status)}"]
+    lines += [mark(f"  {trouble}") for trouble in all_of_it["troubles"]]
+    if not all_of_it["causes"] and not all_of_it["troubles"]:
         lines += _degraded(member, route) or ["  none: nothing is known to be wrong with it"]
     lines += ["", "Repairs tried in the last day:"]
     lines += [f"  {fact['time']}  {_repair(fact)}" for fact in all_of_it["repairs"]] or ["  none"]
     return lines
+
+
+def _again(cause: Document, status: Document) -> str:
+    """When a parked subject is started once more by itself, as its restart policy says."""
+    parked = next((one for one in status["members"] if one["name"] == cause["subject"] and one["phase"] == "failed"), None)
+    retry = parked.get("retry_at") if parked else None
+    return f"; {cause['subject']} is started again by itself in {ago(max(0.0, retry - status['at']))}" if retry else ""
 
 
 def _member(member: Document, at: float) -> str:

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.answers import Answers
+from mcpwatch.app.monitoring import Monitoring
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.readings import in_maintenance
 from mcpwatch.bus import Bus
@@ -69,7 +70,9 @@ class Web:
         )
         answers = Answers(fleet, store, clock, paths, self.meter, around.logs.redact)
         viewers = Viewers(web_of(plan).viewers)
-        every = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **around.handlers}
+        monitoring = Monitoring(fleet.plan, clock, paths.root, around.logs.redact)
+        own = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **monitoring.handlers()}
+        every = {**own, **around.handlers}
         self.api = Api(every, Facts(bus, store), bus, clock, viewers)
         self.site = Site(self.api, fleet, bus, clock, viewers, paths.root / "mcp.sock")
         self.server = WebServer(web_of(plan), self.site.build, bus, clock, self._note)

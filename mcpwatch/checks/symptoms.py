@@ -46,7 +46,7 @@ MEANINGS: dict[Symptom, Meaning] = {
     ),
     Symptom.TLS: Meaning(
         "The TLS handshake failed.",
-        "The certificate is expired, for another name, or signed by nobody this machine trusts; or the port speaks no TLS.",
+        "The certificate is expired, for another name, or signed by an unknown authority; or the port speaks no TLS.",
         "Renew the certificate, use the name it is for, or give its CA with `ca_file`.",
     ),
     Symptom.CERTIFICATE_EXPIRING: Meaning(

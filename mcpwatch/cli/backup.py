@@ -136,9 +136,10 @@ def _opened(path: Path, file: Path | None) -> Archive:
 def restore(path: Path, config: Path | None, file: Path | None, *, plain: bool, force: bool, dry_run: bool, as_json: bool) -> int:
     """Restore a fleet from an archive. Raises `BackupError` with nothing changed."""
     paths = state_paths(ControlSettings.state_dir)
-    with contextlib.suppress(NoDaemon):
-        pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
-        raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
+    if not dry_run:
+        with contextlib.suppress(NoDaemon):
+            pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
+            raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
     archive = _opened(path, file)
     if archive.locked and not plain:
         raise UsageError(

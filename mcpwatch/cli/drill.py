@@ -17,7 +17,7 @@ from typing import Any
 from mcpwatch.app.reasoning import speaks_for
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
-from mcpwatch.cli.faults import Fault, inject
+from mcpwatch.cli.faults import HARMLESS, RHYTHMS, Fault, inject
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.naming import suggest
@@ -26,6 +26,8 @@ POLL = 0.25
 """Seconds between two looks at the status while waiting."""
 STEADY = 4
 """Looks in a row that must find all well before it counts as recovered."""
+RECOVER_MAX = 20.0
+"""Seconds after which `recover` ends though no probe failed of it."""
 QUIET = 10.0
 """Seconds without any sign after which a fault that changes nothing visible is called off."""
 
@@ -43,6 +45,8 @@ class Timeline:
     causes: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
     """Every cause named: when, its identifier, its sentence."""
     repairs: list[str] = field(default_factory=list[str])
+    harmed: list[str] = field(default_factory=list[str])
+    """Who was restarted for a fault that ends by itself."""
     recovered: float | None = None
     lines: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     _well: int = 0
@@ -112,7 +116,10 @@ def drill(name: str, fault: Fault, *, timeout: float, as_json: bool) -> int:
         fault_lasts.callback(inject(fault, member, status))
         if not as_json:
             say(f"   0.000 s  {fault} {name} (generation {member['generation']}, {member['runtime']})")
-        done = _watch(timeline, facts, timeout, _over(fault_lasts, member), as_json=as_json)
+        done = _watch(timeline, facts, timeout, _over(fault_lasts, fault, member, timeline), fault, as_json=as_json)
+    if fault in HARMLESS:
+        timeline.harmed += restarted(status, call("GET", "/status"))
+        done = done and not timeline.harmed
     if as_json:
         say_json(_document(timeline, fault, recovered=done))
     else:
@@ -121,12 +128,22 @@ def drill(name: str, fault: Fault, *, timeout: float, as_json: bool) -> int:
     return exits.OK if done else exits.UNHEALTHY
 
 
-def _over(fault_lasts: contextlib.ExitStack, member: Document) -> Callable[[Document], None]:
-    """Ends the fault once another incarnation of the member was begun: what was hurt is gone, and the next one is not to be."""
+def restarted(before: Document, after: Document) -> list[str]:
+    """The members that are another incarnation now."""
+    known = {item["name"]: item["generation"] for item in before["members"]}
+    return [item["name"] for item in after["members"] if item["generation"] != known.get(item["name"], item["generation"])]
+
+
+def _over(fault_lasts: contextlib.ExitStack, fault: Fault, member: Document, timeline: Timeline) -> Callable[[Document], None]:
+    """Ends the fault once another incarnation of the member was begun: what was hurt is gone, and the next one is not to be.
+
+    What recovers by itself does that as soon as it was noticed.
+    """
 
     def look(status: Document) -> None:
         now = next((item for item in status["members"] if item["name"] == member["name"]), member)
-        if now["generation"] != member["generation"]:
+        noticed = timeline.detected is not None or time.time() - timeline.began > RECOVER_MAX
+        if now["generation"] != member["generation"] or (fault == "recover" and noticed):
             fault_lasts.close()
 
     return look
@@ -140,8 +157,14 @@ def summary(timeline: Timeline, fault: str, timeout: float, *, recovered: bool) 
         ("repaired by", "", ", ".join(timeline.repairs) or "the runtime's own restart"),
         ("recovered", _seconds(timeline.recovered), "proved by every check of it"),
     ]
-    if not recovered:
+    if fault in HARMLESS:
+        rows[-2] = ("repaired by", "", ", ".join(timeline.repairs) or "nothing, as it should be")
+    if timeline.harmed:
+        rows[-1] = ("harmed", "", f"{', '.join(timeline.harmed)}: restarted for a fault that ends by itself")
+    elif not recovered:
         rows[-1] = ("recovered", "never", f"not within {timeout:.0f} s: {fault} is not healed by itself")
+    elif timeline.recovered is None:
+        rows[-1] = ("recovered", "", "no check of it failed")
     return ["", *(f"{name:<12}{when:>9}  {what}".rstrip() for name, when, what in rows)]
 
 
@@ -154,6 +177,7 @@ def _document(timeline: Timeline, fault: str, *, recovered: bool) -> Document:
         "diagnosed": timeline.causes[0][0] if timeline.causes else None,
         "causes": [cause for _, cause, _ in timeline.causes],
         "repairs": timeline.repairs,
+        "harmed": timeline.harmed,
         "recovered": timeline.recovered if recovered else None,
         "timeline": [{"seconds": round(at, 3), "text": text} for at, text in timeline.lines],
     }
@@ -164,18 +188,26 @@ def _seconds(value: float | None) -> str:
 
 
 def _watch(
-    timeline: Timeline, facts: queue.SimpleQueue[Document], timeout: float, each: Callable[[Document], None], *, as_json: bool
+    timeline: Timeline,
+    facts: queue.SimpleQueue[Document],
+    timeout: float,
+    each: Callable[[Document], None],
+    fault: Fault,
+    *,
+    as_json: bool,
 ) -> bool:
-    """Hear and see until it is well again; `each` sees every status document too."""
-    deadline = time.monotonic() + timeout
+    """Hear and see until it is well again; `each` sees every status document too. A harmless fault need not be noticed at all."""
+    began = time.monotonic()
+    deadline, rhythm = began + timeout, RHYTHMS.get(fault)
+    until = began + (rhythm.seconds + rhythm.frozen if rhythm else 0.0)
     while time.monotonic() < deadline:
         _take(timeline, facts, as_json=as_json)
         status = call("GET", "/status")
         each(status)
-        if timeline.see(status, time.time()):
+        if timeline.see(status, time.time()) and time.monotonic() > until:
             return True
         if timeline.detected is None and timeline.quiet_since(time.time()) > max(QUIET, timeout / 2):
-            return False
+            return fault in HARMLESS
     return False
 
 

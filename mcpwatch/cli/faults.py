@@ -11,22 +11,39 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mcpwatch.cli.control import call
-from mcpwatch.cli.processes import MemoryGroup, family, marked, memory_group, ports
+from mcpwatch.cli.processes import MemoryGroup, family, listener, marked, memory_group, ports
 from mcpwatch.model.errors import UsageError
 from mcpwatch.ports import CHILD_MARK
 
-Fault = Literal["kill", "hang", "stale", "oom", "partition"]
+Fault = Literal["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"]
+HARMLESS: frozenset[Fault] = frozenset({"recover", "slow", "flap"})
+"""Faults that end by themselves: whoever restarts anything for one of them does harm."""
 TOOL_SECONDS = 30.0
 HOG = "exec tail /dev/zero"
 """Takes all the memory there is."""
 HOG_LIMIT = 64 * 1024**2
 """Bytes that are all the memory there is, for a process that has no limit of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """So many seconds frozen, so many free, for so long."""
+
+    frozen: float
+    free: float
+    seconds: float
+
+
+RHYTHMS = {"slow": Rhythm(0.4, 0.1, 20.0), "flap": Rhythm(4.0, 4.0, 48.0)}
+"""`slow`: every exchange takes up to half a second longer. `flap`: every other probe of a check each few seconds fails."""
 
 Undo = Callable[[], None]
 Document = dict[str, Any]
@@ -52,10 +69,14 @@ def inject(fault: Fault, member: Document, status: Document) -> Undo:
     if not victim.pid:
         raise UsageError(f"{victim.name} has no process here (runtime {member['runtime']}); drill the member that runs it")
     match fault:
-        case "hang":
-            pids = family(victim.pid)
-            _signal(pids, signal.SIGSTOP, victim.name)
-            return lambda: _quietly(pids, signal.SIGCONT)
+        case "hang" | "recover":
+            return _freeze(family(victim.pid), victim.name)
+        case "slow" | "flap":
+            return _rhythm(victim, RHYTHMS[fault])
+        case "child":
+            return _kill_children(victim)
+        case "pause":
+            return _pause(victim)
         case "oom":
             return _oom(victim)
         case "partition":
@@ -73,6 +94,60 @@ def _child(member: Document, status: Document) -> FaultTarget | None:
     marks = [f"{CHILD_MARK}={route['name']}" for route in status["routes"] if route["member"] == member["name"]]
     pid = next((found for mark in marks if (found := marked(proxy["pid"], mark))), None)
     return FaultTarget(member["name"], pid, proxy["usage"].get("container"), inside=True) if pid else None
+
+
+def _freeze(pids: tuple[int, ...], name: str) -> Undo:
+    """SIGSTOP to these processes; SIGCONT ends that."""
+    _signal(pids, signal.SIGSTOP, name)
+    return lambda: _quietly(pids, signal.SIGCONT)
+
+
+def _kill_children(victim: FaultTarget) -> Undo:
+    """Only what a bridge runs dies; the bridge itself does not."""
+    below = family(listener(victim.pid))[1:]
+    if not below:
+        raise UsageError(f"{victim.name} runs nothing below it, so it is no bridge; use --fault kill")
+    _signal(below, signal.SIGKILL, victim.name)
+    return _nothing
+
+
+def _pause(victim: FaultTarget) -> Undo:
+    """A container is paused by its engine; a process is stopped alone, without what it runs."""
+    container = victim.container
+    if container is None or victim.inside:
+        _signal((victim.pid,), signal.SIGSTOP, victim.name)
+        return lambda: _quietly((victim.pid,), signal.SIGCONT)
+    _docker("pause", container)
+    return lambda: _quiet_run("docker", "unpause", container)
+
+
+def _rhythm(victim: FaultTarget, rhythm: Rhythm) -> Undo:
+    """Freeze and release it again and again, until the rhythm or the drill is over."""
+    pids = family(victim.pid)
+    ends = _freeze(pids, victim.name)
+    over = threading.Event()
+
+    def beat() -> None:
+        deadline, undo = time.monotonic() + rhythm.seconds, ends
+        try:
+            while not over.wait(rhythm.frozen):
+                undo()
+                if time.monotonic() > deadline or over.wait(rhythm.free):
+                    return
+                undo = _freeze(pids, victim.name)
+        except UsageError:
+            return
+        finally:
+            undo()
+
+    thread = threading.Thread(target=beat, name=f"drill {victim.name}", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        over.set()
+        thread.join(TOOL_SECONDS)
+
+    return end
 
 
 def _oom(victim: FaultTarget) -> Undo:

@@ -149,7 +149,9 @@ def export(
     epilog="Examples:  mcpwatch import --dry-run    mcpwatch import ~/.cursor/mcp.json --yes",
 )
 def import_(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files to look into; those of all AI clients by default.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files, or directories of files, to look into; by default those of all AI clients.")
+    ] = None,
     config: ConfigOption = None,
     only: Annotated[str, typer.Option(help="Only these servers: names, separated by commas.")] = "",
     replace_clients: Annotated[
@@ -166,10 +168,12 @@ def import_(
 ) -> None:
     """Bring servers into the fleet that AI clients, TBXark, sparfenyuk, compose or another fleet run.
 
+    On a terminal it asks what to bring in, shows what will be written, and asks again; elsewhere options say it.
     The same server of several clients comes once; secrets go to the env file; what cannot be carried over is named and left alone.
     Exits 1 when a server was left out because it failed its trial.
     """
-    from mcpwatch.cli.importing.run import Wish, bring_in
+    from mcpwatch.cli.importing.run import bring_in
+    from mcpwatch.cli.importing.wish import Wish
 
     names = tuple(word.strip() for word in only.split(",") if word.strip())
     wish = Wish(config, names, replace_clients, not no_test, yes, dry_run, json_, timeout)

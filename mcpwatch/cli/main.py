@@ -32,7 +32,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Keep an MCP fleet alive and honest: supervise its members, prove every route by speaking MCP, repair what broke.",
-    epilog="Start with: mcpwatch init && mcpwatch up.  Exits: 0 ok, 1 unhealthy, 2 usage, 3 bad config, 4 no daemon, 5 internal.",
+    epilog=(
+        "Start with: mcpwatch add time -- uvx mcp-server-time (or mcpwatch import), then mcpwatch up.  "
+        "Exits: 0 ok, 1 unhealthy, 2 usage, 3 bad config, 4 no daemon, 5 internal."
+    ),
 )
 config_app = typer.Typer(
     no_args_is_help=True, help="Validate and show the configuration; print its JSON Schema.", rich_markup_mode=None
@@ -306,7 +309,12 @@ def why(
 @app.command(epilog="Examples:  mcpwatch drill fetch --fault kill    mcpwatch drill fetch --fault hang --timeout 2m")
 def drill(
     name: NameArgument,
-    fault: Annotated[Literal["kill", "hang", "stale", "oom", "partition"], typer.Option(help="Fault to inject.")] = "kill",
+    fault: Annotated[
+        Literal["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"],
+        typer.Option(
+            help="Fault to inject. recover, slow and flap end by themselves: the drill fails when anything is restarted for them."
+        ),
+    ] = "kill",
     timeout: Annotated[
         float, typer.Option(help="Longest time to wait for the recovery, e.g. 2m.", parser=positive_span, metavar="DURATION")
     ] = 120.0,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +18,32 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 def family(pid: int) -> tuple[int, ...]:
     """A process and all its descendants, by the kernel's own table."""
-    children: dict[int, list[int]] = {}
+    below = _listed if Path(f"/proc/self/task/{os.getpid()}/children").exists() else _scanned().__getitem__
+    found, queue = list[int](), [pid]
+    while queue:
+        found.append(queue.pop())
+        queue += below(found[-1])
+    return tuple(found)
+
+
+def _listed(pid: int) -> list[int]:
+    """The children of a process, where the kernel lists them."""
+    found: list[int] = []
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in listing.read_text(encoding="ascii").split()]
+    return found
+
+
+def _scanned() -> defaultdict[int, list[int]]:
+    """The children of every process, by asking each for its parent."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 parent = int((entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found, queue = list[int](), [pid]
-    while queue:
-        found.append(queue.pop())
-        queue += children.get(found[-1], [])
-    return tuple(found)
+                children[parent].append(int(entry.name))
+    return children
 
 
 def marked(pid: int, mark: str) -> int | None:
@@ -39,8 +55,13 @@ def marked(pid: int, mark: str) -> int | None:
     return None
 
 
-def ports(pids: Iterable[int]) -> set[int]:
-    """The TCP ports that these processes listen on."""
+def listener(pid: int) -> int:
+    """The first of a process and those below it that listens: the bridge itself, below a container's init; else the process."""
+    return next((one for one in family(pid) if ports((one,))), pid)
+
+
+def ports(pids: Sequence[int]) -> set[int]:
+    """The TCP ports that these processes, all on one network, listen on."""
     sockets: set[str] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -48,7 +69,8 @@ def ports(pids: Iterable[int]) -> set[int]:
                 with contextlib.suppress(OSError):
                     sockets.add(str(entry.readlink()))
     found: set[int] = set()
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+    tables = {f"/proc/{pid}/net/{name}" for pid in list(pids)[:1] for name in ("tcp", "tcp6")}
+    for name in tables:
         with contextlib.suppress(OSError):
             for row in Path(name).read_text(encoding="ascii").splitlines()[1:]:
                 fields = row.split()

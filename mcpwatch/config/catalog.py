@@ -43,6 +43,8 @@ class Entry(KindSpec):
     runtime: Runtime = Field(description="What runs it: `docker-stdio` is `docker run -i`, `mcpwatch` is this program.")
     package: str = ""
     version: str = ""
+    python: str = Field("", description="With `uvx`: the interpreter it needs, e.g. `>=3.12`.")
+    more: tuple[str, ...] = Field((), description="With `uvx`: packages beside it, e.g. one that must not be too new.")
     args: tuple[str, ...] = ()
     entry: bool = Field(False, description="The first argument is the command inside the package, where that has another name.")
     env: dict[str, str] = Field({})
@@ -118,7 +120,9 @@ def fill(entry: Entry, answers: Mapping[str, str], *, read_write: bool) -> Fille
 def _command(entry: Entry, args: list[str], env: Mapping[str, str]) -> tuple[str, ...]:
     pinned = f"{entry.package}=={entry.version}"
     if entry.runtime == "uvx":
-        return ("uvx", "--from", pinned, *args) if entry.entry else ("uvx", pinned, *args)
+        python = ("--python", entry.python) if entry.python else ()
+        options = (*python, *(word for package in entry.more for word in ("--with", package)))
+        return ("uvx", *options, *(("--from",) if entry.entry else ()), pinned, *args)
     if entry.runtime == "npx":
         return ("npx", "-y", f"{entry.package}@{entry.version}", *args)
     if entry.runtime == "docker-stdio":

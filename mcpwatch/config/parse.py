@@ -203,7 +203,7 @@ class Parser:
         return kind
 
     def unknown(self, raw: dict[str, Value], path: Path, known: set[str]) -> dict[str, Value]:
-        """`raw` without the keys that nobody knows, each of which is a fault. `NAME_file` stands for a known NAME."""
+        """`raw` without the unknown keys, each of which is a fault. `NAME_file` stands for a known NAME."""
         strange = [key for key in raw if key not in known and key.removesuffix("_file") not in known]
         for key in strange:
             self.findings.add((*path, key), f"unknown key{suggest(key, known)}")

@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any, cast, get_args
 
@@ -18,6 +19,13 @@ from mcpwatch.registry import Kind, Kinds, KindSpec
 
 Schema = dict[str, Any]
 TITLE = "mcpwatch configuration"
+CHECKS: Schema = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/Check"}, {"const": False}]}},
+        {"type": "array", "items": {"$ref": "#/$defs/Check"}},
+    ],
+    "description": "Its checks, by name or as a list. Without an `mcp` check of its own a member gets one.",
+}
 
 
 def schema(kinds: Kinds) -> Schema:
@@ -33,22 +41,15 @@ def schema(kinds: Kinds) -> Schema:
     for definition in defs.values():
         _polish(definition)
     check = _with_kinds(defs[names[CheckConfig]], [defs[names[kind.spec]] for kind in kinds.checks], kinds.checks)
-    checks = {
-        "anyOf": [
-            {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/Check"}, {"const": False}]}},
-            {"type": "array", "items": {"$ref": "#/$defs/Check"}},
-        ],
-        "description": "Its checks, by name or as a list. Without an `mcp` check of its own a member gets one.",
-    }
     carried = {
         name: {"$ref": f"#/$defs/{names[kind.spec]}"}
         for name in runtime_keys(kinds)
         for kind in kinds.runtimes
         if kind.name == name
     }
-    member = _more(defs[names[MemberConfig]], {**carried, "checks": checks})
+    member = _more(defs[names[MemberConfig]], {**carried, "checks": CHECKS})
     proxy = _with_kinds(defs[names[ProxyConfig]], [defs[names[kind.spec]] for kind in kinds.proxies], kinds.proxies, also=("none",))
-    proxy = _more(proxy, {**carried, "checks": checks})
+    proxy = _more(proxy, {**carried, "checks": CHECKS})
     top = _more(defs[names[FileConfig]], {
         "proxy": {"anyOf": [{"$ref": "#/$defs/Proxy"}, {"const": False}], "description": "Default: the gateway."},
         "members": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Member"}, "description": "The members, by name."},
@@ -143,16 +144,23 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
     for owner in model.__mro__:
         if owner in {BaseModel, KindSpec, object} or not issubclass(owner, BaseModel):
             continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        body = cast("ast.ClassDef", tree.body[0]).body
-        for field, below in pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-                words = below.value.value if isinstance(below.value, ast.Constant) else None
-                if isinstance(words, str):
-                    found.setdefault(field.target.id, " ".join(words.split()))
+        found = {**_own_docstrings(owner), **found}
+    return found
+
+
+@cache
+def _own_docstrings(owner: type[BaseModel]) -> Mapping[str, str]:
+    """Those in the class itself: the source of a class is found by reading its whole file."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[str, str] = {}
+    for field, below in pairwise(cast("ast.ClassDef", tree.body[0]).body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            words = below.value.value if isinstance(below.value, ast.Constant) else None
+            if isinstance(words, str):
+                found[field.target.id] = " ".join(words.split())
     return found
 
 

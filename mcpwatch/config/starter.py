@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _SERVERS = (
-    ("time", "mcp-server-time", "What time is it, anywhere"),
-    ("fetch", "mcp-server-fetch", "Reads web pages"),
-    ("git", "mcp-server-git", "Reads and writes git repositories"),
+    ("time", "mcp-server-time", "What time is it, anywhere", "{tool: get_current_time, arguments: {timezone: UTC}}"),
+    ("fetch", "mcp-server-fetch", "Reads web pages", ""),
+    ("git", "mcp-server-git", "Reads and writes git repositories", ""),
 )
+"""Name, program, what it is for, and a canary: a call that changes nothing and that only a server which works can answer."""
 
 _HEAD = """\
 # The fleet that mcpwatch keeps alive. Check it with 'mcpwatch config validate', run it with 'mcpwatch up'.
@@ -51,7 +52,7 @@ _TAIL = """
 
 def starter(which: Callable[[str], str | None]) -> str:
     """The text of a first file. Servers that `which` finds, directly or through `uvx`, are in it; the others in comments."""
-    members = [_member(name, program, words, which) for name, program, words in _SERVERS]
+    members = [_member(name, program, words, canary, which) for name, program, words, canary in _SERVERS]
     text = "\n".join(members)
     if not any(line.startswith("  ") and not line.startswith("  #") for line in text.splitlines()):
         head = _HEAD.replace("members:\n", "members: {}                        # remove the {} with the first member\n")
@@ -59,8 +60,12 @@ def starter(which: Callable[[str], str | None]) -> str:
     return _HEAD + text + _TAIL
 
 
-def _member(name: str, program: str, words: str, which: Callable[[str], str | None]) -> str:
+def _member(name: str, program: str, words: str, canary: str, which: Callable[[str], str | None]) -> str:
     found, uvx = which(program) is not None, which("uvx") is not None
     run = f"{{command: {program}}}" if found or not uvx else f"{{command: uvx, args: [{program}]}}"
     mark = "" if found or uvx else "# "
-    return f"  {mark}{name}:\n  {mark}  description: {words}\n  {mark}  stdio: {run}\n"
+    text = f"  {mark}{name}:\n  {mark}  description: {words}\n  {mark}  stdio: {run}\n"
+    if canary:
+        text += f"  {mark}  # A real call, every 5 minutes: a list of tools alone does not prove that a server works.\n"
+        text += f"  {mark}  # checks: {{canary: {{interval: 5m, {canary[1:-1]}}}}}\n"
+    return text

@@ -149,7 +149,7 @@ def convert(data: Value, dialect: Dialect, complain: Complain, renamed: dict[str
 
 
 def demanded(faults: Iterable[tuple[Path, str]], raw: Value) -> Iterator[tuple[Path, str]]:
-    """The faults of variables in a document of our own format that matter: nobody reads what a disabled member says."""
+    """The faults of variables in a document of our own format that matter: what a disabled member says is not read."""
     found = _at(raw, ("members",))
     members = found if isinstance(found, dict) else {}
     off = {name for name, made in members.items() if isinstance(made, dict) and made.get("enabled") is False}

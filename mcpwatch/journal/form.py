@@ -30,7 +30,7 @@ BITE = 512 << 10
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: when it was stamped, by whom it was written, what it says (not UTF-8 is replaced)."""
+    """One line: when it was stamped, which stream wrote it, what it says (not UTF-8 is replaced)."""
 
     at: WallTime
     member: str

@@ -1,4 +1,4 @@
-"""Facts: things that happened, in the past tense, on the bus. Nobody answers a fact.
+"""Facts: things that happened, in the past tense, on the bus. A fact has no reply.
 
 Every fact is frozen, carries wall time and says itself in one sentence (`text`). `labels()` are the bounded keys that logs,
 metrics and Loki may use; free text never goes there. The tuple `FACTS` at the end is the closed list.
@@ -92,7 +92,7 @@ class MemberExited(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFinished(Fact):
-    """A probe gave its result. Exactly one of `member`, `route` is the subject; the other says whom it belongs to."""
+    """A probe gave its result. Exactly one of `member`, `route` is the subject; the other says which one it belongs to."""
 
     name: ClassVar[str] = "probe_finished"
     member: str

@@ -1,4 +1,4 @@
-"""What to say of a name that nobody knows: the nearest one, or all of them. Pure."""
+"""What to say of an unknown name: the nearest one, or all of them. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A proxy that others run: watched, never started, nothing rendered. Pure.
 
-Owns: where its routes are. Its traits are those of the kind it is said to be like, because nobody can look inside.
+Owns: where its routes are. Its traits are those of the kind it is said to be like, because it cannot be inspected.
 """
 
 from __future__ import annotations

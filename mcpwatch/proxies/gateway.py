@@ -71,7 +71,7 @@ class Gateway:
     )
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
-        """`<state>/proxy/gateway.json`, readable by nobody else. Of the tokens that open it, it holds the digests alone."""
+        """`<state>/proxy/gateway.json`, mode 0600. Of the tokens that open it, it holds the digests alone."""
         options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec()  # pyright: ignore[reportCallIssue]
         body: dict[str, Any] = {
             "version": 1,

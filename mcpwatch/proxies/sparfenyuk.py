@@ -1,7 +1,7 @@
 """sparfenyuk/mcp-proxy as a proxy kind: its named-server file, its routes, its traits. Pure.
 
 Owns: what is special about it. It only runs stdio servers, so a member with a URL is reached through a second copy of itself in
-client mode. It asks nobody for a token and dies of one server that does not start. See docs/proxies/sparfenyuk.md.
+client mode. It accepts every caller without a token and dies of one server that does not start. See docs/proxies/sparfenyuk.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
 _BEARER = "Bearer "
-_OPEN = "a proxy of kind 'sparfenyuk' asks nobody for a token; remove it, or use kind gateway"
+_OPEN = "a proxy of kind 'sparfenyuk' accepts every caller without a token; remove it, or use kind gateway"
 _LINE = re.compile(r"^(?:\[[A-Z] [^\]]*\] |[A-Z]+:\s+)?(?P<text>.*)$")
 
 
@@ -58,10 +58,7 @@ class Sparfenyuk:
         """servers.json with the plan's members. Raises `ConfigError` for what it cannot express."""
         faults = [fault for upstream in proxy.upstreams for fault in _faults(upstream)]
         if proxy.tokens:
-            faults.insert(
-                0,
-                Fault("proxy.auth.tokens", "a proxy of kind 'sparfenyuk' asks nobody for a token; remove it, or use kind gateway"),
-            )
+            faults.insert(0, Fault("proxy.auth.tokens", _OPEN))
         if faults:
             raise ConfigError(*faults)
         body = {"mcpServers": {upstream.name: _server(upstream, proxy) for upstream in proxy.upstreams}}

@@ -252,7 +252,7 @@ def _server(upstream: Upstream, proxy: ProxySpec, directory: Path) -> dict[str, 
 
 
 def _child(upstream: Upstream, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
-    """A stdio server as this proxy may run it: with its stderr going somewhere, because nobody here reads the pipe it would get.
+    """A stdio server as this proxy may run it: with its stderr going somewhere, because the pipe it would get is not read.
 
     A child that writes 64 KiB of stderr to generation A or B hangs for ever. The journal's raw file, or the container's own stderr,
     takes any amount.

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mcpwatch.model.errors import RuntimeFailed
 
@@ -27,6 +27,33 @@ class Reply:
 
     status: int
     body: Any
+
+
+class Admin(Protocol):
+    """The way to one gateway."""
+
+    async def request(self, method: str, path: str) -> Reply:
+        """One request. Raises `RuntimeFailed` when nobody answers in time."""
+        ...
+
+    def events(self) -> AsyncIterator[tuple[str, Any]]:
+        """Its events, `(name, data)` each, until it hangs up. Raises `OSError`, `TimeoutError` or `EOFError` then."""
+        ...
+
+
+class AdminSocket:
+    """The way to the gateway that listens on this socket, whether one does or not."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def request(self, method: str, path: str) -> Reply:
+        """As `Admin.request`."""
+        return await request(self._socket, method, path)
+
+    def events(self) -> AsyncIterator[tuple[str, Any]]:
+        """As `Admin.events`."""
+        return events(self._socket)
 
 
 async def request(socket: Path, method: str, path: str) -> Reply:

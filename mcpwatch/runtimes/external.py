@@ -37,6 +37,9 @@ class ExternalRuntime:
         """It is taken to live; checks tell whether it does."""
         return Incarnation(spec.name, generation, spec.fingerprint, direct=spec.direct)
 
+    def number(self, living: Incarnation) -> None:
+        """Nothing appears by itself."""
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """It is not ours to stop."""
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 from urllib.parse import quote
 
 from mcpwatch.model.errors import RuntimeFailed
@@ -20,7 +19,8 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
-from mcpwatch.runtimes.admin import events, request
+from mcpwatch.runtimes.admin import Admin, AdminSocket
+from mcpwatch.runtimes.hosted_children import RESTING, Children, Document, read_document
 from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
@@ -39,39 +39,41 @@ class HostedSpec(KindSpec):
 
 
 class HostedRuntime:
-    """Members inside the gateway. `socket` is its admin socket."""
+    """Members inside the gateway."""
 
     name = "hosted"
     supervision: Literal["ours", "theirs"] = "theirs"
 
-    def __init__(self, directory: Path, instance: str, *, features: Features | None = None) -> None:
+    def __init__(self, directory: Path, instance: str, *, features: Features | None = None, admin: Admin | None = None) -> None:
         """`directory` is the state directory; the gateway's socket is `<directory>/proxy/admin.sock`."""
         del instance
-        self.socket = directory / "proxy" / "admin.sock"
+        self._admin = admin or AdminSocket(directory / "proxy" / "admin.sock")
         self._records = Records(directory, self.name)
         self._table = ProcessTable(features or detect())
         self._meter = Meter(self._table)
-        self._latest: dict[str, Record] = {}
-        self._pids: dict[str, int] = {}
-        self._down: set[str] = set()  # members whose end, or whose carrier's, was told and whose return was not
+        self._children = Children()
         self._closed = False
 
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
-        """What a gateway that outlived the last watchdog already runs."""
-        wanted = {spec.name for spec in specs}
-        self._latest = {name: record for name, record in self._records.load().items() if name in wanted}
+        """What a gateway that outlived the last watchdog already runs: with its number, unless it began while nobody watched."""
+        wanted = {spec.name: spec for spec in specs}
+        records = self._records.load()
         try:
-            reply = await request(self.socket, "GET", "/members")
+            document = await self._look()
         except RuntimeFailed:
             return ()
         found: list[Incarnation] = []
-        for child in _children(reply.body):
+        for child in document.children:
             if child.name not in wanted or child.phase != "running" or child.pid is None:
                 continue
-            record = self._latest.get(child.name)
-            if record is None or record.pid != child.pid:
-                record = Record(child.name, (record.generation if record else 0) + 1, record.fingerprint if record else "")
-            found.append(self._began(record, child.pid))
+            record = records.get(child.name)
+            if record is not None and record.pid == child.pid:
+                self._children.number(child.name, child.pid, record.generation)
+                since = WallTime(record.started_at)
+                found.append(Incarnation(child.name, record.generation, record.fingerprint, child.pid, started_at=since))
+            else:
+                self._children.pids[child.name] = child.pid
+                found.append(Incarnation(child.name, None, record.fingerprint if record else "", child.pid))
         return tuple(found)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
@@ -79,9 +81,6 @@ class HostedRuntime:
 
         Raises `RuntimeFailed`.
         """
-        record = Record(spec.name, generation, spec.fingerprint)
-        self._latest[spec.name] = record
-        self._down.discard(spec.name)
         path = f"/members/{quote(spec.name, safe='')}/start"
         asked, last, wait = False, "the gateway is not up", max(START_WAIT, spec.start_grace)
         try:
@@ -89,42 +88,52 @@ class HostedRuntime:
                 while True:
                     try:
                         if not asked:
-                            reply = await request(self.socket, "POST", path)
+                            reply = await self._admin.request("POST", path)
                             asked = reply.status < 300
                             last = "" if asked else f"the gateway refused ({reply.status})"
-                        child = await self._state(spec.name)
-                        if asked and (child.phase == "running" or (child.phase == "starting" and child.pid is not None)):
-                            newer = self._latest[spec.name]
-                            # it may have ended and come back meanwhile; the events told so, and that generation is the living one
-                            return self._began(newer if newer.generation > generation else record, child.pid)
+                        document = await self._look()
+                        child = document.child(spec.name)
+                        fresh = asked and not self._children.outdated(spec.name, document)
+                        if fresh and child.lives and child.pid is not None:
+                            self._children.looked(spec.name, document)
+                            return self._began(spec, generation, child.pid)
                         last = child.error or last
-                        if asked and child.phase in ("backoff", "failed", "ended"):
+                        if fresh and child.phase in RESTING:
                             raise _Ended(last or "it ended as soon as it was started")
                     except _Ended as ended:
-                        self._down.add(spec.name)  # its end is told by this: when it comes back, that is a generation of its own
                         raise RuntimeFailed(f"{spec.name}: {ended}") from None
                     except RuntimeFailed as error:
                         last = str(error)
                     await asyncio.sleep(LOOK_AGAIN)
         except TimeoutError:
-            self._down.add(spec.name)
             raise RuntimeFailed(f"{spec.name}: not running in the gateway after {wait:g}s: {last or 'no reason given'}") from None
+
+    def number(self, living: Incarnation) -> None:
+        """Keep the number that the watchdog gave to a child which the gateway brought back by itself."""
+        if living.pid is not None and living.generation is not None:
+            self._children.number(living.member, living.pid, living.generation)
+            record = Record(living.member, living.generation, living.fingerprint, pid=living.pid, started_at=time.time())
+            self._records.note(record)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Have the gateway stop and hold it. A gateway that is away, or does not know it, runs nothing of it."""
+        path = f"/members/{quote(spec.name, safe='')}/stop"
         try:
             async with asyncio.timeout(grace + START_WAIT):
-                await request(self.socket, "POST", f"/members/{quote(spec.name, safe='')}/stop")
-                while (await self._state(spec.name)).pid is not None:  # noqa: ASYNC110
+                await self._admin.request("POST", path)
+                while not _at_rest(spec.name, document := await self._look()):
+                    if document.child(spec.name).phase != "held":  # it is another gateway than the one that was asked
+                        await self._admin.request("POST", path)
                     await asyncio.sleep(LOOK_AGAIN)
         except RuntimeFailed:
             return
         except TimeoutError:
             raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
+        self._children.looked(spec.name, document)
 
     async def resume(self, spec: MemberSpec) -> None:
         """SIGCONT to whoever of the child's tree is stopped."""
-        pid = self._pids.get(spec.name)
+        pid = self._children.pids.get(spec.name)
         if pid is not None:
             resume_tree(self._table, pid)
 
@@ -133,7 +142,7 @@ class HostedRuntime:
 
         Returns the names that the gateway serves. Nothing is restarted. Raises `RuntimeFailed` when the gateway is away.
         """
-        replies = [await request(self.socket, "POST", f"/members/{quote(name, safe='')}/nudge") for name in members]
+        replies = [await self._admin.request("POST", f"/members/{quote(name, safe='')}/nudge") for name in members]
         return tuple(name for name, reply in zip(members, replies, strict=True) if reply.status < 300)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
@@ -141,113 +150,49 @@ class HostedRuntime:
         pause, seen = LOOK_AGAIN, False
         while not self._closed:
             reason = ""
+            self._children.opened()
             try:
-                async for name, data in events(self.socket):
+                async for name, data in self._admin.events():
                     if name == "snapshot" and not seen:
                         seen, pause = True, LOOK_AGAIN
                         yield Gone(self.name, back=True)
-                    for event in self._read(name, data):
+                    for event in self._children.hear(name, data):
+                        if isinstance(event, Exited | Appeared):
+                            self._meter.forget(event.member)  # of one that a reload replaced, no end is told
                         yield event
             except (OSError, TimeoutError, EOFError, ValueError) as error:
                 reason = str(error) or type(error).__name__
             if seen:
                 seen = False
-                self._down.update(self._pids)
-                self._pids.clear()
+                self._children.lost()
                 yield Gone(self.name, reason)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LOOK_MAX)
 
     def usage(self, member: str) -> Usage | None:
         """What the child's tree uses."""
-        return self._meter.look(member, lambda: self._pids)
+        return self._meter.look(member, lambda: self._children.pids)
 
     async def close(self) -> None:
         """Let go of the gateway."""
         self._closed = True
 
-    def _read(self, name: str, data: object) -> tuple[RuntimeEvent, ...]:
-        """What one event of the gateway means."""
-        if name == "snapshot":
-            return tuple(event for child in _children(data) for event in self._found(child))
-        child = _child(data, "member")
-        if name in ("started", "connected") and child.pid is not None:
-            return self._appeared(child.name, child.pid)
-        return (self._ended(child),) if name == "exited" else ()
+    def _began(self, spec: MemberSpec, generation: int, pid: int) -> Incarnation:
+        generation = self._children.number(spec.name, pid, generation)
+        known = Record(spec.name, generation, spec.fingerprint, pid=pid, started_at=time.time())
+        self._records.note(known)
+        return Incarnation(spec.name, generation, spec.fingerprint, pid, started_at=WallTime(known.started_at))
 
-    def _found(self, child: _Child) -> tuple[RuntimeEvent, ...]:
-        """What a snapshot says of one child. One that is another than it was ended while nothing was heard: that is told too."""
-        held = self._pids.get(child.name)
-        lives = child.phase in ("starting", "running") and child.pid is not None
-        over = lives or child.phase in ("backoff", "failed", "ended")  # "held" may be from before the start that was just asked for
-        missed = (self._ended(child),) if over and held is not None and held != child.pid else ()
-        return (*missed, *(self._appeared(child.name, child.pid or 0) if lives else ()))
+    async def _look(self) -> Document:
+        """What the gateway carries now. Raises `RuntimeFailed` when it is away."""
+        return read_document((await self._admin.request("GET", "/members")).body)
 
-    def _ended(self, child: _Child) -> RuntimeEvent:
-        self._pids.pop(child.name, None)
-        self._meter.forget(child.name)
-        self._down.add(child.name)
-        generation = self._latest[child.name].generation if child.name in self._latest else 0
-        return Exited(child.name, generation, child.code, child.signal, detail=child.error)
 
-    def _appeared(self, member: str, pid: int) -> tuple[RuntimeEvent, ...]:
-        if self._pids.get(member) == pid:
-            return ()
-        record = self._latest.get(member, Record(member, 0))
-        if member in self._down or member in self._pids:  # a return that nobody here asked for is a generation of its own
-            record = Record(member, record.generation + 1, record.fingerprint)
-        self._meter.forget(member)  # of one that a reload replaced, no end was told
-        self._began(record, pid)
-        return (Appeared(member, pid),)
-
-    def _began(self, record: Record, pid: int | None) -> Incarnation:
-        known = Record(record.member, record.generation, record.fingerprint, pid=pid, started_at=time.time())
-        self._latest[record.member] = self._records.note(known)
-        self._down.discard(record.member)
-        if pid is not None:
-            self._pids[record.member] = pid
-        return Incarnation(known.member, known.generation, known.fingerprint, pid, started_at=WallTime(known.started_at))
-
-    async def _state(self, name: str) -> _Child:
-        reply = await request(self.socket, "GET", "/members")
-        return next((child for child in _children(reply.body) if child.name == name), _Child(name))
+def _at_rest(member: str, document: Document) -> bool:
+    """Whether the gateway holds it, or does not know it, and nothing of it runs."""
+    child = document.child(member)
+    return child.pid is None and child.phase in ("held", "")
 
 
 class _Ended(Exception):
     """The gateway started it, and it ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    """A hosted server as the gateway tells of it, as far as it matters here."""
-
-    name: str = ""
-    phase: str = ""
-    pid: int | None = None
-    error: str = ""
-    code: int | None = None
-    signal: int | None = None
-
-
-def _child(data: object, key: str = "name") -> _Child:
-    if not isinstance(data, dict):
-        return _Child()
-    fields = cast("dict[str, object]", data)
-
-    def number(name: str, among: dict[str, object] = fields) -> int | None:
-        value = among.get(name)
-        return value if isinstance(value, int) else None
-
-    def text(name: str) -> str:
-        return str(fields.get(name) or "")
-
-    last = fields.get("last_exit")
-    ended = cast("dict[str, object]", last) if isinstance(last, dict) else fields
-    return _Child(text(key), text("phase"), number("pid"), text("error"), number("code", ended), number("signal", ended))
-
-
-def _children(data: object) -> list[_Child]:
-    if not isinstance(data, dict):
-        return []
-    members = cast("dict[str, object]", data).get("members")
-    return [_child(member) for member in cast("list[object]", members)] if isinstance(members, list) else []

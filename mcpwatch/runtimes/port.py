@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.runtimes.stopped import in_cgroup
 
 LISTEN = "0A"
 DEPTH = 6
@@ -32,6 +33,21 @@ class PortWatch:
             return ""
         inodes = frozenset(listening(port))
         return await asyncio.to_thread(self._owner, inodes) if inodes else ""
+
+    def runs(self, pid: int, container: str = "") -> bool:
+        """Whether a process lives below the first that listens of this one and those below it (a container begins with an init).
+
+        What ended and was not waited for does not live. Of a container on another machine nothing is seen.
+        """
+        if container and not in_cgroup(pid, container):
+            return False
+        level = [pid]
+        for _ in range(DEPTH):
+            found = next((one for one in level if _listens(one)), None)
+            if found is not None:
+                return any(_lives(child) for child in _children(found))
+            level = [child for one in level for child in _children(one)]
+        return False
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
@@ -76,6 +92,13 @@ def _children(pid: int) -> tuple[int, ...]:
     return tuple(int(child) for one in found for child in one)
 
 
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
 def _sockets(pid: int) -> set[str]:
     """The inodes of the sockets that a process holds."""
     found: set[str] = set()
@@ -92,9 +115,15 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _listeners() -> Iterator[tuple[int, str]]:
-    """Every listening TCP socket: its port and its inode."""
-    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+def _listens(pid: int) -> bool:
+    """Whether a process listens on a TCP port of its own network."""
+    wanted = _sockets(pid)
+    return any(inode in wanted for _, inode in _listeners(str(pid)))
+
+
+def _listeners(network: str = "self") -> Iterator[tuple[int, str]]:
+    """Every listening TCP socket: its port and its inode. `network`: of which process's network."""
+    for name in (f"/proc/{network}/net/tcp", f"/proc/{network}/net/tcp6"):
         try:
             lines = Path(name).read_text(encoding="ascii").splitlines()[1:]
         except OSError:

@@ -154,6 +154,9 @@ class ProcessRuntime:
             self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
         return _incarnation(record)
 
+    def number(self, living: Incarnation) -> None:
+        """Nothing appears by itself here: every start is asked for, with its number."""
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """The ladder: stop signal to the group, the set until `grace`, then SIGKILL to whoever is left of it."""
         self._open()

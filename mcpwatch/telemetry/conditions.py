@@ -126,7 +126,7 @@ WATCHDOG: tuple[AlertRule, ...] = (
         "5m",
         "critical",
         "receiver {{ $labels.receiver }} takes no notifications",
-        "Nobody may hear of the next incident. See: mcpwatch alerts list",
+        "The next incident may go unnoticed. See: mcpwatch alerts list",
     ),
     AlertRule(
         "McpConfigRejected",

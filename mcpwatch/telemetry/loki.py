@@ -7,6 +7,7 @@ even what is accepted); ours appends to the spool and returns, and `Push` sends 
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from logging_loki.emitter import LokiEmitterV1
 from logging_loki.handlers import LokiHandler
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from mcpwatch.model.errors import UsageError
 from mcpwatch.telemetry.batch import PushResponse
 from mcpwatch.telemetry.logs import FACT_LOGGER, PlainFormat
 from mcpwatch.telemetry.redact import Redactor
@@ -27,6 +29,8 @@ from mcpwatch.telemetry.targets import details
 CONNECT_TIMEOUT = 5.0
 LONGEST_ANSWER = 4096
 """Bytes of an answer that are read: enough for its reason."""
+LONGEST_SEARCH = 8 << 20
+"""Bytes of an answer to a search."""
 LONGEST_WAIT = 3600.0
 
 _OWN_TALK = ("urllib3", "requests", "mcpwatch.telemetry.shipper")
@@ -106,15 +110,56 @@ class Push:
             self._emitter.close()
             return PushResponse(0, f"{type(error).__name__}: {_reason(error)}")
 
+    def lines(self, query: str, since: float, limit: int) -> list[tuple[float, dict[str, str], str]]:
+        """See `search`."""
+        url = self._spec.url.removesuffix("/push") + "/query_range"
+        asked = {"query": query, "start": str(int(since * 1e9)), "limit": str(limit), "direction": "backward"}
+        try:
+            with self._emitter.session.get(
+                url,
+                params=asked,
+                headers={name: value for name, value in self._headers.items() if not name.startswith("Content-")},
+                timeout=(min(CONNECT_TIMEOUT, self._spec.timeout), self._spec.timeout),
+                verify=self._verify,
+                cert=self._certificate,  # pyright: ignore[reportArgumentType]
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                text = response.raw.read(LONGEST_SEARCH, decode_content=True).decode("utf-8", "replace")
+                if response.status_code != 200:
+                    raise UsageError(f"Loki answers {response.status_code}: {text.strip()[:300]}")
+            return _lines(json.loads(text))
+        except (requests.RequestException, OSError) as error:
+            raise UsageError(f"Loki cannot be asked: {_reason(error)}") from None
+        except (ValueError, KeyError, TypeError):
+            raise UsageError("Loki's answer cannot be read, or is too long; ask for fewer lines") from None
+
     def close(self) -> None:
         """Close the connections."""
         self._emitter.close()
+
+
+def search(spec: LokiSpec, query: str, since: float, limit: int) -> list[tuple[float, dict[str, str], str]]:
+    """Lines by LogQL, newest first: seconds since the epoch, labels, text. Raises `UsageError` with what Loki says against it."""
+    push = Push(spec)
+    try:
+        return push.lines(query, since, limit)
+    finally:
+        push.close()
 
 
 def faults(spec: LokiSpec) -> list[str]:
     """What of the spec cannot work on this machine: files that are not there."""
     files = {"ca_file": spec.tls.ca_file, "cert_file": spec.tls.cert_file, "key_file": spec.tls.key_file}
     return [f"loki.tls.{key}: no file {path}" for key, path in files.items() if path and not Path(path).is_file()]
+
+
+def _lines(document: Any) -> list[tuple[float, dict[str, str], str]]:
+    streams = document["data"]["result"]
+    if document["data"]["resultType"] != "streams":
+        raise UsageError('the query gives numbers; ask for lines: {member="time"} |= "error"')
+    found = [(int(at) / 1e9, dict(stream["stream"]), str(text)) for stream in streams for at, text, *_ in stream["values"]]
+    return sorted(found, key=lambda line: line[0], reverse=True)
 
 
 def _auth(spec: LokiSpec) -> AuthBase:

@@ -37,7 +37,7 @@ from mcpwatch.telemetry.spec import MetricsSpec, TelemetrySpec, loopback
 QUEUE_SIZE = 65_536
 """Facts waiting to be counted; more are dropped and counted as such."""
 SETTLE_AT = 1_000
-"""Waiting facts at which they are counted although nobody scrapes."""
+"""Waiting facts at which they are counted without a scrape."""
 VIEW_TIMEOUT = 2.0
 """Seconds a scrape waits for the event loop to give a view; then it serves the last one."""
 CLIENT_TIMEOUT = 10.0
@@ -101,7 +101,7 @@ class FleetCollector(Collector):
         self._plan = None
 
     def settle(self, plan: Plan, offered: int) -> None:
-        """Count what waits, so that the queue stays short when nobody scrapes; both as they were at one moment in the loop."""
+        """Count what waits, so that the queue stays short without scrapes; both as they were at one moment in the loop."""
         with self._lock:
             self._drain(plan, offered)
 
@@ -120,7 +120,7 @@ class FleetCollector(Collector):
         return text
 
     def collect(self) -> Iterable[Metric]:
-        """The same as prometheus_client's own families, for whoever registers this collector in a registry of theirs."""
+        """The same as prometheus_client's own families, for a program that registers this collector in its own registry."""
         return text_string_to_metric_families(self.text())
 
     def describe(self) -> Iterable[Metric]:

@@ -159,7 +159,7 @@ class Telemetry:
             recorder.put(of.LOG_DROPPED, (), self._house.logs.dropped)
 
     async def _settle(self) -> None:
-        """Count facts when many wait: nobody scrapes, or seldom."""
+        """Count facts when many wait: there are no scrapes, or few."""
         while True:
             await self._collector.many.wait()
             self._collector.many.clear()
@@ -240,7 +240,7 @@ class Telemetry:
         """`call`, to be called from any thread and run in the loop."""
 
         def hand_over(text: str) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to be told
+            with contextlib.suppress(RuntimeError):  # the loop is gone: there is nothing left to notify
                 self._loop.call_soon_threadsafe(call, text)
 
         return hand_over

@@ -37,7 +37,7 @@ JOIN_TIMEOUT = 3.0
 MEASURE_EVERY = 5.0
 """Seconds between two looks at the size of the backlog."""
 REST_MAX = 60.0
-"""Seconds after which it looks again although nobody told it of a line."""
+"""Seconds after which it looks again without having been told of a line."""
 
 _log = logging.getLogger(__name__)
 

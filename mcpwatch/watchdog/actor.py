@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
@@ -22,6 +21,7 @@ from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
 from mcpwatch.ports import Incarnation, Replacing, Runtime
 from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.exit_words import describe_exit
 from mcpwatch.watchdog.senses import Context
 
 
@@ -80,6 +80,8 @@ class MemberActor:
         self._begin: asyncio.Task[Any] | None = None
         self._planned = 0
         """The generation that a planned restart leads to."""
+        self._stopped = 0
+        """The latest generation that was asked to stop: its end is no failure, whenever it is told."""
 
     @property
     def planned(self) -> bool:
@@ -119,12 +121,15 @@ class MemberActor:
 
     def _handle(self, event: d.Event) -> None:
         decision = d.decide(self.state, event, self.rules, random.random())  # noqa: S311
+        if decision.state.generation != self.state.generation:
+            self._abandon_start()
         self.state = decision.state
         for action in decision.actions:
             match action:
                 case d.Start(generation):
                     self._spawn(self._start(generation), f"start {self.spec.name}")
                 case d.Stop(generation, grace):
+                    self._stopped = generation
                     self._spawn(self._stop(generation, grace), f"stop {self.spec.name}")
                 case d.Publish():
                     self._tell_change(action)
@@ -162,10 +167,8 @@ class MemberActor:
     def exited(self, end: RuntimeExited, tail: tuple[str, ...] = ()) -> None:
         """The runtime saw an incarnation end."""
         replaced, self.replacing = self.replacing, False
-        generation, now = end.generation, self.state.generation
-        if self.runtime.supervision == "theirs" and generation > now:
-            generation = now  # the carrier is ahead: it brought the member back before its first start was told here
-        planned = replaced or self.state.phase is Phase.STOPPING or generation != now
+        generation = end.generation
+        planned = replaced or generation != self.state.generation or generation == self._stopped
         words = "stopped" if planned else describe_exit(end, tail)
         self.last_exit = "" if planned else words
         self.oom = end.oom
@@ -191,10 +194,14 @@ class MemberActor:
             self.tell(d.Exited(self.now(), words, generation=generation, code=end.code))
 
     def adopt(self, found: Incarnation) -> None:
-        """A living incarnation was found at boot."""
+        """A living incarnation was found at boot. One without a number is a generation of its own."""
         self.adopted = True
-        self.tell(d.Adopted(self.now(), "found alive", generation=found.generation))
-        self._began(found, adopted=True)
+        known = found.generation is not None
+        living = found if known else replace(found, generation=self.state.generation + 1)
+        if not known:
+            self.runtime.number(living)
+        self.tell(d.Adopted(self.now(), "found alive", generation=living.generation or 0))
+        self._began(living, adopted=True)
 
     def appeared(self, pid: int | None, container: str | None) -> None:
         """The carrier started a new incarnation by itself."""
@@ -203,8 +210,10 @@ class MemberActor:
         if replaced and not ours:
             self.excuse()
         self.tell(d.Appeared(self.now(), "started by its carrier"))
+        living = Incarnation(self.spec.name, self.state.generation, self.spec.fingerprint, pid, container)
+        self.runtime.number(living)
         if self.state.phase is Phase.STARTING and not ours:
-            self._began(Incarnation(self.spec.name, self.state.generation, self.spec.fingerprint, pid, container), adopted=False)
+            self._began(living, adopted=False)
 
     async def reached(self, *phases: Phase) -> None:
         """Return when the member is in one of the phases. The caller bounds the wait."""
@@ -230,8 +239,18 @@ class MemberActor:
                 self.last_exit = str(error)
                 self.tell(d.StartFailed(self.now(), str(error), generation=generation, permanent=error.permanent))
                 return
-            if self.state.generation == generation:  # else its carrier started a newer one meanwhile, and told so
-                self._began(living, adopted=False)
+            finally:
+                self._begin = None
+            if self.state.generation != generation:
+                return
+            self._started(living)
+
+    def _started(self, living: Incarnation) -> None:
+        """What was asked for lives. When its carrier lost it meanwhile, it is back already, and that is a generation of its own."""
+        if self.state.phase is Phase.BACKOFF and self.runtime.supervision == "theirs":
+            self.appeared(living.pid, living.container)
+        else:
+            self._began(living, adopted=False)
 
     def _began(self, living: Incarnation, *, adopted: bool) -> None:
         """An incarnation lives: remember it, tell, and let it prove itself."""
@@ -256,8 +275,7 @@ class MemberActor:
         self._listener.on_start(self)
 
     async def _stop(self, generation: int, grace: float) -> None:
-        if self._begin is not None and self.runtime.supervision == "theirs":
-            self._begin.cancel()  # waiting for a carrier can take long, and what it carries is stopped either way
+        self._abandon_start()
         async with self._hands:
             if self.state.generation != generation or self.state.phase is not Phase.STOPPING:
                 return
@@ -273,6 +291,11 @@ class MemberActor:
                 return
             self.incarnation = None
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
+
+    def _abandon_start(self) -> None:
+        """Waiting for a carrier can take long, and the start of an earlier generation, or of what is to stop, is of no use."""
+        if self._begin is not None and self.runtime.supervision == "theirs":
+            self._begin.cancel()
 
     async def resume(self) -> None:
         """Let what is stopped or paused of it run again. Raises `RuntimeFailed`."""
@@ -314,25 +337,3 @@ class MemberActor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
-    """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1: <its last line of stderr>`."""
-    if end.signal is not None:
-        words = f"killed by {_signal_name(end.signal)}"
-    elif end.code is not None:
-        words = f"exited with code {end.code}"
-    else:
-        words = "ended" if end.detail else "ended, how cannot be known"
-    if end.oom:
-        words += " (out of memory)"
-    said = end.detail if end.detail and not end.detail.startswith(("killed by", "exited")) else ""
-    said = said or (tail[-1].strip() if tail and end.code else "")
-    return f"{words}: {said}" if said else words
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -22,6 +22,7 @@ from mcpwatch.watchdog.snapshot import (
     Observation,
     evidence_with_log,
 )
+from mcpwatch.watchdog.starts import cold_until
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
@@ -80,6 +81,9 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if member.phase is not Phase.RUNNING and not (member.phase is Phase.STARTING and member.restarting):
         return None
     seen = member.own
+    if (until := cold_until(snapshot, member)) is not None:
+        text = f"'{member.name}' answers, and what it runs is still starting; it is given {until - snapshot.at:.0f}s more"
+        return replace(_finding(snapshot, member, "starting", text), hold="waiting for its start", until=until)
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
     if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
@@ -163,6 +167,8 @@ def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observati
     if symptom is Symptom.UPSTREAM_DOWN and snapshot.nudges and seen is member.through:
         found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
         return replace(found, suspect=member.name)
+    if symptom is Symptom.UPSTREAM_DOWN and seen is member.direct:
+        return _finding(snapshot, member, "child_died", "it answers, but the server that it runs is gone", "restart")
     return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom or 'unknown'})", "restart")
 
 

@@ -193,8 +193,9 @@ class Fleet:
         """Adopt a living member, start a wanted one, and keep down one that an operator stopped."""
         actor = self.actors[spec.name]
         if living is not None:
-            if living.generation < actor.state.generation:  # its runtime lost count; what it says must still be of this generation
-                actor.state = replace(actor.state, generation=living.generation)
+            known = actor.state.generation if living.generation is None else living.generation
+            if known < actor.state.generation:  # its runtime lost count; what it says must still be of this generation
+                actor.state = replace(actor.state, generation=known)
             actor.adopt(living)
             if held or not spec.want_up:
                 actor.tell(d.WantDown(self._clock.now(), "an operator stopped it"))

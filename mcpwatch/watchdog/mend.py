@@ -177,10 +177,10 @@ class Mender:
         begun = self._clock.now()
         outcomes: dict[tuple[str, str], Outcome] = {}
         try:
-            async with asyncio.timeout(self._patience(act)):
+            async with asyncio.timeout(self._patience(act)) as bound:
                 routes = tuple(route for found in act.findings for route in found.affects)
                 await self._hands.carry(act.step, act.findings[0], routes)
-                await self._prove(act, begun, outcomes)
+                await self._prove(act, begun, outcomes, bound)
         except TimeoutError:
             pass
         finally:
@@ -202,14 +202,21 @@ class Mender:
         routes = {route for found in act.findings for route in found.affects}
         return {act.step.subject, *(one.name for one in self._look().members if one.route in routes)}
 
-    async def _prove(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome]) -> None:
-        """Run the checks that each finding was made from, until each is proved or void. The caller bounds the wait."""
+    async def _prove(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome], bound: asyncio.Timeout) -> None:
+        """Run the checks that each finding was made from, until each is proved or void. The caller bounds the wait.
+
+        What is still starting is given that time, and is proved after it.
+        """
         pending = {found.key: found for found in act.findings}
         while pending:
             await asyncio.gather(*(self._hands.prove(found) for found in pending.values()))
             snapshot = self._look()
             found_now = diagnose(snapshot).found
             present = {found.key for found in found_now}
+            until = [one.until for one in found_now if one.cause == "starting" and one.about in {about for about, _ in pending}]
+            if until and bound.when() is not None:
+                longest = max(one - snapshot.at for one in until if one is not None) + PROOF_MARGIN
+                bound.reschedule(max(bound.when() or 0.0, asyncio.get_running_loop().time() + longest))
             subject = snapshot.member(act.step.subject)
             if subject is None or subject.phase in (Phase.FAILED, Phase.STOPPED):
                 return

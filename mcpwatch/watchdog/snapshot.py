@@ -123,6 +123,8 @@ class MemberSnapshot:
     """When it last began, became ready or ended."""
     listens_on: tuple[int, ...] = ()
     """Ports that its processes listen on, looked up when nothing answers where it should."""
+    child_runs: bool = False
+    """What it runs lives, looked up when it answers and does not serve that yet."""
     port: int | None = None
     """The port of this machine where it should answer."""
     alone: str = ""

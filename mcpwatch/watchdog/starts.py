@@ -7,8 +7,12 @@ foreign proxy runs inside itself starts when that proxy does, and a URL that oth
 from __future__ import annotations
 
 from mcpwatch.model.member import Phase
+from mcpwatch.model.probe import Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot
+
+COLD_START = 600.0
+"""Seconds that a bridge whose child lives may need before it serves it, however short its `start_grace` is."""
 
 
 def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
@@ -20,6 +24,18 @@ def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant |
     if inside(member) and proxy is not None and proxy.started_at is not None and not _served(member):
         return _ahead(Instant(proxy.started_at + member.start_grace), snapshot.at)
     return None
+
+
+def cold_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
+    """Until when a bridge that answers, but has never yet served what it runs, is given time for that; `None` when that is over.
+
+    As long as its child lives, the child is starting: ending it would only begin the same start again.
+    """
+    seen = member.direct
+    if seen is None or seen.symptom is not Symptom.NOT_MOUNTED or seen.succeeded or member.started_at is None:
+        return None
+    grace = max(member.start_grace, COLD_START) if member.child_runs else member.start_grace
+    return _ahead(Instant(member.started_at + grace), snapshot.at)
 
 
 def inside(member: MemberSnapshot) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from mcpwatch.model.member import Verdict
+from mcpwatch.model.probe import Symptom
 from mcpwatch.model.restart import exceeded
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.time import Instant
@@ -115,12 +116,12 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
 def _looked_up(
     members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses
 ) -> tuple[MemberSnapshot, ...]:
-    """With what only the machine can tell, of members that fail: stopped processes, and ports that they do listen on."""
+    """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     pids: dict[str, int] = {}
     for member in members:
         living = actors[member.name].incarnation
         seen = [one for one in (member.direct, member.through) if one is not None]
-        failing = any(one.verdict is Verdict.UNHEALTHY or (one.result is not None and one.result.symptom) for one in seen)
+        failing = any(one.verdict is Verdict.UNHEALTHY or one.failures for one in seen)
         if failing and living is not None and living.pid is not None:
             pids[member.name] = living.pid
     stopped = senses.stopped(frozenset(pids.values()))
@@ -132,7 +133,10 @@ def _looked_up(
             continue
         gone = member.direct is not None and member.direct.symptom in GONE_SYMPTOMS and member.port is not None
         ports = senses.listening(pid) if gone else ()
-        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports))
+        late = member.direct is not None and member.direct.symptom is Symptom.NOT_MOUNTED
+        living = actors[member.name].incarnation
+        child = late and senses.runs(pid, (living.container if living is not None else None) or "")
+        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
     return tuple(made)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification
@@ -143,7 +143,6 @@ async def play(story: list[str]) -> Machine:
     return machine
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions)
 def test_killed_anywhere_nothing_is_lost_nothing_is_doubled(story: list[str]):
     machine = asyncio.run(play(story))

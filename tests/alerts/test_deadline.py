@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.alerts.book import Notification
@@ -72,7 +72,6 @@ def windows() -> st.SearchStrategy[tuple[Window, ...]]:
     return st.sampled_from(((), (nightly,), (once,), (nightly, once)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, windows(), st.lists(steps, max_size=20))
 def test_looking_only_at_the_named_moments_tells_the_same_as_always_looking(
     rules: AlertPolicy, maintenance: tuple[Window, ...], story: list[tuple[str, str, str]]

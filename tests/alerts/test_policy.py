@@ -413,6 +413,18 @@ def test_a_planned_end_is_no_evidence():
     assert one.items[0].exit == ""
 
 
+def test_ending_one_silence_leaves_the_others_and_every_maintenance():
+    two = (silenced(), Silence("s2", (("name", "time"),), WallTime(START), WallTime(START + 600)))
+    work = Silence("m1", (("name", "fetch"),), WallTime(START), WallTime(START + 600), maintenance=True)
+    book = AlertBook(silences=(*two, work))
+    left, ended = expire(book, "s1", maintenance=False)
+    assert ([one.id for one in left.silences], [one.id for one in ended]) == (["s2", "m1"], ["s1"])
+    left, ended = expire(book, "", maintenance=False)
+    assert ([one.id for one in left.silences], [one.id for one in ended]) == (["m1"], ["s1", "s2"])
+    with pytest.raises(UsageError, match="no silence has the id 'm1'"):
+        expire(book, "m1", maintenance=False)
+
+
 def test_an_unknown_silence_cannot_be_ended():
     book = silence(AlertBook(), silenced())
     assert expire(book, "s1", maintenance=False)[0].silences == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.alerts.book import Acknowledgement, AlertState, Reason, Silence
@@ -100,7 +100,6 @@ def check(w: World) -> None:
         assert not alert.believed or late <= w.rules.route.group_wait or alert.open, f"the end of {alert.id} is kept back"
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, st.lists(steps, max_size=25))
 def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: AlertPolicy, story: list[tuple[str, str, str]]):
     w = World(rules)
@@ -114,7 +113,6 @@ def test_every_beginning_told_gets_its_end_and_nothing_is_told_twice(rules: Aler
     assert not any(alert.open or alert.believed for alert in w.book.alerts.values()), "something fires in a healthy fleet"
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
 def test_somebody_is_told_whoever_blames_whom(fallen: list[str]):
     w = World(AlertPolicy(route()))

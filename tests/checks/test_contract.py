@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.checks.schema import invalid, lint_tools, plain
@@ -200,14 +200,12 @@ schemas: st.SearchStrategy[Json] = st.recursive(  # pyright: ignore[reportUnknow
 
 
 @given(schemas)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_taken_for_plainly_valid_is_valid(schema: Json) -> None:
     if plain(schema):
         assert invalid(schema) == ""
 
 
 @given(schemas, schemas)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_two_schemas_can_be_compared_and_a_difference_is_never_silent(old: Json, new: Json) -> None:
     before, after = snapshot(tools=[tool({**old, "x": 1})]), snapshot(tools=[tool({**new, "x": 1})])
     found = changes(before, after)

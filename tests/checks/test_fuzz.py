@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcpwatch.checks import Prober, classify, expectations, rpc
@@ -27,8 +27,6 @@ from mcpwatch.checks.transport import Body
 from mcpwatch.model.probe import Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.parts import ROOT
-
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 T = TypeVar("T")
 
@@ -80,7 +78,6 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @given(MESSAGES, st.sampled_from([b"\n", b"\r\n"]), st.lists(st.integers(0, 500), max_size=20))
-@quick
 def test_events_are_the_same_wherever_the_stream_is_cut(messages: list[dict[str, str]], newline: bytes, places: list[int]) -> None:
     blocks = [f"event: {m['event']}\ndata: {m['data']}\n\n" if m["event"] else f"data: {m['data']}\n\n" for m in messages]
     data = "".join(blocks).encode().replace(b"\n", newline)
@@ -89,7 +86,6 @@ def test_events_are_the_same_wherever_the_stream_is_cut(messages: list[dict[str,
 
 
 @given(st.lists(st.binary(max_size=60), max_size=10))
-@quick
 def test_no_bytes_break_the_event_parser(chunks: list[bytes]) -> None:
     for _, data in parsed(chunks):
         assert data
@@ -104,7 +100,6 @@ def caught(call: Callable[[], T]) -> T | ProbeFailure:
 
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-@quick
 def test_no_bytes_break_the_message_parser(data: bytes) -> None:
     messages = caught(lambda: rpc.parse(data))
     for message in messages if isinstance(messages, list) else []:
@@ -136,7 +131,6 @@ def test_no_list_breaks_what_is_made_of_it(items: list[dict[str, Any]]) -> None:
 
 @given(JSON, st.text(max_size=50))
 @example("{", "")
-@quick
 def test_no_result_breaks_the_judgement_of_a_call(value: Any, text: str) -> None:
     result = {"content": value, "isError": bool(text), "structuredContent": value}
     expectations.call(Expect(contains=text, regex="a+", jsonpath="$..a", json_schema='{"type": "object"}'), result, "t", "route")
@@ -151,7 +145,6 @@ def test_a_result_that_is_a_text_is_looked_at_as_that_text(said: str) -> None:
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
-@quick
 def test_every_status_and_body_has_a_symptom(status: int, body: bytes) -> None:
     trouble = classify.status_failure(status, {}, body, "GET /x")
     assert trouble.status == status
@@ -159,7 +152,6 @@ def test_every_status_and_body_has_a_symptom(status: int, body: bytes) -> None:
 
 
 @given(st.text(max_size=3000))
-@quick
 def test_a_line_is_one_bounded_line_of_visible_characters(text: str) -> None:
     line = one_line(text, 100)
     assert len(line) <= 100
@@ -167,7 +159,6 @@ def test_a_line_is_one_bounded_line_of_visible_characters(text: str) -> None:
 
 
 @given(st.text(max_size=30))
-@quick
 def test_a_header_value_survives_its_coding(value: str) -> None:
     import base64
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import os
+import resource
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor.run import CHECKS, doctor, examine
@@ -158,3 +164,61 @@ def test_every_finding_is_told_with_its_reason_and_its_command(fleet: Path, caps
     assert "✗ tokens: proxy: a token is one that examples use\n    why: it can be guessed" in out
     assert "    do:  mcpwatch token rotate" in out
     assert all(finding.check in CHECKS for finding in examine(fleet))
+
+
+def test_an_engine_that_cannot_be_reached_is_found(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    write(fleet, {"members": {"a": {"docker": {"image": "x:1"}, "url": "http://127.0.0.1:1/sse"}}})
+    assert "no such socket" in said(fleet)["engine"]
+
+
+@pytest.mark.slow
+@pytest.mark.needs("docker", "base-image")
+def test_a_container_that_others_restart_too_is_found(fleet: Path) -> None:
+    name = f"mw-{os.getpid()}-doctor"
+    argv = ["docker", "create", "--name", name, "--restart", "always", "--label", "autoheal=true", "mcpwatch-base:bookworm", "true"]
+    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    try:
+        write(fleet, {"members": {"a": {"docker": {"container": name}, "url": "http://127.0.0.1:1/sse"}}})
+        found = [finding.what for finding in examine(fleet) if finding.check == "supervisors"]
+        assert found == [
+            f"a: the engine restarts container {name} itself (restart: always)",
+            f"a: autoheal restarts container {name} too",
+        ]
+    finally:
+        subprocess.run(["docker", "rm", "-f", name], check=True, capture_output=True, timeout=60)
+
+
+def test_too_few_files_and_a_clock_that_is_behind_are_found(fleet: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    os.utime(fleet, (2**32, 2**32))
+    try:
+        found = {finding.check: finding.what for finding in examine(fleet)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "may open 512 files" in found["limits"]
+    assert "the clock is behind" in found["clock"]
+
+
+def test_a_certificate_that_ends_soon_is_found(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=5, hours=12)
+    certificate: Any = authority.issue_cert("localhost", not_after=soon)
+    certificate.configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as one:
+                one.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        write(fleet, {"members": {"a": {"url": f"https://localhost:{listener.getsockname()[1]}/sse"}}})
+        found = said(fleet)
+        thread.join()
+    assert found["certificates"].endswith("its certificate ends in 5 days") or found["certificates"].endswith("ends in 6 days")

@@ -78,8 +78,9 @@ def test_a_container_is_locked_down_and_only_the_proxy_has_a_port(file: Path) ->
 
 def test_a_tool_is_installed_beforehand_with_its_version(file: Path) -> None:
     texts = rendered("compose", file)[1]
+    assert "RUN pip install --no-cache-dir --disable-pip-version-check mcp-proxy==0.13.0\n" in texts["mcp-time/Dockerfile"]
     assert (
-        "pip install --no-cache-dir --disable-pip-version-check mcp-proxy==0.13.0 mcp-server-time==" in texts["mcp-time/Dockerfile"]
+        "/opt/server/bin/pip install --no-cache-dir --disable-pip-version-check mcp-server-time==" in texts["mcp-time/Dockerfile"]
     )
     assert "npm install --omit=dev --no-audit --no-fund @modelcontextprotocol/server-memory@" in texts["mcp-memory/Dockerfile"]
     command = yaml.safe_load(texts["mcp-memory/compose.yaml"])["services"]["mcp-memory"]["command"]
@@ -112,6 +113,32 @@ def test_every_kubernetes_object_is_whole(file: Path) -> None:
         assert pod["containers"][0]["resources"]["limits"]["memory"] == "256Mi"
     time_ = next(yaml.safe_load_all(texts["mcp-time/mcp-time.yaml"]))["spec"]["template"]["spec"]["containers"][0]
     assert time_["env"][0] == {"name": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "mcp-time", "key": "TIME_KEY"}}}
+
+
+@pytest.mark.needs("kubernetes-validate")
+def test_the_published_schema_of_kubernetes_accepts_each_manifest(file: Path, tmp_path: Path) -> None:
+    export("kubernetes", tmp_path / "out", file, force=False, as_json=True)
+    manifests = sorted(str(path) for path in (tmp_path / "out").glob("*/*.yaml"))
+    assert len(manifests) == 5
+    argv = [str(program("kubernetes-validate")), "--strict", "-k", "1.33"]
+    done = subprocess.run([*argv, *manifests], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(Path(manifests[0]).read_text().replace("containerPort:", "containerProt:"))
+    assert subprocess.run([*argv, str(broken)], capture_output=True, timeout=60).returncode != 0, "the schema is strict"
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_verifies_each_unit_and_a_shell_each_install_script(file: Path, tmp_path: Path) -> None:
+    export("systemd", tmp_path / "out", file, force=False, as_json=True)
+    units = sorted(str(path) for path in (tmp_path / "out").glob("*/*.service"))
+    assert len(units) == 4
+    done = subprocess.run([program("systemd-analyze"), "verify", *units], capture_output=True, text=True, timeout=60)
+    said = [line for line in done.stderr.splitlines() if "/mcp-" in line or line.startswith("mcp-")]
+    assert len(said) == len(units)
+    assert all("is not executable: No such file" in line for line in said), "nothing but that it is not installed here"
+    for script in (tmp_path / "out").glob("*/install.sh"):
+        subprocess.run(["sh", "-n", str(script)], check=True, timeout=60)
 
 
 @pytest.mark.needs("compose")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pty
+import select
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +17,8 @@ import pytest
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.importing.found import Found, merged, servers_in
-from mcpwatch.cli.importing.run import Wish, bring_in, look
+from mcpwatch.cli.importing.run import bring_in, look
+from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.config.load import read_document
 from mcpwatch.model.errors import ConfigError, UsageError
 
@@ -164,3 +169,99 @@ def test_a_file_that_cannot_be_read_is_refused_when_named_and_told_when_found(fl
     with pytest.raises(ConfigError):
         look([(source, "")], file, strict=True)
     assert "not JSON" in look([(source, "cursor")], file, strict=False)[0].trouble
+
+
+def test_variables_of_gemini_are_variables_and_a_dollar_sign_of_others_is_none(fleet: Path, tmp_path: Path) -> None:
+    entry = {"mcpServers": {"a": {"command": sys.executable, "env": {"A": "$HOME/x", "B": "${HOME}", "C": "5$"}}}}
+    for directory, value in ((".gemini", "${HOME}/x"), (".cursor", "$$HOME/x")):
+        source = tmp_path / directory / "settings.json"
+        source.parent.mkdir()
+        source.write_text(json.dumps(entry))
+        one = look([(source, "")], read_fleet_file(fleet), strict=True)[0]
+        assert one.member["stdio"]["env"] == {"A": value, "B": "${HOME}", "C": "5$$"}
+
+
+@pytest.mark.parametrize("name", ["on", "yes", "no", "null", "1", "1e3", "0x1F", "true", "a.b"])
+def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(name: str, fleet: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {name: {"command": sys.executable, "args": ["on", "1", "null", "~"]}}}))
+    assert bring_in([source], Wish(fleet, test=False, yes=True)) == 0
+    members = read_fleet_file(fleet).members
+    assert set(members) == {"there", name}
+    assert members[name]["stdio"]["args"] == ["on", "1", "null", "~"]
+    again = tmp_path / "again.yaml"
+    again.write_text(f"mcpServers:\n  {name}: {{command: {sys.executable}, args: [-V]}}\n")
+    assert [one.original for one in servers_in(read_document(again).data, "again")] == [name]
+
+
+def test_a_directory_stands_for_its_files_and_what_cannot_be_read_in_it_is_told(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    (many / "a.json").write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable}}}))
+    (many / "b.toml").write_text(f'[mcp_servers.b]\ncommand = "{sys.executable}"\nargs = ["-V"]\n')
+    (many / "broken.json").write_text("{")
+    (many / "notes.txt").write_text("{")
+    assert bring_in([many], Wish(fleet, test=False, yes=True, as_json=True)) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["imported"] == ["a", "b"]
+    assert "not JSON" in next(one["trouble"] for one in said["found"] if one["original"] == "broken.json")
+
+
+def test_the_first_import_makes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable}}}))
+    assert bring_in([source], Wish(tmp_path / "new.yaml", test=False, yes=True)) == 0
+    assert set(read_fleet_file(tmp_path / "new.yaml").members) == {"a"}
+
+
+def on_a_terminal(argv: list[str], env: dict[str, str], answers: list[tuple[str, str]]) -> tuple[int, str]:
+    """Run a command on a terminal of its own and answer what it asks: its exit code and all that it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(argv, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    shown, left = "", list(answers)
+    try:
+        while True:
+            if not select.select([ours], [], [], 50.0)[0]:
+                raise AssertionError(f"it waits for something else than {left}: {shown}")
+            try:
+                shown += os.read(ours, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed
+                break
+            if left and left[0][0] in shown.rpartition("\n")[2]:
+                os.write(ours, left.pop(0)[1].encode() + b"\n")
+                shown += "\n"
+    finally:
+        os.close(ours)
+        process.kill() if left else None
+        code = process.wait(50)
+    return code, shown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_wizard_asks_shows_and_asks_again_before_it_writes(fleet: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / ".cursor").mkdir(parents=True)
+    servers = {
+        "a": {"command": sys.executable},
+        "b": {"command": sys.executable, "args": ["-V"], "env": {"API_KEY": "s3cret-value"}},
+    }
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    env = {**os.environ, "HOME": str(home), "MCPWATCH_STATE_DIR": str(tmp_path / "state"), "NO_COLOR": "1", "COLUMNS": "200"}
+    env.pop("XDG_CONFIG_HOME", None)
+    argv = [sys.executable, "-m", "mcpwatch", "import", "--no-test", "-c", str(fleet)]
+    asked = [("Which of them?", "bb"), ("Which of them?", "b"), ("Replace the entries of cursor", "y")]
+    code, shown = on_a_terminal(argv, env, [*asked, ("write this into", "n")])
+    assert (code, fleet.read_text()) == (2, FLEET), shown
+    assert "did you mean 'b'?" in shown
+    assert "+  b:" in shown
+    assert "s3cret-value" not in shown
+    code, shown = on_a_terminal(argv, env, [("Which of them?", "b"), ("Replace", "y"), ("write this into", "y")])
+    assert code == 0, shown
+    assert set(read_fleet_file(fleet).members) == {"there", "b"}
+    assert read_fleet_file(fleet).document["clients"] == [{"kind": "cursor"}]
+    assert "mcpwatch sync --force" in shown

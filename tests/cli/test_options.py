@@ -11,7 +11,10 @@ from mcpwatch.cli.main import app
 from mcpwatch.model.naming import suggest
 
 REFUSED = [
-    (("drill", "time", "--fault", "kll"), "'kll' is not one of 'kill', 'hang', 'stale', 'oom', 'partition'"),
+    (
+        ("drill", "time", "--fault", "kll"),
+        "'kll' is not one of 'kill', 'hang', 'stale', 'oom', 'partition', 'child', 'pause', 'recover', 'slow', 'flap'",
+    ),
     (("logs", "time", "--stream", "both"), "'both' is not one of 'stdout', 'stderr'"),
     (("up", "--log-format", "xml"), "'xml' is not one of 'auto', 'human', 'json', 'config'"),
     (("check", "--url", "http://127.0.0.1:1/sse", "--transport", "ws"), "'ws' is not one of"),
@@ -46,4 +49,4 @@ def test_the_nearest_name_is_offered_else_all_of_a_few(word: str, known: list[st
 def test_a_shell_completes_the_values_of_an_option(tmp_path: Path) -> None:
     words = {"_MCPWATCH_COMPLETE": "complete_bash", "COMP_WORDS": "mcpwatch drill time --fault ", "COMP_CWORD": "4"}
     done = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), **words}).invoke(app, [], prog_name="mcpwatch")
-    assert done.output.split() == ["kill", "hang", "stale", "oom", "partition"]
+    assert done.output.split() == ["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"]

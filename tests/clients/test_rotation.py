@@ -187,7 +187,10 @@ clients: [{{kind: cline, path: cline.json, hold_up: 0s, allow_literal: true}}]
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_no_request_is_refused_while_the_token_of_a_real_gateway_changes(tmp_path: Path) -> None:
-    """One caller keeps the old token until it goes, one takes whatever the client's file holds at each call."""
+    """One caller keeps the old token until it goes, one takes whatever the client's file holds at each call.
+
+    The wait is long against one request: a token read from the file just before it changed is used before it goes.
+    """
     desk, port = real.Desk(tmp_path), real.free_port()
     (tmp_path / "home").mkdir()
     (tmp_path / ".env").write_text(f"MCP_PROXY_TOKEN={TOKEN}\n", "utf-8")
@@ -214,7 +217,7 @@ def test_no_request_is_refused_while_the_token_of_a_real_gateway_changes(tmp_pat
         until(file.exists)
         thread = threading.Thread(target=caller)
         thread.start()
-        answer = json.loads(desk.run("mcpwatch", "token", "rotate", "--wait", "2s", "--json"))
+        answer = json.loads(desk.run("mcpwatch", "token", "rotate", "--wait", "20s", "--json"))
         assert answer["rotation"]["phase"] == "waiting", answer
         assert held() != TOKEN
         assert openwebui.answers(url, TOKEN) == 200

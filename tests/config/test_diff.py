@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.config.diff import diff
@@ -88,7 +88,6 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan((*members, last), proxy, routes, sections)
 
 
-@settings(max_examples=60, deadline=None)
 @given(plans(), plans())
 def test_a_diff_names_every_member_at_most_once_and_turns_around(old: Plan, new: Plan) -> None:
     found, back = diff(old, new), diff(new, old)
@@ -110,7 +109,6 @@ def test_a_diff_names_every_member_at_most_once_and_turns_around(old: Plan, new:
     assert bool(found) == bool(changes(old, new, found))
 
 
-@settings(max_examples=30, deadline=None)
 @given(plans())
 def test_what_is_unchanged_is_left_alone_whatever_the_order_of_the_file(old: Plan) -> None:
     assert not diff(old, replace(old, members=tuple(reversed(old.members)), source="elsewhere"))

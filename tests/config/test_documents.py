@@ -6,7 +6,7 @@ import json as standard
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.config import yaml
@@ -26,14 +26,12 @@ def values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(values(st.text()), st.sampled_from([None, 1, "\t"]))
 def test_json_is_read_as_the_standard_reader_reads_it(value: Any, indent: int | str | None) -> None:
     text = standard.dumps(value, indent=indent)
     assert json.read(text, "f").data == standard.loads(text)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \n\t\\u') | st.text())
 def test_whatever_the_text_json_is_read_or_refused_with_a_line(text: str) -> None:
     try:
@@ -49,13 +47,11 @@ def test_whatever_the_text_json_is_read_or_refused_with_a_line(text: str) -> Non
             assert found.data == standard.loads(text)
 
 
-@settings(max_examples=40, deadline=None)
 @given(values(PRINTED))
 def test_yaml_reads_back_what_it_wrote(value: Any) -> None:
     assert yaml.read(yaml.dump({"k": value}), "f").data == {"k": value}
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.text(alphabet="abc:-{}[]#&*!|>'\"%@`?, \n<") | st.text())
 def test_whatever_the_text_yaml_is_read_or_refused_in_one_line(text: str) -> None:
     faults: tuple[Fault, ...] = ()

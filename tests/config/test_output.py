@@ -78,18 +78,18 @@ def test_the_starter_is_right_whatever_the_machine_has(found: set[str], tmp_path
 def test_the_starter_is_mostly_comments_that_are_right_too(tmp_path: Path, environ: dict[str, str]) -> None:
     text = starter(lambda name: name)
     opened = re.sub(r"^((?:  )?)# (?=  |(?:auth|docs|native|legacy|defaults):)", r"\1", text, flags=re.MULTILINE)
+    opened = re.sub(r"^    # (?=checks:)", "    ", opened, flags=re.MULTILINE)
     file = tmp_path / "mcpwatch.yaml"
     file.write_text(opened.replace("my-server", "uvx"), encoding="utf-8")
     plan = load_plan(file, KINDS, environ, STATE)
+    assert [check.canary.tool for check in plan.routes[0].checks if check.canary] == ["get_current_time"]
     assert [r.name for r in plan.routes] == ["time", "fetch", "git", "docs", "native", "legacy"]
     assert plan.routes[0].guarded
 
 
 @cache
 def validator() -> Draft202012Validator:
-    found = schema(REAL)
-    Draft202012Validator.check_schema(found)
-    return Draft202012Validator(found)
+    return Draft202012Validator(schema(REAL))
 
 
 def document(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.foreign.variables import Expansion, expand, read_env, secret_name
@@ -24,7 +24,6 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         seconds(text)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(min_value=1, max_value=10**9))
 def test_a_duration_survives_being_spelled(milliseconds: int) -> None:
     assert seconds(spell_seconds(milliseconds / 1000)) == pytest.approx(milliseconds / 1000)
@@ -37,7 +36,6 @@ def test_a_size_is_read(text: object, value: int) -> None:
     assert size(text) == value
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(min_value=1, max_value=2**50))
 def test_a_size_survives_being_spelled(value: int) -> None:
     assert size(spell_size(value)) == value
@@ -75,7 +73,6 @@ def test_what_is_no_url_is_refused(text: str) -> None:
         url(text)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.text())
 def test_a_text_without_a_dollar_is_left_alone(text: str) -> None:
     plain = text.replace("$", "")
@@ -84,7 +81,6 @@ def test_a_text_without_a_dollar_is_left_alone(text: str) -> None:
     assert into.faults == []
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.text())
 def test_any_text_can_be_written_with_doubled_dollars(text: str) -> None:
     into = Expansion()

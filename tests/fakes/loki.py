@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, cast
+from urllib.parse import parse_qs, urlsplit
 
 Mode = Literal["up", "500", "429", "hang", "lost", "260", "redirect"]
 
@@ -61,6 +63,9 @@ class FakeLoki:
 
             def do_POST(self) -> None:
                 fake.answer(self)
+
+            def do_GET(self) -> None:
+                fake.look(self)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
                 pass
@@ -131,6 +136,33 @@ class FakeLoki:
         handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text.encode())
+
+    def look(self, handler: BaseHTTPRequestHandler) -> None:
+        """`query_range` of selectors by equality and of `|=` filters; else a parse error."""
+        asked = {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
+        query = re.fullmatch(r'\s*\{(.*?)\}\s*((?:\|=\s*"[^"]*"\s*)*)', asked.get("query", ""))
+        status, answer = 200, ""
+        if not urlsplit(handler.path).path.endswith("/loki/api/v1/query_range") or not self._known(
+            handler.headers.get("Authorization", "")
+        ):
+            status, answer = 401, "no credentials provided"
+        elif query is None:
+            status, answer = 400, "parse error at line 1, col 1: syntax error: unexpected IDENTIFIER"
+        else:
+            labels = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', query[1]))
+            words = re.findall(r'\|=\s*"([^"]*)"', query[2])
+            with self._changed:
+                found = [
+                    {"stream": have, "values": [[str(at), line]]}
+                    for have, at, line, _ in sorted(self.entries, key=lambda entry: -entry[1])
+                    if labels.items() <= have.items() and all(word in line for word in words) and at >= int(asked["start"])
+                ]
+            body = {"status": "success", "data": {"resultType": "streams", "result": found[: int(asked["limit"])]}}
+            answer = json.dumps(body)
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(answer.encode())))
+        handler.end_headers()
+        handler.wfile.write(answer.encode())
 
     def _judge(self, handler: BaseHTTPRequestHandler, body: bytes, mode: Mode) -> tuple[int, str, dict[str, str]]:
         fixed: dict[Mode, tuple[int, str, dict[str, str]]] = {

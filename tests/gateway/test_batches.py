@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.gateway.protocol import batch, message
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.anyio
 THEN = HELLO | {"protocolVersion": batch.VERSION}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(ANY_OBJECT, min_size=1, max_size=5), st.sampled_from([b"", b" ", b"\n"]))
 def test_each_message_of_a_batch_keeps_its_bytes(items: list[bytes], gap: bytes) -> None:
     body = gap + b"[" + gap + (gap + b"," + gap).join(items) + gap + b"]"

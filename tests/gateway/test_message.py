@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.gateway.protocol import message
@@ -19,7 +19,6 @@ IDS = st.integers(0, 10**12) | st.text(max_size=8)
 LAYOUTS: list[Any] = [{"separators": (",", ":")}, {}, {"indent": 1}, {"ensure_ascii": False}]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     IDS,
     st.dictionaries(st.text(max_size=6).filter(lambda key: key != "id"), VALUES, max_size=4),
@@ -82,7 +81,6 @@ def test_one_line_keeps_what_stands_inside_strings() -> None:
     assert b"\n" not in message.one_line(b'{\n"id":1}\r\n')
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
 def test_every_value_is_located_where_it_stands(value: dict[str, Any]) -> None:
     data = json.dumps(value, indent=1).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.gateway.session.replay import BYTES, EVENTS, SECONDS, STANDALONE, Gone, Replay, frame, parse
@@ -13,7 +13,6 @@ from mcpwatch.gateway.session.replay import BYTES, EVENTS, SECONDS, STANDALONE, 
 SIZES = st.sampled_from([1, 10, 5000, BYTES // 3, BYTES + 1])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), SIZES, st.booleans()), max_size=60), st.integers(0, 60))
 def test_a_stream_is_taken_up_with_all_that_was_missed_or_not_at_all(events: list[tuple[int, int, bool]], expired: int) -> None:
     replay = Replay()

@@ -45,7 +45,8 @@ def looks(taken: list[int]) -> list[str]:
     transport = Slow()
     out = output.Output(asyncio.new_event_loop())
     out.transport = transport  # pyright: ignore[reportAttributeAccessIssue]
-    out.write(b"x" * BIG)
+    out.written += BIG
+    transport.write(b"x" * BIG)
     seen: list[str] = []
     now = 1000.0
     for amount in taken:

@@ -20,6 +20,7 @@ NAMES = sorted(
     ]
 )
 LEAST = {
+    "add": ["1"],
     "cli": ["1", "--members", "1"],
     "client_edit": ["5"],
     "http": ["--rounds", "1", "--calls", "64"],

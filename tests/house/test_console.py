@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,16 @@ from tests.parts import SERVERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
-_BLOCK = re.compile(r"^```(?:console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def command_lines(page: Path) -> Iterator[str]:
     """The command lines of a page's console blocks, and those of mcpwatch in running text."""
     text = page.read_text(encoding="utf-8")
-    for block in _BLOCK.findall(text):
+    for kind, block in _BLOCK.findall(text):
         for line in block.splitlines():
-            if line.startswith("$ "):
-                yield line[2:].split("  #")[0].split("   #")[0].strip()
+            if line.startswith("$ ") or (kind == "sh" and line.startswith("mcpwatch")):
+                yield line.removeprefix("$ ").split("  #")[0].strip()
 
 
 def of_mcpwatch(line: str) -> Iterator[list[str]]:
@@ -45,10 +46,16 @@ def of_mcpwatch(line: str) -> Iterator[list[str]]:
 LINES = sorted({(str(page.relative_to(ROOT)), line) for page in PAGES for line in command_lines(page)})
 
 
+@cache
+def program_command() -> Any:
+    """The whole command line, built once: it has some hundred options."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize(("page", "line"), LINES, ids=[f"{page}: {line}" for page, line in LINES])
 def test_a_command_line_of_the_documentation_is_understood(page: str, line: str) -> None:
     for words in of_mcpwatch(line):
-        command: Any = typer.main.get_command(app)
+        command: Any = program_command()
         name, rest = "mcpwatch", list(words)
         while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
             name, known = rest.pop(0), command.commands

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.model.cron import NAMED, checked, parse
@@ -155,7 +155,6 @@ def comes(written: tuple[Written, ...]) -> bool:
     return not starred or any(one.day in day.means and one.month in month.means for one in dates)
 
 
-@settings(max_examples=60, deadline=None)
 @given(fields, moments, zones)
 def test_every_expression_means_what_its_writer_means(written: tuple[Written, ...], when: datetime, zone: str):
     text, zoned = " ".join(one.text for one in written), ZoneInfo(zone)

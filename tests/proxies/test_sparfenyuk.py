@@ -56,7 +56,7 @@ def test_it_is_started_on_its_address_with_its_file() -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"tokens": ("t",)}, "members.time.auth.tokens: a proxy of kind 'sparfenyuk' asks nobody for a token"),
+        ({"tokens": ("t",)}, "members.time.auth.tokens: a proxy of kind 'sparfenyuk' accepts every caller without a token"),
         ({"options": '{"tools": {"allow": ["a"]}}'}, "shows all tools"),
         ({"options": '{"timeout": 3}'}, "members.time.proxy_options"),
         ({"cwd": "/srv"}, "runs servers in its own directory"),
@@ -70,7 +70,7 @@ def test_what_it_cannot_do_is_said_before_it_is_tried(change: dict[str, Any], fa
 
 
 def test_tokens_for_all_routes_are_refused_because_it_would_let_everybody_in() -> None:
-    with pytest.raises(ConfigError, match="asks nobody for a token"):
+    with pytest.raises(ConfigError, match="accepts every caller without a token"):
         Sparfenyuk().render(replace(spec(TIME), tokens=("t",)), HERE)
 
 

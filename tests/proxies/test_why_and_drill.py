@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcpwatch.app.reasoning import causes, explain
-from mcpwatch.cli.drill import STEADY, Timeline, summary
+from mcpwatch.cli import faults
+from mcpwatch.cli.drill import STEADY, Timeline, restarted, summary
 from mcpwatch.cli.faults import Fault, inject
 from mcpwatch.cli.processes import family
 from mcpwatch.model.errors import UsageError
@@ -74,6 +82,14 @@ def test_why_says_what_a_repair_waits_for_and_when_none_can_help() -> None:
     assert "  next: left to a person: a restart does not help against this" in explain("fetch", waiting, [])
 
 
+def test_why_says_when_a_parked_member_is_started_again_by_itself() -> None:
+    members = [member(), member("proxy", phase="failed", retry_at=350.0)]
+    waiting = document(members=members)
+    waiting["diagnoses"][0] |= {"rung": None, "next": "left to a person: no repair helps against proxy_down"}
+    wanted = "  next: left to a person: no repair helps against proxy_down; proxy is started again by itself in 4m10s"
+    assert wanted in explain("fetch", waiting, [])
+
+
 @pytest.mark.parametrize(
     ("symptom", "message"),
     [
@@ -91,6 +107,22 @@ def test_why_of_something_degraded_says_in_words_what_is_wrong_and_what_to_do(sy
     assert "degraded: schema: tool 'x' has no type" in cause
     assert "to do: " in cause
     assert "none: nothing is known" not in cause
+
+
+def test_why_of_a_member_that_floods_its_log_names_it_until_that_is_over() -> None:
+    def told(at: float, text: str, **more: Any) -> dict[str, Any]:
+        return fact("troubled", at, member="fetch", subject="logs of fetch", cleared=False, **more) | {"text": text}
+
+    well = document(diagnoses=[], daemon={"started_at": 50.0})
+    flood = told(60.0, "fetch: writes faster than its output can be kept; 900 lines were not logged so far")
+    text = "\n".join(explain("fetch", well, [flood]))
+    assert "fetch: writes faster than its output can be kept; 900 lines were not logged so far" in text.partition("Cause:")[2]
+    assert "nothing is known" not in text
+    assert "writes faster" not in "\n".join(explain("proxy", well, [flood]))
+    over = [flood, told(70.0, "fetch: its output is kept again") | {"cleared": True}]
+    assert "nothing is known" in "\n".join(explain("fetch", well, over))
+    earlier = document(diagnoses=[], daemon={"started_at": 65.0})
+    assert "nothing is known" in "\n".join(explain("fetch", earlier, [flood])), "another watchdog told that"
 
 
 def test_why_of_something_well_says_so_and_of_something_unknown_lists_what_there_is() -> None:
@@ -124,6 +156,19 @@ def test_a_drill_times_detection_every_cause_and_a_recovery_that_lasts() -> None
     assert "repaired by            restart_proxy of proxy" in text
 
 
+def test_a_fault_that_ends_by_itself_harms_whoever_is_another_incarnation_after_it() -> None:
+    before = document(members=[member(), member("proxy"), member("gone")])
+    after = document(members=[member(generation=4), member("proxy"), member("new", generation=1)])
+    line = Timeline("fetch", "fetch", 1000.0, harmed=restarted(before, after))
+    assert line.harmed == ["fetch"]
+    assert "harmed                 fetch: restarted for a fault that ends by itself" in "\n".join(
+        summary(line, "slow", 60, recovered=False)
+    )
+    quiet = "\n".join(summary(Timeline("fetch", "fetch", 1000.0), "recover", 60, recovered=True))
+    assert "repaired by            nothing, as it should be" in quiet
+    assert "no check of it failed" in quiet
+
+
 def test_a_drill_does_not_take_an_old_success_for_recovery() -> None:
     line = Timeline("fetch", "fetch", 1000.0)
     line.hear(fact("probe_finished", 1002.0, member="fetch", outcome="failure"))
@@ -137,6 +182,7 @@ def test_a_drill_does_not_take_an_old_success_for_recovery() -> None:
     ("fault", "changes", "words"),
     [
         ("kill", {}, "has no process here"),
+        ("child", {"pid": 1 << 30}, "runs nothing below it"),
         ("oom", {"pid": 1, "usage": {"container": "no-such"}}, "docker"),
     ],
 )
@@ -160,3 +206,58 @@ def test_a_family_is_a_process_and_all_its_descendants() -> None:
         child.wait()
         assert child.stdout is not None
         child.stdout.close()
+
+
+@contextlib.contextmanager
+def below() -> Generator[tuple[int, int]]:
+    """A process and its child."""
+    parent = subprocess.Popen(
+        ["sh", "-c", "sleep 600 & echo $!; wait; exec sleep 600"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert parent.stdout is not None
+        yield parent.pid, int(parent.stdout.readline())
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+        assert parent.stdout is not None
+        parent.stdout.close()
+
+
+def state(pid: int) -> str:
+    """As the kernel tells it; `X` when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def until(pid: int, states: str) -> None:
+    """Wait until a process is in one of these states."""
+    deadline = time.monotonic() + 60.0
+    while state(pid) not in states:
+        assert time.monotonic() < deadline, state(pid)
+        time.sleep(0.01)
+
+
+def test_only_the_child_behind_a_bridge_dies_and_a_pause_stops_only_the_process_itself() -> None:
+    with below() as (parent, child):
+        undo = inject("pause", member(pid=parent), document())
+        until(parent, "T")
+        assert state(child) not in "TX"
+        undo()
+        until(parent, "SR")
+        inject("child", member(pid=parent), document())
+        until(child, "XZ")
+        assert state(parent) not in "XZ"
+
+
+def test_a_rhythm_stops_and_releases_a_member_until_the_drill_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(faults.RHYTHMS, "slow", faults.Rhythm(0.05, 0.05, 600.0))
+    with below() as (parent, child):
+        undo = inject("slow", member(pid=parent), document())
+        for _ in range(2):
+            until(child, "T")
+            until(child, "SR")
+        undo()
+        assert {state(parent), state(child)} <= {"S", "R"}

@@ -22,7 +22,7 @@ from mcpwatch.runtimes.spawn import ProcessSpec
 
 INSTANCE = secrets.token_hex(6)
 """Of this test process alone: others run beside it, and each ends what carries its mark."""
-WAIT = 20.0
+WAIT = 60.0
 WITHOUT = [(), ("cgroup",), ("cgroup", "subreaper"), ("pidfd", "cgroup", "subreaper", "procfs")]
 """Sets of kernel features to do without."""
 

@@ -21,12 +21,13 @@ class FakeGateway:
         self.listening = asyncio.Event()
         self.start: dict[str, Any] = {"phase": "running", "pid": 77}
         """What a member is after it was asked to start."""
+        self.sequence: int | None = None
 
     def put(self, name: str, phase: str = "running", pid: int | None = 1, **more: Any) -> None:
         self.members[name] = {"name": name, "kind": "stdio", "phase": phase, "pid": pid, **more}
 
     def document(self) -> dict[str, Any]:
-        return {"pid": 1, "version": "0", "members": list(self.members.values())}
+        return {"pid": 1, "version": "0", "sequence": self.sequence, "members": list(self.members.values())}
 
     async def say(self, event: str, data: dict[str, Any]) -> None:
         for writer in self._listeners:

@@ -136,7 +136,9 @@ def container(**changes: Any) -> Container:
 def test_a_direct_url_that_means_the_container_is_reached_where_it_answers() -> None:
     target = Target("http://mcp-pg:8686/sse", token="t")
     by_address = reach(target, container(addresses=("172.20.0.3",)))
-    assert by_address == Target("http://172.20.0.3:8686/sse", token="t", headers=(("Host", "mcp-pg:8686"),))
+    assert by_address == Target(
+        "http://172.20.0.3:8686/sse", token="t", headers=(("Host", "mcp-pg:8686"),), public_url="http://mcp-pg:8686/sse"
+    )
     by_port = reach(target, container(addresses=("172.20.0.3",), ports=(("8686/tcp", "0.0.0.0", 49153),)))
     assert by_port is not None
     assert by_port.url == "http://127.0.0.1:49153/sse"

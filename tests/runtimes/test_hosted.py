@@ -14,7 +14,7 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Gone, RuntimeEvent
+from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.runtimes import hosted
 from mcpwatch.runtimes.external import ExternalRuntime, ExternalSpec
 from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
@@ -69,12 +69,27 @@ async def test_an_end_and_a_return_are_told_with_generations_that_follow_each_ot
         assert await take(events, 1) == [Gone("hosted", back=True)]
         await gateway.say("exited", {"member": "time", "pid": 77, "code": 1, "signal": None, "error": "boom"})
         await gateway.say("started", {"member": "time", "pid": 78})
+        assert await take(events, 2) == [Exited("time", 4, 1, None, detail="boom"), Appeared("time", 78)]
+        runtime.number(Incarnation("time", 5, "f1", 78))
         await gateway.say("exited", {"member": "time", "pid": 78, "code": None, "signal": 9})
-        assert await take(events, 3) == [
-            Exited("time", 4, 1, None, detail="boom"),
-            Appeared("time", 78),
-            Exited("time", 5, None, 9),
-        ]
+        assert await take(events, 1) == [Exited("time", 5, None, 9)]
+
+
+async def test_a_late_word_of_an_end_is_told_with_the_number_of_the_child_that_ended(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        gateway.sequence = 3
+        runtime = HostedRuntime(state, INSTANCE)
+        await runtime.start(TIME, 4)
+        events = runtime.watch()
+        assert await take(events, 1) == [Gone("hosted", back=True)]
+        gateway.sequence = 5
+        await runtime.stop(TIME, grace=1)
+        gateway.start["pid"] = 78
+        await runtime.start(TIME, 5)
+        await gateway.say("exited", {"member": "time", "pid": 77, "code": 0, "signal": None, "sequence": 4})
+        await gateway.say("exited", {"member": "time", "pid": 78, "code": 3, "signal": None, "sequence": 6})
+        assert await take(events, 2) == [Exited("time", 4, 0, None), Exited("time", 5, 3, None)]
 
 
 async def test_an_end_that_came_before_anything_was_heard_is_told_and_its_successor_is_a_generation_of_its_own(state: Path) -> None:
@@ -89,6 +104,7 @@ async def test_an_end_that_came_before_anything_was_heard_is_told_and_its_succes
             Exited("time", 4, 3, None, detail="boom"),
             Appeared("time", 78),
         ]
+        runtime.number(Incarnation("time", 5, "f1", 78))
         await gateway.say("exited", {"member": "time", "pid": 78, "code": 3, "signal": None})
         assert await take(events, 1) == [Exited("time", 5, 3, None)]
 
@@ -103,8 +119,10 @@ async def test_a_start_that_ended_at_once_is_followed_by_a_generation_of_its_own
         with pytest.raises(RuntimeFailed, match="exited with code 3"):
             await runtime.start(TIME, 4)
         await gateway.say("started", {"member": "time", "pid": 78})
+        assert await take(events, 1) == [Appeared("time", 78)]
+        runtime.number(Incarnation("time", 5, "f1", 78))
         await gateway.say("exited", {"member": "time", "pid": 78, "code": 3, "signal": None})
-        assert await take(events, 2) == [Appeared("time", 78), Exited("time", 5, 3, None)]
+        assert await take(events, 1) == [Exited("time", 5, 3, None)]
 
 
 async def test_a_gateway_that_goes_and_comes_back_is_told_as_gone_and_back_with_its_new_children(state: Path) -> None:
@@ -128,8 +146,12 @@ async def test_the_next_watchdog_adopts_what_the_gateway_still_runs_with_its_gen
         (same,) = await HostedRuntime(state, INSTANCE).owned([TIME])
         assert (same.generation, same.pid, same.fingerprint) == (9, 77, "f1")
         gateway.put("time", pid=88)
-        (younger,) = await HostedRuntime(state, INSTANCE).owned([TIME])
-        assert (younger.generation, younger.pid) == (10, 88)
+        later = HostedRuntime(state, INSTANCE)
+        (younger,) = await later.owned([TIME])
+        assert (younger.generation, younger.pid, younger.fingerprint) == (None, 88, "f1")
+        later.number(Incarnation("time", 10, "f1", 88))
+        (known,) = await HostedRuntime(state, INSTANCE).owned([TIME])
+        assert (known.generation, known.pid) == (10, 88)
 
 
 async def test_without_a_gateway_nothing_is_owned_a_stop_is_done_and_a_start_fails_with_the_reason(

@@ -15,7 +15,7 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, Gone, Incarnation, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
 from tests.runtimes.docker_lab import IMAGE, holds
@@ -158,6 +158,8 @@ async def test_a_drained_and_a_dead_node_are_named_and_the_next_generation_runs_
         assert home.address in first.direct.url
         until("the member answers", lambda: answers(first))
         manager.docker("node", "update", "--availability", "drain", node_id(home))
+        hindered: Hindered = await one.next(Hindered)
+        assert (hindered.member, hindered.cause) == ("one", "node_not_ready")
         drained: Exited = await one.next(Exited)
         assert (drained.generation, drained.detail) == (1, f"node {host()} ({home.address}) was drained")
         second = await one.runtime.start(spec, 2)

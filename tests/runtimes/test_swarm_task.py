@@ -25,15 +25,15 @@ def task(state: str = "running", desired: str = "running", err: str = "", code: 
     [
         (task(), UP, None),
         (task("starting"), UP, None),
-        (task(), DOWN, End("node one (10.0.0.1) is down; what ran there cannot be seen")),
-        (task(desired="shutdown"), DOWN, End("node one (10.0.0.1) is down; what ran there cannot be seen")),
+        (task(), DOWN, End("node one (10.0.0.1) is down; what ran there cannot be seen", cause="node_not_ready")),
+        (task(desired="shutdown"), DOWN, End("node one (10.0.0.1) is down; what ran there cannot be seen", cause="node_not_ready")),
         (task("failed", "shutdown", "task: non-zero exit (3)", 3), UP, End("on node one (10.0.0.1)", 3)),
         (task("failed", "shutdown", "task: non-zero exit (137)", 137), UP, End("on node one (10.0.0.1)", None, 9)),
         (task("complete", "shutdown", "", 0), UP, End("on node one (10.0.0.1)", 0)),
         (task("failed", "shutdown", "unhealthy container", 1), UP, End("on node one (10.0.0.1): unhealthy container", 1)),
-        (task("shutdown", "shutdown", "", 143), DRAINED, End("node one (10.0.0.1) was drained")),
+        (task("shutdown", "shutdown", "", 143), DRAINED, End("node one (10.0.0.1) was drained", cause="node_not_ready")),
         (task("failed", "running", "task: non-zero exit (3)", 3), DRAINED, End("on node one (10.0.0.1)", 3)),
-        (task(node="gone"), UP, End("node gone left the swarm")),
+        (task(node="gone"), UP, End("node gone left the swarm", cause="node_not_ready")),
         (task("failed", "shutdown", "task: non-zero exit (3)", 3), DOWN, End("on node one (10.0.0.1)", 3)),
     ],
 )
@@ -46,23 +46,22 @@ def test_a_task_that_vanished_was_removed_by_somebody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "says"),
+    ("raw", "cause", "says"),
     [
-        (task("rejected", "shutdown", "No such image: x:1"), "node one (10.0.0.1) has no image x:1 and cannot pull it; load it"),
-        (
-            task("pending", err="no suitable node (insufficient resources on 3 nodes)", node=""),
-            "; change constraints or limits",
-        ),
-        (task("pending", err="", node=""), "no node was chosen: started"),
-        (task("failed", "shutdown", "starting container failed: exec"), "on node one (10.0.0.1): starting container failed: exec"),
+        (task("rejected", err="No such image: x:1"), "image_pull", "node one (10.0.0.1) has no image x:1 and cannot pull it; load"),
+        (task("pending", err="no suitable node (busy on 3 nodes)", node=""), "unschedulable", "; change constraints or limits"),
+        (task("pending", err="", node=""), "unschedulable", "no node was chosen: started"),
+        (task("failed", err="starting container failed: exec"), "", "on node one (10.0.0.1): starting container failed: exec"),
     ],
 )
-def test_a_task_that_does_not_run_says_why_and_what_to_do(raw: dict[str, object], says: str) -> None:
-    assert says in refusal(read_task(raw), {UP.id: UP}, "x:1")
+def test_a_task_that_does_not_run_says_why_and_what_to_do(raw: dict[str, object], cause: str, says: str) -> None:
+    named, words = refusal(read_task(raw), {UP.id: UP}, "x:1")
+    assert named == cause
+    assert says in words
 
 
 def test_without_a_task_the_managers_are_to_be_looked_at() -> None:
-    assert "docker node ls" in refusal(None, {}, "x")
+    assert "docker node ls" in refusal(None, {}, "x")[1]
 
 
 def test_a_node_and_the_newest_task_are_read_from_what_a_manager_tells() -> None:

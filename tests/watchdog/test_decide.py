@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from math import ceil
 
@@ -14,6 +15,7 @@ from mcpwatch.model.restart import reachable
 from mcpwatch.model.spec import Backoff, RestartPolicy
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
+    CARRIER_PATIENCE,
     EVENTS,
     Adopted,
     Appeared,
@@ -56,6 +58,7 @@ class World:
     living: int = 0
 
 
+@cache
 def normal(world: World, now: Instant) -> World:
     """The same world with `now` shifted to zero and counters capped, so that equal situations are equal values."""
     state = world.state
@@ -128,6 +131,8 @@ def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, W
                 decision = decide(world.state, event, rules)
                 after = World(decision.state, truth(world, event, decision, rules.theirs))
                 steps.append((world, event, decision, after))
+                if decision.state is world.state and after.living == world.living and not step:
+                    continue  # nothing changed, and no time has passed
                 settled = normal(after, at)
                 if settled not in seen:
                     seen.add(settled)
@@ -294,3 +299,38 @@ def test_an_adopted_generation_keeps_its_number_and_must_prove_itself() -> None:
     decision = decide(MemberState(), Adopted(Instant(5.0), generation=9), Rules(start_grace=60.0))
     assert (decision.state.phase, decision.state.generation, decision.state.wake_at) == (Phase.STARTING, 9, Instant(65.0))
     assert not [action for action in decision.actions if isinstance(action, (Start, Stop))]
+
+
+def test_on_failure_starts_again_after_a_crash_or_a_signal_and_stays_down_after_a_clean_end() -> None:
+    rules = RULES["on-failure"]
+    running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=7, ready_at=Instant(0.0))
+    for code in (1, None):
+        crashed = decide(running, Exited(Instant(5.0), generation=7, code=code), rules).state
+        assert (crashed.want, crashed.phase, crashed.generation, crashed.failures) == (Want.UP, Phase.STARTING, 8, 1)
+    clean = decide(running, Exited(Instant(5.0), generation=7, code=0), rules)
+    assert (clean.state.want, clean.state.phase, clean.state.failures) == (Want.DOWN, Phase.STOPPED, 0)
+    assert not [action for action in clean.actions if isinstance(action, Start)]
+
+
+def test_what_a_carrier_starts_though_nobody_wants_it_is_ended_as_a_generation_of_its_own() -> None:
+    stopped = MemberState(want=Want.DOWN, phase=Phase.STOPPED, generation=3)
+    decision = decide(stopped, Appeared(Instant(5.0)), RULES["theirs"])
+    assert (decision.state.phase, decision.state.generation) == (Phase.STOPPING, 4)
+    assert Stop(4, GRID - 5.0) in decision.actions
+
+
+def test_a_failed_start_says_nothing_of_a_member_that_is_not_starting() -> None:
+    running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=3)
+    assert decide(running, StartFailed(Instant(5.0), generation=3), RULES["ours"]).state == running
+    starting = MemberState(want=Want.UP, phase=Phase.STARTING, generation=3)
+    assert decide(starting, StartFailed(Instant(5.0), generation=2), RULES["ours"]).state == starting
+    failed = decide(starting, StartFailed(Instant(5.0), generation=3, permanent=True), RULES["ours"]).state
+    assert (failed.phase, failed.wake_at) == (Phase.FAILED, 5.0 + GRID)
+
+
+def test_what_its_carrier_takes_along_is_no_failure_and_is_given_time_to_come_back() -> None:
+    running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=3)
+    lost = decide(running, Lost(Instant(5.0), generation=3), replace(RULES["theirs"], start_grace=90.0)).state
+    assert (lost.phase, lost.failures, lost.wake_at) == (Phase.BACKOFF, 0, 95.0)
+    soon = decide(running, Lost(Instant(5.0), generation=3), replace(RULES["theirs"], start_grace=1.0)).state
+    assert soon.wake_at == 5.0 + CARRIER_PATIENCE

@@ -13,6 +13,7 @@ from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.repair import decide_repairs
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.starts import COLD_START
 
 OK = Observation(
     Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS), at=Instant(99.5), since=Instant(20.0), began_at=Instant(99.0), succeeded=True
@@ -286,6 +287,25 @@ def test_everybody_silent_at_once_is_the_machines_trouble_and_nobody_is_restarte
     assert causes(*silent[:2], FETCH, PROXY) == [("member_hung", "a", "restart"), ("member_hung", "b", "restart")]
 
 
+def test_a_fleet_of_members_that_hang_themselves_is_not_the_proxys_fault() -> None:
+    hung = [replace(FETCH, name=name, route=name, direct=bad(Symptom.TIMEOUT), through=bad(Symptom.TIMEOUT)) for name in ("a", "b")]
+    assert causes(*hung, PROXY) == [("member_hung", "a", "restart"), ("member_hung", "b", "restart")]
+    assert causes(replace(hung[0], direct=OK), hung[1], PROXY)[0][0] == "proxy_hung", "one is well, and nobody gets through"
+
+
+def test_a_list_that_never_comes_is_the_proxys_own_silence_only_where_it_lists_from_a_cache() -> None:
+    quiet = replace(bad(Symptom.TIMEOUT, Stage.TOOLS_LIST), since=Instant(90.0), at=Instant(95.0))
+    silent, other = replace(FETCH, through=quiet), replace(TIME, through=replace(OK, at=Instant(80.0)))
+    assert named(silent, other, TBXARK) == [("proxy_hung", "restart", "")]
+    assert named(silent, other, TBXARK, lists_from_cache=False)[0][0] != "proxy_hung"
+
+
+def test_another_server_on_the_members_port_is_named_with_its_pid() -> None:
+    held = replace(FETCH, phase=Phase.BACKOFF, failures=1, foreign_port="pid 7 (nginx)")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, TIME, PROXY), "proxy")).found
+    assert (found.cause, found.rung, found.text) == ("port_taken", None, "its port is held by pid 7 (nginx)")
+
+
 def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
     words = "exited with code 1: [Errno 98] error while attempting to bind: address already in use"
     assert causes(replace(FETCH, phase=Phase.BACKOFF, last_exit=words), PROXY) == [("port_taken", "fetch", None)]
@@ -363,11 +383,21 @@ def test_lists_prove_nothing_against_a_route_whose_calls_fail() -> None:
     assert diagnose(scene(lost, TBXARK)).look_again == (LookAgain("fetch", deep=True),)
     called = replace(lost, direct_call=PROVED)
     assert named(called, TBXARK) == [("stale_session", "restart_proxy", "")]
-    assert causes(replace(lost, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)), PROXY)[0] == (
-        "member_failing",
-        "fetch",
-        "restart",
-    )
+    assert causes(replace(lost, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)), PROXY)[0] == ("child_died", "fetch", "restart")
+
+
+def test_a_bridge_whose_child_still_starts_is_waited_for_as_long_as_the_child_lives() -> None:
+    late = replace(FETCH, started_at=Instant(95.0), direct=bad(Symptom.NOT_MOUNTED), start_grace=60.0)
+    (found,) = diagnose(scene(late, PROXY)).found
+    assert (found.cause, found.rung, found.until) == ("starting", None, Instant(155.0))
+    over = replace(late, started_at=Instant(10.0))
+    assert causes(over, PROXY) == [("member_failing", "fetch", "restart")]
+    assert causes(replace(over, child_runs=True), PROXY) == [("starting", "fetch", None)]
+    assert causes(replace(over, started_at=Instant(100.0 - COLD_START), child_runs=True), PROXY)[0][0] == "member_failing"
+    served = replace(over, direct=replace(over.direct or OK, succeeded=True), child_runs=True)
+    assert causes(served, PROXY) == [("member_failing", "fetch", "restart")]
+    again = replace(late, phase=Phase.STARTING, failures=1)
+    assert causes(again, PROXY) == [("starting", "fetch", None)]
 
 
 def test_fewer_tools_through_the_proxy_than_direct_are_the_proxys_doing() -> None:

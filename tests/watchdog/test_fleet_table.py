@@ -72,11 +72,30 @@ def test_a_bridge_whose_child_died_is_repaired_itself_and_the_proxy_in_front_is_
         world.servers["fetch"].fault = "child"
         await asyncio.sleep(120.0)
         assert tried(world) == [("restart", "fetch"), ("restart_proxy", "proxy")], "the second for its session with the old bridge"
-        assert ("member_failing", "fetch") in named(world)
+        assert ("child_died", "fetch") in named(world)
         assert world.well("fetch")
         assert causes(fleet) == []
 
     staged(TBXARK, [Server("fetch", "process", caches=True), Server("other", "process")], play)
+
+
+@pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
+def test_a_bridge_whose_child_needs_longer_than_its_grace_is_restarted_once_and_waited_for(traits: Traits) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(180.0)
+        mounted = [] if traits is GATEWAY else [("restart_proxy", "proxy")]
+        assert tried(world) == mounted, "such a proxy has to be started again for what came after it"
+        world.servers["fetch"].fault = "child"
+        await asyncio.sleep(90.0)
+        assert causes(fleet) == ["starting"]
+        await asyncio.sleep(120.0)
+        assert [one for one in tried(world) if one != ("restart_proxy", "proxy")] == [("restart", "fetch")]
+        assert world.starts["fetch"] == 2
+        assert world.well("fetch")
+        assert causes(fleet) == []
+
+    late = Server("fetch", "process", caches=True, cold=130.0, late_child=True)
+    staged(traits, [late, Server("other", "process")], play, start_grace=60.0)
 
 
 def test_a_bridge_that_lists_from_its_memory_is_found_out_behind_a_gateway_too() -> None:

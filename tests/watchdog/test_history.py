@@ -104,3 +104,10 @@ def test_ten_seconds_on_and_ten_off_flap_but_an_outage_does_not() -> None:
 
 def test_a_new_generation_does_not_flap_for_what_the_old_one_did() -> None:
     assert renew(after(*(GOOD, BAD) * 10), 2).recent == ()
+
+
+def test_a_streak_remembers_since_when_it_lasts_and_a_broken_prober_does_not_end_it() -> None:
+    assert after(GOOD, GOOD, BAD).since == 2.0
+    assert after(GOOD, GOOD, BAD, BAD, BROKEN, BAD).since == 2.0
+    assert after(GOOD, BAD, BAD, GOOD, GOOD).since == 3.0
+    assert after(BAD).since == 0.0

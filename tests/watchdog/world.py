@@ -53,6 +53,8 @@ class Server:
     """Seconds from start to its first answer."""
     caches: bool = False
     """It lists from its memory (a TBXark used as a bridge)."""
+    late_child: bool = False
+    """It answers at once, but serves what it runs only when that is ready."""
     incarnation: int = 0
     alive: bool = False
     ready_at: float = 0.0
@@ -101,7 +103,6 @@ class World:
     """Share of probes that break themselves."""
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     """The generation that mcpwatch gave each part."""
-    down: set[str] = field(default_factory=set[str])
     closing: bool = False
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
@@ -194,7 +195,6 @@ class World:
             self.events["process"].put_nowait(Exited(name, self.numbers[name], code))
         elif server.kind == "hosted":
             self.events["hosted"].put_nowait(Exited(name, self.numbers[name], code))
-            self.down.add(name)
             self.loop.call_later(0.05, self._again, name)
         if server is self.proxy:
             self.proxy_ended()
@@ -205,10 +205,7 @@ class World:
             self._appear(name)
 
     def _appear(self, name: str) -> None:
-        """The gateway runs a child again; a return that was not asked for is a generation of its own."""
-        if name in self.down:
-            self.down.discard(name)
-            self.numbers[name] += 1
+        """The gateway runs a child again."""
         self.events["hosted"].put_nowait(Appeared(name, self.pid(name)))
 
     def proxy_ended(self) -> None:
@@ -216,8 +213,6 @@ class World:
         for one in self.servers.values():
             if one.kind in ("hosted", "inside"):
                 one.alive = False
-                if one.kind == "hosted" and one.name in self.numbers:
-                    self.down.add(one.name)
         if "hosted" in self.events:
             self.events["hosted"].put_nowait(Gone("hosted", "the gateway is away"))
 
@@ -282,7 +277,6 @@ class WorldRuntime:
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
         world = self._world
         world.numbers[spec.name] = generation
-        world.down.discard(spec.name)
         if self.name == "hosted":
             while not (world.proxy.alive and world.now >= world.proxy.ready_at):  # noqa: ASYNC110 - time is a number
                 await asyncio.sleep(0.1)
@@ -293,6 +287,9 @@ class WorldRuntime:
             world.begin(spec.name)
         pid = None if self.name == "external" else world.pid(spec.name)
         return Incarnation(spec.name, generation, spec.fingerprint, pid, direct=spec.direct)
+
+    def number(self, living: Incarnation) -> None:
+        self._world.numbers[living.member] = living.generation or 0
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         del grace

@@ -59,6 +59,8 @@ class WorldProber:
 
     async def _direct(self, server: Server, deep: bool) -> ProbeResult:
         world = self._world
+        if server.late_child and server.alive and world.now < server.ready_at:
+            return _failed(Symptom.NOT_MOUNTED, Stage.OPEN)
         if not server.alive or world.now < server.ready_at or server.fault in {"refuse", "wrong_port"}:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
         if server.one_client and world.reached(server.name):
@@ -264,6 +266,7 @@ async def watched(
         nudge=world.nudge,
         schedule=VirtualSchedule,
         listening=world.listening,
+        runs=lambda pid, _: world.of_pid(pid).alive,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
     fleet = Fleet(runtimes.__getitem__, WorldProber(world), clock, world.facts.append, guard, Memory(), senses=senses)  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ async def test_every_operation_of_the_table_is_served_and_nothing_else(tmp_path:
 async def test_reading_operations_answer_as_the_document_says(tmp_path: Path) -> None:
     async with room(tmp_path) as made, made.client() as client:
         for operation in CATALOG:
-            if operation.method == "GET" and not operation.path.startswith("/logs"):
+            if operation.method == "GET" and not operation.path.startswith(("/logs", "/search")):
                 answer = await client.get("/api/v1" + operation.path.replace("{name}", "git"))
                 assert answer.status_code == 200, (operation.path, answer.text)
                 jsonschema.validate(answer.json(), operation.answer)

@@ -30,7 +30,13 @@ def asking(made: Room) -> Ask:
     return ask
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+async def test_a_search_without_a_loki_says_what_to_do(tmp_path: Path) -> None:
+    async with room(tmp_path) as made:
+        with pytest.raises(UsageError, match=r"no Loki is configured \(telemetry.loki\)"):
+            await call(Offer.of(operate=False).tool("search_logs"), asking(made), {"query": '{member="time"}'})
+
+
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool.name != "search_logs"], ids=lambda tool: tool.name)
 async def test_each_tool_answers_as_its_schema_says_and_small(tmp_path: Path, tool: Any) -> None:
     names = [f"route-{number:03}" for number in range(150)]
     async with room(tmp_path, *names) as made:
@@ -71,7 +77,8 @@ async def test_wrong_arguments_are_refused_in_words(tmp_path: Path, given: dict[
 def test_tools_that_act_are_offered_to_those_who_may() -> None:
     reading = Offer.of(operate=False)
     assert [tool.name for tool in reading.tools] == [
-        "fleet_status", "explain", "check_now", "events", "logs", "history", "contract_diff",
+        "fleet_status", "explain", "check_now", "events", "logs", "search_logs", "system_metrics", "history",
+        "contract_diff",
     ]  # fmt: skip
     with pytest.raises(UsageError, match="may operate"):
         reading.tool("restart")

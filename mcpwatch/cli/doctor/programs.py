@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.foreign.launchers import launched
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.port import PortWatch
@@ -57,14 +58,14 @@ def launchers(patient: Patient) -> Iterator[Finding]:
     graces = {member.name: member.start_grace for member in patient.plan.members} if patient.plan else {}
     seen: set[str] = set()
     for name, argv in commands(patient):
-        program = Path(argv[0]).name
-        if program not in ("npx", "uvx"):
+        launch = launched(argv)
+        if launch is None:
             continue
+        program, package = launch.launcher, launch.package
         if program not in seen:
             seen.add(program)
             yield from _launcher_version(program, patient)
-        package = next((word for word in argv[1:] if not word.startswith("-")), "")
-        if package and not re.search(r"(==|@)[\w.]+$", package):
+        if not launch.pinned:
             why = "a server that changes under the fleet changes its tools, and a start needs the registry"
             yield Finding(
                 "pins",

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -77,6 +78,18 @@ def from_words(words: Sequence[str], definition: Definition) -> Definition:
 
 def _replace(definition: Definition, **changes: Any) -> Definition:
     return replace(definition, **changes)
+
+
+def anchored(definition: Definition, here: Path, base: Path) -> Definition:
+    """The definition with `./` and `../` read from `here`, where it is typed; the file reads them from `base`."""
+    if here == base:
+        return definition
+
+    def moved(word: str) -> str:
+        return str((here / word).resolve()) if word.startswith(("./", "../")) else word
+
+    command = definition.command if definition.image else tuple(moved(word) for word in definition.command)
+    return _replace(definition, command=command, cwd=str((here / definition.cwd).resolve()) if definition.cwd else "")
 
 
 def from_json(text: str) -> Definition:

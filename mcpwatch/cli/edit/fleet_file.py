@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,11 +27,25 @@ from mcpwatch.model.errors import ConfigError, Fault, UsageError
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.spec import Plan
 
+FIRST = """\
+# The fleet that mcpwatch keeps alive. Run it with 'mcpwatch up'; servers come and go by 'mcpwatch add' and 'mcpwatch remove'.
+version: 1
+
+proxy:
+  listen: 127.0.0.1:9090            # every member answers at http://127.0.0.1:9090/<name>/sse and /<name>/mcp
+
+members: {}
+"""
+"""The text of a fleet that has no member yet."""
+
+Changes = dict[tuple[Step, ...], Any]
+"""Values to put by path; `REMOVED` takes a key out."""
+
 REMOVED = DROP
 """The value that means: this key goes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FleetFile:
     """A configuration file at one moment. `text` is what it holds, exactly; `path` what the user named."""
 
@@ -39,6 +54,8 @@ class FleetFile:
     dialect: Dialect
     syntax: Syntax
     mode: int
+    there: bool = True
+    """Whether the file exists: one that is still to be made holds `FIRST`."""
 
     @property
     def box(self) -> tuple[str, ...]:
@@ -50,9 +67,9 @@ class FleetFile:
         """Whether it is in mcpwatch's own format."""
         return self.dialect.name == "mcpwatch"
 
-    @property
+    @cached_property
     def document(self) -> dict[str, Any]:
-        """The file as plain values, read as `up` reads it. Raises `ConfigError` for text that cannot be read."""
+        """The file as plain values, as `up` reads it; read once, never changed. Raises `ConfigError` for unreadable text."""
         found = document_of(self.path, self.text).data
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
@@ -134,8 +151,10 @@ def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[st
     return {**document, path[0]: inside}
 
 
-def read_fleet_file(path: Path) -> FleetFile:
-    """The file at `path`. Raises `ConfigError` when it cannot be read or edited."""
+def read_fleet_file(path: Path, *, begin: bool = False) -> FleetFile:
+    """The file at `path`; with `begin`, an empty fleet in YAML where there is none. Raises `ConfigError` when it cannot be read."""
+    if begin and path.suffix.lower() in (".yaml", ".yml") and not path.exists() and not path.is_symlink():
+        return FleetFile(path, FIRST, detect(document_of(path, FIRST).data), Yaml(), 0o600, there=False)
     try:
         text, mode = path.read_bytes().decode("utf-8"), path.stat().st_mode & 0o777
     except OSError as error:

@@ -11,19 +11,17 @@ from typing import Any, cast
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
-from mcpwatch.cli.edit.definition import Definition, as_member, as_server, secrets_of, with_references
-from mcpwatch.cli.edit.fleet_file import REMOVED, FleetFile, read_fleet_file
+from mcpwatch.cli.edit.definition import Definition, anchored, as_member, as_server, secrets_of, with_references
+from mcpwatch.cli.edit.fleet_file import REMOVED, Changes, FleetFile, read_fleet_file
+from mcpwatch.cli.edit.for_clients import for_clients, renamed, without
 from mcpwatch.cli.edit.proof import PROOF_WAIT, clients_follow, member_down, route_gone, route_proved
-from mcpwatch.cli.edit.run import Change, Hide, Prove, Work, carry_out, file_in_use, show_diff
+from mcpwatch.cli.edit.run import Prove, Work, carry_out, file_in_use, show_diff
 from mcpwatch.cli.edit.secrets import Hidden, hide
 from mcpwatch.cli.edit.steps import Steps
 from mcpwatch.cli.edit.trial import TRIAL_WAIT, Trial, try_member
-from mcpwatch.clients.formats.path import Element, Step
 from mcpwatch.config import yaml
 from mcpwatch.config.models import NAME_PATTERN
 from mcpwatch.model.errors import McpwatchError, UsageError
-
-Changes = dict[tuple[Step, ...], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,10 @@ class How:
 
 def add(name: str, definition: Definition, how: How, clients: Sequence[str] = ()) -> int:
     """Add a member: validate, try, edit, reload, prove, let clients follow. Raises `McpwatchError` with nothing changed."""
-    path = file_in_use(how.config)
-    file = read_fleet_file(path)
+    path = file_in_use(how.config, begin=True)
+    file = read_fleet_file(path, begin=True)
     _fit(name, file)
+    definition = anchored(definition, Path.cwd(), path.absolute().parent)
     member = as_member(definition)
     secrets = secrets_of(member, definition.secrets)
 
@@ -56,9 +55,9 @@ def add(name: str, definition: Definition, how: How, clients: Sequence[str] = ()
         changes: Changes = {(*now.box, name): value}
         if hid.env_file:
             changes[("env_file",)] = hid.env_file
-        return now.with_changes({**changes, **_for_clients(now, name, clients)})
+        return now.with_changes({**changes, **for_clients(now, name, clients)})
 
-    return _run(name, "add", path, change, _proved(name), how, hidden)
+    return _run(Work(f"add {name}", path, change, _proved(name), hidden, begin=True), name, how)
 
 
 def _fit(name: str, file: FleetFile) -> None:
@@ -70,28 +69,6 @@ def _fit(name: str, file: FleetFile) -> None:
         )
 
 
-def _for_clients(file: FleetFile, name: str, clients: Sequence[str]) -> Changes:
-    """What makes only these clients list the route: a pattern in their `routes`, and `!name` in those of the others."""
-    if not clients:
-        return {}
-    written = cast("list[dict[str, Any]]", file.document.get("clients") or [])
-    kinds = [str(item.get("kind")) for item in written]
-    unknown = [kind for kind in clients if kind not in kinds]
-    if unknown:
-        raise UsageError(f"--clients {unknown[0]}: {file.path} names no such client (it names: {', '.join(kinds) or 'none'})")
-    if len(kinds) != len(set(kinds)):
-        raise UsageError("--clients: two clients of the file are of one kind; set their 'routes' by hand")
-    changes: Changes = {}
-    for item, kind in zip(written, kinds, strict=True):
-        routes = [str(pattern) for pattern in item.get("routes") or ()]
-        wanted = (
-            [*routes, name] if kind in clients and routes else [*(routes or ["*"]), f"!{name}"] if kind not in clients else routes
-        )
-        if wanted != routes:
-            changes[("clients", Element("kind", kind), "routes")] = wanted
-    return changes
-
-
 def remove(name: str, how: How) -> int:
     """Take a member out, and prove that its route is gone and clients dropped it."""
     path = file_in_use(how.config)
@@ -99,7 +76,7 @@ def remove(name: str, how: How) -> int:
 
     def change(now: FleetFile) -> FleetFile:
         now.member(name)
-        return now.with_changes({(*now.box, name): REMOVED})
+        return now.with_changes({(*now.box, name): REMOVED, **without(now, name)})
 
     def prove(before: dict[str, Any], steps: Steps) -> None:
         route = _route(before, name)
@@ -107,7 +84,7 @@ def remove(name: str, how: How) -> int:
         steps.tell("prove", f"the route is gone: {route['url']}" if route else "it is not of the fleet any more")
         _clients(route["name"] if route else name, steps, listed=False)
 
-    return _run(name, "remove", path, change, prove, replace(how, test=False))
+    return _run(Work(f"remove {name}", path, change, prove), name, replace(how, test=False))
 
 
 def enable(name: str, how: How, *, on: bool) -> int:
@@ -130,8 +107,8 @@ def enable(name: str, how: How, *, on: bool) -> int:
         member_down(name, how.wait)
         steps.tell("prove", "it is stopped")
 
-    verb = "enable" if on else "disable"
-    return _run(name, verb, path, change, _proved(name) if on else off, how if on else replace(how, test=False))
+    work = Work(f"{'enable' if on else 'disable'} {name}", path, change, _proved(name) if on else off)
+    return _run(work, name, how if on else replace(how, test=False))
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
@@ -154,7 +131,7 @@ def edit(name: str, settings: Sequence[str], how: How) -> int:
         now.member(name)
         return now.with_changes({(*now.box, name, *key): value for key, value in made.items()})
 
-    return _run(name, "edit", path, change, _proved(name), how)
+    return _run(Work(f"edit {name}", path, change, _proved(name)), name, how)
 
 
 def rename(old: str, new: str, how: How) -> int:
@@ -165,7 +142,7 @@ def rename(old: str, new: str, how: How) -> int:
         now.member(old)
         _fit(new, now)
         made = now.renamed(old, new)
-        changes: Changes = {}
+        changes: Changes = renamed(made, old, new)
         for other, written in made.members.items():
             needs: Any = cast("dict[str, Any]", written).get("depends_on") if isinstance(written, dict) else None
             if needs == old:
@@ -180,7 +157,7 @@ def rename(old: str, new: str, how: How) -> int:
         route_gone(old, route["url"] if route else "", how.wait)
         steps.tell("prove", f"'{old}' is gone; its history and pins stay under that name")
 
-    return _run(new, f"rename {old}", path, change, prove, replace(how, test=False))
+    return _run(Work(f"rename {old} {new}", path, change, prove), new, replace(how, test=False))
 
 
 def _route(status: Mapping[str, Any], member: str) -> dict[str, Any] | None:
@@ -219,23 +196,23 @@ def _tried(name: str, after: FleetFile, values: Mapping[str, str], how: How, ste
     return trial
 
 
-def _run(name: str, verb: str, path: Path, change: Change, prove: Prove, how: How, hidden: Hide = lambda _: Hidden()) -> int:
-    work = Work(f"{verb} {name}", path, change, prove, hidden)
+def _run(work: Work, name: str, how: How) -> int:
+    """Carry out an edit of the member `name`, told step by step."""
     steps = Steps(name, how.as_json)
     if how.dry_run:
         show_diff(work, steps)
         return exits.OK
     trial = None
     try:
-        before = read_fleet_file(path)
-        after = change(before)
-        values = hidden(before).values
+        before = read_fleet_file(work.path, begin=work.begin)
+        after = work.change(before)
+        values = work.hidden(before).values
         after.plan(state_paths(ControlSettings.state_dir).root, values)
         if after.text == before.text:
             steps.tell("validate", "nothing to change", "skipped")
             steps.end(ok=True, proved=False)
             return exits.OK
-        steps.tell("validate", f"{path} would be right")
+        steps.tell("validate", f"{work.path} would be right" if before.there else f"{work.path} will be made")
         if how.test:
             trial = _tried(name, after, values, how, steps)
         proved = carry_out(work, steps)

@@ -126,6 +126,8 @@ def clients_follow(route: str, *, listed: bool, wait: float = CLIENTS_WAIT) -> t
     while True:
         rows: list[dict[str, Any]] = call("GET", "/clients")
         names = {f"{row['client']} ({row['path']})": route in row["listed"] for row in rows if not row["paused"]}
+        if not names:
+            return [], []
         waiting = {f"{row['client']} ({row['path']})" for row in rows if route in row.get("waiting", {})}
         followed = [name for name, there in names.items() if there == listed and name not in waiting]
         late = [name for name, there in names.items() if there != listed or name in waiting]

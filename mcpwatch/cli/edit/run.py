@@ -34,7 +34,7 @@ Prove = Callable[[dict[str, Any], Steps], None]
 class Work:
     """An edit: `what` in words (`add time`), the `change`, how it is proved, and which secrets go into the env file with it.
 
-    `change` and `hidden` are asked with the text read inside the lock.
+    `change` and `hidden` are asked with the text read inside the lock. With `begin`, a file that is not there is made.
     """
 
     what: str
@@ -42,17 +42,21 @@ class Work:
     change: Change
     prove: Prove
     hidden: Hide = lambda _: Hidden()
+    begin: bool = False
 
 
-def file_in_use(given: Path | None) -> Path:
-    """The file that commands edit: as given, else that of the running watchdog, else the usual one. Raises `ConfigError`."""
+def file_in_use(given: Path | None, *, begin: bool = False) -> Path:
+    """The file that commands edit: as given, else that of the running watchdog, else the usual one.
+
+    With `begin`, the user's own place where there is none yet; else raises `ConfigError`.
+    """
     if given is not None:
         return given
     with contextlib.suppress(NoDaemon, McpwatchError):
         named = str(call("GET", "/status", timeout=5.0)["daemon"]["config"])
         if named:
             return Path(named)
-    return config_file(None)
+    return config_file(None, begin=begin)
 
 
 def undo_interrupted() -> None:
@@ -83,17 +87,18 @@ def carry_out(work: Work, steps: Steps) -> bool:
     with transaction.locked(state):
         if transaction.journal(state).exists():
             _undo(state, work.path)
-        before = read_fleet_file(work.path)
+        before = read_fleet_file(work.path, begin=work.begin)
         transaction.writable(work.path.resolve())
         after, hidden = work.change(before), work.hidden(before)
         after.plan(state, hidden.values)
-        edits = [*([hidden.edit] if hidden.edit else []), Edit(str(work.path.absolute()), before.text, after.text, before.mode)]
+        edits = [*([hidden.edit] if hidden.edit else []), _edit(before, after)]
         daemon = daemon_on(work.path)
         transaction.begin(state, work.what, edits)
         steps.reached("journal")
         try:
+            transaction.make_way(work.path)
             transaction.write(edits)
-            steps.tell("edit", f"{work.path} (the old text: {work.path.name}.bak)")
+            steps.tell("edit", f"{work.path} (the old text: {work.path.name}.bak)" if before.there else f"{work.path} (a new file)")
             if daemon is not None:
                 reload()
                 steps.tell("reload", f"taken over by the watchdog, pid {daemon['daemon']['pid']}")
@@ -101,10 +106,23 @@ def carry_out(work: Work, steps: Steps) -> bool:
         except BaseException as error:
             _back(state, work.path, steps, error)
             raise
+        transaction.keep_old(edits)
         transaction.end(state)
     if daemon is None:
-        steps.tell("reload", f"no watchdog runs {work.path}; start it with 'mcpwatch up -c {work.path}'", "skipped")
+        steps.tell("reload", f"no watchdog runs {work.path}; start it with '{_start(work.path)}'", "skipped")
     return daemon is not None
+
+
+def _edit(before: FleetFile, after: FleetFile) -> Edit:
+    return Edit(str(before.path.absolute()), before.text if before.there else None, after.text, before.mode)
+
+
+def _start(path: Path) -> str:
+    """The command that runs this file; without -c where `up` finds it by itself."""
+    with contextlib.suppress(McpwatchError, OSError):
+        if config_file(None).samefile(path):
+            return "mcpwatch up"
+    return f"mcpwatch up -c {path}"
 
 
 def _back(state: Path, file: Path, steps: Steps, error: BaseException) -> None:
@@ -119,10 +137,10 @@ def _back(state: Path, file: Path, steps: Steps, error: BaseException) -> None:
 
 def show_diff(work: Work, steps: Steps) -> None:
     """Print what would change, values of secrets masked; write nothing. Raises what the edit would raise."""
-    before = read_fleet_file(work.path)
+    before = read_fleet_file(work.path, begin=work.begin)
     after, hidden = work.change(before), work.hidden(before)
     after.plan(state_paths(ControlSettings.state_dir).root, hidden.values)
-    edits = [*([hidden.edit] if hidden.edit else []), Edit(str(work.path), before.text, after.text)]
+    edits = [*([hidden.edit] if hidden.edit else []), _edit(before, after)]
     text = "".join(_diff(edit, hidden.values) for edit in edits)
     if steps.as_json:
         steps.end(ok=True, dry_run=True, diff=text)

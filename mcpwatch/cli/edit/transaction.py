@@ -90,18 +90,33 @@ def begin(state: Path, what: str, edits: Iterable[Edit]) -> None:
 
 
 def write(edits: Iterable[Edit]) -> None:
-    """Write every file, a backup of what was beside it. Raises `EditFailed`: the caller then takes it back."""
+    """Write every file. Raises `EditFailed`: the caller then takes it back."""
     for edit in edits:
         path = Path(edit.path).resolve()
         try:
             owner = path.stat() if path.exists() else None
-            if edit.old is not None and edit.backup:
-                write_atomically(path.with_name(path.name + ".bak"), edit.old, edit.mode)
             write_atomically(path, edit.new, edit.mode)
             if owner is not None and (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
                 os.chown(path, owner.st_uid, owner.st_gid)
         except OSError as error:
             raise EditFailed(f"{edit.path}: cannot be written: {error.strerror}") from error
+
+
+def keep_old(edits: Iterable[Edit]) -> None:
+    """The old text of each file as `NAME.bak` beside it, once the edit is proved. A disk that is full costs the copy only."""
+    for edit in edits:
+        path = Path(edit.path).resolve()
+        if edit.old is not None and edit.backup:
+            with contextlib.suppress(OSError):
+                write_atomically(path.with_name(path.name + ".bak"), edit.old, edit.mode)
+
+
+def make_way(path: Path) -> None:
+    """The directory of a file that is still to be made. Raises `EditFailed`."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EditFailed(f"{path.parent}: cannot be made: {error.strerror}") from error
 
 
 def writable(path: Path) -> None:

@@ -126,7 +126,7 @@ def _watchdog(scratch: Path, config: Path, base: Path, values: Mapping[str, str]
             stdout=output,
             stderr=output,
             env={**values, **os.environ},
-            cwd=base,
+            cwd=base if base.is_dir() else scratch,
             start_new_session=True,
         )
     try:
@@ -197,6 +197,7 @@ def _why(name: str, status: dict[str, Any], scratch: Path) -> str:
     with contextlib.suppress(McpwatchError, OSError):
         lines = [line.text for line in journal.read(scratch / "state", name, ("stderr",), 5, None)]
     text = parts[0] if parts else f"it is {member.get('phase', 'unknown')}"
+    text += f" ({told})" if told and told not in text and not member.get("last_exit") else ""
     return "\n".join([text if text.startswith(name) else f"{name}: {text}", *(f"    {line}" for line in lines)])
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
 
 USER = "10001:10001"
+PIP = "--no-cache-dir --disable-pip-version-check"
 
 HEALTHCHECK = '''\
 """Speaks MCP (HTTP+SSE) to a URL and lists its tools; exits 0 when that works. Standard library alone."""
@@ -71,6 +74,32 @@ os._exit(0 if tools else 1)
 '''
 
 
+START = '''\
+"""Starts the proxy once the bridges of its file answer, or after a minute: it never asks again for one that was not there."""
+import json
+import os
+import socket
+import sys
+import time
+import urllib.parse
+
+with open(sys.argv[sys.argv.index("-config") + 1]) as file:
+    servers = json.load(file)["mcpServers"]
+deadline = time.monotonic() + 60
+for name, server in servers.items():
+    url = urllib.parse.urlsplit(server["url"])
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((url.hostname, url.port or (443 if url.scheme == "https" else 80)), 2).close()
+            break
+        except OSError:
+            time.sleep(0.5)
+    else:
+        print(name, "does not answer; its route is missing until the next start", file=sys.stderr, flush=True)
+os.execvp(sys.argv[1], sys.argv[1:])
+'''
+
+
 def dockerfile(service: Service) -> str:
     """How a service that has no image is built: its tool pinned and installed beforehand, no network at its start."""
     if service.config:
@@ -87,9 +116,15 @@ def dockerfile(service: Service) -> str:
             " && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx",
         ]
     lines += ["ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp", "WORKDIR /srv"]
-    lines += [f"RUN pip install --no-cache-dir --disable-pip-version-check {' '.join(service.pip)}"]
+    lines += [f"RUN pip install {PIP} {service.bridge}"]
+    if service.pip:
+        packages = " ".join(shlex.quote(package) for package in service.pip)
+        lines += [
+            f"RUN python3 -m venv /opt/server && /opt/server/bin/pip install {PIP} {packages}",
+            "ENV PATH=$PATH:/opt/server/bin",
+        ]
     if service.npm:
-        lines += [f"RUN npm install --omit=dev --no-audit --no-fund {' '.join(service.npm)}"]
+        lines += [f"RUN npm install --omit=dev --no-audit --no-fund {' '.join(shlex.quote(one) for one in service.npm)}"]
     lines += [f"# {note}" for note in service.notes]
     lines += ["COPY healthcheck.py /healthcheck.py", f"USER {USER}", f"EXPOSE {service.port}"]
     return "\n".join(lines) + "\n"
@@ -99,7 +134,8 @@ def build_files(service: Service) -> dict[str, str]:
     """Path to text of what the image of a service is built from; empty where the image is one of others."""
     if service.image:
         return {}
-    return {f"{service.host}/Dockerfile": dockerfile(service), f"{service.host}/healthcheck.py": HEALTHCHECK}
+    made = {f"{service.host}/Dockerfile": dockerfile(service), f"{service.host}/healthcheck.py": HEALTHCHECK}
+    return made | ({f"{service.host}/start.py": START} if service.config else {})
 
 
 def _proxy_dockerfile() -> str:
@@ -112,7 +148,7 @@ def _proxy_dockerfile() -> str:
         "",
         "FROM ${BASE}",
         "COPY --from=build /go/bin/mcp-proxy /usr/local/bin/mcp-proxy",
-        "COPY healthcheck.py /healthcheck.py",
+        "COPY healthcheck.py start.py /",
         f"USER {USER}",
     ]) + "\n"  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.config.catalog import catalog
+from mcpwatch.foreign.launchers import launched
 from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 
 PORT = 8080
@@ -36,6 +37,8 @@ class Service:
     port: int
     path: str
     image: str = ""
+    bridge: str = ""
+    """The package that serves it over SSE. It is installed apart from `pip`: the two may need other versions of one library."""
     pip: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -115,24 +118,21 @@ def _bridge(name: str, about: str, stdio: Mapping[str, Any]) -> Service:
     environment = _references(name, stdio.get("env"))
     passed = ("--pass-environment",) if environment else ()
     argv = ("mcp-proxy", "--host", "0.0.0.0", "--port", str(PORT), *passed, "--", *command)  # noqa: S104 - inside a container
-    return Service(name, about, argv, PORT, "/sse", pip=(BRIDGE, *pip), npm=npm, environment=environment, notes=notes)
+    return Service(name, about, argv, PORT, "/sse", bridge=BRIDGE, pip=pip, npm=npm, environment=environment, notes=notes)
 
 
 def _installed(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """A command with its package installed beforehand: `(argv, pip packages, npm packages, notes)`."""
-    program, rest = words[0].rpartition("/")[2], list(words[1:])
-    if program in ("uvx", "uv"):
-        rest = rest[2:] if program == "uv" and rest[:2] == ["tool", "run"] else rest
-        source = rest.pop(rest.index("--from") + 1) if "--from" in rest else ""
-        rest = [word for word in rest if word not in ("--from", "--quiet", "-q")]
-        package = source or (rest[0] if rest else "")
-        command = re.split(r"[=@<>\[~!]", rest[0])[0] if rest else package
-        return (command, *rest[1:]), (_pinned(package, "=="),), (), _unpinned(package, "==")
-    if program in ("npx", "pnpx"):
-        rest = [word for word in rest if word not in ("-y", "--yes", "--quiet")]
-        package = rest[0] if rest else ""
-        bare = re.sub(r"(?<=.)@[^@/]+$", "", package)
-        return ("npx", "--no", bare, *rest[1:]), (), (_pinned(package, "@"),), _unpinned(package, "@")
+    launch = launched(words)
+    if launch is not None:
+        mark = "==" if launch.launcher == "uvx" else "@"
+        package = _pinned(launch.package, mark)
+        notes = () if launch.pinned or package != launch.package else (f"{package} has no version: write one into the Dockerfile",)
+        if launch.launcher == "npx":
+            return ("npx", "--no", launch.command, *launch.args), (), (package,), notes
+        notes += (f"it asked for Python {launch.python}: see that the base image has it",) if launch.python else ()
+        return (launch.command, *launch.args), (package, *launch.more), (), notes
+    program, rest = words[0].rpartition("/")[2], words[1:]
     known = next((entry for entry in catalog().values() if entry.package == program and entry.runtime == "uvx"), None)
     if known is not None:
         return (program, *rest), (f"{known.package}=={known.version}",), (), ()
@@ -145,11 +145,6 @@ def _pinned(package: str, mark: str) -> str:
         return package.replace("@", "==") if mark == "==" and "==" not in package and "git+" not in package else package
     known = next((entry for entry in catalog().values() if entry.package == package), None)
     return f"{package}{mark}{known.version}" if known else package
-
-
-def _unpinned(package: str, mark: str) -> tuple[str, ...]:
-    pinned = _pinned(package, mark)
-    return () if re.search(r"==|(?<=.)@", pinned) else (f"{pinned} has no version: write one into the Dockerfile",)
 
 
 def _native(name: str, about: str, docker: Mapping[str, Any], url: str) -> Service | str:
@@ -244,7 +239,7 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> Service:
     return Service(
         "proxy",
         "The proxy in front: the only one that clients reach",
-        ("mcp-proxy", "-config", "/config/config.json"),
+        ("python3", "/start.py", "mcp-proxy", "-config", "/config/config.json"),
         port,
         f"/{route}/sse" if route else "/",
         environment=dict(sorted(environment.items())),

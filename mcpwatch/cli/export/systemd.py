@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mcpwatch.cli.export.parts import HEALTHCHECK, overview, readme, unit_env
+import shlex
+
+from mcpwatch.cli.export.parts import HEALTHCHECK, START, overview, readme, unit_env
 from mcpwatch.cli.export.quadlet import quoted, words
 from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
 
@@ -17,6 +19,7 @@ cd "$(dirname "$0")"
 GOBIN=/usr/local/bin go install {PROXY_MODULE}
 install -D -m 600 .env.example /etc/mcp/mcp-proxy.env
 install -D -m 644 config.json /etc/mcp/config.json
+install -D -m 644 start.py /etc/mcp/start.py
 install -m 644 mcp-proxy.service /etc/systemd/system/
 systemctl daemon-reload
 """
@@ -47,6 +50,7 @@ def files(found: Fleet) -> dict[str, str]:
     made["mcp-proxy/.env.example"] = unit_env(found.proxy)
     made["mcp-proxy/mcp-proxy.service"] = _proxy_unit(found.proxy, own)
     made["mcp-proxy/install.sh"] = PROXY_INSTALL
+    made["mcp-proxy/start.py"] = START
     steps = [
         "```sh",
         "for d in mcp-*/; do sudo sh $d/install.sh; done   # then fill in /etc/mcp/*.env",
@@ -61,12 +65,18 @@ def _unit(service: Service, port: int) -> str:
     changed = {str(service.port): str(port), "0.0.0.0": "127.0.0.1"}  # noqa: S104
     command = [changed.get(word, word) for word in service.command]
     home = f"/opt/mcp/{service.host}"
-    lines = ["[Unit]", f"Description={service.description or service.name}".replace("\n", " "), "After=network-online.target", ""]
+    lines = [
+        "[Unit]",
+        f"Description={service.description or service.name}".replace("\n", " "),
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "",
+    ]
     lines += [
         "[Service]",
         f"ExecStart={home}/bin/{words(command)}",
         f"WorkingDirectory={home}",
-        f"Environment=PATH={home}/bin:/usr/bin:/bin",
+        f"Environment=PATH={home}/bin:{home}/server/bin:/usr/local/bin:/usr/bin:/bin",
     ]
     for key, value in service.environment.items():
         if "${" not in value:
@@ -78,11 +88,11 @@ def _unit(service: Service, port: int) -> str:
 def _proxy_unit(proxy: Service, own: list[Service]) -> str:
     after = " ".join(f"{service.host}.service" for service in own)
     lines = ["[Unit]", f"Description={proxy.description}", f"After=network-online.target {after}".rstrip()]
-    lines += [f"Wants={after}"] if after else []
+    lines += [f"Wants=network-online.target {after}".rstrip()]
     lines += [
         "",
         "[Service]",
-        "ExecStart=/usr/local/bin/mcp-proxy -config /etc/mcp/config.json",
+        "ExecStart=/usr/bin/python3 /etc/mcp/start.py /usr/local/bin/mcp-proxy -config /etc/mcp/config.json",
         "EnvironmentFile=-/etc/mcp/mcp-proxy.env",
     ]
     return "\n".join([*lines, *_bounds(proxy), "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
@@ -99,8 +109,12 @@ def _bounds(service: Service) -> list[str]:
 def _install(service: Service) -> str:
     home, unit = f"/opt/mcp/{service.host}", f"{service.host}.service"
     lines = ["#!/bin/sh", "set -eu", 'cd "$(dirname "$0")"', f"python3 -m venv {home}"]
-    lines += [f"{home}/bin/pip install --disable-pip-version-check {' '.join(service.pip)}"]
-    lines += [f"npm install --prefix {home} --omit=dev --no-audit --no-fund {' '.join(service.npm)}"] if service.npm else []
+    lines += [f"{home}/bin/pip install --disable-pip-version-check {service.bridge}"]
+    if service.pip:
+        lines += [f"python3 -m venv {home}/server"]
+        lines += [f"{home}/server/bin/pip install --disable-pip-version-check {' '.join(map(shlex.quote, service.pip))}"]
+    if service.npm:
+        lines += [f"npm install --prefix {home} --omit=dev --no-audit --no-fund {' '.join(map(shlex.quote, service.npm))}"]
     lines += [f"# {note}" for note in service.notes]
     lines += [f"install -D -m 600 .env.example /etc/mcp/{service.host}.env"]
     lines += [f"install -m 644 {unit} /etc/systemd/system/"]

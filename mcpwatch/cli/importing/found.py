@@ -52,22 +52,25 @@ class Found:
         return json.dumps([self.member.get("url"), self.member.get("docker")], default=str, sort_keys=True)
 
 
-def servers_in(data: Value, source: str) -> Iterator[Found]:
-    """Every server of a document: of AI clients, TBXark, sparfenyuk, compose, or a fleet of ours."""
+def servers_in(data: Value, source: str, *, dollar: bool = False) -> Iterator[Found]:
+    """Every server of a document: of AI clients, TBXark, sparfenyuk, compose, or a fleet of ours.
+
+    `dollar`: `$VAR` is a variable, as TBXark and Gemini CLI read it.
+    """
     document = _mapping(data)
     if "members" in document:
         for name, written in _mapping(document["members"]).items():
-            yield Found(name, _mapping(written), (source,), name)
+            yield Found(str(name), _mapping(written), (source,), str(name))
         return
     services = document.get("services")
     if isinstance(services, dict) and not any(table[0] in document for table in _TABLES if table != ("services",)):
         for name, written in _mapping(services).items():
-            yield _of_compose(name, _mapping(written), source)
+            yield _of_compose(str(name), _mapping(written), source)
         return
-    dollar = "mcpProxy" in document
+    dollar = dollar or "mcpProxy" in document
     for table in _tables(document):
         for name, written in table.items():
-            yield _of_client(name, written, source, dollar=dollar)
+            yield _of_client(str(name), written, source, dollar=dollar)
 
 
 def _tables(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +25,9 @@ from mcpwatch.cli.edit.run import Work, carry_out, file_in_use, show_diff
 from mcpwatch.cli.edit.secrets import Hidden, hide_all
 from mcpwatch.cli.edit.steps import Steps
 from mcpwatch.cli.edit.trial import TrialFailed, try_member
+from mcpwatch.cli.importing.ask import agree, ask
 from mcpwatch.cli.importing.found import Found, merged, servers_in
+from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.cli.out import say
 from mcpwatch.cli.table import coloured, table
 from mcpwatch.clients.detect import detect
@@ -34,36 +36,31 @@ from mcpwatch.config.load import read_document
 from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, UsageError
 
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the options say. `only`: names to bring in; `replace_clients`: their own entries become routes; `None`: ask."""
-
-    config: Path | None = None
-    only: tuple[str, ...] = ()
-    replace_clients: bool | None = None
-    test: bool = True
-    yes: bool = False
-    dry_run: bool = False
-    as_json: bool = False
-    wait: float = 120.0
+_DOLLAR = ("gemini-cli", "qwen-code")
+"""Clients that read `$VAR` in their files as a variable."""
+_SUFFIXES = (".json", ".jsonc", ".yaml", ".yml", ".toml")
+_FOUND = "?"
+"""Stands for the client of a file that was found in a named directory: one that cannot be read there is told, not refused."""
 
 
 def bring_in(files: Sequence[Path], wish: Wish) -> int:
     """Import. Exit 0 when all that was chosen is proved (or nothing was found), 1 when something was left out for a failure."""
-    path = file_in_use(wish.config)
-    fleet = read_fleet_file(path)
+    path = file_in_use(wish.config, begin=True)
+    fleet = read_fleet_file(path, begin=True)
     if not fleet.ours:
         raise UsageError(f"{path}: bring servers into an mcpwatch file; make it one with 'mcpwatch init --from {path}'")
-    sources = [(source, "") for source in files] if files else [(one.path, one.kind) for one in detect(Machine()) if one.exists]
+    sources = _sources(files)
     found = look(sources, fleet, strict=bool(files))
+    steps = Steps("import", wish.as_json)
+    if not wish.as_json:
+        _print(found)
+    asks = not (wish.yes or wish.dry_run or wish.as_json) and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks and any(not one.trouble for one in found):
+        wish = ask(wish, found, _kinds(found, dict(sources)))
     chosen = [one for one in found if not one.trouble and (not wish.only or one.name in wish.only)]
     missing = [name for name in wish.only if name not in {one.name for one in chosen}]
     if missing:
         raise UsageError(f"--only {missing[0]}: no such server was found that can be brought in")
-    steps = Steps("import", wish.as_json)
-    if not wish.as_json:
-        _print(found)
     if not chosen:
         steps.end(ok=True, found=[_plain(one) for one in found], imported=[])
         return exits.OK
@@ -74,24 +71,42 @@ def bring_in(files: Sequence[Path], wish: Wish) -> int:
         else:
             show_diff(work, steps)
         return exits.OK
-    _agree(wish, f"Bring {len(chosen)} servers into {path}?")
+    if asks:
+        show_diff(work, steps)
+        agree(f"Try {len(chosen)} server{'s' * (len(chosen) > 1)} and write this into {path}?")
+    elif not wish.yes:
+        raise UsageError("nothing was changed; say --yes to bring them in without being asked (or --dry-run to look)")
     tried, failed = _tried(chosen, fleet, wish, steps)
     if tried:
         proved = carry_out(_work(path, tried, wish), steps)
         if proved:
             _replace(tried, dict(sources), wish, steps)
+        elif wish.replace_clients:
+            steps.tell("clients", "their entries stay until a watchdog runs: replace them by 'mcpwatch sync --force'", "skipped")
     steps.end(ok=not failed, found=[_plain(one) for one in found], imported=[one.name for one in tried], failed=failed)
     return exits.UNHEALTHY if failed else exits.OK
+
+
+def _sources(files: Sequence[Path]) -> list[tuple[Path, str]]:
+    """The files to look into, each with the client that it is of: those named, those in a named directory, else all clients'."""
+    if not files:
+        return [(one.path, one.kind) for one in detect(Machine()) if one.exists]
+    made: list[tuple[Path, str]] = []
+    for named in files:
+        inside = sorted(one for one in named.iterdir() if one.suffix in _SUFFIXES and one.is_file()) if named.is_dir() else []
+        made += [(one, _FOUND) for one in inside] if named.is_dir() else [(named, "")]
+    return made
 
 
 def look(sources: Sequence[tuple[Path, str]], fleet: FleetFile, *, strict: bool) -> tuple[Found, ...]:
     """What the files hold, each server once. A file that cannot be read is told, and refused when it was named (`strict`)."""
     found: list[Found] = []
-    for source, _ in sources:
+    for source, kind in sources:
+        dollar = kind in _DOLLAR or source.parent.name in (".gemini", ".qwen")
         try:
-            found += servers_in(read_document(source).data, str(source))
+            found += servers_in(read_document(source).data, str(source), dollar=dollar)
         except ConfigError as error:
-            if strict:
+            if strict and kind != _FOUND:
                 raise
             found.append(Found(source.name, {}, (str(source),), source.name, str(error)))
     variables = _variables(fleet)
@@ -151,7 +166,7 @@ def _work(path: Path, chosen: Sequence[Found], wish: Wish) -> Work:
             route = route_proved(one.name, well, max(PROOF_WAIT, wish.wait))
             steps.tell("prove", f"{one.name}: {route['url']} through the proxy")
 
-    return Work(f"import {', '.join(one.name for one in chosen)}", path, change, prove, hidden)
+    return Work(f"import {', '.join(one.name for one in chosen)}", path, change, prove, hidden, begin=True)
 
 
 def _with_clients(fleet: FleetFile, chosen: Sequence[Found]) -> FleetFile:
@@ -165,15 +180,10 @@ def _with_clients(fleet: FleetFile, chosen: Sequence[Found]) -> FleetFile:
     return fleet.with_changes({("clients",): [*written, *more]}) if more else fleet
 
 
-def _agree(wish: Wish, question: str) -> None:
-    if wish.yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("nothing was changed; say --yes to bring them in without being asked (or --dry-run to look)")
-    import typer
-
-    if not typer.confirm(question, default=False):
-        raise UsageError("nothing was changed")
+def _kinds(found: Sequence[Found], kinds: Mapping[Path, str]) -> list[str]:
+    """The clients in whose files these servers are."""
+    here = {kinds.get(Path(source), "") for one in found if not one.trouble for source in one.sources}
+    return sorted(here - {"", _FOUND})
 
 
 def _tried(chosen: Sequence[Found], fleet: FleetFile, wish: Wish, steps: Steps) -> tuple[list[Found], list[str]]:
@@ -196,7 +206,7 @@ def _tried(chosen: Sequence[Found], fleet: FleetFile, wish: Wish, steps: Steps) 
 
 def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, steps: Steps) -> None:
     """Replace the clients' own entries by the routes, when asked. `mcpwatch clients undo KIND` takes it back."""
-    clients = sorted({kinds[Path(source)] for one in tried for source in one.sources if kinds.get(Path(source))})
+    clients = _kinds(tried, kinds)
     if not wish.replace_clients or not clients:
         return
     for kind in clients:

@@ -64,7 +64,14 @@ class Admin:
                 turn.answer(404, _json({"error": f"no {turn.method} {turn.path} here"}))
 
     def _document(self) -> dict[str, object]:
-        return {"pid": os.getpid(), "version": __version__, "listen": self.listen, "members": self._fleet.show()}
+        members = self._fleet.show()
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "listen": self.listen,
+            "sequence": self._fleet.sequence,
+            "members": members,
+        }
 
     async def _events(self, turn: HttpExchange) -> None:
         queue = self._fleet.listen()

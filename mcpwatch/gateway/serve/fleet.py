@@ -37,6 +37,8 @@ class Fleet:
         self._limits = Limits()
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
+        self.sequence = 0
+        """How many events there were: what a document shows and what an event says can be put in order by it."""
 
     async def apply(self, settings: Settings, serve: Callable[[dict[str, Member]], None]) -> list[str]:
         """Serve these settings: only members whose settings changed are touched. Returns their names."""
@@ -81,10 +83,11 @@ class Fleet:
 
     def tell(self, name: str, data: dict[str, Any]) -> None:
         """Tell every listener, now."""
+        self.sequence += 1
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()
-            queue.put_nowait((name, data | {"at": time.time()}))
+            queue.put_nowait((name, data | {"at": time.time(), "sequence": self.sequence}))
 
     def show(self) -> list[dict[str, Any]]:
         """Every member as the admin API shows it."""

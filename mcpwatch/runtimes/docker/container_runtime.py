@@ -170,6 +170,9 @@ class ContainerRuntime(ABC):
                 self._ended(ended)
         return incarnation
 
+    def number(self, living: Incarnation) -> None:  # noqa: B027
+        """Nothing appears by itself here: every start is asked for, with its number."""
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Stop and remove the container. One that is not ours keeps running: it is only restarted by the next `start`."""
         live = self._live.get(spec.name)

@@ -114,7 +114,8 @@ def env_files(member: str, paths: tuple[str, ...]) -> dict[str, str]:
 def reach(direct: Target, container: Container) -> Target | None:
     """Where `direct` really answers from here, when its host is the container's own name: a published port, else its address.
 
-    The container is still asked by the name the proxy uses, so that its Host guard sees what it expects. `None`: as written.
+    The container is still asked by the name the proxy uses, so that its Host guard sees what it expects, and it may send
+    clients to that name. `None`: as written.
     """
     parts = urlsplit(direct.url)
     host, port = parts.hostname or "", parts.port
@@ -126,7 +127,7 @@ def reach(direct: Target, container: Container) -> Target | None:
     if where is None:
         return None
     headers = (*direct.headers, ("Host", parts.netloc))
-    return replace(direct, url=parts._replace(netloc=where).geturl(), headers=headers)
+    return replace(direct, url=parts._replace(netloc=where).geturl(), headers=headers, public_url=direct.public_url or direct.url)
 
 
 def _local(address: str) -> str:

@@ -110,6 +110,13 @@ class KubernetesRuntime:
         member.let_go = True
         member.life = replace(member.life, run=("", ""), pod="")
 
+    def number(self, living: Incarnation) -> None:
+        """The watchdog counts: what the cluster started by itself has this generation."""
+        member = self._members.get(living.member)
+        if member is not None and living.generation is not None and living.container in (None, member.life.pod):
+            member.generation = living.generation
+            self._records.write(Record(member.spec.name, "/".join(member.life.run), member.generation))
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """No pods any more. A workload that is not ours keeps running: it is only let go of."""
         member = await self._member(spec)

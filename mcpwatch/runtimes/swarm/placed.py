@@ -17,7 +17,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Gone, Incarnation, Preparing, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.launch import reach
@@ -69,6 +69,7 @@ class PlacedServices:
         self._engines: dict[tuple[str | None, str | None], Engine] = {}
         self._live: dict[str, _Live] = {}
         self._away = False
+        self._hindered: frozenset[str] = frozenset()
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
 
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
@@ -98,7 +99,12 @@ class PlacedServices:
         def tell(text: str) -> None:
             loop.call_soon_threadsafe(self._events.put_nowait, Preparing(spec.name, text))
 
-        service, task, sight = await asyncio.to_thread(self._place, engine, spec, generation, tell)
+        try:
+            service, task, sight = await asyncio.to_thread(self._place, engine, spec, generation, tell)
+        except _Refused as error:
+            self._hinder(spec.name, error.cause, str(error))
+            raise RuntimeFailed(f"{spec.name}: {error}") from None
+        self._hinder(spec.name)
         return self._take(_Live(spec, generation, engine, service, task), sight)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
@@ -192,7 +198,7 @@ class PlacedServices:
                 tell(f"waits for a node: {told}")
             time.sleep(_AGAIN)
         remove_service(engine, service.name)
-        raise RuntimeFailed(f"{spec.name}: {refusal(task, sight.nodes, _carrier(spec).image or '')}")
+        raise _Refused(*refusal(task, sight.nodes, _carrier(spec).image or ""))
 
     def _end(self, engine: Engine, name: str, grace: float, followers: tuple[Follower, ...]) -> int | None:
         """End the task, drain its log, remove the service; returns its exit code where the swarm told it. Blocking."""
@@ -238,7 +244,22 @@ class PlacedServices:
         self._live.pop(live.spec.name)
         for follower in live.followers:
             asyncio.get_running_loop().run_in_executor(None, follower.drain, DRAIN_SECONDS)
+        self._hinder(live.spec.name, end.cause, end.detail)
         self._events.put_nowait(Exited(live.spec.name, live.generation, end.code, end.signal, detail=end.detail))
+
+    def _hinder(self, member: str, cause: str = "", text: str = "") -> None:
+        """Tell what keeps a member from running, by name; without a cause, that nothing known does any more."""
+        if cause or member in self._hindered:
+            self._events.put_nowait(Hindered(member, cause, text if cause else ""))
+        self._hindered = self._hindered | {member} if cause else self._hindered - {member}
+
+
+class _Refused(Exception):
+    """The swarm does not run a new task: `cause` names why, or is empty."""
+
+    def __init__(self, cause: str, words: str) -> None:
+        super().__init__(words)
+        self.cause = cause
 
 
 def _see(engine: Engine, services: Sequence[str]) -> Sight:

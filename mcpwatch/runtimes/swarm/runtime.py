@@ -45,6 +45,9 @@ class SwarmRuntime:
         """Start the member's service. Raises `RuntimeFailed`."""
         return await self._of(spec).start(spec, generation)
 
+    def number(self, living: Incarnation) -> None:
+        """Nothing appears by itself here: every start is asked for, with its number."""
+
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """End the member's task and remove its service."""
         await self._of(spec).stop(spec, grace)

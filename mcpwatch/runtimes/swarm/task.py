@@ -51,11 +51,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a task ended: exit code or signal where the swarm tells one, and the cause in words."""
+    """How a task ended: exit code or signal where the swarm tells one, and the cause in words; its name where it is the node."""
 
     detail: str
     code: int | None = None
     signal: int | None = None
+    cause: str = ""
 
 
 def read_node(raw: Mapping[str, Any]) -> Node:
@@ -100,32 +101,35 @@ def ended(task: Task | None, nodes: Mapping[str, Node]) -> End | None:
     node = nodes.get(task.node)
     where = node_name(node, task.node)
     if node is not None and node.down and not task.over:
-        return End(f"node {where} is down; what ran there cannot be seen")
+        return End(f"node {where} is down; what ran there cannot be seen", cause="node_not_ready")
     if task.over:
         drained = node is not None and node.drained and task.desired != "running"
         if drained:
-            return End(f"node {where} was drained")
+            return End(f"node {where} was drained", cause="node_not_ready")
         code = task.code
         signal = code - _SIGNALLED if code is not None and _SIGNALLED < code < _SIGNALLED + 65 else None
         return End(f"on node {where}{_said(task)}", None if signal else code, signal)
     if node is None and task.node:
-        return End(f"node {where} left the swarm")
+        return End(f"node {where} left the swarm", cause="node_not_ready")
     return None
 
 
-def refusal(task: Task | None, nodes: Mapping[str, Node], image: str) -> str:
-    """Why a new task does not run, in one line that says what to do."""
+def refusal(task: Task | None, nodes: Mapping[str, Node], image: str) -> tuple[str, str]:
+    """Why a new task does not run: the cause's name, empty where there is none for it, and one line that says what to do."""
     if task is None:
-        return "the swarm made no task of it; look at its managers: docker node ls"
+        return "", "the swarm made no task of it; look at its managers: docker node ls"
     where = node_name(nodes.get(task.node), task.node)
     low = task.words.lower()
     if "no such image" in low:
-        return f"node {where} has no image {image} and cannot pull it; load it on every node, or name one of a registry"
+        return (
+            "image_pull",
+            f"node {where} has no image {image} and cannot pull it; load it on every node, or push it to a registry",
+        )
     if "no suitable node" in low:
-        return f"{task.words}; change constraints or limits, free a port, or add a node"
+        return "unschedulable", f"{task.words}; change constraints or limits, free a port, or add a node"
     if not task.node:
-        return f"no node was chosen: {task.words or 'no reason given'}"
-    return f"on node {where}: {task.words or task.state}"
+        return "unschedulable", f"no node was chosen: {task.words or 'no reason given'}"
+    return "", f"on node {where}: {task.words or task.state}"
 
 
 def node_name(node: Node | None, identity: str) -> str:

@@ -115,6 +115,14 @@ class LogsQuery(Asked):
     since: float | None = Field(None, ge=0, le=1e11, description="Only lines from then on, seconds since the Unix epoch.")
 
 
+class SearchQuery(Asked):
+    """What is looked for in Loki."""
+
+    query: str = Field(min_length=1, max_length=2000, description='LogQL, e.g. `{member="time"} |= "error"`.')
+    since: float | None = Field(None, ge=0, le=1e11, description="Seconds since the Unix epoch. Default: an hour ago.")
+    limit: int = Field(100, ge=1, le=1000, description="How many lines at most.")
+
+
 class SinceQuery(Asked):
     """From when on."""
 

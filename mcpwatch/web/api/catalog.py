@@ -84,6 +84,15 @@ CATALOG: tuple[Operation, ...] = (
     Operation(
         "GET", "/logs/{name}", "The latest lines of a member, secrets masked.", _object(lines=OBJECTS), query=bodies.LogsQuery
     ),
+    Operation(
+        "GET", "/search", "Lines that Loki keeps, newest first, secrets masked.", _object(lines=OBJECTS), query=bodies.SearchQuery
+    ),
+    Operation(
+        "GET",
+        "/system",
+        "Load, memory and disk of the machine, in bytes; null for what it does not tell.",
+        _object(cpus={"type": ["integer", "null"]}, load={"type": "array", "items": _NUMBER}, memory=OBJECT, disk=OBJECT),
+    ),
     Operation("GET", "/history", "How each check did, by default over the last 24 hours.", OBJECTS, query=bodies.SinceQuery),
     Operation(
         "GET",

@@ -170,6 +170,22 @@ async def _logs(ask: Ask, given: Document) -> Document:
     return {"name": given["name"], "lines": lines}
 
 
+async def _search(ask: Ask, given: Document) -> Document:
+    query = {"query": given["query"], "limit": str(given.get("limit", 40))}
+    found = await ask("GET", f"/search?{urlencode(query)}", None)
+    lines = found["lines"]
+    return {
+        "lines": [{"time": one["time"], "member": one["labels"].get("member", ""), "text": _short(one["text"])} for one in lines]
+    }
+
+
+async def _system(ask: Ask, given: Document) -> Document:  # noqa: ARG001 - the shape of all tools
+    found, status = await ask("GET", "/system", None), await ask("GET", "/status", None)
+    keys = ("name", "runtime", "phase", "cpu", "rss", "pid", "restarts", "started_at")
+    members = sorted(({key: one[key] for key in keys} for one in status["members"]), key=lambda one: -(one["rss"] or 0))
+    return {**found, "members": members}
+
+
 async def _history(ask: Ask, given: Document) -> Document:
     found = (await ask("GET", "/availability", None))["routes"]
     name = given.get("name")
@@ -280,6 +296,32 @@ TOOLS: tuple[Tool, ...] = (
         _logs,
         ("name",),
         items="lines",
+    ),
+    Tool(
+        "search_logs",
+        "What all members wrote, by LogQL",
+        "Search the lines of the last hour that Loki keeps, newest first." + _DATA,
+        {"query": {"type": "string", "description": 'LogQL, e.g. {member="time"} |= "error".'}, "limit": _limit(40)},
+        {"lines": _ROWS},
+        _search,
+        ("query",),
+        items="lines",
+        open_world=True,
+    ),
+    Tool(
+        "system_metrics",
+        "How busy the machine and its members are",
+        "Load, memory, disk of the machine; processor (percent), memory (bytes), restarts of each member, largest first.",
+        {},
+        {
+            "cpus": {"type": ["integer", "null"]},
+            "load": {"type": "array", "items": {"type": "number"}},
+            "memory": {"type": "object"},
+            "disk": {"type": "object"},
+            "members": _ROWS,
+        },
+        _system,
+        items="members",
     ),
     Tool(
         "history",

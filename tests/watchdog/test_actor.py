@@ -1,0 +1,345 @@
+"""One member's actor over a runtime that does as it is told: what is planned, what is told of an end, what a late start finds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Literal
+
+import pytest
+
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.fact import Fact, MemberChanged, MemberExited, MemberStarted
+from mcpwatch.model.member import Phase, Verdict, Want
+from mcpwatch.model.spec import MemberSpec, RestartPolicy
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import Usage
+from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
+from mcpwatch.watchdog import decide as d
+from mcpwatch.watchdog.actor import ActorListener, MemberActor, describe_exit
+from mcpwatch.watchdog.senses import Context, Senses
+from tests.virtual import VirtualClock, VirtualLoop, run
+
+
+class StepRuntime:
+    """`ports.Runtime` whose starts and stops take as long as they are told to."""
+
+    name = "step"
+
+    def __init__(self, supervision: Literal["ours", "theirs"] = "ours") -> None:
+        self.supervision: Literal["ours", "theirs"] = supervision
+        self.start_takes, self.stop_takes = 0.0, 0.0
+        self.fails = ""
+        self.permanent = False
+        self.started: list[int] = []
+        self.stopped: list[float] = []
+        self.numbered: list[Incarnation] = []
+        self.resumed = 0
+
+    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
+        del specs
+        return ()
+
+    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
+        await asyncio.sleep(self.start_takes)
+        if self.fails:
+            raise RuntimeFailed(self.fails, permanent=self.permanent)
+        self.started.append(generation)
+        return Incarnation(spec.name, generation, spec.fingerprint, 100 + generation)
+
+    def number(self, living: Incarnation) -> None:
+        self.numbered.append(living)
+
+    async def stop(self, spec: MemberSpec, grace: float) -> None:
+        del spec
+        await asyncio.sleep(self.stop_takes)
+        self.stopped.append(grace)
+
+    async def resume(self, spec: MemberSpec) -> None:
+        del spec
+        self.resumed += 1
+
+    async def watch(self) -> AsyncIterator[RuntimeEvent]:
+        return
+        yield
+
+    def usage(self, member: str) -> Usage | None:
+        del member
+        return None
+
+    async def close(self) -> None:
+        return
+
+
+class Stage:
+    """An actor, its runtime, and what it told."""
+
+    def __init__(self, loop: VirtualLoop, clock: VirtualClock, runtime: StepRuntime, spec: MemberSpec, **senses: Any) -> None:
+        self.runtime, self.clock, self.loop = runtime, clock, loop
+        self.facts: list[Fact] = []
+        self.sick = False
+        self.began: list[int] = []
+        listener = ActorListener(lambda one: self.began.append(one.state.generation), lambda _: None, lambda _: self.sick)
+        context = Context(clock, self.facts.append, self.spawn, Senses(**senses))
+        self.actor = MemberActor(spec, runtime, context, listener)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self.tasks = [*getattr(self, "tasks", []), self.loop.create_task(work, name=name)]
+
+    async def up(self) -> None:
+        """Wanted, started and proved."""
+        self.actor.tell(d.WantUp(self.clock.now(), "wanted"))
+        await asyncio.sleep(1.0)
+        self.prove()
+
+    def prove(self) -> None:
+        generation = self.actor.state.generation
+        self.actor.tell(d.Judged(self.clock.now(), "ok", generation, Verdict.HEALTHY, proven=True))
+
+    def ends(self) -> list[tuple[int, bool, str]]:
+        return [(one.generation, one.planned, one.text) for one in self.facts if isinstance(one, MemberExited)]
+
+    def phases(self) -> list[str]:
+        return [one.new for one in self.facts if isinstance(one, MemberChanged) and one.field == "phase"]
+
+
+SPEC = MemberSpec("time", "server", "step", object(), restart=RestartPolicy(), fingerprint="f1")
+
+
+def staged(play: Any, supervision: Literal["ours", "theirs"] = "ours", spec: MemberSpec = SPEC, **senses: Any) -> None:
+    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
+        stage = Stage(loop, clock, StepRuntime(supervision), spec, **senses)
+        try:
+            await play(stage)
+        finally:
+            stage.actor.close()
+            for task in stage.tasks:
+                task.cancel()
+            await asyncio.gather(*stage.tasks, return_exceptions=True)
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("end", "tail", "words"),
+    [
+        (Exited("m", 1, signal=9), (), "killed by SIGKILL"),
+        (Exited("m", 1, signal=9, oom=True), (), "killed by SIGKILL (out of memory)"),
+        (Exited("m", 1, signal=200), (), "killed by signal 200"),
+        (Exited("m", 1, code=0), ("bye",), "exited with code 0"),
+        (Exited("m", 1, code=3), ("first", " boom "), "exited with code 3: boom"),
+        (Exited("m", 1, code=3, detail="its own words"), ("boom",), "exited with code 3: its own words"),
+        (Exited("m", 1, code=3, detail="exited with code 3"), ("boom",), "exited with code 3: boom"),
+        (Exited("m", 1, signal=9, detail="killed by signal 9"), (), "killed by SIGKILL"),
+        (Exited("m", 1), (), "ended, how cannot be known"),
+        (Exited("m", 1, detail="somebody removed it"), (), "ended: somebody removed it"),
+    ],
+)
+def test_an_end_is_told_in_words_with_its_reason_once(end: Exited, tail: tuple[str, ...], words: str) -> None:
+    assert describe_exit(end, tail) == words
+
+
+def test_an_end_by_itself_is_a_failure_and_one_that_was_asked_for_is_not_however_late_it_is_told() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.exited(Exited("time", 1, code=1), ("boom",))
+        assert stage.actor.last_exit == "exited with code 1: boom"
+        await asyncio.sleep(1.0)
+        stage.prove()
+        stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
+        await asyncio.sleep(1.0)
+        assert stage.actor.state.phase is Phase.STOPPED
+        stage.actor.exited(Exited("time", 2, code=143))
+        assert stage.ends() == [(1, False, "time: exited with code 1: boom"), (2, True, "time: stopped as asked")]
+        assert stage.actor.last_exit == ""
+
+    staged(play)
+
+
+def test_a_restart_that_was_asked_for_is_planned_until_it_is_proved_and_one_after_a_crash_is_not() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.stop_takes = stage.runtime.start_takes = 2.0
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(3.0)
+        stage.prove()
+        assert not stage.actor.planned
+        stage.actor.tell(d.WantRestart(stage.clock.now(), "an operator asked"))
+        assert (stage.actor.state.phase, stage.actor.planned) == (Phase.STOPPING, True)
+        await asyncio.sleep(2.5)
+        assert (stage.actor.state.phase, stage.actor.planned) == (Phase.STARTING, True)
+        await asyncio.sleep(2.0)
+        stage.prove()
+        assert not stage.actor.planned
+        stage.actor.exited(Exited("time", 2, code=1))
+        assert (stage.actor.state.phase, stage.actor.planned) == (Phase.STARTING, False)
+        await asyncio.sleep(3.0)
+        stage.prove()
+        stage.actor.tell(d.WantRestart(stage.clock.now(), "a repair", counts=True))
+        assert (stage.actor.state.phase, stage.actor.planned) == (Phase.STOPPING, False)
+        await asyncio.sleep(3.0)
+        stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
+        assert not stage.actor.planned
+
+    staged(play)
+
+
+def test_a_start_that_fails_is_told_as_the_last_exit_and_a_permanent_one_is_parked_at_once() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.fails, stage.runtime.permanent = "no such image", True
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(1.0)
+        assert (stage.actor.state.phase, stage.actor.last_exit) == (Phase.FAILED, "no such image")
+        assert stage.runtime.started == []
+
+    staged(play)
+
+
+def test_a_port_that_another_server_holds_is_told_and_the_member_is_not_started() -> None:
+    async def held(spec: MemberSpec) -> str:
+        del spec
+        return "pid 7 (nginx)"
+
+    async def play(stage: Stage) -> None:
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(0.01)
+        assert stage.actor.port_holder == "pid 7 (nginx)"
+        assert stage.actor.last_exit == "its port is held by pid 7 (nginx)"
+        assert stage.runtime.started == []
+
+    staged(play, spec=MemberSpec("time", "server", "process", object(), fingerprint="f1"), port_holder=held)
+
+
+def test_a_member_that_was_found_alive_is_adopted_with_its_age_and_one_without_a_number_gets_the_next() -> None:
+    async def play(stage: Stage) -> None:
+        await asyncio.sleep(100.0)
+        stage.actor.adopt(Incarnation("time", 9, "f1", 77, started_at=WallTime(stage.clock.wall() - 40.0)))
+        assert (stage.actor.state.generation, stage.actor.adopted, stage.actor.started_at) == (9, True, 60.0)
+        assert stage.runtime.numbered == []
+        assert [fact.text for fact in stage.facts if isinstance(fact, MemberStarted)] == ["time: adopted, generation 9, pid 77"]
+        assert stage.actor.state.phase is Phase.STARTING
+        stage.prove()
+        assert stage.actor.state.phase is Phase.RUNNING
+        stage.tasks = []
+
+    async def unnumbered(stage: Stage) -> None:
+        stage.actor.adopt(Incarnation("time", None, "f1", 78))
+        assert stage.actor.state.generation == 1
+        assert stage.runtime.numbered == [Incarnation("time", 1, "f1", 78)]
+        stage.tasks = []
+
+    staged(play)
+    staged(unnumbered, "theirs")
+
+
+def test_what_its_carrier_brings_back_is_a_generation_of_its_own_with_a_number() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.exited(Exited("time", 1, code=1))
+        assert stage.actor.state.phase is Phase.BACKOFF
+        stage.actor.appeared(55, None)
+        assert (stage.actor.state.phase, stage.actor.state.generation) == (Phase.STARTING, 2)
+        assert stage.runtime.numbered == [Incarnation("time", 2, "f1", 55)]
+        assert stage.actor.incarnation == Incarnation("time", 2, "f1", 55)
+        assert stage.began == [1, 2]
+        assert not stage.actor.planned
+
+    staged(play, "theirs")
+
+
+def test_what_its_carrier_replaced_for_a_changed_configuration_is_planned_and_no_failure() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.replacing = True
+        stage.actor.exited(Exited("time", 1, code=0))
+        assert stage.ends() == [(1, True, "time: stopped as asked")]
+        assert (stage.actor.state.phase, stage.actor.state.failures, stage.actor.planned) == (Phase.BACKOFF, 0, True)
+        stage.actor.appeared(55, None)
+        assert stage.actor.planned
+        stage.prove()
+        stage.actor.exited(Exited("time", 2, code=1))
+        assert stage.ends()[1][1] is False
+
+    staged(play, "theirs")
+
+
+def test_a_start_that_its_carrier_lost_meanwhile_ends_in_a_generation_of_its_own() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.start_takes = 5.0
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(1.0)
+        stage.actor.tell(d.Lost(stage.clock.now(), "its carrier is away", generation=1))
+        assert stage.actor.state.phase is Phase.BACKOFF
+        await asyncio.sleep(5.0)
+        assert (stage.actor.state.phase, stage.actor.state.generation) == (Phase.STARTING, 2)
+        assert stage.actor.incarnation == Incarnation("time", 2, "f1", 101)
+
+    staged(play, "theirs")
+
+
+def test_a_pending_start_is_abandoned_when_its_carrier_starts_a_newer_one_or_a_stop_is_asked() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.start_takes = 50.0
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(1.0)
+        stage.actor.exited(Exited("time", 1, code=1))
+        stage.actor.appeared(55, None)
+        stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
+        await asyncio.sleep(1.0)
+        assert (stage.actor.state.phase, stage.runtime.started) == (Phase.STOPPED, [])
+
+    staged(play, "theirs")
+
+
+def test_a_start_of_our_own_is_never_abandoned_and_what_came_of_it_is_ended() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.start_takes = 5.0
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(1.0)
+        stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
+        await asyncio.sleep(6.0)
+        assert (stage.actor.state.phase, stage.runtime.started, stage.runtime.stopped) == (Phase.STOPPED, [1], [10.0])
+
+    staged(play)
+
+
+def test_a_stop_has_its_grace_and_none_when_somebody_is_in_a_hurry() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.hurried = True
+        stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
+        await asyncio.sleep(1.0)
+        assert stage.runtime.stopped == [0.0]
+
+    staged(play)
+
+
+def test_a_start_that_is_over_its_grace_is_ended_unless_it_runs_and_says_itself_what_is_wrong() -> None:
+    async def play(stage: Stage) -> None:
+        stage.sick = True
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(59.0)
+        assert stage.actor.state.phase is Phase.STARTING
+        await asyncio.sleep(2.0)
+        assert (stage.actor.state.phase, stage.actor.state.verdict) == (Phase.RUNNING, Verdict.UNHEALTHY)
+        assert stage.runtime.stopped == []
+
+    async def silent(stage: Stage) -> None:
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(61.0)
+        assert stage.runtime.stopped == [10.0]
+        assert stage.actor.state.want is Want.UP
+        assert any("not ready within 60s of its start" in fact.text for fact in stage.facts)
+
+    staged(play)
+    staged(silent)
+
+
+def test_what_is_resumed_is_changed_so_that_earlier_answers_say_nothing() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.paused = True
+        await stage.actor.resume()
+        assert (stage.actor.paused, stage.actor.resumes, stage.runtime.resumed) == (False, 1, 1)
+        assert stage.actor.changed_at == stage.clock.now()
+
+    staged(play)
