@@ -28,7 +28,7 @@ def _watchdog(status: dict[str, Any], token: str = "") -> Generator[str]:
     """Something that answers as a watchdog's page does; its address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             pass
 
         def do_GET(self) -> None:

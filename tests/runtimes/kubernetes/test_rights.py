@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -49,7 +50,7 @@ def test_the_lease_is_in_its_own_namespace() -> None:
     assert _verbs(role, "leases", "fleet") == {"create", "get", "update"}
 
 
-def test_the_rights_of_deploy_are_those_that_its_configuration_needs(tmp_path: Any) -> None:
+def test_the_rights_of_deploy_are_those_that_its_configuration_needs(tmp_path: Path) -> None:
     here = ROOT / "deploy" / "kubernetes"
     plan = load_plan(here / "mcpwatch.yaml", all_kinds(), {"MCP_PROXY_TOKEN": "t", "MCPWATCH_READ_TOKEN": "r" * 20}, tmp_path)
     written = list(yaml.safe_load_all((here / "rights.yaml").read_text(encoding="utf-8")))
