@@ -46,9 +46,7 @@ test: dev ## Run the quick test suite
 slow: dev ## Run every test, with whatever parts this machine has
 	$(BIN)/python -m pytest -n 4
 
-cluster: dev ## Run the tests that need several engines (root, Docker) and a real Kubernetes control plane (built first; long)
-	.ci/parts kubernetes
-	MCPWATCH_REQUIRE=kubernetes $(BIN)/python -m pytest -n 0 -m needs tests/runtimes/kubernetes
+cluster: dev ## Run the tests that need several engines (root, Docker, .ci/parts)
 	MCPWATCH_CLUSTER=1 MCPWATCH_REQUIRE=swarm-nodes $(BIN)/python -m pytest -m alone tests/runtimes/test_swarm_nodes.py
 
 fmt: dev ## Format the code
