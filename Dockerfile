@@ -1,10 +1,12 @@
-# mcpwatch in a container. Where no image can be pulled: docker build --build-arg BASE=<a Debian image with python3, python3-venv, tini>
+# mcpwatch in a container. With the client of Kubernetes: --build-arg LOCK=requirements-kubernetes.lock
+# Where no image can be pulled: docker build --build-arg BASE=<a Debian image with python3, python3-venv, tini>
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
-COPY requirements.lock /src/
+ARG LOCK=requirements.lock
+COPY requirements.lock requirements-kubernetes.lock /src/
 RUN python3 -m venv /opt/mcpwatch \
- && /opt/mcpwatch/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /src/requirements.lock \
+ && /opt/mcpwatch/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r /src/${LOCK} \
  && /opt/mcpwatch/bin/pip uninstall --quiet --yes pip
 COPY mcpwatch /src/mcpwatch
 RUN cp -r /src/mcpwatch "$(/opt/mcpwatch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/mcpwatch" \

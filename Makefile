@@ -33,7 +33,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(BIN)/uv pip install --quiet --compile-bytecode --python .servers/bin/python --require-hashes -r requirements-servers.lock
 	@touch $@
 
-.PHONY: setup up test check fmt lint types layers slow docs lock clean
+.PHONY: cluster setup up test check fmt lint types layers slow docs lock clean
 setup: $(VENV)/.run .servers/.done ## Install mcpwatch and the example servers
 
 up: setup ## Run the quickstart fleet: gateway on 127.0.0.1:9090 and three real MCP servers
@@ -50,7 +50,6 @@ slow: dev ## Run every test, with whatever parts this machine has
 
 cluster: dev ## Run the tests that need several engines (root, Docker, .ci/parts)
 	MCPWATCH_CLUSTER=1 MCPWATCH_REQUIRE=swarm-nodes $(BIN)/python -m pytest -m alone tests/runtimes/test_swarm_nodes.py
-.PHONY: cluster
 
 fmt: dev ## Format the code
 	$(BIN)/ruff format .

@@ -11,7 +11,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.parts import missing
+from tests.parts import ASKED_FOR, missing
 
 settings.register_profile("quick", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("full", settings.get_profile("quick"), max_examples=60)
@@ -34,13 +34,14 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A part that is absent skips its tests, unless MCPWATCH_REQUIRE says it must be there.
 
-    Comma-separated part names, or `all`, with `-part` for one that cannot be had on this machine.
+    Comma-separated part names, or `all` but those that are only built when asked for, with `-part` for one that cannot be had here.
     """
     required = {part.strip() for part in os.environ.get("MCPWATCH_REQUIRE", "").split(",") if part.strip()}
     for item in items:
         for marker in item.iter_markers("needs"):
             for part in marker.args:
                 reason = missing(str(part))
-                must = str(part) in required or ("all" in required and f"-{part}" not in required)
+                every = "all" in required and f"-{part}" not in required and part not in ASKED_FOR
+                must = str(part) in required or every
                 if reason and not must:
                     item.add_marker(pytest.mark.skip(reason=f"{part}: {reason}"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from mcpwatch.app.paths import state_paths
+from mcpwatch.app.paths import StatePaths, state_paths
 from mcpwatch.model.errors import ConfigError, Fault, McpwatchError, NoDaemon, UsageError
 
 TIMEOUT = 90.0
@@ -46,7 +46,13 @@ def _request(
     """Send one request. Raises `NoDaemon`, or what the daemon answered as the error it is."""
     if ControlSettings.url:
         return _remote(method, path, body, timeout, accept)
-    paths = state_paths(ControlSettings.state_dir)
+    return _local(state_paths(ControlSettings.state_dir), method, path, body, timeout, accept, by)
+
+
+def _local(
+    paths: StatePaths, method: str, path: str, body: Any, timeout: float, accept: str, by: str = ""
+) -> http.client.HTTPResponse:
+    """The same over the control socket of a state directory."""
     connection = _UnixConnection(paths.control, timeout)
     payload = None if body is None else json.dumps(body)
     try:
@@ -64,21 +70,24 @@ def _request(
     return response
 
 
-def _remote(method: str, path: str, body: Any, timeout: float, accept: str) -> http.client.HTTPResponse:
-    """The same over `ControlSettings.url`. Raises `UsageError` for an address that is none."""
-    found = _split(ControlSettings.url)
+def _remote(
+    method: str, path: str, body: Any, timeout: float, accept: str, at: tuple[str, str] | None = None
+) -> http.client.HTTPResponse:
+    """The same over a URL with a token, `ControlSettings`' own unless `at` says others. Raises `UsageError` for no address."""
+    url, token = at or (ControlSettings.url, ControlSettings.token)
+    found = _split(url)
     kind = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
     connection = kind(found.hostname or "", found.port, timeout=timeout)
     headers = {"Content-Type": "application/json", "Accept": accept}
-    if ControlSettings.token:
-        headers["Authorization"] = f"Bearer {ControlSettings.token}"
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
     try:
         connection.request(method, f"{found.path.rstrip('/')}/api/v1{path}", None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
     except ConnectionRefusedError as error:
-        raise NoDaemon(f"no mcpwatch answers on {ControlSettings.url}; is web.listen set there?") from error
+        raise NoDaemon(f"no mcpwatch answers on {url}; is web.listen set there?") from error
     except (OSError, http.client.HTTPException) as error:
-        raise NoDaemon(f"{ControlSettings.url}: no answer: {error or type(error).__name__}") from error
+        raise NoDaemon(f"{url}: no answer: {error or type(error).__name__}") from error
     if response.status >= 400:
         raise _refusal(response)
     return response
@@ -115,6 +124,19 @@ def call(method: str, path: str, body: Any = None, timeout: float = TIMEOUT, by:
     response = _request(method, path, body, timeout, by=by)
     raw = response.read()
     return json.loads(raw) if raw.strip() else None
+
+
+def ask(path: str, *, timeout: float, url: str = "", token: str = "", state_dir: Path | None = None) -> Any:
+    """One question to a watchdog that is named here and not by the options before the command. Raises as `call` does.
+
+    Safe in a thread: `ControlSettings` is neither read nor changed.
+    """
+    accept = "application/json"
+    if url:
+        response = _remote("GET", path, None, timeout, accept, at=(url, token))
+    else:
+        response = _local(state_paths(state_dir), "GET", path, None, timeout, accept)
+    return json.loads(response.read())
 
 
 def stream(path: str, **query: str) -> Iterator[dict[str, Any]]:

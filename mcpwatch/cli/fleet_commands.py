@@ -38,6 +38,21 @@ def smoke_test(
     raise typer.Exit(smoke(names or (), config, clients=clients, timeout=timeout, junit=junit, as_json=json_))
 
 
+@app.command(epilog="Examples:  mcpwatch rbac | kubectl apply -f -    mcpwatch rbac -c fleet.yaml --service-account ops/mcpwatch")
+def rbac(
+    config: ConfigOption = None,
+    account: Annotated[
+        str, typer.Option("--service-account", help="The service account that mcpwatch runs as, NAMESPACE/NAME.")
+    ] = "mcpwatch/mcpwatch",
+    namespace: Annotated[str, typer.Option(help="Namespace of members that name none.")] = "default",
+    json_: JsonOption = False,
+) -> None:
+    """Print the least rights that the fleet needs in Kubernetes: a Role and a RoleBinding for each namespace. Needs no daemon."""
+    from mcpwatch.cli.rights import show_rights
+
+    raise typer.Exit(show_rights(config, account, namespace, as_json=json_))
+
+
 @app.command(epilog="Examples:  mcpwatch clean --dry-run    mcpwatch clean --yes")
 def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

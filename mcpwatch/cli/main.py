@@ -147,9 +147,7 @@ def up(
     raise typer.Exit(run_here(config, plain=plain, log_format=log_format, watch=watch))
 
 
-@app.command(
-    epilog="Examples:  mcpwatch status    mcpwatch status time    mcpwatch status --watch    mcpwatch status --json | jq .routes"
-)
+@app.command(epilog="Examples:  mcpwatch status    mcpwatch status time    mcpwatch status --all-contexts")
 def status(
     names: NamesArgument = None,
     json_: JsonOption = False,
@@ -158,10 +156,16 @@ def status(
         float, typer.Option(help="Time between refreshes, e.g. 500ms.", parser=positive_span, metavar="DURATION")
     ] = 2.0,
     pid: Annotated[bool, typer.Option("--pid", help="Print only the process id of the watchdog.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all-contexts", help="Show the watchdogs of contexts.yaml, one that does not answer as unknown.")
+    ] = False,
 ) -> None:
     """Show the status of members and routes. Exits 0 when all are healthy, 1 when not, 4 without a daemon."""
+    from mcpwatch.cli.contexts import show_all
     from mcpwatch.cli.show import show_pid, show_status
 
+    if every:
+        raise typer.Exit(show_all(as_json=json_))
     if pid:
         raise typer.Exit(show_pid())
     raise typer.Exit(show_status(names or (), as_json=json_, watch=watch, interval=interval))

@@ -115,12 +115,12 @@ def test_every_kubernetes_object_is_whole(file: Path) -> None:
     assert time_["env"][0] == {"name": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "mcp-time", "key": "TIME_KEY"}}}
 
 
-@pytest.mark.needs("kubernetes-validate")
+@pytest.mark.needs("kubernetes-schema")
 def test_the_published_schema_of_kubernetes_accepts_each_manifest(file: Path, tmp_path: Path) -> None:
     export("kubernetes", tmp_path / "out", file, force=False, as_json=True)
     manifests = sorted(str(path) for path in (tmp_path / "out").glob("*/*.yaml"))
     assert len(manifests) == 5
-    argv = [str(program("kubernetes-validate")), "--strict", "-k", "1.33"]
+    argv = [str(program("kubernetes-schema")), "--strict", "-k", "1.33"]
     done = subprocess.run([*argv, *manifests], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     broken = tmp_path / "broken.yaml"

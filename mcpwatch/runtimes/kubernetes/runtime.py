@@ -7,9 +7,8 @@ client (that is `api`). Blocking work happens in threads, state changes only in 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -21,42 +20,21 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Alone, Appeared, Exited, Fence, Gone, Hindered, Incarnation, RuntimeEvent
 from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.kubernetes.api import Cluster
-from mcpwatch.runtimes.kubernetes.causes import Cause, member_cause
-from mcpwatch.runtimes.kubernetes.follow import Begun, Life, Over, advance, own_pods
-from mcpwatch.runtimes.kubernetes.manifests import CONTAINER, FINGERPRINT, FLEET, GENERATION, MEMBER, label
-from mcpwatch.runtimes.kubernetes.paths import collection, path_of, selector
-from mcpwatch.runtimes.kubernetes.pod import Pod
-from mcpwatch.runtimes.kubernetes.pod_log import MemberLog, PodFollower
-from mcpwatch.runtimes.kubernetes.raw import label_of, name_of
+from mcpwatch.runtimes.kubernetes.carried import CarriedMember
+from mcpwatch.runtimes.kubernetes.causes import Cause
+from mcpwatch.runtimes.kubernetes.follow import Begun, Life, Over, advance
+from mcpwatch.runtimes.kubernetes.manifests import FINGERPRINT, GENERATION
+from mcpwatch.runtimes.kubernetes.paths import selector
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of
+from mcpwatch.runtimes.kubernetes.sweep import sweep
 from mcpwatch.runtimes.kubernetes.view import ClusterView, Seat
-from mcpwatch.runtimes.kubernetes.workload import Found, Workload
+from mcpwatch.runtimes.kubernetes.workload import Workload
 
 START_SHARE = 0.9
 """Of the start grace, how much a start waits for a pod to run: what the cluster says then is told before the grace is over."""
 SHORTEST_WAIT = 0.5
 STOP_MARGIN = 30.0
 """Seconds beyond the grace that a stop waits until the cluster says that no pod is left."""
-_SPOKEN = frozenset({"not_ready", "ended"})
-"""Causes that the watchdog knows better: by its own probes, and by the end itself."""
-
-
-@dataclass(slots=True)
-class _Member:
-    """One member on its cluster."""
-
-    spec: MemberSpec
-    workload: Workload
-    seat: Seat
-    generation: int = 0
-    life: Life = field(default_factory=Life)
-    quiet: bool = True
-    """What changes now is not told: it is being started or stopped, or nobody took it over yet."""
-    let_go: bool = False
-    """The next start replaces what runs."""
-    told: Cause | None = None
-    log: MemberLog | None = None
-    followers: list[PodFollower] = field(default_factory=list["PodFollower"])
 
 
 class KubernetesRuntime:
@@ -72,7 +50,7 @@ class KubernetesRuntime:
         self._records = Records(directory / self.name)
         self._instance = instance
         self._views: dict[tuple[str | None, str | None], ClusterView] = {}
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, CarriedMember] = {}
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # ends, returns and causes: bounded by what the pods do
         self._connecting = asyncio.Lock()
 
@@ -189,7 +167,7 @@ class KubernetesRuntime:
         fingerprint = found.word(FINGERPRINT) if member.workload.carrier.ours else spec.fingerprint
         return [self._took(member, fingerprint)]
 
-    async def _launch(self, member: _Member, generation: int) -> None:
+    async def _launch(self, member: CarriedMember, generation: int) -> None:
         """Write what the start needs, and remember whose pods are meant."""
         workload, anew = member.workload, member.let_go
         member.workload = workload = replace(workload, spec=member.spec, carrier=_carrier(member.spec), fence=self.fence)
@@ -207,7 +185,7 @@ class KubernetesRuntime:
             member.life = Life(old=old, replicas=found.replicas)
         member.let_go = False
 
-    async def _lives(self, member: _Member) -> Incarnation:
+    async def _lives(self, member: CarriedMember) -> Incarnation:
         """Wait until a pod of the present rollout runs. Raises `RuntimeFailed` with what the cluster says."""
         wait = max(SHORTEST_WAIT, member.spec.start_grace * START_SHARE)
         try:
@@ -217,23 +195,23 @@ class KubernetesRuntime:
                     if steps:
                         member.life = life
                         return self._took(member, member.spec.fingerprint)
-                    self._tell_cause(member, self._cause(member))
+                    self._tell_cause(member, member.cause())
                     await member.seat.next()
         except TimeoutError:
-            cause = self._cause(member)
+            cause = member.cause()
             said = str(cause) if cause else f"no pod of it runs after {wait:g}s, and the cluster does not say why"
             raise RuntimeFailed(f"{member.spec.name}: {said}", permanent=True) from None
 
-    def _took(self, member: _Member, fingerprint: str) -> Incarnation:
+    def _took(self, member: CarriedMember, fingerprint: str) -> Incarnation:
         """A run lives: remember it, and copy what it says."""
         life = member.life
         self._records.write(Record(member.spec.name, "/".join(life.run), member.generation))
-        self._tell_cause(member, self._cause(member))
-        self._follow_log(member)
+        self._tell_cause(member, member.cause())
+        member.follow_log(self._logs)
         started = WallTime(life.started) if life.started else None
         return Incarnation(member.spec.name, member.generation, fingerprint, container=life.pod, started_at=started)
 
-    def _changed(self, member: _Member) -> None:
+    def _changed(self, member: CarriedMember) -> None:
         """Something of the member's pods, workload or events changed."""
         if member.quiet or member.let_go:
             return
@@ -248,35 +226,15 @@ class KubernetesRuntime:
                     member.generation += 1
                     self._took(member, member.spec.fingerprint)
                     self._events.put_nowait(Appeared(member.spec.name, container=pod.name))
-        self._tell_cause(member, self._cause(member))
+        self._tell_cause(member, member.cause())
 
-    def _cause(self, member: _Member) -> Cause | None:
-        """What the cluster says keeps it from running as wanted."""
-        seat = member.seat
-        pods: list[Pod] = list(own_pods(member.life, seat.pods()))
-        wanted = 0 if seat.workload is not None and not Found(seat.workload).replicas else 1
-        cause = member_cause(seat.workload, pods, seat.events(), wanted)
-        return None if cause is None or cause.name in _SPOKEN else cause
-
-    def _tell_cause(self, member: _Member, cause: Cause | None) -> None:
+    def _tell_cause(self, member: CarriedMember, cause: Cause | None) -> None:
         if cause == member.told:
             return
         member.told = cause
         self._events.put_nowait(Hindered(member.spec.name, cause.name if cause else "", str(cause) if cause else ""))
 
-    def _follow_log(self, member: _Member) -> None:
-        carrier, life = member.workload.carrier, member.life
-        if not carrier.logs:
-            return
-        member.log = member.log or MemberLog(self._logs / member.spec.name)
-        pod = next((pod for pod in member.seat.pods() if pod.name == life.pod), None)
-        path = path_of("Pod", member.workload.namespace, life.pod)
-        container = CONTAINER if carrier.ours else ""
-        again = pod is not None and pod.restarts > 0
-        follower = PodFollower(member.workload.cluster, path, life.run[0], container, member.log, previous=again)
-        member.followers = [*(one for one in member.followers if not one.over), follower]  # what ended copies its last lines
-
-    async def _member(self, spec: MemberSpec) -> _Member:
+    async def _member(self, spec: MemberSpec) -> CarriedMember:
         """The member, with its cluster watched. Raises `RuntimeFailed`."""
         carrier = _carrier(spec)
         async with self._connecting:
@@ -290,7 +248,7 @@ class KubernetesRuntime:
             if known is not None:
                 view.leave(spec.name)
             seat = await self._seat(view, workload)
-            made = _Member(spec, workload, seat, known.generation if known else 0)
+            made = CarriedMember(spec, workload, seat, known.generation if known else 0)
             self._members[spec.name] = made
             seat.on_change = lambda: self._changed(made)
         await seat.known()
@@ -323,21 +281,10 @@ class KubernetesRuntime:
         for member in self._records.load().keys() - wanted:
             self._records.drop(member)
 
-        names = {label(name) for name in wanted}
-        places = {
-            (id(one.workload.cluster), one.workload.namespace, one.workload.fleet): one.workload for one in self._members.values()
-        }
+        members = self._members.values()
+        places = {(id(one.workload.cluster), one.workload.namespace, one.workload.fleet): one.workload for one in members}
         for workload in places.values():
-            for kind in ("Deployment", "StatefulSet"):
-                with contextlib.suppress(RuntimeFailed):
-                    query = {"labelSelector": f"{FLEET}={workload.fleet}"}
-                    where = collection(kind, workload.namespace)
-                    found, _ = await asyncio.to_thread(workload.cluster.list, where, query)
-                    for raw in found:
-                        if label_of(raw, MEMBER) not in names and self.fence.holds():
-                            for other in (kind, "Service", "ConfigMap", "Secret"):
-                                path = path_of(other, workload.namespace, name_of(raw))
-                                await asyncio.to_thread(workload.cluster.delete, path)
+            await asyncio.to_thread(sweep, workload, wanted)
 
 
 def _carrier(spec: MemberSpec) -> KubernetesSpec:

@@ -1,0 +1,59 @@
+"""One member on its cluster, as the runtime holds it: its workload, its place in what is heard, its present life and its log.
+
+Owns: what the cluster says of it now, and the copying of its output. Must not know: what is told of it, and to whom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.runtimes.kubernetes.causes import Cause, member_cause
+from mcpwatch.runtimes.kubernetes.follow import Life, own_pods
+from mcpwatch.runtimes.kubernetes.manifests import CONTAINER
+from mcpwatch.runtimes.kubernetes.paths import path_of
+from mcpwatch.runtimes.kubernetes.pod_log import MemberLog, PodFollower
+from mcpwatch.runtimes.kubernetes.view import Seat
+from mcpwatch.runtimes.kubernetes.workload import Found, Workload
+
+_SPOKEN = frozenset({"not_ready", "ended"})
+"""Causes that the watchdog knows better: by its own probes, and by the end itself."""
+
+
+@dataclass(slots=True)
+class CarriedMember:
+    """One member on its cluster."""
+
+    spec: MemberSpec
+    workload: Workload
+    seat: Seat
+    generation: int = 0
+    life: Life = field(default_factory=Life)
+    quiet: bool = True
+    """What changes now is not told: it is being started or stopped, or nobody took it over yet."""
+    let_go: bool = False
+    """The next start replaces what runs."""
+    told: Cause | None = None
+    log: MemberLog | None = None
+    followers: list[PodFollower] = field(default_factory=list["PodFollower"])
+
+    def cause(self) -> Cause | None:
+        """What the cluster says keeps it from running as wanted."""
+        seat = self.seat
+        wanted = 0 if seat.workload is not None and not Found(seat.workload).replicas else 1
+        cause = member_cause(seat.workload, own_pods(self.life, seat.pods()), seat.events(), wanted)
+        return None if cause is None or cause.name in _SPOKEN else cause
+
+    def follow_log(self, logs: Path) -> None:
+        """Copy what its present run says into its log below `logs`."""
+        carrier, life = self.workload.carrier, self.life
+        if not carrier.logs:
+            return
+        self.log = self.log or MemberLog(logs / self.spec.name)
+        pod = next((pod for pod in self.seat.pods() if pod.name == life.pod), None)
+        path = path_of("Pod", self.workload.namespace, life.pod)
+        container = CONTAINER if carrier.ours else ""
+        again = pod is not None and pod.restarts > 0
+        follower = PodFollower(self.workload.cluster, path, life.run[0], container, self.log, previous=again)
+        self.followers = [*(one for one in self.followers if not one.over), follower]  # what ended copies its last lines
