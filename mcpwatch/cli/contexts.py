@@ -33,10 +33,10 @@ class ContextSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field("", description="Address of its page, e.g. `https://fleet.lan:9465`.")
-    token_env: str = Field("", description="Environment variable that holds a read token for it.")
-    token_file: Path | None = Field(None, description="File that holds a read token for it.")
-    state_dir: Path | None = Field(None, description="Its state directory, on this machine.")
+    url: str = Field(default="", description="Address of its page, e.g. `https://fleet.lan:9465`.")
+    token_env: str = Field(default="", description="Environment variable that holds a read token for it.")
+    token_file: Path | None = Field(default=None, description="File that holds a read token for it.")
+    state_dir: Path | None = Field(default=None, description="Its state directory, on this machine.")
 
     @model_validator(mode="after")
     def _one_place(self) -> ContextSpec:
@@ -94,7 +94,7 @@ def load_contexts(path: Path) -> dict[str, ContextSpec]:
 def ask_all(contexts: Mapping[str, ContextSpec], wait: float = WAIT) -> tuple[Answer, ...]:
     """The answers of all, in the order of the file."""
     with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(contexts)))) as pool:
-        return tuple(pool.map(lambda item: _ask(*item, wait), contexts.items()))
+        return tuple(pool.map(_ask, contexts.keys(), contexts.values(), [wait] * len(contexts)))
 
 
 def show_all(*, as_json: bool) -> int:
