@@ -214,7 +214,7 @@ class Fleet:
         await self._until_begun()
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
         stay = [name for name in diff.replace if name not in moved and name in self.actors]
-        theirs = [n for n in stay if self.actors[n].runtime.supervision == "theirs" and self.monitor.traits.reloads]
+        theirs = [n for n in stay if self.actors[n].spec.runtime == "hosted" and self.monitor.traits.reloads]
         for name in theirs:
             self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
         prepare()
