@@ -2,7 +2,7 @@
 
 `answer` prints exactly what the full program prints, or does nothing and returns `None`: then the full program does it all, and has
 the last word on every error. Imports typer, rich and pydantic never, and nothing else that it can do without: it is asked a hundred
-times a day, by people and by scripts. See ADR 0106.
+times a day, by people and by scripts. See ADR 0100.
 """
 
 from __future__ import annotations
