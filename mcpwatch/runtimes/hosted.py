@@ -72,7 +72,8 @@ class HostedRuntime:
                 since = WallTime(record.started_at)
                 found.append(Incarnation(child.name, record.generation, record.fingerprint, child.pid, started_at=since))
             else:
-                self._children.pids[child.name] = child.pid  # begun unwatched, by the file that the gateway had then: not known to be old
+                # begun unwatched, by the file that the gateway had then: its fingerprint is not known
+                self._children.pids[child.name] = child.pid
                 found.append(Incarnation(child.name, None, "", child.pid))
         return tuple(found)
 
