@@ -40,7 +40,7 @@ from mcpwatch.clients.rotate import admit
 from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
 from mcpwatch.config.load import load_plan
-from mcpwatch.model.errors import ConfigError, McpwatchError
+from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
 from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, Troubled
 from mcpwatch.model.json import plain
 from mcpwatch.model.spec import Plan
@@ -368,6 +368,7 @@ class Daemon:
     async def reload(self) -> dict[str, Any]:
         """Load the configuration again and apply it. A bad file changes nothing, and raises `ConfigError` after telling so."""
         async with self._reloading:
+            await self.fleet.until_begun()  # else what is adopted meanwhile would be new to the plan, and started once more
             try:
                 plan = await asyncio.to_thread(self._load)
             except ConfigError as error:
@@ -386,7 +387,7 @@ class Daemon:
             return plain(changes)
 
     async def _reload_quietly(self) -> None:
-        with contextlib.suppress(ConfigError):
+        with contextlib.suppress(ConfigError, UsageError):  # one that stands by reads the file when it leads
             await self.reload()
 
 

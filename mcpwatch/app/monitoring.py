@@ -22,6 +22,19 @@ LINE_WIDTH = 4000
 Body = dict[str, Any]
 
 
+SEARCHES = 2
+"""Searches under way at once: each holds a thread as long as Loki takes."""
+
+
+def ours(query: str) -> str:
+    """A query for what this fleet shipped alone, whatever else the Loki keeps. Raises `UsageError`."""
+    text = query.strip()
+    if not text.startswith("{"):
+        raise UsageError('write one selector and what follows it, e.g. {member="postgres"} |= "error"')
+    rest = text[1:].lstrip()
+    return '{app="mcpwatch"' + ("" if rest.startswith("}") else ", ") + rest
+
+
 class Monitoring:
     """Answers for one daemon. `plan` gives the plan of now; `redact` takes the secrets out of a line."""
 
@@ -30,6 +43,7 @@ class Monitoring:
         self._clock = clock
         self._root = root
         self._redact = redact
+        self._searches = 0
 
     def handlers(self) -> dict[tuple[str, str], Callable[[Body], Awaitable[Any]]]:
         """Method and path to handler."""
@@ -48,11 +62,18 @@ class Monitoring:
         from mcpwatch.telemetry.loki import search
 
         since = float(body.get("since") or self._clock.wall() - SINCE)
-        found = await asyncio.to_thread(search, loki, str(body["query"]), since, int(body.get("limit", 100)))
+        if self._searches >= SEARCHES:
+            raise UsageError(f"{SEARCHES} searches wait for Loki already; try again")
+        self._searches += 1
+        try:
+            found = await asyncio.to_thread(search, loki, ours(str(body["query"])), since, int(body.get("limit", 100)))
+        finally:
+            self._searches -= 1
         return {"lines": [self._line(*line) for line in found]}
 
     def _line(self, at: float, labels: dict[str, str], text: str) -> Body:
-        return {"time": iso(WallTime(at)), "labels": labels, "text": self._redact(text[:LINE_WIDTH])}
+        shown = {name: self._redact(value) for name, value in labels.items()}
+        return {"time": iso(WallTime(at)), "labels": shown, "text": self._redact(text)[:LINE_WIDTH]}
 
 
 def machine(root: Path) -> Body:

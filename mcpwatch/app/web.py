@@ -20,6 +20,7 @@ from mcpwatch.app.readings import in_maintenance
 from mcpwatch.app.standing import Standing
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
+from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import Plan
 from mcpwatch.runtimes.admin import request
 from mcpwatch.store.measured import read_measured
@@ -122,6 +123,8 @@ class Web:
             return {}
         reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
         found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []
+        if not found:
+            raise RuntimeFailed("the gateway serves nothing: it begins or ends, and its counters are not known")
         return {
             str(one["name"]): Counted(int(one["tool_calls"]), int(one["tool_errors"]), int(one["clients"]))
             for one in found

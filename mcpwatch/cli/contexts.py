@@ -99,7 +99,10 @@ def ask_all(contexts: Mapping[str, ContextSpec], wait: float = WAIT) -> tuple[An
 
 def show_all(*, as_json: bool) -> int:
     """Print every fleet: a table of all, then each that is not well. Exits 0 when all are known and healthy, else 1."""
-    answers = ask_all(load_contexts(contexts_file()))
+    contexts = load_contexts(contexts_file())
+    if not contexts:
+        raise UsageError(f"{contexts_file()} names no context")
+    answers = ask_all(contexts)
     well = all(one.status is not None and one.status.get("healthy") for one in answers)
     if as_json:
         say_json(
@@ -135,12 +138,15 @@ def _row(answer: Answer, *, colour: bool) -> tuple[str, ...]:
 def _ask(name: str, spec: ContextSpec, wait: float) -> Answer:
     """The status of one watchdog. Whatever keeps it from being known is said, and harms no other."""
     try:
-        found = ask("/status", timeout=wait, url=spec.url, token=_token(spec), state_dir=spec.state_dir)
-        fleet_state(found)
-        return Answer(name, status=found)
+        place = spec.state_dir.expanduser() if spec.state_dir else None
+        found = ask("/status", timeout=wait, url=spec.url, token=_token(spec), state_dir=place)
+        answer = Answer(name, status=found)
+        _row(answer, colour=False)
+        render(dict(found), colour=False, now=time.time(), width=None)  # what cannot be shown is no status
+        return answer
     except McpwatchError as error:
         return Answer(name, unknown=str(error))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return Answer(name, unknown=f"no answer that can be read: {type(error).__name__}")
 
 

@@ -50,8 +50,7 @@ def _help() -> int | None:
     if wide not in WIDTHS or os.path.basename(sys.argv[0]) != "mcpwatch":
         return None
     with open(os.path.join(os.path.dirname(__file__), "help", f"{wide}.txt"), encoding="utf-8") as file:
-        sys.stdout.write(file.read())
-    return 0
+        return _say(file.read(), 0)
 
 
 def _status(names: Sequence[str], *, as_json: bool) -> int | None:
@@ -70,15 +69,29 @@ def _status(names: Sequence[str], *, as_json: bool) -> int | None:
     if as_json:
         from mcpwatch.cli.out import as_text
 
-        sys.stdout.write(as_text(document) + "\n")
-        return 0 if document["healthy"] else 1
+        return _say(as_text(document) + "\n", 0 if document["healthy"] else 1)
     import time
 
     from mcpwatch.cli.table import coloured, terminal_width
 
     lines = render(document, colour=coloured(), now=time.time(), width=terminal_width())
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0 if document["healthy"] else 1
+    return _say("".join(f"{line}\n" for line in lines), 0 if document["healthy"] else 1)
+
+
+def _say(text: str, code: int) -> int:
+    """Print all of it, and return `code`; where it cannot be written, say so and return another."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except UnicodeEncodeError:
+        raise  # nothing was written; the full program shows it in another way
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the interpreter would try once more at its end
+        if isinstance(error, BrokenPipeError):
+            return 0
+        sys.stderr.write(f"mcpwatch: cannot write: {error.strerror}\n")
+        return 5
+    return code
 
 
 def _ask(path: str) -> dict[str, Any] | None:

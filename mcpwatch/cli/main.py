@@ -5,6 +5,7 @@ It talks to the daemon through its API and knows no room's insides; `up` alone b
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -76,10 +77,18 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every member.")]
 MaybeName = Annotated[str | None, typer.Argument(help="Name of a member or route.", autocompletion=_names)]
 
 
+def _run() -> None:
+    """Run the command line, and write all that it printed."""
+    try:
+        app()
+    finally:
+        sys.stdout.flush()
+
+
 def main() -> None:
     """Run the command line; every error mcpwatch raises on purpose is one line and its exit code."""
     try:
-        app()
+        _run()
     except McpwatchError as error:
         print(f"mcpwatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)  # noqa: T201
         if "up" in sys.argv[1:2] and sys.stderr.isatty():
@@ -88,6 +97,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(exits.OK) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the interpreter would try once more at its end
+        print(f"mcpwatch: cannot write: {error.strerror}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(exits.INTERNAL) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -164,6 +179,8 @@ def status(
     from mcpwatch.cli.contexts import show_all
     from mcpwatch.cli.show import show_pid, show_status
 
+    if every and (names or watch or pid):
+        raise UsageError("--all-contexts shows every fleet whole; it goes with --json alone")
     if every:
         raise typer.Exit(show_all(as_json=json_))
     if pid:

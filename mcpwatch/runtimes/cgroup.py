@@ -45,9 +45,9 @@ class Cgroups:
             return set()
 
     def empty(self, member: str) -> bool:
-        """Whether certainly nobody is in it: not so where it cannot be read now."""
+        """Whether certainly no process is in it or in a group below it: not so where it cannot be read now."""
         try:
-            return self._home is not None and not (self._path(member) / "cgroup.procs").read_bytes()
+            return self._home is not None and b"populated 0" in (self._path(member) / "cgroup.events").read_bytes()
         except OSError as error:
             return isinstance(error, FileNotFoundError)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import requests
+import urllib3
 from logging_loki.emitter import LokiEmitterV1
 from logging_loki.handlers import LokiHandler
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -129,7 +130,7 @@ class Push:
                 if response.status_code != 200:
                     raise UsageError(f"Loki answers {response.status_code}: {text.strip()[:300]}")
             return _lines(json.loads(text))
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise UsageError(f"Loki cannot be asked: {_reason(error)}") from None
         except (ValueError, KeyError, TypeError):
             raise UsageError("Loki's answer cannot be read, or is too long; ask for fewer lines") from None

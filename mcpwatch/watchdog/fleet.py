@@ -116,7 +116,7 @@ class Fleet:
 
     async def command(self, verb: Literal["start", "stop", "restart"], member: str) -> None:
         """Hand a command to a member's mailbox, and keep it for the next watchdog too. Raises `UsageError` for an unknown name."""
-        await self._until_begun()
+        await self.until_begun()
         actor = self.actors.get(member)
         if actor is None:
             raise UsageError(f"no member '{member}'{suggest(member, self.actors)}")
@@ -140,7 +140,7 @@ class Fleet:
 
     async def probe_now(self, name: str, vantage: Vantage | None = None) -> tuple[tuple[str, Vantage, ProbeResult], ...]:
         """Run the checks of a member and its route at once; `(check, vantage, result)` each. Raises `UsageError`."""
-        await self._until_begun()
+        await self.until_begun()
         actor = self.actors.get(name)
         found = self.monitor.probing.of_member(name) if actor else self.monitor.probing.of(name)
         if actor is None and not found:
@@ -169,7 +169,7 @@ class Fleet:
         self._begun.set()
         return len(found)
 
-    async def _until_begun(self) -> None:
+    async def until_begun(self) -> None:
         """Whatever is asked while what lives is still being looked for waits for that, or it would be started twice."""
         try:
             async with asyncio.timeout(BEGIN_WAIT):
@@ -211,7 +211,7 @@ class Fleet:
 
         `prepare` writes what the proxy reads: a proxy that reloads by itself then replaces what it hosts, which is no failure.
         """
-        await self._until_begun()
+        await self.until_begun()
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
         stay = [name for name in diff.replace if name not in moved and name in self.actors]
         theirs = [n for n in stay if self.actors[n].spec.runtime == "hosted" and self.monitor.traits.reloads]

@@ -50,7 +50,7 @@ async def test_the_kernel_watches_every_link_to_a_client_and_to_an_upstream() ->
         app.go.set()
         url = "http://{}:{}".format(*client.writer.get_extra_info("peername"))
         response: Any = await Client(url).request("GET", url + "/x", {})
-        assert options(response._connection._transport.get_extra_info("socket")) == wanted
+        assert options(response._connection._transport.get_extra_info("socket")) == [*wanted[:-1], 0]  # it may compute for long
         response.close()
 
 

@@ -21,12 +21,15 @@ GONE = 60
 _OPTIONS = (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 1), ("TCP_USER_TIMEOUT", 1000))
 
 
-def notice_vanished(sock: Any) -> None:
-    """Set it on a TCP socket; on Linux, what a listening socket accepts has it too. Other sockets, and other systems, are left."""
+def notice_vanished(sock: Any, *, stalls: bool = False) -> None:
+    """Set it on a TCP socket; on Linux, what a listening socket accepts has it too. Other sockets, and other systems, are left.
+
+    `stalls`: the other side may be there and take nothing for long (a member that computes), which `GONE` would end.
+    """
     if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for (name, unit), seconds in zip(_OPTIONS, (IDLE, INTERVAL, COUNT, GONE), strict=True):
+    for (name, unit), seconds in list(zip(_OPTIONS, (IDLE, INTERVAL, COUNT, GONE), strict=True))[: 3 if stalls else 4]:
         with suppress(OSError, AttributeError):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds * unit)

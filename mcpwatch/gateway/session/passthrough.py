@@ -25,6 +25,7 @@ DISCOVER_LIMIT = 10.0
 """Seconds for the question whether an upstream speaks this wire."""
 
 _ALONG = (b"accept", b"content-type", b"traceparent", b"tracestate")
+_REFUSED = 400
 _BACK = ("cache-control", "retry-after")
 
 
@@ -127,7 +128,10 @@ async def _copy(request: McpRequest, response: Response, counts: Counts | None) 
         pipe.finish()
         return
     text = await response.read()
-    if counts is not None:
+    if counts is not None and status >= _REFUSED:
+        counts.tool_calls += 1
+        counts.tool_errors += 1
+    elif counts is not None:
         count(text, counts)
     back = [(name.encode(), response.headers[name].encode("latin-1")) for name in _BACK if name in response.headers]
     media = response.headers.get("content-type", "application/json").encode("latin-1")

@@ -1,7 +1,7 @@
 """What became of a tool call: counted for the member's owner, from the answer's bytes alone. Pure but for the counters it is given.
 
 A call counts when it is answered, by the member or, where that is down, by the gateway; one that its client gave up counts nothing.
-It failed when the answer is a JSON-RPC error or a result with `isError`, whoever is to blame. Must not know wires or members.
+It failed when the answer is a JSON-RPC error or a result with `isError`, whatever its cause. Must not know wires or members.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
-from mcpwatch.gateway.upstream.sse_parser import EventParser
+from mcpwatch.gateway.upstream.sse_parser import EventParser, HttpFailed
 
 _FLAG = re.compile(rb'"isError"\s*:\s*true')
 
@@ -74,12 +74,21 @@ class CountedStream:
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
         self._events = EventParser()
+        self._broken = False
+        self.answered = False
+        """Whether an answer was counted."""
 
     def feed(self, part: bytes) -> None:
-        """The next bytes. Raises `HttpFailed` for an event that is too long."""
-        for event in self._events.feed(part):
-            if b'"method"' not in event.data or is_answer(event.data):
-                count(event.data, self._counts)
+        """The next bytes. From an event that is too long for us on, nothing is counted: what is passed on is not ours to cut."""
+        if self._broken:
+            return
+        try:
+            for event in self._events.feed(part):
+                if event.data and is_answer(event.data):
+                    count(event.data, self._counts)
+                    self.answered = True
+        except HttpFailed:
+            self._broken = True
 
 
 def count(answer: bytes, counts: Counts) -> None:

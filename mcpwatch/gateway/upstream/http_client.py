@@ -177,5 +177,5 @@ async def _connect(scheme: str, host: str, port: int | None, trust: Trust) -> Up
             raise HttpFailed(f"connection to {host}:{port} failed: {error.strerror or error}") from None
         raise
     transport, connection = made
-    notice_vanished(transport.get_extra_info("socket"))
+    notice_vanished(transport.get_extra_info("socket"), stalls=True)
     return connection

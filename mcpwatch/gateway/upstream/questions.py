@@ -133,6 +133,7 @@ class Questions:
         for number, ask in list(self._asks.items()):
             if ask.raw_id == raw:
                 ask.peer.push(message.with_value(data, ("params", "requestId"), b"%d" % number))
+                self.forget(number)  # a client does not answer what was cancelled
 
     def settle(self, number: int) -> None:
         """A call ended: it cannot be what a held question waits for."""

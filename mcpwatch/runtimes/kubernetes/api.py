@@ -85,7 +85,10 @@ class Stream:
         """The events of a watch."""
         for line in (line for batch in self.batches() for line in batch):
             if line.strip():
-                found = cast("Object", json.loads(line))
+                try:
+                    found = cast("Object", json.loads(line))
+                except ValueError as error:
+                    raise ClusterAway(f"the stream was cut in the middle of a line: {_words(error)}") from error
                 yield Change(str(found.get("type")), cast("Object", found.get("object") or {}))
 
     def close(self) -> None:
@@ -204,7 +207,11 @@ class Cluster:
         response = self._send("GET", path, query, None, "application/json", read)
         if response.status >= 400:
             with contextlib.closing(response):
-                raise Refused(what, response.status, _message(response.read(decode_content=True), response.status))
+                try:
+                    body = response.read(decode_content=True)
+                except (urllib3.exceptions.HTTPError, OSError) as error:
+                    raise ClusterAway(f"{self.where} does not answer: {_words(error)}") from error
+                raise Refused(what, response.status, _message(body, response.status))
         return Stream(response)
 
     def _send(

@@ -5,6 +5,8 @@ Owns: what the cluster says of it now, and the copying of its output. Must not k
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,8 +37,21 @@ class CarriedMember:
     let_go: bool = False
     """The next start replaces what runs."""
     told: Cause | None = None
+    writing: asyncio.Future[int] | None = None
+    """A write that is under way: it goes on when the start that asked for it was given up, and comes before any other."""
     log: MemberLog | None = None
     followers: list[PodFollower] = field(default_factory=list["PodFollower"])
+
+    async def write(self, apply: Callable[[], int]) -> int:
+        """Apply the workload in a thread; returns its template. A caller that is cancelled leaves the write behind (`settled`)."""
+        self.writing = asyncio.get_running_loop().run_in_executor(None, apply)
+        return await asyncio.shield(self.writing)
+
+    async def settled(self) -> None:
+        """Return when no write of an earlier start is under way."""
+        if self.writing is not None:
+            await asyncio.wait((self.writing,))
+            self.writing = None
 
     def cause(self) -> Cause | None:
         """What the cluster says keeps it from running as wanted."""

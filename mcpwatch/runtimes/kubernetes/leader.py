@@ -81,7 +81,7 @@ class LeaseFence:
             pause = self._duration * RENEW_SHARE
             try:
                 pause = self._look()
-            except RuntimeFailed as error:
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong, a lead that is not renewed must end in time
                 if not self._leads and str(error) != self._told:
                     self._told = str(error)
                     self._lost(f"the lease {self._path} cannot be had: {error}")

@@ -7,6 +7,7 @@ client (that is `api`). Blocking work happens in threads, state changes only in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -61,11 +62,10 @@ class KubernetesRuntime:
         wanted = [spec for spec in specs if isinstance(spec.carrier, KubernetesSpec)]
         adopted: list[Incarnation] = []
         for spec in wanted:
-            try:
+            with contextlib.suppress(RuntimeFailed):  # the start that follows says why; that a cluster is away, its watches say
                 adopted += await self._adopt(spec)
-            except RuntimeFailed as error:
-                self._events.put_nowait(Gone(self.name, str(error)))
-        await self._sweep({spec.name for spec in wanted})
+        with contextlib.suppress(RuntimeFailed):
+            await self._sweep({spec.name for spec in wanted})
         return tuple(adopted)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
@@ -74,6 +74,7 @@ class KubernetesRuntime:
         Raises `RuntimeFailed`: permanently where the cluster says what it waits for, because it goes on trying by itself.
         """
         member = await self._member(spec)
+        await member.settled()
         member.spec, member.generation, member.quiet = spec, generation, True
         member.life = replace(member.life, run=("", ""), pod="")
         try:
@@ -100,6 +101,7 @@ class KubernetesRuntime:
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """No pods any more. A workload that is not ours keeps running: it is only let go of."""
         member = await self._member(spec)
+        await member.settled()
         member.life = replace(member.life, run=("", ""), pod="")
         if not member.workload.carrier.ours:
             member.let_go = True
@@ -155,7 +157,8 @@ class KubernetesRuntime:
         if self.fence.term:
             await asyncio.to_thread(member.workload.stamp)
         record = self._records.load().get(spec.name)
-        member.life = replace(member.life, template=found.number(GENERATION) if member.workload.carrier.ours else 0)
+        template = found.number(GENERATION) if member.workload.carrier.ours else 0
+        member.life = replace(member.life, template=template, replicas=found.replicas)
         member.life, steps = advance(member.life, member.seat.pods())
         member.quiet = False
         if not steps:
@@ -172,7 +175,7 @@ class KubernetesRuntime:
         workload, anew = member.workload, member.let_go
         member.workload = workload = replace(workload, spec=member.spec, carrier=_carrier(member.spec), fence=self.fence)
         if workload.carrier.ours:
-            template = await asyncio.to_thread(lambda: workload.apply(generation, anew=anew))
+            template = await member.write(lambda: workload.apply(generation, anew=anew))
             member.life = Life(template=template, replicas=workload.carrier.replicas)
         else:
             found = await asyncio.to_thread(workload.find)
@@ -246,13 +249,25 @@ class KubernetesRuntime:
                 known.workload = replace(workload, spec=known.spec, carrier=known.workload.carrier)
                 return known
             if known is not None:
-                view.leave(spec.name)
+                await self._leave(known)
             seat = await self._seat(view, workload)
             made = CarriedMember(spec, workload, seat, known.generation if known else 0)
             self._members[spec.name] = made
             seat.on_change = lambda: self._changed(made)
         await seat.known()
         return made
+
+    async def _leave(self, known: CarriedMember) -> None:
+        """Let go of a workload whose member is carried by another one now; one of ours is removed. Raises `RuntimeFailed`."""
+        await known.settled()
+        known.seat.on_change = lambda: None
+        for view in self._views.values():
+            if view.cluster is known.workload.cluster:
+                view.leave(known.spec.name)
+        for follower in known.followers:
+            follower.close()
+        if known.workload.carrier.ours:
+            await asyncio.to_thread(known.workload.remove)
 
     async def _seat(self, view: ClusterView, workload: Workload) -> Seat:
         """Where what is heard of a member's pods and workload arrives."""

@@ -110,6 +110,9 @@ class Watch:
                 self._lost(str(refused), forbidden=refused.status == 403)
             except RuntimeFailed as error:
                 self._lost(str(error))
+            except Exception as error:  # noqa: BLE001 - an answer of another shape must not end the watch for good
+                version = ""
+                self._lost(f"an answer that cannot be read: {type(error).__name__}: {error}")
             self._closed.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(pause * 2, LONGEST_PAUSE)
 

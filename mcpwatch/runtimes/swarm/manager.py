@@ -130,9 +130,11 @@ def our_services(engine: Engine, instance: str) -> list[Service]:
 
 
 def look(engine: Engine, services: Sequence[str]) -> Sight:
-    """The newest task of each service (by the service's id) and all nodes, in two calls."""
+    """The newest task of each service (by the service's id) and all nodes, in three calls."""
     with engine.calling("look at its tasks") as api:
-        tasks = cast("list[dict[str, Any]]", api.tasks(filters={"service": list(services)})) if services else []
+        there = {str(raw["ID"]) for raw in api.services()} if services else set[str]()
+        known = [service for service in services if service in there]  # for one that is gone an engine refuses all
+        tasks = cast("list[dict[str, Any]]", api.tasks(filters={"service": known})) if known else []
         nodes = {node.id: node for node in map(read_node, cast("list[dict[str, Any]]", api.nodes()))}
     by_service: dict[str, list[Task]] = {}
     for task in map(read_task, tasks):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
@@ -45,6 +47,9 @@ PLACED_SECONDS = 60.0
 DRAIN_SECONDS = 5.0
 """Longest wait for the last lines of an ended task."""
 _AGAIN = 0.2
+THREADS = 16
+"""Starts, stops and looks under way at once; more wait."""
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class PlacedServices:
         self._engines: dict[tuple[str | None, str | None], Engine] = {}
         self._live: dict[str, _Live] = {}
         self._away = False
+        self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="swarm")
         self._hindered: frozenset[str] = frozenset()
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
 
@@ -82,7 +88,7 @@ class PlacedServices:
                 services = await asyncio.to_thread(our_services, engine, self._instance)
                 sight = await asyncio.to_thread(look, engine, [service.id for service in services])
             except RuntimeFailed as error:
-                self._events.put_nowait(Gone("swarm", str(error)))
+                self._lost(str(error))
                 continue
             for service in (service for service in services if service.anywhere):
                 spec = wanted.get(service.labels.member)
@@ -100,7 +106,7 @@ class PlacedServices:
             loop.call_soon_threadsafe(self._events.put_nowait, Preparing(spec.name, text))
 
         try:
-            service, task, sight = await asyncio.to_thread(self._place, engine, spec, generation, tell)
+            service, task, sight = await self._blocking(self._place, engine, spec, generation, tell)
         except _Refused as error:
             self._hinder(spec.name, error.cause, str(error))
             raise RuntimeFailed(f"{spec.name}: {error}") from None
@@ -113,7 +119,7 @@ class PlacedServices:
         live = self._live.pop(spec.name, None)  # first: an end that is wanted is told here, not by the next look
         name = live.service.name if live else service_name(spec.name, _carrier(spec))
         try:
-            code = await asyncio.to_thread(self._end, engine, name, grace, live.followers if live else ())
+            code = await self._blocking(self._end, engine, name, grace, live.followers if live else ())
         except RuntimeFailed:
             if live is not None:
                 self._live[spec.name] = live
@@ -145,6 +151,7 @@ class PlacedServices:
         for engine in self._engines.values():
             await asyncio.to_thread(engine.close)
         self._engines.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -222,14 +229,15 @@ class PlacedServices:
         services: dict[Engine, list[str]] = {}
         for live in self._live.values():
             services.setdefault(live.engine, []).append(live.service.id)
-        try:
-            sights = {engine: await asyncio.to_thread(_see, engine, wanted) for engine, wanted in services.items()}
-        except RuntimeFailed as error:
-            if not self._away:
-                self._events.put_nowait(Gone("swarm", str(error)))
-            self._away = True
+        if not services:
             return
-        if self._away:
+        sights: dict[Engine, Sight] = {}
+        for engine, wanted in services.items():
+            try:
+                sights[engine] = await self._blocking(_see, engine, wanted)
+            except RuntimeFailed as error:
+                self._lost(str(error))
+        if self._away and len(sights) == len(services):
             self._away = False
             self._events.put_nowait(Gone("swarm", back=True))
         for live in list(self._live.values()):
@@ -237,13 +245,23 @@ class PlacedServices:
             if sight is not None and self._live.get(live.spec.name) is live:
                 self._judge(live, sight)
 
+    def _lost(self, detail: str) -> None:
+        """Managers do not answer: told once."""
+        if not self._away:
+            self._events.put_nowait(Gone("swarm", detail))
+        self._away = True
+
+    async def _blocking(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Run a call of an engine in a thread of our own pool: a task that waits for a node keeps no other runtime waiting."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
     def _judge(self, live: _Live, sight: Sight) -> None:
         end = ended(sight.tasks.get(live.service.id), sight.nodes)
         if end is None:
             return
         self._live.pop(live.spec.name)
         for follower in live.followers:
-            asyncio.get_running_loop().run_in_executor(None, follower.drain, DRAIN_SECONDS)
+            asyncio.get_running_loop().run_in_executor(self._threads, follower.drain, DRAIN_SECONDS)
         self._hinder(live.spec.name, end.cause, end.detail)
         self._events.put_nowait(Exited(live.spec.name, live.generation, end.code, end.signal, detail=end.detail))
 

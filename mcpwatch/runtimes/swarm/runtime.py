@@ -67,6 +67,8 @@ class SwarmRuntime:
                     events.put_nowait(event)
             except RuntimeFailed as error:
                 events.put_nowait(error)
+            except Exception as error:  # noqa: BLE001 - told, and watched again: the other half goes on
+                events.put_nowait(RuntimeFailed(f"{type(error).__name__}: {error}"))
 
         listening = [asyncio.create_task(listen(runtime)) for runtime in (self._here, self._placed)]
         try:

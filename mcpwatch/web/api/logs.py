@@ -46,7 +46,7 @@ class LogStreams:
 
     def shown(self, line: journal.Line) -> dict[str, Any]:
         """A line as JSON."""
-        return {"time": iso(line.at), "stream": line.stream, "text": self._redact(line.text[:LINE_WIDTH])}
+        return {"time": iso(line.at), "stream": line.stream, "text": self._redact(line.text)[:LINE_WIDTH]}
 
     def latest(self, member: str, streams: tuple[str, ...], n: int, since: float | None) -> tuple[list[dict[str, Any]], str]:
         """The latest lines, and the id after which a stream goes on: nothing is missed and nothing comes twice. Reads files.

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from mcpwatch.bus import Bus
@@ -250,8 +250,10 @@ class Meter:
         """Counters of the gateway only grow; one that went back began anew with a new gateway."""
         number = int(self._clock.wall() // HOUR)
         for name, route in self._routes.items():
-            if name not in counted:
+            if not counted:  # the proxy does not count
                 route.counted = route.since = None
+            elif name not in counted and route.since is not None:  # its counters go on where they were when it is back
+                route.since = replace(route.since, clients=0)
         for name, now in counted.items():
             route = self._of(name)
             old = route.counted or self._first or now
