@@ -96,7 +96,11 @@ def test_all_known_and_healthy_is_the_only_success(
 
 def test_a_wrong_token_and_a_foreign_answer_are_unknown_and_harm_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WRONG", "x")
-    with _watchdog(WELL, "right") as guarded, _watchdog({"hello": 1}) as foreign, _watchdog(WELL) as home:
+    with (
+        _watchdog(WELL, "right") as guarded,
+        _watchdog({"healthy": True, "members": [], "routes": []}) as foreign,
+        _watchdog(WELL) as home,
+    ):
         contexts = {
             "guarded": ContextSpec(url=guarded, token_env="WRONG"),
             "foreign": ContextSpec(url=foreign),

@@ -56,6 +56,18 @@ async def test_only_so_many_questions_wait_for_a_client() -> None:
     assert all(b"questions to answer already" in data for data in sent)
 
 
+async def test_a_question_that_its_member_cancelled_waits_no_more() -> None:
+    sent: list[bytes] = []
+    mux = Mux("m", lambda data, _: bool(sent.append(data)) + 1, 60, Counts())
+    session = Session()
+    calling(mux, session)
+    sent.clear()
+    for number in range(questions.OPEN + 100):
+        for data in (asking(number), message.notification("notifications/cancelled", {"requestId": number})):
+            mux.receive(data, message.peek(data))
+    assert sent == []
+
+
 @pytest.mark.parametrize(("size", "kept_most"), [(0, questions.HELD), (questions.HELD_BYTES // 4, 4)])
 async def test_only_so_many_questions_wait_for_their_cause(size: int, kept_most: int) -> None:
     sent: list[bytes] = []

@@ -147,3 +147,16 @@ async def test_metrics_show_the_latest_report_and_make_a_new_one_now_and_then(tm
     standing.now()
     await until(lambda: len(asked) == 2)
     room.close()
+
+
+async def test_a_route_that_is_missing_once_is_not_counted_twice(tmp_path: Path) -> None:
+    room, gateway = Room(tmp_path), Gateway()
+    meter = meter_of(room, gateway)
+    started(room, adopted=False)
+    both = {"git": Counted(100, 10, 3), "time": Counted(1, 0, 0)}
+    for says in (both, {"time": Counted(1, 0, 0)}, both):
+        gateway.says = says
+        await meter.read()
+    total = summed(meter.live()["git"].values())
+    assert (total.calls, total.errors) == (100, 10)
+    room.close()

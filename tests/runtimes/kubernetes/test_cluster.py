@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,8 @@ import pytest
 import yaml
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.spec import MemberSpec, Plan
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Appeared, Exited, Fence, Hindered, RuntimeEvent
-from mcpwatch.runtimes.kubernetes.api import Cluster as Access
-from mcpwatch.runtimes.kubernetes.leader import LeaseFence
-from mcpwatch.runtimes.kubernetes.leader_spec import LeaderSpec
-from mcpwatch.runtimes.kubernetes.rights import roles
 from mcpwatch.runtimes.kubernetes.runtime import KubernetesRuntime
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec
 from tests.parts import ROOT
@@ -175,12 +170,6 @@ async def test_what_others_set_stays_and_what_both_want_is_refused(plane: Cluste
             "OOMKilled, exit code 137",
         ),
         (
-            "image_pull",
-            {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}},
-            {},
-            'pulling image "x"',
-        ),
-        (
             "config",
             {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "pg" not found'}},
             {},
@@ -238,51 +227,6 @@ async def test_a_policy_that_refuses_the_pod_is_named(plane: Cluster, tmp_path: 
         assert await one.start(fits)
 
 
-async def test_a_node_that_does_not_report_is_the_cause(plane: Cluster, tmp_path: Path) -> None:
-    await asyncio.to_thread(plane.node, "node-gone")
-    async with bench(plane, tmp_path, "node", labels={}) as one:
-        await one.start(one.spec(node_selector={"kubernetes.io/hostname": "node-gone"}))
-        plane.status(
-            "/api/v1/nodes/node-gone", {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}
-        )
-        assert "Node is not ready" in await one.cause("node_not_ready")
-        assert not any(isinstance(told, Exited) for told in one.told)
-        plane.call("DELETE", "/api/v1/nodes/node-gone")
-
-
-async def test_the_printed_rights_are_enough_and_no_more(plane: Cluster, tmp_path: Path) -> None:
-    async with bench(plane, tmp_path / "admin", "rights", labels={}) as admin:
-        labels = {"app": "web"}
-        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
-        body = {"selector": {"matchLabels": labels}, "template": pod}
-        plane.apply(
-            admin.path("deployments", "web"),
-            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": body},
-        )
-        kubeconfig = await asyncio.to_thread(_account, plane, tmp_path, "rights")
-        mine = admin.spec(kubeconfig=kubeconfig, secrets={"path": "/run/x", "files": {"token": "t"}})
-        theirs = admin.spec("web", kubeconfig=kubeconfig, deployment="rights/web")
-        plan = Plan((mine, theirs), sections=(("leader", LeaderSpec(lease="rights/fleet")),))  # pyright: ignore[reportCallIssue]
-        for role in roles(plan, "rights/mcpwatch"):
-            group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/rights/{role['kind'].lower()}s"
-            await asyncio.to_thread(plane.call, "POST", group, role)
-        led = threading.Event()
-        fence = LeaseFence(Access(kubeconfig), "rights", "fleet", "a", 60.0, led=lambda _: led.set(), lost=lambda _: None)
-        fence.begin()
-        assert await asyncio.to_thread(led.wait, BOUND)
-        async with bench(plane, tmp_path / "b", "rights", fence=fence) as one:
-            assert await one.start(mine)
-            first = await one.start(theirs)
-            await one.runtime.release(theirs)
-            assert await one.start(theirs, 2) != first
-            assert len(await one.runtime.owned([mine, theirs])) == 2
-            await one.runtime.release(mine)
-            assert await one.start(mine, 2)
-            with pytest.raises(RuntimeFailed, match="forbidden"):
-                await asyncio.to_thread(Access(kubeconfig).list, "/api/v1/namespaces/rights/secrets")
-        await asyncio.to_thread(fence.close)
-
-
 def test_the_manifests_of_deploy_are_accepted_as_they_are(plane: Cluster) -> None:
     plane.namespace("mcpwatch", {"pod-security.kubernetes.io/enforce": "restricted"})
     accepted: list[str] = []
@@ -293,19 +237,6 @@ def test_the_manifests_of_deploy_are_accepted_as_they_are(plane: Cluster) -> Non
             plane.call("POST", f"/{group}/namespaces/mcpwatch/{plural}?dryRun=All&fieldValidation=Strict", one)
             accepted.append(one["kind"])
     assert accepted == ["ServiceAccount", "Role", "RoleBinding", "Deployment", "Service", "NetworkPolicy", "NetworkPolicy"]
-
-
-def _account(plane: Cluster, directory: Path, namespace: str) -> str:
-    """A kubeconfig of the service account `mcpwatch`, which has no rights yet."""
-    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-    plane.call("POST", accounts, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mcpwatch"}})
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    token = plane.call("POST", f"{accounts}/mcpwatch/token", request)["status"]["token"]
-    config = yaml.safe_load(plane.kubeconfig.read_text(encoding="utf-8"))
-    config["users"][0]["user"] = {"token": token}
-    path = directory / "account"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return str(path)
 
 
 async def test_a_former_leader_that_wakes_up_changes_nothing_and_the_next_one_restarts_no_pod(
