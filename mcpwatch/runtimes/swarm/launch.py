@@ -13,10 +13,9 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.refusal import line
 from mcpwatch.runtimes.swarm.manager import create_service, manager_node, remove_service
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
-from mcpwatch.runtimes.swarm.task import OVER
+from mcpwatch.runtimes.swarm.task import Task, read_task
 
 PLACED_SECONDS = 60.0
 """Longest wait until the swarm runs the task."""
@@ -45,20 +44,17 @@ class ServiceLaunch:
         deadline, said = time.monotonic() + PLACED_SECONDS, "it was never placed"
         while time.monotonic() < deadline:
             task = self._task(container)
-            status: dict[str, Any] = task.get("Status") or {}
-            said = str(status.get("Err") or status.get("Message") or said)
-            carried: dict[str, Any] = status.get("ContainerStatus") or {}
-            identity = str(carried.get("ContainerID") or "")
-            found = self.engine.find(identity) if identity and status.get("State") in {"running", *OVER} else None
+            said = task.words or said
+            found = self.engine.find(task.container) if task.container and (task.state == "running" or task.over) else None
             if found is not None and found.started:
                 return found
-            if status.get("State") in OVER:
+            if task.over:
                 break
             time.sleep(LOOK_SECONDS)
         remove_service(self.engine, container)
-        raise RuntimeFailed(f"{self.spec.name}: the swarm does not run service {container!r}: {line(said)}")
+        raise RuntimeFailed(f"{self.spec.name}: the swarm does not run service {container!r}: {said}")
 
-    def _task(self, name: str) -> dict[str, Any]:
+    def _task(self, name: str) -> Task:
         with self.engine.calling(f"look at service {name}") as api:
             found = cast("list[dict[str, Any]]", api.tasks(filters={"service": name}))
-        return found[0] if found else {}
+        return read_task(found[0] if found else {})

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Fence, RuntimeEvent
@@ -21,16 +21,39 @@ BOUND = 60.0
 T = TypeVar("T")
 
 
+@dataclass(kw_only=True)
+class Told:
+    """A runtime, and what it told; `bound` is the longest wait for an event, in seconds."""
+
+    bound: ClassVar[float] = BOUND
+    runtime: KubernetesRuntime
+    told: list[RuntimeEvent] = field(default_factory=list["RuntimeEvent"])
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def event(self, kind: type[T], matches: Callable[[T], bool] = lambda _: True) -> T:
+        """The first event told of that kind, from now or before."""
+        async with asyncio.timeout(self.bound):
+            while True:
+                found = next((one for one in self.told if isinstance(one, kind) and matches(one)), None)
+                if found is not None:
+                    return found
+                self.heard.clear()
+                await self.heard.wait()
+
+    async def listen(self) -> None:
+        """Collect what the runtime tells."""
+        async for event in self.runtime.watch():
+            self.told.append(event)
+            self.heard.set()
+
+
 @dataclass
-class Lab:
+class Lab(Told):
     """One runtime, its server, and what the runtime told."""
 
     server: KubernetesServer
     directory: Path
     kubeconfig: str
-    runtime: KubernetesRuntime
-    told: list[RuntimeEvent] = field(default_factory=list["RuntimeEvent"])
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def spec(self, name: str = "time", *, start_grace: float = 60.0, fingerprint: str = "f1", **carrier: Any) -> MemberSpec:
         """A member; `carrier` is what is written under `kubernetes:`."""
@@ -55,27 +78,11 @@ class Lab:
         self.server.put(path, {"metadata": meta, "spec": {"nodeName": "node-1"}, "status": status or running()})
         return path
 
-    async def event(self, kind: type[T], matches: Callable[[T], bool] = lambda _: True) -> T:
-        """The first event told of that kind, from now or before."""
-        async with asyncio.timeout(BOUND):
-            while True:
-                found = next((one for one in self.told if isinstance(one, kind) and matches(one)), None)
-                if found is not None:
-                    return found
-                self.heard.clear()
-                await self.heard.wait()
-
     async def until(self, true: Callable[[], object]) -> None:
         """Return when the server's state makes this true."""
         async with asyncio.timeout(BOUND):
             while not true():  # noqa: ASYNC110 - the server's threads change it
                 await asyncio.sleep(0.005)
-
-    async def listen(self) -> None:
-        """Collect what the runtime tells."""
-        async for event in self.runtime.watch():
-            self.told.append(event)
-            self.heard.set()
 
 
 @asynccontextmanager
@@ -87,7 +94,7 @@ async def lab(directory: Path, *, fence: Fence | None = None, server: Kubernetes
         runtime = KubernetesRuntime(directory, "0123456789ab")
         if fence is not None:
             runtime.fence = fence
-        made = Lab(chosen, directory, chosen.kubeconfig(directory / "kubeconfig"), runtime)
+        made = Lab(chosen, directory, chosen.kubeconfig(directory / "kubeconfig"), runtime=runtime)
         task = asyncio.create_task(made.listen())
         try:
             yield made

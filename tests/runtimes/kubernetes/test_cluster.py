@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Fence, Hindered, RuntimeEvent
+from mcpwatch.ports import Appeared, Exited, Fence, Hindered
 from mcpwatch.runtimes.kubernetes.runtime import KubernetesRuntime
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec
 from tests.parts import ROOT
 from tests.runtimes.kubernetes.cluster import Cluster, Raw, cluster
+from tests.runtimes.kubernetes.lab import Told
 
 pytestmark = [
     pytest.mark.anyio,
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 BOUND = 120.0
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,13 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
 
 
 @dataclass
-class Bench:
+class Bench(Told):
     """A namespace of its own, a runtime, and what it told."""
 
+    bound: ClassVar[float] = BOUND
     plane: Cluster
     namespace: str
     kubeconfig: str
-    runtime: KubernetesRuntime
-    told: list[RuntimeEvent] = field(default_factory=list["RuntimeEvent"])
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def spec(self, name: str = "time", *, start_grace: float = 100.0, **carrier: Any) -> MemberSpec:
         """A member with image `x`, unless something else is written."""
@@ -75,25 +73,9 @@ class Bench:
         conditions = [{"type": kind, "status": word} for kind in ("Ready", "ContainersReady")]
         self.plane.status(self.path("pods", pod), {"containerStatuses": [one], "conditions": conditions})
 
-    async def event(self, kind: type[T], matches: Callable[[T], bool] = lambda _: True) -> T:
-        """The first event told of that kind, from now or before."""
-        async with asyncio.timeout(BOUND):
-            while True:
-                found = next((one for one in self.told if isinstance(one, kind) and matches(one)), None)
-                if found is not None:
-                    return found
-                self.heard.clear()
-                await self.heard.wait()
-
     async def cause(self, name: str) -> str:
         """The words with which a cause of that name is told."""
         return (await self.event(Hindered, lambda found: found.cause == name)).text
-
-    async def listen(self) -> None:
-        """Collect what the runtime tells."""
-        async for event in self.runtime.watch():
-            self.told.append(event)
-            self.heard.set()
 
 
 @asynccontextmanager
@@ -105,7 +87,7 @@ async def bench(
     runtime = KubernetesRuntime(directory, "0123456789ab")
     if fence is not None:
         runtime.fence = fence
-    made = Bench(plane, namespace, kubeconfig or str(plane.kubeconfig), runtime)
+    made = Bench(plane, namespace, kubeconfig or str(plane.kubeconfig), runtime=runtime)
     task = asyncio.create_task(made.listen())
     try:
         yield made
