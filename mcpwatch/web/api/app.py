@@ -23,11 +23,10 @@ from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.model.json import plain
 from mcpwatch.web.api.bodies import Asked, EventsQuery, LogsQuery
-from mcpwatch.web.api.catalog import CATALOG, Handler, Operation
+from mcpwatch.web.api.catalog import CATALOG, DOCUMENT, Handler, Operation
 from mcpwatch.web.api.control import LARGE
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.logs import LogStreams
-from mcpwatch.web.api.openapi import DOCUMENT
 from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
 from mcpwatch.web.streams import EventStream, Viewers
