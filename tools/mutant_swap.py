@@ -7,8 +7,11 @@ classes are reached; a mutant of anything else ends with `LEFT` and is for a pro
 from __future__ import annotations
 
 import gc
+import math
 import os
+import resource
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +27,9 @@ OURS = ("mcpwatch", "tests")
 LEFT = 77
 """Exit code for a mutant that cannot be tried so."""
 
+PATIENCE, SLACK = 3.0, 3.0
+"""Seconds of processor time that a test may take against a mutant, and how many times what it took when it was traced."""
+
 Start = Callable[[Mutant, list[str], float], int]
 """Begins to try a mutant with these tests, so many seconds for each; returns the process."""
 
@@ -31,7 +37,8 @@ Start = Callable[[Mutant, list[str], float], int]
 class Swapper:
     """A pytest plugin: in place of the loop over the tests, `work` runs with a way to try mutants in forks."""
 
-    def __init__(self, work: Callable[[Start], None]) -> None:
+    def __init__(self, seconds: dict[str, float], work: Callable[[Start], None]) -> None:
+        self._seconds = seconds
         self._work = work
         self._tests: dict[str, pytest.Item] = {}
         self._functions: defaultdict[str, list[FunctionType]] = defaultdict(list)
@@ -54,7 +61,7 @@ class Swapper:
             os._exit(1)
 
     def _start(self, mutant: Mutant, tests: list[str], limit: float) -> int:
-        del limit  # the session has one for all
+        del limit  # the session has one for all, and here it is processor time that counts
         child = os.fork()
         if child:
             return child
@@ -64,6 +71,8 @@ class Swapper:
                 os._exit(LEFT)
             items = [self._tests[test] for test in tests]
             for item, following in zip(items, [*items[1:], None], strict=True):
+                spent = time.process_time() + PATIENCE + SLACK * self._seconds.get(item.nodeid, 0.0)
+                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(spent), resource.RLIM_INFINITY))
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException:  # noqa: BLE001 - a mutant that breaks even pytest is dead
             os._exit(1)
@@ -152,6 +161,6 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(one)
 
 
-def swapped(tests: list[Path], options: list[str], work: Callable[[Start], None]) -> None:
-    """Collect the tests, and run `work` in place of them."""
-    pytest.main([*map(str, tests), *options], plugins=[Swapper(work)])
+def swapped(tests: list[Path], options: list[str], seconds: dict[str, float], work: Callable[[Start], None]) -> None:
+    """Collect the tests, which take so many seconds each, and run `work` in place of them."""
+    pytest.main([*map(str, tests), *options], plugins=[Swapper(seconds, work)])

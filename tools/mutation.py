@@ -111,7 +111,7 @@ def _beside(work: Callable[[Start], list[Ended]], coverage: Coverage, tests: lis
                 Path(file.name).write_text(json.dumps(found))
 
             _, each = coverage.limits(list(coverage.seconds))
-            swapped(tests, [*QUICK, f"--timeout={each:.0f}"], write)
+            swapped(tests, [*QUICK, f"--timeout={each:.0f}"], coverage.seconds, write)
             os._exit(0)
         os.waitpid(child, 0)
         return [(Mutant(Path(path), *more), count, code) for (path, *more), count, code in json.loads(file.read())]
