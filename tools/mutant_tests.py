@@ -63,8 +63,10 @@ class Coverage:
             found = {test for (file, _), some in self.tests.items() if file == path for test in some}
         chosen: list[str] = []
         spent = 0.0
-        own = f"/test_{mutant.path.name}::"
-        for test in sorted(found, key=lambda name: (own not in name, self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
+        own = (f"/test_{mutant.path.stem}.", f"/test_{mutant.path.stem}_")
+        for test in sorted(found, key=lambda name: (not any(part in name for part in own), self.seconds.get(name, 0.0), name))[
+            :TESTS_MAX
+        ]:
             spent += self.seconds.get(test, 0.0)
             if spent > BUDGET and len(chosen) >= TESTS_MIN:
                 break
