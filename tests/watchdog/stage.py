@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Literal
 
-from mcpwatch.model.fact import Fact, MemberChanged, MemberExited
+from mcpwatch.model.fact import Fact, MemberExited
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.spec import MemberSpec, RestartPolicy
 from mcpwatch.watchdog import decide as d
@@ -50,10 +50,6 @@ class Stage:
     def ends(self) -> list[tuple[int, bool, str]]:
         """What was told of its ends: generation, planned, text."""
         return [(one.generation, one.planned, one.text) for one in self.facts if isinstance(one, MemberExited)]
-
-    def phases(self) -> list[str]:
-        """The phases that were told."""
-        return [one.new for one in self.facts if isinstance(one, MemberChanged) and one.field == "phase"]
 
 
 SPEC = MemberSpec("time", "server", "step", object(), restart=RestartPolicy(), fingerprint="f1")
