@@ -165,9 +165,9 @@ def test_a_code_that_is_no_number_is_none(code: object) -> None:
     assert status_failure(500, {}, error(code), "POST /mcp").code is None
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"x"', b'{"error": "text"}', b'{"error": null}', b"[" * 100_000, b"\xff"])
-def test_a_body_without_a_json_rpc_error_holds_none(body: bytes) -> None:
-    assert rpc_error_in(body) is None
+def test_a_body_without_a_json_rpc_error_holds_none() -> None:
+    for body in (b"", b"{", b"[1]", b'"x"', b'{"error": "text"}', b'{"error": null}', b"[" * 100_000, b"\xff"):
+        assert rpc_error_in(body) is None, body[:20]
 
 
 def test_a_body_says_its_error_message_or_its_text_without_tags() -> None:
@@ -195,11 +195,10 @@ WORDS: list[tuple[str, int | None, int | None, Vantage, Symptom]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "code", "status", "vantage", "symptom"), WORDS)
-def test_a_json_rpc_error_means_what_its_words_say(
-    said: str, code: int | None, status: int | None, vantage: Vantage, symptom: Symptom
-) -> None:
-    assert refine(ProbeFailure(Symptom.RPC_ERROR, "x", said=said, code=code, status=status), vantage).symptom is symptom
+def test_a_json_rpc_error_means_what_its_words_say() -> None:
+    for said, code, status, vantage, symptom in WORDS:
+        failure = refine(ProbeFailure(Symptom.RPC_ERROR, "x", said=said, code=code, status=status), vantage)
+        assert failure.symptom is symptom, said
 
 
 def test_only_a_plain_json_rpc_error_is_judged_by_its_words_and_versions() -> None:
@@ -207,41 +206,41 @@ def test_only_a_plain_json_rpc_error_is_judged_by_its_words_and_versions() -> No
     assert refine(ProbeFailure(Symptom.BAD_REPLY, "x", said="transport closed"), "route").symptom is Symptom.BAD_REPLY
 
 
-@pytest.mark.parametrize(
-    ("said", "vantage", "symptom"),
-    [
-        (" ", "route", Symptom.UPSTREAM_DOWN),
-        ("session not found", "route", Symptom.STALE_SESSION),
-        ("session not found", "direct", Symptom.SESSION_LOST),
-        ("MCP error -32000: Connection closed", "direct", Symptom.UPSTREAM_DOWN),
-        ("connection refused", "route", None),
-        ("session not found".ljust(399, "."), "route", Symptom.STALE_SESSION),
-        ("session not found".ljust(400, "."), "route", None),
-        ("transport closed".ljust(399, "."), "route", Symptom.UPSTREAM_DOWN),
-        ("transport closed".ljust(400, "."), "route", None),
-    ],
-)
-def test_only_short_words_that_gateways_alone_use_blame_the_gateway(said: str, vantage: Vantage, symptom: Symptom | None) -> None:
-    assert gateway_error(said, vantage) is symptom
+OF_GATEWAYS: list[tuple[str, Vantage, Symptom | None]] = [
+    (" ", "route", Symptom.UPSTREAM_DOWN),
+    ("session not found", "route", Symptom.STALE_SESSION),
+    ("session not found", "direct", Symptom.SESSION_LOST),
+    ("MCP error -32000: Connection closed", "direct", Symptom.UPSTREAM_DOWN),
+    ("connection refused", "route", None),
+    ("session not found".ljust(399, "."), "route", Symptom.STALE_SESSION),
+    ("session not found".ljust(400, "."), "route", None),
+    ("transport closed".ljust(399, "."), "route", Symptom.UPSTREAM_DOWN),
+    ("transport closed".ljust(400, "."), "route", None),
+]
 
 
-@pytest.mark.parametrize(
-    ("url", "name", "protocol", "shown"),
-    [
-        ("http://h/time/sse", "time", "2025-11-25", True),
-        ("http://h/time/mcp", "time", "2025-11-25", True),
-        ("http://h/a/time", "time", "2025-11-25", True),
-        ("http://h/sse", "sse", "2025-11-25", True),
-        ("http://h/time/sse", "sse", "2025-11-25", False),
-        ("http://h/time/other", "time", "2025-11-25", False),
-        ("http://h/time/sse", "clock", "2025-11-25", False),
-        ("http://h/time/mcp", "time", "2026-07-28", False),
-        ("http://h/", "", "2025-11-25", False),
-    ],
-)
-def test_a_server_that_is_called_as_its_route_lists_from_a_cache(url: str, name: str, protocol: str, shown: bool) -> None:
-    told = cache_evidence(url, ServerInfo(name=name, protocol=protocol))
-    assert (f"it calls itself {name!r}" in told) is shown
+def test_only_short_words_that_gateways_alone_use_blame_the_gateway() -> None:
+    for said, vantage, symptom in OF_GATEWAYS:
+        assert gateway_error(said, vantage) is symptom, said
+
+
+NAMED: list[tuple[str, str, str, bool]] = [
+    ("http://h/time/sse", "time", "2025-11-25", True),
+    ("http://h/time/mcp", "time", "2025-11-25", True),
+    ("http://h/a/time", "time", "2025-11-25", True),
+    ("http://h/sse", "sse", "2025-11-25", True),
+    ("http://h/time/sse", "sse", "2025-11-25", False),
+    ("http://h/time/other", "time", "2025-11-25", False),
+    ("http://h/time/sse", "clock", "2025-11-25", False),
+    ("http://h/time/mcp", "time", "2026-07-28", False),
+    ("http://h/", "", "2025-11-25", False),
+]
+
+
+def test_a_server_that_is_called_as_its_route_lists_from_a_cache() -> None:
+    for url, name, protocol, shown in NAMED:
+        told = cache_evidence(url, ServerInfo(name=name, protocol=protocol))
+        assert (f"it calls itself {name!r}" in told) is shown, url
 
 
 @pytest.mark.parametrize(
