@@ -77,8 +77,10 @@ class SmallFleet:
         self.answers: dict[str, ProbeResult] = {}
         """What each address answers, where it is not well."""
         self.probed: list[tuple[str, Vantage]] = []
+        self.checks: list[CheckSpec] = []
         self.nudged: list[str] = []
-        senses = Senses(schedule=VirtualSchedule, nudge=self.nudge)
+        self.listening: tuple[int, ...] = ()
+        senses = Senses(schedule=VirtualSchedule, nudge=self.nudge, listening=lambda _: self.listening)
         self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses)  # type: ignore[arg-type]
 
     def runtime(self, name: str) -> Carrier:
@@ -98,8 +100,8 @@ class SmallFleet:
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
         """As `ports.Prober.probe`, in ten milliseconds."""
-        del check
         self.probed.append((target.url, vantage))
+        self.checks.append(check)
         await asyncio.sleep(0.01)
         return self.answers.get(target.url, GOOD)
 
