@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.advice import ADVICE
 from mcpwatch.watchdog.finding import Finding, Findings
 from mcpwatch.watchdog.ladder import Attempt, Step
 from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
@@ -92,7 +93,7 @@ def test_the_same_cause_of_two_members_stays_two() -> None:
         (replace(HUNG, rung="resume"), "resume", "", "let it run again"),
         (replace(HUNG, hold="it is starting"), "restart", "it is starting", "restart the member (it is starting)"),
         (replace(STALE, rung="reconnect"), "reconnect", "", "have the proxy connect to it again"),
-        (replace(HUNG, rung=None), None, "", "left to a person: no repair helps against member_hung"),
+        (replace(HUNG, rung=None, cause="overloaded"), None, "", ADVICE["overloaded"]),
         (replace(HUNG, rung=None, hold="it has until ten"), None, "", "it has until ten"),
     ],
 )
