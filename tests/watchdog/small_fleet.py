@@ -12,7 +12,8 @@ from mcpwatch.model.fact import Fact
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec
-from mcpwatch.model.view import Usage
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import SelfView, Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
@@ -37,6 +38,7 @@ def route(name: str, owner: str = "") -> RouteSpec:
 
 
 PROXY = member("proxy", kind="proxy")
+DAEMON = SelfView(pid=7, version="1", started_at=WallTime(5.0))
 FRONT = ProxySpec("gateway", "proxy", "127.0.0.1:1", "http://127.0.0.1")
 
 
@@ -81,7 +83,7 @@ class SmallFleet:
         self.nudged: list[str] = []
         self.listening: tuple[int, ...] = ()
         senses = Senses(schedule=VirtualSchedule, nudge=self.nudge, listening=lambda _: self.listening)
-        self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses)  # type: ignore[arg-type]
+        self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses, daemon=DAEMON)  # type: ignore[arg-type]
 
     def runtime(self, name: str) -> Carrier:
         """The runtime of a name, made when first asked for."""

@@ -17,8 +17,9 @@ from mcpwatch.model.spec import Plan, PlanDiff, RestartPolicy
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog import decide as d
-from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
+from tests.watchdog.small_fleet import DAEMON, PROXY, SmallFleet, fleet_story, member, plan, route
 
+BAD = ProbeResult(Outcome.FAILURE, Symptom.REFUSED)
 A, B = member("a", fingerprint="f1"), member("b", fingerprint="f1")
 
 
@@ -152,6 +153,8 @@ def test_an_answer_waits_for_the_disk_but_not_for_ever() -> None:
         began = small.loop.time()
         await small.fleet.command("stop", "a")
         assert small.loop.time() - began == 5.0
+        await small.fleet.apply(small.fleet.plan(), PlanDiff())
+        assert small.loop.time() - began == 10.0
 
     fleet_story(play)
 
@@ -160,7 +163,7 @@ def test_the_checks_of_a_member_or_of_a_route_are_run_at_once_from_where_was_ask
     async def play(small: SmallFleet) -> None:
         other = replace(A, name="other", direct=None, checks=())
         await begun(small, replace(A, route="a"), other, PROXY, routes=(route("a"), route("public", "other")))
-        small.answers["http://p/a"] = ProbeResult(Outcome.FAILURE, Symptom.REFUSED)
+        small.answers["http://p/a"] = BAD
 
         async def found(*asked: object) -> list[tuple[str, str, Outcome]]:
             answers = await small.fleet.probe_now(*asked)  # type: ignore[arg-type]
@@ -333,11 +336,14 @@ def test_a_stop_stops_everything_and_nothing_begins_after_it() -> None:
 
 def test_when_it_is_only_closed_members_live_on() -> None:
     async def play(small: SmallFleet) -> None:
-        await begun(small, A)
+        small.answers["http://h/b"] = BAD
+        await begun(small, A, B)
+        small.answers["http://h/a"] = BAD
+        await small.fleet.probe_now("a")
         small.fleet.close()
         probes = len(small.probed)
         await asyncio.sleep(100.0)
-        assert (small.phases(), small.runtimes["process"].ended) == ({"a": Phase.RUNNING}, [])
+        assert (small.phases(), small.runtimes["process"].ended) == ({"a": Phase.RUNNING, "b": Phase.STARTING}, [])
         assert len(small.probed) == probes
 
     fleet_story(play)
@@ -348,7 +354,7 @@ def test_what_is_shown_is_what_is_held() -> None:
         small.runtime("process").used["a"] = Usage(rss=7)
         await begun(small, replace(A, route="a"), PROXY, routes=(route("a"),))
         shown = small.fleet.view()
-        assert (shown.at, shown.proxy) == (small.clock.wall(), "proxy")
+        assert (shown.at, shown.proxy, shown.daemon) == (small.clock.wall(), "proxy", DAEMON)
         assert [(one.name, one.phase, one.want) for one in shown.members] == [
             ("a", Phase.RUNNING, Want.UP),
             ("proxy", Phase.RUNNING, Want.UP),
@@ -356,5 +362,64 @@ def test_what_is_shown_is_what_is_held() -> None:
         assert shown.members[0].usage.rss == 7
         assert [one.name for one in shown.routes] == ["a"]
         assert shown.diagnoses == ()
+
+    fleet_story(play)
+
+
+def test_a_member_is_started_when_what_it_depends_on_is_ready_and_the_proxy_last_where_it_connects_once() -> None:
+    async def play(small: SmallFleet) -> None:
+        small.answers["http://h/a"] = BAD
+        small.fleet.monitor.learn(replace(small.fleet.monitor.traits, mounts_late=False))
+        await small.fleet.begin(plan(A, replace(B, depends_on=("a",)), PROXY))
+        await asyncio.sleep(10.0)
+        assert small.phases() == {"a": Phase.STARTING, "b": Phase.STOPPED, "proxy": Phase.STOPPED}
+        small.answers.clear()
+        await asyncio.sleep(10.0)
+        assert set(small.phases().values()) == {Phase.RUNNING}
+
+    fleet_story(play)
+
+
+def test_a_start_that_was_decided_otherwise_meanwhile_is_not_begun() -> None:
+    async def play(small: SmallFleet) -> None:
+        small.answers["http://h/a"] = BAD
+        await small.fleet.begin(plan(A, replace(B, depends_on=("a",))))
+        await asyncio.sleep(1.0)
+        await small.fleet.command("start", "b")
+        await asyncio.sleep(2.0)
+        small.answers.clear()
+        await asyncio.sleep(10.0)
+        assert small.generations() == {"a": 1, "b": 1}
+        reasons = [
+            fact.reason for fact in small.facts if isinstance(fact, MemberChanged) and fact.member == "b" and fact.field == "phase"
+        ]
+        assert reasons[0] == "an operator asked"
+
+    fleet_story(play)
+
+
+def test_time_in_which_nobody_watched_is_held_against_nobody() -> None:
+    async def play(small: SmallFleet) -> None:
+        small.answers["http://h/a"] = BAD
+        await begun(small, A)
+        await asyncio.sleep(50.0)
+        small.fleet.unwatched()
+        await asyncio.sleep(50.0)
+        assert (small.phases(), small.generations()) == ({"a": Phase.STARTING}, {"a": 1})
+        assert small.fleet.monitor.probing.worst_lag == 0.0
+
+    fleet_story(play)
+
+
+def test_what_is_wrong_is_shown_with_its_cause_and_gone_when_it_is_well() -> None:
+    async def play(small: SmallFleet) -> None:
+        external = member("a", runtime="external")
+        await begun(small, external)
+        small.answers["http://h/a"] = BAD
+        await asyncio.sleep(60.0)
+        assert [one.subject for one in small.fleet.view().diagnoses] == ["a"]
+        small.answers.clear()
+        await asyncio.sleep(60.0)
+        assert small.fleet.view().diagnoses == ()
 
     fleet_story(play)
