@@ -62,7 +62,8 @@ def own_trouble(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] | No
     found = by_symptom(snapshot, proxy, proxy.direct)
     if _answered((one.through for one in routes), proxy.direct.since):
         words = f"its own check fails ({found.text}), yet its routes are answered"
-        return replace(found, cause="member_failing" if proxy.direct.mute else found.cause, rung=None, text=words)
+        cause = "member_failing" if proxy.direct.mute else found.cause
+        return replace(found, cause=cause, rung=None, text=words, hold="left alone while its routes are answered")
     return (_unseen(routes, proxy.direct.since) if found.rung else ()) or found
 
 

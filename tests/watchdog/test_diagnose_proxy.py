@@ -218,6 +218,7 @@ def test_an_own_check_of_the_proxy_that_fails_by_an_answer_is_named_by_it_and_no
     proxy = replace(PROXY, direct=seen(symptom, Stage.OPEN))
     assert told(FETCH, HOSTED, proxy) == [f"{expected.split(maxsplit=1)[0]} -"]
     assert one(FETCH, proxy).text.endswith("), yet its routes are answered")
+    assert one(FETCH, proxy).hold == "left alone while its routes are answered"
     unseen = replace(FETCH, through=answered(80.0))
     assert told(unseen, proxy) == ([expected] if expected.endswith("-") else ["look at fetch"])
     assert told(replace(unseen, through=seen(Symptom.HTTP_STATUS, Stage.OPEN)), proxy)[0] == expected
