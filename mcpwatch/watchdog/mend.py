@@ -117,7 +117,7 @@ class Mender:
     def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...]) -> None:
         """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
         members = {found.about: self._member(found.about) for found in doubted}
-        looks = (*looks, *(LookAgain(name) for name in members.values() if name and name not in {one.member for one in looks}))
+        looks = (*looks, *(LookAgain(name) for name in members.values() if name))
         wanted = {look.member for look in looks}
         self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
         for look in looks:

@@ -128,3 +128,15 @@ def test_who_is_to_be_looked_at_again_is_told_once_by_calls_where_one_of_the_rea
     deep = replace(FETCH, through=replace(shallow, result=bad(Symptom.TIMEOUT, Stage.SAFE_CALL).result))
     quiet = found(deep, replace(deep, name="time", route="time"), replace(PROXY, direct=None))
     assert quiet.look_again == (LookAgain("fetch", deep=True), LookAgain("time", deep=True))
+
+
+def test_a_hosted_server_is_not_judged_while_its_proxy_does_not_run_and_others_are() -> None:
+    silent, hung = replace(HOSTED, through=bad(Symptom.UPSTREAM_DOWN)), replace(FETCH, direct=bad(Symptom.TIMEOUT))
+    own = bad(Symptom.HTTP_STATUS)
+    for phase, want in ((Phase.STARTING, Want.UP), (Phase.STOPPED, Want.DOWN), (Phase.RUNNING, Want.DOWN)):
+        proxy = replace(PROXY, phase=phase, want=want, direct=own)
+        assert causes(silent, hung, proxy) == [("member_hung", "fetch", "restart")]
+    assert causes(silent, hung, replace(PROXY, phase=Phase.FAILED))[1:] == [("member_hung", "fetch", "restart")]
+    assert [subject for _, subject, _ in causes(silent, hung, PROXY)] == ["git", "fetch"]
+    alone = found(silent, hung, proxy=None)
+    assert [one.subject for one in alone.found] == ["git", "fetch"]

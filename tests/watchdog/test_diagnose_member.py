@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mcpwatch.model.member import Phase, Verdict, Want
+from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
@@ -277,8 +277,8 @@ def test_what_a_gateways_log_said_of_a_former_life_of_a_server_is_no_reason_now(
     assert cause("failed", 70.0) == "member_hung"
 
 
-def test_a_hosted_server_is_not_judged_while_its_proxy_does_not_run() -> None:
-    silent = replace(HOSTED, through=bad(Symptom.UPSTREAM_DOWN))
-    for phase, want in ((Phase.STARTING, Want.UP), (Phase.STOPPED, Want.DOWN), (Phase.RUNNING, Want.DOWN)):
-        assert causes(silent, FETCH, replace(PROXY, phase=phase, want=want)) == []
-    assert causes(silent, FETCH, PROXY) != []
+def test_stopped_processes_are_let_run_again_unless_they_are_being_ended() -> None:
+    stopped = replace(FETCH, stopped_processes=True)
+    finding = one(stopped, PROXY)
+    assert (finding.cause, finding.rung, finding.text) == ("member_hung", "resume", "its processes are stopped (state T)")
+    assert causes(replace(stopped, phase=Phase.STOPPING), PROXY) == []

@@ -224,6 +224,7 @@ def test_an_own_check_of_the_proxy_that_fails_by_an_answer_is_named_by_it_and_no
     assert told(replace(unseen, through=seen(Symptom.HTTP_STATUS, Stage.OPEN)), proxy)[0] == expected
     assert told(replace(unseen, through=None), proxy) == [expected]
     assert told(FETCH, replace(proxy, direct=replace(seen(symptom, Stage.OPEN), verdict=Verdict.HEALTHY))) == []
+    assert told(FETCH, replace(proxy, direct=replace(OK, verdict=Verdict.UNHEALTHY))) == ["look at proxy"], "well a moment ago"
 
 
 def test_exhaustion_is_told_only_with_a_failure_that_it_explains() -> None:

@@ -161,6 +161,7 @@ def test_two_vantages_are_compared_only_when_both_were_seen_after_the_last_chang
         lost, front = replace(LOST, **member), replace(TBXARK, **proxy)  # pyright: ignore[reportArgumentType]
         expected = ["stale_session proxy restart_proxy"] if comparable else ["look at fetch"]
         assert told(lost, SERVED, front) == expected, (member, proxy)
+    assert since_change(scene(FETCH, TBXARK), FETCH, OK), "a list is enough where no call is asked for"
     alone = replace(LOST, alone="bye", direct=bad(Symptom.CUT))
     assert since_change(scene(alone, TBXARK), alone, seen), "it is looked at through the proxy only"
 
@@ -172,6 +173,7 @@ def test_two_vantages_are_compared_only_when_both_were_seen_after_the_last_chang
         (Symptom.UNGUARDED, Stage.OPEN, "auth proxy -", "auth proxy -"),
         (Symptom.TLS, Stage.CONNECT, "config proxy -", "config proxy -"),
         (Symptom.BUFFERED, Stage.OPEN, "config proxy -", "config proxy -"),
+        (Symptom.BAD_ENDPOINT, Stage.ENDPOINT, "wrong_base_url proxy -", "wrong_base_url proxy -"),
         (Symptom.OVERLOADED, Stage.OPEN, "overloaded proxy -", "overloaded proxy -"),
         (Symptom.WRONG_SERVER, Stage.INITIALIZE, "wrong_server fetch -", "wrong_server fetch -"),
         (Symptom.DRIFT, Stage.TOOLS_LIST, "drift fetch -", "drift fetch -"),
@@ -213,6 +215,19 @@ def test_what_a_member_says_itself_through_its_route_is_its_own_cause() -> None:
 )
 def test_a_server_inside_the_proxy_can_be_started_again_by_the_proxy_alone(symptom: Symptom, stage: Stage, expected: str) -> None:
     assert told(replace(INSIDE, through=bad(symptom, stage)), SERVED, TBXARK) == [expected]
+
+
+def test_a_canary_that_a_server_inside_the_proxy_does_not_take_is_wrong_itself() -> None:
+    refused = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.CANARY, "unknown tool: pnig", rpc_code=-32602)
+    inside = replace(INSIDE, through=replace(bad(Symptom.RPC_ERROR), result=refused))
+    finding = one(inside, SERVED, TBXARK)
+    assert (finding.cause, finding.subject, finding.rung) == ("config", "in", None)
+    assert finding.text == "its canary is not what it takes: unknown tool: pnig"
+
+
+def test_a_route_that_shows_fewer_tools_than_its_member_is_named() -> None:
+    fewer = one(replace(FETCH, route="web", through=bad(Symptom.MISSING_TOOLS)), SERVED, TBXARK)
+    assert fewer.text == "the proxy shows fewer tools of 'web' than the member lists"
 
 
 def test_a_tool_of_a_server_inside_the_proxy_that_fails_without_a_word_is_the_servers_end() -> None:

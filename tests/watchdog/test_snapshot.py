@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from mcpwatch.model.member import Phase, Verdict
+from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
-from mcpwatch.watchdog.snapshot import Observation, ProxyLogHint, evidence, evidence_with_log, said
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint, evidence, evidence_with_log, said
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, bad, scene
 
 
@@ -36,6 +37,17 @@ def test_an_observation_tells_its_latest_result() -> None:
     assert not bad(Symptom.AUTH).mute
     assert bad(Symptom.AUTH).answered
     assert not cut.answered
+
+
+def test_what_is_not_known_of_a_member_or_a_fleet_speaks_against_nobody() -> None:
+    one = MemberSnapshot("a", "bridge", "process", Want.UP, Phase.RUNNING)
+    assert not any((one.oom, one.stopped_processes, one.planned, one.paused, one.child_runs, one.restarting, one.down))
+    assert (one.failures, one.start_grace, one.own, one.budget_at) == (0, 60.0, None, None)
+    fleet = FleetSnapshot(Instant(1.0), (one,))
+    assert not any((fleet.holds_sessions, fleet.lists_from_cache, fleet.nudges, fleet.engine_gone))
+    assert fleet.mounts_late
+    assert fleet.reconnects
+    assert ProxyLogHint("a", "failed", "x").at == 0.0
 
 
 def test_what_was_well_once_was_set_up_rightly() -> None:
