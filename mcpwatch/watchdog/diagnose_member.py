@@ -103,8 +103,7 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     """Cause and text when a server says itself that a restart cannot help, else `None`."""
     if result is None or result.symptom not in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN):
         return None
-    words = f"{result.message} {result.said}"
-    found = next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
+    found = refused(f"{result.message} {result.said}")
     if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
         return None  # by a proxy that says so, the upstream is the member itself
     return found[0], f"{found[1]}: {result.message}"
@@ -145,6 +144,11 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
         return _finding(snapshot, member, "member_oom", "it was killed for using too much memory")
     text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"
     return _finding(snapshot, member, "member_down", text)
+
+
+def refused(words: str) -> tuple[str, str] | None:
+    """Cause and text when these words of a server say that a restart cannot help, else `None`."""
+    return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
 
 
 def unasked(result: ProbeResult | None) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import refusal, unasked
+from mcpwatch.watchdog.diagnose_member import refusal, refused, unasked
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.snapshot import (
     HUNG_SYMPTOMS,
@@ -207,6 +207,9 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
 def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:
     hint, text = snapshot.hint(member.route), f"the proxy has no route '{member.route or member.name}'"
     meaning = hint.meaning if hint is not None else "" if snapshot.mounts_late else "silent"
+    told = refused(hint.text) if hint is not None and meaning == "failed" else None
+    if told is not None and told[0] != "dependency":  # by a proxy that says that, it is the member itself
+        return _finding(snapshot, member, member.name, told[0], f"the proxy could not connect to '{member.name}': {told[1]}")
     if meaning == "failed":
         text = f"the proxy could not reach '{member.name}' when it started, and never tries again"
     elif meaning == "silent":

@@ -266,6 +266,19 @@ def test_a_route_that_is_not_there_is_told_with_what_the_proxys_log_said_of_it()
         assert (finding.cause, finding.text) == ("not_mounted", text)
 
 
+def test_no_restart_answers_a_server_that_refused_the_proxy_when_it_started() -> None:
+    def told(words: str, meaning: str = "failed") -> tuple[str, str, str | None]:
+        log = (ProxyLogHint("web", meaning, f"<web> Failed to add client to server: {words}"),)
+        finding = one(replace(INSIDE, through=bad(Symptom.NOT_MOUNTED)), SERVED, TBXARK, proxy_log=log, mounts_late=False)
+        return finding.cause, finding.subject, finding.rung
+
+    assert told("request failed with status 401: Unauthorized") == ("auth", "in", None)
+    assert told("license expired") == ("licence", "in", None)
+    assert told("connection refused") == ("not_mounted", "proxy", "restart_proxy"), "that is the server itself"
+    assert told("exit status 1") == ("not_mounted", "proxy", "restart_proxy")
+    assert told("license expired", "connecting")[0] == "starting"
+
+
 def test_a_route_that_is_still_being_connected_or_whose_server_still_starts_is_waited_for() -> None:
     young = replace(TBXARK, started_at=Instant(95.0))
     once = replace(bad(Symptom.TIMEOUT, Stage.TOOLS_LIST), verdict=Verdict.UNKNOWN, failures=1)
