@@ -86,6 +86,9 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
         return replace(_finding(snapshot, member, "starting", text), hold="waiting for its start", until=until)
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
+    if seen is not None and seen.bad and _refused_where_it_listens(member, seen):
+        text = f"it listens on port {member.port}, but not at the address where it should answer"
+        return _finding(snapshot, member, "wrong_port", text)
     if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
         ports = ", ".join(str(port) for port in member.listens_on)
         return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
@@ -132,9 +135,14 @@ def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
         return False
     if seen.symptom is None or seen.began_at is None or (member.started_at is not None and seen.began_at < member.started_at):
         return True  # it was well a moment ago, or that is of its former life
-    if member.port in member.listens_on and seen.symptom is Symptom.REFUSED:
+    if _refused_where_it_listens(member, seen):
         return snapshot.at - seen.began_at > LATE
     return seen is member.through and seen.mute and seen.stage in DOOR_STAGES
+
+
+def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether a port refused that is listened on: at another address, or since then. The kernel accepts for one that hangs."""
+    return member.port in member.listens_on and seen.symptom is Symptom.REFUSED
 
 
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:

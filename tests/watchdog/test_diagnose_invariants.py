@@ -152,6 +152,7 @@ def test_a_member_is_restarted_first_only_for_what_was_seen_of_its_present_life_
             assert own.symptom not in OWN, (seed, found)
             assert not set(target.depends_on) & down, (seed, found)
             assert not (target.listens_elsewhere and own.symptom in (Symptom.REFUSED, Symptom.CUT)), (seed, found)
+            assert not (target.port in target.listens_on and own.symptom is Symptom.REFUSED), (seed, found)
             if own.symptom in (Symptom.RPC_ERROR, Symptom.HTTP_STATUS):
                 assert own.message in HARMLESS_WORDS, (seed, found)
     assert restarted > 20, "else this proves nothing"
