@@ -8,6 +8,7 @@ ids and progress tokens of calls that this gateway chose, and what answers a cal
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class Mux:
         self.unmatched = 0
         self.heard = -math.inf
         """When the member last said something (monotonic seconds)."""
+        self._word: asyncio.Future[None] | None = None
         self._counts = counts
 
     # --- sessions ---
@@ -68,6 +70,18 @@ class Mux:
     def peers(self) -> int:
         """How many sessions are attached."""
         return len(self._places)
+
+    @property
+    def next_word(self) -> asyncio.Future[None]:
+        """Done when the member says something, whatever it is, or the link is lost; one for all who wait. Do not cancel it."""
+        if self._word is None:
+            self._word = asyncio.get_running_loop().create_future()
+        return self._word
+
+    def _tell_word(self) -> None:
+        word, self._word = self._word, None
+        if word is not None:
+            word.set_result(None)
 
     @property
     def in_flight(self) -> int:
@@ -144,6 +158,8 @@ class Mux:
     def receive(self, data: bytes, envelope: Envelope, related: int | None = None) -> None:
         """One message of the member; `related` is the request whose stream it came on, where the wire says so."""
         self.heard = time.monotonic()
+        if self._word is not None:
+            self._tell_word()
         if envelope.method is UNSET:
             self._answer(data, envelope)
         elif envelope.id is UNSET:
@@ -157,6 +173,7 @@ class Mux:
         `read` is how much of the link's stream the member had read, where that is known: a request that it never saw
         is kept for `resend`.
         """
+        self._tell_word()
         calls: list[Call] = []
         for call in self._calls.values():
             unread = read is not None and call.out and call.position - len(call.out) > read
