@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from mcpwatch.gateway import dialects
-from mcpwatch.gateway.dialects import digest
 from mcpwatch.gateway.serve import program
 from mcpwatch.gateway.settings import Settings
+from mcpwatch.gateway.settings_reader import digest
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, alive, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 

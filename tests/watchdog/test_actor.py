@@ -11,7 +11,8 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import Fact, MemberChanged, MemberExited, MemberStarted
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.spec import MemberSpec, RestartPolicy
+from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
