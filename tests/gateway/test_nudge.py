@@ -12,13 +12,13 @@ import anyio
 import pytest
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.upstream import sign_of_life
+from mcpwatch.gateway.upstream import availability, sign_of_life
 from mcpwatch.gateway.upstream import upstream as upstream_module
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer, Handshake
 from mcpwatch.gateway.upstream.upstream import Upstream
-from mcpwatch.model.spec import Backoff, RestartPolicy
+from mcpwatch.model.policy import Backoff, RestartPolicy
 from tests.gateway.inside import LIMIT, Taken
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ async def kept(server: Server) -> AsyncGenerator[Upstream]:
 
 
 async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "READY_WAIT", LIMIT)
+    monkeypatch.setattr(availability, "READY_WAIT", LIMIT)
     server = Server()
     async with kept(server) as it:
         await server.reached(2)
@@ -98,7 +98,7 @@ async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_nudge_begins_anew_where_an_attempt_to_connect_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "READY_WAIT", LIMIT)
+    monkeypatch.setattr(availability, "READY_WAIT", LIMIT)
     monkeypatch.setattr(upstream_module, "NUDGE_AGE", 0.0)
     server = Server()
     server.does = "hangs"

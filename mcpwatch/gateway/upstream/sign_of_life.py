@@ -62,6 +62,10 @@ class SignOfLife:
         """Ask for one at once."""
         self._look.set()
 
+    def shown(self, fresh: float) -> bool:
+        """Whether the upstream has spoken less than `fresh` seconds ago."""
+        return self._mux.heard > time.monotonic() - fresh
+
     async def prove(self, limit: float, fresh: float = 0.0) -> None:
         """Return when the upstream has spoken, or did so less than `fresh` seconds ago. Who asks while it is asked waits with it.
 
