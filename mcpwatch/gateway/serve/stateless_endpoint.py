@@ -13,7 +13,8 @@ from msgspec import UNSET
 from mcpwatch.gateway.protocol import message, stateless_protocol, tools, translation
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.answer_filter import Filter
-from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, Exchange, McpRequest, stream
+from mcpwatch.gateway.session.exchange import Exchange
+from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest, stream
 from mcpwatch.gateway.session.passthrough import relay
 from mcpwatch.gateway.session.subscription_stream import listen
 from mcpwatch.gateway.session.target import ClientSession, OneSession

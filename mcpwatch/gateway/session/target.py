@@ -15,7 +15,7 @@ from mcpwatch.gateway.upstream.counts import Counts
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.http.http_exchange import Stream
-    from mcpwatch.gateway.session.passthrough import Passthrough
+    from mcpwatch.gateway.session.passage import Passthrough
     from mcpwatch.gateway.session.session_output import ResponseStream
     from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
 
@@ -48,6 +48,10 @@ class ClientSession(Protocol):
 
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         """One message of the client. Raises `Down` while a request has no answer."""
+        ...
+
+    def try_take(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
+        """Take a message of the client when that needs no waiting. False, and nothing is done, when it does."""
         ...
 
     def deliver(self, data: bytes, share: Delivery) -> None:
