@@ -6,6 +6,7 @@ Owns what a request of this wire is answered. Must not know routing, authorizati
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, cast
 
 from msgspec import UNSET
@@ -21,6 +22,9 @@ from mcpwatch.gateway.session.target import ClientSession, OneSession
 from mcpwatch.gateway.session.tool_outcome import Refusals
 from mcpwatch.gateway.upstream import interactive_pool
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+
+PLAIN_FOR = 60.0
+"""Seconds for which a member without any tool that wants a header is not asked for its tools again."""
 
 
 async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
@@ -47,8 +51,8 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
             return
         if envelope.method in stateless_protocol.GONE:
             refusal = stateless_protocol.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
-        elif native:
-            refusal = await _mirrored(request, session, parsed)
+        elif native or request.target.plain_until <= time.monotonic():
+            refusal = await _mirrored(request, session, parsed, native=native)
         if refusal is not None:
             request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
         elif not native and envelope.method == "server/discover":
@@ -103,8 +107,13 @@ async def _reply(request: McpRequest, exchange: Exchange) -> None:
         await stream(request, exchange, messages)
 
 
-async def _mirrored(request: McpRequest, session: ClientSession, parsed: dict[str, Any]) -> stateless_protocol.Refusal | None:
-    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for."""
+async def _mirrored(
+    request: McpRequest, session: ClientSession, parsed: dict[str, Any], *, native: bool
+) -> stateless_protocol.Refusal | None:
+    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for.
+
+    Of one that only knows handshakes, and none of whose tools wants such a header, that is remembered for `PLAIN_FOR`.
+    """
     arguments = parsed["params"].get("arguments")
     if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
         return None
@@ -113,8 +122,11 @@ async def _mirrored(request: McpRequest, session: ClientSession, parsed: dict[st
         return None
     asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
     listing = Exchange()
+    asked = asked if native else translation.bare(asked)
     await session.take(asked, message.peek(asked), listing)
     answers = await listing.more(KEEP_ALIVE)
+    if not native and answers and not any(b"x-mcp-header" in body for body in answers):
+        request.target.plain_until = time.monotonic() + PLAIN_FOR
     name: object = parsed["params"].get("name")
     listed: list[Any] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
     objects = [cast("dict[str, Any]", tool) for tool in listed if isinstance(tool, dict)]

@@ -19,6 +19,7 @@ class MemberTarget:
         self._passage = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
         self._ruled = known.tools != ToolRules()
         self._native = False
+        self.plain_until = 0.0
         self._asked_of = 0
 
     async def ready(self) -> None:

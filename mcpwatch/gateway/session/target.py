@@ -106,6 +106,9 @@ class Target(Protocol):
         """What is counted of its member; `None` where there are several."""
         ...
 
+    plain_until: float
+    """Until when (monotonic seconds) no tool is expected to want a header of the stateless wire."""
+
     async def ready(self) -> None:
         """Return when it can take requests. Raises `Down`."""
         ...
