@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from mcpwatch.gateway.protocol import message, stateless_protocol, tools, translation
 from mcpwatch.gateway.protocol.message import Envelope
-from mcpwatch.gateway.session.answer_filter import Filter
+from mcpwatch.gateway.session.answer_filter import Filter, QuietLog
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest, stream
 from mcpwatch.gateway.session.passthrough import relay
@@ -93,7 +93,8 @@ async def _translated(
     session.guest = interactive_pool.client_identity(
         request.owner, parsed["params"]["_meta"], stateless_protocol.CAPABILITIES_KEY, stateless_protocol.CLIENT_KEY
     )
-    await session.take(translation.bare(body), envelope, Filter(exchange, lambda data: translation.completed(data, method)))
+    sink = QuietLog(exchange, parsed["params"]["_meta"].get(stateless_protocol.LEVEL_KEY))
+    await session.take(translation.bare(body), envelope, Filter(sink, lambda data: translation.completed(data, method)))
     await _reply(request, exchange)
 
 

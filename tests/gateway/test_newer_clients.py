@@ -1,15 +1,18 @@
-"""`Mcp-Param-*` headers, for a member that only knows handshakes: they must repeat the arguments, or nothing is called."""
+"""Clients of the stateless wire on a member that only knows handshakes: their headers, their log level, their codes."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
 import pytest
 
-from mcpwatch.gateway.protocol import stateless_protocol
+from mcpwatch.gateway.protocol import message, stateless_protocol, translation
+from mcpwatch.gateway.protocol.call import FINAL, PART, Delivery
 from mcpwatch.gateway.protocol.message import MODERN
+from mcpwatch.gateway.session.answer_filter import QuietLog
 from tests.gateway.inside import LIMIT, Inside, inside, served
 from tests.gateway.program import request
 
@@ -76,3 +79,30 @@ async def test_a_member_whose_tools_want_no_header_is_asked_for_them_once() -> N
     async with inside() as member, served(member) as url:
         assert (await asked(member, url, {}, {"type": "object"}))[1] == ["tools/list", "tools/call"]
         assert (await asked(member, url, {}, {"type": "object"}))[1] == ["tools/call"]
+
+
+@pytest.mark.parametrize(("wanted", "heard"), [(None, []), ("warning", ["error"]), ("debug", ["info", "error"]), ("loud", [])])
+async def test_a_client_gets_log_messages_of_the_level_that_it_asked_for_alone(wanted: str | None, heard: list[str]) -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.said: list[dict[str, Any]] = []
+
+        def deliver(self, data: bytes, share: Delivery) -> None:
+            self.said.append(json.loads(data))
+
+    kept = Kept()
+    sink = QuietLog(kept, wanted)
+    for level in ("info", "error"):
+        sink.deliver(message.notification("notifications/message", {"level": level, "data": 1}), PART)
+    sink.deliver(message.notification("notifications/progress", {"data": "notifications/message"}), PART)
+    sink.deliver(message.result(b"1", b'{"text":"notifications/message"}'), FINAL)
+    assert [said["params"]["level"] for said in kept.said if said.get("method") == "notifications/message"] == heard
+    assert len(kept.said) == len(heard) + 2
+
+
+def test_an_unknown_resource_has_the_code_of_the_newer_wire() -> None:
+    missing = message.error(b"1", -32002, "Resource not found")
+    assert json.loads(translation.completed(missing, "resources/read"))["error"]["code"] == -32602
+    assert translation.completed(missing, "tools/call") == missing
+    other = message.error(b"1", -32603, "broken")
+    assert translation.completed(other, "resources/read") == other
