@@ -32,7 +32,7 @@ REVISIONS = {"2025-11-25": 84, "2026-07-28": 150}
 OTHERWISE = re.compile(r"server-server-sse-polling/.*")
 """Scenario and check that cannot pass on other wires than Streamable HTTP: only there a stream can end early, to be polled."""
 OLDER = re.compile(r"server-input-required-result-.*|.*/sep-2575-http-server-no-independent-requests-on-stream")
-"""Those of the stateless wire that a member on HTTP+SSE has no words for: its tools that answer by asking fail after a handshake."""
+"""Those of the stateless wire that a member on HTTP+SSE has no words for: its tools that answer by asking fail there."""
 
 Checks = dict[str, Counter[tuple[str, str]]]
 """The checks of each scenario: how often each said what."""
