@@ -36,7 +36,8 @@ async def next_of(member: Inside, seen: int) -> dict[str, Any]:
 
 async def asked(member: Inside, url: str, headers: dict[str, str], schema: dict[str, Any]) -> tuple[httpx.Response, list[str]]:
     """The answer to a call with these headers, and what the member was asked for it."""
-    member._era_of = member.main.generation  # it was asked for the stateless wire, and refused
+    known: Any = member
+    known._era_of = member.main.generation  # it was asked for the stateless wire, and refused
     body = request(1, "tools/call", {"name": "t", "arguments": {"region": "here"}, "_meta": META})
     wire = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": "t", "Accept": "application/json"}
     seen, methods = len(member.wires[0].sent), list[str]()
@@ -50,7 +51,8 @@ async def asked(member: Inside, url: str, headers: dict[str, str], schema: dict[
                 break
             sent = following.result()
             methods.append(sent["method"])
-            result = {"tools": [{"name": "t", "inputSchema": schema}]} if sent["method"] == "tools/list" else {"content": []}
+            tools = {"tools": [{"name": "t", "inputSchema": schema}]}
+            result: dict[str, Any] = tools if sent["method"] == "tools/list" else {"content": []}
             member.wires[0].say({"id": sent["id"], "result": result})
             seen += 1
         return await pending, methods

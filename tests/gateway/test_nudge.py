@@ -190,7 +190,8 @@ async def test_a_lost_connection_proves_nothing() -> None:
         waiting = asyncio.get_running_loop().create_task(it.life.prove(LIMIT))
         while not it.mux.in_flight:  # noqa: ASYNC110  it is a matter of turns of the loop
             await asyncio.sleep(0)
-        it._drop("closed its stream")
+        losing: Any = it
+        losing._drop("closed its stream")
         with pytest.raises(UpstreamUnavailable):
             await waiting
 

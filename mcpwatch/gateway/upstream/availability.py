@@ -30,7 +30,8 @@ class Availability:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.phase, self.generation = Phase.STARTING, 0
+        self.phase = Phase.STARTING
+        self.generation = 0
         self.error: str | None = None
         """Why it is not there, in words."""
         self.refused = False
