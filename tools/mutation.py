@@ -2,12 +2,14 @@
 
 A mutant is a module of the room with one node of its syntax changed. The quick tests that run the changed function are run against
 it, fastest first, each mutant in a process forked from one that has the libraries loaded. Prints the survivors and the score.
-Which tests run which function is found by one traced run of the room's quick tests.
+Which tests run which function is found by a traced run of the room's quick tests, kept by what its files contain in the directory
+for temporary files: only test files that changed are traced again, and all of them when the room or their helpers changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -17,8 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -43,7 +45,7 @@ TRACE_LIMIT = 900.0
 """Seconds for one test while everything it calls is noted, which takes many times as long."""
 CONTROLS = 5
 """Files tried without a change first: they must survive, or killing means nothing."""
-PATIENCE, TEST_LIMIT, SLACK = 60.0, 20.0, 6.0
+PATIENCE, TEST_LIMIT, SLACK = 60.0, 10.0, 6.0
 """Seconds after which a mutant, and one of its tests, counts as hanging; at least `SLACK` times what they took without mutation."""
 
 OURS = ("mcpwatch", "tests", "tools", "__main__")
@@ -61,7 +63,10 @@ class Coverage:
     seconds: dict[str, float]
 
     def of(self, mutant: Mutant) -> list[str]:
-        """The tests to run against a mutant, fastest first, within `BUDGET`; those of the whole file for its constants."""
+        """The tests to run against a mutant within `BUDGET`: of its module's own test file first, then of others, fastest first.
+
+        For a constant outside of functions the tests of the whole file.
+        """
         path = str(mutant.path)
         if mutant.function:
             found = self.tests.get((path, mutant.function), set())
@@ -69,7 +74,8 @@ class Coverage:
             found = {test for (file, _), some in self.tests.items() if file == path for test in some}
         chosen: list[str] = []
         spent = 0.0
-        for test in sorted(found, key=lambda name: (self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
+        own = f"/test_{mutant.path.name}::"
+        for test in sorted(found, key=lambda name: (own not in name, self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
             spent += self.seconds.get(test, 0.0)
             if spent > BUDGET and len(chosen) >= TESTS_MIN:
                 break
@@ -140,11 +146,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="which sample (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (default: 2)")
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 below this score in percent")
-    parser.add_argument("--only", default="", help="only files whose name contains this")
-    parser.add_argument("--tests", default="", help="only these tests, a path (default: all of the room)")
+    parser.add_argument("--only", nargs="+", default=[""], help="only files whose names contain one of these")
+    parser.add_argument("--tests", nargs="+", default=[], help="only these tests, paths (default: all of the room)")
     asked = parser.parse_args()
-    room, tests = ROOT / "mcpwatch" / asked.room, ROOT / (asked.tests or f"tests/{asked.room}")
-    files = sorted(path for path in room.rglob("*.py") if asked.only in path.name)
+    room = ROOT / "mcpwatch" / asked.room
+    tests = [ROOT / path for path in asked.tests or [f"tests/{asked.room}"]]
+    files = sorted(path for path in room.rglob("*.py") if any(part in path.name for part in asked.only))
     every = [mutant for path in files for mutant in mutants(path)]
     chosen = random.Random(asked.seed).sample(every, asked.sample) if 0 < asked.sample < len(every) else every
     print(f"{len(every)} mutants of {len(files)} files, {len(chosen)} tried", flush=True)
@@ -154,39 +161,74 @@ def main() -> int:
     controls = [Mutant(path, 0, "none", 0, 0, "(no change)") for path in sorted({mutant.path for mutant in chosen})[:CONTROLS]]
     if len(run(controls, coverage, asked.jobs)) < len(controls):
         raise SystemExit("tests fail against a module that is not changed: the score would say nothing")
-    survivors = run(chosen, coverage, asked.jobs)
+    survivors = sorted(run(chosen, coverage, asked.jobs), key=lambda survivor: (survivor[0].path, survivor[0].line))
     for mutant, count in survivors:
         print(f"survived {count} tests: {mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.text}")
+    alive = Counter(mutant.path for mutant, _ in survivors)
+    for path, tried in sorted(Counter(mutant.path for mutant in chosen).items()):
+        print(f"{path.relative_to(room)}: {100.0 * (tried - alive[path]) / tried:.0f} % of {tried}")
     score = 100.0 * (len(chosen) - len(survivors)) / max(1, len(chosen))
     print(f"{asked.room}: {score:.0f} % of {len(chosen)} mutants killed (seed {asked.seed}) in {time.monotonic() - began:.0f} s")
     return int(score < asked.least)
 
 
-def traced(room: Path, tests: Path) -> Coverage:
-    """What the quick tests of a room call. Run in a child, so that the room is not yet loaded here; loads its libraries here."""
-    with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
-        child = os.fork()
-        if not child:
-            _quiet()
-            tracer = Tracer(room)
-            code = pytest.main([str(tests), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer])
-            libraries = sorted(
-                name for name in sys.modules if name.partition(".")[0] not in ("mcpwatch", "tests", "tools", "__main__")
-            )
-            found = [[*function, sorted(some)] for function, some in tracer.tests.items()]
-            Path(file.name).write_text(json.dumps([int(code), found, tracer.seconds, libraries]))
+def traced(room: Path, tests: Sequence[Path]) -> Coverage:
+    """What the quick tests of a room call, by what was kept of them or else by running them. Loads their libraries here."""
+    kept = Path(tempfile.gettempdir()) / f"mcpwatch-mutation-{os.getuid()}"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    files = {file for path in tests for file in (path.rglob("test_*.py") if path.is_dir() else [path])}
+    shared = [*room.rglob("*.py"), *(ROOT / "tests").glob("*.py")]
+    shared += [
+        path for folder in {file.parent for file in files} for path in folder.glob("*.py") if not path.name.startswith("test_")
+    ]
+    places = {file: kept / f"{_digest([file, *shared])}.json" for file in files}
+    missing = [file for file in sorted(files) if not places[file].exists()]
+    if missing:
+        _trace(room, {file: places[file] for file in missing})
+    functions: defaultdict[Function, set[str]] = defaultdict(set)
+    seconds: dict[str, float] = {}
+    for place in places.values():
+        found, took, libraries = json.loads(place.read_text())
+        seconds.update(took)
+        for path, line, some in found:
+            functions[path, line].update(some)
+        for name in libraries:
+            if name not in sys.modules:
+                try:
+                    importlib.import_module(name)
+                except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
+                    continue
+    return Coverage(functions, seconds)
+
+
+def _trace(room: Path, places: dict[Path, Path]) -> None:
+    """Run these test files in a child, so that the room is not yet loaded here, and keep what each of them calls at its place."""
+    child = os.fork()
+    if not child:
+        _quiet()
+        tracer = Tracer(room)
+        if pytest.main([*map(str, places), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer]) in {0, 5}:
+            top = {name for name in sys.modules if "." not in name and not name.startswith("_")}
+            for file, place in places.items():
+                own = str(file.relative_to(ROOT)) + "::"
+                found = [[*function, [test for test in some if test.startswith(own)]] for function, some in tracer.tests.items()]
+                took = {test: seconds for test, seconds in tracer.seconds.items() if test.startswith(own)}
+                part = place.with_suffix(f".{os.getpid()}")
+                part.write_text(json.dumps([found, took, sorted(top - set(OURS))]))
+                part.replace(place)
             os._exit(0)
-        os.waitpid(child, 0)
-        code, found, seconds, libraries = json.loads(file.read())
-    if code:
-        raise SystemExit(f"the quick tests of {tests.relative_to(ROOT)} fail without any mutation")
-    for name in libraries:
-        if name not in sys.modules and "." not in name and not name.startswith("_"):
-            try:
-                importlib.import_module(name)
-            except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
-                continue
-    return Coverage({(path, line): set(some) for path, line, some in found}, seconds)
+        os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("the quick tests fail without any mutation")
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    """What tells these files, with what they contain, from others."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        content = path.read_bytes()
+        digest.update(f"{path} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def run(chosen: list[Mutant], coverage: Coverage, jobs: int) -> list[tuple[Mutant, int]]:

@@ -18,6 +18,7 @@ from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import McpRequest, stream
 from mcpwatch.gateway.session.passage import Passthrough
 from mcpwatch.gateway.session.target import Target
+from mcpwatch.gateway.session.visits import Visits
 from tests.gateway.channels import META
 from tests.gateway.raw import LIMIT, Mirror, get, listening, post
 
@@ -37,6 +38,7 @@ class Session:
     """What a request that listens needs of a session."""
 
     closed: bool = False
+    served_by = ("slow",)
 
     async def attend(self) -> None:
         return
@@ -82,7 +84,7 @@ class Door(Mirror):
     async def _post(self, turn: HttpExchange) -> None:
         request = McpRequest(turn, cast("Target", self.target), "", turn.headers, [])
         try:
-            await stateless_endpoint.post(request, turn.body, message.peek(turn.body))
+            await stateless_endpoint.post(request, turn.body, message.peek(turn.body), Visits())
         finally:
             self.answered.set()
 

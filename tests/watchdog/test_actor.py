@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, Literal
 
 import pytest
 
-from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import Fact, MemberChanged, MemberExited, MemberStarted
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
-from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
+from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor, describe_exit
 from mcpwatch.watchdog.senses import Context, Senses
 from tests.virtual import VirtualClock, VirtualLoop, run
-
-
-class StepRuntime:
-    """`ports.Runtime` whose starts and stops take as long as they are told to."""
-
-    name = "step"
-
-    def __init__(self, supervision: Literal["ours", "theirs"] = "ours") -> None:
-        self.supervision: Literal["ours", "theirs"] = supervision
-        self.start_takes, self.stop_takes = 0.0, 0.0
-        self.fails = ""
-        self.permanent = False
-        self.started: list[int] = []
-        self.stopped: list[float] = []
-        self.numbered: list[Incarnation] = []
-        self.resumed = 0
-
-    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
-        del specs
-        return ()
-
-    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
-        await asyncio.sleep(self.start_takes)
-        if self.fails:
-            raise RuntimeFailed(self.fails, permanent=self.permanent)
-        self.started.append(generation)
-        return Incarnation(spec.name, generation, spec.fingerprint, 100 + generation)
-
-    def number(self, living: Incarnation) -> None:
-        self.numbered.append(living)
-
-    async def stop(self, spec: MemberSpec, grace: float) -> None:
-        del spec
-        await asyncio.sleep(self.stop_takes)
-        self.stopped.append(grace)
-
-    async def resume(self, spec: MemberSpec) -> None:
-        del spec
-        self.resumed += 1
-
-    async def watch(self) -> AsyncIterator[RuntimeEvent]:
-        return
-        yield
-
-    def usage(self, member: str) -> Usage | None:
-        del member
-        return None
-
-    async def close(self) -> None:
-        return
+from tests.watchdog.step_runtime import StepRuntime
 
 
 class Stage:

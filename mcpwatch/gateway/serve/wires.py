@@ -83,7 +83,7 @@ class Wires:
             return None
         body, envelope = read
         if stateless_protocol.wanted(request.headers, envelope):
-            return stateless_endpoint.post(request, body, envelope)
+            return stateless_endpoint.post(request, body, envelope, self._sessions.visits)
         if envelope.method == "initialize":
             return self._initialize(request, body, envelope)
         session = self._session(request)

@@ -17,6 +17,7 @@ from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, MemberStarted, ProbeFinished, RouteChanged, WatchGap
+from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
@@ -116,14 +117,24 @@ class Meter:
         """Hand every hour that changed to the store, and forget the hours that are over."""
         now, wall = self._clock.now(), self._clock.wall()
         known = {route.name: route.member for route in self._fleet.plan().routes}
+        gone = self._gone()
         for name, route in self._routes.items():
             route.member = known.get(name, name)
+            if route.member in gone and route.watch.ended:
+                route.watch.look(Look(EXIT, "bad", EXIT_HOLD), now, wall, announced=self._announced(route.member))
             route.watch.pass_time(now, wall, announced=self._announced(route.member))
             for number, hour in route.hours.items():
                 self._store.measure(number, name, (hour.good, hour.bad, hour.announced), to_json(hour))
             for number in [number for number in route.hours if number < int(wall // HOUR) - 1]:
                 del route.hours[number]
         self._by_member.clear()
+
+    def _gone(self) -> set[str]:
+        """Members that ended, are wanted, and wait for their next start or get none: nobody probes them, and they are down."""
+        if not any(route.watch.ended for route in self._routes.values()):
+            return set()
+        waits = (Phase.BACKOFF, Phase.FAILED)
+        return {one.name for one in self._fleet.view().members if one.want is Want.UP and one.phase in waits}
 
     def live(self, names: Iterable[str] | None = None) -> dict[str, dict[int, Hour]]:
         """What is not over yet: the present hours of these routes (of all, by default), up to now."""
@@ -152,16 +163,20 @@ class Meter:
         return found.watch.outage if found else None
 
     async def _take_up(self) -> None:
-        """The hour in which this watchdog began may have been measured by the one before."""
-        number = int(self._clock.wall() // HOUR)
-        with contextlib.suppress(McpwatchError):
-            for name, text in (await self._stored(number)).items():
-                hour, old = self._of(name).hours.setdefault(number, Hour()), from_json(text)
-                hour.good, hour.bad, hour.announced = hour.good + old.good, hour.bad + old.bad, hour.announced + old.announced
-                hour.calls, hour.errors, hour.counted = hour.calls + old.calls, hour.errors + old.errors, old.counted
-                hour.clients, hour.outages = max(hour.clients, old.clients), [*old.outages, *hour.outages]
-                for bucket, count in old.connects.items():
-                    hour.connects[bucket] = hour.connects.get(bucket, 0) + count
+        """The hours that a meter keeps, this one and the one before, were measured by the watchdog before this one."""
+        present = int(self._clock.wall() // HOUR)
+        for number in (present - 1, present):
+            with contextlib.suppress(McpwatchError):
+                self._add(number, await self._stored(number))
+
+    def _add(self, number: int, stored: Mapping[str, str]) -> None:
+        for name, text in stored.items():
+            hour, old = self._of(name).hours.setdefault(number, Hour()), from_json(text)
+            hour.good, hour.bad, hour.announced = hour.good + old.good, hour.bad + old.bad, hour.announced + old.announced
+            hour.calls, hour.errors, hour.counted = hour.calls + old.calls, hour.errors + old.errors, hour.counted or old.counted
+            hour.clients, hour.outages = max(hour.clients, old.clients), [*old.outages, *hour.outages]
+            for bucket, count in old.connects.items():
+                hour.connects[bucket] = hour.connects.get(bucket, 0) + count
 
     def _of(self, name: str) -> _Route:
         found = self._routes.get(name)
