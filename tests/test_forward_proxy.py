@@ -309,6 +309,17 @@ async def test_a_refused_tunnel_is_told_by_both_with_the_name_of_the_proxy(
             assert "secret" not in text
 
 
+async def test_a_certificate_that_is_not_believed_is_the_servers_fault_and_not_the_proxys(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with proxying() as proxy, serving(context(authority)) as url:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        with pytest.raises(HttpFailed, match=r"connection to mcp\.test:\d+ failed: .*certificate"):
+            await ask(url, Trust())
+        found = await probe(Target(url, "http"))
+        assert (found.symptom, "ALL_PROXY" in found.message) == (Symptom.TLS, False)
+
+
 @pytest.mark.parametrize("url", [HTTP, HTTPS])
 async def test_a_proxy_that_is_not_there_is_told_by_both(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with proxying() as proxy:

@@ -37,8 +37,9 @@ async def dial(scheme: str, host: str, port: int | None, trust: Trust, proxy: Fo
             made = await asyncio.get_running_loop().create_connection(UpstreamConnection, *near, ssl=context)
     except TimeoutError:
         raise HttpFailed(f"no connection to {host if proxy is None else where} within {CONNECT_LIMIT:g} s") from None
-    except (OSError, ssl.SSLError) as error:
-        raise HttpFailed(f"connection to {where} failed: {error.strerror or error}") from None
+    except OSError as error:
+        guilty = authority(*whole) if isinstance(error, ssl.SSLError) else where  # a tunnel's TLS is the server's
+        raise HttpFailed(f"connection to {guilty} failed: {error.strerror or error}") from None
     transport, connection = made
     notice_vanished(transport.get_extra_info("socket"))
     return connection
