@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
@@ -31,6 +32,10 @@ class StepRuntime:
         self.numbered: list[Incarnation] = []
         self.resumed = 0
         self.resume_fails = ""
+        self.stop_fails = ""
+        self.container: str | None = None
+        self.pid = 100
+        """The number of the first process; each start adds one. 0: there is none."""
         self.on_stop: Callable[[], None] = lambda: None
         self.events: list[RuntimeEvent | RuntimeFailed] = []
         """What is seen: each is told once, and one that failed ends the watch."""
@@ -44,7 +49,8 @@ class StepRuntime:
         if self.fails:
             raise RuntimeFailed(self.fails, permanent=self.permanent)
         self.started.append(generation)
-        return Incarnation(spec.name, generation, spec.fingerprint, 100 + generation)
+        pid = self.pid + generation if self.pid else None
+        return Incarnation(spec.name, generation, spec.fingerprint, pid, self.container, started_at=WallTime(0.0))
 
     def number(self, living: Incarnation) -> None:
         self.numbered.append(living)
@@ -52,6 +58,8 @@ class StepRuntime:
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         del spec
         await asyncio.sleep(self.stop_takes)
+        if self.stop_fails:
+            raise RuntimeFailed(self.stop_fails)
         self.stopped.append(grace)
         self.on_stop()
 
@@ -75,6 +83,17 @@ class StepRuntime:
 
     async def close(self) -> None:
         return
+
+
+class ReplacingRuntime(StepRuntime):
+    """One that can give up a member without stopping it first, as an engine that replaces containers does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released: list[str] = []
+
+    async def release(self, spec: MemberSpec) -> None:
+        self.released.append(spec.name)
 
 
 class Crew:

@@ -3,71 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Literal
 
 import pytest
 
-from mcpwatch.model.fact import Fact, MemberChanged, MemberExited, MemberStarted
+from mcpwatch.model.fact import MemberStarted
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d
-from mcpwatch.watchdog.actor import ActorListener, MemberActor, describe_exit
-from mcpwatch.watchdog.senses import Context, Senses
-from tests.virtual import VirtualClock, VirtualLoop, run
-from tests.watchdog.step_runtime import StepRuntime
-
-
-class Stage:
-    """An actor, its runtime, and what it told."""
-
-    def __init__(self, loop: VirtualLoop, clock: VirtualClock, runtime: StepRuntime, spec: MemberSpec, **senses: Any) -> None:
-        self.runtime, self.clock, self.loop = runtime, clock, loop
-        self.facts: list[Fact] = []
-        self.sick = False
-        self.began: list[int] = []
-        listener = ActorListener(lambda one: self.began.append(one.state.generation), lambda _: None, lambda _: self.sick)
-        context = Context(clock, self.facts.append, self.spawn, Senses(**senses))
-        self.actor = MemberActor(spec, runtime, context, listener)
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self.tasks = [*getattr(self, "tasks", []), self.loop.create_task(work, name=name)]
-
-    async def up(self) -> None:
-        """Wanted, started and proved."""
-        self.actor.tell(d.WantUp(self.clock.now(), "wanted"))
-        await asyncio.sleep(1.0)
-        self.prove()
-
-    def prove(self) -> None:
-        generation = self.actor.state.generation
-        self.actor.tell(d.Judged(self.clock.now(), "ok", generation, Verdict.HEALTHY, proven=True))
-
-    def ends(self) -> list[tuple[int, bool, str]]:
-        return [(one.generation, one.planned, one.text) for one in self.facts if isinstance(one, MemberExited)]
-
-    def phases(self) -> list[str]:
-        return [one.new for one in self.facts if isinstance(one, MemberChanged) and one.field == "phase"]
-
-
-SPEC = MemberSpec("time", "server", "step", object(), restart=RestartPolicy(), fingerprint="f1")
-
-
-def staged(play: Any, supervision: Literal["ours", "theirs"] = "ours", spec: MemberSpec = SPEC, **senses: Any) -> None:
-    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
-        stage = Stage(loop, clock, StepRuntime(supervision), spec, **senses)
-        try:
-            await play(stage)
-        finally:
-            stage.actor.close()
-            for task in stage.tasks:
-                task.cancel()
-            await asyncio.gather(*stage.tasks, return_exceptions=True)
-
-    run(story)
+from mcpwatch.watchdog.actor import describe_exit
+from tests.watchdog.stage import Stage, staged
 
 
 @pytest.mark.parametrize(
@@ -169,13 +115,11 @@ def test_a_member_that_was_found_alive_is_adopted_with_its_age_and_one_without_a
         assert stage.actor.state.phase is Phase.STARTING
         stage.prove()
         assert stage.actor.state.phase is Phase.RUNNING
-        stage.tasks = []
 
     async def unnumbered(stage: Stage) -> None:
         stage.actor.adopt(Incarnation("time", None, "f1", 78))
         assert stage.actor.state.generation == 1
         assert stage.runtime.numbered == [Incarnation("time", 1, "f1", 78)]
-        stage.tasks = []
 
     staged(play)
     staged(unnumbered, "theirs")

@@ -26,8 +26,8 @@ STALE = Finding(
 OTHER = replace(STALE, about="route:b", text="route b is stale", evidence=("b: 404",), affects=("b",), members=("two",))
 
 
-def decided(*findings: Finding, attempts: tuple[Attempt, ...] = (), enabled: bool = True) -> Decision:
-    return decide_repairs(Findings(findings), attempts, NOW, enabled=enabled)
+def decided(*findings: Finding, attempts: tuple[Attempt, ...] = (), **options: bool) -> Decision:
+    return decide_repairs(Findings(findings), attempts, NOW, **options)
 
 
 def test_nothing_found_is_nothing_shown_nothing_done_and_no_reason_to_wake() -> None:
