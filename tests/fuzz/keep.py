@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ Step = tuple[str, int, int]
 
 
 @contextmanager
-def traced(found: set[Step]) -> Iterator[None]:
+def traced(found: set[Step]) -> Generator[None]:
     """Note every step that is taken meanwhile."""
     last: dict[FrameType, int] = {}
 

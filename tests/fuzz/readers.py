@@ -37,6 +37,7 @@ class Recorder:
     def __init__(self) -> None:
         self.deaf = self.closing = False
         self.unsent = 0
+        self.peer = ""
         self.reading = Reading()
         self.reader = RequestReader(self, HEAD_BYTES)
 

@@ -31,7 +31,7 @@ class Availability:
     def __init__(self, name: str) -> None:
         self.name = name
         self.phase = Phase.STARTING
-        self.generation = 0
+        self.generation: int = 0
         self.error: str | None = None
         """Why it is not there, in words."""
         self.refused = False
