@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import random
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
 from mcpwatch.trust import Trust
+from tests.fuzz.mutation import mutate
 from tests.gateway.program import TINY, gateway, http, request
 
 pytestmark = pytest.mark.anyio
@@ -144,6 +146,19 @@ def test_only_a_plain_answer_of_200_opens_a_tunnel(answer: bytes, said: str) -> 
     refusal = ForwardProxy("p", 1, "http_proxy").refusal(answer)
     assert (refusal == "") is (said == "")
     assert said in refusal
+
+
+def test_no_answer_but_a_whole_head_of_a_200_opens_a_tunnel() -> None:
+    rng, sources = random.Random(1129), [b"HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\n", b"HTTP/1.0 407 No\r\n\r\n"]
+    found = 0
+    for _ in range(2000):
+        answer = mutate(rng.choice(sources), sources, rng)
+        if not ForwardProxy("p", 1, "http_proxy").refusal(answer):
+            found += 1
+            assert answer.find(b"\r\n\r\n") == len(answer) - 4, answer
+            assert answer.startswith(b"HTTP/1."), answer
+            assert 200 <= int(answer.split(b" ")[1].split(b"\r\n")[0]) < 300, answer
+    assert found > 100
 
 
 # --- on the wire ---

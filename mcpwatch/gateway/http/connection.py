@@ -19,7 +19,7 @@ from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange
 from mcpwatch.gateway.http.intake import Intake
 from mcpwatch.gateway.http.output import Output
 from mcpwatch.gateway.http.request_reader import RequestReader
-from mcpwatch.gateway.http.shared import Shared
+from mcpwatch.gateway.http.shared import Shared, broken
 
 
 class Connection(asyncio.Protocol):
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         try:
             rest = serve()
         except Exception as error:  # noqa: BLE001  told where the work of tasks is
-            rest = _broken(error)
+            rest = broken(error)
         if rest is not None:
             self.go_on(exchange, rest)
 
@@ -296,7 +296,3 @@ class Connection(asyncio.Protocol):
         self._intake.drop()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-
-
-async def _broken(error: Exception) -> None:
-    raise error

@@ -81,3 +81,8 @@ class Shared:
         self.connections.discard(connection)
         if self.draining and not self.connections:
             self.empty.set()
+
+
+async def broken(error: Exception) -> None:
+    """Work that has broken before it could begin."""
+    raise error
