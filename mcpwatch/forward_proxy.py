@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 PORTS = {"http": 80, "https": 443}
 _ANSWER = b"HTTP/1."
+_STATUS = re.compile(rb"[1-9][0-9]{2}")
 _HEAD_BYTES = 64 * 1024
 """Bytes of a proxy's answer to CONNECT that are read."""
 
@@ -51,7 +53,7 @@ class ForwardProxy:
         """Why the answer to `connect`, a whole head and whatever came behind it, opens no tunnel; empty when it does."""
         first, whole, behind = head.partition(b"\r\n\r\n")
         words = first.partition(b"\r\n")[0].split(b" ", 2)
-        if not whole or len(words) < 2 or not words[0].startswith(_ANSWER) or not words[1].isdigit():
+        if not whole or len(words) < 2 or not words[0].startswith(_ANSWER) or not _STATUS.fullmatch(words[1]):
             return f"{self.shown} answered no HTTP"
         status = int(words[1])
         if not 200 <= status < 300:
