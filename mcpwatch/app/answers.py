@@ -189,7 +189,7 @@ class Answers:
             kept = self._reports.get(first)
             if kept is None or not 0 <= now - kept[0] < REPORT_FOR:
                 await self._meter.read()
-                self._meter.write()
+                await self._meter.keep()
                 await self._store.flush()
                 going = {route.name: one for route in self._fleet.plan().routes if (one := self._meter.outage(route.name))}
                 spec = objectives_of(self._fleet.plan())
