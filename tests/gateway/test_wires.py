@@ -192,7 +192,9 @@ async def test_a_call_in_flight_on_a_dying_member_fails_at_once_and_says_why(ser
 async def test_a_dead_isolated_member_is_greeted_again_with_the_clients_own_words(served: Gateway) -> None:
     async with sse(f"{served.url}/alone/sse") as client:
         await client.hello(roots={})
-        os.kill(text(await client.ask(call(1, "pid"))), signal.SIGKILL)
+        before = text(await client.ask(call(1, "pid")))
+        os.kill(before, signal.SIGKILL)
+        gone(before)
         assert text(await client.ask(call(2, "hello")))["capabilities"] == {"roots": {}}
 
 
