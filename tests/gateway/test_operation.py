@@ -361,7 +361,9 @@ def test_a_killed_gateway_leaves_no_child_behind() -> None:
 def test_the_first_death_costs_nothing_and_the_next_one_what_the_file_says() -> None:
     with gateway({"servers": {"tiny": TINY | {"restart": {"first": 600, "max": 600}}}}) as running:
         running.wait({"tiny": "running"})
-        os.kill(running.members()["tiny"]["pid"], signal.SIGKILL)
+        first = running.members()["tiny"]["pid"]
+        os.kill(first, signal.SIGKILL)
+        gone(first)
         with httpx.Client(timeout=LIMIT) as client:
             assert client.post(f"{running.url}/tiny/rpc", json=call(1, "echo", x=1)).status_code == 200
             assert running.members()["tiny"]["generation"] == 2
