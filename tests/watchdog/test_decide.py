@@ -85,7 +85,6 @@ def events(state: MemberState, at: Instant) -> list[Event]:
     current, older = state.generation, state.generation - 1
     made: list[Event] = [
         WantUp(at),
-        WantUp(at, fresh=False),
         WantDown(at),
         WantRestart(at),
         WantRestart(at, counts=True),
