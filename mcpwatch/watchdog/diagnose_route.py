@@ -19,6 +19,7 @@ from mcpwatch.watchdog.snapshot import (
     FleetSnapshot,
     MemberSnapshot,
     Observation,
+    ProxyLogHint,
     evidence_with_log,
 )
 from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
@@ -28,6 +29,9 @@ RECONNECT_GRACE = 45.0
 
 SETTLE_LIMIT = 30.0
 """Longest time that a restart of the proxy waits for members that are just coming up."""
+
+PATIENCE = 300.0
+"""Seconds after which a server inside the proxy that had too much to do when that started may have it started again."""
 
 CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
 """Stages that only the member itself can answer: a list is no answer to them."""
@@ -207,9 +211,8 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
 def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:
     hint, text = snapshot.hint(member.route), f"the proxy has no route '{member.route or member.name}'"
     meaning = hint.meaning if hint is not None else "" if snapshot.mounts_late else "silent"
-    told = refused(hint.text) if hint is not None and meaning == "failed" else None
-    if told is not None and told[0] != "dependency":  # by a proxy that says that, it is the member itself
-        return _finding(snapshot, member, member.name, told[0], f"the proxy could not connect to '{member.name}': {told[1]}")
+    if hint is not None and inside(member) and (refusing := _refusing(snapshot, member, hint)) is not None:
+        return refusing
     if meaning == "failed":
         text = f"the proxy could not reach '{member.name}' when it started, and never tries again"
     elif meaning == "silent":
@@ -217,6 +220,20 @@ def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberS
     elif meaning == "connecting":
         text = f"{text}: it began to connect to '{member.name}' and did not finish within {member.start_grace:g}s"
     return _finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
+
+
+def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHint) -> Finding | None:
+    """A server inside the proxy refused it at its start, by the proxy's own log: another start would only be refused again.
+
+    One that had too much to do is tried again after `PATIENCE`.
+    """
+    told, until = refused(hint.text), Instant(hint.at + PATIENCE)
+    if hint.meaning != "failed" or told is None or told[0] == "dependency":  # by a proxy that says that, it is the server itself
+        return None
+    found = _finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")
+    if told[0] != "overloaded":
+        return found
+    return replace(found, hold="waiting until it takes requests again", until=until) if until > snapshot.at else None
 
 
 def _held(snapshot: FleetSnapshot, proxy: MemberSnapshot, found: Finding) -> Finding:

@@ -11,7 +11,7 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Tool
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.diagnose_route import since_change
-from mcpwatch.watchdog.finding import LookAgain
+from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.repair import decide_repairs
 from mcpwatch.watchdog.snapshot import MemberSnapshot, Observation, ProxyLogHint
 from tests.watchdog.scenes import FETCH, OK, PROVED, PROXY, REBORN, TBXARK, TIME, bad, causes, named, one, scene
@@ -267,9 +267,13 @@ def test_a_route_that_is_not_there_is_told_with_what_the_proxys_log_said_of_it()
 
 
 def test_no_restart_answers_a_server_that_refused_the_proxy_when_it_started() -> None:
-    def told(words: str, meaning: str = "failed") -> tuple[str, str, str | None]:
-        log = (ProxyLogHint("web", meaning, f"<web> Failed to add client to server: {words}"),)
-        finding = one(replace(INSIDE, through=bad(Symptom.NOT_MOUNTED)), SERVED, TBXARK, proxy_log=log, mounts_late=False)
+    def found_by(words: str, meaning: str, at: float, member: MemberSnapshot = INSIDE) -> Finding:
+        log = (ProxyLogHint("web", meaning, f"<web> Failed to add client to server: {words}", Instant(at)),)
+        lost = replace(member, through=bad(Symptom.NOT_MOUNTED))
+        return one(lost, SERVED, TBXARK, proxy_log=log, mounts_late=False)
+
+    def told(words: str, meaning: str = "failed", at: float = 60.0) -> tuple[str, str, str | None]:
+        finding = found_by(words, meaning, at)
         return finding.cause, finding.subject, finding.rung
 
     assert told("request failed with status 401: Unauthorized") == ("auth", "in", None)
@@ -277,6 +281,12 @@ def test_no_restart_answers_a_server_that_refused_the_proxy_when_it_started() ->
     assert told("connection refused") == ("not_mounted", "proxy", "restart_proxy"), "that is the server itself"
     assert told("exit status 1") == ("not_mounted", "proxy", "restart_proxy")
     assert told("license expired", "connecting")[0] == "starting"
+    busy = found_by("429 too many requests", "failed", 60.0)
+    assert (busy.cause, busy.rung, busy.until, busy.hold) == ("overloaded", None, 360.0, "waiting until it takes requests again")
+    assert told("429 too many requests", at=-200.0) == ("not_mounted", "proxy", "restart_proxy"), "it may be free again"
+    assert told("license expired", at=-200.0) == ("licence", "in", None)
+    own = replace(FETCH, route="web")
+    assert found_by("license expired", "failed", 60.0, own).cause == "not_mounted", "that one answers direct by now"
 
 
 def test_a_route_that_is_still_being_connected_or_whose_server_still_starts_is_waited_for() -> None:
