@@ -207,9 +207,10 @@ class FleetMonitor:
             return False
         if latest.symptom in ANSWERED_SYMPTOMS:
             return True
-        living = actor.incarnation
-        elsewhere = latest.symptom in GONE_SYMPTOMS and living is not None and living.pid is not None
-        return elsewhere and actor.spec.runtime == "process" and bool(self._senses.listening(living.pid or 0) if living else ())
+        pid = actor.incarnation.pid if actor.incarnation is not None else None
+        if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
+            return False
+        return bool(self._senses.listening(pid))
 
     def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.
