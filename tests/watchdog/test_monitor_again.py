@@ -9,9 +9,9 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.ports import Exited, Traits
+from mcpwatch.ports import Exited, LogHint, Traits
 from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan, route
-from tests.watchdog.test_monitor import BAD, CANARY, CHECK, DIRECT, INNER, ROUTE, A, begun, forget
+from tests.watchdog.test_monitor import BAD, CANARY, CHECK, DIRECT, INNER, ROUTE, A, begun, end, forget
 
 
 def verdicts(small: SmallFleet) -> dict[str, Verdict]:
@@ -123,5 +123,74 @@ def test_a_canary_is_not_called_because_a_route_failed() -> None:
         await small.fleet.monitor.probing.run(through)
         await asyncio.sleep(0.05)
         assert "canary" not in [check.name for check in small.checks]
+
+    fleet_story(play)
+
+
+def test_a_member_that_is_ready_again_has_its_proxy_told_so() -> None:
+    async def play(small: SmallFleet) -> None:
+        await begun(small, A, traits=Traits(nudges=True))
+        await small.fleet.command("restart", "a")
+        await asyncio.sleep(2.0)
+        assert (small.phases()["a"], small.nudged) == (Phase.RUNNING, ["a"])
+
+    fleet_story(play)
+
+
+def test_a_start_that_is_over_is_not_asked_for_its_proof_any_more() -> None:
+    async def play(small: SmallFleet) -> None:
+        def asked() -> bool:
+            return "ready a" in {task.get_name() for task in small.tasks}
+
+        small.answers["http://h/a"] = BAD
+        await begun(small, A)
+        assert asked()
+        await small.fleet.command("stop", "a")
+        await asyncio.sleep(2.0)
+        assert not asked()
+        await small.fleet.command("start", "a")
+        await asyncio.sleep(2.0)
+        assert asked()
+        small.fleet.close()
+        await asyncio.sleep(2.0)
+        assert not asked()
+
+    fleet_story(play)
+
+
+def test_what_is_not_probed_at_its_start_is_never_sick_of_it() -> None:
+    async def play(small: SmallFleet) -> None:
+        await begun(small, member("quiet", checks=()))
+        assert not small.fleet.monitor.sick(small.fleet.actors["quiet"])
+
+    fleet_story(play)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_what_no_proxy_serves_is_probed_itself_whatever_it_dies_of(served: bool) -> None:
+    async def play(small: SmallFleet) -> None:
+        fronts = (member("proxy", kind="proxy"),) if served else ()
+        await small.fleet.begin(plan(A if not served else member("a"), *fronts, routes=() if served else (route("a"),)))
+        await asyncio.sleep(5.0)
+        (check,) = small.fleet.monitor.probing.of("a", "direct")
+        for _ in range(3):
+            probe = small.loop.create_task(small.fleet.monitor.probing.run(check))
+            await asyncio.sleep(0.005)
+            end(small)
+            await probe
+        forget(small)
+        await small.fleet.monitor.look("a")
+        assert DIRECT in small.probed
+
+    fleet_story(play)
+
+
+def test_what_the_log_says_is_considered_at_once() -> None:
+    async def play(small: SmallFleet) -> None:
+        await begun(small, A)
+        considered: list[bool] = []
+        small.fleet.mender.soon = lambda: considered.append(True)  # type: ignore[method-assign]
+        small.fleet.monitor.hear(LogHint("", "exhausted", "too many open files"))
+        assert considered
 
     fleet_story(play)
