@@ -52,6 +52,7 @@ class Carrier(StepRuntime):
         self.used: dict[str, Usage] = {}
         self.owned_fails = ""
         self.ended: list[str] = []
+        self.graces: list[tuple[str, float]] = []
 
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
         self.asked = [spec.name for spec in specs]
@@ -60,6 +61,7 @@ class Carrier(StepRuntime):
         return tuple(self.living)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
+        self.graces.append((spec.name, grace))
         await super().stop(spec, grace)
         self.ended.append(spec.name)
 
