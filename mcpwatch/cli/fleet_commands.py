@@ -142,7 +142,7 @@ def backup_restore(
     raise typer.Exit(done)
 
 
-@app.command(epilog="Examples:  mcpwatch export compose out    mcpwatch export kubernetes out -c fleet.yaml")
+@app.command(epilog="Examples:  mcpwatch export compose out    mcpwatch export kubernetes out-k8s -c fleet.yaml")
 def export(
     form: Annotated[Literal["compose", "quadlet", "systemd", "kubernetes"], typer.Argument(metavar="FORMAT", help="What runs it.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write; a new one, or --force.")],
