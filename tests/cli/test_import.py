@@ -17,7 +17,7 @@ import pytest
 
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
-from mcpwatch.cli.edit.trial import Trial, TrialFailed
+from mcpwatch.cli.edit.trial import Trial, TrialFailed, TrialTimedOut
 from mcpwatch.cli.importing.ask import ask
 from mcpwatch.cli.importing.canary import with_canary, without_canary
 from mcpwatch.cli.importing.found import Found, merged, servers_in
@@ -271,6 +271,33 @@ def test_a_proposed_canary_that_fails_keeps_no_server_out(
         "without the catalogue's canary get_current_time, which fails (time: check canary: no such tool)" in capsys.readouterr().out
     )
     assert "checks" not in read_fleet_file(fleet).members["time"]
+
+
+def test_a_trial_without_an_answer_is_not_repeated(fleet: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def trial(name: str, *rest: object) -> Trial:
+        tried.append(name)
+        raise TrialTimedOut(f"{name}: no proof within 9s")
+
+    monkeypatch.setattr("mcpwatch.cli.importing.run.try_member", trial)
+    (tmp_path / "mcp-server-time").write_text("#!/bin/sh\n")
+    (tmp_path / "mcp-server-time").chmod(0o755)
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {"time": {"command": f"{tmp_path}/mcp-server-time"}}}))
+    assert bring_in([source], Wish(fleet, yes=True)) == 1
+    assert tried == ["time"]
+
+
+def test_what_is_found_is_told_with_the_client_that_has_it(
+    fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable}}}))
+    assert bring_in([], Wish(fleet, dry_run=True)) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-5:] == ["cursor", "can", "be", "brought", "in"]
 
 
 def test_the_wizard_asks_about_the_clients_of_the_chosen_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from mcpwatch.cli.edit.proof import PROOF_WAIT, route_proved
 from mcpwatch.cli.edit.run import Work, carry_out, file_in_use, show_diff
 from mcpwatch.cli.edit.secrets import Hidden, hide_all
 from mcpwatch.cli.edit.steps import Steps
-from mcpwatch.cli.edit.trial import TrialFailed, try_member
+from mcpwatch.cli.edit.trial import TrialFailed, TrialTimedOut, try_member
 from mcpwatch.cli.importing.ask import agree, ask
 from mcpwatch.cli.importing.canary import with_canary, without_canary
 from mcpwatch.cli.importing.found import Found, merged, servers_in
@@ -55,7 +55,7 @@ def bring_in(files: Sequence[Path], wish: Wish) -> int:
     found = look(sources, fleet, strict=bool(files))
     steps = Steps("import", wish.as_json)
     if not wish.as_json:
-        _print(found)
+        _print(found, dict(sources))
     asks = not (wish.yes or wish.dry_run or wish.as_json) and sys.stdin.isatty() and sys.stdout.isatty()
     if asks and any(not one.trouble for one in found):
         wish = ask(wish, found, lambda some: _kinds(some, dict(sources)))
@@ -217,7 +217,7 @@ def _trial(one: Found, fleet: FleetFile, wish: Wish) -> tuple[Found, str]:
         told = answer(one)
         return one, f"{told}; canary {one.proposed} answers" if one.proposed else told
     except TrialFailed as error:
-        if not one.proposed:
+        if not one.proposed or isinstance(error, TrialTimedOut):
             raise
         plain = without_canary(one)
         return plain, f"{answer(plain)}; without the catalogue's canary {one.proposed}, which fails ({str(error).splitlines()[0]})"
@@ -242,10 +242,11 @@ def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, sinc
         steps.tell("clients", f"'{one.original}' is called '{one.name}' here: its own entry stays; remove it by hand", "skipped")
 
 
-def _print(found: Sequence[Found]) -> None:
+def _print(found: Sequence[Found], kinds: Mapping[Path, str]) -> None:
     rows: list[tuple[str, ...]] = []
     for one in found:
-        where = ", ".join(Path(source).name for source in one.sources)
+        names = {path: kind for path, kind in kinds.items() if kind and kind != _FOUND}
+        where = ", ".join(names.get(Path(source), Path(source).name) for source in one.sources)
         rows.append((one.name, _runs(one), where, one.trouble or "can be brought in"))
     for line in table(("NAME", "RUNS", "FOUND IN", ""), rows, colour=coloured()) if rows else ["no servers found"]:
         say(line)
