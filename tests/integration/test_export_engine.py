@@ -72,7 +72,15 @@ class Engine:
         for words in reversed(self.projects):
             subprocess.run([*words, "down", "--timeout", "5"], capture_output=True, timeout=120, check=False)
         subprocess.run(["docker", "network", "rm", self.mark], capture_output=True, timeout=60, check=False)
+        stages = self._stages()
         subprocess.run(["docker", "rmi", "-f", *self.images], capture_output=True, timeout=120, check=False)
+        subprocess.run(["docker", "rmi", *stages], capture_output=True, timeout=120, check=False) if stages else None
+
+    def _stages(self) -> list[str]:
+        """Images without a name that were built on ours: earlier stages of a Dockerfile."""
+        ours = {run("docker", "image", "inspect", "-f", "{{.Id}}", image).strip() for image in self.images}
+        nameless = run("docker", "images", "-q", "--no-trunc", "--filter", "dangling=true").split()
+        return [one for one in nameless if ours & set(run("docker", "history", "-q", "--no-trunc", one).split())]
 
 
 @pytest.fixture

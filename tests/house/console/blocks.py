@@ -68,6 +68,6 @@ def shape(line: str) -> str:
 
 
 def missing(shown: tuple[str, ...], said: str) -> list[str]:
-    """The lines that are shown and of whose shape none was said."""
-    there = {shape(line) for line in said.splitlines()}
+    """The lines that are shown and of whose shape none was said; `…` stands for lines that are left out."""
+    there = {"…", *(shape(line) for line in said.splitlines())}
     return [line for line in shown if shape(line) not in there]

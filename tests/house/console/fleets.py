@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from tests.house.console.blocks import ROOT
+
 UVX = """\
 #!/bin/sh
 # stands where uvx is: the servers of this checkout, whatever version is asked for
@@ -84,6 +86,9 @@ def _both(text: str, **more: str) -> dict[str, str]:
 
 
 RUNNING = Fleet("running", _both(_WHOLE), (_UP, "mcpwatch sync --force"), ("time", "fetch", "git"))
+QUICKSTART = Fleet(
+    "quickstart", _both((ROOT / "examples" / "quickstart.yaml").read_text(encoding="utf-8")), (_UP,), ("time", "fetch", "git")
+)
 STOPPED = Fleet("stopped", _both(_WHOLE))
 EMPTY = Fleet("empty")
 """A home without a fleet."""

@@ -30,10 +30,10 @@ def play(stage: Stage, block: Block) -> None:
 
 
 def _looked_again(stage: Stage, step: Step, setting: Setting) -> Done:
-    """Run a command; where output is shown its last part again until that came."""
+    """Run a command; where output is shown, again until that came."""
     command, where = runnable(step.command, setting), ROOT if step.command.startswith("make ") else None
     done = stage.run(command, until=FOREVER.get(step.command, ""), where=where)
     deadline = time.monotonic() + PATIENCE
     while step.shown and missing(step.shown, done.said) and time.monotonic() < deadline:
-        done = stage.run(command.rpartition(";")[2])
+        done = stage.run(command)
     return done

@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.house.console.blocks import Block
-from tests.house.console.fleets import ARCHIVE, BROKEN, CLUSTER, EMPTY, GUARDED, LOST, OTHER, RUNNING, SAVED, STOPPED, Fleet
+from tests.house.console.fleets import (
+    ARCHIVE,
+    BROKEN,
+    CLUSTER,
+    EMPTY,
+    GUARDED,
+    LOST,
+    OTHER,
+    QUICKSTART,
+    RUNNING,
+    SAVED,
+    STOPPED,
+    Fleet,
+)
 
 GUIDES = "docs/how-to"
 CLI = "docs/reference/cli.md"
@@ -65,7 +78,7 @@ _MAINTAINED = "mcpwatch maintenance start git --for 1h"
 _MAINTENANCE = {"m1a2b3c": "$(mcpwatch maintenance list --json | jq -r '[.. | .id? // empty] | first')"}
 
 SETTINGS: Mapping[tuple[str, str], Setting] = {
-    ("README.md", "mcpwatch status"): Setting(put={"29394": _GIT}, needs=("jq",)),
+    ("README.md", "mcpwatch status"): Setting(QUICKSTART, put={"26330": _GIT}, needs=("jq",)),
     ("README.md", "make up"): Setting(EMPTY),
     (ADD, "mcpwatch add time -- uvx mcp-server-time"): Setting(OTHER, apart=True),
     (ADD, "mcpwatch catalog database"): Setting(OTHER, needs=("npm",)),
