@@ -32,6 +32,7 @@ NOT_RUN = {
 SHOWN_ONLY = {
     "https://mcp.linear.app": "a company's server",
     "--docker crystaldba": "an image that only a registry has",
+    "import compose.yaml": "an image that only a registry has",
     "--from postgres": "a database that only its owner has",
 }
 """What is in commands that need something beyond this machine: those run with `--dry-run`."""
@@ -82,7 +83,7 @@ SETTINGS: Mapping[tuple[str, str], Setting] = {
     ("README.md", "make up"): Setting(EMPTY),
     (ADD, "mcpwatch add time -- uvx mcp-server-time"): Setting(OTHER, apart=True),
     (ADD, "mcpwatch catalog database"): Setting(OTHER, needs=("npm",)),
-    (ADD, "mcpwatch import --dry-run"): Setting(OTHER, put={"--only fetch": "--only clock"}),
+    (ADD, "mcpwatch import --dry-run"): Setting(OTHER),
     (f"{GUIDES}/alerts.md", 'mcpwatch silence add fetch --for 2h --comment "upstream is moving"'): Setting(
         put=_SILENCE, needs=("jq",)
     ),

@@ -12,7 +12,7 @@ from tests.house.console.playing import play
 from tests.house.console.settings import CLI
 from tests.house.console.stage import Stage, stage
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("root"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("root"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
