@@ -1,117 +1,37 @@
 """Mutation test of one room, run by hand: `python -m tools.mutation checks --sample 60 --seed 1`.
 
 A mutant is a module of the room with one node of its syntax changed. The quick tests that run the changed function are run against
-it, fastest first, each mutant in a process forked from one that has the libraries loaded. Prints the survivors and the score.
-Which tests run which function is found by one traced run of the room's quick tests.
+it, those of its module's own test file first. Prints the survivors and the score. A change within a function is tried in a fork of
+a process that has collected all tests (`mutant_swap`), any other in a process forked from one that has the libraries loaded.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import random
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_loader
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, ModuleType
 
 import pytest
 
+from tools.mutant_swap import LEFT, Start, swapped
+from tools.mutant_tests import QUICK, ROOT, Coverage, quiet, traced
 from tools.mutants import Mutant, changed, mutants
 
-ROOT = Path(__file__).resolve().parent.parent
-IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
-"""That libraries are loaded before pytest sees them is the point of the fork."""
-QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
-TESTS_MAX = 60
-"""Tests run against one mutant at most."""
-BUDGET = 15.0
-"""Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
-TESTS_MIN = 3
-TRACE_LIMIT = 900.0
-"""Seconds for one test while everything it calls is noted, which takes many times as long."""
 CONTROLS = 5
 """Files tried without a change first: they must survive, or killing means nothing."""
-PATIENCE, TEST_LIMIT, SLACK = 60.0, 20.0, 6.0
-"""Seconds after which a mutant, and one of its tests, counts as hanging; at least `SLACK` times what they took without mutation."""
-
-OURS = ("mcpwatch", "tests", "tools", "__main__")
-"""Packages that are not loaded ahead: a mutant loads its own."""
-
-Function = tuple[str, int]
-"""A file and the line a function begins at."""
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Which tests run which function, and how long each test takes."""
-
-    tests: dict[Function, set[str]]
-    seconds: dict[str, float]
-
-    def of(self, mutant: Mutant) -> list[str]:
-        """The tests to run against a mutant, fastest first, within `BUDGET`; those of the whole file for its constants."""
-        path = str(mutant.path)
-        if mutant.function:
-            found = self.tests.get((path, mutant.function), set())
-        else:
-            found = {test for (file, _), some in self.tests.items() if file == path for test in some}
-        chosen: list[str] = []
-        spent = 0.0
-        for test in sorted(found, key=lambda name: (self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
-            spent += self.seconds.get(test, 0.0)
-            if spent > BUDGET and len(chosen) >= TESTS_MIN:
-                break
-            chosen.append(test)
-        return chosen
-
-    def limits(self, tests: list[str]) -> tuple[float, float]:
-        """Seconds for all of these tests together, and for one of them, before they count as hanging."""
-        took = [self.seconds.get(test, 0.0) for test in tests]
-        return max(PATIENCE, SLACK * sum(took)), max(TEST_LIMIT, SLACK * max(took))
-
-
-class Tracer:
-    """A pytest plugin that notes which functions of the room each test calls."""
-
-    def __init__(self, room: Path) -> None:
-        self._room = str(room) + os.sep
-        self._test = ""
-        self.tests: defaultdict[Function, set[str]] = defaultdict(set)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Trace everything one test calls."""
-        self._test = item.nodeid
-        sys.settrace(self._called)
-        threading.settrace(self._called)
-        try:
-            return (yield)
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)  # pyright: ignore[reportArgumentType]
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test took."""
-        self.seconds[report.nodeid] += report.duration
-
-    def _called(self, frame: FrameType, event: str, arg: object) -> None:
-        del event, arg
-        code = frame.f_code
-        if code.co_filename.startswith(self._room):
-            self.tests[code.co_filename, code.co_firstlineno].add(self._test)
 
 
 class Swap(SourceFileLoader, MetaPathFinder):
@@ -140,74 +60,81 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="which sample (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (default: 2)")
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 below this score in percent")
-    parser.add_argument("--only", default="", help="only files whose name contains this")
-    parser.add_argument("--tests", default="", help="only these tests, a path (default: all of the room)")
+    parser.add_argument("--only", nargs="+", default=[""], help="only files whose names contain one of these")
+    parser.add_argument("--tests", nargs="+", default=[], help="only these tests, paths (default: all of the room)")
     asked = parser.parse_args()
-    room, tests = ROOT / "mcpwatch" / asked.room, ROOT / (asked.tests or f"tests/{asked.room}")
-    files = sorted(path for path in room.rglob("*.py") if asked.only in path.name)
+    room = ROOT / "mcpwatch" / asked.room
+    tests = [ROOT / path for path in asked.tests or [f"tests/{asked.room}"]]
+    files = sorted(path for path in room.rglob("*.py") if any(part in path.name for part in asked.only))
     every = [mutant for path in files for mutant in mutants(path)]
     chosen = random.Random(asked.seed).sample(every, asked.sample) if 0 < asked.sample < len(every) else every
     print(f"{len(every)} mutants of {len(files)} files, {len(chosen)} tried", flush=True)
     began = time.monotonic()
     coverage = traced(room, tests)
     print(f"{len(coverage.seconds)} tests traced in {time.monotonic() - began:.0f} s", flush=True)
-    controls = [Mutant(path, 0, "none", 0, 0, "(no change)") for path in sorted({mutant.path for mutant in chosen})[:CONTROLS]]
-    if len(run(controls, coverage, asked.jobs)) < len(controls):
-        raise SystemExit("tests fail against a module that is not changed: the score would say nothing")
-    survivors = run(chosen, coverage, asked.jobs)
+    survivors = sorted(tried(chosen, coverage, tests, asked.jobs), key=lambda survivor: (survivor[0].path, survivor[0].line))
     for mutant, count in survivors:
         print(f"survived {count} tests: {mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.text}")
+    alive = Counter(mutant.path for mutant, _ in survivors)
+    for path, count in sorted(Counter(mutant.path for mutant in chosen).items()):
+        print(f"{path.relative_to(room)}: {100.0 * (count - alive[path]) / count:.0f} % of {count}")
     score = 100.0 * (len(chosen) - len(survivors)) / max(1, len(chosen))
     print(f"{asked.room}: {score:.0f} % of {len(chosen)} mutants killed (seed {asked.seed}) in {time.monotonic() - began:.0f} s")
     return int(score < asked.least)
 
 
-def traced(room: Path, tests: Path) -> Coverage:
-    """What the quick tests of a room call. Run in a child, so that the room is not yet loaded here; loads its libraries here."""
+Ended = tuple[Mutant, int, int]
+"""A mutant, how many tests were run against it, and how its process ended: 0 when it survived."""
+
+
+def tried(chosen: list[Mutant], coverage: Coverage, tests: list[Path], jobs: int) -> list[tuple[Mutant, int]]:
+    """The mutants that survive, with the number of tests they survived."""
+    controls = [Mutant(path, 0, "none", 0, 0, "(no change)") for path in sorted({mutant.path for mutant in chosen})[:CONTROLS]]
+    quick = _beside(lambda start: run([*controls, *chosen], coverage, jobs, start), coverage, tests)
+    left = [mutant for mutant, _, code in quick if code == LEFT]
+    slow = run([*controls, *left], coverage, jobs, _start) if left else []
+    for ended in (quick, slow):
+        if any(code for mutant, _, code in ended if mutant.way == "none"):
+            raise SystemExit("tests fail against a module that is not changed: the score would say nothing")
+    return [(mutant, count) for mutant, count, code in (*quick, *slow) if not code and mutant.way != "none"]
+
+
+def _beside(work: Callable[[Start], list[Ended]], coverage: Coverage, tests: list[Path]) -> list[Ended]:
+    """What `work` returns, done in a child that has collected the tests, so that none of ours is loaded here."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
         child = os.fork()
         if not child:
-            _quiet()
-            tracer = Tracer(room)
-            code = pytest.main([str(tests), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer])
-            libraries = sorted(
-                name for name in sys.modules if name.partition(".")[0] not in ("mcpwatch", "tests", "tools", "__main__")
-            )
-            found = [[*function, sorted(some)] for function, some in tracer.tests.items()]
-            Path(file.name).write_text(json.dumps([int(code), found, tracer.seconds, libraries]))
+            quiet()
+
+            def write(start: Start) -> None:
+                found = [([str(mutant.path), *astuple(mutant)[1:]], count, code) for mutant, count, code in work(start)]
+                Path(file.name).write_text(json.dumps(found))
+
+            _, each = coverage.limits(list(coverage.seconds))
+            swapped(tests, [*QUICK, f"--timeout={each:.0f}"], coverage.seconds, write)
             os._exit(0)
         os.waitpid(child, 0)
-        code, found, seconds, libraries = json.loads(file.read())
-    if code:
-        raise SystemExit(f"the quick tests of {tests.relative_to(ROOT)} fail without any mutation")
-    for name in libraries:
-        if name not in sys.modules and "." not in name and not name.startswith("_"):
-            try:
-                importlib.import_module(name)
-            except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
-                continue
-    return Coverage({(path, line): set(some) for path, line, some in found}, seconds)
+        return [(Mutant(Path(path), *more), count, code) for (path, *more), count, code in json.loads(file.read())]
 
 
-def run(chosen: list[Mutant], coverage: Coverage, jobs: int) -> list[tuple[Mutant, int]]:
-    """The mutants that survive, with the number of tests they survived."""
+def run(chosen: list[Mutant], coverage: Coverage, jobs: int, start: Start) -> list[Ended]:
+    """How each mutant ended; what no test runs survives."""
     waiting = list(reversed(chosen))
     running: dict[int, tuple[Mutant, int, float]] = {}  # until when each may run
-    survivors: list[tuple[Mutant, int]] = []
+    ended: list[Ended] = []
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
             tests = coverage.of(mutant)
             if not tests:
-                survivors.append((mutant, 0))
+                ended.append((mutant, 0, 0))
                 continue
             whole, each = coverage.limits(tests)
-            running[_start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole)
-        for child in _ended(running):
-            mutant, count, _ = running.pop(child[0])
-            if child[1] == 0:
-                survivors.append((mutant, count))
-    return survivors
+            running[start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole)
+        for child, code in _ended(running):
+            mutant, count, _ = running.pop(child)
+            ended.append((mutant, count, code))
+    return ended
 
 
 def _ended(running: dict[int, tuple[Mutant, int, float]]) -> list[tuple[int, int]]:
@@ -220,7 +147,7 @@ def _ended(running: dict[int, tuple[Mutant, int, float]]) -> list[tuple[int, int
         elif time.monotonic() > until:
             os.killpg(child, signal.SIGKILL)
     if not found:
-        time.sleep(0.02)
+        time.sleep(0.005)
     return found
 
 
@@ -229,7 +156,7 @@ def _start(mutant: Mutant, tests: list[str], limit: float) -> int:
     if child:
         return child
     os.setpgid(0, 0)
-    _quiet()
+    quiet()
     module = ".".join(mutant.path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     code = compile(changed(mutant), str(mutant.path), "exec", dont_inherit=True)
     sys.meta_path.insert(0, Swap(module, mutant.path, code))
@@ -238,13 +165,6 @@ def _start(mutant: Mutant, tests: list[str], limit: float) -> int:
     except BaseException:  # noqa: BLE001 - a mutant that breaks even pytest is dead
         result = 1
     os._exit(result)
-
-
-def _quiet() -> None:
-
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nothing, number)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from tests.e2e.daemon import free_port
 
 SETTLE = 1.3
 """Seconds that a server runs before it is killed again: more than supervisord and runit want to see."""
+REST = 8.0
+"""Seconds after the start of all servers before rest is measured: what every supervisor still does with them is over then."""
 Times = dict[str, list[float]]
 
 
@@ -87,7 +89,7 @@ def at_rest(kind: type[Peer], program: str, home: Path, children: int, window: f
         if not wait_for(lambda: all(answer(port) for port in ports), 60):
             return {}
         up = time.perf_counter() - start
-        time.sleep(3)
+        time.sleep(REST)
         started, before = starts.stat().st_size, used(peer.own())
         time.sleep(window)
         after = used(peer.own())

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcpwatch import journal
@@ -23,10 +23,10 @@ from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
 from mcpwatch.ports import Fleet, Store
 from mcpwatch.store.history import read_history
-from mcpwatch.store.measured import read_measured, read_page, read_seconds, read_sums
+from mcpwatch.store.measured import read_latest, read_measured, read_page, read_seconds, read_sums
 from mcpwatch.web.api.catalog import Handler
 from mcpwatch.web.api.logs import LogStreams
-from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, percentile
+from mcpwatch.web.objectives.hour import HOUR, OUTAGES, Hour, Outage, from_json, last_outage, percentile
 from mcpwatch.web.objectives.meter import Meter
 from mcpwatch.web.objectives.report import SLOTS, Report, bar, report, to_json
 from mcpwatch.web.spec import ObjectivesSpec
@@ -43,6 +43,15 @@ Body = dict[str, Any]
 Sums = dict[str, tuple[float, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was measured before the present hours: good and bad seconds over three windows, 90 hours by route, the last outages."""
+
+    sums: tuple[Sums, ...]
+    hours: dict[str, dict[int, Hour]]
+    outages: dict[str, Outage]
+
+
 class Answers:
     """Answers for one daemon."""
 
@@ -53,7 +62,7 @@ class Answers:
         self._paths = paths
         self._meter = meter
         self._logs = logs
-        self._days: tuple[float, tuple[Sums, ...], dict[str, dict[int, Hour]]] | None = None
+        self._days: tuple[float, Past] | None = None
         self._reports: dict[float, tuple[float, Report]] = {}
         self._reading = asyncio.Lock()
 
@@ -115,15 +124,17 @@ class Answers:
         if names is None:
             names = [route.name for route in plan.routes] or [member.name for member in plan.members]
         live = self._meter.live(names)
-        sums, hours = await self._past(now)
+        past = await self._past(now)
         return {
             "slot_seconds": HOUR,
-            "routes": {name: self._one(name, sums, {**hours.get(name, {}), **live.get(name, {})}, now) for name in names},
+            "routes": {name: self._one(name, past, {**past.hours.get(name, {}), **live.get(name, {})}, now) for name in names},
         }
 
-    def _one(self, name: str, sums: tuple[Sums, ...], hours: Mapping[int, Hour], now: float) -> Body:
+    def _one(self, name: str, past: Past, hours: Mapping[int, Hour], now: float) -> Body:
         latency, outage = self._meter.latency(name), self._meter.outage(name)
-        windows = [_percent(one.get(name, (0.0, 0.0)), hours, now) for one in sums]
+        windows = [_percent(one.get(name, (0.0, 0.0)), hours, now) for one in past.sums]
+        ended = [one for hour in hours.values() if (one := last_outage(hour))]
+        last = max(ended, key=lambda one: one.end, default=past.outages.get(name))
         return {
             "24h": windows[0],
             "7d": windows[1],
@@ -132,16 +143,17 @@ class Answers:
             "p50": latency[0] if latency else None,
             "p95": latency[1] if latency else None,
             "down_since": outage.begin if outage else None,
+            "last": None if last is None else dataclasses.asdict(last),
         }
 
-    async def _past(self, now: float) -> tuple[tuple[Sums, ...], dict[str, dict[int, Hour]]]:
+    async def _past(self, now: float) -> Past:
         """What was measured in hours that are over (the present one and the one before are the meter's)."""
         async with self._reading:
             if self._days is None or not 0 <= now - self._days[0] < SUMS_FOR:
-                self._days = (now, *await asyncio.to_thread(self._read_past, now))
-        return self._days[1], self._days[2]
+                self._days = (now, await asyncio.to_thread(self._read_past, now))
+        return self._days[1]
 
-    def _read_past(self, now: float) -> tuple[tuple[Sums, ...], dict[str, dict[int, Hour]]]:
+    def _read_past(self, now: float) -> Past:
         store, present = self._paths.store, int(now // HOUR)
         own = {"first": present - 1, "before": present + 1}
         still: Sums = {}
@@ -152,7 +164,9 @@ class Answers:
         hours: dict[str, dict[int, Hour]] = {}
         for name, number, good, bad, announced in read_seconds(store, first=present - SLOTS, before=present - 1):
             hours.setdefault(name, {})[number] = Hour(good, bad, announced)
-        return sums, hours
+        latest = read_latest(store, hour=int((now - 30 * DAY) // HOUR), holding=OUTAGES)
+        found = {name: last_outage(from_json(text)) for name, text in latest.items()}
+        return Past(sums, hours, {name: one for name, one in found.items() if one is not None})
 
     async def hours(self, body: Body) -> Body:
         """One route hour by hour: share of good time, 95th percentile of connecting."""
@@ -175,7 +189,7 @@ class Answers:
             kept = self._reports.get(first)
             if kept is None or not 0 <= now - kept[0] < REPORT_FOR:
                 await self._meter.read()
-                self._meter.write()
+                await self._meter.keep()
                 await self._store.flush()
                 going = {route.name: one for route in self._fleet.plan().routes if (one := self._meter.outage(route.name))}
                 spec = objectives_of(self._fleet.plan())

@@ -41,7 +41,7 @@ from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
-from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, Troubled
+from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, MemberChanged, Troubled
 from mcpwatch.model.json import plain
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
@@ -57,6 +57,8 @@ from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
 
 Observer = Callable[["Daemon"], Coroutine[Any, Any, None]]
+DIRECTORY_EVERY = 2
+"""Ticks between two looks at the lock and the control socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Daemon:
         self._living: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._hang = HangWatch(exec_anew)
+        self._turns = 0
         self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._leadership = Leadership(self.bus.publish, self.clock, self._on_leave)
@@ -179,7 +182,7 @@ class Daemon:
                 self._keep("status", self._status.run)
                 if self.options.watch_config:
                     self._keep("config watch", lambda: watch_file(self.options.config, self._reload_quietly))
-                self._keep("proxy log", lambda: ProxyLog(self.fleet, self._kinds, self.paths.root).run())
+                self._keep("proxy log", self._proxy_log().run)
                 plan = await self._lead(plan)
                 adopted = 0 if self._stop.is_set() else await self.fleet.begin(plan)
                 for name, run in (*self.services.work(), *self.web.work()):
@@ -224,8 +227,15 @@ class Daemon:
             services.shipping,
         )  # fmt: skip
         web = Web(around, plan)
-        services.promises, services.wrote = web.standing.now, web.logs.wake
+        services.promises = web.standing.now
+        services.on_lines.append(web.logs.wake)
         return web
+
+    def _proxy_log(self) -> ProxyLog:
+        listening = ProxyLog(self.fleet, self._kinds, self.paths.root)
+        self.services.on_lines.append(listening.wake)
+        self.bus.hook(lambda fact: listening.wake() if isinstance(fact, MemberChanged) else None)
+        return listening
 
     async def _end(self) -> None:
         """Stop the fleet, or let go of it; a second signal cuts the grace short."""
@@ -312,11 +322,12 @@ class Daemon:
         self.bus.publish(Troubled(at=self.clock.wall(), text=text, level=level, subject="state directory"))
 
     def _turned(self) -> None:
-        """Once a second: the loop turns, and what it stands on is there."""
+        """At each tick: the loop turns, and what it stands on is there."""
         self._hang.beat()
         self._descriptors.look(self._prober.probing)
         self._prober.admit()
-        if not self._stop.is_set():
+        self._turns += 1
+        if self._turns % DIRECTORY_EVERY == 0 and not self._stop.is_set():
             self._state_dir.look()
 
     def _tell_past(self) -> None:

@@ -22,7 +22,7 @@ HUNG = "MCPWATCH_HUNG"
 
 
 class HangWatch:
-    """Armed on the main thread; `beat` is called by the loop, once a second."""
+    """Armed on the main thread; `beat` is called by the loop, every two seconds."""
 
     def __init__(self, anew: Callable[[], None], environment: Mapping[str, str] = os.environ) -> None:
         """`anew` replaces this program, and does not return. A service manager that watches us makes this idle."""

@@ -21,11 +21,11 @@ from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
 
 PAUSE = 0.25
-"""Seconds between two looks at the journal of a foreign proxy."""
+"""Seconds from a line that was written to a look at the journal of a foreign proxy: what comes together is read together."""
 CALM = 2.0
 """The same where the log only tells of rare troubles: our own gateway says the rest by its admin socket."""
-IDLE = 5.0
-"""Seconds between two looks at the plan, while there is no foreign proxy."""
+IDLE = 30.0
+"""Seconds after which is looked though nothing was told."""
 ASK_SECONDS = 3.0
 """Longest answer to a question about its generation."""
 ANSWER_BYTES = 64 * 1024
@@ -42,15 +42,24 @@ class ProxyLog:
         self._state = state
         self._follower: tuple[str, journal.Follower] | None = None
         self._looked = (-1, "")
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        """Members wrote, or one of them changed: there may be something to hear."""
+        self._news.set()
 
     async def run(self) -> None:
-        """Hear and look, for ever."""
+        """Hear and look whenever there is something new, for ever."""
         while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE):
+                    await self._news.wait()
             kind, actor = self._kind(), self._fleet.monitor.proxy()
             if kind is None or actor is None:
-                await asyncio.sleep(IDLE)
+                self._news.clear()
                 continue
             await asyncio.sleep(PAUSE if kind.asks else CALM)
+            self._news.clear()
             self._hear(kind, actor.spec.name)
             if actor.state.phase is Phase.RUNNING and kind.asks and self._looked != (actor.state.generation, kind.name):
                 self._looked = (actor.state.generation, kind.name)

@@ -44,11 +44,13 @@ from mcpwatch.web.api.catalog import Handler
 
 RECYCLE_EVERY = 5.0
 """Seconds between looks at the memory of members that have a limit."""
+FIGURES_EVERY = 5
+"""Ticks after which the watchdog's own figures are brought up to date; a service that goes down is shown at the next tick."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the daemon gives its services. `on_tick` is called once a second by the loop: it turns."""
+    """What the daemon gives its services. `on_tick` is called every two seconds by the loop: it turns."""
 
     paths: StatePaths
     plan: Plan
@@ -79,12 +81,13 @@ class Services:
         house = TelemetryContext(fleet, bus, clock, paths.root, __version__, host.logs, seen)
         self.telemetry = Telemetry(house, telemetry_of(plan))
         self.backup = ScheduledBackup(_backup_of(plan), lambda: self._backup_source(paths), clock, bus.publish)
-        self.wrote: Callable[[], None] = lambda: None
-        """Called when members wrote; the room that shows their logs puts itself here."""
+        self.on_lines: list[Callable[[], None]] = []
+        """Called when members wrote; whatever follows their logs adds itself here."""
         self._supervisor = host.supervisor
         self._turned = host.on_tick
         self._beat: float | None = None
         self._beaten = self._recycled = 0.0
+        self._ticks = 0
 
     @property
     def handlers(self) -> Mapping[tuple[str, str], Handler]:
@@ -159,7 +162,8 @@ class Services:
     def _on_lines(self) -> None:
         """Members wrote: what ships logs need not look before."""
         self.telemetry.wake()
-        self.wrote()
+        for call in self.on_lines:
+            call()
 
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
@@ -170,19 +174,11 @@ class Services:
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))
 
     def _on_tick(self) -> None:
-        """Once a second: the figures of the watchdog itself, and the heartbeats: to the hang watch, to the service manager."""
+        """At each tick: the figures of the watchdog itself, and the heartbeats to the hang watch and the service manager."""
         self._turned()
-        seen, probing = self.self_watch.look(), self._fleet.monitor.probing
-        self._fleet.daemon = replace(
-            self._fleet.daemon,
-            rss=seen.rss,
-            fds=seen.fds,
-            cpu_seconds=seen.cpu_seconds,
-            loop_lag=seen.loop_lag,
-            schedule_lag=probing.worst_lag,
-            dropped_facts=self._bus.dropped,
-            down=self._supervisor.down,
-        )
+        self._ticks += 1
+        if self._ticks % FIGURES_EVERY == 0 or self._supervisor.down != self._fleet.daemon.down:
+            self._figures()
         now = self._clock.now()
         if now - self._recycled >= RECYCLE_EVERY:
             self._recycled = now
@@ -190,6 +186,19 @@ class Services:
         if self._beat is not None and now - self._beaten >= self._beat:
             self._beaten = now
             notify("WATCHDOG=1")
+
+    def _figures(self) -> None:
+        seen = self.self_watch.look()
+        self._fleet.daemon = replace(
+            self._fleet.daemon,
+            rss=seen.rss,
+            fds=seen.fds,
+            cpu_seconds=seen.cpu_seconds,
+            loop_lag=seen.loop_lag,
+            schedule_lag=self._fleet.monitor.probing.worst_lag,
+            dropped_facts=self._bus.dropped,
+            down=self._supervisor.down,
+        )
 
 
 def unknown(answer: Any, reason: str) -> Any:

@@ -31,13 +31,15 @@ PROBES_MOST = 256
 """Probes at once where descriptors set no bound."""
 THREADS = 4
 """Threads that are made at the start, so that files can be written when no new thread can be had."""
+CALM = 3
+"""Looks of which only one counts, as long as less than half of the limit is used: counting costs more than all else at rest."""
 SUBJECT = "open files"
 
 _log = logging.getLogger("mcpwatch.shortage")
 
 
 class Descriptors:
-    """Looks at the limit of open files once a second, and holds a reserve of them. Belongs to the loop."""
+    """Looks at the limit of open files at each tick, and holds a reserve of them. Belongs to the loop."""
 
     def __init__(self, publish: Publish, wall: Callable[[], WallTime]) -> None:
         """Raises the soft limit, and takes the reserve."""
@@ -47,6 +49,7 @@ class Descriptors:
         self._spare: list[int] = []
         self._told = self._released = False
         self._said = float("-inf")
+        self._calm = 0
         self.probes = PROBES_MOST
         """Probes that may run at once now."""
         self._hold()
@@ -57,12 +60,16 @@ class Descriptors:
         return descriptors.carries(self.limit)
 
     def look(self, probing: int) -> None:
-        """Once a second: how much is left, with `probing` probes under way."""
+        """At each tick: how much is left, with `probing` probes under way."""
         if self._released:
+            return
+        if self._calm and len(self._spare) >= SPARE:
+            self._calm -= 1
             return
         self._hold()
         used = descriptors.used()
         free = 0 if used is None else self.limit - used
+        self._calm = CALM - 1 if 2 * free > self.limit else 0
         self.probes = max(1, min(PROBES_MOST, probing + (free - SPARE) // PER_PROBE))
         short = free < SPARE or len(self._spare) < SPARE
         if short != self._told:
@@ -148,7 +155,7 @@ class SheddingProber:
         return True
 
     def admit(self) -> None:
-        """Admit those who wait, as many as there is room for. Called when a probe ends, and once a second."""
+        """Admit those who wait, as many as there is room for. Called when a probe ends, and at each tick."""
         room = self._most() - self.probing
         for turn in self._waiting[: max(0, room)]:
             self._waiting.remove(turn)

@@ -79,7 +79,7 @@ class ControlSocket:
 
 
 class StateDirectory:
-    """Looks after lock and socket: `look` once a second. `tell(text, bad)`; `lost` is called when another watchdog took over."""
+    """Keeps lock and socket: `look` every few seconds. `tell(text, bad)`; `lost` is called when another watchdog took over."""
 
     def __init__(
         self,

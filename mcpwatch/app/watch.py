@@ -9,6 +9,8 @@ from pathlib import Path
 
 POLL = 2000
 """Milliseconds between two looks where the kernel tells of no changes."""
+STEP = 1000
+"""Milliseconds after which watchfiles' thread wakes to see whether something was told: every wake costs."""
 
 _log = logging.getLogger("mcpwatch.watch")
 
@@ -22,7 +24,7 @@ async def watch_file(file: Path, changed: Callable[[], Awaitable[None]]) -> None
 
     path = file.absolute()  # noqa: ASYNC240 - once, at the start
     wanted = {str(path), str(path.resolve())}
-    look = partial(awatch, path.parent, recursive=False, step=500, debounce=1000, rust_timeout=60_000, yield_on_timeout=False)
+    look = partial(awatch, path.parent, recursive=False, step=STEP, debounce=2000, rust_timeout=60_000, yield_on_timeout=False)
     for watched in (look, partial(look, force_polling=True, poll_delay_ms=POLL)):
         try:
             async for changes in watched():

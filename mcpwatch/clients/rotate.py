@@ -79,6 +79,8 @@ class Rotator:
         self._last_use = last_use
         self._ask = ask
         self._lock = anyio.Lock()
+        self._begun = anyio.Event()
+        """Set when a rotation begins."""
         self._holding: tuple[str, ...] = ()
         """Files that still hold the old token, when last looked."""
 
@@ -87,10 +89,14 @@ class Rotator:
         return {("POST", "/token/rotate"): self.rotate, ("GET", "/token/rotate"): self.status}
 
     async def run(self) -> None:
-        """Finish what is under way, whenever it may be finished, until cancelled."""
+        """Finish what is under way, whenever it may be finished, until cancelled. Sleeps while nothing is."""
         while True:
+            self._begun, under_way = anyio.Event(), True
             with suppress(McpwatchError):
                 await self.finish()
+                under_way = _noted(self._state_dir) is not None
+            if not under_way:
+                await self._begun.wait()
             await anyio.sleep(LOOK)
 
     async def finish(self) -> list[str]:
@@ -118,6 +124,7 @@ class Rotator:
             rotation = self._begin(body)
             await self.write(rotation, {rotation.following: secrets.token_urlsafe(32)})
             _note(self._state_dir, rotation)
+            self._begun.set()
             self._tell("started", f"the rotation of {rotation.variable} began; both tokens are accepted from now on")
             steps = [f"{rotation.env_file}: the new token is there beside the old one"]
             steps += await self._go_on()

@@ -54,10 +54,13 @@ def give_back(pid: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (int(words), hard))
 
 
-def used() -> int | None:
-    """How many descriptors are open now; `None` where that is not to be known (not even one is left to look with)."""
+def used(directory: str = "/proc/self/fd") -> int | None:
+    """How many descriptors are open now; `None` where that is not to be known (not even one is left to look with).
+
+    Linux 6.2 and newer tell it as the size of the directory, which costs one call and no descriptor; older ones have it listed.
+    """
     try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        return os.stat(directory).st_size or len(os.listdir(directory))  # noqa: PTH116, PTH208
     except OSError:
         return None
 

@@ -18,8 +18,8 @@ from mcpwatch.model.errors import AlreadyRunning, McpwatchError
 
 PATIENCE = 1.0
 """Seconds to wait for a lock whose owner, by the pid in the file, is already dead."""
-NAMELESS = 3.0
-"""Seconds to wait for the pid of an owner that lives and is not in the file: it writes it again once a second."""
+NAMELESS = 6.0
+"""Seconds to wait for the pid of an owner that lives and is not in the file: it writes it again every four seconds."""
 PAUSE = 0.01
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.runtimes import descriptors
 from mcpwatch.runtimes.kernel import Features, boot_id
 
 MARK = "MCPWATCH_MARK"
@@ -237,8 +238,11 @@ def sample(pids: Iterable[int], first: int | None = None) -> Sample:
 
 
 def sample_self() -> Sample:
-    """What this very process uses, without its children."""
-    return sample((os.getpid(),))
+    """What this very process uses, without its children; psutil, which takes ten times as long, where there is no `/proc`."""
+    pages, fds = (_read("/proc/self/statm") or b"").split(), descriptors.used()
+    if len(pages) < 2 or fds is None:
+        return sample((os.getpid(),))
+    return Sample(time.process_time(), int(pages[1]) * _PAGE, fds, 1)
 
 
 def _read(path: str) -> bytes | None:

@@ -23,6 +23,10 @@ KEEP = "INSERT OR REPLACE INTO measured VALUES (?, ?, ?, ?, ?, ?)"
 _ROWS = "SELECT subject, hour, body FROM measured WHERE hour >= ? AND (? IS NULL OR subject = ?)"
 _SECONDS = "SELECT subject, hour, good, bad, announced FROM measured WHERE hour >= ? AND hour < ?"
 _SUMS = "SELECT subject, sum(good), sum(bad) FROM measured WHERE hour >= ? GROUP BY subject"
+_LATEST = """
+SELECT subject, max(hour), body FROM measured
+WHERE hour >= ? AND (bad > 0 OR announced > 0) AND instr(body, ?) > 0 GROUP BY subject
+"""
 _FACTS = """
 SELECT id, body FROM facts WHERE (? IS NULL OR id < ?) AND at >= ? AND (? IS NULL OR member = ?) AND (? IS NULL OR name = ?)
 ORDER BY id DESC LIMIT ?
@@ -42,6 +46,11 @@ def read_seconds(path: Path, *, first: int, before: int) -> list[tuple[str, int,
 def read_sums(path: Path, *, hour: int) -> dict[str, tuple[float, float]]:
     """Seconds good and bad by subject, from that hour on. Raises `StoreError`."""
     return {subject: (good, bad) for subject, good, bad in _read(path, _SUMS, (hour,))}
+
+
+def read_latest(path: Path, *, hour: int, holding: str) -> dict[str, str]:
+    """By subject the text of its latest hour, from that hour on, that had trouble and holds these letters. Raises `StoreError`."""
+    return {subject: text for subject, _, text in _read(path, _LATEST, (hour, holding))}
 
 
 def read_page(

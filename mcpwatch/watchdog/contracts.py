@@ -41,9 +41,7 @@ class Kept:
     server: str = ""
 
 
-def judge(
-    policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned_version: str, *, on_purpose: bool = False
-) -> ProbeResult:
+def judge(policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned_version: str, *, on_purpose: bool) -> ProbeResult:
     """What a result means when its contract differs from the pin. Pure. `on_purpose`: the server itself is another one now."""
     tools = [change for change in found if change.kind == "tool"]
     gone = [change.name for change in tools if change.turn == "removed"]
@@ -68,7 +66,7 @@ def tool_names(contract: str) -> frozenset[str]:
 def _strangers(pinned: str, listed: str) -> bool:
     """Whether two contracts have so few tools in common that they are of different servers."""
     old, new = tool_names(pinned), tool_names(listed)
-    return len(old & new) * 2 < max(len(old), 1)
+    return not old or len(old & new) * 2 < len(old)
 
 
 def _failed(result: ProbeResult, symptom: Symptom, message: str) -> ProbeResult:
@@ -89,7 +87,7 @@ class Contracts:
             key: [Kept(**one) for one in json.loads(text)] for key, text in memory.recall(SEEN).items()
         }
 
-    def refine(self, watched: ScheduledCheck, result: ProbeResult, generation: int = 0) -> ProbeResult:
+    def refine(self, watched: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
         """The result, worse if its contract is not the pinned one and the policy says so. `generation`: of the member it is of."""
         contract = result.contract
         if contract is None or watched.check.contract == "ignore" or result.outcome is Outcome.FAILURE:
@@ -101,6 +99,7 @@ class Contracts:
         if pin is None:
             if result.tools:
                 self._pin(key, kept)
+                self._keep(key, kept)
                 self._listed[key] = generation
             return result
         if pin.contract == contract:
@@ -176,8 +175,6 @@ class Contracts:
     def _pin(self, key: str, kept: Kept) -> None:
         self._pins[key] = kept
         self._memory.remember(PINS, key, json.dumps(asdict(kept)))
-        if key not in self._seen or self._seen[key][-1].contract != kept.contract:
-            self._keep(key, kept)
 
     def _keep(self, key: str, kept: Kept) -> None:
         history = self._seen[key] = [*self._seen.get(key, []), kept][-HISTORY:]

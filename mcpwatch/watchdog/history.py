@@ -27,7 +27,7 @@ FLAP_TURNS = 5
 FLAP_RATE, CALM_RATE = 0.2, 0.1
 """Share of failures from which on a check flaps, and below which it is calm again."""
 
-_RANK = {Verdict.HEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.DEGRADED: 2, Verdict.UNHEALTHY: 3}
+_WORST_FIRST = (Verdict.UNHEALTHY, Verdict.DEGRADED, Verdict.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,6 @@ class Histories(dict[CheckKey, CheckHistory]):
     """All histories of the fleet, found by subject and vantage without looking at the others. `failing` are those that do."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.failing: set[CheckKey] = set()
         self._places: dict[tuple[str, str], tuple[CheckKey, ...]] = {}
 
@@ -125,7 +124,7 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
     if result.outcome is Outcome.UNKNOWN:
         return history
     failed = result.outcome is Outcome.FAILURE
-    if failed and history.failing and history.at is not None and 0 <= sight.at - history.at < STRIKE_SPACING:
+    if failed and history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING:
         return glance(history, result, sight)
     streaks = Streaks(failures=history.streaks.failures + 1) if failed else Streaks(successes=history.streaks.successes + 1)
     turned = (history.streaks.failures > 0) != failed or history.since is None
@@ -189,19 +188,17 @@ def renew(history: CheckHistory, generation: int) -> CheckHistory:
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of several verdicts; healthy beats unknown only when nothing else is known. Nothing at all is unknown."""
-    known = tuple(verdicts)
-    if not known:
-        return Verdict.UNKNOWN
-    if all(verdict in (Verdict.HEALTHY, Verdict.UNKNOWN) for verdict in known):
-        return Verdict.HEALTHY if Verdict.HEALTHY in known else Verdict.UNKNOWN
-    return max(known, key=_RANK.__getitem__)
+    known = set(verdicts)
+    return next((verdict for verdict in _WORST_FIRST if verdict in known), Verdict.UNKNOWN)
 
 
 def confirm_after(check: CheckSpec, history: CheckHistory) -> float | None:
-    """Seconds until an extra probe outside the grid, when a streak of failures is not yet a verdict (or a recovery not yet one)."""
-    if history.flapping:
+    """Seconds until an extra probe outside the grid, when a streak of failures is not yet a verdict (or a recovery not yet one).
+
+    `None` for a check that runs by the clock: its times are its own.
+    """
+    if history.flapping or check.interval is None:
         return None
-    interval = check.interval if check.interval is not None else 30.0
     undecided = history.failing and history.verdict is not Verdict.UNHEALTHY
     recovering = not history.failing and history.verdict is Verdict.UNHEALTHY
-    return min(max(interval / 10.0, 0.2), 5.0) if undecided or recovering else None
+    return min(max(check.interval / 10.0, 0.2), 5.0) if undecided or recovering else None

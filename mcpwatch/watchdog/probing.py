@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from mcpwatch.model.fact import Level, ProbeFinished
-from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant
@@ -246,7 +245,7 @@ class Probing:
         )
         self._listener.on_result(scheduled, before, after)
         pause = confirm_after(scheduled.check, after)
-        if pause is not None and scheduled.name not in self._confirming and not scheduled.check.cron:
+        if pause is not None and scheduled.name not in self._confirming:
             self._confirming.add(scheduled.name)
             self._spawn(self._confirm(scheduled, pause), f"confirm {scheduled.name}")
 
@@ -273,7 +272,3 @@ class Probing:
                     self._listener.on_try(scheduled)
             await asyncio.sleep(pause)
             pause = min(PROOF_MAX, pause * PROOF_GROWTH)
-
-    def verdicts(self, subject: str, vantage: Vantage) -> tuple[Verdict, ...]:
-        """The verdicts of all checks of a subject from a vantage."""
-        return tuple(self.histories[one.key].verdict for one in self.of(subject, vantage) if one.key in self.histories)

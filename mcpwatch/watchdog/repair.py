@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
+from mcpwatch.watchdog.advice import advice
 from mcpwatch.watchdog.finding import Finding, Findings
 from mcpwatch.watchdog.ladder import Attempt, Choice, Step, choose
 
@@ -104,7 +105,7 @@ def _diagnosis(found: Finding, choice: Choice) -> Diagnosis:
 
 def _next(found: Finding, choice: Choice, step: Step | None) -> str:
     if found.rung is None:
-        return found.hold or f"left to a person: no repair helps against {found.cause}"
+        return found.hold or advice(found)
     if step is None or step.rung == "quarantine":
         where = f"; look at {found.look_at}" if found.look_at else ""
         return f"left to a person: repairs did not help{where}"

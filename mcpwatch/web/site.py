@@ -98,7 +98,8 @@ class Site:
             self._viewers.room()
         except Refused as error:
             return await on_error(request, error)
-        return EventStream(self._live.stream(request.headers.get("last-event-id", "")), "text/event-stream", self._viewers)
+        last = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        return EventStream(self._live.stream(last), "text/event-stream", self._viewers)
 
     def _told(self, peer: str, count: int) -> None:
         """Somebody showed a wrong token."""

@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.clients import openwebui, rotation
+from mcpwatch.clients import openwebui, rotate, rotation
 from mcpwatch.clients.rotate import Rotator, admit
 from mcpwatch.clients.rotation import Rotation, edited, may_drop, value
 from mcpwatch.model.errors import RuntimeFailed, UsageError
@@ -111,6 +112,36 @@ async def test_both_tokens_are_accepted_from_before_anyone_has_the_new_one_until
     assert env.read_text("utf-8") == f"OTHER=1\nMCP_PROXY_TOKEN={new}\n"
     assert env.stat().st_mode & 0o777 == 0o600
     assert (await rotator.status({}))["rotation"] is None
+
+
+@pytest.mark.anyio
+async def test_the_service_sleeps_until_a_rotation_begins_and_then_finishes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotate, "LOOK", 0.001)
+    here, rotator, accepted, env = rotating(tmp_path)
+    await here.after(0)
+    looks: list[int] = []
+    finish, dropped = rotator.finish, anyio.Event()
+
+    async def counted() -> list[str]:
+        looks.append(1)
+        steps = await finish()
+        if any("refused from now on" in step for step in steps):
+            dropped.set()
+        return steps
+
+    monkeypatch.setattr(rotator, "finish", counted)
+    async with anyio.create_task_group() as group:
+        group.start_soon(rotator.run)
+        await anyio.wait_all_tasks_blocked()
+        assert len(looks) == 1, "nothing is under way: nothing is looked at again"
+        await rotator.rotate({"wait": "1h", "env_file": str(env)})
+        here.clock.at += 3601
+        with anyio.fail_after(10):
+            await dropped.wait()
+        group.cancel_scope.cancel()
+    assert len(accepted[-1]) == 1
 
 
 @pytest.mark.anyio

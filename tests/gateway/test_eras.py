@@ -23,6 +23,7 @@ from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
+from mcpwatch.gateway.session.mcp_request import WATCHDOG
 from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, call, gateway, gone, http, request, sse, text
 from tests.parts import ROOT
 
@@ -341,3 +342,19 @@ async def test_a_seat_is_given_up_with_its_client(older: Gateway) -> None:
             group.cancel_scope.cancel()
         for pid in fresh:
             await anyio.to_thread.run_sync(gone, pid)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "tool"), [("served", "new", "echo"), ("older", "tiny", "echo"), ("older", "", "tiny__echo")]
+)
+async def test_stateless_clients_are_counted_once_each_and_the_watchdogs_checks_never(
+    kind: str, path: str, tool: str, request: pytest.FixtureRequest
+) -> None:
+    running: Gateway = request.getfixturevalue(kind)
+    member = path or "tiny"
+    before, agents = running.members()[member]["clients"], [f"{member}-{path}-{number}" for number in range(3)]
+    for agent in (*agents, *agents, f"{WATCHDOG.decode()}0.1.0"):
+        async with httpx.AsyncClient(timeout=LIMIT, headers={"user-agent": agent}) as client:
+            answer = await post(client, f"{running.url}/{path}/mcp".replace("//mcp", "/mcp"), {"name": tool, "arguments": {}})
+            assert "result" in answer
+    assert running.members()[member]["clients"] == before + len(agents)

@@ -17,6 +17,7 @@ from mcpwatch.gateway.serve import stateless_endpoint
 from mcpwatch.gateway.session.mcp_request import Exchange, McpRequest, stream
 from mcpwatch.gateway.session.passthrough import Passthrough
 from mcpwatch.gateway.session.target import Target
+from mcpwatch.gateway.session.visits import Visits
 from tests.gateway.channels import META
 from tests.gateway.raw import LIMIT, Mirror, get, listening, post
 
@@ -36,6 +37,7 @@ class Session:
     """What a request that listens needs of a session."""
 
     closed: bool = False
+    served_by = ("slow",)
 
     async def attend(self) -> None:
         return
@@ -81,7 +83,7 @@ class Door(Mirror):
     async def _post(self, turn: HttpExchange) -> None:
         request = McpRequest(turn, cast("Target", self.target), "", turn.headers, [])
         try:
-            await stateless_endpoint.post(request, turn.body, message.peek(turn.body))
+            await stateless_endpoint.post(request, turn.body, message.peek(turn.body), Visits())
         finally:
             self.answered.set()
 

@@ -27,6 +27,7 @@ LEAST = {
     "logs": ["200"],
     "prober": ["--quick", "--only", "raw-sse", "mcpwatch-sse", "--concurrent", "1"],
     "rest": ["0.2", "--members", "1", "--settle", "1"],
+    "scale": ["--members", "1", "--routes", "1", "--window", "0.2", "--settle", "0"],
     "scrape": ["5"],
 }
 """The arguments of a run that takes seconds and needs nothing but this machine."""

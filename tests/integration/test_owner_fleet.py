@@ -179,7 +179,7 @@ def kill_child(daemon: Daemon, name: str) -> None:
 
 @pytest.mark.needs("docker", "root", "reference-fleet")
 @pytest.mark.timeout(400)
-def test_a_paused_container_is_let_run_again_and_a_dead_child_in_one_is_healed(tmp_path: Path) -> None:
+def test_a_paused_or_a_stopped_container_is_let_run_again_and_a_dead_child_in_one_is_healed(tmp_path: Path) -> None:
     names = Names()
     members = {name: docker_bridge(tmp_path / "bridges", names, name) for name in ("a", "b")}
     config = owner_fleet(tbxark_docker(names), members)
@@ -187,6 +187,9 @@ def test_a_paused_container_is_let_run_again_and_a_dead_child_in_one_is_healed(t
         before = generations(daemon)
         told = drill(daemon, "a", "pause")
         assert (told["causes"], told["repairs"]) == (["paused"], ["resume of a"])
+        assert generations(daemon) == before
+        told = drill(daemon, "a", "hang")
+        assert (told["causes"][0], told["repairs"]) == ("member_hung", ["resume of a"])
         assert generations(daemon) == before
         told = drill(daemon, "a", "child")
         proven(daemon)

@@ -85,8 +85,8 @@ def test_why_says_what_a_repair_waits_for_and_when_none_can_help() -> None:
 def test_why_says_when_a_parked_member_is_started_again_by_itself() -> None:
     members = [member(), member("proxy", phase="failed", retry_at=350.0)]
     waiting = document(members=members)
-    waiting["diagnoses"][0] |= {"rung": None, "next": "left to a person: no repair helps against proxy_down"}
-    wanted = "  next: left to a person: no repair helps against proxy_down; proxy is started again by itself in 4m10s"
+    waiting["diagnoses"][0] |= {"rung": None, "next": "left to its restart policy; look at its log"}
+    wanted = "  next: left to its restart policy; look at its log; proxy is started again by itself in 4m10s"
     assert wanted in explain("fetch", waiting, [])
 
 

@@ -47,7 +47,7 @@ def test_each_kind_of_gap_is_told_apart_by_three_clocks(now: Tick, expected: lis
 
 
 def test_a_tick_measures_the_lag_and_tells_a_gap_but_does_not_call_a_gap_lag() -> None:
-    readings = [after(0.0), after(1.25), after(61.25)]
+    readings = [after(0.0), after(2.25), after(62.25)]
     seen: list[Gap] = []
     beats: list[int] = []
     watch = SelfWatch(seen.append, lambda: beats.append(1), iter(readings).__next__)
@@ -116,6 +116,22 @@ async def test_it_ticks_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asyncio.timeout(10):
         await ticked.wait()
     task.cancel()
+
+
+@pytest.mark.anyio
+async def test_an_error_of_a_tick_ends_the_watch_so_that_it_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_watch, "EVERY", 0.001)
+    ticks: list[int] = []
+
+    def tick() -> None:
+        ticks.append(1)
+        if len(ticks) == 2:
+            raise RuntimeError("a broken figure")
+
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="a broken figure"):
+            await SelfWatch(on_tick=tick).run()
+    assert len(ticks) == 2
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -3,121 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, Literal
 
 import pytest
 
-from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.fact import Fact, MemberChanged, MemberExited, MemberStarted
+from mcpwatch.model.fact import MemberStarted
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.spec import MemberSpec, RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
-from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
+from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d
-from mcpwatch.watchdog.actor import ActorListener, MemberActor, describe_exit
-from mcpwatch.watchdog.senses import Context, Senses
-from tests.virtual import VirtualClock, VirtualLoop, run
-
-
-class StepRuntime:
-    """`ports.Runtime` whose starts and stops take as long as they are told to."""
-
-    name = "step"
-
-    def __init__(self, supervision: Literal["ours", "theirs"] = "ours") -> None:
-        self.supervision: Literal["ours", "theirs"] = supervision
-        self.start_takes, self.stop_takes = 0.0, 0.0
-        self.fails = ""
-        self.permanent = False
-        self.started: list[int] = []
-        self.stopped: list[float] = []
-        self.numbered: list[Incarnation] = []
-        self.resumed = 0
-
-    async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
-        del specs
-        return ()
-
-    async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
-        await asyncio.sleep(self.start_takes)
-        if self.fails:
-            raise RuntimeFailed(self.fails, permanent=self.permanent)
-        self.started.append(generation)
-        return Incarnation(spec.name, generation, spec.fingerprint, 100 + generation)
-
-    def number(self, living: Incarnation) -> None:
-        self.numbered.append(living)
-
-    async def stop(self, spec: MemberSpec, grace: float) -> None:
-        del spec
-        await asyncio.sleep(self.stop_takes)
-        self.stopped.append(grace)
-
-    async def resume(self, spec: MemberSpec) -> None:
-        del spec
-        self.resumed += 1
-
-    async def watch(self) -> AsyncIterator[RuntimeEvent]:
-        return
-        yield
-
-    def usage(self, member: str) -> Usage | None:
-        del member
-        return None
-
-    async def close(self) -> None:
-        return
-
-
-class Stage:
-    """An actor, its runtime, and what it told."""
-
-    def __init__(self, loop: VirtualLoop, clock: VirtualClock, runtime: StepRuntime, spec: MemberSpec, **senses: Any) -> None:
-        self.runtime, self.clock, self.loop = runtime, clock, loop
-        self.facts: list[Fact] = []
-        self.sick = False
-        self.began: list[int] = []
-        listener = ActorListener(lambda one: self.began.append(one.state.generation), lambda _: None, lambda _: self.sick)
-        context = Context(clock, self.facts.append, self.spawn, Senses(**senses))
-        self.actor = MemberActor(spec, runtime, context, listener)
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self.tasks = [*getattr(self, "tasks", []), self.loop.create_task(work, name=name)]
-
-    async def up(self) -> None:
-        """Wanted, started and proved."""
-        self.actor.tell(d.WantUp(self.clock.now(), "wanted"))
-        await asyncio.sleep(1.0)
-        self.prove()
-
-    def prove(self) -> None:
-        generation = self.actor.state.generation
-        self.actor.tell(d.Judged(self.clock.now(), "ok", generation, Verdict.HEALTHY, proven=True))
-
-    def ends(self) -> list[tuple[int, bool, str]]:
-        return [(one.generation, one.planned, one.text) for one in self.facts if isinstance(one, MemberExited)]
-
-    def phases(self) -> list[str]:
-        return [one.new for one in self.facts if isinstance(one, MemberChanged) and one.field == "phase"]
-
-
-SPEC = MemberSpec("time", "server", "step", object(), restart=RestartPolicy(), fingerprint="f1")
-
-
-def staged(play: Any, supervision: Literal["ours", "theirs"] = "ours", spec: MemberSpec = SPEC, **senses: Any) -> None:
-    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
-        stage = Stage(loop, clock, StepRuntime(supervision), spec, **senses)
-        try:
-            await play(stage)
-        finally:
-            stage.actor.close()
-            for task in stage.tasks:
-                task.cancel()
-            await asyncio.gather(*stage.tasks, return_exceptions=True)
-
-    run(story)
+from mcpwatch.watchdog.actor import describe_exit
+from tests.watchdog.stage import Stage, staged
 
 
 @pytest.mark.parametrize(
@@ -219,13 +115,11 @@ def test_a_member_that_was_found_alive_is_adopted_with_its_age_and_one_without_a
         assert stage.actor.state.phase is Phase.STARTING
         stage.prove()
         assert stage.actor.state.phase is Phase.RUNNING
-        stage.tasks = []
 
     async def unnumbered(stage: Stage) -> None:
         stage.actor.adopt(Incarnation("time", None, "f1", 78))
         assert stage.actor.state.generation == 1
         assert stage.runtime.numbered == [Incarnation("time", 1, "f1", 78)]
-        stage.tasks = []
 
     staged(play)
     staged(unnumbered, "theirs")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from mcpwatch.model.fact import Fact, ProbeFinished
 from mcpwatch.model.member import Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target, Vantage
+from mcpwatch.model.probe import Canary, Outcome, ProbeResult, Symptom, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
 from mcpwatch.watchdog.senses import Context, Senses
@@ -37,7 +39,11 @@ class Desk:
     facts: list[Fact] = field(default_factory=list[Fact])
     judged: list[Verdict] = field(default_factory=list[Verdict])
     tries: int = 0
+    noticed: int = 0
+    busy: int = 0
+    busiest: int = 0
     proving: bool = True
+    apart: bool = False
     aim: Aim | None = field(default_factory=lambda: Aim(Target("http://h/time/sse"), CHECK, 1))
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -45,7 +51,10 @@ class Desk:
         del check, target, vantage
         assert self.loop is not None
         self.asked.append(self.loop.time())
+        self.busy += 1
+        self.busiest = max(self.busy, self.busiest)
         await asyncio.sleep(1.0)
+        self.busy -= 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def forget(self, target: Target) -> None:
@@ -57,6 +66,15 @@ class Desk:
     def tried(self, scheduled: ScheduledCheck) -> None:
         del scheduled
         self.tries += 1
+
+    def aim_of(self, scheduled: ScheduledCheck) -> Aim | None:
+        """The aim; the route of what is seen from both vantages has an address of its own."""
+        if self.aim is None or scheduled.key.vantage == "direct" or not self.apart:
+            return self.aim
+        return replace(self.aim, target=Target("http://proxy/time/sse"))
+
+    def notice(self) -> None:
+        self.noticed += 1
 
     def hear(self, scheduled: ScheduledCheck, before: CheckHistory, after: CheckHistory) -> None:
         del scheduled, before
@@ -71,19 +89,20 @@ def staged(play: Callable[[Desk, Probing], Awaitable[None]], *answers: ProbeResu
             tasks.add(loop.create_task(work, name=name))
 
         listener = Listener(
-            aim=lambda _: desk.aim,
+            aim=desk.aim_of,
             proving=lambda _member, _generation: desk.proving,
             on_try=desk.tried,
             refine=lambda _scheduled, result, _generation: result,
             on_result=desk.hear,
-            notice=lambda: None,
+            notice=desk.notice,
         )
         probing = Probing(desk, Context(clock, desk.facts.append, spawn, Senses(schedule=VirtualSchedule)), listener)
         probing.watch([DIRECT, ROUTE])
         await play(desk, probing)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [end for end in ends if isinstance(end, Exception)] == []
 
     run(story)
 
@@ -99,7 +118,6 @@ def test_a_check_that_is_no_longer_wanted_is_forgotten_with_its_history_and_the_
         assert probing.of("time") == (ROUTE,)
         assert probing.of("time", "direct") == ()
         assert probing.of_member("git") == (OTHER,)
-        assert probing.verdicts("time", "route") == (Verdict.HEALTHY,)
         assert desk.judged == [Verdict.HEALTHY] * 2
 
     staged(play)
@@ -164,6 +182,7 @@ def test_a_failure_of_a_probe_that_began_before_a_gap_says_nothing() -> None:
 
 def test_a_new_generation_begins_its_histories_again_and_what_was_learned_of_it_direct_is_forgotten() -> None:
     async def play(desk: Desk, probing: Probing) -> None:
+        desk.apart = True
         await probing.run(DIRECT)
         await probing.run(ROUTE)
         probing.renew("time", 2)
@@ -172,7 +191,7 @@ def test_a_new_generation_begins_its_histories_again_and_what_was_learned_of_it_
         assert desk.forgotten == ["http://h/time/sse"], "the route is the proxy's, which is the same"
         probing.watch([ROUTE])
         probing.renew("time", 3)
-        assert len(desk.forgotten) == 2, "what is hosted is seen nowhere else"
+        assert desk.forgotten[1:] == ["http://proxy/time/sse"], "what is hosted is seen nowhere else"
 
     staged(play)
 
@@ -203,5 +222,155 @@ def test_a_start_that_is_over_or_is_another_generations_is_not_judged() -> None:
         assert len(desk.asked) == 1, "the one that runs now is not the one to be proved"
         desk.proving = False
         await other
+
+    staged(play)
+
+
+def test_every_result_is_told_with_what_it_was_seen_from_and_only_trouble_is_worth_a_line() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        desk.aim = Aim(Target("http://h/time/sse"), CHECK, 3, 7)
+        for scheduled in (ROUTE, DIRECT, DIRECT, DIRECT):
+            await probing.run(scheduled)
+        told = [fact for fact in desk.facts if isinstance(fact, ProbeFinished)]
+        assert [(fact.level, fact.vantage, fact.route, fact.lag) for fact in told] == [
+            ("debug", "route", "time", 0.0),
+            ("info", "direct", "", 0.0),
+            ("debug", "direct", "", 0.0),
+            ("info", "direct", "", 0.0),
+        ]
+        assert told[0].text == "time: mcp route success in 1500 ms"
+        assert {(fact.member, fact.check, fact.generation) for fact in told} == {("time", "mcp", 3)}
+        assert desk.noticed == 3, "whether somebody watched is asked for what is no success only"
+        seen = probing.history(ROUTE)
+        assert (seen.began_at, seen.at, seen.generation, seen.proxy_generation, seen.deep) == (0.0, 1.0, 3, 7, False)
+
+    slow = ProbeResult(Outcome.DEGRADED, Symptom.SLOW)
+    staged(play, replace(GOOD, seconds=1.5), slow, ProbeResult(Outcome.UNKNOWN), BAD)
+
+
+def test_a_check_calls_a_tool_when_it_has_a_canary_or_was_told_to() -> None:
+    for check, deep in ((CHECK, False), (replace(CHECK, safe_call=True), True), (replace(CHECK, canary=Canary("a")), True)):
+        aim = Aim(Target("http://h/sse"), check, 1)
+        assert aim.deep is deep
+        assert aim.same(Aim(aim.target, check, 1, proxy_generation=0, resumes=0))
+
+
+def test_no_more_than_sixty_four_probes_are_under_way_and_all_get_their_turn() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        many = [ScheduledCheck(CheckKey(f"m{n}", "mcp", "direct"), CHECK, f"m{n}") for n in range(70)]
+        probing.watch(many)
+        found = await asyncio.gather(*(probing.run(one) for one in many))
+        assert (desk.busiest, found.count(GOOD)) == (64, 70)
+
+    staged(play)
+
+
+def test_a_check_that_cannot_be_run_now_is_not_asked() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        desk.aim = None
+        assert await probing.run(DIRECT) is None
+        assert desk.asked == []
+        assert not probing.running(DIRECT)
+
+    staged(play)
+
+
+def test_a_failure_seen_with_somebody_watching_from_its_beginning_is_one() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        await asyncio.sleep(5.0)
+        probing.gap(Instant(5.0))
+        found = await probing.run(DIRECT)
+        assert found is not None
+        assert found.outcome is Outcome.FAILURE
+
+    staged(play, BAD)
+
+
+def test_a_check_on_its_schedule_is_run_with_its_lag_and_no_more_once_it_is_dropped() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        probing.schedule.start()
+        await asyncio.sleep(100.0)
+        asked = len(desk.asked)
+        assert asked in (6, 7, 8), "two checks, every thirty seconds"
+        probing.watch([])
+        await asyncio.sleep(100.0)
+        assert len(desk.asked) == asked
+        probing.watch([DIRECT])
+        await asyncio.sleep(100.0)
+        assert len(desk.asked) > asked
+
+    staged(play)
+
+
+def test_the_same_check_is_not_scheduled_anew_and_a_changed_one_keeps_its_history() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        del desk
+        await probing.run(DIRECT)
+        put: list[str] = []
+        probing.schedule.put = lambda name, job, **_: put.append(name)  # type: ignore[method-assign,misc]
+        probing.watch([replace(DIRECT, check=replace(CHECK, interval=5.0)), ROUTE])
+        assert put == ["direct:time:mcp"]
+        assert probing.history(DIRECT).verdict is Verdict.HEALTHY
+
+    staged(play)
+
+
+@pytest.mark.parametrize(("check", "asked"), [(CHECK, 3), (replace(CHECK, interval=None, cron="0 3 * * *"), 1)])
+def test_a_check_that_runs_by_the_clock_is_not_confirmed_in_between(check: CheckSpec, asked: int) -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        scheduled = replace(DIRECT, check=check)
+        probing.watch([scheduled])
+        await probing.run(scheduled)
+        await asyncio.sleep(60.0)
+        assert len(desk.asked) == asked
+
+    staged(play, BAD)
+
+
+def test_a_second_failure_meanwhile_asks_for_no_second_confirmation() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        await probing.run(DIRECT)
+        await asyncio.sleep(1.0)
+        await probing.run(DIRECT)
+        await asyncio.sleep(60.0)
+        assert desk.asked == [0.0, 2.0, 4.0]
+
+    staged(play, BAD)
+
+
+def test_the_pauses_between_looks_at_a_start_grow_to_a_second() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        await probing.ready(DIRECT, 1)
+        pauses = [after - before - 1.0 for before, after in pairwise(desk.asked)]
+        assert pauses[:3] == pytest.approx([0.02, 0.032, 0.0512])
+        assert pauses[-1] == pytest.approx(1.0)
+        assert desk.judged == [Verdict.DEGRADED], "one that answers badly has started too"
+        assert desk.facts[0].lag == 0.0  # type: ignore[attr-defined]
+
+    staged(play, *[BAD] * 12, ProbeResult(Outcome.DEGRADED, Symptom.SLOW))
+
+
+def test_a_start_is_not_proved_by_what_answered_for_another_incarnation() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        ready = asyncio.get_running_loop().create_task(probing.ready(DIRECT, 1))
+        await asyncio.sleep(0.5)
+        first, desk.aim = desk.aim, None
+        await asyncio.sleep(5.0)
+        assert (desk.judged, len(desk.asked)) == ([], 1), "there is nothing to ask now"
+        desk.aim = first
+        await ready
+        assert desk.judged == [Verdict.HEALTHY]
+
+    staged(play)
+
+
+def test_what_one_check_saw_can_be_forgotten_alone() -> None:
+    async def play(desk: Desk, probing: Probing) -> None:
+        await probing.run(DIRECT)
+        await probing.run(ROUTE)
+        probing.renew_check(DIRECT)
+        assert (probing.history(DIRECT).verdict, probing.history(DIRECT).generation) == (Verdict.UNKNOWN, 1)
+        assert probing.history(ROUTE).verdict is Verdict.HEALTHY
+        assert desk.forgotten == []
 
     staged(play)

@@ -40,7 +40,7 @@ class House:
         self.watched = ScheduledCheck(CheckKey("time", "mcp", "route"), CheckSpec("mcp", contract=policy), "time")
 
     def see(self, result: ProbeResult) -> ProbeResult:
-        return self.contracts.refine(self.watched, result)
+        return self.contracts.refine(self.watched, result, 0)
 
 
 def test_the_first_contract_is_trusted_and_survives_a_restart() -> None:
@@ -104,7 +104,7 @@ def test_tools_that_two_routes_list_are_named_with_their_routes() -> None:
     house = House()
     house.see(listed("a", "b"))
     other = replace(house.watched, key=CheckKey("git", "mcp", "route"), member="git")
-    house.contracts.refine(other, listed("b"))
+    house.contracts.refine(other, listed("b"), 0)
     assert house.contracts.overview()["collisions"] == {"b": ["git", "time"]}
 
 
@@ -134,3 +134,80 @@ def test_another_name_and_other_tools_are_another_server_and_both_names_are_told
     assert (found.symptom, found.message) == (Symptom.WRONG_SERVER, "'stranger' answers where 'x' was")
     renamed = replace(listed("a", "b", "c"), server=ServerInfo("x2", "2"))
     assert house.see(renamed).outcome is Outcome.SUCCESS
+    small = House()
+    small.see(listed("a", "b"))
+    assert small.see(replace(listed("a", "x"), server=ServerInfo("x2", "2"))).outcome is Outcome.SUCCESS, "half of them is no other"
+    empty = House()
+    empty.see(listed("a"))
+    empty.see(listed(version="2"))
+    empty.contracts.pin("time")
+    assert empty.see(stranger).symptom is Symptom.WRONG_SERVER, "where nothing was listed everything is another's"
+
+
+def test_what_a_server_says_beside_its_tools_is_no_change() -> None:
+    house = House("quarantine")
+    first = listed("a")
+    house.see(first)
+    assert first.contract is not None
+    spaced = replace(first, contract=first.contract + " ")
+    assert house.see(spaced) is spaced
+    assert house.facts == []
+
+
+def test_a_change_is_a_warning_unless_it_only_adds_and_says_where_it_was_seen() -> None:
+    for names, level in ((("a", "b"), "info"), ((), "warning")):
+        house = House()
+        direct = replace(house.watched, key=CheckKey("time", "mcp", "direct"))
+        for watched in (house.watched, direct):
+            house.contracts.refine(watched, listed("a"), 0)
+            house.contracts.refine(watched, listed(*names), 0)
+        told = [fact for fact in house.facts if isinstance(fact, ToolsChanged)]
+        assert [(fact.level, fact.member, fact.route) for fact in told] == [(level, "time", "time"), (level, "time", "")]
+
+
+def test_the_first_changes_are_told_and_the_others_counted() -> None:
+    for count, words in ((3, ""), (4, "; and 1 more"), (60, "; and 57 more")):
+        house = House("degrade")
+        house.see(listed("a"))
+        found = house.see(listed("a", *(f"t{number:02}" for number in range(count))))
+        assert found.message == "added tool 't00'; added tool 't01'; added tool 't02'" + words
+        (fact,) = house.facts
+        assert isinstance(fact, ToolsChanged)
+        assert len(fact.changes) == min(count, 50)
+
+
+def test_a_member_that_lists_less_than_before_has_lost_something_whatever_was_seen_of_it_meanwhile() -> None:
+    house = House()
+    direct = replace(house.watched, key=CheckKey("time", "mcp", "direct"))
+    for names in (("a", "b"), ("a",), ("a",)):
+        found = house.contracts.refine(direct, listed(*names), 1)
+    assert found.symptom is Symptom.MISSING_TOOLS
+
+
+def test_what_a_person_accepted_stays_accepted_after_a_restart_and_is_no_new_entry_of_the_history() -> None:
+    house = House("quarantine")
+    house.see(listed("a"))
+    house.see(listed("a", description="new"))
+    assert house.contracts.pin("time") == ["route:time: description tool 'a': its description changed"]
+    again = House("quarantine", house.memory)
+    assert again.see(listed("a", description="new")).outcome is Outcome.SUCCESS
+    (shown,) = again.contracts.show("time")
+    assert len(shown["history"]) == 2  # type: ignore[arg-type]
+
+
+def test_the_latest_twenty_contracts_are_kept() -> None:
+    house = House()
+    for number in range(25):
+        house.see(listed("a", description=f"does {number}"))
+    for held in (house, House(memory=house.memory)):
+        (shown,) = held.contracts.show("time")
+        assert len(shown["history"]) == 20  # type: ignore[arg-type]
+        assert "does 24" in str(shown["contract"])
+
+
+def test_who_has_listed_something_is_known_by_name_and_a_name_that_is_nearly_right_is_suggested() -> None:
+    house = House()
+    house.see(listed("a"))
+    assert house.contracts.names() == {"time"}
+    with pytest.raises(UsageError, match="time"):
+        house.contracts.show("tme")

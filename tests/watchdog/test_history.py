@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
+from itertools import permutations
 
 import pytest
 
-from mcpwatch.model.member import Verdict
+from mcpwatch.model.member import Streaks, Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
-from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, renew, worst
+from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew, worst
 
 CHECK = CheckSpec("mcp", failure_threshold=3, success_threshold=2, interval=30.0)
 GOOD, BAD, SLOW, BROKEN = (
@@ -50,16 +52,60 @@ def test_a_broken_prober_argues_neither_for_nor_against() -> None:
     assert after(GOOD, BAD, BAD).verdict == after(GOOD, BAD, BROKEN, BAD, BROKEN).verdict
 
 
-def test_two_failures_within_a_moment_count_once() -> None:
-    once = after(GOOD, BAD)
-    assert once.at is not None
-    twice = fold(once, BAD, CHECK, seen(once.at + 0.01))
-    assert twice.streaks == once.streaks
+@pytest.mark.parametrize(
+    ("times", "strikes"),
+    [
+        ((10.0, 10.0), 1),
+        ((10.0, 10.24), 1),
+        ((10.0, 10.25), 2),
+        ((10.0, 10.2, 10.24), 1),
+        ((10.0, 10.2, 10.4), 2),  # a moment begins with its first failure, or many quick ones were none
+    ],
+)
+def test_failures_within_a_moment_count_once(times: tuple[float, ...], strikes: int) -> None:
+    history = after(GOOD)
+    for at in times:
+        history = fold(history, BAD, CHECK, seen(at))
+    assert history.streaks.failures == strikes
+
+
+def test_a_failure_that_is_no_strike_is_still_the_latest_that_was_seen() -> None:
+    other = ProbeResult(Outcome.FAILURE, message="another")
+    history = fold(after(GOOD, BAD), other, CHECK, Sight(Instant(1.05), Instant(1.1), WallTime(9.0), 4, 5, deep=True))
+    assert (history.latest, history.began_at, history.wall) == (other, 1.05, 9.0)
+    assert (history.generation, history.proxy_generation, history.deep) == (4, 5, True)
+    assert (history.last_success, history.streaks.failures) == (1.0, 1)
+
+
+def test_a_start_that_fails_again_and_again_has_no_strikes_and_its_moments_are_dated_anew() -> None:
+    history = CheckHistory()
+    for at, dated in ((5.0, 5.0), (5.2, 5.0), (5.25, 5.25), (9.0, 9.0)):
+        history = glance(history, BAD, seen(at))
+        assert (history.at, history.streaks, history.verdict) == (dated, Streaks(), Verdict.UNKNOWN)
+    assert glance(after(GOOD), BAD, seen(0.1)).at == 0.1, "what was well has no moment of failure"
+
+
+def test_a_history_says_when_the_latest_probe_was_what_it_saw_and_when_it_was_well_last() -> None:
+    empty = CheckHistory()
+    assert (empty.generation, empty.proxy_generation, empty.deep, empty.flapping, empty.succeeded) == (0, 0, False, False, False)
+    assert (empty.failing, empty.rate) == (False, 0.0)
+    well = fold(empty, GOOD, CHECK, Sight(Instant(1.0), Instant(2.0), WallTime(3.0), 4, 5, deep=True))
+    assert (well.began_at, well.at, well.wall, well.last_success, well.since) == (1.0, 2.0, 3.0, 3.0, 2.0)
+    assert (well.generation, well.proxy_generation, well.deep, well.succeeded) == (4, 5, True, True)
+    bad = fold(well, BAD, CHECK, Sight(Instant(6.0), Instant(7.0), WallTime(8.0)))
+    assert (bad.began_at, bad.at, bad.wall, bad.last_success, bad.since) == (6.0, 7.0, 8.0, 3.0, 7.0)
+    assert (bad.generation, bad.proxy_generation, bad.deep, bad.succeeded, bad.failing) == (0, 0, False, True, True)
+    assert not after(BAD, BAD).succeeded
 
 
 def test_a_new_generation_begins_again_and_keeps_what_was_last_seen() -> None:
     fresh = renew(after(BAD, BAD, BAD), 5)
     assert (fresh.verdict, fresh.streaks.failures, fresh.latest, fresh.generation) == (Verdict.UNKNOWN, 0, BAD, 5)
+
+
+@pytest.mark.parametrize(("interval", "pause"), [(1.0, 0.2), (2.0, 0.2), (10.0, 1.0), (50.0, 5.0), (3600.0, 5.0)])
+def test_it_is_looked_at_again_after_a_tenth_of_the_interval_within_bounds(interval: float, pause: float) -> None:
+    assert confirm_after(replace(CHECK, interval=interval), after(GOOD, BAD)) == pytest.approx(pause)
 
 
 def test_a_streak_that_is_not_yet_a_verdict_is_looked_at_again_soon() -> None:
@@ -70,7 +116,11 @@ def test_a_streak_that_is_not_yet_a_verdict_is_looked_at_again_soon() -> None:
 
 
 def test_the_worst_verdict_speaks_and_silence_is_unknown() -> None:
-    assert worst([]) is Verdict.UNKNOWN
+    assert worst([]) is worst([Verdict.UNKNOWN]) is Verdict.UNKNOWN
+    for pair in permutations((Verdict.UNKNOWN, Verdict.DEGRADED)):
+        assert worst(pair) is Verdict.DEGRADED
+    for pair in permutations((Verdict.UNHEALTHY, Verdict.DEGRADED)):
+        assert worst(pair) is Verdict.UNHEALTHY
     assert worst([Verdict.HEALTHY, Verdict.UNKNOWN]) is Verdict.HEALTHY
     assert worst([Verdict.HEALTHY, Verdict.DEGRADED]) is Verdict.DEGRADED
     assert worst([Verdict.UNKNOWN, Verdict.UNHEALTHY, Verdict.DEGRADED]) is Verdict.UNHEALTHY
@@ -84,6 +134,43 @@ def test_the_histories_know_which_of_them_fail() -> None:
     assert histories.failing == {first}
     histories.drop(first)
     assert histories.failing == set()
+
+
+def test_the_histories_of_a_subject_are_found_by_vantage_the_plain_checks_first() -> None:
+    histories = Histories()
+    keys = [CheckKey("a", check, "route") for check in ("zeta", "canary", "tools", "mcp")]
+    for key in (*keys, CheckKey("a", "mcp", "direct"), CheckKey("b", "mcp", "route")):
+        histories[key] = after(BAD)
+    assert [key.check for key, _ in histories.of("a", "route")] == ["mcp", "tools", "canary", "zeta"]
+    for key in histories:
+        histories[key] = after(GOOD)
+    assert [key.check for key, _ in histories.of("a", "route")] == ["mcp", "tools", "canary", "zeta"]
+    assert histories.of("c", "route") == ()
+    histories.drop(keys[1])
+    histories.drop(keys[1])
+    assert [key.check for key, _ in histories.of("a", "route")] == ["mcp", "tools", "zeta"]
+    assert histories.of("a", "direct") == ((CheckKey("a", "mcp", "direct"), after(GOOD)),)
+
+
+def test_how_often_and_how_much_it_must_fail_to_flap() -> None:
+    """Five turns, a fifth of failures, ten results: all three, and each just so."""
+    fifth = ((GOOD,) * 4 + (BAD,)) * 3
+    assert after(*fifth).flapping
+    assert not after(*fifth[:-1]).flapping, "four turns"
+    assert not after(*(GOOD,) * 9, *(BAD, GOOD, GOOD, GOOD) * 3).flapping, "less than a fifth"
+    assert after(*(GOOD, BAD) * 5).flapping
+    assert not after(*(GOOD, BAD) * 4, GOOD).flapping, "nine results"
+
+
+def test_what_flapped_is_calm_when_less_than_a_tenth_fails_or_it_turned_once_only() -> None:
+    flapped = (GOOD, BAD) * 10
+    assert after(*flapped, *(GOOD,) * 17).verdict is Verdict.DEGRADED
+    assert after(*flapped, *(GOOD,) * 18).verdict is Verdict.HEALTHY
+    outage = (*flapped, GOOD, *(BAD,) * 9)
+    assert after(*outage).verdict is Verdict.DEGRADED
+    assert after(*outage, BAD).verdict is Verdict.UNHEALTHY
+    assert after(*outage, *(GOOD,) * 10).verdict is Verdict.DEGRADED
+    assert after(*outage, *(GOOD,) * 11).verdict is Verdict.HEALTHY
 
 
 def test_a_check_that_goes_to_and_fro_is_degraded_with_its_rate_until_it_is_calm() -> None:

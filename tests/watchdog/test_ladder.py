@@ -124,6 +124,9 @@ def test_what_is_shown_says_what_really_comes_next() -> None:
     assert next_of(HUNG) == "restart the member"
     assert next_of(HUNG, *tried(5.0)) == "restart the member (the last repair was moments ago)"
     assert next_of(HUNG, *tried(300.0, 200.0)) == "left to a person: repairs did not help; look at its log"
-    assert next_of(AUTH) == "left to a person: no repair helps against auth"
+    assert next_of(AUTH) == "left to a person: make the token that is sent and the one that it takes the same"
+    down = replace(AUTH, cause="member_down", look_at="its log")
+    assert next_of(down) == "left to its restart policy; look at its log"
+    assert "look where it runs" in next_of(replace(HUNG, rung=None)), "it would be restarted, if mcpwatch had started it"
     spent = tried(800.0, 600.0, finding=STALE, step=Step("restart_proxy", "proxy"))
     assert next_of(replace(STALE, suspect="a"), *spent) == "restart the member 'a'"

@@ -87,3 +87,42 @@ async def test_a_check_that_was_due_while_nobody_watched_is_not_late(monkeypatch
     clock.notice = lambda: None
     await job(0.5)
     assert probing.worst_lag == 0.5
+
+
+async def test_whether_somebody_watched_is_asked_before_a_check_is_called_late_by_more_than_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Hands()
+    _, job = await late(monkeypatch, clock)
+    asked: list[float] = []
+    for lag in (1.0, 1.1):
+        clock.notice = lambda lag=lag: asked.append(lag)
+        await job(lag)
+    assert asked == [1.1]
+
+
+async def test_a_lag_that_began_with_the_gap_is_one_and_a_clock_that_was_set_makes_all_of_them_void(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Hands()
+    probing, job = await late(monkeypatch, clock)
+    probing.gap(Instant(1000.0))
+    clock.at = 1000.5
+    await job(0.5)
+    assert probing.worst_lag == 0.5
+    realigned: list[bool] = []
+    monkeypatch.setattr(probing.schedule, "realign", lambda: realigned.append(True))
+    probing.clock_set()
+    assert (probing.worst_lag, realigned) == (0.0, [True])
+
+
+async def test_a_lag_counts_for_a_minute_to_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Hands()
+    probing, job = await late(monkeypatch, clock)
+    await job(0.9)
+    clock.at += 60.0
+    assert probing.worst_lag == 0.9
+    await job(0.2)
+    assert probing.worst_lag == 0.9
+    clock.at += 0.5
+    assert probing.worst_lag == 0.2

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import pytest
+
+from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
-from mcpwatch.model.member import Phase
-from mcpwatch.ports import Gone, Paused, Preparing
+from mcpwatch.model.member import Phase, Want
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.ports import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent
+from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
+from mcpwatch.watchdog.senses import Senses
 from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.watchdog.step_runtime import Crew, crewed
 from tests.watchdog.world import GATEWAY, Server, World
 from tests.watchdog.world_prober import watched
 
@@ -106,3 +116,116 @@ def test_what_is_prepared_is_the_reason_shown_and_a_pause_is_remembered_until_it
         assert not fleet.actors["own"].paused
 
     staged(play)
+
+
+@dataclass
+class Ears:
+    """What the monitor was told, in its order with the senses."""
+
+    said: list[object] = field(default_factory=list[object])
+    front: MemberActor | None = None
+
+    def soon(self) -> None:
+        self.said.append("soon")
+
+    def engine(self, runtime: str, gone: str) -> None:
+        self.said.append((runtime, gone))
+
+    def ended(self, event: Exited, tail: tuple[str, ...]) -> None:
+        self.said.append((event.member, *tail))
+
+    def proxy(self) -> MemberActor | None:
+        return self.front
+
+
+def heard(runtime: str, *events: RuntimeEvent | RuntimeFailed, play: Callable[[Crew, Ears], None], seconds: float = 0.01) -> None:
+    """Let a runtime that carries one running member tell these events, and look at what came of them."""
+
+    async def story(crew: Crew) -> None:
+        ears: Any = Ears()
+        senses = Senses(hold=lambda: ears.said.append("hold"), tail=lambda member: (f"last words of {member}",))
+        router = RuntimeEventRouter(crew.actors, ears, replace(crew.context, senses=senses))
+        crew.put("one", want=Want.UP, phase=Phase.RUNNING, generation=1)
+        crew.runtimes["one"].events = list(events)
+        crew.spawn(router.follow(crew.runtimes["one"]), "follow")
+        await asyncio.sleep(seconds)
+        play(crew, ears)
+
+    crewed((MemberSpec("one", "server", runtime, object()),), story)
+
+
+def warned(crew: Crew) -> list[tuple[str, str, str, str]]:
+    return [(fact.level, fact.subject, fact.member, fact.text) for fact in crew.facts if isinstance(fact, Troubled)]
+
+
+def test_what_an_engine_says_of_a_member_is_told_when_it_is_new_and_taken_back_in_silence() -> None:
+    pending = Hindered("one", "unschedulable", "no node has room")
+
+    def play(crew: Crew, ears: Ears) -> None:
+        assert warned(crew) == [
+            ("warning", "unschedulable", "one", "one: no node has room"),
+            ("warning", "image", "one", "one: no such image"),
+        ]
+        assert crew.actors["one"].hindered == ("", "")
+        assert crew.actors["one"].reason == "no such image"
+        assert ears.said == ["soon"] * 4, "nothing new is nothing to consider"
+
+    worded = replace(pending, text="no node has room at all")
+    heard("kubernetes", pending, pending, worded, Hindered("one", "image", "no such image"), Hindered("one"), play=play)
+
+
+def test_what_is_said_of_a_member_that_is_not_known_is_passed_over() -> None:
+    def play(crew: Crew, ears: Ears) -> None:
+        assert (warned(crew), ears.said) == ([], [])
+
+    heard("docker", Hindered("gone", "image", "no such image"), Exited("gone", 1, code=1), Paused("gone"), play=play)
+
+
+def test_an_end_holds_other_facts_back_and_is_told_with_the_last_words_of_the_member() -> None:
+    def play(crew: Crew, ears: Ears) -> None:
+        assert ears.said == ["hold", ("one", "last words of one")]
+        assert crew.actors["one"].last_exit == "exited with code 3: last words of one"
+
+    heard("process", Exited("one", 1, code=3), play=play)
+
+
+@pytest.mark.parametrize(("detail", "why"), [("it hung up", "it hung up"), ("", "away")])
+def test_an_engine_that_is_away_takes_no_member_along_and_is_remembered_until_it_is_back(detail: str, why: str) -> None:
+    def play(crew: Crew, ears: Ears) -> None:
+        assert ears.said == [("docker", why), "soon", ("docker", ""), "soon"]
+        assert [level for level, *_ in warned(crew)] == ["warning", "info"]
+        assert crew.actors["one"].state.phase is Phase.RUNNING
+
+    heard("docker", Gone("docker", detail), Gone("docker", back=True), play=play)
+
+
+def test_a_watch_that_breaks_is_told_and_begun_again_after_a_second() -> None:
+    def early(crew: Crew, ears: Ears) -> None:
+        assert warned(crew) == [("error", "runtime process", "", "no sight")]
+        assert ears.said == []
+
+    def late(crew: Crew, ears: Ears) -> None:
+        del crew
+        assert ears.said == ["soon"]
+
+    for seconds, play in ((0.99, early), (1.01, late)):
+        heard("process", RuntimeFailed("no sight"), Paused("one"), play=play, seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("phase", "planned"), [(None, False), (Phase.RUNNING, False), (Phase.STOPPING, True), (Phase.BACKOFF, False)]
+)
+def test_what_goes_with_a_proxy_that_is_being_stopped_is_planned(phase: Phase | None, *, planned: bool) -> None:
+    async def story(crew: Crew) -> None:
+        ears: Any = Ears(front=crew.actors["proxy"] if phase else None)
+        router = RuntimeEventRouter(crew.actors, ears, crew.context)
+        crew.put("inner", want=Want.UP, phase=Phase.RUNNING, generation=1)
+        crew.put("proxy", want=Want.UP, phase=phase or Phase.RUNNING, generation=1)
+        crew.runtimes["inner"].events = [Gone("hosted", "it hung up")]
+        crew.spawn(router.follow(crew.runtimes["inner"]), "follow")
+        await asyncio.sleep(0.01)
+        assert crew.actors["inner"].state.phase is Phase.BACKOFF
+        assert crew.actors["inner"].planned is planned
+        assert ears.said == ["soon"]
+
+    crewed((MemberSpec("inner", "server", "hosted", object()), MemberSpec("proxy", "proxy", "process", object())), story)

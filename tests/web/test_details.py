@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcpwatch.model.time import WallTime, iso
-from mcpwatch.web.page.details import budget, client_row, event_rows, waterfall
+from mcpwatch.web.page.details import budget, client_row, event_rows, incidents, listed, waterfall
 from mcpwatch.web.page.summary import CAUSES, sentence, summary
 from mcpwatch.web.page.views import milliseconds, size
 
@@ -73,3 +73,24 @@ def test_a_waterfall_marks_where_a_probe_failed() -> None:
     route = {"latency": {"connect": 0.3, "open": 0.1}, "verdict": "unhealthy", "symptom": "refused"}
     assert [(row["x"], row["w"], row["failed"]) for row in waterfall(route)] == [(0.0, 75.0, False), (75.0, 25.0, True)]
     assert [row["failed"] for row in waterfall(route | {"verdict": "healthy", "symptom": ""})] == [False, False]
+
+
+def test_incidents_are_paired_from_changes_and_one_that_goes_on_says_so() -> None:
+    def change(ago: float, route: str, new: str) -> dict[str, Any]:
+        return fact("route_changed", ago, route=route, old="", new=new, reason=f"{route} is {new}")
+
+    told = ((30, "git", "unhealthy"), (100, "time", "healthy"), (400, "git", "degraded"), (500, "time", "unhealthy"))
+    newest_first = [change(*one) for one in (*told, (1000, "git", "unhealthy"))]
+    rows = incidents(newest_first, NOW)
+    assert [(row["route"], row["lasts"], row["open"]) for row in rows] == [
+        ("git", "30s", True), ("time", "6m40s", False), ("git", "10m00s", False),
+    ]  # fmt: skip
+    assert rows[0]["why"] == "git is unhealthy"
+    assert len(incidents(newest_first * 40, NOW)) == 30
+
+
+def test_each_tool_says_what_it_weighs() -> None:
+    tool = {"name": "now", "description": "tells the time", "inputSchema": {"type": "object"}}
+    (kind, rows), *_ = listed({"tools": [tool], "prompts": [], "resources": [{"uri": "a://b"}]})
+    # {"description":"tells the time","inputSchema":{"type":"object"},"name":"now"}: 77 characters, 4 a token
+    assert (kind, rows[0]["tokens"]) == ("tool", 19)

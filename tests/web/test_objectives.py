@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from mcpwatch.model.fact import MemberExited, RouteChanged, WatchGap
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, bucket_of, from_json, percentile, summed, to_json
 from mcpwatch.web.objectives.report import RouteReport, bar, percent, quantile, report
 from mcpwatch.web.objectives.watch import EXIT, Look, RouteWatch, State
 from mcpwatch.web.spec import ObjectivesSpec
-from tests.telemetry.fleet import BAD, probed
-from tests.web.room import Room
 
 START = 500_000 * HOUR
 """The beginning of an hour."""
@@ -280,31 +276,3 @@ def test_the_bar_shows_ninety_hours_and_percent_never_rounds_trouble_away() -> N
     assert slots[-2][1:] == (None, 9.0)
     assert percent(99.99999) == "99.99 %"
     assert percent(None) == "unknown"
-
-
-@pytest.mark.anyio
-async def test_the_meter_hears_probes_ends_and_gaps_and_writes_hours(tmp_path: Path) -> None:
-    room = Room(tmp_path)
-    meter, clock, bus = room.web.meter, room.clock, room.bus
-    bus.publish(probed("git", vantage="route"))
-    clock.move(30)
-    bus.publish(MemberExited(at=clock.wall(), text="git: killed", member="git", generation=3, signal=9))
-    bus.publish(RouteChanged(at=clock.wall(), text="", route="git", member="git", old="healthy", new="unhealthy", reason="killed"))
-    clock.move(10)
-    bus.publish(probed("git", BAD, vantage="route"))
-    clock.move(10)
-    bus.publish(probed("git", vantage="route"))
-    clock.move(5)
-    meter.write()
-    bus.publish(WatchGap(at=clock.wall(), text="", seconds=600, cause="suspended"))
-    clock.move(600)
-    bus.publish(probed("git", vantage="route"))
-    found = summed(meter.live()["git"].values())
-    assert (round(found.good), round(found.bad)) == (35, 20)
-    assert [round(one.seconds) for one in found.outages] == [20]
-    await room.store.flush()
-    again = Room(tmp_path)
-    task = await again.web._stored(int(clock.wall() // HOUR))  # pyright: ignore[reportPrivateUsage]
-    assert from_json(task["git"]).bad == pytest.approx(20, abs=0.1)
-    room.close()
-    again.close()

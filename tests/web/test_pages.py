@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import re
-import socket
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from starlette.types import Message
 
-from mcpwatch.model.fact import MemberChanged, MemberExited, ProbeFinished, RouteChanged
+from mcpwatch.model.fact import MemberExited, RouteChanged
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.web.page import views
 from mcpwatch.web.page.feeds import atom, badge
-from mcpwatch.web.page.live import QUEUE, Live
-from mcpwatch.web.server import WebServer
 from mcpwatch.web.site import STATIC
-from mcpwatch.web.streams import EventStream, Viewers
-from tests.checks.until import until
 from tests.telemetry.fleet import probed
 from tests.web.room import OPERATE, Room, room
 
@@ -196,120 +188,41 @@ def test_what_is_vendored_is_what_its_package_ships_and_names_its_licence() -> N
     assert {path.name for path in STATIC.iterdir()} == own | set(listed)
 
 
-async def _lines(live: Live, last: str = "", count: int = 1) -> list[str]:
-    found: list[str] = []
-    async with asyncio.timeout(10):
-        async for text in live.stream(last):
-            found.append(text.decode())
-            if len(found) == count:
-                break
-    return found
+async def test_a_route_that_works_says_when_it_failed_last_and_why(tmp_path: Path) -> None:
+    async with room(tmp_path) as made, made.client() as client:
+        made.bus.publish(probed("git", vantage="route"))
+        made.clock.move(30)
+        made.bus.publish(MemberExited(at=made.clock.wall(), text="git: killed", member="git", generation=3, signal=9))
+        made.bus.publish(RouteChanged(at=made.clock.wall(), text="", route="git", member="git", old="healthy", new="unhealthy",
+                                      reason="killed", symptom="upstream_down"))  # fmt: skip
+        made.clock.move(65)
+        made.bus.publish(probed("git", vantage="route"))
+        await made.web.meter.keep()
+        page = (await client.get("/")).text
+        assert re.search(r"last failure [\d:]+, for 1m05s: upstream down", page)
+        await made.store.flush()
+        made.clock.move(5 * 86_400)  # read from the store, days later
+        again = Room(tmp_path)
+        again.clock.at = made.clock.at
+        found = (await again.web.api.handlers["GET", "/availability"]({}))["routes"]
+        assert (round(found["git"]["last"]["end"] - found["git"]["last"]["begin"]), found["time"]["last"]) == (65, None)
+        again.close()
 
 
-async def test_a_change_reaches_open_pages_as_one_message_rendered_once(tmp_path: Path) -> None:
-    made = Room(tmp_path)
-    rendered: list[frozenset[str]] = []
-
-    async def render(names: frozenset[str]) -> tuple[dict[str, str], str, int]:
-        rendered.append(names)
-        return {"r-git": f"<tr>{len(rendered)}</tr>"}, "git is down", 1
-
-    live = Live(made.bus, render)
-    running = asyncio.create_task(live.run())
-    pages = [asyncio.create_task(_lines(live, count=3)) for _ in range(5)]
-    await until(lambda: len(live._viewers) == 5 and bool(rendered))  # pyright: ignore[reportPrivateUsage]
-    for _ in range(20):
-        made.bus.publish(MemberExited(at=made.clock.wall(), text="", member="git", generation=1))
-        made.bus.publish(probed("git"))
-    texts = await asyncio.gather(*pages)
-    assert len({text[2] for text in texts}) == 1
-    message = json.loads(texts[0][2].split("data: ")[1])
-    assert (message["subjects"], message["kinds"], message["bad"]) == (["git"], ["member_exited"], 1)
-    assert len(rendered) == 2
-    running.cancel()
-    made.close()
+async def test_an_open_page_that_asks_again_gets_the_rows_alone_and_the_same_as_others(tmp_path: Path) -> None:
+    async with room(tmp_path) as made, made.client() as client:
+        word = await made.log_in(client, OPERATE)
+        assert word in (await client.get("/")).text
+        first = (await client.get("/", headers={"X-Part": "main"})).text
+        assert word not in first
+        made.fleet.shown = down(made.fleet.shown)
+        assert (await client.get("/", headers={"X-Part": "main"})).text == first
+        made.clock.move(2)
+        assert "1 of 2 routes is down" in (await client.get("/", headers={"X-Part": "main"})).text
 
 
-async def test_a_page_that_comes_back_gets_what_it_missed_or_starts_over(tmp_path: Path) -> None:
-    made = Room(tmp_path)
-
-    async def render(names: frozenset[str]) -> tuple[dict[str, str], str, int]:
-        return {}, "", 0
-
-    live = Live(made.bus, render)
-    boot = live._boot  # pyright: ignore[reportPrivateUsage]
-    for number in range(3):
-        live._broadcast({"n": number})  # pyright: ignore[reportPrivateUsage]
-    assert ['"n": 1' in text or '"n": 2' in text for text in await _lines(live, f"1-{boot}", 3)] == [False, True, True]
-    for last in ("1-deadbeef", "x", f"{'9' * 40}-{boot}"):
-        assert "event: reset" in (await _lines(live, last, 2))[1], last
-    made.close()
-
-
-async def test_a_page_that_reads_too_slowly_is_dropped(tmp_path: Path) -> None:
-    made = Room(tmp_path)
-
-    async def render(names: frozenset[str]) -> tuple[dict[str, str], str, int]:
-        return {}, "", 0
-
-    live = Live(made.bus, render)
-    slow = live.stream("")
-    await anext(slow)
-    for number in range(QUEUE + 1):
-        live._broadcast({"n": number})  # pyright: ignore[reportPrivateUsage]
-    with pytest.raises(StopAsyncIteration):
-        await anext(slow)
-    made.close()
-
-
-async def test_facts_cost_nothing_while_nobody_looks(tmp_path: Path) -> None:
-    made = Room(tmp_path)
-    live = made.web.site._live  # pyright: ignore[reportPrivateUsage]
-    made.bus.publish(
-        MemberChanged(at=made.clock.wall(), text="", member="git", generation=1, field="phase", old="a", new="b", reason="")
-    )
-    assert not live._wake.is_set()  # pyright: ignore[reportPrivateUsage]
-    assert ProbeFinished
-    made.close()
-
-
-async def test_a_port_that_is_taken_is_told_once_and_hurts_nobody(tmp_path: Path) -> None:
-    made, said = Room(tmp_path), list[str]()
-    taken = socket.create_server(("127.0.0.1", 0))
-    port = taken.getsockname()[1]
-    spec = made.spec.model_copy(update={"listen": f"127.0.0.1:{port}"})
-    server = WebServer(spec, made.web.site.build, made.bus, made.clock, said.append)
-    running = asyncio.create_task(server.run())
-    await until(lambda: any(getattr(fact, "subject", "") == "web" for fact in made.facts))
-    taken.close()
-    server.retune(spec.model_copy(update={"listen": "127.0.0.1:0"}))
-    async with asyncio.timeout(10):
-        await server.serving.wait()
-    assert server.url.startswith("http://127.0.0.1:")
-    server.retune(spec.model_copy(update={"enabled": False}))
-    await until(lambda: not server.url)
-    running.cancel()
-    made.close()
-
-
-async def test_a_viewer_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpwatch.web.streams.LOOK_EVERY", 0.01)
-    monkeypatch.setattr("mcpwatch.web.streams.SEND_TIMEOUT", 0.02)
-    viewers = Viewers(10)
-
-    async def source() -> AsyncIterator[str]:
-        yield "data: 1\n\n"
-
-    async def send(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            await asyncio.Event().wait()
-
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    stream = EventStream(source(), "text/event-stream", viewers)
-    with pytest.raises(ConnectionAbortedError):
-        async with asyncio.timeout(20):
-            await stream({"type": "http"}, receive, send)
-    assert (viewers.open, viewers.dropped, viewers.writing, viewers.slow) == (0, 1, {}, set())
+def test_each_column_that_sorts_is_an_address() -> None:
+    asked = views.Asked.of({"q": "a b", "health": "unhealthy", "page": "3", "sort": "latency"})
+    assert asked.sorted("health") == "?q=a+b&health=unhealthy"
+    assert asked.sorted("name") == "?q=a+b&health=unhealthy&sort=name"
+    assert asked.link(2) == "?q=a+b&health=unhealthy&sort=latency&page=2"

@@ -151,6 +151,11 @@ class Connection(asyncio.Protocol):
             exchange.answer(status, json.dumps({"error": text}).encode(), extra=extra)
 
     @property
+    def peer(self) -> str:
+        """The address of the client, as connections are counted under it; empty for a unix socket."""
+        return self._share.address
+
+    @property
     def unsent(self) -> int:
         """What the client has not read yet, as far as it is still here (bytes)."""
         return self._transport.get_write_buffer_size()

@@ -47,6 +47,11 @@ class AnswerSink(Protocol):
     closing: bool
 
     @property
+    def peer(self) -> str:
+        """The address of the client; empty for a unix socket."""
+        ...
+
+    @property
     def unsent(self) -> int:
         """Bytes that the client has not taken yet."""
         ...
@@ -93,6 +98,11 @@ class HttpExchange:
         self.serve: Serve | None = None
         self.on_lost: Callable[[], object] | None = None
         self._stream: Stream | None = None
+
+    @property
+    def peer(self) -> str:
+        """The address of the client; empty for a unix socket."""
+        return self._connection.peer
 
     def answer(self, status: int, body: bytes = b"", media: bytes = JSON, extra: Headers = ()) -> None:
         """The whole answer, in one write. Nothing happens when one has begun already."""

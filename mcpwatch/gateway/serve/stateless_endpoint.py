@@ -6,6 +6,7 @@ Owns what a request of this wire is answered. Must not know routing, authorizati
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from msgspec import UNSET
@@ -18,11 +19,12 @@ from mcpwatch.gateway.session.passthrough import relay
 from mcpwatch.gateway.session.subscription_stream import listen
 from mcpwatch.gateway.session.target import ClientSession, OneSession
 from mcpwatch.gateway.session.tool_outcome import Refusals
+from mcpwatch.gateway.session.visits import Served, Visits
 from mcpwatch.gateway.upstream import interactive_pool
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 
 
-async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
+async def post(request: McpRequest, body: bytes, envelope: Envelope, visits: Visits) -> None:
     """Answer one POST of this wire."""
     if envelope.id is UNSET or envelope.method is UNSET:
         _acknowledge(request, envelope)
@@ -31,37 +33,69 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope) -> None:
     with Refusals(request.target.counts if counted else None):
         passage = await request.target.passage()
         if passage is not None:
-            await relay(request, passage, body, counted=counted)
+            with _visit(request, visits, passage):
+                await relay(request, passage, body, counted=counted)
             return
         parsed: dict[str, Any] = json.loads(body)
         refusal = stateless_protocol.judge(request.turn.lines, parsed)
         if refusal is not None:
-            request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
+            _refuse(request, refusal, envelope)
             return
         session, native = await request.target.once(request.owner)
         session.checking = request.checking
     exchange = Exchange()
     try:
-        if not request.turn.when_lost(exchange.abandon):
-            return
-        if envelope.method in stateless_protocol.GONE:
-            refusal = stateless_protocol.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
-        elif native:
-            refusal = await _mirrored(request, session, parsed)
-        if refusal is not None:
-            request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
-        elif not native and envelope.method == "server/discover":
-            request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
-        elif native:
-            await session.take(body, envelope, exchange)
-            await _reply(request, exchange)
-        else:
-            await _translated(request, session, body, envelope, parsed, exchange)
+        if request.turn.when_lost(exchange.abandon):
+            with _visit(request, visits, session):
+                if native:
+                    await _native(request, session, body, envelope, parsed, exchange)
+                else:
+                    await _foreign(request, session, body, envelope, parsed, exchange)
     except UpstreamUnavailable as down:
         request.unavailable(down, message.raw_id(envelope))
     finally:
         request.turn.on_lost = None
         await session.close()
+
+
+def _visit(request: McpRequest, visits: Visits, served: Served) -> AbstractContextManager[None]:
+    """The time in which a client is there because of this request; a check of the watchdog is none."""
+    return nullcontext() if request.checking else visits.begin(request.who, served)
+
+
+async def _native(
+    request: McpRequest, session: OneSession, body: bytes, envelope: Envelope, parsed: dict[str, Any], exchange: Exchange
+) -> None:
+    """A request for a member that speaks this wire itself. Raises `UpstreamUnavailable`."""
+    refusal = _gone(envelope) or await _mirrored(request, session, parsed)
+    if refusal is not None:
+        _refuse(request, refusal, envelope)
+        return
+    await session.take(body, envelope, exchange)
+    await _reply(request, exchange)
+
+
+async def _foreign(
+    request: McpRequest, session: OneSession, body: bytes, envelope: Envelope, parsed: dict[str, Any], exchange: Exchange
+) -> None:
+    """A request for a member that only knows handshakes. Raises `UpstreamUnavailable`."""
+    if (refusal := _gone(envelope)) is not None:
+        _refuse(request, refusal, envelope)
+    elif envelope.method == "server/discover":
+        request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
+    else:
+        await _translated(request, session, body, envelope, parsed, exchange)
+
+
+def _gone(envelope: Envelope) -> stateless_protocol.Refusal | None:
+    """The refusal of a method that this wire has no more."""
+    if envelope.method not in stateless_protocol.GONE:
+        return None
+    return stateless_protocol.Refusal(message.METHOD_NOT_FOUND, f"Method not found: {envelope.method}")
+
+
+def _refuse(request: McpRequest, refusal: stateless_protocol.Refusal, envelope: Envelope) -> None:
+    request.respond(stateless_protocol.status(refusal.code), refusal.error(message.raw_id(envelope)))
 
 
 def _acknowledge(request: McpRequest, envelope: Envelope) -> None:

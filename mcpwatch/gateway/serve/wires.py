@@ -86,7 +86,7 @@ class Wires:
             return
         body, envelope = read
         if stateless_protocol.wanted(request.headers, envelope):
-            await stateless_endpoint.post(request, body, envelope)
+            await stateless_endpoint.post(request, body, envelope, self._sessions.visits)
         elif envelope.method == "initialize":
             await self._initialize(request, body, envelope)
         else:

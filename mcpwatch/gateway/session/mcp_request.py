@@ -38,6 +38,11 @@ class McpRequest(Struct, eq=False):
         """Whether the watchdog asks, on its own account."""
         return self.headers.get(b"user-agent", b"").startswith(WATCHDOG)
 
+    @property
+    def who(self) -> tuple[str, str, bytes]:
+        """The client, as far as any request tells: the mark of its token, its address, its `User-Agent`."""
+        return self.owner, self.turn.peer, self.headers.get(b"user-agent", b"")
+
     def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""
         self.turn.answer(status, body, extra=[*self.extra, *extra] if extra else self.extra)

@@ -37,6 +37,7 @@ class Passthrough:
     ) -> None:
         self.name = name
         self.url = url
+        self.served_by = (name,)
         self.counts = counts or Counts()
         self.client = Client(url, headers, trust)
 

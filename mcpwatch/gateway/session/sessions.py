@@ -13,6 +13,7 @@ from collections import Counter
 from mcpwatch.gateway.http.http_exchange import Stream
 from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
 from mcpwatch.gateway.session.target import ClientSession, Target
+from mcpwatch.gateway.session.visits import LATELY, Visits
 from mcpwatch.gateway.settings import Limits
 
 TICK = 1.0
@@ -20,9 +21,6 @@ TICK = 1.0
 
 COSTLY_IDLE = 300.0
 """Seconds without a stream or a request after which a session with a process of its own is closed, at the latest."""
-
-LATELY = 60.0
-"""Seconds after its last message for which a session without a stream counts as a client that is there."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -36,6 +34,7 @@ class Sessions:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.visits = Visits()
         self.slow = 0
         self.reaped = 0
         self._dropped = 0
@@ -63,11 +62,12 @@ class Sessions:
         return self._dropped + sum(session.dropped for session, _ in self._by_id.values())
 
     def clients(self) -> Counter[str]:
-        """Clients at once, by the member that serves them: sessions with a stream or a request open, or used a moment ago.
+        """Clients at once, by the member that serves them: sessions with a stream or a request open, or used a moment ago, and
+        clients of the stateless wire by the same measure.
 
         A session that its client left without a word is open for `session_idle` and is no client all that time.
         """
-        now, found = time.monotonic(), Counter[str]()
+        now, found = time.monotonic(), Counter(name for name, _ in self.visits.clients())
         for session, _ in self._by_id.values():
             if not session.checking and (session.open or now - session.seen < LATELY):
                 for name in session.served_by:

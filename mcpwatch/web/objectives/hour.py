@@ -14,6 +14,8 @@ from typing import Any
 HOUR = 3600
 STEP = 1.02
 """Width of a latency bucket: a percentile is told at most 2 % too high."""
+OUTAGES = '"outages":'
+"""What the JSON of an hour holds in which an outage ended."""
 FLOOR = 0.0001
 """Seconds: everything faster is in the first bucket."""
 
@@ -109,6 +111,11 @@ def to_json(hour: Hour) -> str:
         "outages": outages,
     }
     return json.dumps({key: value for key, value in body.items() if value}, separators=(",", ":"))
+
+
+def last_outage(hour: Hour) -> Outage | None:
+    """The one that ended last in this hour."""
+    return max(hour.outages, key=lambda one: one.end, default=None)
 
 
 def from_json(text: str) -> Hour:

@@ -17,10 +17,12 @@ from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, MemberStarted, ProbeFinished, RouteChanged, WatchGap
+from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
 from mcpwatch.web.objectives.watch import EXIT, Look, RouteWatch, State
+from mcpwatch.web.objectives.whole import WholeHours
 
 WRITE_EVERY = 60.0
 """Seconds between two writes of what was measured."""
@@ -92,17 +94,17 @@ class Meter:
         self._stored = stored
         self._routes: dict[str, _Route] = {}
         self._by_member: dict[str, list[str]] = {}
+        self._whole = WholeHours(int(clock.wall() // HOUR))
         self._first: Counted | None = None
         """What to count from where nothing was read yet: 0 for a gateway that this watchdog started, else its first word."""
         bus.hook(self._hear)
 
     async def run(self) -> None:
         """Write what was measured once a minute, until cancelled; then once more."""
-        await self._take_up()
         try:
             while True:
                 await self.read()
-                self.write()
+                await self.keep()
                 await asyncio.sleep(WRITE_EVERY)
         finally:
             self.write()
@@ -112,18 +114,37 @@ class Meter:
         with contextlib.suppress(McpwatchError):
             self._count(await self._counters())
 
+    async def keep(self) -> None:
+        """Add what the store holds of hours that began before, then write."""
+        for number in sorted(self._whole.behind):
+            with contextlib.suppress(McpwatchError):
+                self._add(number, await self._stored(number))
+                self._whole.taken_up(number)
+        self.write()
+
     def write(self) -> None:
-        """Hand every hour that changed to the store, and forget the hours that are over."""
+        """Hand every hour that is whole to the store, and forget the hours that are over."""
         now, wall = self._clock.now(), self._clock.wall()
         known = {route.name: route.member for route in self._fleet.plan().routes}
+        gone = self._gone()
         for name, route in self._routes.items():
             route.member = known.get(name, name)
+            if route.member in gone and route.watch.ended:
+                route.watch.look(Look(EXIT, "bad", EXIT_HOLD), now, wall, announced=self._announced(route.member))
             route.watch.pass_time(now, wall, announced=self._announced(route.member))
             for number, hour in route.hours.items():
-                self._store.measure(number, name, (hour.good, hour.bad, hour.announced), to_json(hour))
-            for number in [number for number in route.hours if number < int(wall // HOUR) - 1]:
-                del route.hours[number]
+                if number not in self._whole.behind:
+                    self._store.measure(number, name, (hour.good, hour.bad, hour.announced), to_json(hour))
+            self._whole.forget(route.hours, int(wall // HOUR))
+        self._whole.turn(int(wall // HOUR))
         self._by_member.clear()
+
+    def _gone(self) -> set[str]:
+        """Members that ended, are wanted, and wait for their next start or get none: nobody probes them, and they are down."""
+        if not any(route.watch.ended for route in self._routes.values()):
+            return set()
+        waits = (Phase.BACKOFF, Phase.FAILED)
+        return {one.name for one in self._fleet.view().members if one.want is Want.UP and one.phase in waits}
 
     def live(self, names: Iterable[str] | None = None) -> dict[str, dict[int, Hour]]:
         """What is not over yet: the present hours of these routes (of all, by default), up to now."""
@@ -151,23 +172,20 @@ class Meter:
         found = self._routes.get(route)
         return found.watch.outage if found else None
 
-    async def _take_up(self) -> None:
-        """The hour in which this watchdog began may have been measured by the one before."""
-        number = int(self._clock.wall() // HOUR)
-        with contextlib.suppress(McpwatchError):
-            for name, text in (await self._stored(number)).items():
-                hour, old = self._of(name).hours.setdefault(number, Hour()), from_json(text)
-                hour.good, hour.bad, hour.announced = hour.good + old.good, hour.bad + old.bad, hour.announced + old.announced
-                hour.calls, hour.errors, hour.counted = hour.calls + old.calls, hour.errors + old.errors, old.counted
-                hour.clients, hour.outages = max(hour.clients, old.clients), [*old.outages, *hour.outages]
-                for bucket, count in old.connects.items():
-                    hour.connects[bucket] = hour.connects.get(bucket, 0) + count
+    def _add(self, number: int, stored: Mapping[str, str]) -> None:
+        for name, text in stored.items():
+            hour, old = self._whole.of(self._of(name).hours, number), from_json(text)
+            hour.good, hour.bad, hour.announced = hour.good + old.good, hour.bad + old.bad, hour.announced + old.announced
+            hour.calls, hour.errors, hour.counted = hour.calls + old.calls, hour.errors + old.errors, hour.counted or old.counted
+            hour.clients, hour.outages = max(hour.clients, old.clients), [*old.outages, *hour.outages]
+            for bucket, count in old.connects.items():
+                hour.connects[bucket] = hour.connects.get(bucket, 0) + count
 
     def _of(self, name: str) -> _Route:
         found = self._routes.get(name)
         if found is None:
             hours: dict[int, Hour] = {}
-            found = self._routes[name] = _Route(RouteWatch(lambda number: hours.setdefault(number, Hour())), hours)
+            found = self._routes[name] = _Route(RouteWatch(lambda number: self._whole.of(hours, number)), hours)
         return found
 
     def _hear(self, fact: Fact) -> None:
@@ -204,7 +222,7 @@ class Meter:
         if state == "good":
             route.recent.append(fact.result.seconds)
             if (connect := _connect(fact.result.timings)) is not None:
-                route.hours.setdefault(int(wall // HOUR), Hour()).connected(connect)
+                self._whole.of(route.hours, int(wall // HOUR)).connected(connect)
 
     def _exited(self, fact: MemberExited) -> None:
         """A member that ended takes its routes with it from that moment on, whatever the latest probe said."""
@@ -257,7 +275,7 @@ class Meter:
         for name, now in counted.items():
             route = self._of(name)
             old = route.counted or self._first or now
-            hour = route.hours.setdefault(number, Hour())
+            hour = self._whole.of(route.hours, number)
             began = now.calls < old.calls or now.errors < old.errors
             calls, errors = (now.calls, now.errors) if began else (now.calls - old.calls, now.errors - old.errors)
             hour.calls, hour.errors = hour.calls + calls, hour.errors + errors

@@ -45,6 +45,11 @@ class RouteWatch:
         """The outage that is going on; `end` is when it was last seen."""
         return self._outage
 
+    @property
+    def ended(self) -> bool:
+        """Whether its member ended and nothing has answered since."""
+        return EXIT in self._looks
+
     def look(self, look: Look, now: Instant, wall: WallTime, *, announced: bool) -> None:
         """A probe has ended."""
         self.pass_time(now, wall, announced=announced)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mcpwatch.model.contract import weight
 from mcpwatch.model.span import ago
 from mcpwatch.model.time import WallTime, iso
+from mcpwatch.web.objectives.report import span
 from mcpwatch.web.page.views import milliseconds, since, size
 from mcpwatch.web.words import next_step
 
@@ -98,10 +100,33 @@ def repair_rows(repairs: list[Document], now: float) -> list[Document]:
     return event_rows(sorted(repairs, key=lambda one: str(one["time"]), reverse=True), now)
 
 
+def incidents(events: list[Document], now: float, limit: int = EVENTS) -> list[Document]:
+    """Times in which a route was unhealthy, the latest first, from its changes (newest first): when, how long, what was said."""
+    ends: dict[str, Document] = {}
+    rows: list[Document] = []
+    for one in events:
+        name = one["route"]
+        if one["new"] == "unhealthy":
+            end = ends.get(name)
+            rows.append(
+                {
+                    "route": name,
+                    "iso": one["time"],
+                    "since": since(one["at"], now).removeprefix("since "),
+                    "lasts": span((end["at"] if end else now) - one["at"]),
+                    "open": end is None,
+                    "why": str(one["reason"])[:300],
+                }
+            )
+        ends[name] = one
+    return rows[:limit]
+
+
 def alert_row(alert: Document, now: float) -> Document:
     """One alert."""
     return {
         "id": alert["id"],
+        "about": alert["route"] or alert["member"],
         "state": alert["state"] + (f", {alert['muted']}" if alert["muted"] else ""),
         "open": alert["state"] != "resolved",
         "severity": alert["severity"],
@@ -119,7 +144,11 @@ def listed(contract: Document) -> list[tuple[str, list[Document]]]:
         (
             word,
             [
-                {"name": str(one.get("name") or one.get("uri") or "")[:200], "description": str(one.get("description") or "")[:600]}
+                {
+                    "name": str(one.get("name") or one.get("uri") or "")[:200],
+                    "description": str(one.get("description") or "")[:600],
+                    "tokens": weight([one]),
+                }
                 for one in contract.get(key, [])[:LISTED]
             ],
         )
@@ -165,6 +194,7 @@ def objective_cells(objectives: list[Document], target: Document) -> list[Docume
     return [
         {
             "name": name,
+            "word": word,
             "target": sign + _amount(found[name]["target"], found[name]["unit"]),
             "own": found[name]["target"] != target[name],
             "measured": _amount(found[name]["measured"], found[name]["unit"]),
@@ -173,7 +203,7 @@ def objective_cells(objectives: list[Document], target: Document) -> list[Docume
             "samples": found[name]["samples"],
             "budget": budget(found[name]["budget"]),
         }
-        for name, _, sign in OBJECTIVES
+        for name, word, sign in OBJECTIVES
     ]
 
 

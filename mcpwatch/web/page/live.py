@@ -25,6 +25,8 @@ GATHER = 0.8
 KEEPALIVE = 15.0
 MOVED_EVERY = 10.0
 """Seconds between two looks for rows whose figures moved."""
+AT_MOST = 100
+"""Members and routes told of in one message; while more have changed, another message follows."""
 KEPT = 64
 """Messages kept for viewers that come back."""
 QUEUE = 32
@@ -32,7 +34,7 @@ QUEUE = 32
 _NOISE = (ProbeFinished, NotificationSent, NotificationFailed)
 
 Render = Callable[[frozenset[str]], Awaitable[tuple[Rendered, str, int]]]
-"""Renders the rows of these members and routes (empty: of all): rows by id, the summary, how many routes are down."""
+"""Renders the rows of these members and routes (empty: of the next ones in turn): rows by id, the summary, how many are down."""
 
 
 class Live:
@@ -78,13 +80,15 @@ class Live:
             told = loop.time()
 
     async def _tell(self) -> None:
-        subjects, kinds = frozenset(self._subjects), sorted(self._kinds)
-        self._subjects.clear()
+        subjects, kinds = frozenset(sorted(self._subjects)[:AT_MOST]), sorted(self._kinds)
+        self._subjects -= subjects
         self._kinds.clear()
-        rows, summary, bad = await self._render(subjects if kinds else frozenset())
+        if self._subjects:
+            self._wake.set()
+        rows, summary, bad = await self._render(subjects)
         moved = {id_: html for id_, html in rows.items() if self._sent.get(id_) != html}
         self._sent.update(moved)
-        if not moved and not kinds:
+        if not moved and not kinds and not subjects:
             return
         body = {"subjects": sorted(subjects), "kinds": kinds, "rows": moved, "now": summary, "bad": bad}
         self._broadcast(body)
@@ -96,9 +100,9 @@ class Live:
         self._send(text, asyncio.get_running_loop().time())
 
     def _keep_alive(self, now: float) -> None:
-        """Say something where nothing was said for a while, so that a viewer that is gone is noticed: one timer for all."""
+        """Say something after a while of silence: a viewer that is gone is noticed, and a page knows that it is current."""
         if now - self._said >= KEEPALIVE:
-            self._send(b": still here\n\n", now)
+            self._send(b"event: beat\ndata: 1\n\n", now)
 
     def _send(self, text: bytes, now: float) -> None:
         self._said = now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -15,7 +16,7 @@ from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import status_json
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import Api
-from mcpwatch.web.caller import caller_of
+from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.page import details, views
 from mcpwatch.web.page.render import macro, page
 from mcpwatch.web.page.report_view import report_tables
@@ -25,6 +26,8 @@ from mcpwatch.web.spec import WebSpec
 Document = dict[str, Any]
 DAY = 86_400.0
 LOG_LINES = 100
+PART_FOR = 1.0
+"""Seconds for which open pages with the same view are given the same rows."""
 LOOKED = 300
 """Recorded facts from which the lines of a page are made."""
 
@@ -37,6 +40,9 @@ class Pages:
         self._fleet = fleet
         self._clock = clock
         self._spec = spec
+        self._turn = 0
+        self._rendering = asyncio.Lock()
+        self._parts: dict[views.Asked, tuple[float, Response]] = {}
 
     def routes(self) -> list[BaseRoute]:
         """Path to page."""
@@ -62,9 +68,11 @@ class Pages:
         return HTMLResponse(page(template, caller=caller_of(request.scope), **shown), status_code=status)
 
     async def rendered(self, names: frozenset[str]) -> tuple[dict[str, str], str, int]:
-        """Rows of these members and routes (of all, when empty) as HTML by id; the summary as HTML; how many routes are down."""
+        """Rows of these members and routes (of those whose turn it is, when empty) as HTML by id; the summary as HTML; how many
+        routes are down."""
         view = self._fleet.view()
-        light, part = views.light(view), views.part(view, names)
+        self._turn += not names
+        light, part = views.light(view), views.part(view, names) if names else views.turn(view, self._turn)
         status = status_json(part)
         routes, members, at = status["routes"], status["members"], status["at"]
         known = await self._known([one["name"] for one in routes])
@@ -80,9 +88,20 @@ class Pages:
         return (await self.ask("GET", "/availability", names=names))["routes"]
 
     async def fleet(self, request: Request) -> Response:
-        """Every route and member at a glance."""
+        """Every route and member at a glance. An open page that asks again (`X-Part`) gets what others with its view got."""
+        asked, now = views.Asked.of(request.query_params), self._clock.now()
+        if "x-part" not in request.headers:
+            return await self._fleet_page(request, asked)
+        async with self._rendering:
+            self._parts = {key: one for key, one in self._parts.items() if 0 <= now - one[0] < PART_FOR}
+            if asked not in self._parts:
+                request.scope["mcpwatch.caller"] = Caller("read")  # the same for all: it holds nothing of its reader's
+                self._parts[asked] = (now, await self._fleet_page(request, asked))
+            return self._parts[asked][1]
+
+    async def _fleet_page(self, request: Request, asked: views.Asked) -> Response:
         view = self._fleet.view()
-        light, asked = views.light(view), views.Asked.of(request.query_params)
+        light = views.light(view)
         found = views.counts(light)
         if asked.sort in ("availability", "latency"):
             every = await self._known([one["name"] for one in light["routes"]])
@@ -190,16 +209,18 @@ class Pages:
         told: list[Document] = []
         for name in ("alert_changed", "notification_sent", "notification_failed"):
             told += (await self.ask("GET", "/events", name=name, limit=details.EVENTS))["events"]
+        changes = await self.ask("GET", "/events", name="route_changed", since=now - 30 * DAY, limit=1000)
         alerts = [details.alert_row(one, now) for one in found["alerts"]]
         return self.html(
             request,
             "alerts.html",
-            live="alert_changed operator_acted notification_sent notification_failed",
+            live="alert_changed route_changed operator_acted notification_sent notification_failed",
             alerts=sorted(alerts, key=lambda one: not one["open"]),
             open=sum(one["open"] for one in alerts),
             unseen=sum(one["open"] and not one["ack"] for one in alerts),
             silences=rows,
             windows=windows,
+            incidents=details.incidents(changes["events"], now),
             events=details.event_rows(sorted(told, key=lambda one: -float(one["at"])), now),
         )
 

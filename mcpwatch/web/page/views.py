@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from mcpwatch.model.json import plain
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
-from mcpwatch.web.objectives.report import percent
+from mcpwatch.web.objectives.report import percent, span
 from mcpwatch.web.page.summary import CAUSES
 
 Document = dict[str, Any]
@@ -18,7 +18,7 @@ Document = dict[str, Any]
 PER_PAGE = 100
 """Rows of one table on one page."""
 LIVE_ROWS = 100
-"""Rows in one message to open pages; what is more follows when it is asked for."""
+"""Rows in one message to open pages; what is more follows in the next ones."""
 BAR_HEIGHT = 14
 MARKS = {"healthy": "✓", "degraded": "!", "unhealthy": "✗", "unknown": "?"}
 SORTS = ("health", "name", "availability", "latency")
@@ -47,7 +47,14 @@ class Asked:
 
     def link(self, page: int) -> str:
         """The address of another page of the same view."""
-        pairs = {"q": self.q, "health": self.health, "sort": self.sort if self.sort != "health" else "", "page": str(page)}
+        return self._address(self.sort, str(page))
+
+    def sorted(self, sort: str) -> str:
+        """The address of the same routes in another order."""
+        return self._address(sort, "")
+
+    def _address(self, sort: str, page: str) -> str:
+        pairs = {"q": self.q, "health": self.health, "sort": sort if sort != "health" else "", "page": page}
         return "?" + urlencode({key: value for key, value in pairs.items() if value})
 
 
@@ -87,6 +94,7 @@ def route_row(route: Document, known: Document | None, at: float) -> Document:
         "mark": MARKS[route["verdict"]],
         "why": (why if bad else "")[:300],
         "since": since(route["verdict_since"], at),
+        "last": last_failure(found.get("last"), at),
         "tools": route["tools"],
         "tokens": route["tokens"],
         "p50": milliseconds(found.get("p50")),
@@ -98,6 +106,17 @@ def route_row(route: Document, known: Document | None, at: float) -> Document:
         "a30": found.get("30d"),
         "bar": bar(found.get("bar", [])),
     }
+
+
+def last_failure(last: Document | None, at: float) -> str:
+    """The last outage of a route that works, in words; empty without one."""
+    if last is None:
+        return ""
+    cause = f": {last['cause'].replace('_', ' ')}" if last["cause"] else ""
+    planned = ", announced" if last["announced"] else ""
+    return (
+        f"last failure {since(last['begin'], at).removeprefix('since ')}, for {span(last['end'] - last['begin'])}{planned}{cause}"
+    )
 
 
 def member_row(member: Document, at: float) -> Document:
@@ -196,10 +215,19 @@ def only(view: FleetView, routes: Collection[str], members: Collection[str]) -> 
 
 
 def part(view: FleetView, names: frozenset[str]) -> FleetView:
-    """The view with the routes and members that these names are about (with all, when empty), at most `LIVE_ROWS` of each."""
-    routes = [one.name for one in view.routes if not names or one.name in names or one.member in names][:LIVE_ROWS]
-    members = [one.name for one in view.members if not names or one.name in names][:LIVE_ROWS]
-    return only(view, frozenset(routes), frozenset(members))
+    """The view with the routes and members that these names are about, at most `LIVE_ROWS` of each."""
+    routes = [one.name for one in view.routes if one.name in names or one.member in names][:LIVE_ROWS]
+    return only(view, frozenset(routes), frozenset([one.name for one in view.members if one.name in names][:LIVE_ROWS]))
+
+
+def turn(view: FleetView, number: int) -> FleetView:
+    """The view with the `LIVE_ROWS` routes and members whose turn it is: all of them, after so many turns as there are pages."""
+
+    def whose(names: list[str]) -> frozenset[str]:
+        begin = number % max(1, -(-len(names) // LIVE_ROWS)) * LIVE_ROWS
+        return frozenset(names[begin : begin + LIVE_ROWS])
+
+    return only(view, whose([one.name for one in view.routes]), whose([one.name for one in view.members]))
 
 
 def member_rank(member: Document) -> tuple[int, str]:

@@ -1,23 +1,24 @@
 // Keeps the page as the fleet is: rows come ready-made over one event stream, everything else is asked for again when it changed.
-// Nothing is polled. A lost stream is said, with its time, and caught up with when it is back.
+// Nothing is polled. A lost stream is said, with the time of what is shown, and caught up with when it is back.
 "use strict";
 (() => {
   const main = document.getElementById("main");
   const stale = document.getElementById("stale");
   const topics = (main.dataset.live || "").split(" ").filter(Boolean);
   if (!topics.length || !window.EventSource) return;
-  let lostAt = null, asking = false, again = false, timer = null;
+  // The server says something each 15 s, 25 s at the latest: longer silence is a connection that is gone and does not say so.
+  const SILENCE = 45000, LOOK = 5000;
+  let isLost = false, heard = Date.now(), last = "", source = null, asking = false, again = false, timer = null;
 
   const lost = () => {
-    if (lostAt === null) {
-      lostAt = new Date();
-      stale.textContent = `No connection to mcpwatch since ${lostAt.toLocaleTimeString()}: what is shown is from then.`;
-      stale.hidden = false;
-      document.body.classList.add("old");
-    }
+    if (isLost) return;
+    isLost = true;
+    stale.textContent = `No connection to mcpwatch since ${new Date(heard).toISOString().slice(11, 19)} UTC: what is shown is from then.`;
+    stale.hidden = false;
+    document.body.classList.add("old");
   };
   const found = () => {
-    lostAt = null;
+    isLost = false;
     stale.hidden = true;
     stale.textContent = "";
     document.body.classList.remove("old");
@@ -28,9 +29,9 @@
     if (old.tagName === "DETAILS" && fresh.tagName === "DETAILS") fresh.open = old.open;
     return true;
   };
-  const morph = (old, text) => {
+  const morph = (old, text, style) => {
     const focused = document.activeElement && document.activeElement.id;
-    window.Idiomorph.morph(old, text, { morphStyle: "outerHTML", ignoreActiveValue: true, restoreFocus: true, callbacks: { beforeNodeMorphed: kept } });
+    window.Idiomorph.morph(old, text, { morphStyle: style, ignoreActiveValue: true, restoreFocus: true, callbacks: { beforeNodeMorphed: kept } });
     if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus();
   };
   const head = (doc) => {
@@ -41,14 +42,16 @@
   const refresh = async () => {
     if (asking) { again = true; return; }
     asking = true;
+    const where = location.href;
     try {
-      const answer = await fetch(location.href, { headers: { "X-Part": "main" }, credentials: "same-origin", redirect: "manual" });
+      const answer = await fetch(where, { headers: { "X-Part": "main" }, credentials: "same-origin", redirect: "manual" });
       if (answer.type === "opaqueredirect") { location.assign("/login"); return; }
       if (answer.ok) {
         const doc = new DOMParser().parseFromString(await answer.text(), "text/html");
         const fresh = doc.getElementById("main");
-        if (fresh) { morph(main, fresh.outerHTML); head(doc); document.dispatchEvent(new Event("refreshed")); }
-        found();
+        if (where !== location.href) again = true; // asked for another view meanwhile
+        else if (fresh) { morph(main, fresh.innerHTML, "innerHTML"); head(doc); document.dispatchEvent(new Event("refreshed")); }
+        if (source.readyState === EventSource.OPEN) found();
       }
     } catch { lost(); } finally {
       asking = false;
@@ -61,24 +64,54 @@
     if (topics.includes("rows")) {
       for (const [id, html] of Object.entries(message.rows)) {
         const row = document.getElementById(id);
-        if (row) morph(row, html);
+        if (row) morph(row, html, "outerHTML");
       }
       const now = document.getElementById("now");
       if (now) {
-        morph(now, message.now);
+        morph(now, message.now, "outerHTML");
         document.title = document.title.replace(/^\(\d+\) /, "");
         if (message.bad) document.title = `(${message.bad}) ${document.title}`;
         document.getElementById("icon").href = `/static/${message.bad ? "bad" : "ok"}.svg`;
       }
-      if (message.kinds.includes("plan_applied")) soon();
+      // Order, counts, and what stands on which page: one answer serves all who look at the same view for a second.
+      if (message.kinds.some((kind) => kind === "route_changed" || kind === "plan_applied")) soon(1500);
     } else if (topics.some((topic) => topic === "*" || message.subjects.includes(topic) || message.kinds.includes(topic))) soon();
   };
 
-  const source = new EventSource("/live");
-  source.addEventListener("change", (event) => { found(); apply(JSON.parse(event.data)); });
-  source.addEventListener("hello", () => { if (lostAt !== null) refresh(); else found(); });
-  source.addEventListener("reset", () => refresh());
-  source.addEventListener("error", () => { lost(); if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000); });
+  const open = () => {
+    source = new EventSource(last ? `/live?after=${encodeURIComponent(last)}` : "/live");
+    const on = (name, act) => source.addEventListener(name, (event) => { heard = Date.now(); if (event.lastEventId) last = event.lastEventId; act(event); });
+    on("change", (event) => { found(); apply(JSON.parse(event.data)); });
+    on("hello", () => { if (isLost) refresh(); else found(); });
+    on("reset", () => refresh());
+    on("beat", found);
+    source.addEventListener("error", () => { lost(); if (source.readyState === EventSource.CLOSED) setTimeout(open, LOOK + Math.random() * LOOK); });
+  };
+  open();
+  setInterval(() => {
+    if (Date.now() - heard < SILENCE || source.readyState === EventSource.CLOSED) return;
+    lost();
+    source.close();
+    open();
+    heard = Date.now();
+  }, LOOK);
   window.addEventListener("pagehide", () => source.close());
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  // Searching and filtering without a reload; the address says what is shown. Without this script the button does it.
+  const form = document.querySelector("form.filter");
+  if (!form) return;
+  const usual = { sort: "health" };
+  let typing = null;
+  const show = () => {
+    clearTimeout(typing);
+    const asked = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) if (value && usual[name] !== value) asked.set(name, value);
+    const address = asked.size ? `/?${asked}` : "/";
+    if (address === location.pathname + location.search) return;
+    history.replaceState(null, "", address);
+    refresh();
+  };
+  form.addEventListener("input", (event) => { clearTimeout(typing); typing = setTimeout(show, event.target.type === "search" ? 150 : 0); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); show(); });
 })();

@@ -1,0 +1,42 @@
+"""What follows where mcpwatch itself repairs nothing: who acts, and what that person can do, in words. Pure."""
+
+from __future__ import annotations
+
+from mcpwatch.watchdog.finding import Finding
+
+_POLICY = "left to its restart policy; look at {look_at}"
+_OTHERS = "left to a person: mcpwatch did not start it and does not restart it; look where it runs"
+ADVICE: dict[str, str] = {
+    "member_down": _POLICY,
+    "proxy_down": _POLICY,
+    "member_oom": "left to its restart policy; give it more memory, or find out why it takes so much",
+    "planned_restart": "nothing: it is being done",
+    "starting": "nothing: it is given time to start",
+    "single_client": "nothing: it works through the proxy",
+    "flapping": "nothing while it works; look at {look_at}",
+    "auth": "left to a person: make the token that is sent and the one that it takes the same",
+    "licence": "left to a person: give it back the licence, quota or subscription that it asks for",
+    "overloaded": "left to a person: lower its load, or wait; a restart makes it no faster",
+    "dependency": "left to a person: mend what it depends on; a restart of it does not",
+    "empty_tools": "left to a person: find out why it lists fewer tools; look at {look_at}",
+    "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
+    "config": "left to a person: mend the configuration that the evidence names",
+    "wrong_server": "left to a person: make the address lead to the server that was meant",
+    "wrong_port": "left to a person: make its url and the port that it listens on the same",
+    "port_taken": "left to a person: end the program that holds the port, or choose another port",
+    "polluted": "left to a person: have it write messages alone to its stdout, and its log to stderr",
+    "engine_gone": "left to a person: start the engine again; its members are looked at when it is back",
+    "host_trouble": "left to a person: give the machine what it is short of",
+}
+"""Cause to words."""
+REPAIRED = frozenset({
+    "child_died", "member_failing", "member_hung", "not_mounted", "paused", "proxy_exhausted", "proxy_hung", "route_failing",
+    "stale_session", "wrong_base_url",
+})  # fmt: skip
+"""Causes with a step of the ladder, unless somebody else started the member or the proxy."""
+
+
+def advice(found: Finding) -> str:
+    """What comes next for a finding that no step of the ladder answers; an engine may name causes that have no words here."""
+    words = _OTHERS if found.cause in REPAIRED else ADVICE.get(found.cause, "left to a person: see what its engine says")
+    return words.format(subject=found.subject, look_at=found.look_at or "the evidence")
