@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mcpwatch.cli.names import WholeOption, some
 from mcpwatch.cli.since import positive_span
 
 app = typer.Typer(rich_markup_mode=None)
@@ -21,6 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 )
 def smoke_test(
     names: NamesArgument = None,
+    whole: WholeOption = False,
     config: ConfigOption = None,
     clients: Annotated[int, typer.Option(help="How many clients are on each route at once.", min=1, max=1000)] = 10,
     timeout: Annotated[
@@ -35,7 +37,7 @@ def smoke_test(
     """
     from mcpwatch.cli.smoke import smoke
 
-    raise typer.Exit(smoke(names or (), config, clients=clients, timeout=timeout, junit=junit, as_json=json_))
+    raise typer.Exit(smoke(some(names, whole=whole), config, clients=clients, timeout=timeout, junit=junit, as_json=json_))
 
 
 @app.command(epilog="Examples:  mcpwatch rbac | kubectl apply -f -    mcpwatch rbac -c fleet.yaml --service-account ops/mcpwatch")

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mcpwatch.cli.main import app
+from mcpwatch.cli.names import some
 from mcpwatch.model.naming import suggest
 
 REFUSED = [
@@ -50,3 +51,12 @@ def test_a_shell_completes_the_values_of_an_option(tmp_path: Path) -> None:
     words = {"_MCPWATCH_COMPLETE": "complete_bash", "COMP_WORDS": "mcpwatch drill time --fault ", "COMP_CWORD": "4"}
     done = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), **words}).invoke(app, [], prog_name="mcpwatch")
     assert done.output.split() == ["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"]
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "test"])
+def test_names_beside_all_are_refused_and_all_alone_is_the_whole_fleet(command: str, tmp_path: Path) -> None:
+    runner = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), "COLUMNS": "200"})
+    both, help_ = runner.invoke(app, [command, "time", "--all"]), runner.invoke(app, [command, "--help"])
+    assert (both.exit_code, str(both.exception)) == (1, "give names or --all, not both")
+    assert "Every member, which is meant without names too" in help_.output
+    assert (list(some(None, whole=True)), list(some(["a", "b"], whole=False))) == ([], ["a", "b"])
