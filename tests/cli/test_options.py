@@ -58,5 +58,5 @@ def test_names_beside_all_are_refused_and_all_alone_is_the_whole_fleet(command: 
     runner = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), "COLUMNS": "200"})
     both, help_ = runner.invoke(app, [command, "time", "--all"]), runner.invoke(app, [command, "--help"])
     assert (both.exit_code, str(both.exception)) == (1, "give names or --all, not both")
-    assert "Every member, which is meant without names too" in help_.output
+    assert "Every member, which is meant without names too" in " ".join(help_.output.split())
     assert (list(some(None, whole=True)), list(some(["a", "b"], whole=False))) == ([], ["a", "b"])
