@@ -57,14 +57,19 @@ def rbac(
 
 @app.command(epilog="Examples:  mcpwatch clean --dry-run    mcpwatch clean --yes")
 def clean(
+    names: NamesArgument = None,
+    whole: WholeOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Remove what mcpwatch made: its containers, networks and state directory. Never your configuration or clients' files."""
+    """Remove what mcpwatch made: its containers, networks and state directory. Never your configuration or clients' files.
+
+    With names, only the containers and logs of those members.
+    """
     from mcpwatch.cli.clean import clean as run
 
-    raise typer.Exit(run(yes=yes, dry_run=dry_run, as_json=json_))
+    raise typer.Exit(run(some(names, whole=whole), yes=yes, dry_run=dry_run, as_json=json_))
 
 
 @app.command(epilog="Examples:  mcpwatch doctor    mcpwatch doctor --fix    mcpwatch doctor -c fleet.yaml --json")
