@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 
 _BLOCK = re.compile(r"^```(console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_NUMBER = re.compile(r"\b\d[\d:.]*[a-zA-Z%]*")
+_NUMBER = re.compile(r"\d[\d:.T-]*[a-zA-Z%]*")
 
 
 @dataclass(frozen=True, slots=True)

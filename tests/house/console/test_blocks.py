@@ -32,6 +32,7 @@ def test_a_block_is_its_commands_in_order_with_the_output_shown_under_each() -> 
 
 def test_output_is_shown_when_all_but_numbers_and_blanks_is_the_same() -> None:
     assert missing(("time  up 8s  4.2%",), "x\ntime up   12m 0%\n") == []
+    assert missing(("2026-11-29T19:25:07.859Z  git: killed",), "2027-01-02T08:04:53.1Z git: killed") == []
     assert missing(("…",), "") == []
     assert missing(("time  up 8s", "git  up 8s"), "time up 8s\ngit down 8s\n") == ["git  up 8s"]
 
