@@ -266,9 +266,7 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""
-        self._closing = self._events.closing = True
-        self.monitor.close()
-        self.mender.close()
+        self._end()
         await stop_in_order(list(self.actors.values()))
         self.close()
 
@@ -282,11 +280,15 @@ class Fleet:
 
     def close(self) -> None:
         """Let go of everything; members live on."""
+        self._end()
+        for actor in self.actors.values():
+            actor.close()
+
+    def _end(self) -> None:
+        """Look no more, and repair no more."""
         self._closing = self._events.closing = True
         self.monitor.close()
         self.mender.close()
-        for actor in self.actors.values():
-            actor.close()
 
     async def _remove(self, name: str) -> None:
         actor = self.actors[name]

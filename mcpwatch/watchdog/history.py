@@ -169,6 +169,8 @@ def _flaps(recent: tuple[bool, ...], before: bool) -> bool:
 
 def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHistory:
     """The history with a newer result that is no strike: of a start that has not proven itself, or of the same moment."""
+    if result.outcome is Outcome.UNKNOWN:
+        return history
     return replace(
         history,
         latest=result,
