@@ -62,29 +62,37 @@ class StdioWire:
         self._timeline.enter(Stage.SPAWN)
         await self._spawn()
         self._timeline.enter(Stage.DISCOVER)
+        asked = True
         try:
             if await self._discovered():
                 return
         except ProbeFailure as failure:
             if failure.symptom is not Symptom.EXITED:
                 raise
-            # some old servers die of a method they do not know: give it a second life without that question
-            self._modern = False
-            self.abort()
-            self._timeline.enter(Stage.SPAWN)
-            await self._spawn()
+            await self._second_life()
+            asked = False
         self._timeline.enter(Stage.INITIALIZE)
         try:
             result = await self.call("initialize", initialize_params(client_info()))
         except ProbeFailure as failure:
-            # a modern server that was slow to start heard our first question after all, and refuses this one
             failure.stage = Stage.INITIALIZE
             if failure.symptom is Symptom.RPC_ERROR and await self._discovered():
-                return
-            raise
+                return  # a modern server that was slow to start heard our first question after all, and refuses this one
+            if failure.symptom is not Symptom.EXITED or not asked:
+                raise
+            await self._second_life()  # it was slow to start, and died of our first question only now
+            self._timeline.enter(Stage.INITIALIZE)
+            result = await self.call("initialize", initialize_params(client_info()))
         self.hello, self.server = result, server_info(result, "stdio")
         self._timeline.enter(Stage.INITIALIZED)
         await self._write(rpc.notification("notifications/initialized"))
+
+    async def _second_life(self) -> None:
+        """Start it again: some old servers die of a method they do not know, and are not asked that question then."""
+        self._modern = False
+        self.abort()
+        self._timeline.enter(Stage.SPAWN)
+        await self._spawn()
 
     async def call(self, method: str, params: Message) -> Message:
         """Write a request and read lines until its answer."""
