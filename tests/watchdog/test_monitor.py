@@ -11,6 +11,7 @@ from mcpwatch.model.fact import MemberChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Symptom, Target
 from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff
+from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import Exited, Incarnation, LogHint, Traits
 from tests.watchdog.small_fleet import CHECK, PROXY, SmallFleet, fleet_story, member, plan, route
 
@@ -121,6 +122,7 @@ def test_a_look_calls_no_canary_of_the_member_unless_there_is_nothing_else_or_it
             forget(small)
             await small.fleet.monitor.look(name, deep=deep)
             assert [check.name for check in small.checks] == asked
+            assert any(check.safe_call for check in small.checks) is deep
         forget(small)
         await small.fleet.monitor.look("a")
         assert [check.safe_call for check in small.checks] == [True, False], "once deep, always deep"
@@ -204,6 +206,10 @@ def test_what_nobody_starts_needs_no_proof_and_is_looked_at_at_once() -> None:
         assert small.probed == [("http://h/ext", "direct")]
         await asyncio.sleep(20.0)
         assert small.fleet.actors["ext"].state.verdict is Verdict.UNHEALTHY
+        assert small.fleet.actors["ext"].reason == "mcp direct: refused"
+        small.answers.clear()
+        await asyncio.sleep(40.0)
+        assert small.fleet.actors["ext"].reason == "mcp direct: ok"
 
     fleet_story(play)
 
@@ -341,6 +347,9 @@ def test_one_more_success_in_a_fleet_that_is_well_is_nothing_to_consider() -> No
         await probing.run(other)
         slow = ProbeResult(Outcome.DEGRADED, Symptom.SLOW)
         assert [await seen(one) for one in (None, slow, slow, BAD, None, None)] == [False, True, False, True, True, False]
+        small.fleet.mender.current = (Diagnosis("engine_gone", "a", "the engine is away"),)
+        assert await seen(None), "there is a cause that may be over"
+        considered.clear()
         small.fleet.monitor.close()
         small.fleet.monitor.soon()
         assert considered == []

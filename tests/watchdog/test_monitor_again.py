@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.ports import Exited, LogHint, Traits
 from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan, route
@@ -192,5 +193,16 @@ def test_what_the_log_says_is_considered_at_once() -> None:
         small.fleet.mender.soon = lambda: considered.append(True)  # type: ignore[method-assign]
         small.fleet.monitor.hear(LogHint("", "exhausted", "too many open files"))
         assert considered
+
+    fleet_story(play)
+
+
+def test_what_a_route_becomes_is_told() -> None:
+    async def play(small: SmallFleet) -> None:
+        await begun(small, A)
+        small.answers["http://p/a"] = BAD
+        await asyncio.sleep(60.0)
+        told = [(fact.old, fact.new) for fact in small.facts if isinstance(fact, RouteChanged)]
+        assert told[:2] == [("unknown", "healthy"), ("healthy", "unhealthy")]
 
     fleet_story(play)
