@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from mcpwatch.checks import stdio
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.stdio import StdioWire
 from mcpwatch.checks.timeline import ProbeTimeline
@@ -165,3 +167,26 @@ def test_stderr_is_kept_in_its_last_lines_however_it_comes() -> None:
 
     machine = Machine(old)
     play(machine, scene)
+
+
+def test_only_a_process_that_bears_the_whole_mark_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours, theirs = "a" * 32, "b" * 32
+    environments = {
+        "11": f"PATH=/bin\0MCPWATCH_PROBE={ours}\0HOME=/",
+        "12": f"MCPWATCH_PROBE={ours}\0",
+        "13": f"MCPWATCH_PROBE={theirs}\0",
+        "14": f"MCPWATCH_PROBE={ours}b\0",
+        "15": f"NOTE=MCPWATCH_PROBE={ours}\0",
+        "16": "",
+        "self": f"MCPWATCH_PROBE={ours}\0",
+    }
+    for pid, text in environments.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "environ").write_text(text)
+
+    def proc(_: str) -> Path:
+        return tmp_path
+
+    monkeypatch.setattr(stdio, "Path", proc)
+    assert sorted(stdio.marked(ours)) == [11, 12]
+    assert stdio.marked("c" * 32) == []
