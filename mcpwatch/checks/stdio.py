@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from pathlib import Path
 
 from mcpwatch.checks import rpc
@@ -35,6 +36,8 @@ CLOSE_GRACE = 0.2
 REAP_LIMIT = 2.0
 """Seconds to wait for the kernel after SIGKILL."""
 MARK = "MCPWATCH_PROBE"
+_BORNE = re.compile(rb"(?:^|\0)MCPWATCH_PROBE=([0-9a-f]{32})(?:\0|$)")
+"""The mark in the environment of a process."""
 
 
 class StdioWire:
@@ -274,10 +277,9 @@ class StdioWire:
 
 def marked(mark: str) -> list[int]:
     """The processes whose environment bears our mark (Linux; elsewhere none are found)."""
-    needle = f"{MARK}={mark}".encode()
-    found: list[int] = []
+    found: defaultdict[str, list[int]] = defaultdict(list)  # by the mark they bear: no condition decides who is killed
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError, ValueError):
-            if needle in entry.read_bytes():
-                found.append(int(entry.parent.name))
-    return found
+            for borne in _BORNE.findall(entry.read_bytes()):
+                found[borne.decode()].append(int(entry.parent.name))
+    return found[mark]
