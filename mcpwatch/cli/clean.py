@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mcpwatch.app.paths import StatePaths, state_paths
@@ -26,14 +27,14 @@ MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.s
 def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool) -> int:
     """Remove all of it, or the containers and logs of the members named.
 
-    Raises `UsageError` while a watchdog runs, or when nobody can be asked.
+    Raises `UsageError` while a watchdog runs, when nobody can be asked, or for a directory that cannot be removed.
     """
     paths = state_paths(ControlSettings.state_dir)
     with contextlib.suppress(NoDaemon):
         pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
         raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
     containers, networks, trouble = _on_engine(paths, names)
-    directories = [paths.logs / name for name in names if _is_name(name) and (paths.logs / name).is_dir()]
+    directories = [paths.logs / name for name in dict.fromkeys(names) if _is_name(name) and (paths.logs / name).is_dir()]
     if not names and paths.root.is_dir() and any((paths.root / mark).exists() for mark in MARKS):
         directories = [paths.root]
     engine = [*(f"container {name}" for name in containers), *(f"network {name}" for name in networks)]
@@ -44,16 +45,25 @@ def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool)
         if trouble:
             say(f"no containers looked for: {trouble}")
     if dry_run or not found:
-        _tell(found if dry_run else [], as_json=as_json)
+        if as_json:
+            say_json({"removed": [], "would_remove": found} if dry_run else {"removed": []})
         return exits.OK
     if not yes and not _agreed():
         raise UsageError("nothing was removed; say --yes to remove without being asked")
     removed = _removed_from_engine(containers, networks)
     for directory in directories:
-        shutil.rmtree(directory)
+        _remove(directory)
         removed.append(f"directory {directory}")
     _tell(removed, as_json=as_json)
     return exits.OK
+
+
+def _remove(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        why = "it is a symbolic link; remove it by hand" if directory.is_symlink() else error.strerror
+        raise UsageError(f"{directory}: cannot be removed: {why}") from None
 
 
 def _tell(names: list[str], *, as_json: bool) -> None:

@@ -57,7 +57,7 @@ def rbac(
 
 @app.command(epilog="Examples:  mcpwatch clean --dry-run    mcpwatch clean --yes")
 def clean(
-    names: NamesArgument = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of members.", show_default=False)] = None,
     whole: WholeOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")] = False,

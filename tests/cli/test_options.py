@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mcpwatch.cli.clean import clean
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.main import app
 from mcpwatch.cli.names import some
+from mcpwatch.model.errors import UsageError
 from mcpwatch.model.naming import suggest
 
 REFUSED = [
@@ -76,3 +78,29 @@ def test_a_name_cleans_the_logs_of_that_member_alone_and_leads_nowhere_else(
     assert sorted(path.name for path in (tmp_path / "state").rglob("*")) == ["git", "logs", "proxy", "time"]
     assert clean(["git"], yes=True, dry_run=False, as_json=False) == 0
     assert sorted(path.name for path in (tmp_path / "state").rglob("*")) == ["logs", "proxy", "time"]
+
+
+def test_a_dry_run_of_clean_says_of_nothing_that_it_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
+    (tmp_path / "state" / "logs").mkdir(parents=True)
+    assert clean(yes=True, dry_run=True, as_json=False) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"would remove: directory {tmp_path}/state"
+    assert clean(yes=True, dry_run=True, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {"removed": [], "would_remove": [f"directory {tmp_path}/state"]}
+    assert (tmp_path / "state" / "logs").exists()
+
+
+def test_a_name_given_twice_is_cleaned_once_and_a_link_is_left_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
+    for name in ("state/logs/git", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "state" / "logs" / "time").symlink_to(tmp_path / "elsewhere")
+    assert clean(["git", "git"], yes=True, dry_run=False, as_json=False) == 0
+    assert not (tmp_path / "state" / "logs" / "git").exists()
+    with pytest.raises(UsageError, match="time: cannot be removed: it is a symbolic link"):
+        clean(["time"], yes=True, dry_run=False, as_json=False)
+    assert (tmp_path / "elsewhere").exists()
