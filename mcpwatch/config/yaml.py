@@ -140,8 +140,8 @@ def dump(value: object, indent: Indent | None = None) -> str:
 
 
 def block(text: str) -> str:
-    """`text`, which `dump` writes as a block of lines (`|`)."""
-    return LiteralScalarString(text)
+    """`text`, which `dump` writes as a block of lines (`|`); quoted when it holds what no block can: control and odd characters."""
+    return LiteralScalarString(text) if all(one in "\n\t" or one.isprintable() for one in text) else text
 
 
 def edit(text: str) -> tuple[Any, Indent]:

@@ -121,3 +121,13 @@ def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
         yaml.read("[" * 400 + "]" * 400, "f")
     with pytest.raises(ConfigError, match="nested deeper"):
         yaml.read("[" * 150 + "]" * 150, "f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "a\n", " a\n b\n", "\n a\n", "a  \nb\n", "a\tb\n", "\u00e9\u2603\n", "a\r\nb\n", "\x85a\n", "a\x7fb\n", "\x07"],
+)
+def test_a_block_of_lines_is_the_text_it_was_made_of(text: str) -> None:
+    written = yaml.dump({"k": {"f": yaml.block(text)}})
+    assert yaml.read(written, "f").data == {"k": {"f": text}}
+    assert ("f: |" in written) is (text.replace("\t", "").replace("\n", "").isprintable())
