@@ -36,16 +36,17 @@ SHOWN_ONLY = {
     "--from postgres": "a database that only its owner has",
 }
 """What is in commands that need something beyond this machine: those run with `--dry-run`."""
+_FOLLOWS = 'grep -q "a new line" "$SAID" || { echo "a new line" >>~/.local/state/mcpwatch/logs/time/stderr.raw; false; }'
 FOREVER = {
     "make up": "mcpwatch health",
     "mcpwatch up -c fleet.yaml": "mcpwatch health",
     "mcpwatch bridge --listen 127.0.0.1:9072 -- mcp-server-fetch": "mcpwatch check --url http://127.0.0.1:9072/sse",
     "mcpwatch gateway -c mcp-servers.json --listen :12009 --log syslog": "mcpwatch check --url http://127.0.0.1:12009/time/sse",
-    "mcpwatch events -f": "true",
-    "mcpwatch logs time -f": "true",
-    "mcpwatch logs -f --all": "true",
+    "mcpwatch events -f": 'grep -q healthy "$SAID"',
+    "mcpwatch logs time -f": _FOLLOWS,
+    "mcpwatch logs -f --all": _FOLLOWS,
 }
-"""Commands that run until Ctrl-C, and the command whose success shows that they do what they are for."""
+"""Commands that run until Ctrl-C, and the command whose success shows that they do what they are for (`$SAID`: what they said)."""
 TELLS = {
     "mcpwatch report": "an objective was missed",
     "mcpwatch report --json": "an objective was missed",

@@ -61,8 +61,11 @@ class Stage:
         return self.home / "work"
 
     def run(self, command: str, *, until: str = "", limit: float = LIMIT, where: Path | None = None) -> Done:
-        """Run a command by bash. With `until` it goes on for ever: it gets Ctrl-C once that other command succeeds."""
-        with tempfile.TemporaryFile("w+") as output:
+        """Run a command by bash. With `until` it goes on for ever: it gets Ctrl-C once that other command succeeds.
+
+        In that other command `$SAID` is a file: what the first one said until now.
+        """
+        with tempfile.NamedTemporaryFile("w+") as output:
             process = subprocess.Popen(
                 self._argv(command, where),
                 env=self.env,
@@ -71,7 +74,7 @@ class Stage:
                 stderr=output,
                 start_new_session=True,
             )
-            code = self._interrupted(process, until, limit) if until else _end(process, limit)
+            code = self._interrupted(process, until, output.name, limit) if until else _end(process, limit)
             output.seek(0)
             return Done(code, output.read())
 
@@ -79,10 +82,10 @@ class Stage:
         spaces = [f"--{kind}=/proc/{self.room.pid}/ns/{file}" for kind, file in (("net", "net"), ("mount", "mnt"))]
         return ["nsenter", *spaces, "bash", "-o", "pipefail", "-c", f"cd '{where or self.work}'\n{command}"]
 
-    def _interrupted(self, process: subprocess.Popen[bytes], until: str, limit: float) -> int:
+    def _interrupted(self, process: subprocess.Popen[bytes], until: str, said: str, limit: float) -> int:
         """Wait for the condition, then end the command by Ctrl-C: 0 when it took that well."""
-        deadline = time.monotonic() + limit
-        while subprocess.run(self._argv(until), env=self.env, capture_output=True, timeout=limit, check=False).returncode != 0:
+        deadline, env = time.monotonic() + limit, {**self.env, "SAID": said}
+        while subprocess.run(self._argv(until), env=env, capture_output=True, timeout=limit, check=False).returncode != 0:
             if process.poll() is not None or time.monotonic() > deadline:
                 os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
                 return process.wait() or 124
@@ -146,8 +149,13 @@ class Stage:
         self.work.mkdir()
 
     def _inside(self) -> list[int]:
-        """The processes in this stage but the one that holds it open."""
-        own = Path(f"/proc/{self.room.pid}/ns/net").readlink()
+        """The processes in this stage but the one that holds it open; none when it is gone or never had a network of its own."""
+        try:
+            own = Path(f"/proc/{self.room.pid}/ns/net").readlink()
+        except OSError:
+            return []
+        if own == Path("/proc/self/ns/net").readlink():
+            return []
         found: list[int] = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
