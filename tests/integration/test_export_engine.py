@@ -78,7 +78,8 @@ class Engine:
 
     def _stages(self) -> list[str]:
         """Images without a name that were built on ours: earlier stages of a Dockerfile."""
-        ours = {run("docker", "image", "inspect", "-f", "{{.Id}}", image).strip() for image in self.images}
+        argv = ["docker", "image", "inspect", "-f", "{{.Id}}", *self.images]  # one that could not be built is not there
+        ours = set(subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout.split())
         nameless = run("docker", "images", "-q", "--no-trunc", "--filter", "dangling=true").split()
         return [one for one in nameless if ours & set(run("docker", "history", "-q", "--no-trunc", one).split())]
 

@@ -55,10 +55,11 @@ os.write(1, json.dumps(found).encode())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_an_add_that_is_killed_before_any_operation_on_a_file_is_whole_or_never_was(tmp_path: Path) -> None:
     """Every fork is one `add`: the first dies before its first operation, the last is not killed."""
     argv = [sys.executable, "-c", PROGRAM, str(tmp_path), FLEET]
-    done = subprocess.run(argv, capture_output=True, timeout=50, check=True)
+    done = subprocess.run(argv, capture_output=True, timeout=280, check=True)
     found: list[tuple[int, list[str | None], list[str]]] = json.loads(done.stdout)
     *killed, (code, whole, _) = found
     assert (code, whole[1], whole[2]) == (0, "API_KEY=s3cret-value\n", FLEET)
