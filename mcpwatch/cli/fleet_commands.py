@@ -154,7 +154,9 @@ def export(
     form: Annotated[Literal["compose", "quadlet", "systemd", "kubernetes"], typer.Argument(metavar="FORMAT", help="What runs it.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write; a new one, or --force.")],
     config: ConfigOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the directory.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier export; env files that were filled in there stay.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Write the fleet as files that run without mcpwatch: compose, quadlet, systemd or kubernetes. Secrets by reference only.

@@ -79,6 +79,33 @@ def test_a_fleet_without_a_server_is_refused_and_writes_nothing(form: Any, membe
     assert not (tmp_path / "out").exists()
 
 
+def test_force_replaces_an_export_and_nothing_else_and_keeps_env_files_that_were_filled_in(file: Path, tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    export("compose", out, file, force=False, as_json=True)
+    (out / "mcp-time" / ".env").write_text("KEY=filled\n")
+    (out / "mcp-time" / ".env").chmod(0o600)
+    (out / "mcp-gone").mkdir()
+    (out / "mcp-gone" / "compose.yaml").write_text("old")
+    assert export("compose", out, file, force=True, as_json=True) == 0
+    assert (out / "mcp-time" / ".env").read_text() == "KEY=filled\n"
+    assert (out / "mcp-time" / ".env").stat().st_mode & 0o777 == 0o600
+    assert not (out / "mcp-gone").exists()
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years")
+    (tmp_path / "link").symlink_to(out)
+    for place, words in (
+        (mine, "other files than an export"),
+        (file, "is not a directory"),
+        (tmp_path / "link", "is not a directory"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            export("compose", place, file, force=True, as_json=True)
+    with pytest.raises(UsageError, match="cannot be written"):
+        export("compose", Path("/proc/none/out"), file, force=False, as_json=True)
+    assert (mine / "thesis.txt").read_text() == "years"
+    assert [path.name for path in tmp_path.glob(".*")] == [], "nothing beside it"
+
+
 def test_manifests_are_written_out_for_people_to_read(file: Path) -> None:
     """No anchors, and the proxy's file as a block of lines."""
     text = rendered("kubernetes", file)[1]["mcp-proxy/mcp-proxy.yaml"]

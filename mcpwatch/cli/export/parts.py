@@ -8,6 +8,8 @@ from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
 
 USER = "10001:10001"
 PIP = "--no-cache-dir --disable-pip-version-check"
+HEADING = "# The fleet, for "
+"""How the index of an export begins."""
 
 HEALTHCHECK = '''\
 """Speaks MCP (HTTP+SSE) to a URL and lists its tools; exits 0 when that works. Standard library alone."""
@@ -189,7 +191,7 @@ def readme(service: Service, how: str) -> str:
 
 def overview(found: Fleet, title: str, how: str) -> str:
     """The page of the whole export."""
-    lines = [f"# The fleet, for {title}", "", how, "", "| service | what | serves at |", "|---|---|---|"]
+    lines = [f"{HEADING}{title}", "", how, "", "| service | what | serves at |", "|---|---|---|"]
     rows = (*found.services, found.proxy)
     lines += [f"| {service.host} | {service.description or '-'} | {service.port}{service.path} |" for service in rows]
     if found.left:

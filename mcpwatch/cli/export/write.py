@@ -12,6 +12,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.export import compose, kubernetes, quadlet, systemd
+from mcpwatch.cli.export.parts import HEADING
 from mcpwatch.cli.export.service import Fleet, fleet
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.model.errors import UsageError
@@ -32,23 +33,10 @@ def export(form: Format, directory: Path, config: Path | None, *, force: bool, a
     if not found.proxy.route:
         why = "".join(f"; {name}: {reason}" for name, reason in found.left)
         raise UsageError(f"{path}: has no server to export{why or '; add one with: mcpwatch add NAME -- COMMAND'}")
-    if directory.exists() and any(directory.iterdir()) and not force:
-        raise UsageError(f"{directory}: is not empty; choose another directory, or replace it with --force")
-    directory.absolute().parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.absolute().parent))
     try:
-        for name, text in sorted(texts.items()):
-            path = fresh / name
-            path.parent.mkdir(exist_ok=True, parents=True)
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o755 if name.endswith(".sh") else 0o644)
-        fresh.chmod(0o755)
-        if directory.exists():
-            shutil.rmtree(directory)
-        fresh.rename(directory)
+        _replace(directory.absolute(), texts, force=force)
     except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise UsageError(f"{error.filename}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"{error.filename or directory}: cannot be written: {error.strerror or error}") from error
     if as_json:
         say_json({"directory": str(directory), "files": sorted(texts), "left": [{"member": n, "why": w} for n, w in found.left]})
         return exits.OK
@@ -66,3 +54,47 @@ def rendered(form: Format, path: Path) -> tuple[Fleet, dict[str, str]]:
     file = read_fleet_file(path)
     found = fleet(file.document, {name: file.as_ours(name) for name in file.members})
     return found, FORMATS[form](found)
+
+
+def _replace(directory: Path, texts: Mapping[str, str], *, force: bool) -> None:
+    """Write the texts, then put them where the directory is. Env files that were filled in there stay.
+
+    Raises `UsageError` for a directory that is not replaced, and `OSError`.
+    """
+    _refuse_others(directory, force=force)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    fresh = place / "new"
+    try:
+        for name, text in sorted(texts.items()):
+            path = fresh / name
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o755 if name.endswith(".sh") else 0o644)
+        for filled in (one for one in sorted(directory.rglob("*.env")) if one.is_file()):
+            kept = fresh / filled.relative_to(directory)
+            kept.parent.mkdir(exist_ok=True, parents=True)
+            shutil.copy2(filled, kept, follow_symlinks=False)
+        fresh.chmod(0o755)
+        if directory.exists():
+            directory.rename(place / "old")
+        fresh.rename(directory)
+    finally:
+        if (place / "old").exists() and not directory.exists():
+            (place / "old").rename(directory)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _refuse_others(directory: Path, *, force: bool) -> None:
+    """Raises `UsageError` for what is not a directory, or holds something; with `force`, something other than an earlier export."""
+    if not directory.exists():
+        return
+    if not directory.is_dir() or directory.is_symlink():
+        raise UsageError(f"{directory}: is not a directory; choose another")
+    if not any(directory.iterdir()):
+        return
+    if not force:
+        raise UsageError(f"{directory}: is not empty; choose another directory, or replace it with --force")
+    index = directory / "README.md"
+    if not index.is_file() or not index.read_bytes().startswith(HEADING.encode()):
+        raise UsageError(f"{directory}: holds other files than an export, which --force would remove; choose another directory")
