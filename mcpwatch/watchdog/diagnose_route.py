@@ -6,6 +6,7 @@ when both probes began after the last change of either side; otherwise the answe
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Verdict, Want
@@ -32,6 +33,12 @@ SETTLE_LIMIT = 30.0
 
 PATIENCE = 300.0
 """Seconds after which a server inside the proxy that had too much to do when that started may have it started again."""
+
+_UNREADY = re.compile(r"invalid request parameters", re.IGNORECASE)
+"""What servers of the Python SDK say to one that speaks in a session it did not begin with them, with the code of a wrong call."""
+
+_ADDRESSES = re.compile(r"\w+://\S+|\b(?:lookup|dial tcp) \S+")
+"""What names a host in a line of a proxy's log."""
 
 CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
 """Stages that only the member itself can answer: a list is no answer to them."""
@@ -116,7 +123,7 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
         text = f"the proxy shows fewer tools of '{route}' than the member lists"
         return _finding(snapshot, member, proxy.name, "empty_tools", text, "restart_proxy")
-    if inside(member) and unasked(seen.result):
+    if inside(member) and unasked(seen.result) and not (seen.succeeded and _UNREADY.search(seen.message)):
         return _finding(snapshot, member, member.name, "config", f"its canary is not what it takes: {seen.message}")
     if inside(member) and symptom is Symptom.TOOL_ERROR and seen.message:
         return _finding(snapshot, member, member.name, "dependency", "it answers, but its own upstream fails the call")
@@ -227,13 +234,20 @@ def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHin
 
     One that had too much to do is tried again after `PATIENCE`.
     """
-    told, until = refused(hint.text), Instant(hint.at + PATIENCE)
+    told, until = refused(_without_names(hint.text, member)), Instant(hint.at + PATIENCE)
     if hint.meaning != "failed" or told is None or told[0] == "dependency":  # by a proxy that says that, it is the server itself
         return None
     found = _finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")
     if told[0] != "overloaded":
         return found
     return replace(found, hold="waiting until it takes requests again", until=until) if until > snapshot.at else None
+
+
+def _without_names(text: str, member: MemberSnapshot) -> str:
+    """A line without what only names the server: one that is called 'billing' refused nothing by that."""
+    for name in filter(None, (member.route, member.name)):
+        text = text.replace(name, "")
+    return _ADDRESSES.sub("", text)
 
 
 def _held(snapshot: FleetSnapshot, proxy: MemberSnapshot, found: Finding) -> Finding:
