@@ -16,6 +16,7 @@ import httptools
 
 from mcpwatch.checks import tls
 from mcpwatch.checks.failure import REASON_MAX, ProbeFailure, one_line
+from mcpwatch.forward_proxy import ForwardProxy, tunnel
 from mcpwatch.model.probe import Symptom
 
 HEAD_LIMIT = 64 * 1024
@@ -129,6 +130,14 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     # what the transport calls
+
+    async def tunnel(self, proxy: ForwardProxy, host: str, port: int) -> None:
+        """Ask the proxy that it is connected to for a tunnel to a server; `secure` is due then. Raises `ProbeFailure`."""
+        if self._transport is None:
+            raise ProbeFailure(Symptom.UNREACHABLE, f"{proxy.shown} closed the connection")
+        if refusal := await tunnel(self._transport, proxy, host, port):
+            self.abort()
+            raise ProbeFailure(Symptom.UNREACHABLE, f"{host}: {refusal}")
 
     async def secure(self, host: str, context: ssl.SSLContext) -> None:
         """Go through the TLS handshake on a connection just connected."""

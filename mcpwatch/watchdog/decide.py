@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.restart import History, after_end, after_exit, counted, exceeded, one_try
-from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.model.time import Instant, later
 
 STOP_MARGIN = 5.0

@@ -9,7 +9,8 @@ import pytest
 
 from mcpwatch.model.fact import MemberChanged, MemberExited, MemberStarted, Troubled
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.spec import Backoff, MemberSpec, RestartPolicy
+from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d

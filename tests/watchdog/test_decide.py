@@ -11,8 +11,8 @@ from math import ceil
 import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
+from mcpwatch.model.policy import Backoff, RestartPolicy
 from mcpwatch.model.restart import reachable
-from mcpwatch.model.spec import Backoff, RestartPolicy
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
     CARRIER_PATIENCE,

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
-from mcpwatch.model.spec import Backoff, MemberSpec, RestartPolicy
+from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
     Adopted,

@@ -12,8 +12,9 @@ from mcpwatch.config.diff import diff
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import MemberChanged, PlanApplied, Troubled
 from mcpwatch.model.member import Phase, Want
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
-from mcpwatch.model.spec import Plan, PlanDiff, RestartPolicy
+from mcpwatch.model.spec import Plan, PlanDiff
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog import decide as d

@@ -79,6 +79,9 @@ def test_the_same_cause_of_two_members_stays_two() -> None:
     assert [one.cause for one in shown] == ["member_hung", "member_hung"]
 
 
+OTHERS = "left to a person: mcpwatch did not start it and does not restart it; look where it runs"
+
+
 @pytest.mark.parametrize(
     ("finding", "rung", "hold", "words"),
     [
@@ -87,6 +90,12 @@ def test_the_same_cause_of_two_members_stays_two() -> None:
         (replace(HUNG, hold="it is starting"), "restart", "it is starting", "restart the member (it is starting)"),
         (replace(STALE, rung="reconnect"), "reconnect", "", "have the proxy connect to it again"),
         (replace(HUNG, rung=None, cause="overloaded"), None, "", ADVICE["overloaded"]),
+        (
+            replace(HUNG, rung=None),
+            None,
+            "",
+            "left to a person: mcpwatch did not start it and does not restart it; look where it runs",
+        ),
         (replace(HUNG, rung=None, hold="it has until ten"), None, "", "it has until ten"),
     ],
 )

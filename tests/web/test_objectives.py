@@ -270,7 +270,7 @@ def test_an_hour_is_kept_as_it_was() -> None:
 
 def test_the_bar_shows_ninety_hours_and_percent_never_rounds_trouble_away() -> None:
     now = START + 90 * HOUR
-    slots = bar({now // HOUR: Hour(good=50, bad=50), now // HOUR - 1: Hour(announced=9.0)}, now)
+    slots = bar({now // HOUR: (50.0, 50.0, 0.0), now // HOUR - 1: (0.0, 0.0, 9.0)}, now)
     assert len(slots) == 90
     assert slots[-1][1:] == (0.5, 0.0)
     assert slots[-2][1:] == (None, 9.0)
