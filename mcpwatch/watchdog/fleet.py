@@ -213,7 +213,7 @@ class Fleet:
         """
         await self.until_begun()
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
-        stay = [name for name in diff.replace if name not in moved and name in self.actors]
+        stay = [name for name in diff.replace if name not in moved]
         theirs = [n for n in stay if self.actors[n].spec.runtime == "hosted" and self.monitor.traits.reloads]
         for name in theirs:
             self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
@@ -227,8 +227,7 @@ class Fleet:
         for name in diff.remove:
             self._memory.remember(ROOM, f"down:{name}", None)
         for name in (*stay, *diff.retune):
-            spec = plan.member(name)
-            if spec is not None and name in self.actors:
+            if (spec := plan.member(name)) is not None:
                 self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         for spec in fresh:
