@@ -12,6 +12,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
     FleetSnapshot,
@@ -29,35 +30,6 @@ LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
-
-_REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
-    ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
-    (
-        "overloaded",
-        re.compile(
-            r"too many (?:requests|sessions|connections|clients)|(?:session|connection)s? limit|max(?:imum)? (?:number of )?"
-            r"(?:sessions|connections)|answered 429|rate.?limit|overloaded|retry later|try again later",
-            re.IGNORECASE,
-        ),
-        "it takes no more requests for now",
-    ),
-    (
-        "auth",
-        re.compile(
-            r"unauthori[sz]ed|forbidden|answered 40[13]|login required|"
-            r"(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)",
-            re.IGNORECASE,
-        ),
-        "it refuses our credentials",
-    ),
-    (
-        "dependency",
-        re.compile(r"ECONNREFUSED|connection refused|could not connect to|database is|no route to host|ENOTFOUND", re.IGNORECASE),
-        "it answers, but what it depends on does not",
-    ),
-)
-"""Words of a server by which it says itself that a restart cannot help: cause, words, text."""
-
 
 _PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.AUTH: ("auth", "it refuses our token"),
@@ -99,17 +71,8 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
-    return by_symptom(snapshot, member, seen)
-
-
-def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
-    """Cause and text when a server says itself that a restart cannot help, else `None`."""
-    if result is None or result.symptom not in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN):
-        return None
-    found = refused(f"{result.message} {result.said}")
-    if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
-        return None  # by a proxy that says so, the upstream is the member itself
-    return found[0], f"{found[1]}: {result.message}"
+    found = by_symptom(snapshot, member, seen)
+    return found if seen.bad or found.rung is None else replace(found, rung=None, hold="waiting for its start")
 
 
 def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
@@ -152,11 +115,6 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
         return _finding(snapshot, member, "member_oom", "it was killed for using too much memory")
     text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"
     return _finding(snapshot, member, "member_down", text)
-
-
-def refused(words: str) -> tuple[str, str] | None:
-    """Cause and text when these words of a server say that a restart cannot help, else `None`."""
-    return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
 
 
 def unasked(result: ProbeResult | None) -> bool:

@@ -22,6 +22,7 @@ from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.evaluate import deepened, lists_from_cache, member_verdict
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
@@ -205,7 +206,7 @@ class FleetMonitor:
         latest = self.probing.history(proof).latest if proof is not None else None
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS:
+        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None:
             return True
         pid = actor.incarnation.pid if actor.incarnation is not None else None
         if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
