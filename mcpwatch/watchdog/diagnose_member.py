@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
-from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.snapshot import (
     CONFIG_SYMPTOMS,
@@ -28,6 +27,8 @@ _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already all
 
 LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
+LATE_LINE = 15.0
+"""Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
 
@@ -69,6 +70,7 @@ _PLAIN: dict[Symptom, tuple[str, str]] = {
     Symptom.DRIFT: ("drift", "its contract changed: {}"),
     Symptom.TOOL_ERROR: ("dependency", "it answers, but its own upstream fails the call"),
     Symptom.UNEXPECTED: ("dependency", "it answers, but its own upstream fails the call"),
+    Symptom.UNREACHABLE: ("unreachable", "no way leads to it from here: {}"),
     Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
 }
 """What a symptom alone tells: cause and text. No restart answers any of these."""
@@ -145,17 +147,25 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     return _finding(snapshot, member, "member_down", text)
 
 
+def _polluted(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether lines on its stdout that are no messages explain what was seen: written since it began to fail, or since its start
+    where it was never well; and no answer of its own says something else."""
+    hint = snapshot.hint(member.route)
+    if hint is None or hint.meaning != "polluted" or seen.answered:
+        return False
+    since = seen.since if seen.succeeded and seen.since is not None else member.started_at
+    return hint.at is None or hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0)
+
+
 def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
     """Name the cause of a failing probe of the member itself."""
     symptom, message = seen.symptom, seen.result.message if seen.result else ""
     told = refusal(seen.result)
-    hint = snapshot.hint(member.route)
-    since = member.started_at if member.started_at is not None else Instant(0.0)
-    if hint is not None and hint.meaning == "polluted" and (hint.at is None or hint.at >= since):
+    if told is None and _polluted(snapshot, member, seen):
         return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
         return _finding(snapshot, member, *told)
-    if symptom in HUNG_SYMPTOMS or symptom in GONE_SYMPTOMS:
+    if symptom in HUNG_SYMPTOMS or symptom in GONE_SYMPTOMS - {Symptom.UNREACHABLE}:
         where = seen.result.symptom_text if seen.result else ""
         text = "the member runs but does not answer" + (f" ({where})" if where else "")
         return _finding(snapshot, member, "member_hung", text, "restart")
@@ -168,7 +178,9 @@ def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observati
         found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
         return replace(found, suspect=member.name)
     if symptom is Symptom.UPSTREAM_DOWN and seen is member.direct:
-        return _finding(snapshot, member, "child_died", "it answers, but the server that it runs is gone", "restart")
+        theirs = "its address answers, but what stands behind that does not"
+        text = theirs if member.runtime == "external" else "it answers, but the server that it runs is gone"
+        return _finding(snapshot, member, "child_died", text, "restart")
     return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom or 'unknown'})", "restart")
 
 
