@@ -16,6 +16,7 @@ from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.starts import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,10 @@ def _looked_up(
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     pids: dict[str, int] = {}
+    within = any(_fails(member) for member in members if inside(member))
     for member in members:
         living = actors[member.name].incarnation
-        seen = [one for one in (member.direct, member.through) if one is not None]
-        failing = any(one.verdict is Verdict.UNHEALTHY or one.failures for one in seen)
+        failing = _fails(member) or (within and member.kind == "proxy")  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
             pids[member.name] = living.pid
     stopped = senses.stopped(frozenset(pids.values()))
@@ -138,6 +139,11 @@ def _looked_up(
         child = late and senses.runs(pid, (living.container if living is not None else None) or "")
         made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
     return tuple(made)
+
+
+def _fails(member: MemberSnapshot) -> bool:
+    seen = [one for one in (member.direct, member.through) if one is not None]
+    return any(one.verdict is Verdict.UNHEALTHY or one.failures for one in seen)
 
 
 def _port(spec: MemberSpec) -> int | None:

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from mcpwatch.config.diff import diff
-from mcpwatch.model.fact import Fact, Troubled
+from mcpwatch.model.fact import Fact, RepairTried, Troubled
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target, Vantage
 from mcpwatch.model.probe import Stage as ProbeStage
@@ -27,7 +27,7 @@ from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observatio
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.stage import Stage, staged
 from tests.watchdog.step_runtime import StepRuntime
-from tests.watchdog.world import GATEWAY, Server
+from tests.watchdog.world import GATEWAY, TBXARK, Server, World, WorldRuntime
 from tests.watchdog.world_prober import WorldProber, plan_of, watched
 
 PROXY = MemberSnapshot("proxy", "proxy", "process", Want.UP, Phase.RUNNING, Instant(0.0))
@@ -209,3 +209,35 @@ def test_a_member_that_outgrows_its_limit_now_and_then_is_restarted_each_time_at
         assert allowed(row, policy, now)
         row, now = after(row, policy, now), Instant(now + 120.0)
     assert row.count == 1
+
+
+def test_a_stopped_server_inside_a_proxy_is_let_run_again_and_the_proxy_with_all_the_others_is_not_restarted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To the kernel it is a process of the proxy's tree."""
+    of_pid, resume, worlds = World.of_pid, WorldRuntime.resume, list[World]()
+
+    def of_tree(self: World, pid: int) -> Server:
+        found = of_pid(self, pid)
+        stopped = [one for one in self.servers.values() if one.fault == "stopped"]
+        return stopped[0] if found is self.proxy and stopped else found
+
+    async def resume_tree(self: WorldRuntime, spec: MemberSpec) -> None:
+        await resume(self, spec)
+        worlds[0].servers["x"].fault = "none"
+
+    monkeypatch.setattr(World, "of_pid", of_tree)
+    monkeypatch.setattr(WorldRuntime, "resume", resume_tree)
+
+    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
+        async with watched(loop, clock, TBXARK, [Server("x", "inside"), Server("y", "inside")]) as (world, fleet):
+            worlds.append(world)
+            await asyncio.sleep(40.0)
+            world.servers["x"].fault = "stopped"
+            await asyncio.sleep(60.0)
+            tried = [(fact.rung, fact.member) for fact in world.facts if isinstance(fact, RepairTried)]
+            assert tried == [("resume", "proxy")]
+            assert world.starts["proxy"] == 1
+            assert fleet.view().diagnoses == ()
+
+    run(story)
