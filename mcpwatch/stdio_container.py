@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,8 @@ def tracked(argv: Sequence[str], directory: str | Path | None) -> tuple[str, ...
     at = _run(words)
     if at is None or not directory or any(word.split("=")[0] == "--cidfile" for word in words):
         return words
+    import uuid  # a cold start of the gateway does not load it for servers that are no containers
+
     path = Path(directory) / f"{Path(words[0]).name}-{uuid.uuid4().hex}"
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -29,6 +29,8 @@ LEFT = 77
 
 PATIENCE, SLACK = 3.0, 3.0
 """Seconds of processor time that a test may take against a mutant, and how many times what it took when it was traced."""
+WAIT = 4.0
+"""How many times that a test may take by the clock, on a machine that is busy."""
 
 Start = Callable[[Mutant, list[str], float], int]
 """Begins to try a mutant with these tests, so many seconds for each; returns the process."""
@@ -61,7 +63,7 @@ class Swapper:
             os._exit(1)
 
     def _start(self, mutant: Mutant, tests: list[str], limit: float) -> int:
-        del limit  # the session has one for all, and here it is processor time that counts
+        del limit  # each test has its own
         child = os.fork()
         if child:
             return child
@@ -71,8 +73,9 @@ class Swapper:
                 os._exit(LEFT)
             items = [self._tests[test] for test in tests]
             for item, following in zip(items, [*items[1:], None], strict=True):
-                spent = time.process_time() + PATIENCE + SLACK * self._seconds.get(item.nodeid, 0.0)
-                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(spent), resource.RLIM_INFINITY))
+                allowed = PATIENCE + SLACK * self._seconds.get(item.nodeid, 0.0)
+                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + allowed), resource.RLIM_INFINITY))
+                item.add_marker(pytest.mark.timeout(WAIT * allowed))
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException:  # noqa: BLE001 - a mutant that breaks even pytest is dead
             os._exit(1)

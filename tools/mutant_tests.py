@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 """That libraries are loaded before pytest sees them is the point of the fork."""
 QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
-TESTS_MAX = 60
+TESTS_MAX = 100
 """Tests run against one mutant at most."""
 BUDGET = 15.0
 """Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
@@ -54,19 +54,17 @@ class Coverage:
     def of(self, mutant: Mutant) -> list[str]:
         """The tests to run against a mutant within `BUDGET`: of its module's own test file first, then of others, fastest first.
 
-        For a constant outside of functions the tests of the whole file.
+        For a constant outside of functions all of these, and those that run any function of the file.
         """
         path = str(mutant.path)
+        own = {name for name in self.seconds if any(f"/test_{mutant.path.stem}{end}" in name for end in "._")}
         if mutant.function:
             found = self.tests.get((path, mutant.function), set())
         else:
-            found = {test for (file, _), some in self.tests.items() if file == path for test in some}
+            found = own.union(*(some for (file, _), some in self.tests.items() if file == path))
         chosen: list[str] = []
         spent = 0.0
-        own = (f"/test_{mutant.path.stem}.", f"/test_{mutant.path.stem}_")
-        for test in sorted(found, key=lambda name: (not any(part in name for part in own), self.seconds.get(name, 0.0), name))[
-            :TESTS_MAX
-        ]:
+        for test in sorted(found, key=lambda name: (name not in own, self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
             spent += self.seconds.get(test, 0.0)
             if spent > BUDGET and len(chosen) >= TESTS_MIN:
                 break

@@ -23,7 +23,7 @@ TOKEN = "operate-operate-operate"
 IMAGES = Path("docs/images")
 VIEWS: dict[str, tuple[str, int, int, Literal["light", "dark"]]] = {
     "status-page.png": ("/", 1200, 800, "light"),
-    "status-page-dark.png": ("/", 1200, 800, "dark"),
+    "alerts-page-dark.png": ("/alerts", 1200, 800, "dark"),
     "route-page.png": ("/route/postgres", 1200, 900, "light"),
     "objectives-page.png": ("/objectives", 1200, 900, "light"),
 }
@@ -74,9 +74,14 @@ def fill(state: Path) -> None:
 
 
 def known(daemon: Daemon) -> bool:
-    """Whether every route has its verdict, and the one that ends its cause."""
+    """Whether every route has its verdict, and figures that are not those of a first start alone."""
+    probes = [daemon.route(name)["probes"][0]["successes"] for name in ("time", "fetch", "git")]
     verdicts = {name: daemon.route(name)["verdict"] for name in OUTAGES}
-    return list(verdicts.values()) == ["healthy"] * 3 + ["unhealthy"] * 2 and daemon.member("crawler")["phase"] == "failed"
+    return (
+        list(verdicts.values()) == ["healthy"] * 3 + ["unhealthy"] * 2
+        and daemon.member("crawler")["phase"] == "failed"
+        and min(probes) > 10
+    )
 
 
 def main() -> None:

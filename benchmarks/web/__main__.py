@@ -103,7 +103,13 @@ async def measured(routes: int, parts: set[str]) -> dict[str, object]:
         running_ = [asyncio.create_task(served.run()), asyncio.create_task(room.web.site.run())]
         await asyncio.sleep(0.5)
         if "pages" in parts:
-            for word, path in (("page", "/"), ("public", "/public"), ("route", "/route/member7"), ("status", "/api/v1/status")):
+            for word, path in (
+                ("page", "/"),
+                ("public", "/public"),
+                ("route", "/route/member7"),
+                ("objectives", "/objectives"),
+                ("status", "/api/v1/status"),
+            ):
                 found[word] = await _pages(address, path)
         if "viewers" in parts:
             with gateway({"servers": {"tiny": TINY}}) as served_by:

@@ -23,12 +23,12 @@ from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
 from mcpwatch.ports import Fleet, Store
 from mcpwatch.store.history import read_history
-from mcpwatch.store.measured import read_latest, read_measured, read_page, read_seconds, read_sums
+from mcpwatch.store.measured import each_measured, read_latest, read_measured, read_page, read_seconds, read_sums
 from mcpwatch.web.api.catalog import Handler
 from mcpwatch.web.api.logs import LogStreams
-from mcpwatch.web.objectives.hour import HOUR, OUTAGES, Hour, Outage, from_json, last_outage, percentile
+from mcpwatch.web.objectives.hour import HOUR, OUTAGES, Hour, Outage, Seconds, add, from_json, last_outage, percentile
 from mcpwatch.web.objectives.meter import Meter
-from mcpwatch.web.objectives.report import SLOTS, Report, bar, report, to_json
+from mcpwatch.web.objectives.report import SLOTS, Report, Total, bar, report_of, to_json
 from mcpwatch.web.spec import ObjectivesSpec
 
 DAY = 86_400.0
@@ -48,7 +48,7 @@ class Past:
     """What was measured before the present hours: good and bad seconds over three windows, 90 hours by route, the last outages."""
 
     sums: tuple[Sums, ...]
-    hours: dict[str, dict[int, Hour]]
+    hours: dict[str, dict[int, Seconds]]
     outages: dict[str, Outage]
 
 
@@ -127,13 +127,14 @@ class Answers:
         past = await self._past(now)
         return {
             "slot_seconds": HOUR,
-            "routes": {name: self._one(name, past, {**past.hours.get(name, {}), **live.get(name, {})}, now) for name in names},
+            "routes": {name: self._one(name, past, live.get(name, {}), now) for name in names},
         }
 
-    def _one(self, name: str, past: Past, hours: Mapping[int, Hour], now: float) -> Body:
+    def _one(self, name: str, past: Past, live: Mapping[int, Hour], now: float) -> Body:
         latency, outage = self._meter.latency(name), self._meter.outage(name)
-        windows = [_percent(one.get(name, (0.0, 0.0)), hours, now) for one in past.sums]
-        ended = [one for hour in hours.values() if (one := last_outage(hour))]
+        windows = [_percent(one.get(name, (0.0, 0.0)), live, now) for one in past.sums]
+        ended = [one for hour in live.values() if (one := last_outage(hour))]
+        hours = past.hours.get(name, {}) | {number: hour.seconds for number, hour in live.items()}
         last = max(ended, key=lambda one: one.end, default=past.outages.get(name))
         return {
             "24h": windows[0],
@@ -161,9 +162,9 @@ class Answers:
             before = still.get(name, (0.0, 0.0))
             still[name] = (before[0] + good, before[1] + bad)
         sums = tuple(_without(read_sums(store, hour=int((now - days * DAY) // HOUR)), still) for days in (1, 7, 30))
-        hours: dict[str, dict[int, Hour]] = {}
+        hours: dict[str, dict[int, Seconds]] = {}
         for name, number, good, bad, announced in read_seconds(store, first=present - SLOTS, before=present - 1):
-            hours.setdefault(name, {})[number] = Hour(good, bad, announced)
+            hours.setdefault(name, {})[number] = (good, bad, announced)
         latest = read_latest(store, hour=int((now - 30 * DAY) // HOUR), holding=OUTAGES)
         found = {name: last_outage(from_json(text)) for name, text in latest.items()}
         return Past(sums, hours, {name: one for name, one in found.items() if one is not None})
@@ -189,7 +190,7 @@ class Answers:
             kept = self._reports.get(first)
             if kept is None or not 0 <= now - kept[0] < REPORT_FOR:
                 await self._meter.read()
-                self._meter.write()
+                await self._meter.keep()
                 await self._store.flush()
                 going = {route.name: one for route in self._fleet.plan().routes if (one := self._meter.outage(route.name))}
                 spec = objectives_of(self._fleet.plan())
@@ -203,10 +204,13 @@ def reported(
     paths: StatePaths, spec: ObjectivesSpec, *, since: float, now: float, going: Mapping[str, Outage] | None = None
 ) -> Report:
     """The report, read from the store. `going`: outages that have not ended. Raises `StoreError`."""
-    hours: dict[str, dict[int, Hour]] = {}
-    for name, number, text in read_measured(paths.store, hour=int(since // HOUR)):
-        hours.setdefault(name, {})[number] = from_json(text)
-    return report(spec, hours, since=since, now=now, going=going)
+    totals: dict[str, Total] = {}
+    for name, number, text in each_measured(paths.store, hour=int(since // HOUR)):
+        if (total := totals.get(name)) is None:
+            total = totals[name] = Total(number, Hour())
+        total.first = min(total.first, number)
+        add(total.hours, from_json(text))
+    return report_of(spec, totals, since=since, now=now, going=going)
 
 
 def objectives_of(plan: Any) -> ObjectivesSpec:

@@ -132,7 +132,8 @@ class Web:
         }
 
     async def _stored(self, hour: int) -> Mapping[str, str]:
-        """What the watchdog before measured in this hour."""
+        """What was measured in this hour before: by an earlier watchdog, or by this one before its clock was set back."""
+        await self._store.flush()
         return {name: text for name, number, text in read_measured(self._store.path, hour=hour) if number == hour}
 
 

@@ -5,7 +5,6 @@ This is where httpx and httpx-sse are used. Knows headers, statuses and event st
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from functools import lru_cache
 
@@ -14,8 +13,7 @@ from httpx_sse import EventSource, ServerSentEvent
 
 import mcpwatch
 from mcpwatch.checks import classify
-from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
-from mcpwatch.checks.rpc import Message
+from mcpwatch.checks.failure import NAME_MAX, PLACE_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import Body, ProbeTransport, port_of
 from mcpwatch.model.probe import Symptom, Target
@@ -86,9 +84,9 @@ def parse_url(text: str) -> httpx.URL:
         url = _parsed(text)
         host = url.host  # decodes what is international, and may fail at that
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no URL: {error}") from error
+        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), PLACE_MAX)} is no URL: {error}") from error
     if url.scheme not in ("http", "https") or not host:
-        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), 100)} is no http:// or https:// URL")
+        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), PLACE_MAX)} is no http:// or https:// URL")
     return url
 
 
@@ -162,14 +160,9 @@ async def events(response: httpx.Response) -> Events:
 def middleman(headers: httpx.Headers) -> str:
     """The name of a reverse proxy that shows itself in the headers of an answer, or the empty string."""
     if "via" in headers:
-        return one_line(headers["via"], 60)
+        return one_line(headers["via"], NAME_MAX)
     server = headers.get("server", "").lower()
     return next((name for name in MIDDLEMEN if name in server), "")
-
-
-def pretty(body: Message) -> str:
-    """A result as bounded text, for messages."""
-    return one_line(json.dumps(body, ensure_ascii=False), 300)
 
 
 def _base_headers(target: Target, public: httpx.URL) -> list[tuple[str, str]]:

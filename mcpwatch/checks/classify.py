@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.connection import OUT_OF_RESOURCES
-from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
+from mcpwatch.checks.failure import MESSAGE_LIMIT, REASON_MAX, TEXT_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.wire import MODERN_VERSION
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Vantage
 
@@ -48,7 +48,7 @@ _GATEWAY = re.compile(
 GATEWAY_WORDS_MAX = 400
 """Characters of a failed call's text beyond which it is taken for the tool's own classify."""
 
-RETRY_MAX = 604_800
+RETRY_MAX = 604_800.0
 """Seconds of a `Retry-After` beyond which nothing is told: a week."""
 ERA_CODES = frozenset({-32020, -32021, -32022})
 """Codes that only a 2026-07-28 server says: header mismatch, missing capability, unsupported version."""
@@ -106,12 +106,13 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
     error = rpc_error_in(body)
     text = said or "nothing"
     symptom = _symptom(status, said, error)
+    location = one_line(without_query(headers.get("location", "")), TEXT_MAX) or "a place it does not name"
     known = {
         Symptom.AUTH: f"{what} was refused with HTTP {status}: the token is missing, wrong or expired",
         Symptom.HOST_GUARD: f"{what} was refused with HTTP {status}: the server does not accept this Host or Origin",
         Symptom.NOT_MOUNTED: f"{what} is not served (HTTP {status})",
         Symptom.SESSION_LOST: f"{what}: the server does not know the session any more (HTTP {status})",
-        Symptom.REDIRECT: f"{what} is redirected (HTTP {status}) to {one_line(without_query(headers.get('location', '?')), 200)}",
+        Symptom.REDIRECT: f"{what} is redirected (HTTP {status}) to {location}",
         Symptom.OVERLOADED: f"{what}: the server has too much to do (HTTP {status})",
         Symptom.UPSTREAM_DOWN: f"{what}: what is behind this server does not answer (HTTP {status})",
         Symptom.TOO_LARGE: f"{what}: the server finds the request too large (HTTP {status})",
@@ -133,13 +134,13 @@ def retry_after(value: str) -> float | None:
     """The seconds that a `Retry-After` header asks for, as a number or as a date; `None` when it says neither."""
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return float(min(int(text[:9]), RETRY_MAX))
+        return min(float(text), RETRY_MAX)
     try:
         at = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
     left = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
-    return float(min(max(0, round(left)), RETRY_MAX))
+    return min(max(0.0, float(round(left))), RETRY_MAX)
 
 
 LIBRARIES = frozenset({"httpx", "httpx_sse", "httptools", "h11", "idna", "ssl", "zlib", "encodings", "codecs", "urllib", "msgspec"})
@@ -160,7 +161,7 @@ def library_failure(error: Exception, stage: Stage | None) -> ProbeFailure | Non
         return None
     connecting = {Stage.RESOLVE: Symptom.UNRESOLVED, Stage.CONNECT: Symptom.UNREACHABLE, Stage.TLS: Symptom.TLS}
     symptom = Symptom.CUT if isinstance(error, ConnectionError) else connecting.get(stage or Stage.CLOSE, Symptom.BAD_REPLY)
-    reason = one_line(str(error), 160) or type(error).__name__
+    reason = one_line(str(error), REASON_MAX) or type(error).__name__
     return ProbeFailure(symptom, f"what came cannot be read: {reason}" if symptom is Symptom.BAD_REPLY else reason)
 
 
@@ -202,8 +203,8 @@ def said_in(body: bytes) -> str:
     """What a body says, as one line: the message of a JSON-RPC error, else its text without tags."""
     error = rpc_error_in(body)
     if error is not None and isinstance(error.get("message"), str):
-        return one_line(str(error["message"]), 300)
+        return one_line(str(error["message"]), MESSAGE_LIMIT)
     text = body[:4000].decode("utf-8", "replace")
     if "<" in text and re.search(r"<(?:html|body|!doctype)", text, re.IGNORECASE):
         text = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
-    return one_line(text, 300)
+    return one_line(text, MESSAGE_LIMIT)

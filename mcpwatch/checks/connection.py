@@ -15,7 +15,8 @@ from typing import cast
 import httptools
 
 from mcpwatch.checks import tls
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import REASON_MAX, ProbeFailure, one_line
+from mcpwatch.forward_proxy import ForwardProxy, tunnel
 from mcpwatch.model.probe import Symptom
 
 HEAD_LIMIT = 64 * 1024
@@ -38,16 +39,22 @@ class Connection(asyncio.Protocol):
         self._head: asyncio.Future[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
+        self.closed = False
+        self.uses = 0
+        self._begin()
+        self._complete = True
+
+    def _begin(self) -> None:
+        """Forget the exchange before."""
+        self._chunks.clear()
         self._buffered = 0
         self._head_size = 0
         self._headers: Headers = []
         self._status = 0
         self._framed = False
-        self._complete = True
+        self._complete = False
         self._failure: ProbeFailure | None = None
-        self.closed = False
         self.received = 0
-        self.uses = 0
 
     # what the event loop and the parser call
 
@@ -65,12 +72,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserCallbackError:
             self.abort()
         except httptools.HttpParserError as error:
-            text = one_line(data[:200].decode("latin-1"), 120)
+            text = one_line(data, REASON_MAX)
             self._fail(ProbeFailure(Symptom.BAD_REPLY, f"the answer is not HTTP ({error})", said=text))
-
-    def eof_received(self) -> bool:
-        """Close our half too."""
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of a body without a length, or a cut."""
@@ -128,6 +131,14 @@ class Connection(asyncio.Protocol):
 
     # what the transport calls
 
+    async def tunnel(self, proxy: ForwardProxy, host: str, port: int) -> None:
+        """Ask the proxy that it is connected to for a tunnel to a server; `secure` is due then. Raises `ProbeFailure`."""
+        if self._transport is None:
+            raise ProbeFailure(Symptom.UNREACHABLE, f"{proxy.shown} closed the connection")
+        if refusal := await tunnel(self._transport, proxy, host, port):
+            self.abort()
+            raise ProbeFailure(Symptom.UNREACHABLE, f"{host}: {refusal}")
+
     async def secure(self, host: str, context: ssl.SSLContext) -> None:
         """Go through the TLS handshake on a connection just connected."""
         if self._transport is None:
@@ -140,12 +151,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self.closed or not self._complete:
             raise ProbeFailure(Symptom.CUT, "the connection was closed before the request")
         self.uses += 1
-        self.received = 0
-        self._chunks.clear()
-        self._buffered = 0
-        self._status = 0
-        self._complete = False
-        self._failure = None
+        self._begin()
         self._head = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
@@ -202,14 +208,12 @@ class Connection(asyncio.Protocol):
         self._rouse()
 
     def _fail(self, failure: ProbeFailure) -> None:
-        if self._complete:
-            self.abort()
-            return
-        self._failure = self._failure or failure
-        self._complete = True
-        if self._head is not None and not self._head.done():
-            self._head.set_exception(self._failure)
-        self._rouse()
+        if not self._complete:
+            self._complete = True
+            self._failure = failure
+            if self._head is not None and not self._head.done():
+                self._head.set_exception(failure)
+            self._rouse()
         self.abort()
 
     def _rouse(self) -> None:
@@ -221,15 +225,13 @@ async def connect(host: str, port: int, addresses: tuple[str, ...], patience: fl
     """A TCP connection to the first address that takes one; every address but the last has `patience` seconds."""
     loop = asyncio.get_running_loop()
     last: OSError | None = None
-    for position, address in enumerate(addresses):
+    for address in addresses:
+        limit = None if address == addresses[-1] else patience
         try:
-            if position + 1 < len(addresses):
-                async with asyncio.timeout(patience):
-                    _, connection = await loop.create_connection(Connection, address, port)
-            else:
+            async with asyncio.timeout(limit):
                 _, connection = await loop.create_connection(Connection, address, port)
         except TimeoutError:
-            if position + 1 == len(addresses):
+            if limit is None:
                 raise
             continue
         except OSError as error:

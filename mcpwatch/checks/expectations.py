@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 from mcpwatch.checks import classify
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import PLACE_MAX, TEXT_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.contract import canonical, digest, item
 from mcpwatch.model.probe import Expect, ServerInfo, Stage, Symptom, Tool, Vantage
@@ -20,7 +20,7 @@ def tools_of(items: list[Message]) -> tuple[Tool, ...]:
         name = tool.get("name")
         if not isinstance(name, str) or not name:
             raise ProbeFailure(
-                Symptom.BAD_REPLY, f"a listed tool has no name: {one_line(json.dumps(tool), 90)}", stage=Stage.TOOLS_LIST
+                Symptom.BAD_REPLY, f"a listed tool has no name: {one_line(json.dumps(tool), PLACE_MAX)}", stage=Stage.TOOLS_LIST
             )
         annotations = tool.get("annotations")
         hints = cast("dict[str, Any]", annotations) if isinstance(annotations, dict) else {}
@@ -77,7 +77,7 @@ def tool_error(result: Message, tool: str, vantage: Vantage) -> ProbeFailure | N
     if not result.get("isError"):
         return None
     text = text_of(result)
-    shown = one_line(text, 200)
+    shown = one_line(text, TEXT_MAX)
     symptom = classify.gateway_error(text, vantage)
     if symptom is not None:
         return ProbeFailure(symptom, f"calling {tool} failed, and not in the tool: {shown or 'no reason given'}", said=shown)
@@ -106,7 +106,7 @@ def call(expect: Expect, result: Message, tool: str, vantage: Vantage) -> ProbeF
     if expect.contains is not None and expect.contains not in whole:
         return _unlike(tool, f"does not contain {expect.contains!r}", whole)
     if expect.regex is not None and not matches(expect.regex, whole):
-        return _unlike(tool, f"does not match /{one_line(expect.regex, 80)}/", whole)
+        return _unlike(tool, f"does not match /{one_line(expect.regex, PLACE_MAX)}/", whole)
     if expect.jsonpath is not None or expect.json_schema is not None:
         from mcpwatch.checks.shape import unlike
 
@@ -117,4 +117,4 @@ def call(expect: Expect, result: Message, tool: str, vantage: Vantage) -> ProbeF
 
 
 def _unlike(tool: str, why: str, whole: str) -> ProbeFailure:
-    return ProbeFailure(Symptom.UNEXPECTED, f"the result of {tool} {why}", said=one_line(whole, 200))
+    return ProbeFailure(Symptom.UNEXPECTED, f"the result of {tool} {why}", said=one_line(whole, TEXT_MAX))

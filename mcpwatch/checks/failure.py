@@ -10,6 +10,16 @@ SAID_LIMIT = 400
 """Characters kept of what a server answered."""
 MESSAGE_LIMIT = 300
 """Characters kept of a message."""
+WORD_MAX = 40
+"""Characters shown of an id, a version or a type."""
+NAME_MAX = 60
+"""Characters shown of a name."""
+PLACE_MAX = 100
+"""Characters shown of a path, a URL or a pattern."""
+REASON_MAX = 160
+"""Characters shown of a line, or of a reason that a library gives."""
+TEXT_MAX = 200
+"""Characters shown of a text."""
 
 _SPACE = re.compile(r"\s+")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -43,8 +53,10 @@ class ProbeFailure(Exception):
         super().__init__(message)
 
 
-def one_line(text: str, limit: int) -> str:
-    """`text` as one line of at most `limit` characters, free of control and direction characters."""
+def one_line(text: str | bytes, limit: int) -> str:
+    """`text` as one line of at most `limit` characters, free of control and direction characters; bytes are taken for UTF-8."""
+    if isinstance(text, bytes):
+        text = text[: limit * 4].decode("utf-8", "replace")
     flat = _SPACE.sub(" ", _UNSEEN.sub(" ", text[: limit * 4])).strip()
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 

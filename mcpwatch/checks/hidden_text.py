@@ -10,19 +10,23 @@ import re
 from collections.abc import Iterator
 from typing import Any, cast
 
-from mcpwatch.checks.failure import one_line
+from mcpwatch.checks.failure import NAME_MAX, WORD_MAX, one_line
 
 LINES_MAX = 20
 """Lines told of one server."""
 DEPTH_MAX = 40
 """Levels of a definition that are looked through."""
 
+_JOINER = r"(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])"
+"""A joiner within another script than ASCII, or within an emoji."""
+_FLAG = "(?<=\U0001f3f4)[\U000e0020-\U000e007f]{1,7}"
+"""The tags of a flag."""
 _SUSPECT = re.compile(
+    f"{_JOINER}|{_FLAG}|("
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff])"
 )
-_JOINERS = "\u200c\u200d"
-_FLAG = "\U0001f3f4"
+"""What hides something is in its group; what is lawful is outside."""
 _NAMES: tuple[tuple[str, str], ...] = (
     ("\x1b\x9b", "a terminal escape (ANSI)"),
     ("\x00", "a NUL character"),
@@ -35,7 +39,7 @@ def lint(kind: str, items: list[dict[str, Any]], key: str = "name") -> tuple[str
     """A line for every string of listed items that holds such characters, with its place and what it hides."""
     lines: list[str] = []
     for item in items:
-        name = one_line(str(item.get(key, "")), 60)
+        name = one_line(str(item.get(key, "")), NAME_MAX)
         for place, text in strings(item):
             told = hidden(text)
             if told:
@@ -51,7 +55,7 @@ def strings(value: object, place: str = "", depth: int = 0) -> Iterator[tuple[st
         yield place, value
     elif isinstance(value, dict) and depth < DEPTH_MAX:
         for key, part in cast("dict[str, Any]", value).items():
-            inner = f"{place}.{one_line(key, 40)}" if place else one_line(key, 40)
+            inner = f"{place}.{one_line(key, WORD_MAX)}" if place else one_line(key, WORD_MAX)
             yield f"{inner} (the key)", key
             yield from strings(part, inner, depth + 1)
     elif isinstance(value, list) and depth < DEPTH_MAX:
@@ -63,25 +67,12 @@ def hidden(text: str) -> str:
     """What a text hides, in words, or the empty string. Joiners within other scripts and emoji, and flags, hide nothing."""
     if text.isascii() and text.isprintable():
         return ""
-    found = [match.start() for match in _SUSPECT.finditer(text) if not _lawful(text, match.start())]
+    found = [match[1] for match in _SUSPECT.finditer(text) if match[1]]
     if not found:
         return ""
-    tags = "".join(chr(ord(text[at]) - 0xE0000) for at in found if 0xE0020 <= ord(text[at]) <= 0xE007E)
+    tags = "".join(chr(ord(tag) - 0xE0000) for tag in found if "\U000e0020" <= tag <= "\U000e007e")
     if tags:
-        return f"tag characters that nobody sees and models read: {one_line(tags, 60)!r}"
-    first = text[found[0]]
+        return f"tag characters that nobody sees and models read: {one_line(tags, NAME_MAX)!r}"
+    first = found[0]
     name = next((words for characters, words in _NAMES if first in characters), "an invisible or control character")
     return f"{name}: U+{ord(first):04X}{f' and {len(found) - 1} more' if len(found) > 1 else ''}"
-
-
-def _lawful(text: str, at: int) -> bool:
-    character = text[at]
-    if character in _JOINERS:
-        near = text[max(0, at - 1) : at] + text[at + 1 : at + 2]
-        return len(near) == 2 and not near[0].isascii() and not near[1].isascii()
-    if "\U000e0020" <= character <= "\U000e007f":
-        start = at
-        while start > 0 and "\U000e0020" <= text[start - 1] <= "\U000e007f":
-            start -= 1
-        return start > 0 and text[start - 1] == _FLAG and at - start <= 6
-    return False

@@ -9,7 +9,7 @@ import httpx
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, Events, events, middleman, must_be_stream, skip
-from mcpwatch.checks.failure import ProbeFailure, one_line, without_query
+from mcpwatch.checks.failure import PLACE_MAX, REASON_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.transport import port_of
 from mcpwatch.checks.wire import client_info, initialize_params, server_info
@@ -118,14 +118,12 @@ class LegacyWire:
                 return self._checked(event.data)
             seen += 1
             if seen > STRAYS_MAX:
-                break
-        if seen > STRAYS_MAX:
-            raise ProbeFailure(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
+                raise ProbeFailure(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
         raise ProbeFailure(Symptom.CUT, "the stream ended before its 'endpoint' event")
 
     def _checked(self, data: str) -> str:
         """The path and query that messages go to. Raises `ProbeFailure(BAD_ENDPOINT)` when clients could not use it."""
-        shown = one_line(data.partition("?")[0], 120)
+        shown = one_line(data.partition("?")[0], REASON_MAX)
         try:
             parts = urlsplit(urljoin(self._caller.target.url, data.strip()))
             origin = (parts.scheme, (parts.hostname or "").lower(), port_of(parts.scheme, parts.port))
@@ -134,7 +132,7 @@ class LegacyWire:
         if origin not in self._caller.origins:
             raise ProbeFailure(
                 Symptom.BAD_ENDPOINT,
-                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc.rpartition('@')[2], 80)}, "
+                f"the endpoint event sends clients to {parts.scheme}://{one_line(parts.netloc.rpartition('@')[2], PLACE_MAX)}, "
                 f"which is not where the stream is ({without_query(self._caller.target.public_url or self._caller.target.url)})",
                 said=shown,
             )
@@ -155,8 +153,10 @@ class LegacyWire:
             return path
         seen = urlsplit(urljoin(target.public_url, data)).path
         if not seen.startswith(f"{public}/"):
-            told = f"the endpoint event sends clients of {without_query(target.public_url)} to {one_line(seen, 80)}"
-            raise ProbeFailure(Symptom.BAD_ENDPOINT, f"{told}: the path prefix {public} is missing", said=one_line(seen, 120))
+            told = f"the endpoint event sends clients of {without_query(target.public_url)} to {one_line(seen, PLACE_MAX)}"
+            raise ProbeFailure(
+                Symptom.BAD_ENDPOINT, f"{told}: the path prefix {public} is missing", said=one_line(seen, REASON_MAX)
+            )
         return local + seen.removeprefix(public)
 
     @property

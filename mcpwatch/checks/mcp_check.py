@@ -13,7 +13,7 @@ from pydantic import Field
 
 from mcpwatch.checks import classify, expectations, hidden_text, shapes
 from mcpwatch.checks.context import CheckKind, Probe, as_written
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import NAME_MAX, ProbeFailure, one_line
 from mcpwatch.checks.list_cache import Others
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.timeline import ProbeTimeline
@@ -203,7 +203,7 @@ async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes
         if not following:
             return items, b"".join(digests)
         if following in seen:
-            raise ProbeFailure(Symptom.BAD_REPLY, f"{method} goes in circles: cursor {one_line(following, 60)!r} came twice")
+            raise ProbeFailure(Symptom.BAD_REPLY, f"{method} goes in circles: cursor {one_line(following, NAME_MAX)!r} came twice")
         seen.add(following)
         cursor = following
         if len(seen) > PAGES_MAX or len(items) > ITEMS_MAX:

@@ -6,13 +6,10 @@ import hashlib
 import json
 from typing import Any, cast
 
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import MESSAGE_LIMIT, TEXT_MAX, WORD_MAX, ProbeFailure, one_line
 from mcpwatch.model.probe import Symptom
 
 Message = dict[str, Any]
-
-NOTHING: Message = {}
-DEPTH_WORDS = "nested too deeply"
 
 
 def request(number: int | str, method: str, params: Message | None = None) -> bytes:
@@ -43,7 +40,7 @@ def parse(text: str | bytes) -> list[Message]:
     except UnicodeDecodeError as error:
         raise ProbeFailure(Symptom.BAD_REPLY, "the answer is not UTF-8", said=_shown(text)) from error
     except RecursionError as error:
-        raise ProbeFailure(Symptom.BAD_REPLY, f"the answer is JSON {DEPTH_WORDS}", said=_shown(text)) from error
+        raise ProbeFailure(Symptom.BAD_REPLY, "the answer is JSON nested too deeply", said=_shown(text)) from error
     except ValueError as error:
         raise ProbeFailure(Symptom.BAD_REPLY, "the answer is not JSON", said=_shown(text)) from error
     messages = cast("list[object]", value) if isinstance(value, list) else [value]
@@ -75,27 +72,28 @@ class Awaited:
         self.what = what
         self.strays = 0
         self._foreign = ""
-        self._unheard: dict[str, int] = {}
+        self._unheard: tuple[str, int] | None = None
+        """The type of the first event that clients do not hear, and how often it came."""
 
     def is_in(self, message: Message) -> bool:
         """Whether a message is the answer. Raises `ProbeFailure(BAD_REPLY)` when it is, but no JSON-RPC 2.0."""
         if not (answers(message, self.number) or rejects(message)):
             self.strays += 1
             if "method" not in message and ("result" in message or "error" in message):
-                self._foreign = one_line(json.dumps(message.get("id")), 40)
+                self._foreign = one_line(json.dumps(message.get("id")), WORD_MAX)
             return False
         if message.get("jsonrpc") != "2.0":
-            told = one_line(json.dumps(message["jsonrpc"]), 40) if "jsonrpc" in message else "none"
+            told = one_line(json.dumps(message["jsonrpc"]), WORD_MAX) if "jsonrpc" in message else "none"
             raise ProbeFailure(Symptom.BAD_REPLY, f'the answer to {self.what} must have jsonrpc "2.0", it has {told}')
         return True
 
     def hears(self, kind: str) -> bool:
-        """Whether clients hear an event of this type; counts those that they do not."""
+        """Whether clients hear an event of this type; counts the first type that they do not."""
         if kind in HEARD:
             return True
-        name = one_line(kind, 40)
-        if name in self._unheard or len(self._unheard) < 8:
-            self._unheard[name] = self._unheard.get(name, 0) + 1
+        name = one_line(kind, WORD_MAX)
+        first, count = self._unheard or (name, 0)
+        self._unheard = first, count + (name == first)
         return False
 
     @property
@@ -103,10 +101,10 @@ class Awaited:
         """What came instead of the answer, or the empty string."""
         if self._foreign:
             return f"an answer came with id {self._foreign}, but {self.what} was asked with id {self.number}"
-        if self._unheard:
-            kind, count = next(iter(self._unheard.items()))
+        if self._unheard is not None:
+            kind, count = self._unheard
             return (
-                f"{self.what} was answered in {count} event{'s' if count > 1 else ''} of type {kind!r}, which clients do not hear"
+                f"{self.what} was answered in {count} event{'' if count == 1 else 's'} of type {kind!r}, which clients do not hear"
             )
         return ""
 
@@ -157,7 +155,7 @@ def error_failure(error: object, method: str, status: int | None = None) -> Prob
     body = cast("Message", error) if isinstance(error, dict) else {}
     code = body.get("code")
     text = body.get("message")
-    said = one_line(text if isinstance(text, str) else json.dumps(error), 300)
+    said = one_line(text if isinstance(text, str) else json.dumps(error), MESSAGE_LIMIT)
     number = code if isinstance(code, int) and not isinstance(code, bool) else None
     versions = told_versions(body)
     shown = f"{number}: {said}" if said else f"{number}, with an empty message"
@@ -172,9 +170,8 @@ def told_versions(error: Message) -> tuple[str, ...]:
     data = error.get("data")
     told: object = cast("Message", data).get("supported") if isinstance(data, dict) else None
     listed = cast("list[object]", told) if isinstance(told, list) else []
-    return tuple(one_line(version, 40) for version in listed[:8] if isinstance(version, str))
+    return tuple(one_line(version, WORD_MAX) for version in listed[:8] if isinstance(version, str))
 
 
 def _shown(text: str | bytes) -> str:
-    raw = text if isinstance(text, str) else text[:400].decode("utf-8", "replace")
-    return one_line(raw, 200)
+    return one_line(text, TEXT_MAX)

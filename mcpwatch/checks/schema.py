@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 from urllib.parse import unquote
 
-from mcpwatch.checks.failure import one_line
+from mcpwatch.checks.failure import PLACE_MAX, REASON_MAX, one_line
 from mcpwatch.model.contract import Definition, lint
 
 TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 DEPTH_MAX = 100
 """Levels of a schema in which references are looked for."""
+PLAIN_DEPTH_MAX = 16
+"""Levels of a schema that are taken for plainly valid."""
 LINES_MAX = 20
 """Lines of lint kept of one server."""
+_INDEX = re.compile(r"[0-9]{1,9}")
 
 
 def lint_tools(tools: list[Definition]) -> tuple[str, ...]:
@@ -36,7 +40,7 @@ def plain(schema: object, depth: int = 0) -> bool:
     """Whether a schema is made of the plainest parts only, so that it is valid without asking jsonschema (which is slow)."""
     if schema is True or schema is False:
         return True
-    if not isinstance(schema, dict) or depth > 16:
+    if not isinstance(schema, dict) or depth > PLAIN_DEPTH_MAX:
         return False
     for key, value in cast("Definition", schema).items():
         if key in ("title", "description", "$comment"):
@@ -54,7 +58,7 @@ def plain(schema: object, depth: int = 0) -> bool:
             names = cast("list[Any]", value) if isinstance(value, list) else [None]
             fine = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
         else:
-            fine = key in ("default", "examples") and (key == "default" or isinstance(value, list))
+            fine = key == "default" or (key == "examples" and isinstance(value, list))
         if not fine:
             return False
     return True
@@ -68,9 +72,9 @@ def lost_reference(schema: Definition) -> str:
     for reference in references:
         if not reference.startswith("#"):
             if reference not in names:
-                return one_line(reference, 100)
+                return one_line(reference, PLACE_MAX)
         elif not (reference[1:] in names or _points(schema, unquote(reference[1:]))):
-            return one_line(reference, 100)
+            return one_line(reference, PLACE_MAX)
     return ""
 
 
@@ -92,16 +96,18 @@ def _collect(value: object, names: set[str], references: list[str], depth: int) 
 
 
 def _points(schema: object, pointer: str) -> bool:
+    if pointer and not pointer.startswith("/"):
+        return False
     place = schema
-    for step in pointer.split("/")[1:] if pointer else ():
+    for step in pointer.split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(place, list) and key.isdigit() and int(key) < len(cast("list[Any]", place)):
+        if isinstance(place, list) and _INDEX.fullmatch(key) and int(key) < len(cast("list[Any]", place)):
             place = cast("list[Any]", place)[int(key)]
         elif isinstance(place, dict) and key in place:
             place = cast("Definition", place)[key]
         else:
             return False
-    return not pointer or pointer.startswith("/")
+    return True
 
 
 def invalid(schema: Definition) -> str:
@@ -114,9 +120,9 @@ def invalid(schema: Definition) -> str:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
         where = "/".join(str(step) for step in error.absolute_path)
-        return one_line(f"{where}: {error.message}" if where else error.message, 160)
+        return one_line(f"{where}: {error.message}" if where else error.message, REASON_MAX)
     except RecursionError:
         return "it is nested too deeply"
     except Exception as error:  # noqa: BLE001 - a schema can break its checker in ways nobody listed (patterns, references)
-        return one_line(f"it cannot be checked ({type(error).__name__})", 160)
+        return one_line(f"it cannot be checked ({type(error).__name__})", REASON_MAX)
     return ""

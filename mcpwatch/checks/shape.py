@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mcpwatch.checks.failure import one_line
+from mcpwatch.checks.failure import REASON_MAX, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.probe import Expect
 
@@ -38,7 +38,7 @@ def _unselected(path: str, value: Any) -> str:
     try:  # a text is taken for a document by the library, and may be none
         found = jsonpath.findall(path, json.dumps(value) if isinstance(value, str) else value)
     except (jsonpath.JSONPathError, RecursionError) as error:
-        return f"cannot be looked at: {one_line(str(error), 120)}"
+        return f"cannot be looked at: {one_line(str(error), REASON_MAX)}"
     return "" if found else f"has nothing at {path}"
 
 
@@ -49,7 +49,7 @@ def _invalid(schema: str, value: Any) -> str:
         jsonschema.validate(value, json.loads(schema))
     except jsonschema.ValidationError as error:
         where = "/".join(str(step) for step in error.absolute_path)
-        return f"does not satisfy its schema{f' at {where}' if where else ''}: {one_line(error.message, 120)}"
+        return f"does not satisfy its schema{f' at {where}' if where else ''}: {one_line(error.message, REASON_MAX)}"
     except (jsonschema.SchemaError, ValueError) as error:
-        return f"cannot be checked, the expected schema is broken: {one_line(str(error), 120)}"
+        return f"cannot be checked, the expected schema is broken: {one_line(str(error), REASON_MAX)}"
     return ""

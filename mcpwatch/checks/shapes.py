@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import NAME_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.probe import Stage, Symptom
 
@@ -119,7 +119,7 @@ def initialized(result: Message) -> None:
 def page(method: str, result: Message) -> None:
     """Raise `ProbeFailure(BAD_REPLY)` for a page of a list whose frame official clients refuse."""
     if "nextCursor" in result and not isinstance(result["nextCursor"], str):
-        shown = one_line(msgspec.json.encode(result["nextCursor"]).decode(), 60)
+        shown = one_line(msgspec.json.encode(result["nextCursor"]).decode(), NAME_MAX)
         raise ProbeFailure(Symptom.BAD_REPLY, f"the cursor that {method} gives is no text: {shown}")
     if "_meta" in result and not isinstance(result["_meta"], dict):
         raise ProbeFailure(Symptom.BAD_REPLY, f"official clients refuse the result of {method}: its _meta must be an object")
@@ -137,7 +137,7 @@ def tools(items: list[Message], *, modern: bool) -> None:
     symptom = Symptom.BAD_REPLY if _NAMELESS.match(reason) else Symptom.SCHEMA
     number = int(found[1]) if found else 0
     name = items[number].get("name") if number < len(items) else None
-    shown = f"tool {one_line(name, 60)!r}" if isinstance(name, str) and name else f"tool number {number + 1}"
+    shown = f"tool {one_line(name, NAME_MAX)!r}" if isinstance(name, str) and name else f"tool number {number + 1}"
     text = f"official clients refuse the whole list because of {shown}: {_ITEM.sub('', reason)}"
     raise ProbeFailure(symptom, text, stage=Stage.TOOLS_LIST)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import WORD_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.streamable import ACCEPT, reply_in
 from mcpwatch.checks.wire import META, MODERN_VERSION, client_info, modern_info
@@ -61,7 +61,9 @@ class StatelessWire:
         result = rpc.outcome(message, method)
         kind = result.get("resultType", "complete")
         if kind != "complete":
-            raise ProbeFailure(Symptom.UNEXPECTED, f"{method} wants something first: its result is {one_line(str(kind), 40)!r}")
+            raise ProbeFailure(
+                Symptom.UNEXPECTED, f"{method} wants something first: its result is {one_line(str(kind), WORD_MAX)!r}"
+            )
         if method == "tools/list":
             self._learn(result)
         return result

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.connection import OUT_OF_RESOURCES
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import MESSAGE_LIMIT, PLACE_MAX, TEXT_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import envelope
 from mcpwatch.checks.stdout import Stdout
@@ -166,7 +166,6 @@ class StdioWire:
         return [ProbeFailure(Symptom.POLLUTED, text, said=lines[0], stage=Stage.TOOLS_LIST)]
 
     async def _spawn(self) -> None:
-        self._stdout.restart()
         command = self._target.command
         environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
         if not command:
@@ -184,7 +183,7 @@ class StdioWire:
             if getattr(error, "errno", None) in OUT_OF_RESOURCES:
                 raise  # it is the prober that cannot
             reason = getattr(error, "strerror", None) or str(error)
-            raise ProbeFailure(Symptom.NOT_FOUND, f"{one_line(command[0], 100)} cannot be run: {reason}") from error
+            raise ProbeFailure(Symptom.NOT_FOUND, f"{one_line(command[0], PLACE_MAX)} cannot be run: {reason}") from error
         self._drain = asyncio.get_running_loop().create_task(self._read_stderr(self._child))
 
     async def _discovered(self) -> bool:
@@ -206,18 +205,21 @@ class StdioWire:
                 self.hello, self.server = result, modern_info(result, "stdio")
         return self._modern
 
-    async def _write(self, body: bytes) -> None:
-        child = self._child
-        if child is None or child.stdin is None:
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._child is None:
             raise ProbeFailure(Symptom.EXITED, "the server is not running")
+        return self._child
+
+    async def _write(self, body: bytes) -> None:
+        child = self._running()
+        assert child.stdin is not None
         with contextlib.suppress(ConnectionError):  # its end is told by stdout
             child.stdin.write(body + b"\n")
             await child.stdin.drain()
 
     async def _line(self, method: str) -> bytes:
-        child = self._child
-        if child is None or child.stdout is None:
-            raise ProbeFailure(Symptom.EXITED, "the server is not running")
+        child = self._running()
+        assert child.stdout is not None
         line = await self._stdout.line(child.stdout)
         if not line:
             raise await self._exited(child, method)
@@ -242,7 +244,7 @@ class StdioWire:
         return ProbeFailure(Symptom.EXITED, f"the server {how} before it answered {method}", said=said)
 
     def _tail(self) -> str:
-        return one_line(" | ".join(list(self._stderr)[-3:]), 300)
+        return one_line(" | ".join(list(self._stderr)[-3:]), MESSAGE_LIMIT)
 
     async def _read_stderr(self, child: asyncio.subprocess.Process) -> None:
         """Keep the child from blocking on a full pipe, and remember its last classify."""
@@ -250,10 +252,10 @@ class StdioWire:
         rest = b""
         while piece := await child.stderr.read(65536):
             *whole, rest = (rest + piece).split(b"\n")
-            self._stderr.extend(one_line(line[:400].decode("utf-8", "replace"), 200) for line in whole[-STDERR_LINES:] if line)
+            self._stderr.extend(one_line(line, TEXT_MAX) for line in whole[-STDERR_LINES:] if line)
             rest = rest[-4096:]
         if rest:
-            self._stderr.append(one_line(rest.decode("utf-8", "replace"), 200))
+            self._stderr.append(one_line(rest, TEXT_MAX))
 
     def _signal(self, number: signal.Signals) -> None:
         child = self._child

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import REASON_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.probe import Symptom
 
@@ -58,11 +58,6 @@ class Stdout:
         self._heard = True
         return messages
 
-    def restart(self) -> None:
-        """Drop what is left of a server that is started a second time."""
-        self._rest.clear()
-        self._searched = 0
-
     def instead(self) -> str:
         """The first thing that came when no message ever came, an unfinished line too; else the empty string."""
         if self._heard:
@@ -72,6 +67,6 @@ class Stdout:
         return self.polluted[0] if self.polluted else ""
 
     def _pollute(self, line: bytes) -> None:
-        text = one_line(line[:400].decode("utf-8", "replace"), 120)
+        text = one_line(line, REASON_MAX)
         if text and len(self.polluted) < POLLUTED_MAX:
             self.polluted.append(text)

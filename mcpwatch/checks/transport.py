@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator
 
@@ -17,6 +18,7 @@ from mcpwatch.checks import tls
 from mcpwatch.checks.connection import Connection, connect, resolve
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
+from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy
 from mcpwatch.model.probe import Stage, Symptom, Target
 from mcpwatch.trust import Contexts, TrustFailed
 
@@ -120,6 +122,8 @@ class ProbeTransport(httpx.AsyncBaseTransport):
         self._shared = shared
         self._timeline = timeline
         self._connections: list[Connection] = []
+        self._way: ForwardProxy | None = None
+        self._chosen = False
         self.certificate: dict[str, object] = {}
         self.tls_version = ""
         """The TLS version of the first connection, `TLSv1.3`; empty without TLS."""
@@ -127,7 +131,7 @@ class ProbeTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request on an idle connection or a new one. Raises `ProbeFailure`."""
         url = request.url
-        payload = _serialize(request)
+        payload = _serialize(request, self._proxy(url))
         connection = next((connection for connection in self._connections if connection.idle), None)
         if connection is None:
             connection = await self._dial(url)
@@ -149,20 +153,43 @@ class ProbeTransport(httpx.AsyncBaseTransport):
         self._timeline.dialled = True
         host = url.host
         port = port_of(url.scheme, url.port)
-        if first:
-            self._timeline.enter(Stage.RESOLVE)
-        addresses = await self._shared.addresses(host, port)
-        if first:
-            self._timeline.enter(Stage.CONNECT)
-        connection = await connect(host, port, addresses, FALLBACK_AFTER)
+        proxy = self._proxy(url)
+        connection = await self._connect(host, port, first=first) if proxy is None else await self._reach(proxy, first=first)
         self._connections.append(connection)
         if url.scheme == "https":
+            if proxy is not None:
+                await connection.tunnel(proxy, host, port)
             if first:
                 self._timeline.enter(Stage.TLS)
             await connection.secure(host, self._shared.context(self._target))
             self.certificate = self.certificate or connection.peer_certificate
             self.tls_version = self.tls_version or connection.tls_version
         return connection
+
+    async def _connect(self, host: str, port: int, *, first: bool) -> Connection:
+        if first:
+            self._timeline.enter(Stage.RESOLVE)
+        addresses = await self._shared.addresses(host, port)
+        if first:
+            self._timeline.enter(Stage.CONNECT)
+        return await connect(host, port, addresses, FALLBACK_AFTER)
+
+    async def _reach(self, proxy: ForwardProxy, *, first: bool) -> Connection:
+        """Connect to a proxy. That it cannot be reached says nothing about the server behind it."""
+        try:
+            return await self._connect(proxy.host, proxy.port, first=first)
+        except ProbeFailure as failure:
+            raise ProbeFailure(Symptom.UNREACHABLE, f"{proxy.shown} cannot be used: {failure.message}") from failure
+
+    def _proxy(self, url: httpx.URL) -> ForwardProxy | None:
+        """The proxy of the environment for the target, whose origin every URL has. Raises `ProbeFailure`."""
+        if not self._chosen:
+            try:
+                self._way = forward_proxy(str(url), os.environ)
+            except BadProxy as error:
+                raise ProbeFailure(Symptom.UNREACHABLE, str(error)) from error
+            self._chosen = True
+        return self._way
 
     async def prepare(self, url: httpx.URL) -> None:
         """Dial the first connection, so that what follows is timed without it."""
@@ -185,10 +212,14 @@ def port_of(scheme: str, port: int | None) -> int:
     return port if port is not None else 443 if scheme == "https" else 80
 
 
-def _serialize(request: httpx.Request) -> bytes:
+def _serialize(request: httpx.Request, proxy: ForwardProxy | None) -> bytes:
     target: bytes = request.extensions.get("target") or request.url.raw_path
+    own: list[tuple[bytes, bytes]] = []
+    if proxy is not None and request.url.scheme == "http":  # a tunnel passes everything on as it is
+        target = b"http://" + request.url.netloc + target
+        own = [(name.encode(), value.encode()) for name, value in proxy.headers().items()]
     head = [request.method.encode(), b" ", target, b" HTTP/1.1\r\n"]
-    for name, value in request.headers.raw:
+    for name, value in (*request.headers.raw, *own):
         head += (name, b": ", value, b"\r\n")
     body = request.read()
     if body:

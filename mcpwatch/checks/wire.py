@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 import mcpwatch
 from mcpwatch.checks import shapes
-from mcpwatch.checks.failure import ProbeFailure, one_line
+from mcpwatch.checks.failure import NAME_MAX, WORD_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
@@ -14,6 +14,8 @@ HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """Protocol versions with `initialize`, newest first; the first is what we ask for."""
 META = "io.modelcontextprotocol/"
 """Prefix of what the protocol itself says in `_meta`."""
+SERVER_NAME_MAX = 120
+"""Characters kept of a server's name."""
 MODERN_VERSION = "2026-07-28"
 """The protocol version without sessions."""
 
@@ -83,7 +85,7 @@ def server_info(result: Message, wire: Transport) -> ServerInfo:
         raise ProbeFailure(Symptom.BAD_REPLY, "the initialize result names no protocolVersion")
     shapes.initialized(result)
     if protocol not in HANDSHAKE_VERSIONS:
-        told = one_line(protocol, 40)
+        told = one_line(protocol, WORD_MAX)
         raise ProbeFailure(
             Symptom.ERA_MISMATCH, f"the server negotiated protocol {told}, which no known client speaks", versions=(told,)
         )
@@ -93,7 +95,7 @@ def server_info(result: Message, wire: Transport) -> ServerInfo:
 def modern_info(result: Message, wire: Transport) -> ServerInfo:
     """What a `server/discover` result says of the server. Raises `ProbeFailure` when it does not speak our version."""
     versions = result.get("supportedVersions")
-    told = [one_line(str(version), 40) for version in cast("list[Any]", versions)[:8]] if isinstance(versions, list) else []
+    told = [one_line(str(version), WORD_MAX) for version in cast("list[Any]", versions)[:8]] if isinstance(versions, list) else []
     if MODERN_VERSION not in told:
         raise unknown_versions(tuple(told))
     meta = result.get("_meta")
@@ -112,9 +114,9 @@ def describe(info: Any, protocol: str, capabilities: Any, wire: Transport) -> Se
     told = cast("Message", info) if isinstance(info, dict) else {}
     names = cast("Message", capabilities) if isinstance(capabilities, dict) else {}
     return ServerInfo(
-        name=one_line(str(told.get("name", "")), 120),
-        version=one_line(str(told.get("version", "")), 60),
+        name=one_line(str(told.get("name", "")), SERVER_NAME_MAX),
+        version=one_line(str(told.get("version", "")), NAME_MAX),
         protocol=protocol,
         wire=wire,
-        capabilities=tuple(sorted(one_line(str(name), 60) for name in names)[:32]),
+        capabilities=tuple(sorted(one_line(str(name), NAME_MAX) for name in names)[:32]),
     )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from mcpwatch.app.paths import state_paths
+from mcpwatch.app.paths import StatePaths, state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint, table
-from mcpwatch.model.errors import NoDaemon, UsageError
+from mcpwatch.model.errors import ConfigError, NoDaemon, UsageError
 from mcpwatch.web.page.report_view import report_html, report_tables
+
+if TYPE_CHECKING:
+    from mcpwatch.web.spec import ObjectivesSpec
 
 
 def show_report(*, since: str, html: Path | None, as_json: bool) -> int:
@@ -30,7 +36,7 @@ def show_report(*, since: str, html: Path | None, as_json: bool) -> int:
 
 
 def _report(since: float) -> dict[str, Any]:
-    """From the daemon, which knows its present hour and its promises; else from the store it left, with the default promises."""
+    """From the daemon, which knows its present hour and its promises; else from the store and the configuration that it left."""
     try:
         return call("GET", f"/objectives?{urlencode({'since': str(since)})}")
     except NoDaemon:
@@ -38,12 +44,28 @@ def _report(since: float) -> dict[str, Any]:
             raise
     from mcpwatch.app.answers import reported
     from mcpwatch.web.objectives.report import to_json
-    from mcpwatch.web.spec import ObjectivesSpec
 
     paths = state_paths(ControlSettings.state_dir)
     if not paths.store.exists():
         raise UsageError(f"nothing has been recorded in {paths.root} yet; start a fleet with 'mcpwatch up'")
-    return to_json(reported(paths, ObjectivesSpec(), since=since, now=time.time()))  # pyright: ignore[reportCallIssue]
+    return to_json(reported(paths, _promised(paths), since=since, now=time.time()))
+
+
+def _promised(paths: StatePaths) -> ObjectivesSpec:
+    """What the file promises from which the fleet ran last; where it cannot be read, the defaults, and that is said."""
+    from mcpwatch.app.answers import objectives_of
+    from mcpwatch.app.kinds import all_kinds
+    from mcpwatch.config.load import load_plan
+    from mcpwatch.web.spec import ObjectivesSpec
+
+    try:
+        file = Path(json.loads(paths.status.read_text(encoding="utf-8"))["daemon"]["config"])
+        return objectives_of(load_plan(file, all_kinds(), dict(os.environ), paths.root))
+    except (OSError, ValueError, LookupError, TypeError, ConfigError) as error:
+        sys.stderr.write(
+            f"held against the default objectives: the configuration of this fleet cannot be read ({type(error).__name__})\n"
+        )
+        return ObjectivesSpec()  # pyright: ignore[reportCallIssue]
 
 
 def _print(found: dict[str, Any]) -> None:

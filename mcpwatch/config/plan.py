@@ -21,8 +21,9 @@ from mcpwatch.config.secrets import named_secrets, unwrapped
 from mcpwatch.foreign.document import spell
 from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Target, Transport, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, RouteSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
 from mcpwatch.model.text import canonical, digest
 from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kinds, KindSpec, find

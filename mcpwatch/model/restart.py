@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mcpwatch.model.spec import RestartPolicy
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.time import Instant
 
 STABLE = 60.0

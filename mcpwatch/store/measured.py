@@ -5,7 +5,9 @@ Reads the store file beside whoever writes it. It must not know what the text me
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ ORDER BY id DESC LIMIT ?
 def read_measured(path: Path, *, hour: int, subject: str | None = None) -> list[tuple[str, int, str]]:
     """`(subject, hour, text)` from that hour on. Raises `StoreError`."""
     return _read(path, _ROWS, (hour, subject, subject))
+
+
+def each_measured(path: Path, *, hour: int) -> Iterator[tuple[str, int, str]]:
+    """The same one by one, for windows of many rows. Raises `StoreError`."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
+            yield from connection.execute(_ROWS, (hour, None, None))
+    except sqlite3.Error as error:
+        if "no such table" not in str(error):  # written by an mcpwatch that measured nothing yet
+            raise StoreError(f"{path}: cannot be read: {error}") from error
 
 
 def read_seconds(path: Path, *, first: int, before: int) -> list[tuple[str, int, float, float, float]]:

@@ -199,11 +199,11 @@ class MemberActor:
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot. One without a number is a generation of its own."""
         self.adopted = True
-        known = found.generation is not None
-        living = found if known else replace(found, generation=self.state.generation + 1)
-        if not known:
+        generation = self.state.generation + 1 if found.generation is None else found.generation
+        living = replace(found, generation=generation)
+        if found.generation is None:
             self.runtime.number(living)
-        self.tell(d.Adopted(self.now(), "found alive", generation=living.generation or 0))
+        self.tell(d.Adopted(self.now(), "found alive", generation=generation))
         self._began(living, adopted=True)
 
     def appeared(self, pid: int | None, container: str | None) -> None:
@@ -319,8 +319,7 @@ class MemberActor:
             self._timer.cancel()
             self._timer = None
         if self.state.wake_at is not None:
-            wait = max(0.0, self.state.wake_at - self.now())
-            self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(self.state.wake_at - self.now(), self._tick)
 
     def _tick(self) -> None:
         self._senses.notice()

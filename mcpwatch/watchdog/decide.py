@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.restart import History, after_end, after_exit, counted, exceeded, one_try
-from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.model.time import Instant, later
 
 STOP_MARGIN = 5.0
@@ -49,9 +49,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class WantUp(Event):
-    """Someone wants the member up. `fresh` forgets earlier failures (an operator asked, or the spec changed)."""
-
-    fresh: bool = True
+    """Someone wants the member up. Earlier failures are forgotten: an operator asked, or the spec changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +192,7 @@ Step = tuple[MemberState, tuple[Start | Stop, ...]]
 
 
 def _want_up(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
-    assert isinstance(event, WantUp)
-    wanted = replace(state, want=Want.UP)
-    if event.fresh:
-        wanted = replace(wanted, failures=0, starts=())
+    wanted = replace(state, want=Want.UP, failures=0, starts=())
     match state.phase:
         case Phase.STOPPED | Phase.FAILED | Phase.BACKOFF:
             return _starting(wanted, event.at, rules)

@@ -13,9 +13,7 @@ from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.snapshot import (
-    CONFIG_SYMPTOMS,
     GONE_SYMPTOMS,
-    HUNG_SYMPTOMS,
     FleetSnapshot,
     MemberSnapshot,
     Observation,
@@ -25,6 +23,8 @@ from mcpwatch.watchdog.starts import cold_until
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
+WRONG_CALL_CODES = frozenset({-32601, -32602})
+"""JSON-RPC: the method is not found, its parameters are invalid."""
 LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
 LATE_LINE = 15.0
@@ -61,7 +61,7 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 """Words of a server by which it says itself that a restart cannot help: cause, words, text."""
 
 
-_PLAIN: dict[Symptom, tuple[str, str]] = {
+_PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.AUTH: ("auth", "it refuses our token"),
     Symptom.UNGUARDED: ("auth", "it answers without a token"),
     Symptom.OVERLOADED: ("overloaded", "it takes no more requests for now: {}"),
@@ -72,6 +72,7 @@ _PLAIN: dict[Symptom, tuple[str, str]] = {
     Symptom.UNEXPECTED: ("dependency", "it answers, but its own upstream fails the call"),
     Symptom.UNREACHABLE: ("unreachable", "no way leads to it from here: {}"),
     Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
+    Symptom.BAD_ENDPOINT: ("wrong_base_url", "it announces a base URL that clients cannot use"),
 }
 """What a symptom alone tells: cause and text. No restart answers any of these."""
 
@@ -88,6 +89,9 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
         return replace(_finding(snapshot, member, "starting", text), hold="waiting for its start", until=until)
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
+    if seen is not None and seen.bad and _refused_where_it_listens(member, seen):
+        text = f"it listens on port {member.port}, but not at the address where it should answer"
+        return _finding(snapshot, member, "wrong_port", text)
     if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
         ports = ", ".join(str(port) for port in member.listens_on)
         return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
@@ -98,15 +102,14 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
-    return _by_symptom(snapshot, member, seen)
+    return by_symptom(snapshot, member, seen)
 
 
 def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     """Cause and text when a server says itself that a restart cannot help, else `None`."""
     if result is None or result.symptom not in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN):
         return None
-    words = f"{result.message} {result.said}"
-    found = next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
+    found = refused(f"{result.message} {result.said}")
     if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
         return None  # by a proxy that says so, the upstream is the member itself
     return found[0], f"{found[1]}: {result.message}"
@@ -128,14 +131,21 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
 
 
 def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
-    """Whether what was seen does not fit: nothing answered where it listens now, or the proxy that hosts it was not reached."""
+    """Whether what was seen says nothing of it now: it began before its start, nothing answered where it listens now, or the proxy
+    that hosts it was not reached.
+    """
     if not seen.bad:
         return False
-    age = snapshot.at - seen.began_at if seen.began_at is not None else 0.0
-    if member.port is not None and member.port in member.listens_on and seen.symptom is Symptom.REFUSED:
-        return age > LATE
-    stage = seen.result.stage if seen.result else None
-    return seen is member.through and seen.symptom in HUNG_SYMPTOMS | GONE_SYMPTOMS and stage in DOOR_STAGES
+    if seen.symptom is None or seen.began_at is None or (member.started_at is not None and seen.began_at < member.started_at):
+        return True  # it was well a moment ago, or that is of its former life
+    if _refused_where_it_listens(member, seen):
+        return snapshot.at - seen.began_at > LATE
+    return seen is member.through and seen.mute and seen.stage in DOOR_STAGES
+
+
+def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether a port refused that is listened on: at another address, or since then. The kernel accepts for one that hangs."""
+    return member.port in member.listens_on and seen.symptom is Symptom.REFUSED
 
 
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
@@ -154,24 +164,35 @@ def _polluted(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     if hint is None or hint.meaning != "polluted" or seen.answered:
         return False
     since = seen.since if seen.succeeded and seen.since is not None else member.started_at
-    return hint.at is None or hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0)
+    return hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0)
 
 
-def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
+def refused(words: str) -> tuple[str, str] | None:
+    """Cause and text when these words of a server say that a restart cannot help, else `None`."""
+    return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
+
+
+def unasked(result: ProbeResult | None) -> bool:
+    """Whether a canary asks for what the server does not offer, or in a way that it does not take: the canary is wrong."""
+    return result is not None and result.stage is Stage.CANARY and result.rpc_code in WRONG_CALL_CODES
+
+
+def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
     """Name the cause of a failing probe of the member itself."""
-    symptom, message = seen.symptom, seen.result.message if seen.result else ""
+    symptom, message = seen.symptom, seen.message
     told = refusal(seen.result)
     if told is None and _polluted(snapshot, member, seen):
         return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
         return _finding(snapshot, member, *told)
-    if symptom in HUNG_SYMPTOMS or symptom in GONE_SYMPTOMS - {Symptom.UNREACHABLE}:
-        where = seen.result.symptom_text if seen.result else ""
-        text = "the member runs but does not answer" + (f" ({where})" if where else "")
+    if unasked(seen.result):
+        return _finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
+    if seen.mute and seen.result and symptom is not Symptom.UNREACHABLE:
+        text = f"the member runs but does not answer ({seen.result.symptom_text})"
         return _finding(snapshot, member, "member_hung", text, "restart")
-    if symptom in CONFIG_SYMPTOMS:
+    if seen.misconfigured:
         return _finding(snapshot, member, "config", f"its configuration or contract is wrong ({symptom})")
-    if symptom is not None and symptom in _PLAIN:
+    if symptom in _PLAIN:
         cause, text = _PLAIN[symptom]
         return _finding(snapshot, member, cause, text.replace("{}", message).rstrip(": "))
     if symptom is Symptom.UPSTREAM_DOWN and snapshot.nudges and seen is member.through:
@@ -181,7 +202,7 @@ def _by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observati
         theirs = "its address answers, but what stands behind that does not"
         text = theirs if member.runtime == "external" else "it answers, but the server that it runs is gone"
         return _finding(snapshot, member, "child_died", text, "restart")
-    return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom or 'unknown'})", "restart")
+    return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom})", "restart")
 
 
 def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:

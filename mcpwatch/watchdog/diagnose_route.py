@@ -11,15 +11,15 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import refusal
+from mcpwatch.watchdog.diagnose_member import refusal, refused, unasked
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.snapshot import (
-    CONFIG_SYMPTOMS,
     HUNG_SYMPTOMS,
     STALE_SYMPTOMS,
     FleetSnapshot,
     MemberSnapshot,
     Observation,
+    ProxyLogHint,
     evidence_with_log,
 )
 from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
@@ -29,6 +29,9 @@ RECONNECT_GRACE = 45.0
 
 SETTLE_LIMIT = 30.0
 """Longest time that a restart of the proxy waits for members that are just coming up."""
+
+PATIENCE = 300.0
+"""Seconds after which a server inside the proxy that had too much to do when that started may have it started again."""
 
 CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
 """Stages that only the member itself can answer: a list is no answer to them."""
@@ -41,44 +44,41 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
         return None
     if not seen.succeeded and seen.failures and (waits := _starting(snapshot, member, seen)) is not None:
         return waits
-    if not seen.bad:
-        return _hidden(snapshot, member, proxy, seen) or _flapping(snapshot, member, seen)
-    deep = _needs_call(member, seen)
-    if not since_change(snapshot, member, deep=deep):
+    if seen.bad and seen.symptom is None:
+        return LookAgain(member.name)  # it was well a moment ago
+    deep = seen.bad and _needs_call(member, seen)
+    found = _visible(snapshot, member, proxy, seen) if seen.bad else _hidden(snapshot, member, proxy, seen)
+    if found is None:
+        return _flapping(snapshot, member, seen)
+    if not since_change(snapshot, member, seen, deep=deep):
         return LookAgain(member.name, deep)
-    found = _visible(snapshot, member, proxy, seen)
-    if found is None or found.rung is None:
-        return found
-    if proxy.runtime == "external":
+    if found.rung is None or proxy.runtime == "external":
         return replace(found, rung=None)
-    return _held(snapshot, found) if found.rung == "restart_proxy" else found
+    return _held(snapshot, proxy, found) if found.rung == "restart_proxy" else found
 
 
-def since_change(snapshot: FleetSnapshot, member: MemberSnapshot, *, deep: bool = False) -> bool:
+def since_change(snapshot: FleetSnapshot, member: MemberSnapshot, through: Observation, *, deep: bool = False) -> bool:
     """Whether both vantages were probed after the last change of either side, so that they may be compared.
 
     The member itself must have been found well after its route was first found bad, by a call where `deep`.
     """
-    through, direct = member.through, None if member.alone else member.direct
-    if through is None:
-        return False
     changed = last_change(snapshot, member)
-    if through.began_at is not None and through.began_at < changed:
+    if through.began_at is None or through.since is None or (changed is not None and through.began_at < changed):
         return False
-    if direct is None:
+    if member.direct is None or member.alone:
         return True
-    needed = max(changed, through.since if through.since is not None else changed)
-    looked = (direct, member.direct_call) if deep else (direct,)
+    needed = through.since if changed is None else max(changed, through.since)
+    looked = (member.direct, member.direct_call) if deep else (member.direct,)
     return all(one is not None and not one.failures and one.began_at is not None and one.began_at >= needed for one in looked)
 
 
-def last_change(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant:
+def last_change(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
     """When the member or the proxy last changed, as far as is known: a start, an end, a recovery that was seen."""
     proxy, direct = snapshot.front, member.direct
     times = [member.started_at, member.changed_at]
     times += [proxy.started_at, proxy.changed_at] if proxy is not None else []
     times += [direct.since] if direct is not None and not direct.failures else []
-    return max((time for time in times if time is not None), default=Instant(0.0))
+    return max((time for time in times if time is not None), default=None)
 
 
 def newer(member: MemberSnapshot, proxy: MemberSnapshot) -> bool:
@@ -88,13 +88,13 @@ def newer(member: MemberSnapshot, proxy: MemberSnapshot) -> bool:
 
 def _needs_call(member: MemberSnapshot, seen: Observation) -> bool:
     """Whether lists of the member prove nothing against a route that failed where only the member itself answers."""
-    return member.direct is not None and seen.result is not None and seen.result.stage in CALLS
+    return member.direct is not None and seen.stage in CALLS
 
 
 def _starting(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
     """A server inside the proxy that is still starting, or a route that is still being connected, is waited for."""
     mounting = seen.symptom is Symptom.NOT_MOUNTED
-    silent = seen.symptom in HUNG_SYMPTOMS and seen.result is not None and seen.result.stage not in CALLS
+    silent = seen.symptom in HUNG_SYMPTOMS and seen.stage not in CALLS
     if not mounting and not silent:
         return None
     until = starting_until(snapshot, member) or (mounting_until(snapshot, member) if mounting else None)
@@ -106,7 +106,7 @@ def _starting(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     return replace(found, hold="waiting for its start", until=until)
 
 
-def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
+def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding:
     """A failing probe through the proxy, named."""
     symptom, route = seen.symptom, member.route or member.name
     if (plain := _without_repair(snapshot, member, proxy, seen)) is not None:
@@ -116,7 +116,9 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
         text = f"the proxy shows fewer tools of '{route}' than the member lists"
         return _finding(snapshot, member, proxy.name, "empty_tools", text, "restart_proxy")
-    if inside(member) and symptom is Symptom.TOOL_ERROR and seen.result is not None and seen.result.message:
+    if inside(member) and unasked(seen.result):
+        return _finding(snapshot, member, member.name, "config", f"its canary is not what it takes: {seen.message}")
+    if inside(member) and symptom is Symptom.TOOL_ERROR and seen.message:
         return _finding(snapshot, member, member.name, "dependency", "it answers, but its own upstream fails the call")
     if inside(member) and symptom in STALE_SYMPTOMS:
         text = f"the server '{member.name}' inside the proxy is gone, and this proxy never starts it again"
@@ -134,14 +136,13 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
 
 def _without_repair(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
     """Causes that no repair answers."""
-    symptom, route = seen.symptom, member.route or member.name
-    message = seen.result.message if seen.result else ""
+    symptom, route, message = seen.symptom, member.route or member.name, seen.message
     if symptom is Symptom.BAD_ENDPOINT:
         text = "the proxy announces a base URL that clients cannot use"
         return _finding(snapshot, member, proxy.name, "wrong_base_url", text)
     if symptom in (Symptom.AUTH, Symptom.UNGUARDED):
         return _finding(snapshot, member, proxy.name, "auth", f"the proxy's tokens are wrong for '{route}' ({symptom})")
-    if symptom in CONFIG_SYMPTOMS:
+    if seen.misconfigured:
         return _finding(snapshot, member, proxy.name, "config", f"the proxy's configuration spoils '{route}' ({symptom})")
     if symptom is Symptom.OVERLOADED:
         return _finding(snapshot, member, proxy.name, "overloaded", f"'{route}' takes no more requests for now: {message}")
@@ -165,18 +166,14 @@ def _lists_the_same(member: MemberSnapshot, seen: Observation) -> bool:
 
 def _unreached(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding:
     """A proxy that can be asked to try again at once. What it says honestly of its upstream, no restart of it can mend."""
-    honest = seen.symptom is Symptom.UPSTREAM_DOWN
-    said = f": {seen.result.message}" if honest and seen.result and seen.result.message else f" ({seen.symptom})"
-    text = (
-        f"the proxy has not reached '{member.name}' again" if honest else f"'{member.name}' answers direct, not through the proxy"
-    )
-    found = _finding(snapshot, member, proxy.name, "route_failing", text + said, "reconnect")
-    return replace(found, suspect="" if honest else proxy.name)
+    if seen.symptom is Symptom.UPSTREAM_DOWN:
+        text = f"the proxy has not reached '{member.name}' again: {seen.message}".rstrip(": ")
+        return _finding(snapshot, member, proxy.name, "route_failing", text, "reconnect")
+    text = f"'{member.name}' answers direct, not through the proxy ({seen.symptom})"
+    return replace(_finding(snapshot, member, proxy.name, "route_failing", text, "reconnect"), suspect=proxy.name)
 
 
-def _hidden(
-    snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation
-) -> Finding | LookAgain | None:
+def _hidden(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
     """The route looks fine, from the proxy's memory: the start times tell that nobody is behind it."""
     direct = member.direct
     believable = not (snapshot.holds_sessions and snapshot.lists_from_cache) or snapshot.reconnects or seen.proved
@@ -184,13 +181,9 @@ def _hidden(
         return None
     if not newer(member, proxy):
         return None
-    if not since_change(snapshot, member):
-        return LookAgain(member.name)
     found = _stale(snapshot, member, proxy)
-    why = (*found.evidence, "the route still answers: from the proxy's memory, which proves nothing")
-    if proxy.runtime == "external":
-        return replace(found, evidence=why, rung=None)
-    return _held(snapshot, replace(found, evidence=why))
+    why = "the route still answers: from the proxy's memory, which proves nothing"
+    return replace(found, evidence=(*found.evidence, why))
 
 
 def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
@@ -208,8 +201,8 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
     if not (member.direct_call is not None and member.direct_call.proved):
         found = replace(found, suspect=member.name if member.runtime != "external" else "")
     changed = last_change(snapshot, member)
-    until = Instant(changed + RECONNECT_GRACE)
-    if snapshot.reconnects and changed > 0 and until > snapshot.at:
+    until = Instant(changed + RECONNECT_GRACE) if changed is not None else snapshot.at
+    if snapshot.reconnects and until > snapshot.at:
         hold = f"this proxy reconnects by itself; it is given {until - snapshot.at:.0f}s more"
         return replace(found, hold=hold, until=until)
     return found
@@ -217,16 +210,33 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
 
 def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:
     hint, text = snapshot.hint(member.route), f"the proxy has no route '{member.route or member.name}'"
-    if hint is not None and hint.meaning == "failed":
+    meaning = hint.meaning if hint is not None else "" if snapshot.mounts_late else "silent"
+    if hint is not None and inside(member) and (refusing := _refusing(snapshot, member, hint)) is not None:
+        return refusing
+    if meaning == "failed":
         text = f"the proxy could not reach '{member.name}' when it started, and never tries again"
-    elif hint is None and not snapshot.mounts_late:
-        text += f": it never said that it connected to '{member.name}'"
-    elif hint is not None and hint.meaning == "connecting":
-        text += f": it began to connect to '{member.name}' and did not finish within {member.start_grace:g}s"
+    elif meaning == "silent":
+        text = f"{text}: it never said that it connected to '{member.name}'"
+    elif meaning == "connecting":
+        text = f"{text}: it began to connect to '{member.name}' and did not finish within {member.start_grace:g}s"
     return _finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
 
 
-def _held(snapshot: FleetSnapshot, found: Finding) -> Finding:
+def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHint) -> Finding | None:
+    """A server inside the proxy refused it at its start, by the proxy's own log: another start would only be refused again.
+
+    One that had too much to do is tried again after `PATIENCE`.
+    """
+    told, until = refused(hint.text), Instant(hint.at + PATIENCE)
+    if hint.meaning != "failed" or told is None or told[0] == "dependency":  # by a proxy that says that, it is the server itself
+        return None
+    found = _finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")
+    if told[0] != "overloaded":
+        return found
+    return replace(found, hold="waiting until it takes requests again", until=until) if until > snapshot.at else None
+
+
+def _held(snapshot: FleetSnapshot, proxy: MemberSnapshot, found: Finding) -> Finding:
     """A restart of the proxy serves all routes at once: it waits for members that are coming up, and for its own budget."""
     if found.hold:
         return found
@@ -235,8 +245,7 @@ def _held(snapshot: FleetSnapshot, found: Finding) -> Finding:
         names = ", ".join(name for name, _ in coming)
         hold = f"waiting for {names}, so that one restart serves all"
         return replace(found, hold=hold, until=min(until for _, until in coming))
-    proxy = snapshot.front
-    if proxy is not None and proxy.budget_at is not None and proxy.budget_at > snapshot.at:
+    if proxy.budget_at is not None and proxy.budget_at > snapshot.at:
         return replace(found, hold="it was restarted too often; waiting, because it still serves", until=proxy.budget_at)
     return found
 
@@ -245,17 +254,11 @@ def _coming(snapshot: FleetSnapshot) -> tuple[tuple[str, Instant], ...]:
     """Members behind the proxy that are just coming up: restarting it now would leave them out. Until when each is waited for."""
     found: list[tuple[str, Instant]] = []
     for member in snapshot.members:
-        ours = (
-            member.name != snapshot.proxy
-            and member.route
-            and member.want is Want.UP
-            and member.runtime not in {"hosted", "external"}
-        )
-        if not ours:
+        if not member.route or member.want is Want.DOWN or member.runtime in {"hosted", "external"}:
             continue
         began = member.started_at if member.phase is Phase.STARTING else None
         if member.phase is Phase.BACKOFF and member.failures <= 1:
-            began = member.changed_at if member.changed_at is not None else snapshot.at
+            began = member.changed_at
         if began is not None and snapshot.at - began < SETTLE_LIMIT:
             found.append((member.name, Instant(began + SETTLE_LIMIT)))
     return tuple(found)

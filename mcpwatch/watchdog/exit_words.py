@@ -30,7 +30,7 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
         words = "ended" if end.detail else "ended, how cannot be known"
     if end.oom:
         words += " (out of memory)"
-    said = end.detail if end.detail and not end.detail.startswith(("killed by", "exited")) else ""
+    said = "" if end.detail.startswith(("killed by", "exited")) else end.detail
     said = said or (_telling(tail) if end.code else "")
     return f"{words}: {said}" if said else words
 

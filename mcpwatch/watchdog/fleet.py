@@ -215,7 +215,7 @@ class Fleet:
         """
         await self.until_begun()
         moved = {name for name in diff.replace if (spec := plan.member(name)) and spec.runtime != self.actors[name].spec.runtime}
-        stay = [name for name in diff.replace if name not in moved and name in self.actors]
+        stay = [name for name in diff.replace if name not in moved]
         theirs = [n for n in stay if self.actors[n].spec.runtime == "hosted" and self.monitor.traits.reloads]
         for name in theirs:
             self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
@@ -229,8 +229,7 @@ class Fleet:
         for name in diff.remove:
             self._memory.remember(ROOM, f"down:{name}", None)
         for name in (*stay, *diff.retune):
-            spec = plan.member(name)
-            if spec is not None and name in self.actors:
+            if (spec := plan.member(name)) is not None:
                 self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         for spec in fresh:
@@ -268,9 +267,7 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop every member, the proxy first, then the others in reverse start order; returns when all are at rest."""
-        self._closing = self._events.closing = True
-        self.monitor.close()
-        self.mender.close()
+        self._end()
         await stop_in_order(list(self.actors.values()))
         self.close()
 
@@ -284,11 +281,15 @@ class Fleet:
 
     def close(self) -> None:
         """Let go of everything; members live on."""
+        self._end()
+        for actor in self.actors.values():
+            actor.close()
+
+    def _end(self) -> None:
+        """Look no more, and repair no more."""
         self._closing = self._events.closing = True
         self.monitor.close()
         self.mender.close()
-        for actor in self.actors.values():
-            actor.close()
 
     async def _remove(self, name: str) -> None:
         actor = self.actors[name]

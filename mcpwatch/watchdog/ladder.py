@@ -23,7 +23,7 @@ NUDGE_PAUSE = 2.0
 USELESS = 2
 """Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
 
-LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5, "quarantine": 1}
+LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5}
 """How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
 
 FRESH = 2.0
@@ -75,8 +75,7 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
     recent = tuple(one for one in attempts if now - one.at < FORGET)
     same = tuple(one for one in recent if (one.about, one.cause) == finding.key)
     if same and same[-1].step.rung == "quarantine":
-        again = min(one.at for one in same) + FORGET
-        return Choice(None, "repairs did not help", Instant(again))
+        return Choice(None, "repairs did not help", Instant(same[-1].at + FORGET))
     step = _step(finding, same)
     if step is None:
         return Choice(Step("quarantine", finding.subject), "repairs did not help")
@@ -133,7 +132,7 @@ def _pause(same: tuple[Attempt, ...]) -> float:
             break
         useless += 1
     base = NUDGE_PAUSE if same[-1].step.rung == "reconnect" else HOLD_DOWN
-    return base * 2.0 ** min(useless, 4) / 2.0
+    return base * 2.0**useless / 2.0
 
 
 def ended(attempts: tuple[Attempt, ...], attempt: Attempt, outcome: Outcome, at: Instant) -> tuple[Attempt, ...]:

@@ -35,8 +35,6 @@ LOOK_DELAY = 0.05
 LOOK_FIRST, LOOK_MAX = 0.2, 5.0
 """Seconds between two looks again at the same member, at first and at most."""
 
-KEPT = 500
-"""Attempts remembered."""
 QUIET = frozenset({"planned_restart"})
 """Causes that are no trouble. `starting` is shown, and no fact at all."""
 
@@ -119,7 +117,7 @@ class Mender:
     def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...]) -> None:
         """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
         members = {found.about: self._member(found.about) for found in doubted}
-        looks = (*looks, *(LookAgain(name) for name in members.values() if name and name not in {one.member for one in looks}))
+        looks = (*looks, *(LookAgain(name) for name in members.values() if name))
         wanted = {look.member for look in looks}
         self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
         for look in looks:
@@ -154,7 +152,7 @@ class Mender:
             Attempt(now, found.about, found.cause, act.step, outcome, now if quarantine else None) for found in act.findings
         )
         recent = tuple(one for one in self.attempts if now - one.at < FORGET)
-        self.attempts = (*recent, *tried)[-KEPT:]
+        self.attempts = (*recent, *tried)
         first = act.findings[0]
         reason = "; ".join(dict.fromkeys(found.text for found in act.findings))
         look_at = f"; look at {first.look_at}" if quarantine and first.look_at else ""
@@ -194,13 +192,9 @@ class Mender:
     def _patience(self, act: Act) -> float:
         if act.step.rung in LIGHT_PROOF:
             return LIGHT_PROOF[act.step.rung]
-        snapshot = self._look()
-        grace = max((one.start_grace for one in snapshot.members if one.name in self._involved(act)), default=0.0)
-        return max(PROOF_TIMEOUT, grace + PROOF_MARGIN)
-
-    def _involved(self, act: Act) -> set[str]:
         routes = {route for found in act.findings for route in found.affects}
-        return {act.step.subject, *(one.name for one in self._look().members if one.route in routes)}
+        involved = [one for one in self._look().members if one.name == act.step.subject or one.route in routes]
+        return max([PROOF_TIMEOUT, *(one.start_grace + PROOF_MARGIN for one in involved)])
 
     async def _prove(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome], bound: asyncio.Timeout) -> None:
         """Run the checks that each finding was made from, until each is proved or void. The caller bounds the wait.
@@ -214,9 +208,9 @@ class Mender:
             found_now = diagnose(snapshot).found
             present = {found.key for found in found_now}
             until = [one.until for one in found_now if one.cause == "starting" and one.about in {about for about, _ in pending}]
-            if until and bound.when() is not None:
+            if until and (due := bound.when()) is not None:
                 longest = max(one - snapshot.at for one in until if one is not None) + PROOF_MARGIN
-                bound.reschedule(max(bound.when() or 0.0, asyncio.get_running_loop().time() + longest))
+                bound.reschedule(max(due, asyncio.get_running_loop().time() + longest))
             subject = snapshot.member(act.step.subject)
             if subject is None or subject.phase in (Phase.FAILED, Phase.STOPPED):
                 return
@@ -252,8 +246,10 @@ class Mender:
 
     def _tell(self, old: tuple[Diagnosis, ...]) -> None:
         """New causes and gone causes are facts."""
-        before = {(d.cause, d.subject, d.affects, d.members): d for d in old if d.cause != "starting"}
-        after = {(d.cause, d.subject, d.affects, d.members): d for d in self.current if d.cause != "starting"}
+        before, after = (
+            {(one.cause, one.subject, one.affects, one.members): one for one in told if one.cause != "starting"}
+            for told in (old, self.current)
+        )
         for key in after.keys() - before.keys():
             self._publish(_diagnosed(self._clock, after[key], cleared=False))
         for key in before.keys() - after.keys():

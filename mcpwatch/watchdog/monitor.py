@@ -207,9 +207,10 @@ class FleetMonitor:
             return False
         if latest.symptom in ANSWERED_SYMPTOMS:
             return True
-        living = actor.incarnation
-        elsewhere = latest.symptom in GONE_SYMPTOMS and living is not None and living.pid is not None
-        return elsewhere and actor.spec.runtime == "process" and bool(self._senses.listening(living.pid or 0) if living else ())
+        pid = actor.incarnation.pid if actor.incarnation is not None else None
+        if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
+            return False
+        return bool(self._senses.listening(pid))
 
     def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.
@@ -290,8 +291,7 @@ class FleetMonitor:
         """Whether a result is one more success like the last, in a fleet where nothing is wrong: there is nothing to diagnose."""
         if self._diagnoses() or after.failing or before.failing or before.verdict is not after.verdict:
             return False
-        same = before.latest is not None and after.latest is not None and before.latest.symptom is after.latest.symptom
-        return same and not self.probing.histories.failing
+        return before.symptom is after.symptom and not self.probing.histories.failing
 
     def _look_behind(self, member: str, failed: CheckHistory) -> None:
         """A route fails: look at the member itself too, unless that was done since the trouble began."""
@@ -320,12 +320,12 @@ class FleetMonitor:
         if actor is None or actor.state.phase is not Phase.RUNNING or event.generation != actor.state.generation:
             return
         by_itself = bool(event.code) and event.signal is None
-        behind = actor.spec.route is not None and actor.spec.runtime != "hosted" and self.proxy() is not None
+        behind = actor.spec.route is not None and self.proxy() is not None
         probed = by_itself and behind and any(self._struck(one) for one in self.probing.of(event.member, "direct"))
         self._deaths.ended(event.member, tail[-1].strip() if tail else event.detail, probed=probed)
 
     def _struck(self, scheduled: ScheduledCheck) -> bool:
         """Whether a check runs at this moment, or was cut just now."""
         history = self.probing.history(scheduled)
-        cut = history.failing and history.latest is not None and history.latest.symptom is Symptom.CUT
-        return self.probing.running(scheduled) or (cut and self._clock.now() - (history.at or 0.0) < STRUCK)
+        cut = history.symptom is Symptom.CUT and history.at is not None and self._clock.now() - history.at < STRUCK
+        return self.probing.running(scheduled) or cut

@@ -45,19 +45,18 @@ class Decision:
     """Findings that must be seen again before anything is done about them."""
 
 
-def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant, *, enabled: bool = True) -> Decision:
+def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant) -> Decision:
     """What follows from what was found and what was tried before."""
     chosen = [(found, choose(found, attempts, now)) for found in findings.found]
     acts: dict[Step, list[Finding]] = {}
-    if enabled:
-        for found, choice in chosen:
-            if choice.step is not None:
-                acts.setdefault(choice.step, []).append(found)
+    for found, choice in chosen:
+        if choice.step is not None:
+            acts.setdefault(choice.step, []).append(found)
     wakes = [choice.wait_until for _, choice in chosen if choice.wait_until is not None and choice.wait_until > now]
     return Decision(
         _shown(chosen),
         tuple(Act(step, tuple(found)) for step, found in acts.items()),
-        min(wakes, default=None) if enabled else None,
+        min(wakes, default=None),
         tuple(found for found, choice in chosen if choice.look),
     )
 

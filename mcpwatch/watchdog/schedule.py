@@ -67,6 +67,11 @@ class CronTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
         return self._rule.following(now, self._to_local)
 
 
+def trigger_of(name: str, interval: float | None, cron: str | None) -> GridTrigger | CronTrigger:
+    """What fires a job: its cron expression where it has one, else the grid of its interval (default: 30 s)."""
+    return CronTrigger(cron) if cron else GridTrigger(name, interval or 30.0)
+
+
 class Schedule:
     """Named jobs on one event loop."""
 
@@ -82,7 +87,7 @@ class Schedule:
 
     def put(self, name: str, job: Job, *, interval: float | None = None, cron: str | None = None) -> None:
         """Add or replace a job. Exactly one of `interval` (seconds) and `cron` (five fields, local time) is given."""
-        trigger: Any = CronTrigger(cron) if cron else GridTrigger(name, interval or 30.0)
+        trigger: Any = trigger_of(name, interval, cron)
         self._due[name] = _due(trigger, None)
 
         async def run() -> None:
@@ -116,7 +121,7 @@ class Schedule:
     def stop(self) -> None:
         """Fire no more. Runs under way are cancelled."""
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+            self._scheduler.shutdown()
 
 
 def _due(trigger: Any, previous: datetime | None) -> datetime | None:

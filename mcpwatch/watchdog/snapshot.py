@@ -15,9 +15,13 @@ ENGINES = ("docker", "swarm", "kubernetes")
 """Runtimes whose members live on while the engine that carries them does not answer."""
 HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT})
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
+MUTE_SYMPTOMS = HUNG_SYMPTOMS | GONE_SYMPTOMS
+"""Symptoms of one that says nothing at all."""
 CONFIG_SYMPTOMS = frozenset(
     {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED}
 )
+SETUP_SYMPTOMS = frozenset({Symptom.WRONG_TYPE, Symptom.BUFFERED, Symptom.TOO_LARGE})
+"""Symptoms of a wrong configuration too, where it was never well: what worked a moment ago was set up rightly."""
 STALE_SYMPTOMS = frozenset(
     {
         Symptom.SESSION_LOST,
@@ -42,6 +46,7 @@ ANSWERED_SYMPTOMS = frozenset(
         Symptom.UNEXPECTED,
         Symptom.WRONG_SERVER,
         Symptom.NOT_MOUNTED,
+        Symptom.BAD_ENDPOINT,
     }
 )
 """Symptoms that only a running server can show: it answered, and what it said is the cause."""
@@ -72,6 +77,26 @@ class Observation:
     def symptom(self) -> Symptom | None:
         """The symptom of the latest result."""
         return self.result.symptom if self.result else None
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage that the latest probe failed in."""
+        return self.result.stage if self.result else None
+
+    @property
+    def message(self) -> str:
+        """What the latest result says in a line."""
+        return self.result.message if self.result else ""
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether the latest result shows a wrong configuration."""
+        return self.symptom in CONFIG_SYMPTOMS or (self.symptom in SETUP_SYMPTOMS and not self.succeeded)
+
+    @property
+    def mute(self) -> bool:
+        """Whether the thresholds are passed and it says nothing at all."""
+        return self.bad and self.symptom in MUTE_SYMPTOMS
 
     @property
     def proved(self) -> bool:
@@ -169,7 +194,7 @@ class ProxyLogHint:
     route: str
     meaning: str
     text: str
-    at: Instant | None = None
+    at: Instant = Instant(0.0)
     """When it was read."""
 
 

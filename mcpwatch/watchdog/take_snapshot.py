@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Symptom
-from mcpwatch.model.restart import exceeded
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Traits
@@ -24,16 +23,16 @@ class Known:
     """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words."""
 
     traits: Traits = Traits()
-    engines_gone: Mapping[str, str] | None = None
+    engines_gone: Mapping[str, str] = field(default_factory=dict[str, str])
     proxy_log: tuple[ProxyLogHint, ...] = ()
-    alone: Mapping[str, str] | None = None
+    alone: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def take_snapshot(
     plan: Plan, actors: Mapping[str, MemberActor], histories: Histories, senses: Senses, known: Known, now: Instant
 ) -> FleetSnapshot:
     """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
-    members = tuple(_member(actor, histories, (known.alone or {}).get(name, ""), now) for name, actor in actors.items())
+    members = tuple(_member(actor, histories, known.alone.get(name, ""), now) for name, actor in actors.items())
     return FleetSnapshot(
         at=now,
         members=_looked_up(members, actors, senses),
@@ -41,8 +40,8 @@ def take_snapshot(
         holds_sessions=known.traits.holds_sessions,
         mounts_late=known.traits.mounts_late,
         lists_from_cache=known.traits.lists_from_cache,
-        engine_gone=next(iter((known.engines_gone or {}).values()), ""),
-        engines_gone=tuple(known.engines_gone or {}),
+        engine_gone=next(iter(known.engines_gone.values()), ""),
+        engines_gone=tuple(known.engines_gone),
         reconnects=known.traits.reconnects,
         proxy_log=known.proxy_log,
         nudges=known.traits.nudges,
@@ -75,7 +74,7 @@ def _observation(history: CheckHistory) -> Observation:
         failures=history.streaks.failures,
         at=history.at,
         since=history.since,
-        began_at=history.began_at if history.at is not None else None,
+        began_at=history.began_at,
         generation=history.generation,
         proxy_generation=history.proxy_generation,
         deep=history.deep,
@@ -118,32 +117,30 @@ def _looked_up(
     members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
-    pids: dict[str, int] = {}
+    mains: dict[str, tuple[int, str]] = {}  # pid and container
     within = any(_fails(member) for member in members if inside(member))
     for member in members:
         living = actors[member.name].incarnation
         failing = _fails(member) or (within and member.kind == "proxy")  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
-            pids[member.name] = living.pid
-    stopped = senses.stopped(frozenset(pids.values()))
+            mains[member.name] = living.pid, living.container or ""
+    stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
     for member in members:
-        pid = pids.get(member.name)
-        if pid is None:
+        if member.name not in mains:
             made.append(member)
             continue
-        gone = member.direct is not None and member.direct.symptom in GONE_SYMPTOMS and member.port is not None
-        ports = senses.listening(pid) if gone else ()
-        late = member.direct is not None and member.direct.symptom is Symptom.NOT_MOUNTED
-        living = actors[member.name].incarnation
-        child = late and senses.runs(pid, (living.container if living is not None else None) or "")
+        pid, container = mains[member.name]
+        symptom = member.direct.symptom if member.direct is not None else None
+        ports = senses.listening(pid) if symptom in GONE_SYMPTOMS and member.port is not None else ()
+        child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
         made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
     return tuple(made)
 
 
 def _fails(member: MemberSnapshot) -> bool:
     seen = [one for one in (member.direct, member.through) if one is not None]
-    return any(one.verdict is Verdict.UNHEALTHY or one.failures for one in seen)
+    return any(one.bad or one.failures for one in seen)
 
 
 def _port(spec: MemberSpec) -> int | None:
@@ -155,8 +152,8 @@ def _port(spec: MemberSpec) -> int | None:
 
 def _budget(actor: MemberActor, now: Instant) -> Instant | None:
     """When the restart budget of a member allows one more restart; `None`: now."""
-    policy, starts = actor.spec.restart, actor.state.starts
-    if not exceeded(policy, (*starts, now), now):
+    policy = actor.spec.restart
+    recent = sorted(start for start in actor.state.starts if now - start < policy.period)
+    if len(recent) < policy.intensity:
         return None
-    recent = sorted(start for start in starts if now - start < policy.period)
-    return Instant(recent[max(0, len(recent) - policy.intensity)] + policy.period)
+    return Instant((*recent, now)[len(recent) - policy.intensity] + policy.period)

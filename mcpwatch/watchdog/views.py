@@ -80,10 +80,12 @@ def route_view(
     verdict = verdict_of(route, actor, proxy, histories, diagnoses)
     found = histories.of(route.name, "route")
     results = [history.latest for _, history in found if history.latest is not None]
-    bad = next((history.latest for _, history in found if history.latest is not None and history.latest.symptom is not None), None)
-    listed = next((result for result in results if result.tools is not None), None)
+    bad = next((result for result in results if result.symptom is not None), None)
+    symptom, message = (bad.symptom_text, bad.message) if bad else ("", "")
     fallen = next((one for one in (actor, proxy) if one is not None and one.state.phase is not Phase.RUNNING), None)
-    down = verdict is Verdict.UNHEALTHY and fallen is not None
+    if verdict is Verdict.UNHEALTHY and fallen is not None:
+        symptom, message = "upstream_down", f"{fallen.spec.name}: {fallen.last_exit or fallen.state.phase}"
+    tools, tokens = next(((len(result.tools), result.tokens) for result in results if result.tools is not None), (None, None))
     successes = [history.last_success for _, history in found if history.last_success is not None]
     return RouteView(
         name=route.name,
@@ -91,14 +93,12 @@ def route_view(
         url=route.url,
         verdict=verdict,
         http_url=route.http_url,
-        tools=len(listed.tools) if listed and listed.tools is not None else None,
-        tokens=listed.tokens if listed else None,
-        last_success=max(successes) if successes else None,
+        tools=tools,
+        tokens=tokens,
+        last_success=max(successes, default=None),
         verdict_since=verdict_since,
-        symptom="upstream_down" if down else bad.symptom_text if bad else "",
-        message=(
-            f"{fallen.spec.name}: {fallen.last_exit or fallen.state.phase}" if down and fallen else bad.message if bad else ""
-        ),
+        symptom=symptom,
+        message=message,
         diagnosis=next((found for found in diagnoses if found.explains(route=route.name)), None),
         probes=probe_views(histories, route.name, "route"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.checks.hidden_text import DEPTH_MAX, hidden, lint, strings
+from mcpwatch.checks.hidden_text import hidden, lint, strings
 from mcpwatch.checks.schema import lost_reference
 from mcpwatch.model.probe import Outcome, Symptom
 from tests.checks.answers import Json, ask, hello, tool
@@ -87,7 +87,9 @@ def test_what_people_write_in_their_scripts_and_emoji_hides_nothing(text: str) -
 
 
 def test_lint_of_hidden_text_is_bounded() -> None:
-    assert len(lint("tool", [{"name": "t", "description": "\x00"}] * 1000)) == 21
+    hides = {"name": "t", "description": "\x00"}
+    assert len(lint("tool", [hides] * 20)) == 20
+    assert lint("tool", [hides] * 1000)[19:] == (lint("tool", [hides])[0], "and more of the kind")
 
 
 def tags(text: str) -> str:
@@ -102,9 +104,19 @@ def test_the_tags_of_a_flag_are_lawful_and_a_sentence_behind_one_is_not() -> Non
     assert hidden(tags("a")) != ""
 
 
+def test_a_flag_has_seven_tags_at_most_and_stands_right_before_them() -> None:
+    flag = "\U0001f3f4"
+    assert hidden(flag + tags("abcdef\x7f")) == ""
+    assert hidden(flag + tags("abcdefgh")).endswith(": 'h'")
+    assert "ab" in hidden(flag + "x" + tags("ab"))
+    assert hidden(flag + tags("ab") + flag + tags("cd")) == ""
+
+
 def test_a_joiner_between_plain_letters_hides_something() -> None:
     assert hidden("pass\u200dword").startswith("zero-width characters: U+200D")
-    assert hidden("\u200d") != ""
+    assert [hidden(text) != "" for text in ("\u200d", "é\u200d", "\u200dé", "é\u200da", "a\u200dé", "é\u200dé")] == [True] * 5 + [
+        False
+    ]
     assert hidden("a\u200b\u200bb").endswith("and 1 more")
 
 
@@ -112,7 +124,7 @@ def test_every_string_is_looked_at_with_its_place_down_to_a_depth() -> None:
     found = list(strings({"a": ["x", {"b": "y"}], "n": 1}))
     assert found == [("a (the key)", "a"), ("a[0]", "x"), ("a[1].b (the key)", "b"), ("a[1].b", "y"), ("n (the key)", "n")]
     deep: list[object] = ["seen"]
-    for _ in range(DEPTH_MAX - 1):
+    for _ in range(39):
         deep = [deep]
     assert [text for _, text in strings(deep)] == ["seen"]
     assert list(strings([deep])) == []

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from mcpwatch.config.diff import diff
 from mcpwatch.config.explain import changes, summary
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Target
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, RouteSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
 from tests.config.plans import plan
 
 BASE = """\

@@ -12,6 +12,7 @@ from mcpwatch.config.importers import import_foreign
 from mcpwatch.config.load import load_plan
 from mcpwatch.foreign.names import proposal, servable
 from mcpwatch.gateway import dialects as gateway
+from mcpwatch.gateway import settings_reader
 from mcpwatch.model.errors import ConfigError
 from tests.config.kinds import KINDS
 from tests.config.plans import STATE
@@ -89,7 +90,7 @@ def test_variables_of_a_tbxark_file_are_filled_in_everywhere(tmp_path: Path, env
     found = everyone(path, {**environ, "MY_GATE_TOKEN": "tok-gate"})
     assert found["env"]["env"] == {"A": "tok-gate", "B": "tok-gate"}
     settings = gateway.load(path, {"MY_GATE_TOKEN": "tok-gate"})
-    assert settings.servers[0].digests == (gateway.digest("tok-gate"),)
+    assert settings.servers[0].digests == (settings_reader.digest("tok-gate"),)
     assert "variable MY_GATE_TOKEN is not set" in faults(path, environ)[0]
 
 

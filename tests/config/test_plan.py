@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.config.plan import REFUSAL_INTERVAL
-from mcpwatch.gateway.dialects import digest
+from mcpwatch.gateway.settings_reader import digest
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Canary
 from mcpwatch.proxies.gateway import Gateway

@@ -3,6 +3,7 @@
 With atheris (a dev dependency where it has a wheel) libFuzzer chooses inputs by coverage; without it, or with --plain, they are
 mutations of the kept inputs. What is found worth keeping goes to --corpus (default .fuzz/TARGET; git ignores it), an input that
 breaks a rule to .fuzz/TARGET-fault-*: put that one into tests/fuzz/corpus/TARGET once the fault is mended, so that it stays mended.
+`python -m tests.fuzz.keep TARGET --corpus DIR` takes over what a run found.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import h11
 
@@ -36,6 +37,7 @@ class Recorder:
     def __init__(self) -> None:
         self.deaf = self.closing = False
         self.unsent = 0
+        self.peer = ""
         self.reading = Reading()
         self.reader = RequestReader(self, HEAD_BYTES)
 
@@ -71,6 +73,9 @@ class Recorder:
 
     def finished(self, exchange: HttpExchange) -> None:
         """Nothing is answered here."""
+
+    def go_on(self, exchange: HttpExchange, work: Coroutine[Any, Any, None]) -> None:
+        raise AssertionError("nothing is answered here")
 
     def abort(self) -> None:
         raise AssertionError("a callback failed")

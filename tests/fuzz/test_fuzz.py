@@ -13,6 +13,7 @@ import pytest
 
 from mcpwatch.gateway.http import framing, head, request_reader
 from mcpwatch.gateway.http.framing import Framing
+from tests.fuzz.keep import worth_keeping
 from tests.fuzz.mutation import generate, mutate
 from tests.fuzz.readers import by_h11, ours
 from tests.fuzz.targets import TARGETS, seeds
@@ -127,3 +128,9 @@ def test_the_program_runs_without_coverage_too() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "no rule broken (seed 1, no coverage)" in ran.stdout
+
+
+def test_only_an_input_that_reaches_something_new_is_kept() -> None:
+    plain, named = b"data: a\n\n", b"event: x\ndata: a\nretry: 5\n\n"
+    assert worth_keeping(TARGETS["events"], [plain], [plain + plain, named]) == [named]
+    assert worth_keeping(TARGETS["events"], [plain, named], [named, plain]) == []

@@ -14,8 +14,9 @@ from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve
 from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve import stateless_endpoint
-from mcpwatch.gateway.session.mcp_request import Exchange, McpRequest, stream
-from mcpwatch.gateway.session.passthrough import Passthrough
+from mcpwatch.gateway.session.exchange import Exchange
+from mcpwatch.gateway.session.mcp_request import McpRequest, stream
+from mcpwatch.gateway.session.passage import Passthrough
 from mcpwatch.gateway.session.target import Target
 from mcpwatch.gateway.session.visits import Visits
 from tests.gateway.channels import META

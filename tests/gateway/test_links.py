@@ -19,8 +19,9 @@ from mcpwatch.gateway.http.http_exchange import HttpExchange
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.passthrough import Passthrough, relay
-from mcpwatch.gateway.upstream import http_client, streamable_link
+from mcpwatch.gateway.session.passage import Passthrough
+from mcpwatch.gateway.session.passthrough import relay
+from mcpwatch.gateway.upstream import dial, http_client, streamable_link
 from mcpwatch.gateway.upstream.detect import detect
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.remote import SseLink
@@ -252,7 +253,7 @@ async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
         return made[-1]
 
     monkeypatch.setattr(ssl, "create_default_context", counted)
-    monkeypatch.setattr(http_client, "_contexts", Contexts())
+    monkeypatch.setattr(dial, "_contexts", Contexts())
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         for _ in range(2):

@@ -12,13 +12,13 @@ import anyio
 import pytest
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.upstream import sign_of_life
+from mcpwatch.gateway.upstream import availability, sign_of_life
 from mcpwatch.gateway.upstream import upstream as upstream_module
-from mcpwatch.gateway.upstream.lifecycle import Phase
+from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer, Handshake
 from mcpwatch.gateway.upstream.upstream import Upstream
-from mcpwatch.model.spec import Backoff, RestartPolicy
+from mcpwatch.model.policy import Backoff, RestartPolicy
 from tests.gateway.inside import LIMIT, Taken
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ async def kept(server: Server) -> AsyncGenerator[Upstream]:
 
 
 async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "READY_WAIT", LIMIT)
+    monkeypatch.setattr(availability, "READY_WAIT", LIMIT)
     server = Server()
     async with kept(server) as it:
         await server.reached(2)
@@ -98,7 +98,7 @@ async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_nudge_begins_anew_where_an_attempt_to_connect_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "READY_WAIT", LIMIT)
+    monkeypatch.setattr(availability, "READY_WAIT", LIMIT)
     monkeypatch.setattr(upstream_module, "NUDGE_AGE", 0.0)
     server = Server()
     server.does = "hangs"
@@ -152,3 +152,61 @@ async def test_a_call_under_way_is_life(monkeypatch: pytest.MonkeyPatch) -> None
         it.mux.receive(done, message.peek(done))
         assert "result" in await answer.last()
         await server.reached(2)
+
+
+SIGNS = [message.result(b"1", b"{}"), message.notification("notifications/progress", {"progressToken": 1, "progress": 1})]
+
+
+@pytest.mark.parametrize("said", SIGNS, ids=["a late answer", "progress"])
+async def test_whatever_a_member_says_proves_that_it_lives_also_when_the_ping_of_who_asked_first_ran_out_of_time(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_of_life, "TICK", 0.001)
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        server.mute = True
+        first = asyncio.get_running_loop().create_task(it.life.prove(0.01))
+        await asyncio.sleep(0)
+        second = asyncio.get_running_loop().create_task(it.life.prove(LIMIT))
+        with pytest.raises(TimeoutError):
+            await first
+        while it.mux.in_flight:  # noqa: ASYNC110  the watch ends the ping that is past its bound
+            await asyncio.sleep(0.001)
+        for _ in range(10):  # the second one hears of it
+            await asyncio.sleep(0)
+        it.mux.receive(said, message.peek(said))
+        async with asyncio.timeout(sign_of_life.AGAIN / 2):
+            await second
+
+
+async def test_a_lost_connection_proves_nothing() -> None:
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        server.mute, server.does = True, "refuses"
+        waiting = asyncio.get_running_loop().create_task(it.life.prove(LIMIT))
+        while not it.mux.in_flight:  # noqa: ASYNC110  it is a matter of turns of the loop
+            await asyncio.sleep(0)
+        losing: Any = it
+        losing._drop("closed its stream")
+        with pytest.raises(UpstreamUnavailable):
+            await waiting
+
+
+async def test_a_quiet_upstream_that_says_anything_while_it_is_asked_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_of_life, "NUDGE_LIMIT", 0.03)
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        server.mute = True
+        it.nudge()
+        while not it.mux.in_flight:  # noqa: ASYNC110  it is a matter of turns of the loop
+            await asyncio.sleep(0)
+        said = message.notification("notifications/message", {"level": "info", "data": "busy"})
+        it.mux.receive(said, message.peek(said))
+        await asyncio.sleep(2 * sign_of_life.NUDGE_LIMIT)
+        assert (it.phase, server.attempts) == (Phase.RUNNING, 1)

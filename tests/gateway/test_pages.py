@@ -15,7 +15,8 @@ from mcpwatch.gateway.serve import pages
 from mcpwatch.gateway.serve.fleet import Fleet
 from mcpwatch.gateway.session import session_output
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.session import MemberTarget, Session
+from mcpwatch.gateway.session.member_target import MemberTarget
+from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.session.sessions import Sessions
 from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
 from mcpwatch.gateway.upstream import child

@@ -18,8 +18,8 @@ from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.own_requests import Handshake
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.upstream import Upstream
+from mcpwatch.model.policy import Backoff, RestartPolicy
 from mcpwatch.model.restart import Next
-from mcpwatch.model.spec import Backoff, RestartPolicy
 from tests.gateway.inside import LIMIT
 
 PLAIN = RestartPolicy(intensity=5, period=60, backoff=Backoff(first=0.5, max=4, jitter=0.2), retry=30)

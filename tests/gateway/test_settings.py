@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from mcpwatch.gateway import dialects, settings
-from mcpwatch.gateway.dialects import digest
 from mcpwatch.gateway.protocol import tools
 from mcpwatch.gateway.serve import guard
+from mcpwatch.gateway.settings_reader import digest
 from mcpwatch.model.errors import ConfigError
-from mcpwatch.model.spec import Backoff, RestartPolicy
+from mcpwatch.model.policy import Backoff, RestartPolicy
 
 TBXARK: dict[str, Any] = {
     "mcpProxy": {"baseURL": "https://mcp.example.com/p", "addr": ":9090", "options": {"authTokens": ["T"], "logEnabled": True}},

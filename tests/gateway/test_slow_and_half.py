@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import anyio.lowlevel
 import pytest
 
-from mcpwatch.gateway.http import limits, output
+from mcpwatch.gateway.http import keepalive, limits, output
 from mcpwatch.gateway.http.listener import Listener
 from tests.gateway.raw import LIMIT, Client, Mirror, get, listening, post
 from tests.gateway.wireless import FakeTransport
@@ -101,6 +101,35 @@ async def test_a_slow_steady_reader_gets_a_long_answer_whole_however_often_it_is
                 now += limits.STALL_LIMIT - 1  # a minute between two reads: hours for the whole answer
                 for connection in list(listener.shared.connections):
                     connection.expire(now)
+
+
+@pytest.mark.slow
+async def test_a_steady_reader_with_a_tiny_window_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STALL_LIMIT", 3.0)
+    monkeypatch.setattr(keepalive, "GONE", 3, raising=False)  # the bound of the kernel that once cut such a reader
+    app, size = Mirror(body_limit=BIG), 50_000
+    async with listening(app) as (_, connect):
+        port = (await connect()).writer.get_extra_info("peername")[1]
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(client, get("/stream"))
+            got = b""
+            async with asyncio.timeout(4 * LIMIT):
+                while b": begun" not in got:
+                    if app.streams:
+                        app.streams[0].raw(b": begun\n\n" + b"x" * size)
+                        app.streams.clear()
+                    got += await loop.sock_recv(client, 100)
+                begun = loop.time()
+                while len(got) < size:
+                    part = await loop.sock_recv(client, 1000)
+                    assert part, f"cut after {len(got)} bytes and {loop.time() - begun:.1f} s"
+                    got += part
+                    await asyncio.sleep(0.2)
+            assert loop.time() - begun > 2 * limits.STALL_LIMIT
 
 
 async def test_a_reader_that_stops_is_cut_after_the_limit_and_not_before() -> None:

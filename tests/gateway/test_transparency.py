@@ -1,11 +1,10 @@
-"""The same through the gateway as without it: real servers over each wire, the official client and the conformance suite."""
+"""The same through the gateway as without it: real servers over each wire, and the official client."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -28,7 +27,6 @@ from tests.parts import ROOT, program
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIXTURES: dict[str, Any] = {"command": sys.executable, "args": ["-m", "tests.servers.fixtures"], "cwd": str(ROOT)}
-SUITE, NEXT = NPM / "@modelcontextprotocol" / "conformance", NPM / "conformance-next"
 
 
 @asynccontextmanager
@@ -129,78 +127,6 @@ async def test_the_official_client_works_in_every_mode(fixtures: Gateway, mode: 
         assert (await client.call_tool("test_simple_text", {})).content[0].type == "text"
         assert (await client.read_resource("test://static-text")).contents
         assert (await client.get_prompt("test_simple_prompt")).messages
-
-
-def conformance(package: Path, url: str, *words: str) -> dict[str, tuple[int, int]]:
-    """Passed and failed checks of each scenario."""
-    command = [
-        str(program("node22")),
-        str(package / "dist" / "index.js"),
-        "server",
-        "--url",
-        url,
-        *words,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    found = re.findall(r"^[✓✗] ([\w-]+): (\d+) passed, (\d+) failed", done.stdout, re.MULTILINE)
-    return {name: (int(passed), int(failed)) for name, passed, failed in found}
-
-
-@pytest.mark.needs("npm", "node22")
-@pytest.mark.parametrize("member", ["it", "alone"])
-async def test_the_conformance_suite_passes_all_thirty_scenarios(fixtures: Gateway, member: str) -> None:
-    found = await anyio.to_thread.run_sync(conformance, SUITE, f"{fixtures.url}/{member}/mcp")
-    assert len(found) == 30
-    assert {name: counts for name, counts in found.items() if counts[1]} == {}
-
-
-async def listening(port: int) -> None:
-    with anyio.fail_after(30):
-        while True:
-            try:
-                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-            except OSError:
-                await anyio.lowlevel.checkpoint()
-            else:
-                return
-
-
-@pytest.mark.needs("npm", "node22", "conformance-next")
-@pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
-async def test_the_requirement_sets_fail_nothing_that_passes_directly(fixtures: Gateway, revision: str) -> None:
-    with gateway({"servers": {}}) as spare:
-        port = int(spare.url.rpartition(":")[2])
-    direct = subprocess.Popen([FIXTURES["command"], *FIXTURES["args"], "--port", str(port)], cwd=ROOT)  # noqa: ASYNC220
-    try:
-        await listening(port)
-        expected = await anyio.to_thread.run_sync(conformance, NEXT, f"http://127.0.0.1:{port}/mcp", "--requirements", revision)
-    finally:
-        direct.terminate()
-        direct.wait(10)
-    found = await anyio.to_thread.run_sync(conformance, NEXT, f"{fixtures.url}/it/mcp", "--requirements", revision)
-    worse = {name: (counts, found.get(name)) for name, counts in expected.items() if found.get(name, (0, 99))[1] > counts[1]}
-    assert worse == {}
-    assert len(expected) >= 30
-
-
-@pytest.mark.needs("npm", "node22", "conformance-next")
-@pytest.mark.parametrize(("revision", "checks"), [("2025-11-25", 84), ("2026-07-28", 150)])
-async def test_every_check_of_a_member_by_url_says_the_same_as_directly(revision: str, checks: int) -> None:
-    with gateway({"servers": {}}) as spare:
-        port = int(spare.url.rpartition(":")[2])
-    url = f"http://127.0.0.1:{port}/mcp"
-    direct = subprocess.Popen([FIXTURES["command"], *FIXTURES["args"], "--port", str(port)], cwd=ROOT)  # noqa: ASYNC220
-    try:
-        await listening(port)
-        with gateway({"servers": {"it": {"url": url, "transport": "http"}}}) as running:
-            running.wait({"it": "running"})
-            expected = await anyio.to_thread.run_sync(conformance, NEXT, url, "--requirements", revision)
-            found = await anyio.to_thread.run_sync(conformance, NEXT, f"{running.url}/it/mcp", "--requirements", revision)
-    finally:
-        direct.terminate()
-        direct.wait(10)
-    assert found == expected
-    assert sum(passed for passed, _ in expected.values()) >= checks
 
 
 @pytest.mark.needs("npm", "node22")

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.gateway.program import ACCEPT, TINY, Gateway, Http, call, gateway, http, messages, request, sse, text
+from tests.gateway.program import ACCEPT, TINY, Gateway, Http, call, gateway, gone, http, messages, request, sse, text
 
 pytestmark = pytest.mark.anyio
 
@@ -140,8 +140,6 @@ async def test_members_see_the_capabilities_of_the_client_they_serve(served: Gat
 
 
 async def test_an_isolated_session_has_a_process_of_its_own_that_ends_with_it(served: Gateway) -> None:
-    from tests.gateway.program import gone
-
     async with sse(f"{served.url}/alone/sse") as one, sse(f"{served.url}/alone/sse") as two:
         await one.hello()
         await two.hello()
@@ -176,6 +174,7 @@ async def test_a_killed_member_answers_the_next_call_of_the_same_session(served:
         for _ in range(3):
             before = text(await client.ask(call(1, "pid")))
             os.kill(before, signal.SIGKILL)
+            gone(before)  # one that was asleep in its read may still take what comes before it is scheduled to die
             after = text(await client.ask(call(2, "pid")))
             assert after != before
 
@@ -193,7 +192,9 @@ async def test_a_call_in_flight_on_a_dying_member_fails_at_once_and_says_why(ser
 async def test_a_dead_isolated_member_is_greeted_again_with_the_clients_own_words(served: Gateway) -> None:
     async with sse(f"{served.url}/alone/sse") as client:
         await client.hello(roots={})
-        os.kill(text(await client.ask(call(1, "pid"))), signal.SIGKILL)
+        before = text(await client.ask(call(1, "pid")))
+        os.kill(before, signal.SIGKILL)
+        gone(before)
         assert text(await client.ask(call(2, "hello")))["capabilities"] == {"roots": {}}
 
 

@@ -1,7 +1,8 @@
 """A real MCP server with every fixture that the official conformance suite asks for; on stdio, or on HTTP to compare with.
 
-python -m tests.servers.fixtures            stdio
-python -m tests.servers.fixtures --port N   Streamable HTTP at /mcp
+python -m tests.servers.fixtures                  stdio
+python -m tests.servers.fixtures --port N         Streamable HTTP at /mcp
+python -m tests.servers.fixtures --port N --sse   HTTP+SSE at /sse
 """
 
 # pyright: reportDeprecated=false
@@ -22,8 +23,13 @@ import uvicorn
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from tests.servers.event_store import MemoryEvents
 
@@ -422,13 +428,26 @@ def build() -> Server[Any]:
     )  # fmt: skip
 
 
+def sse_app(server: Server[Any]) -> Starlette:
+    """The server on the legacy wire."""
+    legacy = SseServerTransport("/messages/")
+
+    async def stream(request: Request) -> Response:
+        async with legacy.connect_sse(request.scope, request.receive, request._send) as (reader, writer):  # pyright: ignore[reportPrivateUsage]
+            await server.run(reader, writer, server.create_initialization_options())
+        return Response()
+
+    return Starlette(routes=[Route("/sse", stream), Mount("/messages/", app=legacy.handle_post_message)])
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    port = parser.parse_args().port
-    server = build()
+    parser.add_argument("--sse", action="store_true")
+    given = parser.parse_args()
+    port, server = given.port, build()
     if port:
-        app = server.streamable_http_app(event_store=MemoryEvents(), retry_interval=100)
+        app = sse_app(server) if given.sse else server.streamable_http_app(event_store=MemoryEvents(), retry_interval=100)
         await uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")).serve()
         return
     async with stdio_server() as (reader, writer):

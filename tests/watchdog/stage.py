@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from mcpwatch.model.fact import Fact, MemberExited
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.spec import MemberSpec, RestartPolicy
+from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.senses import Context, Senses
@@ -29,8 +30,14 @@ class Stage:
         listener = ActorListener(
             lambda one: self.began.append(one.state.generation), lambda one: self.heard.append(one.state.phase), lambda _: self.sick
         )
-        context = Context(clock, self.facts.append, self.spawn, Senses(**senses))
+        self.on_fact: Callable[[], None] = lambda: None
+        context = Context(clock, self.hear, self.spawn, Senses(**senses))
         self.actor = MemberActor(spec, runtime, context, listener)
+
+    def hear(self, fact: Fact) -> None:
+        """Keep a fact, and do what is to be done then."""
+        self.facts.append(fact)
+        self.on_fact()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task until the end of the story."""

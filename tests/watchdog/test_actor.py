@@ -136,8 +136,28 @@ def test_what_its_carrier_brings_back_is_a_generation_of_its_own_with_a_number()
         assert stage.actor.incarnation == Incarnation("time", 2, "f1", 55)
         assert stage.began == [1, 2]
         assert not stage.actor.planned
+        assert [fact.adopted for fact in stage.facts if isinstance(fact, MemberStarted)] == [False, False]
 
     staged(play, "theirs")
+
+
+def test_a_carrier_need_not_tell_the_end_of_what_it_replaces_for_a_changed_configuration() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.replacing = True
+        stage.actor.appeared(55, None)
+        assert (stage.actor.state.generation, stage.actor.planned, stage.actor.replacing) == (2, True, False)
+
+    async def starting(stage: Stage) -> None:
+        stage.runtime.start_takes = 5.0
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        stage.actor.replacing = True
+        stage.actor.appeared(55, None)
+        assert (stage.actor.state.generation, stage.actor.planned, stage.began) == (1, False, []), "that is the start itself"
+        assert stage.runtime.numbered == [Incarnation("time", 1, "f1", 55)]
+
+    staged(play, "theirs")
+    staged(starting, "theirs")
 
 
 def test_what_its_carrier_replaced_for_a_changed_configuration_is_planned_and_no_failure() -> None:

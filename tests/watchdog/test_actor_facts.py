@@ -9,7 +9,8 @@ import pytest
 
 from mcpwatch.model.fact import MemberChanged, MemberExited, MemberStarted, Troubled
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.spec import Backoff, MemberSpec, RestartPolicy
+from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d
@@ -252,3 +253,56 @@ def test_whether_time_went_by_unwatched_is_asked_before_a_deadline_is_held_again
         assert stage.runtime.stopped == [10.0]
 
     staged(play, notice=notice)
+
+
+def test_of_a_new_member_nothing_is_known_and_its_first_start_was_not_planned() -> None:
+    async def play(stage: Stage) -> None:
+        actor = stage.actor
+        assert (actor.paused, actor.oom, actor.adopted, actor.planned) == (False, False, False, False)
+        actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        assert (actor.state.phase, actor.planned) == (Phase.STARTING, False)
+        actor.exited(Exited("time", 1, code=1))
+        assert stage.ends()[0][1] is False
+
+    staged(play)
+
+
+def test_what_is_told_while_something_is_told_comes_after_it() -> None:
+    async def play(stage: Stage) -> None:
+        def down() -> None:
+            stage.on_fact = lambda: None
+            stage.actor.tell(d.WantDown(stage.clock.now(), "no, not now"))
+
+        stage.on_fact = down
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        told = [(fact.new, fact.reason) for fact in stage.facts if isinstance(fact, MemberChanged)]
+        assert told == [("up", "wanted"), ("starting", "wanted"), ("down", "no, not now"), ("stopping", "no, not now")]
+
+    staged(play)
+
+
+def test_a_member_that_runs_wakes_nobody() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        naps = stage.loop.naps
+        await asyncio.sleep(1000.0)
+        assert stage.loop.naps == naps + 1
+
+    staged(play)
+
+
+def test_a_short_pause_is_no_longer_than_it_should_be() -> None:
+    policy = RestartPolicy(backoff=Backoff(first=0.25, jitter=0.0))
+
+    async def play(stage: Stage) -> None:
+        await asyncio.sleep(100.0)
+        await stage.up()
+        stage.actor.exited(Exited("time", 1, code=1))
+        await asyncio.sleep(1.0)
+        stage.prove()
+        stage.actor.exited(Exited("time", 2, code=1))
+        assert stage.actor.state.phase is Phase.BACKOFF
+        await asyncio.sleep(0.26)
+        assert stage.actor.state.phase is Phase.STARTING
+
+    staged(play, spec=replace(SPEC, restart=policy))

@@ -11,8 +11,8 @@ from math import ceil
 import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
+from mcpwatch.model.policy import Backoff, RestartPolicy
 from mcpwatch.model.restart import reachable
-from mcpwatch.model.spec import Backoff, RestartPolicy
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
     CARRIER_PATIENCE,
@@ -85,7 +85,6 @@ def events(state: MemberState, at: Instant) -> list[Event]:
     current, older = state.generation, state.generation - 1
     made: list[Event] = [
         WantUp(at),
-        WantUp(at, fresh=False),
         WantDown(at),
         WantRestart(at),
         WantRestart(at, counts=True),

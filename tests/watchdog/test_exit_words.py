@@ -17,17 +17,36 @@ PYTHON = ("usage: mcp-proxy [-h]", "mcp-proxy: error: unrecognized arguments: --
     [
         (GO, "exited with code 2: flag provided but not defined: -expand-env (is the program too old for it?)"),
         (PYTHON, f"exited with code 2: {PYTHON[1]} (is the program too old for it?)"),
-        (
-            ("docker: no such image.", "", "Run 'docker run --help' for more information"),
-            "exited with code 2: docker: no such image.",
-        ),
+        (DOCKER, "exited with code 2: docker: no such image."),
         (("Traceback", "ValueError: no key"), "exited with code 2: ValueError: no key"),
         ((), "exited with code 2"),
+        ((DOCKER[2],), f"exited with code 2: {DOCKER[2]}"),
     ],
 )
 def test_a_refused_option_is_told_rather_than_the_usage_below_it(tail: tuple[str, ...], words: str) -> None:
     assert describe_exit(Exited("proxy", 1, code=2), tail) == words
 
 
-def test_a_signal_is_named() -> None:
-    assert describe_exit(Exited("a", 1, signal=9, oom=True)) == "killed by SIGKILL (out of memory)"
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (Exited("a", 1, signal=9, oom=True), "killed by SIGKILL (out of memory)"),
+        (Exited("a", 1, signal=15), "killed by SIGTERM"),
+        (Exited("a", 1, signal=99), "killed by signal 99"),
+        (Exited("a", 1, code=0), "exited with code 0"),
+        (Exited("a", 1), "ended, how cannot be known"),
+        (Exited("a", 1, detail="somebody removed the container"), "ended: somebody removed the container"),
+        (Exited("a", 1, code=3, detail="stopped"), "exited with code 3: stopped"),
+    ],
+)
+def test_an_end_is_told_by_its_signal_or_code_and_by_what_its_carrier_knows_of_it(end: Exited, words: str) -> None:
+    assert describe_exit(end) == words
+
+
+def test_what_a_carrier_says_that_the_code_says_already_leaves_room_for_the_programs_own_words() -> None:
+    assert describe_exit(Exited("a", 1, code=1, detail="exited with code 1"), ("no key",)) == "exited with code 1: no key"
+    assert describe_exit(Exited("a", 1, signal=9, detail="killed by signal 9"), ("ready",)) == "killed by SIGKILL"
+
+
+def test_the_last_line_of_a_program_that_ended_as_it_should_is_no_reason() -> None:
+    assert describe_exit(Exited("a", 1, code=0), ("listening on port 80",)) == "exited with code 0"

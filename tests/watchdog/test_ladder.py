@@ -130,3 +130,104 @@ def test_what_is_shown_says_what_really_comes_next() -> None:
     assert "look where it runs" in next_of(replace(HUNG, rung=None)), "it would be restarted, if mcpwatch had started it"
     spent = tried(800.0, 600.0, finding=STALE, step=Step("restart_proxy", "proxy"))
     assert next_of(replace(STALE, suspect="a"), *spent) == "restart the member 'a'"
+
+
+LOST = Finding("route_failing", "proxy", "not reached", "route:a", rung="reconnect", affects=("a",), suspect="proxy")
+NUDGE = Step("reconnect", "proxy")
+
+
+@pytest.mark.parametrize(
+    ("finding", "ladder"),
+    [
+        (AUTH, []),
+        (HUNG, ["restart fetch"]),
+        (replace(HUNG, rung="resume"), ["resume fetch", "restart fetch"]),
+        (STALE, ["restart_proxy proxy"]),
+        (replace(STALE, suspect="a"), ["restart_proxy proxy", "restart a"]),
+        (LOST, ["reconnect proxy", "restart_proxy proxy"]),
+        (replace(LOST, suspect=""), ["reconnect proxy"]),
+        (replace(LOST, about="member:git", suspect="git"), ["reconnect proxy", "restart git"]),
+    ],
+)
+def test_the_steps_of_a_finding_begin_with_what_disturbs_least(finding: Finding, ladder: list[str]) -> None:
+    assert [f"{step.rung} {step.subject}" for step in steps(finding)] == ladder
+
+
+@pytest.mark.parametrize(
+    ("finding", "step", "most"),
+    [
+        (HUNG, RESTART, 3),
+        (STALE, Step("restart_proxy", "proxy"), 5),
+        (LOST, NUDGE, 20),
+        (replace(HUNG, rung="resume"), Step("resume", "fetch"), 3),
+    ],
+)
+def test_a_repair_that_was_proved_and_is_needed_again_counts_as_none_after_so_many_times(
+    finding: Finding, step: Step, most: int
+) -> None:
+    proved = tried(*(800.0 - n for n in range(most)), finding=finding, outcome="proved", step=step)
+    fresh = replace(finding, seen_at=NOW, seen_until=NOW)
+    assert choose(fresh, proved[1:], NOW).step == step
+    assert choose(fresh, proved, NOW).step != step
+    mixed = (*proved[1:], *tried(100.0, finding=finding, step=step))
+    assert (choose(fresh, mixed, NOW).step == step) is (step.rung != "resume"), "one useless resume is enough"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "step", "pause"),
+    [
+        (["proved"], RESTART, 15.0),
+        (["useless"], RESTART, 30.0),
+        (["useless", "useless"], RESTART, 60.0),
+        (["useless", "proved", "useless"], RESTART, 30.0),
+        (["proved"], NUDGE, 1.0),
+        (["useless"], NUDGE, 2.0),
+    ],
+)
+def test_the_pause_between_two_repairs_doubles_with_every_useless_one_in_a_row(
+    outcomes: list[Outcome], step: Step, pause: float
+) -> None:
+    finding = replace(LOST if step is NUDGE else replace(HUNG, rung="resume"), seen_at=NOW, seen_until=NOW)
+    spans = [500.0 - n for n in range(len(outcomes) - 1)] + [100.0]
+    at = tuple(
+        one for span, end in zip(spans, outcomes, strict=True) for one in tried(span, finding=finding, outcome=end, step=step)
+    )
+    ready = Instant(NOW - 99.0 + pause)
+    early = choose(replace(finding, seen_until=Instant(ready - 0.5)), at, Instant(ready - 0.5))
+    assert (early.step, early.wait_until) == (None, ready)
+    assert choose(replace(finding, seen_until=ready), at, ready).step is not None
+
+
+def test_a_repair_rests_on_what_was_seen_after_the_last_one_ended_and_moments_ago() -> None:
+    ended_at = Instant(NOW - 299.0)
+    assert choose(replace(HUNG, seen_at=ended_at), tried(300.0), NOW).step == RESTART
+    before = choose(replace(HUNG, seen_at=Instant(ended_at - 0.1)), tried(300.0), NOW)
+    assert (before.step, before.next, before.look) == (None, RESTART, True)
+    assert choose(replace(HUNG, seen_until=Instant(NOW - 2.0)), (), NOW).step == RESTART
+    old = choose(replace(HUNG, seen_until=Instant(NOW - 2.1)), (), NOW)
+    assert (old.step, old.next, old.look) == (None, RESTART, True)
+    nudge = choose(replace(LOST, seen_until=Instant(NOW - 60.0)), (), NOW)
+    assert (nudge.step, nudge.look) == (NUDGE, False), "it disturbs nobody"
+
+
+def test_repairs_of_others_hold_nothing_up() -> None:
+    other = Finding("member_hung", "time", "hung", "member:time", rung="restart")
+    assert choose(HUNG, tried(5.0, finding=other, outcome="under_way", step=Step("restart", "time")), NOW).step == RESTART
+    same_route = replace(STALE, cause="not_mounted", suspect="a")
+    under_way = tried(5.0, finding=same_route, outcome="under_way", step=Step("restart", "a"))
+    assert choose(STALE, under_way, NOW).why == "a repair is under way"
+
+
+def test_a_person_is_left_with_it_for_a_quarter_of_an_hour_and_then_it_is_tried_again() -> None:
+    left = tried(800.0, finding=HUNG, step=Step("quarantine", "fetch"))
+    assert choose(HUNG, left, NOW).wait_until == Instant(NOW + 100.0)
+    assert choose(HUNG, left, Instant(NOW + 99.9)).step is None
+    again = Instant(NOW + 100.0)
+    assert choose(replace(HUNG, seen_until=again), left, again).step == RESTART
+
+
+def test_what_no_repair_answers_says_so_or_what_it_waits_for() -> None:
+    assert choose(AUTH, (), NOW).why == "no repair helps against auth"
+    waiting = choose(replace(AUTH, hold="waiting for its start", until=Instant(1010.0)), (), NOW)
+    assert (waiting.step, waiting.why, waiting.wait_until) == (None, "waiting for its start", Instant(1010.0))
+    assert not waiting.look

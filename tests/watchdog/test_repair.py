@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.advice import ADVICE
 from mcpwatch.watchdog.finding import Finding, Findings
 from mcpwatch.watchdog.ladder import Attempt, Step
 from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
@@ -26,19 +27,12 @@ STALE = Finding(
 OTHER = replace(STALE, about="route:b", text="route b is stale", evidence=("b: 404",), affects=("b",), members=("two",))
 
 
-def decided(*findings: Finding, attempts: tuple[Attempt, ...] = (), **options: bool) -> Decision:
-    return decide_repairs(Findings(findings), attempts, NOW, **options)
+def decided(*findings: Finding, attempts: tuple[Attempt, ...] = ()) -> Decision:
+    return decide_repairs(Findings(findings), attempts, NOW)
 
 
 def test_nothing_found_is_nothing_shown_nothing_done_and_no_reason_to_wake() -> None:
     assert decided() == Decision()
-
-
-def test_where_repairs_are_switched_off_causes_are_shown_and_nothing_is_done_or_waited_for() -> None:
-    waiting = replace(HUNG, about="member:slow", hold="it is starting", until=Instant(1010.0))
-    off = decided(HUNG, waiting, enabled=False)
-    assert (off.acts, off.wake_at) == ((), None)
-    assert off.shown == decided(HUNG, waiting).shown
 
 
 def test_it_considers_again_at_the_first_time_still_to_come() -> None:
@@ -92,7 +86,13 @@ def test_the_same_cause_of_two_members_stays_two() -> None:
         (replace(HUNG, rung="resume"), "resume", "", "let it run again"),
         (replace(HUNG, hold="it is starting"), "restart", "it is starting", "restart the member (it is starting)"),
         (replace(STALE, rung="reconnect"), "reconnect", "", "have the proxy connect to it again"),
-        (replace(HUNG, rung=None), None, "", "left to a person: no repair helps against member_hung"),
+        (replace(HUNG, rung=None, cause="overloaded"), None, "", ADVICE["overloaded"]),
+        (
+            replace(HUNG, rung=None),
+            None,
+            "",
+            "left to a person: mcpwatch did not start it and does not restart it; look where it runs",
+        ),
         (replace(HUNG, rung=None, hold="it has until ten"), None, "", "it has until ten"),
     ],
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
 
-from mcpwatch.watchdog.schedule import SLOT, SLOTS, GridTrigger, Schedule, offset
+from mcpwatch.watchdog import schedule as module
+from mcpwatch.watchdog.schedule import SLOT, SLOTS, CronTrigger, GridTrigger, Schedule, offset, trigger_of
 
 NAMES = [f"direct:m{n}:mcp" for n in range(600)]
 
@@ -58,3 +61,127 @@ async def test_a_run_that_a_stop_ends_is_no_error(caplog: pytest.LogCaptureFixtu
         await ended.wait()
         await asyncio.sleep(0)
     assert caplog.records == []
+
+
+NOON = datetime(2026, 11, 21, 12, 0, 7, tzinfo=UTC)
+
+
+def test_the_slots_are_two_seconds_wide_and_at_least_fifteen() -> None:
+    assert {offset(name, 60.0) for name in NAMES} == {2.0 * slot for slot in range(30)}
+    assert len({offset(name, 3.0) for name in NAMES}) == 15
+
+
+@pytest.mark.parametrize("early", [0.01, -0.01, -1.0])
+def test_a_timer_that_fires_a_moment_early_or_late_does_not_shift_or_repeat_the_next_run(early: float) -> None:
+    trigger = GridTrigger("direct:time:mcp", 30.0)
+    fired = trigger.get_next_fire_time(None, NOON)
+    woken = fired - timedelta(seconds=early)
+    assert trigger.get_next_fire_time(fired, woken) == fired + timedelta(seconds=30)
+
+
+def test_a_check_without_an_interval_runs_every_half_minute_and_one_with_a_cron_expression_by_that() -> None:
+    plain = trigger_of("a", None, None)
+    assert isinstance(plain, GridTrigger)
+    first = plain.get_next_fire_time(None, NOON)
+    assert plain.get_next_fire_time(first, first) - first == timedelta(seconds=30)
+    assert timedelta(0) < trigger_of("a", 5.0, None).get_next_fire_time(None, NOON) - NOON <= timedelta(seconds=5)  # pyright: ignore[reportOptionalOperand]
+    by_rule = CronTrigger("*/5 * * * *", lambda at: at)
+    assert by_rule.get_next_fire_time(None, NOON) == datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+    assert isinstance(trigger_of("a", None, "*/5 * * * *"), CronTrigger)
+
+
+@pytest.mark.anyio
+async def test_a_job_never_overlaps_itself_and_what_it_missed_meanwhile_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    schedule, begun, ticks, enough = Schedule(), 0, 0, asyncio.Event()
+
+    async def stuck(_: float) -> None:
+        nonlocal begun
+        begun += 1
+        await asyncio.Event().wait()
+
+    async def tick(_: float) -> None:
+        nonlocal ticks
+        ticks += begun
+        if ticks >= 5:
+            enough.set()
+
+    schedule.put("stuck", stuck, interval=0.02)
+    schedule.put("tick", tick, interval=0.02)
+    schedule.start()
+    async with asyncio.timeout(30):
+        await enough.wait()
+    schedule.stop()
+    await asyncio.sleep(0)
+    assert begun == 1
+    assert caplog.records == []
+
+
+@pytest.mark.anyio
+async def test_late_runs_fold_into_one_that_knows_how_late_it_is() -> None:
+    schedule, lags, times, late = Schedule(), list[float](), list[float](), asyncio.Event()
+
+    async def job(lag: float) -> None:
+        lags.append(lag)
+        times.append(time.monotonic())
+        if len(lags) == 1:
+            time.sleep(0.3)  # the whole process stands still  # noqa: ASYNC251
+        elif len(lags) == 4:
+            late.set()
+
+    schedule.put("job", job, interval=0.05)
+    schedule.start()
+    async with asyncio.timeout(30):
+        await late.wait()
+    schedule.stop()
+    assert lags[0] < 0.9
+    assert 0.2 < lags[1] < 0.9
+    assert lags[2] < 0.2
+    assert times[3] - times[1] > 0.03, "what was due meanwhile was not made up for"
+
+
+@pytest.mark.anyio
+async def test_jobs_are_replaced_and_dropped_by_name() -> None:
+    schedule, told, ran = Schedule(), list[str](), asyncio.Event()
+
+    def named(name: str) -> module.Job:
+        async def job(_: float) -> None:
+            told.append(name)
+            ran.set()
+
+        return job
+
+    schedule.start()
+    schedule.put("a", named("old"), interval=3600.0)
+    schedule.put("a", named("new"), interval=0.02)
+    schedule.put("b", named("b"), interval=3600.0)
+    assert schedule.names() == {"a", "b"}
+    async with asyncio.timeout(30):
+        await ran.wait()
+    schedule.drop("b")
+    schedule.drop("never there")
+    assert schedule.names() == {"a"}
+    assert set(told) == {"new"}
+    schedule.stop()
+    await asyncio.sleep(0)
+    schedule.stop()
+
+
+@pytest.mark.anyio
+async def test_after_the_clock_was_set_every_job_takes_its_place_on_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule, ran = Schedule(), asyncio.Event()
+
+    async def job(_: float) -> None:
+        ran.set()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(hours=3)
+
+    schedule.start()
+    schedule.put("hourly", job, interval=3600.0)
+    monkeypatch.setattr(module, "datetime", Ahead)
+    schedule.realign()  # its new place has gone by on the clock that the scheduler reads: it is due now
+    async with asyncio.timeout(30):
+        await ran.wait()
+    schedule.stop()

@@ -14,7 +14,8 @@ import pytest
 
 from mcpwatch.model.fact import Fact, MemberChanged, MemberStarted
 from mcpwatch.model.member import Phase
-from mcpwatch.model.spec import MemberSpec, RestartPolicy
+from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.runtimes.start_rate import BURST, RATE
 from mcpwatch.store.sqlite import SqliteStore

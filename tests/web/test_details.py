@@ -6,6 +6,7 @@ from typing import Any
 
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.web.page.details import budget, client_row, event_rows, incidents, listed, waterfall
+from mcpwatch.web.page.report_view import one_page, verdict
 from mcpwatch.web.page.summary import CAUSES, sentence, summary
 from mcpwatch.web.page.views import milliseconds, size
 
@@ -94,3 +95,24 @@ def test_each_tool_says_what_it_weighs() -> None:
     (kind, rows), *_ = listed({"tools": [tool], "prompts": [], "resources": [{"uri": "a://b"}]})
     # {"description":"tells the time","inputSchema":{"type":"object"},"name":"now"}: 77 characters, 4 a token
     assert (kind, rows[0]["tokens"]) == ("tool", 19)
+
+
+def test_objectives_of_a_large_fleet_come_in_pages_those_that_miss_most_first() -> None:
+    def route(number: int, *met: str) -> dict[str, Any]:
+        return {"route": f"r{number:03}", "objectives": [{"met": one} for one in met]}
+
+    report = {
+        "routes": [route(n, "met", "missed" if n in (7, 204) else "unknown", "missed" if n == 204 else "met") for n in range(230)]
+    }
+    first, pages = one_page(report, 1)
+    assert [one["route"] for one in first["routes"][:3]] == ["r204", "r007", "r000"]
+    assert (len(first["routes"]), pages, len(one_page(report, 3)[0]["routes"]), len(one_page(report, 9)[0]["routes"])) == (
+        100,
+        3,
+        30,
+        30,
+    )
+    assert verdict(report) == "3 objectives are missed."
+    assert verdict({"routes": [route(1, "unknown")]}) == "Nothing is known yet."
+    assert verdict({"routes": [route(1, "unknown", "met")]}) == "No objective is missed."
+    assert one_page({"routes": []}, 1) == ({"routes": []}, 1)

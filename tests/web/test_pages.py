@@ -197,7 +197,7 @@ async def test_a_route_that_works_says_when_it_failed_last_and_why(tmp_path: Pat
                                       reason="killed", symptom="upstream_down"))  # fmt: skip
         made.clock.move(65)
         made.bus.publish(probed("git", vantage="route"))
-        made.web.meter.write()
+        await made.web.meter.keep()
         page = (await client.get("/")).text
         assert re.search(r"last failure [\d:]+, for 1m05s: upstream down", page)
         await made.store.flush()

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 from collections import deque
-from typing import cast
+from collections.abc import Coroutine
+from typing import Any, cast
 
 from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Share, address_of
-from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Serve
+from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange
 from mcpwatch.gateway.http.intake import Intake
 from mcpwatch.gateway.http.output import Output
 from mcpwatch.gateway.http.request_reader import RequestReader
-from mcpwatch.gateway.http.shared import Shared
-
-log = logging.getLogger("mcpwatch.gateway")
+from mcpwatch.gateway.http.shared import Shared, broken
 
 
 class Connection(asyncio.Protocol):
@@ -85,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._shared.budget.leave(self._share)
         self._give_up()
         for exchange in self._queue:
-            self._free(exchange)
+            self.free(exchange)
         self._queue.clear()
         self._intake.drop()
         self._output.resume()
@@ -112,7 +110,7 @@ class Connection(asyncio.Protocol):
         if exchange.size > self._app.body_limit:
             exchange.oversize = True
             exchange.parts.clear()
-            self._free(exchange)
+            self.free(exchange)
             if exchange.done:
                 self._close()
             elif self.current is exchange:
@@ -174,7 +172,7 @@ class Connection(asyncio.Protocol):
         """The answer to a request is whole."""
         self.current = None
         if exchange.held:
-            self._free(exchange)
+            self.free(exchange)
         self.due = self._loop.time() + limits.KEEP_ALIVE
         if not exchange.keep or self._shared.draining or (self._half and not self._queue):
             self._close()
@@ -237,25 +235,19 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: HttpExchange) -> None:
         serve, exchange.serve = exchange.serve, None  # what serves it holds it: no circle for the collector
-        if serve is not None:
-            self.due = self._loop.time() + limits.HALF_CLOSED if self._half else math.inf
-            self._shared.tasks.add(self._loop.create_task(self._serve(exchange, serve), name="request"))
-
-    async def _serve(self, exchange: HttpExchange, serve: Serve) -> None:
-        try:
-            await serve()
-        except Exception:
-            log.exception("a request failed")
-        finally:
-            self._shared.ended()
-            if exchange.held:
-                self._free(exchange)
-        if exchange.done:
+        if serve is None:
             return
-        if exchange.begun:
-            self.abort()
-        else:
-            exchange.answer(500, b'{"error":"internal error"}')
+        self.due = self._loop.time() + limits.HALF_CLOSED if self._half else math.inf
+        try:
+            rest = serve()
+        except Exception as error:  # noqa: BLE001  told where the work of tasks is
+            rest = broken(error)
+        if rest is not None:
+            self.go_on(exchange, rest)
+
+    def go_on(self, exchange: HttpExchange, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work for a request in a task of its own."""
+        self._shared.tasks.add(self._loop.create_task(self._shared.serve(self, exchange, work), name="request"))
 
     def _advance(self) -> None:
         """Begin requests that wait, one after the other."""
@@ -281,10 +273,11 @@ class Connection(asyncio.Protocol):
         incoming = self._reader.give_up()
         if incoming is not None:
             incoming.parts.clear()
-            self._free(incoming)
+            self.free(incoming)
         return incoming
 
-    def _free(self, exchange: HttpExchange) -> None:
+    def free(self, exchange: HttpExchange) -> None:
+        """The bytes of a request are needed no more."""
         held, exchange.held = exchange.held, 0
         if held:
             self._shared.budget.free(self._share, held)

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 from mcpwatch.gateway.http import limits
 
 Headers = Sequence[tuple[bytes, bytes]]
-Serve = Callable[[], Coroutine[Any, Any, None]]
+Rest = Coroutine[Any, Any, None] | None
+"""What is still to be done for a request when its handler returns: nothing, or work for a task of its own."""
+Serve = Callable[[], Rest]
 
 JSON = b"application/json"
 _STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus}
@@ -68,6 +70,10 @@ class AnswerSink(Protocol):
         """The answer to a request is whole."""
         ...
 
+    def go_on(self, exchange: HttpExchange, work: Coroutine[Any, Any, None]) -> None:
+        """Do more for a request in a task of its own, which ends with the listener; when it breaks, that is answered."""
+        ...
+
     def abort(self) -> None:
         """Close now, unsent bytes and all."""
         ...
@@ -81,7 +87,7 @@ class HttpExchange:
 
     __slots__ = (
         "_connection", "_stream", "begun", "body", "done", "headers", "held", "keep", "length", "lines", "method", "newer",
-        "on_lost", "oversize", "parts", "path", "query", "serve", "size",
+        "on_lost", "oversize", "parts", "path", "promised", "query", "serve", "size",
     )  # fmt: skip
 
     def __init__(self, connection: AnswerSink, method: str, path: str, query: bytes, lines: list[tuple[bytes, bytes]]) -> None:
@@ -95,6 +101,8 @@ class HttpExchange:
         """Bytes of the body: come so far, counted in the budget, said by Content-Length."""
         self.keep = self.newer = True
         self.begun = self.done = self.oversize = False
+        self.promised = False
+        """Whether it is answered from elsewhere when the work for it has come to its end without an answer."""
         self.serve: Serve | None = None
         self.on_lost: Callable[[], object] | None = None
         self._stream: Stream | None = None
@@ -141,6 +149,10 @@ class HttpExchange:
             return False
         self.on_lost = call
         return True
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the rest of the work for this request in a task of its own."""
+        self._connection.go_on(self, work)
 
     def lost(self) -> None:
         """The client went away."""

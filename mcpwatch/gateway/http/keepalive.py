@@ -14,22 +14,21 @@ IDLE = 15
 INTERVAL = 5
 """Seconds between its questions."""
 COUNT = 3
-"""Questions without an answer that end a connection, where the next bound is not known."""
-GONE = 60
-"""Seconds after which a connection ends whose other host acknowledges nothing, neither data nor questions."""
+"""Questions without an answer that end a connection."""
 
-_OPTIONS = (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 1), ("TCP_USER_TIMEOUT", 1000))
+_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 
 
-def notice_vanished(sock: Any, *, stalls: bool = False) -> None:
+def notice_vanished(sock: Any) -> None:
     """Set it on a TCP socket; on Linux, what a listening socket accepts has it too. Other sockets, and other systems, are left.
 
-    `stalls`: the other side may be there and take nothing for long (a member that computes), which `GONE` would end.
+    `TCP_USER_TIMEOUT` is left alone: to Linux a reader whose window is smaller than the next packet makes no progress
+    (ADR 0115). What a client does not acknowledge is watched by `output.Output`.
     """
     if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for (name, unit), seconds in list(zip(_OPTIONS, (IDLE, INTERVAL, COUNT, GONE), strict=True))[: 3 if stalls else 4]:
+    for name, value in zip(_OPTIONS, (IDLE, INTERVAL, COUNT), strict=True):
         with suppress(OSError, AttributeError):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds * unit)
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

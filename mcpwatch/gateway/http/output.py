@@ -10,6 +10,7 @@ import fcntl
 import math
 import struct
 import termios
+from socket import AF_UNIX
 from typing import Literal, cast
 
 from mcpwatch.gateway.http import limits
@@ -50,21 +51,31 @@ class Output:
     def look(self, now: float) -> Progress:
         """Whether the client has something to take, and took any of it within `STALL_LIMIT` (`now`: seconds of the loop's clock).
 
-        A byte counts as taken when the client's machine has acknowledged it, where the kernel says so.
+        A byte counts as taken when the client's machine has acknowledged it, where the kernel says so. "idle": what is left, if
+        anything, is in the kernel.
         """
         unsent = self.transport.get_write_buffer_size()
-        if not unsent:
-            self._stalled = math.inf
+        if not unsent and self._taken == self.written:
             return "idle"
-        taken = self.written - unsent - self._in_kernel()
+        taken = self.written - unsent - self._in_kernel(unsent)
         if taken > self._taken or self._stalled == math.inf:
             self._taken, self._stalled = taken, now + limits.STALL_LIMIT
-        return "stalled" if now >= self._stalled and now > self._stalled - limits.STALL_LIMIT else "behind"
+        if taken == self.written:
+            self._stalled = math.inf
+            return "idle"
+        if now >= self._stalled and now > self._stalled - limits.STALL_LIMIT:
+            return "stalled"
+        return "behind" if unsent else "idle"
 
-    def _in_kernel(self) -> int:
-        """Bytes that the kernel holds for the client; 0 where it does not say."""
+    def _in_kernel(self, unsent: int) -> int:
+        """Bytes that the kernel holds for the client; 0 where it does not say.
+
+        A unix socket counts what its reader left unread, which is no sign of a vanished one: there it is asked only while `unsent`.
+        """
         socket = self.transport.get_extra_info("socket")
         try:
+            if not unsent and socket.family == AF_UNIX:
+                return 0
             return struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
         except (OSError, AttributeError):
             return 0

@@ -6,11 +6,15 @@ Owns that state alone. Must not know sockets or HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from mcpwatch.gateway.http.budget import Budget
-from mcpwatch.gateway.http.http_exchange import App
+from mcpwatch.gateway.http.http_exchange import App, HttpExchange
+
+log = logging.getLogger("mcpwatch.gateway")
 
 
 class Held(Protocol):
@@ -33,6 +37,10 @@ class Held(Protocol):
         """Close now."""
         ...
 
+    def free(self, exchange: HttpExchange) -> None:
+        """The bytes of a request are needed no more."""
+        ...
+
 
 @dataclass(eq=False)
 class Shared:
@@ -47,14 +55,34 @@ class Shared:
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last connection is gone while the listener drains."""
 
-    def ended(self) -> None:
-        """The task that runs now has served its request."""
-        task = asyncio.current_task()
-        if task is not None:
-            self.tasks.discard(task)
+    async def serve(self, connection: Held, exchange: HttpExchange, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work for one request, in a task of `tasks`; when it breaks, that is answered, or the connection closed."""
+        promised = False
+        try:
+            await work
+            promised = exchange.promised
+        except Exception:
+            log.exception("a request failed")
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self.tasks.discard(task)
+            if exchange.held:
+                connection.free(exchange)
+        if exchange.done or promised:
+            return
+        if exchange.begun:
+            connection.abort()
+        else:
+            exchange.answer(500, b'{"error":"internal error"}')
 
     def lost(self, connection: Held) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
         if self.draining and not self.connections:
             self.empty.set()
+
+
+async def broken(error: Exception) -> None:
+    """Work that has broken before it could begin."""
+    raise error

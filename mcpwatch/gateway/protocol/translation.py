@@ -13,6 +13,9 @@ from msgspec import Raw
 from mcpwatch.gateway.protocol import message, stateless_protocol
 from mcpwatch.gateway.protocol.message import Envelope
 
+_UNKNOWN = {b"-32002": b"%d" % message.INVALID_PARAMS}
+"""The code of the handshake era for a resource that is not there, and what it became."""
+
 
 def enveloped(data: bytes, client: dict[str, Any], capabilities: dict[str, Any], level: str | None = None) -> bytes:
     """A handshake-era request with what the stateless wire wants in `params._meta`; every other byte stays."""
@@ -61,7 +64,9 @@ def greeting(discovered: bytes, version: str) -> bytes:
 
 
 def completed(data: bytes, method: str) -> bytes:
-    """A handshake-era result with the fields that the stateless wire wants in every result."""
+    """A handshake-era answer as the stateless wire wants it: fields that every result has, and its code for an unknown resource."""
+    if method == "resources/read" and (code := message.locate(data, ("error", "code"))) is not None:
+        return data[: code[0]] + _UNKNOWN.get(data[code[0] : code[1]], data[code[0] : code[1]]) + data[code[1] :]
     span = message.locate(data, ("result",))
     if span is None or message.locate(data, ("result", "resultType")) is not None:
         return data

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Serve
+from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Rest, Serve
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve import guard, pages
 from mcpwatch.gateway.serve.wires import Wires
 from mcpwatch.gateway.session.group import GroupTarget
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.session import MemberTarget
+from mcpwatch.gateway.session.member_target import MemberTarget
 from mcpwatch.gateway.session.sessions import Sessions, TooMany
 from mcpwatch.gateway.session.target import Target
 from mcpwatch.gateway.settings import Settings, split_listen
@@ -73,7 +73,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.sessions = Sessions(settings.limits)
         self._wires = wires = Wires(self.sessions, "")
-        self._served: dict[tuple[str, str], Callable[[McpRequest], Coroutine[Any, Any, None]]] = {
+        self._served: dict[tuple[str, str], Callable[[McpRequest], Rest]] = {
             ("messages", "POST"): wires.post_message, ("mcp", "POST"): wires.post, ("sse", "GET"): wires.open_sse,
             ("mcp", "GET"): wires.listen, ("mcp", "DELETE"): wires.delete,
         }  # fmt: skip
@@ -144,27 +144,37 @@ class App:
         self._used[owner] = time.time()
         if self._limits.calls_per_second and not self._allow(owner):
             return self._say(turn, 429, "too many requests for this token", [*extra, (b"retry-after", b"1")])
-        return functools.partial(self._serve, route, McpRequest(turn, route.target, owner, headers, extra))
+        return functools.partial(self._begin, route, McpRequest(turn, route.target, owner, headers, extra))
 
     def too_large(self, turn: HttpExchange) -> None:
         """Refuse a body."""
         self._refused[413] += 1
         turn.answer(413, message.error(None, message.INVALID_REQUEST, f"message of more than {self.body_limit} bytes"))
 
-    async def _serve(self, route: Route, request: McpRequest) -> None:
+    def _begin(self, route: Route, request: McpRequest) -> Rest:
+        """Do what can be done at once; the rest, if there is any, is for a task."""
         serve = self._served.get((route.kind, request.turn.method))
+        if serve is None:
+            return self._finish(request, self._serve_page(route, request, request.turn.method))
         try:
-            if serve is not None:
-                await serve(request)
-            else:
-                await self._serve_page(route, request, request.turn.method)
+            rest = serve(request)
         except TooMany:
-            self._refused[429] += 1
-            text = f"more than {self._limits.sessions_per_token} sessions for this token; close some"
-            request.respond(429, message.error(None, message.INVALID_REQUEST, text), [(b"retry-after", b"10")])
+            return self._too_many(request)
+        return self._finish(request, rest) if rest is not None else None
+
+    async def _finish(self, request: McpRequest, rest: Coroutine[Any, Any, None]) -> None:
+        try:
+            await rest
+        except TooMany:
+            self._too_many(request)
         except UpstreamUnavailable as down:
             self._refused[503] += 1
             request.unavailable(down, None)
+
+    def _too_many(self, request: McpRequest) -> None:
+        self._refused[429] += 1
+        text = f"more than {self._limits.sessions_per_token} sessions for this token; close some"
+        request.respond(429, message.error(None, message.INVALID_REQUEST, text), [(b"retry-after", b"10")])
 
     async def _serve_page(self, route: Route, request: McpRequest, method: str) -> None:
         """What belongs to no wire of clients."""

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mcpwatch.gateway.dialects import digest, load
+from mcpwatch.gateway.dialects import load
 from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, split_listen
+from mcpwatch.gateway.settings_reader import digest
 from mcpwatch.gateway.upstream import spawn
 from mcpwatch.model.errors import ConfigError, Fault
 

@@ -14,7 +14,8 @@ from msgspec import UNSET
 from mcpwatch import __version__
 from mcpwatch.gateway.protocol import message, tools
 from mcpwatch.gateway.protocol.message import Envelope
-from mcpwatch.gateway.session.mcp_request import Exchange, McpRequest
+from mcpwatch.gateway.session.exchange import Exchange
+from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.sessions import Sessions
 from mcpwatch.gateway.session.target import Target
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable

@@ -6,6 +6,7 @@ Owns what a request of this wire is answered. Must not know routing, authorizati
 from __future__ import annotations
 
 import json
+import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -13,8 +14,9 @@ from msgspec import UNSET
 
 from mcpwatch.gateway.protocol import message, stateless_protocol, tools, translation
 from mcpwatch.gateway.protocol.message import Envelope
-from mcpwatch.gateway.session.answer_filter import Filter
-from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, Exchange, McpRequest, stream
+from mcpwatch.gateway.session.answer_filter import Filter, QuietLog
+from mcpwatch.gateway.session.exchange import Exchange
+from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest, stream
 from mcpwatch.gateway.session.passthrough import relay
 from mcpwatch.gateway.session.subscription_stream import listen
 from mcpwatch.gateway.session.target import ClientSession, OneSession
@@ -22,6 +24,9 @@ from mcpwatch.gateway.session.tool_outcome import Refusals
 from mcpwatch.gateway.session.visits import Served, Visits
 from mcpwatch.gateway.upstream import interactive_pool
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+
+PLAIN_FOR = 60.0
+"""Seconds for which a member without any tool that wants a header is not asked for its tools again."""
 
 
 async def post(request: McpRequest, body: bytes, envelope: Envelope, visits: Visits) -> None:
@@ -67,7 +72,7 @@ async def _native(
     request: McpRequest, session: OneSession, body: bytes, envelope: Envelope, parsed: dict[str, Any], exchange: Exchange
 ) -> None:
     """A request for a member that speaks this wire itself. Raises `UpstreamUnavailable`."""
-    refusal = _gone(envelope) or await _mirrored(request, session, parsed)
+    refusal = _gone(envelope) or await _mirrored(request, session, parsed, native=True)
     if refusal is not None:
         _refuse(request, refusal, envelope)
         return
@@ -79,7 +84,10 @@ async def _foreign(
     request: McpRequest, session: OneSession, body: bytes, envelope: Envelope, parsed: dict[str, Any], exchange: Exchange
 ) -> None:
     """A request for a member that only knows handshakes. Raises `UpstreamUnavailable`."""
-    if (refusal := _gone(envelope)) is not None:
+    refusal = _gone(envelope)
+    if refusal is None and request.target.plain_until <= time.monotonic():
+        refusal = await _mirrored(request, session, parsed, native=False)
+    if refusal is not None:
         _refuse(request, refusal, envelope)
     elif envelope.method == "server/discover":
         request.respond(200, message.result(message.raw_id(envelope) or b"null", await request.target.discover()))
@@ -122,7 +130,8 @@ async def _translated(
     session.guest = interactive_pool.client_identity(
         request.owner, parsed["params"]["_meta"], stateless_protocol.CAPABILITIES_KEY, stateless_protocol.CLIENT_KEY
     )
-    await session.take(translation.bare(body), envelope, Filter(exchange, lambda data: translation.completed(data, method)))
+    sink = QuietLog(exchange, parsed["params"]["_meta"].get(stateless_protocol.LEVEL_KEY))
+    await session.take(translation.bare(body), envelope, Filter(sink, lambda data: translation.completed(data, method)))
     await _reply(request, exchange)
 
 
@@ -136,8 +145,13 @@ async def _reply(request: McpRequest, exchange: Exchange) -> None:
         await stream(request, exchange, messages)
 
 
-async def _mirrored(request: McpRequest, session: ClientSession, parsed: dict[str, Any]) -> stateless_protocol.Refusal | None:
-    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for."""
+async def _mirrored(
+    request: McpRequest, session: ClientSession, parsed: dict[str, Any], *, native: bool
+) -> stateless_protocol.Refusal | None:
+    """Check `Mcp-Param-*` headers against the tool's own schema, which the member is asked for.
+
+    Of one that only knows handshakes, and none of whose tools wants such a header, that is remembered for `PLAIN_FOR`.
+    """
     arguments = parsed["params"].get("arguments")
     if parsed["method"] != "tools/call" or not isinstance(arguments, dict):
         return None
@@ -146,8 +160,11 @@ async def _mirrored(request: McpRequest, session: ClientSession, parsed: dict[st
         return None
     asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
     listing = Exchange()
+    asked = asked if native else translation.bare(asked)
     await session.take(asked, message.peek(asked), listing)
     answers = await listing.more(KEEP_ALIVE)
+    if not native and answers and not any(b"x-mcp-header" in body for body in answers):
+        request.target.plain_until = time.monotonic() + PLAIN_FOR
     name: object = parsed["params"].get("name")
     listed: list[Any] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
     objects = [cast("dict[str, Any]", tool) for tool in listed if isinstance(tool, dict)]

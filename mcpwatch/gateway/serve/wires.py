@@ -6,17 +6,20 @@ Owns what each kind of request is answered. Must not know routing, authorization
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 from urllib.parse import parse_qs
 
 from msgspec import UNSET
 
+from mcpwatch.gateway.http.http_exchange import Rest
 from mcpwatch.gateway.protocol import batch, message, reading, stateless_protocol
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.serve import stateless_endpoint
+from mcpwatch.gateway.serve.waiting_answer import WaitingAnswer
 from mcpwatch.gateway.session.batch_response import BatchResponse
-from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
+from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.replay import STANDALONE, Gone, frame, parse
-from mcpwatch.gateway.session.session_output import ResponseStream
 from mcpwatch.gateway.session.sessions import Sessions
 from mcpwatch.gateway.session.target import ClientSession
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
@@ -47,60 +50,64 @@ class Wires:
         finally:
             self._sessions.drop(session)
 
-    async def post_message(self, request: McpRequest) -> None:
+    def post_message(self, request: McpRequest) -> Rest:
         """POST: a message of a session; its answer goes back on the stream."""
         if not request.is_json():
-            return
+            return None
         session = self._sessions.find(request, _named_session(request.turn.query))
         if session is None:
             request.lost_session()
-            return
+            return None
         if batch.is_one(request.turn.body):
             items = _batch(request, session)
-            if items is not None:
-                request.respond(202)
-                await BatchResponse(items, session).give(session)
-            return
+            return _give_batch(request, session, items) if items is not None else None
         read = request.read()
         if read is None:
-            return
+            return None
         body, envelope = read
-        request.respond(202)
-        try:
-            await session.take(body, envelope, session)
-        except UpstreamUnavailable as down:
-            if envelope.id is not UNSET and envelope.method is not UNSET:
-                session.push(down.error(message.raw_id(envelope)))
+        if session.try_take(body, envelope, session):
+            request.respond(202)  # not before: it lets the next request of the connection begin
+            return None
+        return _take_message(request, session, body, envelope)
 
     # --- Streamable HTTP ---
 
-    async def post(self, request: McpRequest) -> None:
-        """POST: one message, on the wire that its headers name."""
+    def post(self, request: McpRequest) -> Rest:
+        """POST: one message, on the wire that its headers name. Raises `TooMany`."""
         if not request.is_json():
-            return
+            return None
         if batch.is_one(request.turn.body):
-            await self._post_batch(request)
-            return
+            return self._post_batch(request)
         read = request.read()
         if read is None:
-            return
+            return None
         body, envelope = read
         if stateless_protocol.wanted(request.headers, envelope):
-            await stateless_endpoint.post(request, body, envelope, self._sessions.visits)
-        elif envelope.method == "initialize":
-            await self._initialize(request, body, envelope)
-        else:
-            session = self._session(request)
-            if session is not None:
-                await self._exchange(request, session, body, envelope)
+            return stateless_endpoint.post(request, body, envelope, self._sessions.visits)
+        if envelope.method == "initialize":
+            return self._initialize(request, body, envelope)
+        session = self._session(request)
+        return self._exchange(request, session, body, envelope) if session is not None else None
 
-    async def _initialize(self, request: McpRequest, body: bytes, envelope: Envelope) -> None:
+    def _initialize(self, request: McpRequest, body: bytes, envelope: Envelope) -> Rest:
         session = self._sessions.begin(request)
         session.resumable = True
         plain = request.extra
         request.extra = [*plain, (SESSION, session.id.encode())]
+        rest = self._exchange(request, session, body, envelope)
+        return self._end_unless_greeted(request, plain, session, envelope, rest) if rest is not None else None
+
+    async def _end_unless_greeted(
+        self,
+        request: McpRequest,
+        plain: list[tuple[bytes, bytes]],
+        session: ClientSession,
+        envelope: Envelope,
+        rest: Coroutine[Any, Any, None],
+    ) -> None:
+        """Go through with a handshake; a session whose handshake fails is over."""
         try:
-            await self._exchange(request, session, body, envelope)
+            await rest
         except UpstreamUnavailable as down:
             request.extra = plain
             self._sessions.drop(session)
@@ -111,16 +118,17 @@ class Wires:
         items = _batch(request, session) if session is not None else None
         if session is None or items is None:
             return
-        course = session.course()
-        session.open += 1
+        answer = WaitingAnswer(self._sessions, request, session, session.course(), primed=_primed(request))
         try:
-            if await BatchResponse(items, course).give(session):
-                await self._answer(request, session, course)
-            else:
-                request.respond(202)
-        finally:
-            session.open -= 1
-            session.seen = time.monotonic()
+            wanted = await BatchResponse(items, answer.course).give(session)
+        except BaseException:
+            answer.close()
+            raise
+        if wanted:
+            answer.wait()
+        else:
+            answer.close()
+            request.respond(202)
 
     def _session(self, request: McpRequest) -> ClientSession | None:
         """The session that a POST names; `None` when it is refused, and that is answered."""
@@ -140,35 +148,35 @@ class Wires:
             return None
         return session
 
-    async def _exchange(self, request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
+    def _exchange(self, request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> Rest:
         """Hand a message on and answer the POST: plain JSON when the answer comes first, soon and alone, else a stream."""
+        if envelope.id is UNSET or envelope.method is UNSET:
+            if not session.try_take(body, envelope, session):
+                return _take_notice(request, session, body, envelope)
+            request.respond(202)
+            return None
         course = session.course(polls=_primed(request))
-        session.open += 1
+        answer = WaitingAnswer(self._sessions, request, session, course, primed=_primed(request))
+        if session.try_take(body, envelope, course):
+            answer.wait()
+            return None
+        return self._take(answer, body, envelope)
+
+    async def _take(self, answer: WaitingAnswer, body: bytes, envelope: Envelope) -> None:
+        """Hand on a request that has to wait for its member. Raises `Down` for a handshake."""
         try:
-            await session.take(body, envelope, course)
-            if envelope.id is UNSET or envelope.method is UNSET:
-                course.abandon()
-                request.respond(202)
-                return
-            await self._answer(request, session, course)
+            await answer.session.take(body, envelope, answer.course)
         except UpstreamUnavailable as down:
-            course.abandon()
+            answer.course.abandon()
+            answer.close()
             if envelope.method == "initialize":
                 raise
-            request.unavailable(down, message.raw_id(envelope))
-        finally:
-            session.open -= 1
-            session.seen = time.monotonic()
-
-    async def _answer(self, request: McpRequest, session: ClientSession, course: ResponseStream) -> None:
-        messages = await course.more(KEEP_ALIVE)
-        if course.done and len(messages) == 1 and session.open == 1:
-            request.respond(200, messages[0])
+            answer.request.unavailable(down, message.raw_id(envelope))
+        except BaseException:
+            answer.close()
+            raise
         else:
-            pipe = request.stream()
-            course.begin(pipe, messages, prime=_primed(request))
-            await self._sessions.hold(session, pipe)
-            pipe.finish()
+            answer.wait()
 
     async def listen(self, request: McpRequest) -> None:
         """GET: a stream for what belongs to no request."""
@@ -215,6 +223,34 @@ class Wires:
             return
         self._sessions.drop(session)
         request.respond(200)
+
+
+async def _give_batch(request: McpRequest, session: ClientSession, items: list[bytes]) -> None:
+    request.respond(202)
+    await BatchResponse(items, session).give(session)
+
+
+async def _take_message(request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
+    """Take a message of the legacy wire that has to wait for its member."""
+    request.respond(202)
+    try:
+        await session.take(body, envelope, session)
+    except UpstreamUnavailable as down:
+        if envelope.id is not UNSET and envelope.method is not UNSET:
+            session.push(down.error(message.raw_id(envelope)))
+
+
+async def _take_notice(request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
+    """Take a notification or an answer that has to wait for its member."""
+    session.open += 1
+    try:
+        await session.take(body, envelope, session)
+        request.respond(202)
+    except UpstreamUnavailable as down:
+        request.unavailable(down, message.raw_id(envelope))
+    finally:
+        session.open -= 1
+        session.seen = time.monotonic()
 
 
 def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | None:

@@ -21,6 +21,7 @@ class GroupTarget:
     def __init__(self, name: str) -> None:
         self.name = name
         self.counts = None
+        self.plain_until = 0.0
         self.members: tuple[Member, ...] = ()
         self._sessions: WeakSet[GroupSession] = WeakSet()
 

@@ -102,6 +102,10 @@ class GroupSession(SessionOutput):
 
     # --- the way in ---
 
+    def try_take(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:  # noqa: ARG002
+        """Whether a message needs no waiting: which member it belongs to is not known here."""
+        return False
+
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         """One message of the client. Raises `Down` when it belongs to one member and that is down."""
         self.seen = time.monotonic()

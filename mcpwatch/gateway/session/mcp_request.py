@@ -5,14 +5,12 @@ Owns the reading of a request and the writing of its answer as JSON or as a stre
 
 from __future__ import annotations
 
-import asyncio
-
 from msgspec import Struct
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
 from mcpwatch.gateway.protocol import message, reading
-from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
 from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.target import Target
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 
@@ -80,53 +78,6 @@ class McpRequest(Struct, eq=False):
     def lost_session(self) -> None:
         """The answer to a session id that means nothing here."""
         self.respond(404, message.error(None, message.INVALID_REQUEST, "Session not found; initialize again"))
-
-
-class Exchange:
-    """The sink of one POST: messages in order, until the answer."""
-
-    __slots__ = ("_wake", "done", "messages")
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.done = False
-        self._wake: asyncio.Future[None] | None = None
-
-    def deliver(self, data: bytes, share: Delivery) -> None:
-        """One more message."""
-        if share == SUSPENDED:
-            return
-        if data:
-            self.messages.append(data)
-        self.done = self.done or share == FINAL
-        self.wake()
-
-    def wake(self) -> None:
-        """Let `more` return."""
-        if self._wake is not None:
-            _wake(self._wake)
-
-    def abandon(self) -> None:
-        """The client went away: nothing more is waited for."""
-        self.deliver(b"", FINAL)
-
-    async def more(self, limit: float) -> list[bytes]:
-        """What came since the last call, after at most `limit` seconds; empty when nothing did."""
-        if not self.messages and not self.done:
-            loop = asyncio.get_running_loop()
-            wake = self._wake = loop.create_future()
-            timer = loop.call_later(limit, _wake, wake)
-            try:
-                await wake
-            finally:
-                timer.cancel()
-        messages, self.messages = self.messages, []
-        return messages
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 async def stream(request: McpRequest, exchange: Exchange, messages: list[bytes]) -> None:

@@ -7,58 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-from contextlib import suppress
 
-from mcpwatch.gateway.protocol import message, stateless_protocol
+from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.session.mcp_request import McpRequest
+from mcpwatch.gateway.session.passage import Passthrough
 from mcpwatch.gateway.session.tool_outcome import CountedStream, count
 from mcpwatch.gateway.upstream.counts import Counts
-from mcpwatch.gateway.upstream.http_client import Client, Response
+from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
-from mcpwatch.trust import BY_DEFAULT, Trust
 
 HEAD_LIMIT = 600.0
 """Seconds until the upstream must have begun its answer."""
-DISCOVER_LIMIT = 10.0
-"""Seconds for the question whether an upstream speaks this wire."""
 
 _ALONG = (b"accept", b"content-type", b"traceparent", b"tracestate")
 _REFUSED = 400
 _BACK = ("cache-control", "retry-after")
-
-
-class Passthrough:
-    """The way to one upstream on the stateless wire."""
-
-    def __init__(
-        self, name: str, url: str, headers: tuple[tuple[str, str], ...], trust: Trust = BY_DEFAULT, counts: Counts | None = None
-    ) -> None:
-        self.name = name
-        self.url = url
-        self.served_by = (name,)
-        self.counts = counts or Counts()
-        self.client = Client(url, headers, trust)
-
-
-async def speaks(passage: Passthrough) -> bool:
-    """Whether the upstream answers `server/discover` with the version of this wire. Raises `Down`."""
-    body = message.request(0, "server/discover", stateless_protocol.QUESTION)
-    headers = {
-        "Content-Type": "application/json", "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": message.MODERN, "Mcp-Method": "server/discover",
-    }  # fmt: skip
-    try:
-        async with asyncio.timeout(DISCOVER_LIMIT):
-            response = await passage.client.request("POST", passage.url, headers, body)
-            text = await response.read()
-    except (HttpFailed, TimeoutError) as error:
-        reason = error.reason if isinstance(error, HttpFailed) else "did not answer server/discover"
-        raise UpstreamUnavailable(passage.name, reason, 1) from None
-    with suppress(ValueError, AttributeError, TypeError):
-        return message.MODERN in json.loads(text).get("result", {}).get("supportedVersions", [])
-    return False
 
 
 async def relay(request: McpRequest, passage: Passthrough, body: bytes, *, counted: bool = False) -> None:

@@ -18,13 +18,12 @@ from mcpwatch.gateway.protocol.call import FINAL, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.session.answer_filter import Filter
 from mcpwatch.gateway.session.legacy_client import MAY_ASK, LegacyClient
-from mcpwatch.gateway.session.passthrough import Passthrough, speaks
 from mcpwatch.gateway.session.session_output import SessionOutput
 from mcpwatch.gateway.session.tool_outcome import CountedCall
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
 from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import Member, Running, trust_of
+from mcpwatch.gateway.upstream.member import Member, Running
 from mcpwatch.gateway.upstream.sign_of_life import FRESH
 from mcpwatch.gateway.upstream.upstream import Upstream
 
@@ -65,18 +64,13 @@ class Session(SessionOutput):
 
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         """One message of the client. What goes wrong with a request is its answer; raises `Down` only before that."""
+        if self.try_take(data, envelope, sink):
+            return
         self.seen = time.monotonic()
         upstream = self._upstream
-        if envelope.method is UNSET:
-            self.answer(data, envelope)
-        elif envelope.id is UNSET:
-            if upstream is not None and (envelope.method != "notifications/initialized" or self._own is not None):
-                if self._elder is not None and envelope.method == "notifications/cancelled":
-                    self._elder.cancelled(envelope)
-                upstream.mux.notify(self, envelope, data)
-        elif envelope.method == "ping" and upstream is not None and upstream.modern:
+        if envelope.method == "ping" and upstream is not None and upstream.modern:
             await self._prove(upstream, 0.0)
-            sink.deliver(message.result(bytes(envelope.id), b"{}"), FINAL)
+            sink.deliver(message.result(message.raw_id(envelope) or b"null", b"{}"), FINAL)
         elif envelope.method == "initialize":
             await self._initialize(data, envelope, sink)
         elif envelope.method == "tools/call" and not self.checking:
@@ -84,6 +78,27 @@ class Session(SessionOutput):
                 await self._pass(data, envelope, counted)
         else:
             await self._pass(data, envelope, sink)
+
+    def try_take(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
+        """Take a message of the client when that needs no waiting. False, and nothing is done, when it does."""
+        upstream, method = self._upstream, envelope.method
+        if method is UNSET:
+            self.answer(data, envelope)
+        elif envelope.id is UNSET:
+            if upstream is not None and (method != "notifications/initialized" or self._own is not None):
+                if self._elder is not None and method == "notifications/cancelled":
+                    self._elder.cancelled(envelope)
+                upstream.mux.notify(self, envelope, data)
+        elif method == "initialize":
+            return self._try_initialize(data, envelope, sink)
+        elif upstream is None or self._ruled or not self._is_open() or (method == "ping" and upstream.modern):
+            return False
+        else:
+            counted = method == "tools/call" and not self.checking
+            if not self._request(upstream, envelope, data, CountedCall(sink, self.member.counts) if counted else sink):
+                return False
+        self.seen = time.monotonic()
+        return True
 
     def answer(self, data: bytes, envelope: Envelope) -> bool:
         """The client's answer to a question. False when this session was asked no such thing."""
@@ -118,6 +133,21 @@ class Session(SessionOutput):
             self._upstream.listening.leave(self)
         if self._own is not None:
             await self._own.stop()
+
+    def _try_initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
+        """Answer `initialize` at once, where the shared upstream runs and has just shown that it lives."""
+        main = self.member.main
+        if self._upstream is not None or main.phase is not Phase.RUNNING or main.modern or not main.life.shown(FRESH):
+            return False
+        asked = _object(message.params_of(data) or b"{}")
+        capabilities = frozenset(_object_of(asked, "capabilities"))
+        if self.closed or self.member.needs_own(capabilities):
+            return False
+        self.capabilities, self.seen = capabilities, time.monotonic()
+        self.use(main)
+        result, self.version = main.agreed(asked.get("protocolVersion"))
+        sink.deliver(message.result(message.raw_id(envelope) or b"null", result), FINAL)
+        return True
 
     async def _initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         assert isinstance(envelope.id, Raw)
@@ -224,54 +254,6 @@ class Session(SessionOutput):
             sink.deliver(text, FINAL)
             return None
         return (data if own == shown else tools.with_parameter(data, own, "name")), sink
-
-
-class MemberTarget:
-    """A route to one member."""
-
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.name = member.name
-        known, self.counts = member.settings, member.counts
-        self._passage = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
-        self._ruled = known.tools != ToolRules()
-        self._native = False
-        self._asked_of = 0
-
-    async def ready(self) -> None:
-        """Return when the member can take requests. Raises `Down`."""
-        await self.member.main.ready()
-
-    def begin(self, owner: str) -> Session:
-        """A new session for a client."""
-        return Session(self.member, owner)
-
-    async def once(self, owner: str) -> tuple[Session, bool]:
-        """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
-        await self.member.main.ready()
-        session = Session(self.member, owner)
-        main = self.member.main
-        native = main if main.modern else await self.member.stateless()
-        if native is not None:
-            session.use(native, native=True)
-        return session, native is not None
-
-    async def passage(self) -> Passthrough | None:
-        """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `Down`."""
-        member = self.member
-        if member.settings.url is None or member.kind == "sse" or self._ruled:
-            return None
-        await member.main.ready()
-        if self._asked_of != member.main.generation:
-            self._passage.client.close()
-            self._native = await speaks(self._passage)
-            self._asked_of = member.main.generation
-        return self._passage if self._native else None
-
-    async def discover(self) -> bytes:
-        """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
-        await self.member.main.ready()
-        return translation.discovery(self.member.main.server)
 
 
 def _spoken(asked: dict[str, Any]) -> str:

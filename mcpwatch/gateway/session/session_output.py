@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from mcpwatch.gateway.http.http_exchange import Stream
 from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
-from mcpwatch.gateway.session.mcp_request import Exchange
+from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.replay import STANDALONE, Gone, Replay, frame
 
 UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024

@@ -15,7 +15,7 @@ from mcpwatch.gateway.upstream.counts import Counts
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.http.http_exchange import Stream
-    from mcpwatch.gateway.session.passthrough import Passthrough
+    from mcpwatch.gateway.session.passage import Passthrough
     from mcpwatch.gateway.session.session_output import ResponseStream
     from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
 
@@ -48,6 +48,10 @@ class ClientSession(Protocol):
 
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
         """One message of the client. Raises `Down` while a request has no answer."""
+        ...
+
+    def try_take(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
+        """Take a message of the client when that needs no waiting. False, and nothing is done, when it does."""
         ...
 
     def deliver(self, data: bytes, share: Delivery) -> None:
@@ -101,6 +105,9 @@ class Target(Protocol):
     def counts(self) -> Counts | None:
         """What is counted of its member; `None` where there are several."""
         ...
+
+    plain_until: float
+    """Until when (monotonic seconds) no tool is expected to want a header of the stateless wire."""
 
     async def ready(self) -> None:
         """Return when it can take requests. Raises `Down`."""

@@ -6,19 +6,17 @@ Owns connections to upstreams and what is sent twice (ADR 0075). Must not know J
 from __future__ import annotations
 
 import asyncio
-import ssl
+import os
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from mcpwatch.gateway.http.keepalive import notice_vanished
+from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy
 from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
+from mcpwatch.gateway.upstream.dial import dial
 from mcpwatch.gateway.upstream.sse_parser import ANSWER_LIMIT, Event, EventParser, HttpFailed
-from mcpwatch.trust import BY_DEFAULT, Contexts, Trust, TrustFailed
+from mcpwatch.trust import BY_DEFAULT, Trust
 
-CONNECT_LIMIT = 5.0
-"""Seconds for a connection, TLS included."""
 IDLE_KEPT = 16
 """Connections kept open per client when they have nothing to do."""
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
@@ -91,12 +89,20 @@ class Response:
 
 @dataclass(slots=True)
 class Client:
-    """Requests to one origin. `headers` go with every request."""
+    """Requests to one origin, by the proxy that the environment names for it. `headers` go with every request."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     trust: Trust = BY_DEFAULT
     _idle: list[UpstreamConnection] = field(default_factory=list["UpstreamConnection"])
+    _proxy: ForwardProxy | None = field(default=None, init=False)
+    _unusable: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self._proxy = forward_proxy(self.url, os.environ)
+        except BadProxy as error:
+            self._unusable = str(error)
 
     async def request(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Response:
         """Send a request and return when the head of its answer is there; bound it from outside. Raises `HttpFailed`.
@@ -105,20 +111,14 @@ class Client:
         once more on a new connection; any other may have been executed, and the error says so (`sent`).
         Nothing is sent when the method, the target or a header holds a line break or NUL: it would begin a request of its own.
         """
+        if self._unusable:
+            raise HttpFailed(self._unusable)
         parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}", "Accept-Encoding: identity"]
-        lines += [f"{name}: {value}" for name, value in self.headers if name.lower() not in {key.lower() for key in headers}]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if body or method == "POST":
-            lines.append(f"Content-Length: {len(body)}")
-        if any(mark in line for line in lines for mark in "\r\n\0"):
-            raise HttpFailed("a line break or NUL in the head of a request", connected=True)  # no sign that the server is gone
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        head = self._head(method, parts, headers, body)
         repeat = method in REPEATABLE
         while True:
             kept = self._kept()
-            connection = kept or await _connect(parts.scheme, parts.hostname or "", parts.port, self.trust)
+            connection = kept or await dial(parts.scheme, parts.hostname or "", parts.port, self.trust, self._proxy)
             try:
                 await connection.exchange(head + body)
             except HttpFailed as error:
@@ -133,6 +133,21 @@ class Client:
                 raise
             else:
                 return Response(connection, self)
+
+    def _head(self, method: str, url: SplitResult, headers: dict[str, str], body: bytes) -> bytes:
+        """The head of a request; to a proxy that passes it on in clear, with the whole URL. Raises `HttpFailed`."""
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        host = url.netloc.rpartition("@")[2]
+        if self._proxy is not None and url.scheme == "http":
+            target, headers = f"http://{host}{target}", headers | self._proxy.headers()
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in self.headers if name.lower() not in {key.lower() for key in headers}]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body or method == "POST":
+            lines.append(f"Content-Length: {len(body)}")
+        if any(mark in line for line in lines for mark in "\r\n\0"):
+            raise HttpFailed("a line break or NUL in the head of a request", connected=True)  # no sign that the server is gone
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose answer was read to its end."""
@@ -154,28 +169,3 @@ class Client:
                 return connection
             connection.abort()
         return None
-
-
-_contexts = Contexts()
-"""Reading the authorities takes 30 ms, in which the loop stands still: once for each trust."""
-
-
-async def _connect(scheme: str, host: str, port: int | None, trust: Trust) -> UpstreamConnection:
-    loop = asyncio.get_running_loop()
-    secure = scheme == "https"
-    try:
-        context = _contexts.of(trust) if secure else None
-    except TrustFailed as error:
-        raise HttpFailed(str(error)) from None
-    try:
-        async with asyncio.timeout(CONNECT_LIMIT):
-            made = await loop.create_connection(UpstreamConnection, host, port or (443 if secure else 80), ssl=context)
-    except TimeoutError:
-        raise HttpFailed(f"no connection to {host} within {CONNECT_LIMIT:g} s") from None
-    except (OSError, ssl.SSLError) as error:
-        with suppress(AttributeError):
-            raise HttpFailed(f"connection to {host}:{port} failed: {error.strerror or error}") from None
-        raise
-    transport, connection = made
-    notice_vanished(transport.get_extra_info("socket"), stalls=True)
-    return connection

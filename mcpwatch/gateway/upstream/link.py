@@ -5,10 +5,11 @@ Owns the `Link` protocol and `StdioLink`. Must not know sessions, restarts or HT
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import UNSET
 
@@ -103,6 +104,20 @@ class Link(Protocol):
     async def close(self) -> None:
         """Close it and everything behind it that is ours. `on_lost` is not called afterwards."""
         ...
+
+
+async def before(lost: asyncio.Future[str], opening: Coroutine[Any, Any, None]) -> None:
+    """Open a link unless it is lost first. Raises `LinkFailed`."""
+    task = asyncio.get_running_loop().create_task(opening)
+    try:
+        await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            raise LinkFailed(lost.result())
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    await task
 
 
 class StdioLink:

@@ -8,6 +8,7 @@ ids and progress tokens of calls that this gateway chose, and what answers a cal
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -16,12 +17,13 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import message, translation
-from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Call, Peer, PeerState, Sink
+from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Call, Peer, PeerState, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.notifications import Notifications, call_of
 from mcpwatch.gateway.upstream.questions import Questions
 from mcpwatch.gateway.upstream.request_ids import RequestIds, number_of
-from mcpwatch.gateway.upstream.subscriptions import METHODS, Subscriptions, level, uri
+from mcpwatch.gateway.upstream.subscriptions import METHODS, Subscriptions
 
 CANCELLED_LINGER = 30.0
 """Seconds that a cancelled call may still be answered."""
@@ -40,9 +42,11 @@ class Mux:
         self._places: dict[Peer, PeerState] = {}
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._wishes = Subscriptions(self._places)
+        self._notifications = Notifications(lambda: self._calls, self._places, self.questions, call_limit)
         self.unmatched = 0
         self.heard = -math.inf
         """When the member last said something (monotonic seconds)."""
+        self._word: asyncio.Future[None] | None = None
         self._counts = counts
 
     # --- sessions ---
@@ -68,6 +72,18 @@ class Mux:
     def peers(self) -> int:
         """How many sessions are attached."""
         return len(self._places)
+
+    @property
+    def next_word(self) -> asyncio.Future[None]:
+        """Done when the member says something, whatever it is, or the link is lost; one for all who wait. Do not cancel it."""
+        if self._word is None:
+            self._word = asyncio.get_running_loop().create_future()
+        return self._word
+
+    def _tell_word(self) -> None:
+        word, self._word = self._word, None
+        if word is not None:
+            word.set_result(None)
 
     @property
     def in_flight(self) -> int:
@@ -144,10 +160,12 @@ class Mux:
     def receive(self, data: bytes, envelope: Envelope, related: int | None = None) -> None:
         """One message of the member; `related` is the request whose stream it came on, where the wire says so."""
         self.heard = time.monotonic()
+        if self._word is not None:
+            self._tell_word()
         if envelope.method is UNSET:
             self._answer(data, envelope)
         elif envelope.id is UNSET:
-            self._notification(data, envelope, related)
+            self._notifications.take(data, envelope, related)
         else:
             self.questions.take(data, envelope, related)
 
@@ -157,6 +175,7 @@ class Mux:
         `read` is how much of the link's stream the member had read, where that is known: a request that it never saw
         is kept for `resend`.
         """
+        self._tell_word()
         calls: list[Call] = []
         for call in self._calls.values():
             unread = read is not None and call.out and call.position - len(call.out) > read
@@ -182,7 +201,7 @@ class Mux:
         if b'"method"' in head:
             return
         raw = message.id_at_an_end(head, tail)
-        call = self._call_of(raw) if raw is not None else None
+        call = call_of(self._calls, raw) if raw is not None else None
         for lost in [call] if call is not None else list(self._calls.values()):
             self._finish(lost.number)
             lost.sink.deliver(self._refusal(lost.raw_id, "answered with more than the gateway takes in one message"), FINAL)
@@ -245,59 +264,6 @@ class Mux:
             self.unmatched += 1
             return
         call.sink.deliver(message.with_id(data, raw, call.raw_id), FINAL)
-
-    def _notification(self, data: bytes, envelope: Envelope, related: int | None) -> None:
-        params = envelope.params if isinstance(envelope.params, message.Params) else None
-        match envelope.method:
-            case "notifications/progress" if params is not None and isinstance(params.progress_token, Raw):
-                token = bytes(params.progress_token)
-                call = self._call_of(token)
-                if call is not None and call.token is not None:
-                    call.until = time.monotonic() + self._call_limit
-                    call.sink.deliver(message.with_known(data, ("params", "progressToken"), token, call.token), PART)
-            case "notifications/cancelled" if params is not None and isinstance(params.request_id, Raw):
-                self.questions.withdraw(bytes(params.request_id), data)
-            case _ if params is not None and isinstance(params.meta, message.Meta) and isinstance(params.meta.subscription, Raw):
-                self._changed(data, bytes(params.meta.subscription))
-            case "notifications/resources/updated":
-                which = uri(data)
-                for peer, place in list(self._places.items()):
-                    if which in place.uris:
-                        peer.push(data)
-            case "notifications/message":
-                self._tell(data, related)
-            case _:
-                self._broadcast(data, related)
-
-    def _call_of(self, raw: bytes) -> Call | None:
-        number = number_of(raw)
-        return self._calls.get(number) if number is not None else None
-
-    def _changed(self, data: bytes, raw: bytes) -> None:
-        """What belongs to a `subscriptions/listen` request of the stateless wire."""
-        call = self._call_of(raw)
-        if call is not None:
-            call.sink.deliver(message.with_value(data, ("params", "_meta", message.SUBSCRIPTION), call.raw_id), PART)
-
-    def _broadcast(self, data: bytes, related: int | None) -> None:
-        call = self._calls.get(related) if related is not None else None
-        if call is not None:
-            call.sink.deliver(data, PART)
-            return
-        for peer in list(self._places):
-            peer.push(data)
-
-    def _tell(self, data: bytes, related: int | None) -> None:
-        """A log message goes to the one request that can have caused it, else to every session that wants its level."""
-        calls = self._calls
-        call = calls.get(related) if related is not None else next(iter(calls.values())) if len(calls) == 1 else None
-        if call is not None:
-            call.sink.deliver(data, PART)
-            return
-        said = level(data)
-        for peer, place in list(self._places.items()):
-            if said >= place.level:
-                peer.push(data)
 
     def _cancel(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
         place = self._places.get(peer)

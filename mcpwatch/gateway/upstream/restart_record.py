@@ -5,8 +5,8 @@ Owns the record. Pure: time and chance come in. Must not know processes or links
 
 from __future__ import annotations
 
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.restart import History, Next, after_end, after_exit, counted, delay, one_try
-from mcpwatch.model.spec import RestartPolicy
 from mcpwatch.model.time import Instant
 
 

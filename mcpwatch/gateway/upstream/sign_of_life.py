@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mcpwatch.gateway.protocol import stateless_protocol
 from mcpwatch.gateway.protocol.call import Peer
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.lifecycle import Phase
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import PendingReply
 
@@ -23,6 +23,8 @@ PING_EVERY, PING_LIMIT = 15.0, 10.0
 """Seconds between signs of life asked of a remote upstream, and for each."""
 NUDGE_LIMIT = 2.0
 """Seconds for the sign of life that a nudge asks of a remote upstream."""
+AGAIN = 5.0
+"""Seconds after a question without an answer until the next one, while somebody waits."""
 FRESH = 0.1
 """Seconds for which a message of the upstream is proof enough that it answers, for a handshake."""
 
@@ -47,10 +49,6 @@ class Watched(Protocol):
         """Return when requests can be sent. Raises `UpstreamUnavailable`."""
         ...
 
-    async def renewed(self, generation: int) -> None:
-        """Return when a later incarnation can take requests, or soon. Raises `UpstreamUnavailable`."""
-        ...
-
 
 class SignOfLife:
     """Asks one upstream for signs of life. `drop` ends its connection."""
@@ -64,9 +62,14 @@ class SignOfLife:
         """Ask for one at once."""
         self._look.set()
 
+    def shown(self, fresh: float) -> bool:
+        """Whether the upstream has spoken less than `fresh` seconds ago."""
+        return self._mux.heard > time.monotonic() - fresh
+
     async def prove(self, limit: float, fresh: float = 0.0) -> None:
         """Return when the upstream has spoken, or did so less than `fresh` seconds ago. Who asks while it is asked waits with it.
 
+        Whatever it says is proof, not only the answer to the ping: a server of one thread reports progress and answers no ping.
         Raises `TimeoutError`, `UpstreamUnavailable`.
         """
         async with asyncio.timeout(limit):
@@ -75,12 +78,14 @@ class SignOfLife:
                 now, generation = time.monotonic(), self._upstream.generation
                 if self._mux.heard > now - fresh:
                     return
+                word = self._mux.next_word
                 if self._asked is None or self._asked.done():
                     self._asked = self._ask(limit)
-                await asyncio.shield(self._asked)
-                if self._mux.heard >= now:
+                await asyncio.wait({word, self._asked}, return_when=asyncio.FIRST_COMPLETED)
+                if not word.done():  # the ping of somebody with less time ran out, or was not taken: the upstream may still speak
+                    await asyncio.wait({word}, timeout=AGAIN)
+                if word.done() and self._upstream.phase is Phase.RUNNING and self._upstream.generation == generation:
                     return
-                await self._upstream.renewed(generation)
 
     async def watch(self) -> None:
         """Look for calls that waited too long; ask a quiet remote upstream for a sign of life, at once when told to.
@@ -104,12 +109,11 @@ class SignOfLife:
 
     async def _prove_alive(self, limit: float) -> None:
         """Drop a remote upstream that gives no sign of life in time, unless a client's call came in between."""
-        try:
-            async with asyncio.timeout(limit):
-                await self._ask(limit)
-        except (TimeoutError, UpstreamUnavailable):
-            if not self._mux.serving:
-                self._drop("gave no sign of life")
+        answered, _ = await asyncio.wait(
+            {self._mux.next_word, self._ask(limit)}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not answered and not self._mux.serving:
+            self._drop("gave no sign of life")
 
     def _ask(self, limit: float) -> asyncio.Future[bytes]:
         """Send the cheapest request that this upstream must answer."""

@@ -11,43 +11,33 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from mcpwatch.gateway.protocol import batch, message
 from mcpwatch.gateway.upstream import greeting
+from mcpwatch.gateway.upstream.availability import SOON, Availability
 from mcpwatch.gateway.upstream.child import Exit
 from mcpwatch.gateway.upstream.counts import Counts
-from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed
+from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase
+from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed, before
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
 from mcpwatch.gateway.upstream.pollution import Pollution
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.sign_of_life import SignOfLife
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
+from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.restart import Next
-from mcpwatch.model.spec import RestartPolicy
 
-READY_WAIT = 10.0
-"""Seconds that a request waits for a member which has just begun to start."""
-SOON = 0.6
-"""A request waits for a start that is at most this many seconds away."""
-RENEW_WAIT = 5.0
-"""Seconds that a request waits for a dying member to be gone, or for a slow one to read."""
 NUDGE_AGE, NUDGE_APART = 0.5, 10.0
 """A nudge ends an attempt to connect that is older than this (seconds), and the next such end comes no sooner than that."""
 
-RESTING = frozenset({Phase.BACKOFF, Phase.FAILED, Phase.ENDED})
-"""Phases in which nothing is open and a next start is due, or is not."""
-UNTIL_ASKED = 60.0
-"""Seconds after which a caller is advised to ask again when no next start is due."""
 
 log = logging.getLogger("mcpwatch.gateway")
 
 
-class Upstream:
+class Upstream(Availability):
     """One link that is kept open. `greet` makes the handshake; `tell` hears what happens."""
 
     def __init__(
@@ -62,7 +52,7 @@ class Upstream:
         restart: RestartPolicy | None = None,
         counts: Counts | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._make_link, self._hello, self._tell, self._start_limit = make_link, hello, tell, start_limit
         self.counts = counts or Counts()
         self.mux = Mux(name, self._send, call_limit, self.counts)
@@ -71,19 +61,17 @@ class Upstream:
         self.listening = UpstreamSubscription(name, self.mux, self._gateway)
         self.record = RestartRecord(restart or RestartPolicy())
         self._pollution = Pollution(name)
-        self.phase, self.generation = Phase.STARTING, 0
         self.server, self.protocol = b"{}", message.HANDSHAKE[-1]
         self._agreed: dict[str, bytes] = {}
         self.started_at: float | None = None
         self.last_exit: Exit | None = None
-        self.error: str | None = None
         self._link: Link | None = None
         self._lost: asyncio.Future[str] | None = None
-        self._changed, self._wanted, self._nudge = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._wanted = asyncio.Event()
         self._wanted.set()
-        self._abandoned_at, self._since, self._retry_at = -math.inf, time.monotonic(), 0.0
+        self._abandoned_at = -math.inf
         self._ready_at: float | None = None
-        self.refused = self._permanent = self._hosted = self._planned = False
+        self._permanent = self._hosted = self._planned = False
 
     @property
     def pid(self) -> int | None:
@@ -170,35 +158,6 @@ class Upstream:
         self._drop("is being restarted")
         self.release()
 
-    async def ready(self) -> None:
-        """Return when requests can be sent. Raises `Down`, at once unless a start has just begun."""
-        while self.phase is not Phase.RUNNING:
-            now = time.monotonic()
-            left = self._since + READY_WAIT - now
-            soon = self.phase is Phase.STARTING or (self.phase is Phase.BACKOFF and self._retry_at - now < SOON)
-            if not soon or left <= 0 or self.refused:
-                raise self.down()
-            try:
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
-            except TimeoutError:
-                raise self.down() from None
-
-    async def renewed(self, generation: int) -> None:
-        """Return when a later incarnation can take requests, or soon, when this one is only slow to read. Raises `Down`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RENEW_WAIT):
-                while self.phase is Phase.RUNNING and self.generation == generation:
-                    await self._changed.wait()
-        await self.ready()
-
-    def down(self) -> UpstreamUnavailable:
-        """Why requests cannot be sent now."""
-        wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in RESTING else 1
-        said = {Phase.STARTING: "it is starting", Phase.HELD: "it is stopped"}
-        reason = said.get(self.phase) or self.error or "it is not connected"
-        return UpstreamUnavailable(self.name, reason, 60 if self.phase is Phase.HELD else wait)
-
     async def ask(self, method: str, params: dict[str, Any] | None, limit: float) -> bytes:
         """A request of the gateway's own; the whole answer. Raises `TimeoutError`, `Down`."""
         await self.ready()
@@ -226,7 +185,7 @@ class Upstream:
         watch = loop.create_task(self.life.watch(), name=f"watch of {self.name}")
         try:
             async with asyncio.timeout(self._start_limit):
-                await _before(lost, link.open())
+                await before(lost, link.open())
                 self._tell(LifecycleEvent("started", self.name, link.pid, generation))
                 await self._greet(link, lost)
             self.error = None
@@ -333,34 +292,3 @@ class Upstream:
     def _on_dropped(self, head: bytes, tail: bytes) -> None:
         self.counts.dropped += 1
         self.mux.too_long(head, tail)
-
-    def _enter(self, phase: Phase) -> None:
-        self.phase = phase
-        self._since = time.monotonic()
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _pause(self, phase: Phase, delay: float | None) -> bool:
-        """Wait `delay` seconds (`None`: without end) or until nudged. Whether the time was waited for."""
-        self._retry_at = time.monotonic() + (UNTIL_ASKED if delay is None else delay)
-        self._enter(phase)
-        try:
-            async with asyncio.timeout(delay):
-                await self._nudge.wait()
-        except TimeoutError:
-            return True
-        return False
-
-
-async def _before(lost: asyncio.Future[str], opening: Coroutine[Any, Any, None]) -> None:
-    """Open a link unless it is lost first. Raises `LinkFailed`."""
-    task = asyncio.get_running_loop().create_task(opening)
-    try:
-        await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if lost.done():
-            raise LinkFailed(lost.result())
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-    await task

@@ -5,6 +5,7 @@ The same routes serve the control socket (at `/`; its user is the owner) and the
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -12,7 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from mcpwatch.bus import Bus
@@ -22,10 +23,10 @@ from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.model.json import plain
 from mcpwatch.web.api.bodies import Asked, EventsQuery, LogsQuery
-from mcpwatch.web.api.catalog import CATALOG, Handler, Operation
+from mcpwatch.web.api.catalog import CATALOG, DOCUMENT, Handler, Operation
+from mcpwatch.web.api.control import LARGE
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.logs import LogStreams
-from mcpwatch.web.api.openapi import DOCUMENT
 from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
 from mcpwatch.web.streams import EventStream, Viewers
@@ -93,7 +94,9 @@ class Api:
             if operation.path == "/logs/{name}" and "text/event-stream" in request.headers.get("accept", ""):
                 return cast("Response", await self._log(operation, request, caller))
             body = await _asked(operation, request)
-            return JSONResponse(plain(await self.act(operation, body, caller)))
+            answer = await self.act(operation, body, caller)
+            large = operation.path == "/status" and len(answer["members"]) + len(answer["routes"]) > LARGE
+            return Response(await asyncio.to_thread(_json, answer) if large else _json(answer), media_type="application/json")
 
         return endpoint
 
@@ -125,6 +128,11 @@ class Api:
         streams = STREAMS if asked.stream is None else (asked.stream,)
         after = request.headers.get("last-event-id") or asked.after
         return EventStream(self._logs.sse(name, after, streams), "text/event-stream", self._viewers)
+
+
+def _json(answer: Any) -> bytes:
+    """An answer as sent. Views and facts in it are made plain on the way, what is plain already is not gone through twice."""
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain).encode()
 
 
 def _caller(request: Request) -> Caller:

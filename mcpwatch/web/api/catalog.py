@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from mcpwatch.web.api import bodies
@@ -14,6 +15,8 @@ Schema = dict[str, Any]
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 """A room's own command: takes the JSON body (or query), gives JSON."""
 
+DOCUMENT = Path(__file__).with_name("openapi.json")
+"""The OpenAPI document of these operations, as committed and served; `openapi` makes it."""
 OBJECT: Schema = {"type": "object"}
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, cast
 
+from mcpwatch.web.api.answer_shapes import answer_shapes
 from mcpwatch.web.api.catalog import CATALOG, Operation
+from mcpwatch.web.api.shapes import lifted
 from mcpwatch.web.problems import MEDIA, TYPES
-
-DOCUMENT = Path(__file__).with_name("openapi.json")
-"""The document as committed."""
 
 REFUSALS = (400, 401, 403, 404, 409, 413, 415, 421, 422, 429, 503)
 Schema = dict[str, Any]
@@ -19,8 +17,10 @@ Schema = dict[str, Any]
 def document() -> Schema:
     """The whole document."""
     paths: dict[str, Schema] = {}
+    shapes, found = answer_shapes(), dict[str, Schema]()
     for operation in CATALOG:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        answer = lifted(shapes.get(operation.key, operation.answer), found)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, answer)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -36,7 +36,7 @@ def document() -> Schema:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "One of web.tokens. Loopback may read without."}
             },
-            "schemas": {"Problem": _problem()},
+            "schemas": {"Problem": _problem(), **dict(sorted(found.items()))},
             "responses": {
                 str(status): {
                     "description": TYPES[status][1],
@@ -65,9 +65,9 @@ def _problem() -> Schema:
     }
 
 
-def _operation(operation: Operation) -> Schema:
+def _operation(operation: Operation, answer: Schema) -> Schema:
     content: Schema = {
-        media: {"schema": operation.answer if media == "application/json" else {"type": "string"}} for media in operation.media
+        media: {"schema": answer if media == "application/json" else {"type": "string"}} for media in operation.media
     }
     made: Schema = {
         "operationId": operation.id,

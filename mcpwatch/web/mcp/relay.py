@@ -130,7 +130,7 @@ class McpRelay:
             limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=4)
             timeout = httpx.Timeout(READ_TIMEOUT, connect=5.0, read=None)
             self._client = httpx.AsyncClient(
-                transport=httpx.AsyncHTTPTransport(uds=str(self._socket), limits=limits), timeout=timeout
+                transport=httpx.AsyncHTTPTransport(uds=str(self._socket), limits=limits), timeout=timeout, trust_env=False
             )
             return self._client
 

@@ -20,6 +20,10 @@ FLOOR = 0.0001
 """Seconds: everything faster is in the first bucket."""
 
 
+Seconds = tuple[float, float, float]
+"""Good, bad and announced seconds of an hour: a plain tuple, for a large fleet has many and the garbage collector skips them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
     """One time without service, all times on the wall clock. `detected` is when the verdict fell, `None` when it never did."""
@@ -54,6 +58,11 @@ class Hour:
     outages: list[Outage] = field(default_factory=list[Outage])
 
     @property
+    def seconds(self) -> Seconds:
+        """Good, bad and announced seconds alone."""
+        return self.good, self.bad, self.announced
+
+    @property
     def watched(self) -> float:
         """Seconds in which the state of the route was known."""
         return self.good + self.bad + self.announced
@@ -83,17 +92,22 @@ def summed(hours: Iterable[Hour]) -> Hour:
     """All of them as one."""
     total = Hour()
     for hour in hours:
-        total.good += hour.good
-        total.bad += hour.bad
-        total.announced += hour.announced
-        total.calls += hour.calls
-        total.errors += hour.errors
-        total.counted = total.counted or hour.counted
-        total.clients = max(total.clients, hour.clients)
-        total.outages += hour.outages
-        for bucket, count in hour.connects.items():
-            total.connects[bucket] = total.connects.get(bucket, 0) + count
+        add(total, hour)
     return total
+
+
+def add(total: Hour, hour: Hour) -> None:
+    """Add an hour to a sum."""
+    total.good += hour.good
+    total.bad += hour.bad
+    total.announced += hour.announced
+    total.calls += hour.calls
+    total.errors += hour.errors
+    total.counted = total.counted or hour.counted
+    total.clients = max(total.clients, hour.clients)
+    total.outages += hour.outages
+    for bucket, count in hour.connects.items():
+        total.connects[bucket] = total.connects.get(bucket, 0) + count
 
 
 def to_json(hour: Hour) -> str:

@@ -22,6 +22,7 @@ from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
 from mcpwatch.web.objectives.watch import EXIT, Look, RouteWatch, State
+from mcpwatch.web.objectives.whole import WholeHours
 
 WRITE_EVERY = 60.0
 """Seconds between two writes of what was measured."""
@@ -93,17 +94,17 @@ class Meter:
         self._stored = stored
         self._routes: dict[str, _Route] = {}
         self._by_member: dict[str, list[str]] = {}
+        self._whole = WholeHours(int(clock.wall() // HOUR))
         self._first: Counted | None = None
         """What to count from where nothing was read yet: 0 for a gateway that this watchdog started, else its first word."""
         bus.hook(self._hear)
 
     async def run(self) -> None:
         """Write what was measured once a minute, until cancelled; then once more."""
-        await self._take_up()
         try:
             while True:
                 await self.read()
-                self.write()
+                await self.keep()
                 await asyncio.sleep(WRITE_EVERY)
         finally:
             self.write()
@@ -113,8 +114,16 @@ class Meter:
         with contextlib.suppress(McpwatchError):
             self._count(await self._counters())
 
+    async def keep(self) -> None:
+        """Add what the store holds of hours that began before, then write."""
+        for number in sorted(self._whole.behind):
+            with contextlib.suppress(McpwatchError):
+                self._add(number, await self._stored(number))
+                self._whole.taken_up(number)
+        self.write()
+
     def write(self) -> None:
-        """Hand every hour that changed to the store, and forget the hours that are over."""
+        """Hand every hour that is whole to the store, and forget the hours that are over."""
         now, wall = self._clock.now(), self._clock.wall()
         known = {route.name: route.member for route in self._fleet.plan().routes}
         gone = self._gone()
@@ -124,9 +133,10 @@ class Meter:
                 route.watch.look(Look(EXIT, "bad", EXIT_HOLD), now, wall, announced=self._announced(route.member))
             route.watch.pass_time(now, wall, announced=self._announced(route.member))
             for number, hour in route.hours.items():
-                self._store.measure(number, name, (hour.good, hour.bad, hour.announced), to_json(hour))
-            for number in [number for number in route.hours if number < int(wall // HOUR) - 1]:
-                del route.hours[number]
+                if number not in self._whole.behind:
+                    self._store.measure(number, name, (hour.good, hour.bad, hour.announced), to_json(hour))
+            self._whole.forget(route.hours, int(wall // HOUR))
+        self._whole.turn(int(wall // HOUR))
         self._by_member.clear()
 
     def _gone(self) -> set[str]:
@@ -162,16 +172,9 @@ class Meter:
         found = self._routes.get(route)
         return found.watch.outage if found else None
 
-    async def _take_up(self) -> None:
-        """The hours that a meter keeps, this one and the one before, were measured by the watchdog before this one."""
-        present = int(self._clock.wall() // HOUR)
-        for number in (present - 1, present):
-            with contextlib.suppress(McpwatchError):
-                self._add(number, await self._stored(number))
-
     def _add(self, number: int, stored: Mapping[str, str]) -> None:
         for name, text in stored.items():
-            hour, old = self._of(name).hours.setdefault(number, Hour()), from_json(text)
+            hour, old = self._whole.of(self._of(name).hours, number), from_json(text)
             hour.good, hour.bad, hour.announced = hour.good + old.good, hour.bad + old.bad, hour.announced + old.announced
             hour.calls, hour.errors, hour.counted = hour.calls + old.calls, hour.errors + old.errors, hour.counted or old.counted
             hour.clients, hour.outages = max(hour.clients, old.clients), [*old.outages, *hour.outages]
@@ -182,7 +185,7 @@ class Meter:
         found = self._routes.get(name)
         if found is None:
             hours: dict[int, Hour] = {}
-            found = self._routes[name] = _Route(RouteWatch(lambda number: hours.setdefault(number, Hour())), hours)
+            found = self._routes[name] = _Route(RouteWatch(lambda number: self._whole.of(hours, number)), hours)
         return found
 
     def _hear(self, fact: Fact) -> None:
@@ -219,7 +222,7 @@ class Meter:
         if state == "good":
             route.recent.append(fact.result.seconds)
             if (connect := _connect(fact.result.timings)) is not None:
-                route.hours.setdefault(int(wall // HOUR), Hour()).connected(connect)
+                self._whole.of(route.hours, int(wall // HOUR)).connected(connect)
 
     def _exited(self, fact: MemberExited) -> None:
         """A member that ended takes its routes with it from that moment on, whatever the latest probe said."""
@@ -272,7 +275,7 @@ class Meter:
         for name, now in counted.items():
             route = self._of(name)
             old = route.counted or self._first or now
-            hour = route.hours.setdefault(number, Hour())
+            hour = self._whole.of(route.hours, number)
             began = now.calls < old.calls or now.errors < old.errors
             calls, errors = (now.calls, now.errors) if began else (now.calls - old.calls, now.errors - old.errors)
             hour.calls, hour.errors = hour.calls + calls, hour.errors + errors

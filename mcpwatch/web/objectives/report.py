@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mcpwatch.model.json import plain
-from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, percentile, summed
+from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, Seconds, percentile, summed
 from mcpwatch.web.spec import ObjectivesSpec
 
 Met = Literal["met", "missed", "unknown"]
@@ -49,6 +49,14 @@ class RouteReport:
     repair_p95: float | None
 
 
+@dataclass(slots=True)
+class Total:
+    """What was measured of one route in a window, as a sum; `first`: its first hour."""
+
+    first: int
+    hours: Hour
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The whole table. `since` is the beginning of the first whole hour."""
@@ -67,19 +75,27 @@ class Report:
 
 def report(spec: ObjectivesSpec, hours: Hours, *, since: float, now: float, going: Mapping[str, Outage] | None = None) -> Report:
     """The report on every route with an hour in the window. `going`: outages that have not ended, by route."""
+    first = int(since // HOUR)
+    totals = {
+        route: Total(min(found, default=first), summed(hour for number, hour in found.items() if number >= first))
+        for route, found in hours.items()
+    }
+    return report_of(spec, totals, since=since, now=now, going=going)
+
+
+def report_of(
+    spec: ObjectivesSpec, totals: Mapping[str, Total], *, since: float, now: float, going: Mapping[str, Outage] | None = None
+) -> Report:
+    """The report from sums that were made already."""
     first, open_ = int(since // HOUR), going or {}
-    rows = [_route(route, spec.of(route), found, first, now, open_.get(route)) for route, found in sorted(hours.items())]
+    rows = [_route(route, spec.of(route), total, first, now, open_.get(route)) for route, total in sorted(totals.items())]
     promised = {"availability": spec.availability, "connect_p95": spec.connect_p95,
                 "tool_error_rate": spec.tool_error_rate, "clients": float(spec.clients)}  # fmt: skip
     return Report(first * HOUR, now, tuple(rows), promised)
 
 
-def _route(
-    route: str, spec: ObjectivesSpec, found: Mapping[int, Hour], first: int, now: float, going: Outage | None
-) -> RouteReport:
-    inside = {number: hour for number, hour in found.items() if number >= first}
-    total = summed(inside.values())
-    begin = max(first, min(found, default=first)) * HOUR
+def _route(route: str, spec: ObjectivesSpec, found: Total, first: int, now: float, going: Outage | None) -> RouteReport:
+    total, begin = found.hours, max(first, found.first) * HOUR
     # An outage of announced maintenance is told apart, like its seconds.
     outages = [one for one in total.outages if not one.announced]
     ended = [one.seconds for one in outages]
@@ -150,14 +166,14 @@ def quantile(values: list[float], share: float) -> float | None:
     return ranked[max(0, math.ceil(len(ranked) * share - 1e-9) - 1)]
 
 
-def bar(found: Mapping[int, Hour], now: float) -> tuple[tuple[int, float | None, float], ...]:
+def bar(found: Mapping[int, Seconds], now: float) -> tuple[tuple[int, float | None, float], ...]:
     """The last `SLOTS` hours: hour, share of good time (`None`: unknown), seconds announced."""
     last = int(now // HOUR)
     slots: list[tuple[int, float | None, float]] = []
     for number in range(last - SLOTS + 1, last + 1):
-        hour = found.get(number)
-        known = hour.good + hour.bad if hour else 0.0
-        slots.append((number, hour.good / known if hour and known > 0 else None, hour.announced if hour else 0.0))
+        good, bad, announced = found.get(number, (0.0, 0.0, 0.0))
+        known = good + bad
+        slots.append((number, good / known if known > 0 else None, announced))
     return tuple(slots)
 
 

@@ -19,7 +19,7 @@ from mcpwatch.web.api.app import Api
 from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.page import details, views
 from mcpwatch.web.page.render import macro, page
-from mcpwatch.web.page.report_view import report_tables
+from mcpwatch.web.page.report_view import one_page, report_tables, verdict
 from mcpwatch.web.page.summary import summary
 from mcpwatch.web.spec import WebSpec
 
@@ -234,7 +234,10 @@ class Pages:
         asked = request.query_params.get("days", "7")
         days = int(asked) if asked in ("1", "7", "30") else 7
         found = await self.ask("GET", "/objectives", since=self._clock.wall() - days * DAY)
-        return self.html(request, "objectives.html", days=days, **report_tables(found))
+        number = views.Asked.of(request.query_params).page
+        part, pages = one_page(found, number)
+        shown: Document = report_tables(part) | {"verdict": verdict(found)}
+        return self.html(request, "objectives.html", days=days, pages=pages, number=min(number, pages), **shown)
 
     async def itself(self, request: Request) -> Response:
         """The watchdog's own figures."""

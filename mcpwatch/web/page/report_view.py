@@ -12,6 +12,23 @@ from mcpwatch.web.page.render import page
 Document = dict[str, Any]
 
 
+def one_page(found: Mapping[str, Any], number: int) -> tuple[Document, int]:
+    """The report with the routes of one page alone, those that miss most first, and how many pages there are."""
+    missed = {one["route"]: sum(promise["met"] == "missed" for promise in one["objectives"]) for one in found["routes"]}
+    ranked = sorted(found["routes"], key=lambda one: (-missed[one["route"]], one["route"]))
+    pages = max(1, -(-len(ranked) // views.PER_PAGE))
+    begin = (min(number, pages) - 1) * views.PER_PAGE
+    return {**found, "routes": ranked[begin : begin + views.PER_PAGE]}, pages
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """How all routes of a report stand, in a sentence."""
+    promises = [one["met"] for route in found["routes"] for one in route["objectives"]]
+    if missed := promises.count("missed"):
+        return f"{missed} objective{'s are' if missed > 1 else ' is'} missed."
+    return "No objective is missed." if "met" in promises else "Nothing is known yet."
+
+
 def report_tables(found: Mapping[str, Any]) -> Document:
     """The context of the report's tables, from the report as JSON."""
     target = found["promised"]
@@ -29,9 +46,6 @@ def report_tables(found: Mapping[str, Any]) -> Document:
         }
         for one in found["routes"]
     ]
-    missed = [one for _, cells in objectives for one in cells if one["met"] == "missed"]
-    known = any(one["met"] == "met" for _, cells in objectives for one in cells)
-    verdict = f"{len(missed)} objective{'s are' if len(missed) > 1 else ' is'} missed." if missed else "No objective is missed."
     return {
         "since": views.moment(found["since"]),
         "until": views.moment(found["until"]),
@@ -39,7 +53,7 @@ def report_tables(found: Mapping[str, Any]) -> Document:
         "objectives": objectives,
         "outages": outages,
         "met": found["met"],
-        "verdict": verdict if missed or known else "Nothing is known yet.",
+        "verdict": verdict(found),
     }
 
 

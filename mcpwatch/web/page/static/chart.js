@@ -18,11 +18,11 @@
     const one = (box, title, values, stroke, top) => {
       new window.uPlot({
         width: Math.max(240, box.clientWidth), height: 190, title, legend: { show: false }, tzDate: (t) => window.uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
-        scales: { x: { time: true, range: [first, last] }, y: { range: (_, low, high) => [0, top || Math.max(1, high * 1.1)] } },
+        scales: { x: { time: true, range: [first, last] }, y: { range: (_, low, high) => top ? [low >= 99 ? 99 : low >= 90 ? 90 : 0, top] : [0, Math.max(1, high * 1.1)] } },
         axes: [axis({ values: times, space: 60 }), axis()], series: [{}, { label: title, stroke, width: 2, points: { show: rows.length < 30 } }],
       }, [at, values], box);
     };
-    one(boxes[0], "Good, %", column(1), colour("--good"), 100.5);
+    one(boxes[0], "Good, %", column(1), colour("--good"), 100);
     one(boxes[1], "Connect p95, ms", column(2), colour("--planned"));
   };
   document.addEventListener("DOMContentLoaded", draw);

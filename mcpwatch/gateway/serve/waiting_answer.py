@@ -1,0 +1,72 @@
+"""A POST of Streamable HTTP that waits for its answer: given as JSON from where it comes in, without a task; else as a stream.
+
+Owns that choice. Must not know members or how messages are handed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
+from mcpwatch.gateway.session.session_output import ResponseStream
+from mcpwatch.gateway.session.sessions import Sessions
+from mcpwatch.gateway.session.target import ClientSession
+
+
+class WaitingAnswer:
+    """One POST of a session, which counts as open from now on until it is answered or `close` is called.
+
+    `primed`: the client knows events that only tell an id.
+    """
+
+    __slots__ = ("_open", "_primed", "_sessions", "_timer", "course", "request", "session")
+
+    def __init__(
+        self, sessions: Sessions, request: McpRequest, session: ClientSession, course: ResponseStream, *, primed: bool
+    ) -> None:
+        self._sessions, self._primed = sessions, primed
+        self.request, self.session, self.course = request, session, course
+        self._timer: asyncio.TimerHandle | None = None
+        self._open = True
+        session.open += 1
+
+    def wait(self) -> None:
+        """Answer as soon as there is something to say: as JSON when that is the answer, alone; as a stream after `KEEP_ALIVE`."""
+        if self.course.done or self.course.messages:
+            self._settle()
+        else:
+            self.request.turn.promised = True
+            self.course.told = self._settle
+            self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE, self._settle)
+
+    def close(self) -> None:
+        """It waits no more."""
+        if self._open:
+            self._open = False
+            self.session.open -= 1
+            self.session.seen = time.monotonic()
+
+    def _settle(self) -> None:
+        course = self.course
+        course.told = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if course.done and len(course.messages) == 1 and self.session.open == 1:
+            self.close()  # not after: the answer lets the next request of the connection begin
+            self.request.respond(200, course.messages.pop())
+        else:
+            self.request.turn.go_on(self._flow())
+
+    async def _flow(self) -> None:
+        """Answer as a stream."""
+        course = self.course
+        try:
+            pipe = self.request.stream()
+            messages, course.messages = course.messages, []
+            course.begin(pipe, messages, prime=self._primed)
+            await self._sessions.hold(self.session, pipe)
+            pipe.finish()
+        finally:
+            self.close()

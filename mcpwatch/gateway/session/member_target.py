@@ -1,0 +1,58 @@
+"""A route to one member: its sessions, and the way past them for the stateless wire. Must not know HTTP requests."""
+
+from __future__ import annotations
+
+from mcpwatch.gateway.protocol import translation
+from mcpwatch.gateway.session.passage import Passthrough, speaks
+from mcpwatch.gateway.session.session import Session
+from mcpwatch.gateway.settings import ToolRules
+from mcpwatch.gateway.upstream.member import Member, trust_of
+
+
+class MemberTarget:
+    """A route to one member."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.name = member.name
+        known, self.counts = member.settings, member.counts
+        self._passage = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
+        self._ruled = known.tools != ToolRules()
+        self._native = False
+        self.plain_until = 0.0
+        self._asked_of = 0
+
+    async def ready(self) -> None:
+        """Return when the member can take requests. Raises `Down`."""
+        await self.member.main.ready()
+
+    def begin(self, owner: str) -> Session:
+        """A new session for a client."""
+        return Session(self.member, owner)
+
+    async def once(self, owner: str) -> tuple[Session, bool]:
+        """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
+        await self.member.main.ready()
+        session = Session(self.member, owner)
+        main = self.member.main
+        native = main if main.modern else await self.member.stateless()
+        if native is not None:
+            session.use(native, native=True)
+        return session, native is not None
+
+    async def passage(self) -> Passthrough | None:
+        """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `Down`."""
+        member = self.member
+        if member.settings.url is None or member.kind == "sse" or self._ruled:
+            return None
+        await member.main.ready()
+        if self._asked_of != member.main.generation:
+            self._passage.client.close()
+            self._native = await speaks(self._passage)
+            self._asked_of = member.main.generation
+        return self._passage if self._native else None
+
+    async def discover(self) -> bytes:
+        """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
+        await self.member.main.ready()
+        return translation.discovery(self.member.main.server)

@@ -1,0 +1,298 @@
+"""One HTTP connection, fed by hand: what is a whole answer, what is a cut, and where its bounds are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from mcpwatch.checks import connection as module
+from mcpwatch.checks.connection import BUFFER_LIMIT, Connection, Headers
+from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.model.probe import Symptom
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(5)]
+
+ASK = b"GET / HTTP/1.1\r\n\r\n"
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Socket(asyncio.Transport):
+    """Takes what is written and notes how it ended."""
+
+    def __init__(self, **extra: object) -> None:
+        super().__init__(extra)
+        self.written = b""
+        self.ended = ""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+
+class Wired:
+    """A connection with its socket; `ask` begins an exchange."""
+
+    def __init__(self, **extra: object) -> None:
+        self.socket = Socket(**extra)
+        self.connection = Connection()
+        self.connection.connection_made(self.socket)
+        self.hears = self.connection.data_received
+
+    async def ask(self) -> asyncio.Task[tuple[int, Headers]]:
+        task = asyncio.create_task(self.connection.exchange(ASK))
+        await asyncio.sleep(0)
+        return task
+
+    async def answered(self, *pieces: bytes) -> tuple[int, Headers]:
+        task = await self.ask()
+        for piece in pieces:
+            self.hears(piece)
+        return await task
+
+    async def body(self) -> bytes:
+        found = b""
+        while piece := await self.connection.chunk():
+            found += piece
+        return found
+
+
+async def failure_of(task: Any) -> ProbeFailure:
+    with pytest.raises(ProbeFailure) as caught:
+        await task
+    return caught.value
+
+
+async def test_an_answer_in_pieces_is_given_with_its_headers_and_its_body() -> None:
+    wired = Wired()
+    status, headers = await wired.answered(b"HTTP/1.1 207 X\r\nContent-", b"Length: 4\r\nX-Y: z\r\n\r\nab")
+    assert (status, headers) == (207, [(b"content-length", b"4"), (b"x-y", b"z")])
+    assert wired.socket.written == ASK
+    assert not wired.connection.idle
+    reading = asyncio.create_task(wired.body())
+    await asyncio.sleep(0)
+    wired.hears(b"cd")
+    assert await reading == b"abcd"
+    assert wired.connection.idle
+
+
+async def test_a_piece_of_a_body_is_given_when_it_comes() -> None:
+    wired = Wired()
+    await wired.answered(b"HTTP/1.1 200 OK\r\n\r\n")
+    for piece in (b"first", b"second"):
+        reading = asyncio.create_task(wired.connection.chunk())
+        await asyncio.sleep(0)
+        wired.hears(piece)
+        assert await reading == piece
+
+
+async def test_a_connection_carries_one_exchange_after_the_other_and_counts_them() -> None:
+    wired = Wired()
+    assert wired.connection.idle
+    for turn in (1, 2, 3):
+        await wired.answered(WHOLE)
+        assert not wired.connection.idle, "the body is not read yet"
+        assert await wired.body() == b"ok"
+        assert (wired.connection.idle, wired.connection.uses, wired.connection.received) == (True, turn, len(WHOLE))
+    assert wired.socket.ended == ""
+
+
+async def test_what_was_left_unread_of_one_answer_is_not_taken_for_the_next() -> None:
+    wired = Wired()
+    await wired.answered(WHOLE)
+    await wired.answered(WHOLE.replace(b"ok", b"on"))
+    assert await wired.body() == b"on"
+
+
+async def test_a_second_exchange_while_one_runs_or_after_the_end_is_refused() -> None:
+    wired = Wired()
+    running = await wired.ask()
+    assert (await failure_of(wired.connection.exchange(ASK))).symptom is Symptom.CUT
+    wired.hears(WHOLE)
+    await running
+    wired.connection.connection_lost(None)
+    assert (await failure_of(wired.connection.exchange(ASK))).message == "the connection was closed before the request"
+    assert (await failure_of(Connection().exchange(ASK))).symptom is Symptom.CUT
+
+
+async def test_an_early_hint_is_not_the_answer() -> None:
+    wired = Wired()
+    task = await wired.ask()
+    wired.hears(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+    await asyncio.sleep(0)
+    assert not task.done()
+    wired.hears(WHOLE)
+    assert (await task)[1] == [(b"content-length", b"2")]
+    wired = Wired()
+    assert (await wired.answered(b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE))[0] == 200
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_a_framed_answer_that_ends_early_is_cut_and_one_without_a_length_ends_with_its_connection(framing: bytes) -> None:
+    wired = Wired()
+    await wired.answered(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n")
+    wired.connection.connection_lost(None)
+    assert (await failure_of(wired.connection.chunk())).message == "the connection was closed in the middle of its answer"
+    wired = Wired()
+    await wired.answered(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+    assert await wired.connection.chunk() == b"all of it"
+    reading = asyncio.create_task(wired.connection.chunk())
+    await asyncio.sleep(0)
+    wired.connection.connection_lost(None)
+    assert await reading == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(None, "closed"), (ConnectionResetError(), "reset"), (OSError(), "closed")],
+)
+async def test_a_connection_lost_before_or_within_an_answer_is_told_by_how_it_ended(error: Exception | None, words: str) -> None:
+    wired = Wired()
+    task = await wired.ask()
+    wired.connection.connection_lost(error)
+    failure = await failure_of(task)
+    assert (failure.symptom, failure.message) == (Symptom.CUT, f"the connection was {words} before it answered")
+    wired = Wired()
+    await wired.answered(b"HTTP/1.1 200 OK\r\n\r\n")
+    reading = asyncio.create_task(wired.connection.chunk())
+    await asyncio.sleep(0)
+    wired.connection.connection_lost(error or OSError())
+    assert (await failure_of(reading)).message == f"the connection was {words} in the middle of its answer"
+
+
+async def test_the_end_of_an_idle_connection_is_no_failure() -> None:
+    wired = Wired()
+    await wired.answered(WHOLE)
+    wired.connection.connection_lost(None)
+    assert (await wired.body(), wired.connection.idle) == (b"ok", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "the answer is not HTTP ("),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "the server wants to switch"),
+    ],
+)
+async def test_an_answer_that_is_not_http_is_a_bad_reply_and_the_end(answer: bytes, words: str) -> None:
+    wired = Wired()
+    task = await wired.ask()
+    wired.hears(answer)
+    failure = await failure_of(task)
+    assert (failure.symptom, wired.socket.ended, wired.connection.closed) == (Symptom.BAD_REPLY, "aborted", True)
+    assert failure.message.startswith(words)
+
+
+async def test_what_is_not_http_is_shown_in_a_bounded_line() -> None:
+    wired = Wired()
+    task = await wired.ask()
+    wired.hears(b"SSH " + b"\xe9" * 500)
+    assert (await failure_of(task)).said == "SSH " + "\ufffd" * 155 + "…"
+
+
+async def test_the_first_failure_is_the_one_that_is_told() -> None:
+    wired = Wired()
+    await wired.answered(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n")
+    wired.connection.connection_lost(ConnectionResetError())
+    assert (await failure_of(wired.connection.chunk())).message.startswith("the answer is not HTTP (")
+
+
+async def test_more_than_the_length_of_an_answer_ends_the_connection_and_leaves_the_answer() -> None:
+    wired = Wired()
+    await wired.answered(WHOLE + WHOLE)
+    assert (wired.socket.ended, await wired.body()) == ("aborted", b"ok")
+    wired = Wired()
+    wired.hears(WHOLE)
+    assert (wired.socket.ended, wired.connection.closed) == ("aborted", True)
+    wired = Wired()
+    wired.hears(b"SSH-2.0\r\n")
+    assert wired.socket.ended == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ended"),
+    [
+        (WHOLE, ""),
+        (WHOLE.replace(b"200 OK", b"200 OK\r\nConnection: close"), "closed"),
+        (WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"), "closed"),
+    ],
+)
+async def test_a_server_that_does_not_keep_a_connection_alive_has_it_closed(answer: bytes, ended: str) -> None:
+    wired = Wired()
+    await wired.answered(answer)
+    assert await wired.body() == b"ok"
+    assert (wired.socket.ended, wired.connection.closed, wired.connection.idle) == (ended, bool(ended), not ended)
+
+
+async def test_headers_are_bounded_in_every_answer_anew() -> None:
+    fits = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: %s\r\n\r\nok" % (b"x" * (65_536 - len("Content-Length2X")))
+    wired = Wired()
+    for _ in range(2):
+        assert (await wired.answered(fits))[0] == 200
+        assert await wired.body() == b"ok"
+    task = await wired.ask()
+    wired.hears(fits.replace(b"X: ", b"XX: "))
+    failure = await failure_of(task)
+    assert (failure.symptom, failure.message) == (Symptom.TOO_LARGE, "the answer has more than 64 KiB of headers")
+    assert wired.socket.ended == "aborted"
+
+
+async def test_a_body_that_is_not_read_is_bounded_and_one_that_is_read_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BUFFER_LIMIT == 24 << 20
+    monkeypatch.setattr(module, "BUFFER_LIMIT", 4 << 20)
+    half = bytes(2 << 20)
+    wired = Wired()
+    await wired.answered(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(4):
+        wired.hears(half)
+        assert await wired.connection.chunk() == half
+    wired.hears(half)
+    wired.hears(half)
+    assert wired.socket.ended == ""
+    wired.hears(b"x")
+    assert await wired.connection.chunk() == half
+    assert await wired.connection.chunk() == half
+    failure = await failure_of(wired.connection.chunk())
+    assert (failure.symptom, failure.message) == (Symptom.TOO_LARGE, "the server sent more than 4 MiB at once")
+
+
+async def test_a_reader_that_was_cancelled_is_not_woken_and_another_may_read() -> None:
+    wired = Wired()
+    task = await wired.ask()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    wired.hears(b"HTTP/1.1 200 OK\r\n\r\n")
+    reading = asyncio.create_task(wired.connection.chunk())
+    await asyncio.sleep(0)
+    reading.cancel()
+    wired.hears(b"late")
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert await wired.connection.chunk() == b"late"
+
+
+async def test_what_tls_agreed_on_is_known_and_without_tls_there_is_nothing() -> None:
+    class Secured:
+        def version(self) -> str:
+            return "TLSv1.3"
+
+    secure = Wired(ssl_object=Secured(), peercert={"notAfter": "x"}).connection
+    assert (secure.tls_version, secure.peer_certificate) == ("TLSv1.3", {"notAfter": "x"})
+    for bare in (Wired().connection, Connection()):
+        assert (bare.tls_version, bare.peer_certificate) == ("", {})
+    failure = await failure_of(Connection().secure("host", cast("Any", None)))
+    assert failure.symptom is Symptom.CUT
+
+
+def test_an_aborted_connection_is_over_even_before_it_was_made() -> None:
+    connection = Connection()
+    connection.abort()
+    assert connection.closed
+    assert not connection.idle

@@ -1,0 +1,111 @@
+"""How a host is found and reached: its addresses, one after the other, and the words for none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mcpwatch.checks.connection import Connection, connect, resolve
+from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.model.probe import Symptom
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(5)]
+
+
+async def failure_of(task: Any) -> ProbeFailure:
+    with pytest.raises(ProbeFailure) as caught:
+        await task
+    return caught.value
+
+
+Dial = Callable[[str], Connection | OSError | float]
+
+
+def dialling(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> list[str]:
+    """`connect` with `dial` for a network; every address dialled is noted. A number is after how many seconds it answers."""
+    dialled: list[str] = []
+
+    async def create_connection(factory: object, address: str, port: int) -> tuple[None, Connection]:
+        dialled.append(address)
+        made = dial(address)
+        if isinstance(made, (int, float)):
+            await asyncio.sleep(made)
+            return None, Connection()
+        if isinstance(made, OSError):
+            raise made
+        return None, made
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    return dialled
+
+
+async def test_the_first_address_that_takes_a_connection_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Connection()
+    answers: dict[str, Connection | OSError | float] = {"a": ConnectionRefusedError(111, "refused"), "b": 9.0, "c": made, "d": 9.0}
+    dialled = dialling(monkeypatch, lambda address: answers[address])
+    assert await connect("host", 80, ("a", "b", "c", "d"), 0.01) is made
+    assert dialled == ["a", "b", "c"]
+
+
+async def test_the_last_address_is_given_all_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled = dialling(monkeypatch, lambda _: 0.03)
+    assert await connect("host", 80, ("a", "b"), 0.001)
+    assert dialled == ["a", "b"]
+
+    def late(_: str) -> OSError:
+        return TimeoutError(110, "Connection timed out")
+
+    dialling(monkeypatch, late)
+    with pytest.raises(TimeoutError):
+        await connect("host", 80, ("a", "b"), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses", "error", "symptom", "words"),
+    [
+        ("h", ("a",), ConnectionRefusedError(111, "x"), Symptom.REFUSED, "h:80 refuses connections: nothing listens there"),
+        ("::1", ("a", "b"), OSError(113, "No route"), Symptom.UNREACHABLE, "[::1]:80 cannot be reached: No route"),
+        ("h", ("a",), OSError("odd"), Symptom.UNREACHABLE, "h:80 cannot be reached: odd"),
+        ("h", (), OSError(), Symptom.UNREACHABLE, "h:80 cannot be reached: no address"),
+    ],
+)
+async def test_a_host_that_takes_no_connection_is_told_by_its_last_error(
+    monkeypatch: pytest.MonkeyPatch, host: str, addresses: tuple[str, ...], error: OSError, symptom: Symptom, words: str
+) -> None:
+    dialling(monkeypatch, lambda _: error)
+    failure = await failure_of(connect(host, 80, addresses, 1.0))
+    assert (failure.symptom, failure.message) == (symptom, words)
+
+
+async def test_a_prober_without_descriptors_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled = dialling(monkeypatch, lambda _: OSError(errno.EMFILE, "Too many open files"))
+    with pytest.raises(OSError, match="Too many open files"):
+        await connect("host", 80, ("a", "b"), 1.0)
+    assert dialled == ["a"]
+
+
+async def test_a_name_is_resolved_to_each_of_its_addresses_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def found(*_: object, **__: object) -> list[Any]:
+        return [(socket.AF_INET6, 1, 6, "", ("::1", 80, 0, 0)), *[(socket.AF_INET, 1, 6, "", ("127.0.0.1", 80))] * 2]
+
+    async def lost(*_: object, **__: object) -> list[Any]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    async def odd(*_: object, **__: object) -> list[Any]:
+        raise UnicodeError("label empty or too long")
+
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+    assert await resolve("host", 80) == ("::1", "127.0.0.1")
+    monkeypatch.setattr(loop, "getaddrinfo", lost)
+    assert (await failure_of(resolve("host", 80))).message == "the name host does not resolve: Name or service not known"
+    assert [await resolve(literal, 80) for literal in ("::1", "127.0.0.1")] == [("::1",), ("127.0.0.1",)]
+    monkeypatch.setattr(loop, "getaddrinfo", odd)
+    failure = await failure_of(resolve("host", 80))
+    assert (failure.symptom, failure.message) == (Symptom.UNRESOLVED, "the name host does not resolve: label empty or too long")

@@ -1,0 +1,284 @@
+"""What is wrong with a member itself, and what no restart answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mcpwatch.model.member import Phase, Verdict
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.diagnose import diagnose
+from mcpwatch.watchdog.finding import LookAgain
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.starts import COLD_START
+from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, TBXARK, TIME, bad, causes, found, named, one, scene
+
+
+@pytest.mark.parametrize(
+    ("actor", "expected"),
+    [
+        (replace(FETCH, phase=Phase.BACKOFF, last_exit="killed by SIGKILL"), ("member_down", "fetch", None)),
+        (replace(FETCH, phase=Phase.STARTING, failures=2), ("member_down", "fetch", None)),
+        (replace(FETCH, phase=Phase.FAILED, oom=True), ("member_oom", "fetch", None)),
+        (replace(FETCH, phase=Phase.FAILED, foreign_port="pid 7 (nginx)"), ("port_taken", "fetch", None)),
+        (replace(FETCH, direct=bad(Symptom.TIMEOUT), through=bad(Symptom.TIMEOUT)), ("member_hung", "fetch", "restart")),
+        (replace(FETCH, direct=bad(Symptom.AUTH)), ("auth", "fetch", None)),
+        (replace(FETCH, direct=bad(Symptom.SCHEMA)), ("config", "fetch", None)),
+        (replace(FETCH, direct=bad(Symptom.EMPTY_TOOLS)), ("empty_tools", "fetch", None)),
+        (replace(FETCH, direct=bad(Symptom.TOOL_ERROR)), ("dependency", "fetch", None)),
+        (replace(FETCH, through=bad(Symptom.SESSION_LOST)), ("stale_session", "proxy", "restart_proxy")),
+        (replace(FETCH, through=bad(Symptom.NOT_MOUNTED)), ("not_mounted", "proxy", "restart_proxy")),
+        (replace(FETCH, through=bad(Symptom.BAD_ENDPOINT)), ("wrong_base_url", "proxy", None)),
+        (replace(FETCH, through=bad(Symptom.AUTH)), ("auth", "proxy", None)),
+        (replace(HOSTED, through=bad(Symptom.TIMEOUT)), ("member_hung", "git", "restart")),
+        (replace(FETCH, runtime="external", direct=bad(Symptom.REFUSED)), ("member_hung", "fetch", None)),
+    ],
+)
+def test_each_trouble_of_one_member_has_its_name_and_its_rung(actor: MemberSnapshot, expected: tuple[str, str, str | None]) -> None:
+    assert causes(actor, TIME, PROXY) == [expected]
+
+
+def test_a_member_whose_dependency_is_down_is_not_restarted_for_it() -> None:
+    database = replace(TIME, name="db", phase=Phase.FAILED)
+    waiting = replace(FETCH, depends_on=("db",), direct=bad(Symptom.TIMEOUT))
+    assert causes(waiting, database, PROXY) == [("dependency", "fetch", None), ("member_down", "db", None)]
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.BACKOFF, Phase.FAILED])
+def test_what_an_engine_says_of_a_member_that_does_not_run_is_the_cause_and_no_restart_answers_it(phase: Phase) -> None:
+    held = replace(FETCH, runtime="kubernetes", phase=phase, hindered="unschedulable", hindrance="no node takes its pod: 0/3 fit")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, PROXY), "proxy")).found
+    assert (found.cause, found.text, found.rung) == ("unschedulable", "no node takes its pod: 0/3 fit", None)
+
+
+def test_what_an_engine_says_of_a_member_that_answers_is_no_trouble() -> None:
+    held = replace(FETCH, runtime="kubernetes", hindered="node_not_ready", hindrance="the node is not ready")
+    assert causes(held, PROXY) == []
+    silent = replace(held, direct=bad(Symptom.TIMEOUT))
+    assert causes(silent, PROXY) == [("node_not_ready", "fetch", None)]
+
+
+def test_another_server_on_the_members_port_is_named_with_its_pid() -> None:
+    held = replace(FETCH, phase=Phase.BACKOFF, failures=1, foreign_port="pid 7 (nginx)")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, TIME, PROXY), "proxy")).found
+    assert (found.cause, found.rung, found.text) == ("port_taken", None, "its port is held by pid 7 (nginx)")
+
+
+def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
+    words = "exited with code 1: [Errno 98] error while attempting to bind: address already in use"
+    assert causes(replace(FETCH, phase=Phase.BACKOFF, last_exit=words), PROXY) == [("port_taken", "fetch", None)]
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("license expired", "licence"),
+        ("Too many sessions, retry later", "overloaded"),
+        ("Unauthorized: token expired", "auth"),
+        ("connect ECONNREFUSED 127.0.0.1:5432", "dependency"),
+        ("something else", "member_failing"),
+    ],
+)
+def test_what_a_server_says_of_itself_is_its_cause_and_no_restart_answers_it(message: str, cause: str) -> None:
+    said = replace(bad(Symptom.RPC_ERROR), result=ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.INITIALIZE, message))
+    rung = "restart" if cause == "member_failing" else None
+    assert causes(replace(FETCH, direct=said), TIME, PROXY) == [(cause, "fetch", rung)]
+
+
+def test_what_answers_while_it_starts_again_is_not_down() -> None:
+    again = replace(FETCH, phase=Phase.STARTING, failures=2)
+    assert causes(replace(again, direct=bad(Symptom.OVERLOADED)), PROXY) == [("overloaded", "fetch", None)]
+    elsewhere = replace(again, direct=bad(Symptom.REFUSED), port=9072, listens_on=(9123,))
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (elsewhere, PROXY), "proxy")).found
+    assert (found.cause, found.text) == ("wrong_port", "it listens on port 9123, not on 9072, where it should answer")
+    assert causes(replace(again, direct=bad(Symptom.REFUSED)), PROXY) == [("member_down", "fetch", None)]
+
+
+def test_another_server_in_its_place_is_named_and_left_alone() -> None:
+    assert causes(replace(FETCH, direct=bad(Symptom.WRONG_SERVER)), PROXY) == [("wrong_server", "fetch", None)]
+
+
+def test_a_hosted_server_that_writes_to_its_stdout_is_named_with_the_gateways_own_line() -> None:
+    hint = ProxyLogHint("git", "polluted", "stdout holds a line that is no JSON-RPC message: 'hello'", Instant(90.0))
+    silent = replace(HOSTED, through=bad(Symptom.TIMEOUT))
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (silent, FETCH, PROXY), "proxy", proxy_log=(hint,))).found
+    assert (found.cause, found.rung) == ("polluted", None)
+    assert any("'hello'" in line for line in found.evidence)
+
+
+def test_a_paused_member_is_let_run_and_a_hosted_server_is_not_blamed_at_the_gateways_own_door() -> None:
+    assert causes(replace(FETCH, paused=True, direct=bad(Symptom.TIMEOUT)), TIME, PROXY) == [("paused", "fetch", "resume")]
+    door = replace(HOSTED, through=bad(Symptom.TIMEOUT, Stage.OPEN))
+    unsure = diagnose(
+        FleetSnapshot(Instant(100.0), (door, FETCH, replace(TIME, through=replace(OK, at=Instant(99.9))), PROXY), "proxy")
+    )
+    assert (unsure.found, unsure.look_again) == ((), (LookAgain("git"),))
+
+
+def test_a_bridge_whose_child_still_starts_is_waited_for_as_long_as_the_child_lives() -> None:
+    late = replace(FETCH, started_at=Instant(95.0), direct=bad(Symptom.NOT_MOUNTED), start_grace=60.0)
+    (found,) = diagnose(scene(late, PROXY)).found
+    assert (found.cause, found.rung, found.until) == ("starting", None, Instant(155.0))
+    over = replace(late, started_at=Instant(10.0))
+    assert causes(over, PROXY) == [("member_failing", "fetch", "restart")]
+    assert causes(replace(over, child_runs=True), PROXY) == [("starting", "fetch", None)]
+    assert causes(replace(over, started_at=Instant(100.0 - COLD_START), child_runs=True), PROXY)[0][0] == "member_failing"
+    served = replace(over, direct=replace(over.direct or OK, succeeded=True), child_runs=True)
+    assert causes(served, PROXY) == [("member_failing", "fetch", "restart")]
+    again = replace(late, phase=Phase.STARTING, failures=1)
+    assert causes(again, PROXY) == [("starting", "fetch", None)]
+
+
+def test_a_finding_of_a_member_tells_what_it_rests_on_and_where_a_person_should_look() -> None:
+    hung = one(replace(FETCH, route="web", direct=bad(Symptom.TIMEOUT)), TIME, PROXY)
+    assert (hung.about, hung.affects, hung.seen_at, hung.seen_until) == ("member:fetch", ("web",), Instant(99.0), Instant(99.5))
+    assert hung.text == "the member runs but does not answer (timeout@tools_list)"
+    assert "mcpwatch logs fetch" in hung.look_at
+    down = one(replace(FETCH, route=None, direct=None, through=None, phase=Phase.FAILED), TIME, PROXY)
+    assert (down.affects, down.seen_at, down.seen_until) == ((), None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "text"),
+    [
+        ({"last_exit": ""}, "member_down", "the member is down"),
+        ({"last_exit": "killed by SIGSEGV"}, "member_down", "the member is down: killed by SIGSEGV"),
+        ({"oom": True}, "member_oom", "it was killed for using too much memory"),
+        ({"last_exit": "bind: EADDRINUSE"}, "port_taken", "its port is held by another program"),
+        ({"planned": True}, "planned_restart", "it is being restarted as asked"),
+        ({"paused": True, "oom": True}, "paused", "its container is paused"),
+    ],
+)
+def test_a_member_that_does_not_run_is_told_by_how_it_ended(changes: dict[str, object], cause: str, text: str) -> None:
+    ended = replace(FETCH, phase=Phase.FAILED, **changes)  # pyright: ignore[reportArgumentType]
+    finding = one(ended, TIME, PROXY)
+    assert (finding.cause, finding.text) == (cause, text)
+
+
+def test_what_fails_and_recovers_again_and_again_is_told_with_its_rate_and_not_repaired() -> None:
+    shaky = replace(OK, verdict=Verdict.DEGRADED, rate=0.5)
+    finding = one(replace(FETCH, direct=shaky), PROXY)
+    assert (finding.cause, finding.rung) == ("flapping", None)
+    assert "50% of its latest probes failed" in finding.text
+    assert "direct: ok (50% of the latest probes failed)" in finding.evidence
+    assert causes(replace(HOSTED, through=shaky, alone="bye"), PROXY) == [("flapping", "git", None)]
+
+
+def test_a_member_that_bears_one_client_is_told_and_never_blamed_for_what_was_seen_before() -> None:
+    lone = replace(FETCH, alone="one client only", direct=bad(Symptom.CUT))
+    finding = one(lone, PROXY)
+    assert (finding.cause, finding.rung) == ("single_client", None)
+    assert "(one client only)" in finding.text
+    assert causes(replace(HOSTED, alone="one client only"), PROXY) == [("single_client", "git", None)]
+
+
+def test_a_first_start_is_not_judged_and_a_single_failure_of_one_that_runs_neither() -> None:
+    assert causes(replace(FETCH, phase=Phase.STARTING, direct=bad(Symptom.AUTH)), PROXY) == []
+    once = replace(bad(Symptom.OVERLOADED), verdict=Verdict.HEALTHY, failures=1)
+    assert causes(replace(FETCH, direct=once), PROXY) == []
+    again = replace(FETCH, phase=Phase.STARTING, failures=1, direct=replace(once, verdict=Verdict.UNKNOWN))
+    assert causes(again, PROXY) == [("overloaded", "fetch", None)], "it answers, so its start is not the trouble"
+    assert causes(replace(again, phase=Phase.STOPPING), PROXY) == []
+
+
+def test_what_was_seen_before_its_start_or_before_it_listened_is_looked_at_again_instead_of_blamed() -> None:
+    def told(**changes: object) -> list[str]:
+        seen = replace(bad(Symptom.REFUSED), began_at=Instant(99.0))
+        member = replace(FETCH, port=8000, direct=seen)
+        findings = found(replace(member, **changes), TIME, PROXY)  # pyright: ignore[reportArgumentType]
+        return [*(one.cause for one in findings.found), *(f"look at {one.member}" for one in findings.look_again)]
+
+    def refused(began: float | None, symptom: Symptom = Symptom.REFUSED) -> Observation:
+        return replace(bad(symptom), began_at=None if began is None else Instant(began))
+
+    assert told() == ["member_hung"]
+    assert told(started_at=Instant(99.0)) == ["member_hung"]
+    assert told(started_at=Instant(99.1)) == ["look at fetch"], "of its former life"
+    assert told(started_at=None) == ["member_hung"]
+    assert told(direct=refused(None)) == ["look at fetch"], "nobody knows of when it is"
+    assert told(listens_on=(8000, 9)) == ["look at fetch"], "it listens there by now"
+    assert told(listens_on=(8000,), direct=refused(99.5)) == ["wrong_port"], "at another address, as a restart would not change"
+    assert told(listens_on=(8000,), direct=refused(99.0, Symptom.TIMEOUT)) == ["member_hung"]
+    assert told(listens_on=(9, 10)) == ["wrong_port"]
+    assert told(listens_on=(9,), port=None) == ["member_hung"]
+
+
+def test_the_words_of_a_server_count_where_they_are_its_own() -> None:
+    def told(symptom: Symptom, message: str, said: str = "") -> tuple[str, str]:
+        seen = replace(bad(symptom), result=ProbeResult(Outcome.FAILURE, symptom, Stage.INITIALIZE, message, said))
+        finding = one(replace(FETCH, direct=seen), TIME, PROXY)
+        return finding.cause, finding.text
+
+    assert told(Symptom.HTTP_STATUS, "answered 402", "Payment Required") == ("licence", "it refuses to work: answered 402")
+    assert told(Symptom.UPSTREAM_DOWN, "license expired") == ("licence", "it refuses to work: license expired")
+    assert told(Symptom.UPSTREAM_DOWN, "connection refused")[0] == "child_died", "by a bridge it is its own child that is gone"
+    assert told(Symptom.BAD_REPLY, "license expired")[0] == "member_failing", "no answer of MCP"
+    assert told(Symptom.OVERLOADED, "429") == ("overloaded", "it takes no more requests for now: 429")
+    assert told(Symptom.OVERLOADED, "") == ("overloaded", "it takes no more requests for now")
+
+
+@pytest.mark.parametrize(
+    ("symptom", "cause"),
+    [
+        (Symptom.BAD_ENDPOINT, "wrong_base_url"),
+        (Symptom.WRONG_TYPE, "config"),
+        (Symptom.BUFFERED, "config"),
+        (Symptom.TOO_LARGE, "config"),
+        (Symptom.UNGUARDED, "auth"),
+        (Symptom.UNEXPECTED, "dependency"),
+    ],
+)
+def test_no_restart_answers_what_only_a_person_can_correct(symptom: Symptom, cause: str) -> None:
+    assert causes(replace(FETCH, direct=bad(symptom)), TIME, PROXY) == [(cause, "fetch", None)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "expected"),
+    [
+        (Stage.CANARY, -32602, ("config", None)),
+        (Stage.CANARY, -32601, ("config", None)),
+        (Stage.CANARY, -32603, ("member_failing", "restart")),
+        (Stage.TOOLS_LIST, -32602, ("member_failing", "restart")),
+    ],
+)
+def test_a_canary_that_the_server_does_not_take_is_wrong_itself(stage: Stage, code: int, expected: tuple[str, str | None]) -> None:
+    refused = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, stage, "unknown tool: pnig", rpc_code=code)
+    finding = one(replace(FETCH, direct=replace(bad(Symptom.RPC_ERROR), result=refused)), TIME, PROXY)
+    assert (finding.cause, finding.rung) == expected
+    inside = replace(FETCH, runtime="external", direct=None, through=replace(bad(Symptom.RPC_ERROR), result=refused))
+    assert (named(inside, TIME, TBXARK)[0][:2] == ("config", None)) is (expected[0] == "config")
+
+
+def test_a_hosted_server_that_its_gateway_does_not_reach_is_reconnected_first_and_restarted_then() -> None:
+    cut = replace(HOSTED, through=bad(Symptom.UPSTREAM_DOWN))
+    finding = one(cut, FETCH, PROXY, nudges=True)
+    assert (finding.cause, finding.subject, finding.rung, finding.suspect) == ("member_failing", "git", "reconnect", "git")
+    assert finding.text == "the proxy that hosts it does not reach it: said so"
+    assert causes(cut, FETCH, PROXY) == [("member_failing", "git", "restart")]
+    other = replace(HOSTED, through=bad(Symptom.BAD_REPLY))
+    assert (one(other, FETCH, PROXY, nudges=True).rung, one(other, FETCH, PROXY).text) == (
+        "restart",
+        "the member fails its checks (bad_reply)",
+    )
+
+
+def test_what_a_gateways_log_said_of_a_former_life_of_a_server_is_no_reason_now() -> None:
+    silent = replace(HOSTED, started_at=Instant(60.0), through=bad(Symptom.TIMEOUT))
+
+    def cause(meaning: str, at: float, **changes: object) -> str:
+        log = (ProxyLogHint("git", meaning, "x", Instant(at)),)
+        return one(replace(silent, **changes), FETCH, PROXY, proxy_log=log).cause  # pyright: ignore[reportArgumentType]
+
+    assert cause("polluted", 60.0) == "polluted"
+    assert cause("polluted", 59.0) == "member_hung"
+    assert cause("polluted", 59.0, started_at=None) == "polluted"
+    assert cause("failed", 70.0) == "member_hung"
+
+
+def test_stopped_processes_are_let_run_again_unless_they_are_being_ended() -> None:
+    stopped = replace(FETCH, stopped_processes=True)
+    finding = one(stopped, PROXY)
+    assert (finding.cause, finding.rung, finding.text) == ("member_hung", "resume", "its processes are stopped (state T)")
+    assert causes(replace(stopped, phase=Phase.STOPPING), PROXY) == []
