@@ -320,9 +320,7 @@ async def test_a_passed_on_request_that_may_have_been_executed_is_not_said_to_be
 
 @pytest.mark.parametrize("body", [b'{"error": "invalid_token"}', b"{}", b"[]", b'"no"'])
 @pytest.mark.parametrize("status", [b"401 Unauthorized", b"503 Service Unavailable", b"200 OK"])
-async def test_a_body_that_is_no_message_is_no_answer_and_the_callers_error_has_the_status(
-    status: bytes, body: bytes
-) -> None:
+async def test_a_body_that_is_no_message_is_no_answer_and_the_callers_error_has_the_status(status: bytes, body: bytes) -> None:
     async def script(head: bytes, sent: bytes) -> bytes:
         return answer(body).replace(b"200 OK", status, 1)
 
