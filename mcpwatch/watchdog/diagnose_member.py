@@ -28,6 +28,8 @@ WRONG_CALL_CODES = frozenset({-32601, -32602})
 """JSON-RPC: the method is not found, its parameters are invalid."""
 LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
+LATE_LINE = 15.0
+"""Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
 
@@ -40,6 +42,7 @@ _PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.DRIFT: ("drift", "its contract changed: {}"),
     Symptom.TOOL_ERROR: ("dependency", "it answers, but its own upstream fails the call"),
     Symptom.UNEXPECTED: ("dependency", "it answers, but its own upstream fails the call"),
+    Symptom.UNREACHABLE: ("unreachable", "no way leads to it from here: {}"),
     Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
     Symptom.BAD_ENDPOINT: ("wrong_base_url", "it announces a base URL that clients cannot use"),
 }
@@ -117,6 +120,16 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     return _finding(snapshot, member, "member_down", text)
 
 
+def _polluted(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether lines on its stdout that are no messages explain what was seen: written since it began to fail, or since its start
+    where it was never well; and no answer of its own says something else."""
+    hint = snapshot.hint(member.route)
+    if hint is None or hint.meaning != "polluted" or seen.answered:
+        return False
+    since = seen.since if seen.succeeded and seen.since is not None else member.started_at
+    return hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0)
+
+
 def unasked(result: ProbeResult | None) -> bool:
     """Whether a canary asks for what the server does not offer, or in a way that it does not take: the canary is wrong."""
     return result is not None and result.stage is Stage.CANARY and result.rpc_code in WRONG_CALL_CODES
@@ -125,14 +138,14 @@ def unasked(result: ProbeResult | None) -> bool:
 def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
     """Name the cause of a failing probe of the member itself."""
     symptom, message = seen.symptom, seen.message
-    hint = snapshot.hint(member.route)
-    if hint is not None and hint.meaning == "polluted" and (member.started_at is None or hint.at >= member.started_at):
+    told = refusal(seen.result)
+    if told is None and _polluted(snapshot, member, seen):
         return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
-    if (told := refusal(seen.result)) is not None:
+    if told is not None:
         return _finding(snapshot, member, *told)
     if unasked(seen.result):
         return _finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
-    if seen.mute and seen.result:
+    if seen.mute and seen.result and symptom is not Symptom.UNREACHABLE:
         text = f"the member runs but does not answer ({seen.result.symptom_text})"
         return _finding(snapshot, member, "member_hung", text, "restart")
     if seen.misconfigured:
@@ -144,7 +157,9 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
         found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
         return replace(found, suspect=member.name)
     if symptom is Symptom.UPSTREAM_DOWN and seen is member.direct:
-        return _finding(snapshot, member, "child_died", "it answers, but the server that it runs is gone", "restart")
+        theirs = "its address answers, but what stands behind that does not"
+        text = theirs if member.runtime == "external" else "it answers, but the server that it runs is gone"
+        return _finding(snapshot, member, "child_died", text, "restart")
     return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom})", "restart")
 
 
