@@ -43,6 +43,7 @@ PROGRAMS: dict[str, Path | str] = {
     "kwok": PARTS / "kubernetes" / "kwok",
     "etcd": PARTS / "kubernetes" / "etcd",
     "node": "node",
+    "jq": "jq",
     "prometheus": "prometheus",
     "promtool": "promtool",
     "alertmanager": "prometheus-alertmanager",

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 """That libraries are loaded before pytest sees them is the point of the fork."""
 QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
-TESTS_MAX = 60
+TESTS_MAX = 100
 """Tests run against one mutant at most."""
 BUDGET = 15.0
 """Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""

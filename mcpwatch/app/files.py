@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import tempfile
@@ -109,7 +110,7 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 
 def write_bytes_atomically(path: Path, data: bytes, mode: int) -> None:
     """The same for bytes."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
@@ -122,3 +123,15 @@ def write_bytes_atomically(path: Path, data: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def sweep(path: Path) -> None:
+    """Remove what a writer of `path` that was killed left beside it. Call it where no other writer of it can be at work."""
+    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+def _prefix(path: Path) -> str:
+    """How the temporary files of `path` begin."""
+    return f".{path.name}.mcpwatch-"

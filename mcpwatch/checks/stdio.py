@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from pathlib import Path
 
 from mcpwatch.checks import rpc
@@ -35,6 +36,8 @@ CLOSE_GRACE = 0.2
 REAP_LIMIT = 2.0
 """Seconds to wait for the kernel after SIGKILL."""
 MARK = "MCPWATCH_PROBE"
+_BORNE = re.compile(rb"(?:^|\0)MCPWATCH_PROBE=([0-9a-f]{32})(?:\0|$)")
+"""The mark in the environment of a process."""
 
 
 class StdioWire:
@@ -62,29 +65,37 @@ class StdioWire:
         self._timeline.enter(Stage.SPAWN)
         await self._spawn()
         self._timeline.enter(Stage.DISCOVER)
+        asked = True
         try:
             if await self._discovered():
                 return
         except ProbeFailure as failure:
             if failure.symptom is not Symptom.EXITED:
                 raise
-            # some old servers die of a method they do not know: give it a second life without that question
-            self._modern = False
-            self.abort()
-            self._timeline.enter(Stage.SPAWN)
-            await self._spawn()
+            await self._second_life()
+            asked = False
         self._timeline.enter(Stage.INITIALIZE)
         try:
             result = await self.call("initialize", initialize_params(client_info()))
         except ProbeFailure as failure:
-            # a modern server that was slow to start heard our first question after all, and refuses this one
             failure.stage = Stage.INITIALIZE
             if failure.symptom is Symptom.RPC_ERROR and await self._discovered():
-                return
-            raise
+                return  # a modern server that was slow to start heard our first question after all, and refuses this one
+            if failure.symptom is not Symptom.EXITED or not asked:
+                raise
+            await self._second_life()  # it was slow to start, and died of our first question only now
+            self._timeline.enter(Stage.INITIALIZE)
+            result = await self.call("initialize", initialize_params(client_info()))
         self.hello, self.server = result, server_info(result, "stdio")
         self._timeline.enter(Stage.INITIALIZED)
         await self._write(rpc.notification("notifications/initialized"))
+
+    async def _second_life(self) -> None:
+        """Start it again: some old servers die of a method they do not know, and are not asked that question then."""
+        self._modern = False
+        self.abort()
+        self._timeline.enter(Stage.SPAWN)
+        await self._spawn()
 
     async def call(self, method: str, params: Message) -> Message:
         """Write a request and read lines until its answer."""
@@ -266,10 +277,9 @@ class StdioWire:
 
 def marked(mark: str) -> list[int]:
     """The processes whose environment bears our mark (Linux; elsewhere none are found)."""
-    needle = f"{MARK}={mark}".encode()
-    found: list[int] = []
+    found: defaultdict[str, list[int]] = defaultdict(list)  # by the mark they bear: no condition decides who is killed
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError, ValueError):
-            if needle in entry.read_bytes():
-                found.append(int(entry.parent.name))
-    return found
+            for borne in _BORNE.findall(entry.read_bytes()):
+                found[borne.decode()].append(int(entry.parent.name))
+    return found[mark]

@@ -6,31 +6,38 @@ Containers are told by their label, so that those of others and of other fleets 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from mcpwatch.app.paths import StatePaths, state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
+from mcpwatch.config.models import NAME_PATTERN
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
 
 MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.sock")
 """Names of which one at least must be there: a directory without any is not a state directory, and is left alone."""
 
 
-def clean(*, yes: bool, dry_run: bool, as_json: bool) -> int:
-    """Remove it. Raises `UsageError` while a watchdog runs, or when nobody can be asked."""
+def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """Remove all of it, or the containers and logs of the members named.
+
+    Raises `UsageError` while a watchdog runs, or when nobody can be asked.
+    """
     paths = state_paths(ControlSettings.state_dir)
     with contextlib.suppress(NoDaemon):
         pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
         raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
-    containers, networks, trouble = _on_engine(paths)
-    there = paths.root.is_dir() and any((paths.root / mark).exists() for mark in MARKS)
+    containers, networks, trouble = _on_engine(paths, names)
+    directories = [paths.logs / name for name in names if _is_name(name) and (paths.logs / name).is_dir()]
+    if not names and paths.root.is_dir() and any((paths.root / mark).exists() for mark in MARKS):
+        directories = [paths.root]
     engine = [*(f"container {name}" for name in containers), *(f"network {name}" for name in networks)]
-    found = [*engine, *([f"directory {paths.root}"] if there else [])]
+    found = [*engine, *(f"directory {directory}" for directory in directories)]
     if not as_json:
         for line in found or ["nothing to remove"]:
             say(f"{'would remove' if dry_run else 'to be removed'}: {line}" if found else line)
@@ -42,9 +49,9 @@ def clean(*, yes: bool, dry_run: bool, as_json: bool) -> int:
     if not yes and not _agreed():
         raise UsageError("nothing was removed; say --yes to remove without being asked")
     removed = _removed_from_engine(containers, networks)
-    if there:
-        shutil.rmtree(paths.root)
-        removed.append(f"directory {paths.root}")
+    for directory in directories:
+        shutil.rmtree(directory)
+        removed.append(f"directory {directory}")
     _tell(removed, as_json=as_json)
     return exits.OK
 
@@ -76,11 +83,22 @@ def _engine() -> Generator[Any]:
         engine.close()
 
 
-def _on_engine(paths: StatePaths) -> tuple[list[str], list[str], str]:
-    """Names of this fleet's containers and networks on the engine, and why it was not asked, if so."""
+def _is_name(name: str) -> bool:
+    """Whether it can be the name of a member: no way into another directory."""
+    return re.fullmatch(NAME_PATTERN, name) is not None and name not in {".", ".."}
+
+
+def _on_engine(paths: StatePaths, names: Sequence[str]) -> tuple[list[str], list[str], str]:
+    """Names of this fleet's containers and networks on the engine, and why it was not asked, if so.
+
+    With `names` only the containers of those members.
+    """
     try:
         with _engine() as engine:
-            return [one.name for one in engine.mine(paths.instance)], engine.networks(paths.instance), ""
+            mine = engine.mine(paths.instance)
+            if names:
+                return [one.name for one in mine if one.labels and one.labels.member in names], [], ""
+            return [one.name for one in mine], engine.networks(paths.instance), ""
     except McpwatchError as error:
         return [], [], str(error)
 

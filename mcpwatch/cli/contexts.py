@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ask
@@ -21,7 +21,8 @@ from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.status import fleet_state, render
 from mcpwatch.cli.table import coloured, paint, table, terminal_width
 from mcpwatch.config import yaml
-from mcpwatch.model.errors import ConfigError, Fault, McpwatchError, UsageError
+from mcpwatch.config.validate import Findings, validate
+from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
 
 WAIT = 10.0
 """Seconds in which a watchdog must answer."""
@@ -76,19 +77,22 @@ def contexts_file() -> Path:
 def load_contexts(path: Path) -> dict[str, ContextSpec]:
     """The contexts by name. Raises `UsageError` without a file, `ConfigError` for a bad one."""
     try:
-        raw: Any = yaml.read(path.read_text(encoding="utf-8"), str(path)).data
+        document = yaml.read(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise UsageError(f"no contexts: {path} does not exist; write 'contexts: {{NAME: {{url: http://host:9465}}}}'") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    try:
-        return ContextsFile.model_validate(raw).contexts
-    except ValidationError as error:
-        faults = (
-            Fault(".".join(str(step) for step in one["loc"]), one["msg"].removeprefix("Value error, "), str(path))
-            for one in error.errors(include_url=False, include_context=False)
-        )
-        raise ConfigError(*faults) from None
+    findings = Findings()
+    made = validate(ContextsFile, document.data, (), findings, _no_secret_file)
+    faults = [*document.faults, *(document.fault(where, message) for where, message in findings.faults)]
+    if made is None or faults:
+        raise ConfigError(*faults)
+    return made.contexts
+
+
+def _no_secret_file(name: str) -> str:
+    """No key of this format names a secret's file in place of the secret: `token_file` is a key of its own."""
+    raise FileNotFoundError(name)
 
 
 def ask_all(contexts: Mapping[str, ContextSpec], wait: float = WAIT) -> tuple[Answer, ...]:

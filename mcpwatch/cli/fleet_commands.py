@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mcpwatch.cli.names import WholeOption, some
 from mcpwatch.cli.since import positive_span
 
 app = typer.Typer(rich_markup_mode=None)
@@ -21,6 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 )
 def smoke_test(
     names: NamesArgument = None,
+    whole: WholeOption = False,
     config: ConfigOption = None,
     clients: Annotated[int, typer.Option(help="How many clients are on each route at once.", min=1, max=1000)] = 10,
     timeout: Annotated[
@@ -35,7 +37,7 @@ def smoke_test(
     """
     from mcpwatch.cli.smoke import smoke
 
-    raise typer.Exit(smoke(names or (), config, clients=clients, timeout=timeout, junit=junit, as_json=json_))
+    raise typer.Exit(smoke(some(names, whole=whole), config, clients=clients, timeout=timeout, junit=junit, as_json=json_))
 
 
 @app.command(epilog="Examples:  mcpwatch rbac | kubectl apply -f -    mcpwatch rbac -c fleet.yaml --service-account ops/mcpwatch")
@@ -55,14 +57,19 @@ def rbac(
 
 @app.command(epilog="Examples:  mcpwatch clean --dry-run    mcpwatch clean --yes")
 def clean(
+    names: NamesArgument = None,
+    whole: WholeOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Remove what mcpwatch made: its containers, networks and state directory. Never your configuration or clients' files."""
+    """Remove what mcpwatch made: its containers, networks and state directory. Never your configuration or clients' files.
+
+    With names, only the containers and logs of those members.
+    """
     from mcpwatch.cli.clean import clean as run
 
-    raise typer.Exit(run(yes=yes, dry_run=dry_run, as_json=json_))
+    raise typer.Exit(run(some(names, whole=whole), yes=yes, dry_run=dry_run, as_json=json_))
 
 
 @app.command(epilog="Examples:  mcpwatch doctor    mcpwatch doctor --fix    mcpwatch doctor -c fleet.yaml --json")
@@ -142,7 +149,7 @@ def backup_restore(
     raise typer.Exit(done)
 
 
-@app.command(epilog="Examples:  mcpwatch export compose out    mcpwatch export kubernetes out -c fleet.yaml")
+@app.command(epilog="Examples:  mcpwatch export compose out    mcpwatch export kubernetes out-k8s -c fleet.yaml")
 def export(
     form: Annotated[Literal["compose", "quadlet", "systemd", "kubernetes"], typer.Argument(metavar="FORMAT", help="What runs it.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write; a new one, or --force.")],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit import catalog_commands
 from mcpwatch.cli.edit import commands as edit_commands
+from mcpwatch.cli.names import WholeOption, some
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import positive_span, span
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
@@ -137,6 +139,7 @@ def root(
 @app.command(epilog="Examples:  mcpwatch up -c fleet.yaml    mcpwatch up -c config.json --detach    mcpwatch up time fetch")
 def up(
     names: NamesArgument = None,
+    whole: WholeOption = False,
     config: ConfigOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; return when the daemon answers.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="With --detach, return when every route is proved; exits 1 if not.")] = False,
@@ -151,8 +154,8 @@ def up(
     rehearse: Annotated[bool, typer.Option("--rehearse", hidden=True)] = False,
 ) -> None:
     """Run the watchdog: start or adopt the fleet, check it and repair it. With names, start members of the running fleet."""
-    if names:
-        _command("start", names, False, as_json=False)
+    if chosen := some(names, whole=whole):
+        _command("start", chosen, False, as_json=False)
     from mcpwatch.cli.up import rehearse_here, run_detached, run_here
 
     if rehearse:
@@ -165,6 +168,7 @@ def up(
 @app.command(epilog="Examples:  mcpwatch status    mcpwatch status time    mcpwatch status --all-contexts")
 def status(
     names: NamesArgument = None,
+    whole: WholeOption = False,
     json_: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
     interval: Annotated[
@@ -185,7 +189,7 @@ def status(
         raise typer.Exit(show_all(as_json=json_))
     if pid:
         raise typer.Exit(show_pid())
-    raise typer.Exit(show_status(names or (), as_json=json_, watch=watch, interval=interval))
+    raise typer.Exit(show_status(some(names, whole=whole), as_json=json_, watch=watch, interval=interval))
 
 
 @app.command(epilog="Examples:  mcpwatch health    mcpwatch health --daemon")
@@ -237,7 +241,7 @@ def check(
     raise typer.Exit(check_fleet(name, vantage, as_json=json_))
 
 
-def _command(verb: str, names: list[str] | None, every: bool, *, as_json: bool, wait: bool = True) -> None:
+def _command(verb: str, names: Sequence[str] | None, every: bool, *, as_json: bool, wait: bool = True) -> None:
     from mcpwatch.cli.members import command
 
     raise typer.Exit(command(verb, names or (), every=every, as_json=as_json, wait=wait))
@@ -372,6 +376,7 @@ def pin_(name: NameArgument, json_: JsonOption = False) -> None:
 @app.command()
 def down(
     names: NamesArgument = None,
+    whole: WholeOption = False,
     leave: Annotated[bool, typer.Option("--leave", help="Leave the members running; the next `up` adopts them.")] = False,
     timeout: Annotated[
         float, typer.Option(help="Longest time to wait for the watchdog to stop, e.g. 2m.", parser=span, metavar="DURATION")
@@ -379,10 +384,10 @@ def down(
     json_: JsonOption = False,
 ) -> None:
     """Stop the watchdog and, unless --leave, the whole fleet. With names, stop only those members."""
-    if names:
+    if chosen := some(names, whole=whole):
         if leave:
             raise UsageError("--leave goes without names: it leaves all members running")
-        _command("stop", names, False, as_json=json_)
+        _command("stop", chosen, False, as_json=json_)
     from mcpwatch.cli.members import take_down
 
     raise typer.Exit(take_down(leave=leave, timeout=timeout, as_json=json_))

@@ -29,7 +29,7 @@ from mcpwatch.clients.tokens import masked
 from mcpwatch.clients.writer import Done
 from mcpwatch.model.errors import ClientFileError, McpwatchError, UsageError
 from mcpwatch.model.naming import suggest
-from mcpwatch.model.time import iso
+from mcpwatch.model.time import WallTime, iso
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 MASK = "***"
@@ -57,13 +57,18 @@ class ClientsApi:
         return [self._row(client) for client in self._picked(body.get("clients"), every=True)]
 
     async def sync(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """Bring clients up to date now. Body: `clients` (names, default all), `dry_run`, `diff`, `force`."""
+        """Bring clients up to date now. Body: `clients` (names, default all), `dry_run`, `diff`, `force`.
+
+        `one_step_since`: seconds, wall clock; all that was written since is taken back by one `undo`.
+        """
         dry_run = bool(body.get("dry_run") or body.get("diff"))
         answers: list[dict[str, Any]] = []
         for client in self._picked(body.get("clients")):
             answer = self._named(client)
             try:
                 done = await self._service.ordered(client, force=bool(body.get("force")), dry_run=dry_run)
+                if (since := body.get("one_step_since")) is not None and not dry_run:
+                    self._service.writer.backups.join(client.spec.kind, self._service.writer.path(client), WallTime(float(since)))
                 answer |= self._told(client, done) | ({"diff": self._masked(done.written.diff())} if dry_run else {})
             except ClientFileError as error:
                 answer["error"] = str(error)

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcpwatch.clients.ledger import Ledger, dumps, loads
+from mcpwatch.clients.ledger import Ledger, digest, dumps, loads
+from mcpwatch.foreign.file import BOM
 from mcpwatch.model.errors import ClientFileError
 from mcpwatch.model.time import WallTime, iso
 
@@ -40,7 +41,7 @@ class Backups:
     def save(self, kind: str, path: Path, data: bytes | None, ledger: Ledger, at: WallTime) -> None:
         """Keep `data`. Raises `ClientFileError`: without a backup nothing is written."""
         folder = self._folder(kind, path)
-        stamp = iso(at).replace(":", "").replace("-", "")
+        stamp = _stamp(at)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if data is not None:
@@ -73,6 +74,17 @@ class Backups:
         for suffix in ("json", "bak"):
             (folder / f"{backup.at}.{suffix}").unlink(missing_ok=True)
 
+    def join(self, kind: str, path: Path, since: WallTime) -> None:
+        """Make the writes since a time one step back: of their backups only the first stays.
+
+        A write that found the file changed by somebody else begins a step of its own: going back over it would lose that change.
+        """
+        notes = sorted(note for note in self._folder(kind, path).glob("*.json") if note.stem >= _stamp(since))
+        for note in reversed(notes[1:]):
+            found = _load(note)
+            if found is not None and digest((found.data or b"").removeprefix(BOM).decode("utf-8", "replace")) == found.ledger.file:
+                self.drop(kind, path, found)
+
     def _folder(self, kind: str, path: Path) -> Path:
         return self._directory / f"{kind}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
 
@@ -81,6 +93,11 @@ class Backups:
         for note in notes[1 : -self._keep] if len(notes) > self._keep + 1 else ():
             note.with_suffix(".bak").unlink(missing_ok=True)
             note.unlink(missing_ok=True)
+
+
+def _stamp(at: WallTime) -> str:
+    """The name of a backup, in the order of time."""
+    return iso(at).replace(":", "").replace("-", "")
 
 
 def _load(note: Path) -> Backup | None:

@@ -103,6 +103,7 @@ def _told(model: type[BaseModel], where: Path, detail: Mapping[str, Any], found:
 
 _EXPECTED = {
     "string_type": "text",
+    "path_type": "a path",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML, util
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from mcpwatch.foreign.document import Document, Path, Value, duplicate
 from mcpwatch.model.errors import ConfigError, Fault
@@ -136,6 +137,11 @@ def dump(value: object, indent: Indent | None = None) -> str:
     out = StringIO()
     _round_trip(indent or Indent()).dump(value, out)
     return out.getvalue()
+
+
+def block(text: str) -> str:
+    """`text`, which `dump` writes as a block of lines (`|`)."""
+    return LiteralScalarString(text)
 
 
 def edit(text: str) -> tuple[Any, Indent]:

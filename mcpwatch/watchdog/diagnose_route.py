@@ -12,8 +12,9 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import refusal, refused, unasked
+from mcpwatch.watchdog.diagnose_member import unasked
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.refusals import refusal, refused
 from mcpwatch.watchdog.snapshot import (
     HUNG_SYMPTOMS,
     STALE_SYMPTOMS,

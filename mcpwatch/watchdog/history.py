@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mcpwatch.model.member import Streaks, Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Vantage
+from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
 
@@ -68,6 +68,11 @@ class CheckHistory:
     def failing(self) -> bool:
         """Whether the latest result was a failure, whatever the thresholds say yet."""
         return self.latest is not None and self.latest.outcome is Outcome.FAILURE
+
+    @property
+    def symptom(self) -> Symptom | None:
+        """What the latest result complained of, if anything."""
+        return self.latest.symptom if self.latest is not None else None
 
     @property
     def rate(self) -> float:

@@ -19,9 +19,10 @@ from mcpwatch.ports import Exited, LogHint, Prober, Traits
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.contracts import Contracts
-from mcpwatch.watchdog.evaluate import deepened, lists_from_cache, member_verdict
+from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache, member_verdict
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
@@ -154,7 +155,7 @@ class FleetMonitor:
             number, resumes = (proxy.state.generation, proxy.resumes) if proxy is not None else (0, 0)
             aim = (actor.state.generation, number, actor.resumes + resumes)
             return Aim(route.probe, scheduled.check, *aim) if route else None
-        target = actor.incarnation.direct or actor.spec.direct
+        target = aimed(actor.incarnation.direct, actor.spec.direct)
         if target is None or scheduled.member in self._deaths.alone:
             return None
         return Aim(target, self._check(scheduled, target), actor.state.generation, resumes=actor.resumes)
@@ -205,11 +206,12 @@ class FleetMonitor:
         latest = self.probing.history(proof).latest if proof is not None else None
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS:
+        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None:
             return True
-        living = actor.incarnation
-        elsewhere = latest.symptom in GONE_SYMPTOMS and living is not None and living.pid is not None
-        return elsewhere and actor.spec.runtime == "process" and bool(self._senses.listening(living.pid or 0) if living else ())
+        pid = actor.incarnation.pid if actor.incarnation is not None else None
+        if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
+            return False
+        return bool(self._senses.listening(pid))
 
     def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.
@@ -290,8 +292,7 @@ class FleetMonitor:
         """Whether a result is one more success like the last, in a fleet where nothing is wrong: there is nothing to diagnose."""
         if self._diagnoses() or after.failing or before.failing or before.verdict is not after.verdict:
             return False
-        same = before.latest is not None and after.latest is not None and before.latest.symptom is after.latest.symptom
-        return same and not self.probing.histories.failing
+        return before.symptom is after.symptom and not self.probing.histories.failing
 
     def _look_behind(self, member: str, failed: CheckHistory) -> None:
         """A route fails: look at the member itself too, unless that was done since the trouble began."""
@@ -320,12 +321,12 @@ class FleetMonitor:
         if actor is None or actor.state.phase is not Phase.RUNNING or event.generation != actor.state.generation:
             return
         by_itself = bool(event.code) and event.signal is None
-        behind = actor.spec.route is not None and actor.spec.runtime != "hosted" and self.proxy() is not None
+        behind = actor.spec.route is not None and self.proxy() is not None
         probed = by_itself and behind and any(self._struck(one) for one in self.probing.of(event.member, "direct"))
         self._deaths.ended(event.member, tail[-1].strip() if tail else event.detail, probed=probed)
 
     def _struck(self, scheduled: ScheduledCheck) -> bool:
         """Whether a check runs at this moment, or was cut just now."""
         history = self.probing.history(scheduled)
-        cut = history.failing and history.latest is not None and history.latest.symptom is Symptom.CUT
-        return self.probing.running(scheduled) or (cut and self._clock.now() - (history.at or 0.0) < STRUCK)
+        cut = history.symptom is Symptom.CUT and history.at is not None and self._clock.now() - history.at < STRUCK
+        return self.probing.running(scheduled) or cut

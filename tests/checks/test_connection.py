@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from mcpwatch.checks import connection as module
-from mcpwatch.checks.connection import BUFFER_LIMIT, Connection, Headers
+from mcpwatch.checks.connection import Connection, Headers
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.model.probe import Symptom
 
@@ -244,7 +244,7 @@ async def test_headers_are_bounded_in_every_answer_anew() -> None:
 
 
 async def test_a_body_that_is_not_read_is_bounded_and_one_that_is_read_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert BUFFER_LIMIT == 24 << 20
+    assert module.BUFFER_LIMIT == 24 << 20
     monkeypatch.setattr(module, "BUFFER_LIMIT", 4 << 20)
     half = bytes(2 << 20)
     wired = Wired()

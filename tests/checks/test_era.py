@@ -264,8 +264,10 @@ def test_the_wires_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(era, "ERAS_MAX", 3)
     eras = Eras()
     targets = [Target(f"http://h/{number}") for number in range(4)]
-    for target in targets:
+    for target in targets[:3]:
         eras.keep(target, "http")
+    assert [eras.get(target) for target in targets] == ["http", "http", "http", None]
+    eras.keep(targets[3], "http")
     assert [eras.get(target) for target in targets] == [None, None, None, "http"]
 
 

@@ -14,7 +14,7 @@ from mcpwatch.checks.context import Probe
 from mcpwatch.checks.era import Eras
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.list_cache import ListCache
-from mcpwatch.checks.mcp_check import ITEMS_MAX, PAGES_MAX, McpCheck, pages, run_mcp
+from mcpwatch.checks.mcp_check import McpCheck, pages, run_mcp
 from mcpwatch.checks.rpc import Message, digest
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import ProbeTransport
@@ -363,7 +363,7 @@ def test_a_list_is_followed_within_bounds() -> None:
     def many(count: int) -> list[Says]:
         return [*(page(cursor=str(number)) for number in range(count)), page()]
 
-    assert (PAGES_MAX, ITEMS_MAX) == (200, 100_000)
+    assert (module.PAGES_MAX, module.ITEMS_MAX) == (200, 100_000)
     assert listed(*many(200))[1] == []
     over = listed(*many(201))[1]
     assert isinstance(over, ProbeFailure)

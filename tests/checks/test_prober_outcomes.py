@@ -173,7 +173,11 @@ def test_closing_is_bounded_and_its_failure_is_none() -> None:
     wire = Hanging(1000)
 
     async def opens(probe: Probe) -> None:
+        def dropped() -> None:
+            wire.ended.append("dropped")
+
         probe.wire = cast("Wire", wire)
+        probe.transport.abort = dropped  # type: ignore[method-assign]
         await works(probe)
 
     found: list[float] = []
@@ -185,7 +189,7 @@ def test_closing_is_bounded_and_its_failure_is_none() -> None:
 
     playing(opens, scene)
     assert found == [pytest.approx(3.5)]
-    assert wire.ended == ["close", "abort"]
+    assert wire.ended == ["close", "abort", "dropped"]
 
 
 SLOW = replace(CHECK, expect=Expect(max_latency=2.5))
@@ -271,6 +275,17 @@ def test_one_host_does_not_take_the_slots_of_the_others() -> None:
         assert loop.time() == 18
 
     playing(works, scene, concurrent=2, per_host=1)
+
+
+def test_a_host_keeps_its_bound_while_any_probe_of_it_runs() -> None:
+    async def scene(prober: Prober, loop: VirtualLoop) -> None:
+        tasks = [asyncio.create_task(prober.probe(CHECK, TARGET, "direct")) for _ in range(2)]
+        await tasks[0]
+        tasks.append(asyncio.create_task(prober.probe(CHECK, TARGET, "direct")))
+        await asyncio.gather(*tasks)
+        assert (loop.time(), prober.most_running) == (9, 1)
+
+    playing(works, scene, per_host=1)
 
 
 def test_a_closed_prober_ends_what_runs_without_closing_it_and_starts_no_more() -> None:

@@ -72,6 +72,19 @@ async def test_a_modern_server_that_is_slow_to_start_is_taken_for_what_it_is() -
     assert (result.server.wire, result.server.protocol) == ("stdio", "2026-07-28")
 
 
+@pytest.mark.slow
+async def test_an_old_server_that_is_slow_to_start_and_dies_of_the_first_question_is_asked_again_without_it() -> None:
+    dies = "import itertools, json, sys\nfirst = json.loads(sys.stdin.readline())\n"
+    dies += 'if first["method"] != "initialize": sys.stdin.readline(); sys.exit(1)\n'  # by then the second question is there too
+    result = await probe(
+        command=[sys.executable, "-c", dies + SPEAK.replace("sys.stdin:", "itertools.chain([json.dumps(first)], sys.stdin):")],
+        timeout=9,
+    )
+    assert result.outcome is Outcome.SUCCESS, result
+    assert result.server is not None
+    assert (result.server.name, result.server.protocol) == ("tiny", "2025-11-25")
+
+
 async def test_lines_on_stdout_that_are_no_messages_make_it_degraded() -> None:
     result = await probe(command=tiny("print('Starting up...', flush=True)\n"), timeout=20)
     assert (result.outcome, result.symptom_text) == (Outcome.DEGRADED, "polluted")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from mcpwatch.checks import stdio
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.stdio import StdioWire
 from mcpwatch.checks.timeline import ProbeTimeline
@@ -30,7 +32,8 @@ def test_a_server_that_dies_of_discover_gets_a_second_life_without_it() -> None:
     assert machine.children[1].heard[0]["params"].keys() == {"protocolVersion", "capabilities", "clientInfo"}
     taken = {str(timing.stage): timing.seconds for timing in timeline.timings()}
     assert (list(taken), taken["spawn"]) == (["spawn", "discover", "initialize"], 2.0)
-    assert machine.signals[:3] == [("group", 4242, 9), ("process", 7, 9), ("process", 8, 9)], "nothing of the first life is left"
+    killed = [("group", 4242, 9), ("process", 7, 9), ("process", 8, 9)]
+    assert machine.signals == killed * 2, "nothing is left of the first life, and nothing of the second after the probe"
 
 
 def dying(code: int, stderr: bytes = b"", stdout: str = "") -> Callable[[Child, Json], Json | None]:
@@ -74,12 +77,15 @@ def test_a_server_that_takes_a_moment_to_end_is_told_with_its_code_and_its_last_
         child.stdout.feed_eof()
 
         def end() -> None:
-            child.stderr.feed_data(b"no token\n")
-            child.stderr.feed_eof()
             child.returncode = 3
             child.ended.set()
 
+        def last_words() -> None:
+            child.stderr.feed_data(b"no token\n")
+            child.stderr.feed_eof()
+
         asyncio.get_running_loop().call_later(0.1, end)
+        asyncio.get_running_loop().call_later(0.15, last_words)
         return None
 
     failure, _, _ = opening(Machine(ends_slowly))
@@ -106,6 +112,7 @@ def test_a_server_that_closed_its_stdout_but_lives_is_told_as_such() -> None:
         (True, set[int](), [9], 0),
         (False, {signal.SIGTERM}, [15, 9], 0.2),
         (False, {signal.SIGKILL}, [15, 9], 0.4),
+        (False, set[int](), [15, 9], 0.4),
     ],
 )
 def test_a_server_is_ended_by_its_stdin_then_asked_then_killed_with_all_it_started(
@@ -165,3 +172,26 @@ def test_stderr_is_kept_in_its_last_lines_however_it_comes() -> None:
 
     machine = Machine(old)
     play(machine, scene)
+
+
+def test_only_a_process_that_bears_the_whole_mark_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours, theirs = "a" * 32, "b" * 32
+    environments = {
+        "11": f"PATH=/bin\0MCPWATCH_PROBE={ours}\0HOME=/",
+        "12": f"MCPWATCH_PROBE={ours}\0",
+        "13": f"MCPWATCH_PROBE={theirs}\0",
+        "14": f"MCPWATCH_PROBE={ours}b\0",
+        "15": f"NOTE=MCPWATCH_PROBE={ours}\0",
+        "16": "",
+        "self": f"MCPWATCH_PROBE={ours}\0",
+    }
+    for pid, text in environments.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "environ").write_text(text)
+
+    def proc(_: str) -> Path:
+        return tmp_path
+
+    monkeypatch.setattr(stdio, "Path", proc)
+    assert sorted(stdio.marked(ours)) == [11, 12]
+    assert stdio.marked("c" * 32) == []

@@ -9,7 +9,7 @@ import pytest
 
 from mcpwatch.checks import stdout as module
 from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.checks.stdout import LINE_LIMIT, POLLUTED_MAX, Stdout
+from mcpwatch.checks.stdout import POLLUTED_MAX, Stdout
 from mcpwatch.model.probe import Symptom
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def test_lines_are_whole_however_they_came_also_a_last_one_without_its_end
 
 
 async def test_a_line_that_never_ends_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert LINE_LIMIT == 24 << 20
+    assert module.LINE_LIMIT == 24 << 20
     monkeypatch.setattr(module, "LINE_LIMIT", 2 << 20)
     fits, over = Stdout(), Stdout()
     assert len(await fits.line(stream(bytes(2 << 20), b"\n"))) == (2 << 20) + 1

@@ -14,7 +14,7 @@ from mcpwatch.checks import transport as module
 from mcpwatch.checks.connection import Connection, Headers
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import CONNECTIONS_MAX, NAME_TTL, NAMES_MAX, ProbeTransport, TransportCache, port_of
+from mcpwatch.checks.transport import CONNECTIONS_MAX, NAME_TTL, ProbeTransport, TransportCache, port_of
 from mcpwatch.model.probe import Symptom, Target
 from tests.virtual import VirtualClock, VirtualLoop, run
 
@@ -210,7 +210,7 @@ def test_a_name_is_resolved_again_after_a_while_or_when_it_is_forgotten(monkeypa
         await net.shared.addresses("h", 80)
         assert net.resolved[2:] == [("h", 81), ("h", 80)]
 
-    assert NAME_TTL == 30
+    assert module.NAME_TTL == 30
     play(scene)
 
 
@@ -223,7 +223,7 @@ def test_the_names_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await net.shared.addresses(name, 80)
         assert [host for host, _ in net.resolved] == ["h0", "h1", "h2", "h3", "h0"]
 
-    assert NAMES_MAX == 4096
+    assert module.NAMES_MAX == 4096
     monkeypatch.setattr(module, "NAMES_MAX", 3)
     play(scene)
 

@@ -77,6 +77,8 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_an_unknown_server_is_answered_with_the_nearest_and_how_to_add_any_other() -> None:
     with pytest.raises(UsageError, match=r"did you mean 'postgres'.*mcpwatch add postgrse -- COMMAND"):
         from_catalog("postgrse", {})
+    with pytest.raises(UsageError, match="needs a name before its address: mcpwatch add NAME http://h/sse"):
+        from_catalog("http://h/sse", {})
 
 
 def test_a_word_finds_and_show_tells(capsys: pytest.CaptureFixture[str]) -> None:

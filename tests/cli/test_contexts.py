@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Generator
@@ -118,8 +119,13 @@ def test_a_wrong_token_and_a_foreign_answer_are_unknown_and_harm_no_other(monkey
     [
         ("contexts: {a: {url: 'http://x', state_dir: /y}}", "write url or state_dir, not both"),
         ("contexts: {a: {token_env: T}}", "a token goes with url"),
-        ("contexts: {a: {uri: x}}", "contexts.a.uri"),
-        ("hello: 1", "contexts"),
+        ("contexts: {a: {uri: x}}", ":1: contexts.a.uri: unknown key; did you mean 'url'?"),
+        ("contexts: {a: {state_dir: [x]}}", "contexts.a.state_dir: must be a path, not a list"),
+        ("contexts: {a: 5}", "contexts.a: must be a mapping, not a number"),
+        ("contexts:", "contexts: must be a mapping, not empty"),
+        ("contexts:\n  a: {url: x}\n  a: {url: y}\n", ":3: contexts.a: duplicate key, first written on line 2"),
+        ("hello: 1", "contexts: is missing"),
+        ("", "must be a mapping, not empty"),
     ],
 )
 def test_a_faulty_file_is_one_line_that_names_the_place(tmp_path: Path, text: str, words: str) -> None:
@@ -128,6 +134,7 @@ def test_a_faulty_file_is_one_line_that_names_the_place(tmp_path: Path, text: st
     with pytest.raises(ConfigError) as failed:
         load_contexts(path)
     assert words in str(failed.value)
+    assert not re.search(r"input|valid|permitted|Field", str(failed.value)), "no word of the library"
 
 
 def test_without_a_file_the_message_says_what_to_write(tmp_path: Path) -> None:

@@ -201,6 +201,15 @@ def test_too_few_files_and_a_clock_that_is_behind_are_found(fleet: Path) -> None
     assert "the clock is behind" in found["clock"]
 
 
+def test_a_clients_file_that_cannot_be_kept_is_found_while_no_watchdog_runs(fleet: Path, tmp_path: Path) -> None:
+    clients = [{"kind": "cursor", "path": "./mcp.json"}, {"kind": "claude-code", "path": "./none.json"}]
+    write(fleet, {"members": {"a": {"stdio": {"command": "python3"}}}, "clients": clients})
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {}, // mine\n}')
+    assert said(fleet) == {}
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {broken')
+    assert said(fleet)["clients"].startswith(f"cursor: {tmp_path}/mcp.json: not valid JSONC: line 1")
+
+
 def test_a_certificate_that_ends_soon_is_found(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))

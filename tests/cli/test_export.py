@@ -64,6 +64,28 @@ def test_a_format_holds_no_secret_and_is_the_same_each_time(form: Any, file: Pat
     assert export(form, tmp_path / "out", file, force=True, as_json=False) == 0
 
 
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ("{}", "has no server to export; add one with: mcpwatch add"),
+        ("{a: {stdio: {command: x}, enabled: false}}", "a: it is switched off"),
+    ],
+)
+def test_a_fleet_without_a_server_is_refused_and_writes_nothing(form: Any, members: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(f"version: 1\nproxy: {{listen: 127.0.0.1:9090}}\nmembers: {members}\n")
+    with pytest.raises(UsageError, match=words):
+        export(form, tmp_path / "out", tmp_path / "fleet.yaml", force=False, as_json=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_manifests_are_written_out_for_people_to_read(file: Path) -> None:
+    """No anchors, and the proxy's file as a block of lines."""
+    text = rendered("kubernetes", file)[1]["mcp-proxy/mcp-proxy.yaml"]
+    assert "&id" not in text
+    assert '  config.json: |\n    {\n      "mcpProxy": {\n' in text
+
+
 def test_a_container_is_locked_down_and_only_the_proxy_has_a_port(file: Path) -> None:
     texts = rendered("compose", file)[1]
     for name in ("time", "memory", "git", "proxy"):

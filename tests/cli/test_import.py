@@ -9,6 +9,7 @@ import pty
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,9 @@ import pytest
 
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
+from mcpwatch.cli.edit.trial import Trial, TrialFailed, TrialTimedOut
+from mcpwatch.cli.importing.ask import ask
+from mcpwatch.cli.importing.canary import with_canary, without_canary
 from mcpwatch.cli.importing.found import Found, merged, servers_in
 from mcpwatch.cli.importing.run import bring_in, look
 from mcpwatch.cli.importing.wish import Wish
@@ -215,6 +219,109 @@ def test_the_first_import_makes_the_file(tmp_path: Path, monkeypatch: pytest.Mon
     source.write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable}}}))
     assert bring_in([source], Wish(tmp_path / "new.yaml", test=False, yes=True)) == 0
     assert set(read_fleet_file(tmp_path / "new.yaml").members) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "tool"),
+    [
+        ("mcp-server-time", [], "get_current_time"),
+        ("/opt/bin/mcp-server-time", ["--local-timezone", "UTC"], "get_current_time"),
+        ("uvx", ["mcp-server-time@latest"], "get_current_time"),
+        ("uvx", ["--from", "mcp-server-time==2025.1.1", "mcp-server-time"], "get_current_time"),
+        ("npx", ["-y", "@modelcontextprotocol/server-memory"], "read_graph"),
+        ("npx", ["-y", "@modelcontextprotocol/server-memory@2025.4.25"], "read_graph"),
+        ("uvx", ["@modelcontextprotocol/server-memory"], None),  # not of that registry
+        ("mcp-server-git", ["--repository", "/srv"], None),  # its canary needs to know the directory
+        ("mcp-server-fetch", [], None),  # it has none
+        ("my-own", [], None),
+    ],
+)
+def test_the_catalogues_canary_is_proposed_for_a_known_server(command: str, args: list[str], tool: str | None) -> None:
+    one = with_canary(Found("a", {"stdio": {"command": command, "args": args}}, (), "a"))
+    assert (one.member.get("checks", {}).get("canary", {}).get("tool"), one.proposed or None) == (tool, tool)
+    assert without_canary(one).member == {"stdio": {"command": command, "args": args}}
+
+
+def test_no_canary_is_proposed_where_there_are_checks_or_nothing_is_run() -> None:
+    checked = Found("a", {"stdio": {"command": "mcp-server-time"}, "checks": {"mcp": {}}}, (), "a")
+    far = Found("b", {"url": "http://h/sse"}, (), "b")
+    assert [with_canary(one) for one in (checked, far)] == [checked, far]
+
+
+def test_a_proposed_canary_that_fails_keeps_no_server_out(
+    fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[bool] = []
+
+    def trial(name: str, member: Any, *rest: object) -> Trial:
+        tried.append("checks" in member)
+        if "checks" in member:
+            raise TrialFailed(f"{name}: check canary: no such tool")
+        return Trial(("x",), 9, 0.1)
+
+    monkeypatch.setattr("mcpwatch.cli.importing.run.try_member", trial)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "mcp-server-time").write_text("#!/bin/sh\n")
+    (tmp_path / "mcp-server-time").chmod(0o755)
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {"time": {"command": "mcp-server-time"}}}))
+    assert bring_in([source], Wish(fleet, yes=True)) == 0
+    assert tried == [True, False]
+    assert (
+        "without the catalogue's canary get_current_time, which fails (time: check canary: no such tool)" in capsys.readouterr().out
+    )
+    assert "checks" not in read_fleet_file(fleet).members["time"]
+
+
+def test_a_trial_without_an_answer_is_not_repeated(fleet: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def trial(name: str, *rest: object) -> Trial:
+        tried.append(name)
+        raise TrialTimedOut(f"{name}: no proof within 9s")
+
+    monkeypatch.setattr("mcpwatch.cli.importing.run.try_member", trial)
+    (tmp_path / "mcp-server-time").write_text("#!/bin/sh\n")
+    (tmp_path / "mcp-server-time").chmod(0o755)
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {"time": {"command": f"{tmp_path}/mcp-server-time"}}}))
+    assert bring_in([source], Wish(fleet, yes=True)) == 1
+    assert tried == ["time"]
+
+
+def test_what_is_found_is_told_with_the_client_that_has_it(
+    fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable}}}))
+    assert bring_in([], Wish(fleet, dry_run=True)) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-5:] == ["cursor", "can", "be", "brought", "in"]
+
+
+def test_the_wizard_asks_about_the_clients_of_the_chosen_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [Found("a", {"stdio": {"command": "x"}}, ("cursor.json",), "a"), Found("b", {"url": "http://h"}, ("zed.json",), "b")]
+    asked: list[str] = []
+
+    def confirm(question: str, default: bool) -> bool:
+        asked.append(question)
+        return True
+
+    def clients(some: Sequence[Found]) -> list[str]:
+        return [source.removesuffix(".json") for one in some for source in one.sources if source != "zed.json"]
+
+    def chosen(_: str, default: str) -> str:
+        return names[0]
+
+    names = ["a"]
+    monkeypatch.setattr("typer.prompt", chosen)
+    monkeypatch.setattr("typer.confirm", confirm)
+    assert ask(Wish(), here, clients).replace_clients
+    assert asked == ["Replace the entries of cursor by the routes? ('mcpwatch clients undo' takes it back)"]
+    names[0] = "b"
+    assert not ask(Wish(), here, clients).replace_clients
+    assert len(asked) == 1, "no client has what was chosen"
 
 
 def on_a_terminal(argv: list[str], env: dict[str, str], answers: list[tuple[str, str]]) -> tuple[int, str]:

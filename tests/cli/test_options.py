@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mcpwatch.cli.clean import clean
+from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.main import app
+from mcpwatch.cli.names import some
 from mcpwatch.model.naming import suggest
 
 REFUSED = [
@@ -50,3 +53,26 @@ def test_a_shell_completes_the_values_of_an_option(tmp_path: Path) -> None:
     words = {"_MCPWATCH_COMPLETE": "complete_bash", "COMP_WORDS": "mcpwatch drill time --fault ", "COMP_CWORD": "4"}
     done = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), **words}).invoke(app, [], prog_name="mcpwatch")
     assert done.output.split() == ["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"]
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "test", "clean"])
+def test_names_beside_all_are_refused_and_all_alone_is_the_whole_fleet(command: str, tmp_path: Path) -> None:
+    runner = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), "COLUMNS": "200"})
+    both, help_ = runner.invoke(app, [command, "time", "--all"]), runner.invoke(app, [command, "--help"])
+    assert (both.exit_code, str(both.exception)) == (1, "give names or --all, not both")
+    assert "Every member, which is meant without names too" in " ".join(help_.output.split())
+    assert (list(some(None, whole=True)), list(some(["a", "b"], whole=False))) == ([], ["a", "b"])
+
+
+def test_a_name_cleans_the_logs_of_that_member_alone_and_leads_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")
+    for name in ("logs/time", "logs/git", "proxy"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+    assert clean(["..", "../proxy", "none"], yes=True, dry_run=False, as_json=False) == 0
+    assert clean(["git"], yes=True, dry_run=True, as_json=False) == 0
+    assert sorted(path.name for path in (tmp_path / "state").rglob("*")) == ["git", "logs", "proxy", "time"]
+    assert clean(["git"], yes=True, dry_run=False, as_json=False) == 0
+    assert sorted(path.name for path in (tmp_path / "state").rglob("*")) == ["logs", "proxy", "time"]

@@ -217,6 +217,38 @@ async def test_undo_of_a_file_that_went_on_takes_out_only_what_is_ours(tmp_path:
     assert json.loads(path.read_text("utf-8")) == {"numStartups": 9}
 
 
+async def two_writes(tmp_path: Path) -> tuple[Room, Path, bytes]:
+    """A client whose file was written by the loop, then for a command; the file, and what it was before both."""
+    here = room(tmp_path, {"time": UP, "git": DOWN}, {"kind": "cursor"})
+    path, before = here.home / ".cursor/mcp.json", b'\xef\xbb\xbf{"mcpServers":  {}  }'
+    path.parent.mkdir(parents=True)
+    path.write_bytes(before)
+    await here.after(0)
+    await here.after(5)
+    assert set(json.loads(path.read_text("utf-8-sig"))["mcpServers"]) == {"time"}
+    here.fleet.verdicts["git"] = UP
+    return here, path, before
+
+
+async def test_the_writes_of_one_command_are_taken_back_in_one_step(tmp_path: Path) -> None:
+    here, path, before = await two_writes(tmp_path)
+    await here.after(1)
+    assert (await here.api.sync({"force": True, "one_step_since": 0.0}))[0]["changed"]
+    assert json.loads(path.read_text("utf-8-sig"))["mcpServers"].keys() == {"time", "git"}
+    assert "restored" in (await here.api.undo({"client": "cursor"}))["text"]
+    assert path.read_bytes() == before
+
+
+async def test_one_step_back_does_not_go_over_the_change_of_somebody_else(tmp_path: Path) -> None:
+    here, path, _ = await two_writes(tmp_path)
+    path.write_text(path.read_text("utf-8").replace('{"mcpServers"', '{"theirs": 1, "mcpServers"'), "utf-8")
+    theirs = path.read_bytes()
+    await here.after(1)
+    await here.api.sync({"force": True, "one_step_since": 0.0})
+    await here.api.undo({"client": "cursor"})
+    assert path.read_bytes() == theirs
+
+
 async def test_undo_of_what_was_never_written_is_a_usage_error(tmp_path: Path) -> None:
     here = room(tmp_path, {"time": DOWN}, {"kind": "claude-code"})
     with pytest.raises(UsageError, match="nothing to undo"):

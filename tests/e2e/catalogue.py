@@ -18,14 +18,19 @@ from mcpwatch.config.catalog import Entry, catalog
 FETCHED = [name for name, entry in catalog().items() if entry.runtime in ("uvx", "npx")]
 PROVED = frozenset({
     "arxiv", "basic-memory", "calculator", "chroma", "everything", "filesystem", "git", "markitdown", "memory", "n8n",
-    "sequential-thinking", "sql", "sqlite", "time",
+    "sequential-thinking", "serena", "sql", "sqlite", "time",
 })  # fmt: skip
 """Servers whose canary needs nothing but this machine."""
 NEED_MORE = {
     "mysql": "connects to its database before it answers",
     "qdrant": "fetches an embedding model before it answers",
+    "slack": "logs in to Slack before it answers",
+    "stripe": "asks Stripe for its tools",
+    "supabase": "asks Supabase for its tools",
 }
 """Servers that do not answer without what only their user has."""
+GREETS = frozenset({"chroma"})
+"""Servers that print a greeting where only messages belong: degraded, not down."""
 ANSWERS = {
     "DATABASE_URI": "postgresql://u:p@127.0.0.1:1/d",
     "MDB_MCP_CONNECTION_STRING": "mongodb://127.0.0.1:1/x",

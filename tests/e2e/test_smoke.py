@@ -52,6 +52,9 @@ def test_the_smoke_test_names_what_failed_and_several_names_are_taken(tmp_path: 
         daemon.stop()
         assert daemon.run("clean").returncode == 2
         assert daemon.state.exists()
+        assert daemon.run("clean", "git", "--yes").returncode == 0
+        assert not (daemon.state / "logs" / "git").exists()
+        assert (daemon.state / "logs" / "time").exists()
         assert daemon.run("clean", "--yes").returncode == 0
         assert not daemon.state.exists()
         assert daemon.config.exists()

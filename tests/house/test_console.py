@@ -17,20 +17,9 @@ import pytest
 import typer
 
 from mcpwatch.cli.main import app
+from tests.house.console.blocks import ROOT, blocks
+from tests.house.console.params import TUTORIAL
 from tests.parts import SERVERS
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
-_BLOCK = re.compile(r"^```(console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def command_lines(page: Path) -> Iterator[str]:
-    """The command lines of a page's console blocks, and those of mcpwatch in running text."""
-    text = page.read_text(encoding="utf-8")
-    for kind, block in _BLOCK.findall(text):
-        for line in block.splitlines():
-            if line.startswith("$ ") or (kind == "sh" and line.startswith("mcpwatch")):
-                yield line.removeprefix("$ ").split("  #")[0].strip()
 
 
 def of_mcpwatch(line: str) -> Iterator[list[str]]:
@@ -43,7 +32,7 @@ def of_mcpwatch(line: str) -> Iterator[list[str]]:
             yield words[1:]
 
 
-LINES = sorted({(str(page.relative_to(ROOT)), line) for page in PAGES for line in command_lines(page)})
+LINES = sorted({(block.page, step.command) for block in blocks() for step in block.steps})
 
 
 @cache
@@ -72,7 +61,8 @@ def test_a_command_line_of_the_documentation_is_understood(page: str, line: str)
 @pytest.mark.timeout(400)
 def test_the_tutorial_runs_from_a_fresh_home_as_it_is_written(tmp_path: Path) -> None:
     """Each line in its order, in one shell, with the exit code 0; on a loopback of its own where the kernel gives one."""
-    lines = [line for line in command_lines(ROOT / "docs" / "tutorial.md") if line != "make setup"]
+    written = (step.command for block in blocks() if block.page == TUTORIAL for step in block.steps)
+    lines = [line for line in written if line != "make setup"]
     assert len(lines) > 15
     script = "set -e\n" + "".join(f"echo '+ '{shlex.quote(line)}\n{line}\n" for line in lines)
     (tmp_path / "tutorial.sh").write_text(script, encoding="utf-8")

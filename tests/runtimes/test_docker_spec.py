@@ -117,6 +117,8 @@ def test_silence_of_an_engine_says_why() -> None:
     refused_inside = away("E", OSError("PermissionError(13, 'Permission denied')"), group=998)
     assert "run this container with --group-add 998 (in Compose: group_add)" in refused_inside
     assert "no such socket" in away("E", OSError("FileNotFoundError(2, 'No such file or directory')"))
+    refused = away("E", OSError("('Connection aborted.', ConnectionRefusedError(111, 'Connection refused'))"))
+    assert refused == "E does not answer: nothing listens on its socket any more; start it, or set DOCKER_HOST"
     assert "read-only mount" in away("E", OSError("Read-only file system"))
     assert away("E", OSError("x" * 500)).endswith("...")
     assert line("two\n lines") == "two lines"

@@ -52,6 +52,7 @@ class Carrier(StepRuntime):
         self.used: dict[str, Usage] = {}
         self.owned_fails = ""
         self.ended: list[str] = []
+        self.graces: list[tuple[str, float]] = []
 
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
         self.asked = [spec.name for spec in specs]
@@ -60,6 +61,7 @@ class Carrier(StepRuntime):
         return tuple(self.living)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
+        self.graces.append((spec.name, grace))
         await super().stop(spec, grace)
         self.ended.append(spec.name)
 
@@ -76,13 +78,15 @@ class SmallFleet:
         self.facts: list[Fact] = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.names: list[str] = []
+        self.broken: list[BaseException] = []
         self.answers: dict[str, ProbeResult] = {}
         """What each address answers, where it is not well."""
         self.probed: list[tuple[str, Vantage]] = []
         self.checks: list[CheckSpec] = []
         self.nudged: list[str] = []
+        self.nudge_fails: RuntimeFailed | None = None
         self.listening: tuple[int, ...] = ()
-        senses = Senses(schedule=VirtualSchedule, nudge=self.nudge, listening=lambda _: self.listening)
+        senses = Senses(schedule=VirtualSchedule, nudge=self.nudge, listening=lambda pid: self.listening if pid > 100 else (1,))
         self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses, daemon=DAEMON)  # type: ignore[arg-type]
 
     def runtime(self, name: str) -> Carrier:
@@ -94,11 +98,19 @@ class SmallFleet:
         self.names.append(name)
         task = self.loop.create_task(work, name=name)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self.done)
+
+    def done(self, task: asyncio.Task[Any]) -> None:
+        """A task is over: remember one that broke."""
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.broken.append(error)
 
     async def nudge(self, routes: Sequence[str]) -> None:
         """As the gateway's: try these again."""
         self.nudged += routes
+        if self.nudge_fails is not None:
+            raise self.nudge_fails
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
         """As `ports.Prober.probe`, in ten milliseconds."""
@@ -115,7 +127,9 @@ class SmallFleet:
         self.fleet.close()
         for task in tuple(self.tasks):
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        ends = await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.broken += [end for end in ends if isinstance(end, Exception)]
+        assert self.broken == []
 
     def phases(self) -> dict[str, Phase]:
         """Every member's phase."""

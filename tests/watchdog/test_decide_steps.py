@@ -90,6 +90,13 @@ def test_what_an_operator_starts_has_no_past(phase: Phase) -> None:
     assert decide(sick, WantRestart(AT, counts=True), RULES) == Decision(sick), "a repair starts nothing that does not run"
 
 
+def test_what_is_wanted_while_it_stops_is_started_then_and_what_runs_already_runs_on() -> None:
+    again = decide(replace(STOPPING, want=Want.DOWN, failures=2), WantUp(AT), RULES)
+    assert (again.state.phase, again.state.then, again.state.want, again.state.failures) == (Phase.STOPPING, "start", Want.UP, 0)
+    on = decide(replace(RUNNING, failures=2), WantUp(AT), RULES)
+    assert on == Decision(RUNNING)
+
+
 def test_a_restart_as_a_repair_counts_until_the_budget_is_spent() -> None:
     once = after(RUNNING, WantRestart(AT, counts=True))
     assert (once.phase, once.then, once.failures) == (Phase.STOPPING, "start", 1)

@@ -325,7 +325,7 @@ def test_a_stop_stops_everything_and_nothing_begins_after_it() -> None:
         small.fleet.hurry()
         await stopping
         assert small.phases() == {"a": Phase.STOPPED, "proxy": Phase.STOPPED}
-        assert sorted(small.runtimes["process"].stopped) == [0.0, 0.0, 10.0], "the second has no grace, the first is killed"
+        assert small.runtimes["process"].graces == [("proxy", 10.0), ("proxy", 0.0), ("a", 0.0)], "the first is killed"
         probes, names = len(small.probed), len(small.names)
         small.fleet.actors["a"].tell(d.WantUp(small.clock.now(), "too late"))
         await asyncio.sleep(100.0)

@@ -10,7 +10,8 @@ import pytest
 from mcpwatch.model.fact import MemberChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Symptom, Target
-from mcpwatch.model.spec import CheckSpec, MemberSpec
+from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff
+from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import Exited, Incarnation, LogHint, Traits
 from tests.watchdog.small_fleet import CHECK, PROXY, SmallFleet, fleet_story, member, plan, route
 
@@ -115,11 +116,13 @@ def test_what_lists_from_its_memory_is_asked_to_call_something_from_then_on() ->
 
 def test_a_look_calls_no_canary_of_the_member_unless_there_is_nothing_else_or_it_is_to_go_deep() -> None:
     async def play(small: SmallFleet) -> None:
-        await begun(small, replace(A, checks=(CHECK, CANARY)), member("only", checks=(CANARY,)))
-        for name, deep, asked in (("a", False, ["mcp", "mcp"]), ("a", True, ["mcp", "canary", "mcp"]), ("only", False, ["canary"])):
+        await begun(small, replace(A, checks=(CHECK, CANARY)), member("only", route="only", checks=(CANARY,)))
+        looks = (("a", False, ["mcp", "mcp"]), ("a", True, ["mcp", "canary", "mcp"]), ("only", False, ["canary", "mcp"]))
+        for name, deep, asked in looks:
             forget(small)
             await small.fleet.monitor.look(name, deep=deep)
             assert [check.name for check in small.checks] == asked
+            assert any(check.safe_call for check in small.checks) is deep
         forget(small)
         await small.fleet.monitor.look("a")
         assert [check.safe_call for check in small.checks] == [True, False], "once deep, always deep"
@@ -203,6 +206,10 @@ def test_what_nobody_starts_needs_no_proof_and_is_looked_at_at_once() -> None:
         assert small.probed == [("http://h/ext", "direct")]
         await asyncio.sleep(20.0)
         assert small.fleet.actors["ext"].state.verdict is Verdict.UNHEALTHY
+        assert small.fleet.actors["ext"].reason == "mcp direct: refused"
+        small.answers.clear()
+        await asyncio.sleep(40.0)
+        assert small.fleet.actors["ext"].reason == "mcp direct: ok"
 
     fleet_story(play)
 
@@ -321,7 +328,7 @@ def test_a_route_that_fails_has_its_member_looked_at_once_in_its_trouble() -> No
 
 def test_one_more_success_in_a_fleet_that_is_well_is_nothing_to_consider() -> None:
     async def play(small: SmallFleet) -> None:
-        await begun(small, A)
+        await begun(small, A, member("b"))
         considered: list[bool] = []
         small.fleet.mender.soon = lambda: considered.append(True)  # type: ignore[method-assign]
         probing = small.fleet.monitor.probing
@@ -333,8 +340,16 @@ def test_one_more_success_in_a_fleet_that_is_well_is_nothing_to_consider() -> No
             await probing.run(check)
             return bool(considered)
 
+        (other,) = probing.of("b", "direct")
+        small.answers = {"http://h/b": BAD}
+        await probing.run(other)
+        assert await seen(None), "somebody else fails, though it is no verdict yet"
+        await probing.run(other)
         slow = ProbeResult(Outcome.DEGRADED, Symptom.SLOW)
         assert [await seen(one) for one in (None, slow, slow, BAD, None, None)] == [False, True, False, True, True, False]
+        small.fleet.mender.current = (Diagnosis("engine_gone", "a", "the engine is away"),)
+        assert await seen(None), "there is a cause that may be over"
+        considered.clear()
         small.fleet.monitor.close()
         small.fleet.monitor.soon()
         assert considered == []
@@ -377,8 +392,12 @@ def test_what_ends_again_and_again_while_it_is_probed_is_probed_through_the_prox
         forget(small)
         await small.fleet.monitor.look("a")
         assert small.probed == ([ROUTE] if alone else [DIRECT, ROUTE])
-        known = small.fleet.monitor.snapshot().member("a")
-        assert known is not None
+        after = plan(replace(A, fingerprint="f2"), PROXY, routes=(route("a"),))
+        await small.fleet.apply(after, PlanDiff(replace=("a",)))
+        await asyncio.sleep(3.0)
+        forget(small)
+        await small.fleet.monitor.look("a")
+        assert small.probed == [DIRECT, ROUTE], "what changed is given another chance"
 
     fleet_story(play)
 

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcpwatch import __version__
-from mcpwatch.cli.control import call
 from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.run import undo_interrupted
@@ -188,17 +187,3 @@ def watchdog(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             "fleet", "error", f"{found['subject']}: {found['text']}", "its routes do not work", f"mcpwatch why {found['subject']}"
         )
-
-
-def clients(patient: Patient) -> Iterator[Finding]:
-    """Clients' files that could not be brought up to date."""
-    if patient.status is None:
-        return
-    rows: list[dict[str, Any]] = call("GET", "/clients")
-    for row in rows:
-        if row["error"]:
-            why = "this client does not see the fleet as it is"
-            yield Finding("clients", "error", f"{row['client']}: {row['error']}", why, f"mcpwatch sync {row['client']}")
-        for drift in row["drift"]:
-            why = "somebody changed an entry that mcpwatch keeps"
-            yield Finding("clients", "warning", f"{row['client']}: {drift['text']}", why, f"mcpwatch sync {row['client']} --force")

@@ -14,6 +14,7 @@ from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor import configuration, machine, programs
+from mcpwatch.cli.doctor.clients import clients_files
 from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.doctor.shortages import shortages
 from mcpwatch.cli.edit.proof import daemon_on
@@ -81,7 +82,7 @@ def _plainly(patient: Patient) -> Iterator[Finding]:
     for part in (
         configuration.faults, configuration.readable, configuration.tokens, configuration.argv_secrets, configuration.tracked,
         programs.proxy_version, programs.launchers, programs.interpreters, programs.engine,
-        machine.state_directory, machine.limits, shortages, machine.clock, machine.leftovers, machine.watchdog, machine.clients,
+        machine.state_directory, machine.limits, shortages, machine.clock, machine.leftovers, machine.watchdog, clients_files,
     ):  # fmt: skip
         yield from part(patient)
 

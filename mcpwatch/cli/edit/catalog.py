@@ -45,6 +45,8 @@ def find_entry(name: str) -> Entry:
     """The entry called `name`. Raises `UsageError`."""
     found = catalog().get(name)
     if found is None:
+        if "://" in name:
+            raise UsageError(f"a server needs a name before its address: mcpwatch add NAME {name}")
         near = suggest(name, catalog())
         raise UsageError(
             f"no server '{name}' in the catalogue{near}; give a command after -- or a URL: mcpwatch add {name} -- COMMAND ARGS"

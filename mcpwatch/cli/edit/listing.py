@@ -28,7 +28,7 @@ def list_members(config: Path | None, form: Format) -> int:
         with contextlib.suppress(McpwatchError):
             status = daemon_on(file.path)
     for one in rows:
-        one["state"] = _state(one["name"], status)
+        one["state"] = _state(one, status)
     if form == "names":
         for one in rows:
             say(one["name"])
@@ -76,10 +76,15 @@ def _carried(member: dict[str, Any]) -> tuple[str, str]:
     return "external", str(member.get("url", ""))
 
 
-def _state(name: str, status: dict[str, Any] | None) -> str:
+def _state(one: dict[str, Any], status: dict[str, Any] | None) -> str:
+    """How a member of the file is: as the watchdog says, else as the file does."""
+    if one["how"] == "faulty":
+        return "-"
+    if not one["enabled"]:
+        return "switched off"
     if status is None:
         return "-"
-    member = one_of(status["members"], "name", name)
+    member = one_of(status["members"], "name", one["name"])
     if member is None:
         return "not loaded"
     return f"{member['phase']}, {member['verdict']}" if member["phase"] == "running" else str(member["phase"])

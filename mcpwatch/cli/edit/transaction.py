@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mcpwatch.app.files import write_atomically
+from mcpwatch.app.files import sweep, write_atomically
 from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.text import digest
 
@@ -59,6 +59,7 @@ def locked(state: Path, wait: float = LOCK_WAIT) -> Generator[None]:
     for folder in (state, directory(state)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _flock(directory(state) / "lock", wait):
+        sweep(journal(state))
         yield
 
 
@@ -108,7 +109,12 @@ def keep_old(edits: Iterable[Edit]) -> None:
         path = Path(edit.path).resolve()
         if edit.old is not None and edit.backup:
             with contextlib.suppress(OSError):
-                write_atomically(path.with_name(path.name + ".bak"), edit.old, edit.mode)
+                write_atomically(_old(path), edit.old, edit.mode)
+
+
+def _old(path: Path) -> Path:
+    """Where the old text of a file is kept."""
+    return path.with_name(path.name + ".bak")
 
 
 def make_way(path: Path) -> None:
@@ -143,6 +149,8 @@ def take_back(state: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         left: list[str] = []
         for edit in edits:
             path = Path(edit.path).resolve()
+            for written in (path, _old(path)):
+                sweep(written)
             now = path.read_bytes().decode("utf-8", errors="replace") if path.exists() else None
             if now == edit.old:
                 continue

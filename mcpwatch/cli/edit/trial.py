@@ -51,6 +51,10 @@ class TrialFailed(McpwatchError):
     exit_code = 1
 
 
+class TrialTimedOut(TrialFailed):
+    """The server neither answered nor ended in the time it was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What a server showed: its tools by name, and what the list weighs in a model's context."""
@@ -172,7 +176,7 @@ def _proved(name: str, process: subprocess.Popen[bytes], scratch: Path, wait: fl
         if ended or (diagnosed and time.monotonic() - diagnosed > _DIAGNOSED):
             raise TrialFailed(_why(name, status, scratch))
         time.sleep(_PAUSE)
-    raise TrialFailed(f"{name}: no proof within {wait:g}s; {_why(name, call('GET', '/status'), scratch)}")
+    raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {_why(name, call('GET', '/status'), scratch)}")
 
 
 def _listed(name: str, seconds: float) -> Trial:

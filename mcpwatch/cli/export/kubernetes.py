@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -17,7 +18,7 @@ def files(found: Fleet) -> dict[str, str]:
     made: dict[str, str] = {}
     for service in (*found.services, found.proxy):
         where = service.host
-        made[f"{where}/{where}.yaml"] = "---\n".join(yaml.dump(one) for one in _manifests(service))
+        made[f"{where}/{where}.yaml"] = "---\n".join(_text(one) for one in _manifests(service))
         made[f"{where}/README.md"] = readme(service, _secret(service) + f"Apply it with `kubectl apply -f {where}.yaml`.")
         made |= build_files(service)
     steps = [
@@ -29,6 +30,14 @@ def files(found: Fleet) -> dict[str, str]:
     ]
     made["README.md"] = overview(found, "Kubernetes", "\n".join(steps))
     return made
+
+
+def _text(manifest: dict[str, Any]) -> str:
+    """A manifest as people write it: no anchors for what stands in it twice, files as blocks."""
+    apart: dict[str, Any] = json.loads(json.dumps(manifest))
+    if apart["kind"] == "ConfigMap":
+        apart["data"] = {name: yaml.block(text) for name, text in apart["data"].items()}
+    return yaml.dump(apart)
 
 
 def _secret(service: Service) -> str:

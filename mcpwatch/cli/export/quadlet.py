@@ -10,6 +10,7 @@ from mcpwatch.cli.export.service import Fleet, Service
 
 ENVIRONMENT = "%h/.config/mcp"
 """Directory of the env files of a user's units."""
+PODMAN = "5.2"
 _SAFE = re.compile(r"[A-Za-z0-9_./:@=+,-]+")
 
 
@@ -31,6 +32,8 @@ def files(found: Fleet) -> dict[str, str]:
         if service.config:
             made[f"{where}/config.json"] = service.config
     steps = [
+        f"Needs Podman {PODMAN} or newer, which builds images by `.build` units.",
+        "",
         "```sh",
         "mkdir -p ~/.config/containers/systemd ~/.config/mcp && cp -r . ~/.config/containers/systemd/mcp",
         "for d in mcp-*/; do install -m 600 $d/.env.example ~/.config/mcp/${d%/}.env; done   # then fill them in",

@@ -27,7 +27,11 @@ FORMATS: Mapping[Format, Callable[[Fleet], dict[str, str]]] = {
 
 def export(form: Format, directory: Path, config: Path | None, *, force: bool, as_json: bool) -> int:
     """Write the fleet. Raises `UsageError` rather than mix with other files."""
-    found, texts = rendered(form, file_in_use(config))
+    path = file_in_use(config)
+    found, texts = rendered(form, path)
+    if not found.proxy.route:
+        why = "".join(f"; {name}: {reason}" for name, reason in found.left)
+        raise UsageError(f"{path}: has no server to export{why or '; add one with: mcpwatch add NAME -- COMMAND'}")
     if directory.exists() and any(directory.iterdir()) and not force:
         raise UsageError(f"{directory}: is not empty; choose another directory, or replace it with --force")
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import typer
@@ -17,11 +17,15 @@ TRIES = 5
 """Answers that cannot be understood, after which nothing is done."""
 
 
-def ask(wish: Wish, found: Sequence[Found], clients: Sequence[str]) -> Wish:
-    """The wish as answered. What options said already is not asked. Raises `UsageError` when nothing is wanted."""
+def ask(wish: Wish, found: Sequence[Found], clients_of: Callable[[Sequence[Found]], Sequence[str]]) -> Wish:
+    """The wish as answered. What options said already is not asked. Raises `UsageError` when nothing is wanted.
+
+    `clients_of`: the clients in whose files some servers are. Only those of the chosen servers are asked about.
+    """
     known = [one.name for one in found if not one.trouble]
     if not wish.only and len(known) > 1:
         wish = replace(wish, only=_which(known))
+    clients = clients_of([one for one in found if wish.takes(one)])
     if clients and not wish.replace_clients:
         question = f"Replace the entries of {', '.join(clients)} by the routes? ('mcpwatch clients undo' takes it back)"
         wish = replace(wish, replace_clients=typer.confirm(question, default=False))

@@ -32,7 +32,10 @@ _INPUT = re.compile(r"\$\{input:[^}]*\}")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One server: `member` in our format, where it was found, its name there, `trouble` when it is left alone."""
+    """One server: `member` in our format, where it was found, its name there, `trouble` when it is left alone.
+
+    `proposed`: the tool of a canary that the catalogue, not the file, gave it.
+    """
 
     name: str
     member: Mapping[str, Any] = field(repr=False)
@@ -40,6 +43,7 @@ class Found:
     original: str
     trouble: str = ""
     ignored: tuple[str, ...] = ()
+    proposed: str = ""
 
     @property
     def key(self) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,9 @@ from mcpwatch.cli.edit.proof import PROOF_WAIT, route_proved
 from mcpwatch.cli.edit.run import Work, carry_out, file_in_use, show_diff
 from mcpwatch.cli.edit.secrets import Hidden, hide_all
 from mcpwatch.cli.edit.steps import Steps
-from mcpwatch.cli.edit.trial import TrialFailed, try_member
+from mcpwatch.cli.edit.trial import TrialFailed, TrialTimedOut, try_member
 from mcpwatch.cli.importing.ask import agree, ask
+from mcpwatch.cli.importing.canary import with_canary, without_canary
 from mcpwatch.cli.importing.found import Found, merged, servers_in
 from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.cli.out import say
@@ -53,11 +55,11 @@ def bring_in(files: Sequence[Path], wish: Wish) -> int:
     found = look(sources, fleet, strict=bool(files))
     steps = Steps("import", wish.as_json)
     if not wish.as_json:
-        _print(found)
+        _print(found, dict(sources))
     asks = not (wish.yes or wish.dry_run or wish.as_json) and sys.stdin.isatty() and sys.stdout.isatty()
     if asks and any(not one.trouble for one in found):
-        wish = ask(wish, found, _kinds(found, dict(sources)))
-    chosen = [one for one in found if not one.trouble and (not wish.only or one.name in wish.only)]
+        wish = ask(wish, found, lambda some: _kinds(some, dict(sources)))
+    chosen = [with_canary(one) if wish.test else one for one in found if wish.takes(one)]
     missing = [name for name in wish.only if name not in {one.name for one in chosen}]
     if missing:
         raise UsageError(f"--only {missing[0]}: no such server was found that can be brought in")
@@ -78,9 +80,10 @@ def bring_in(files: Sequence[Path], wish: Wish) -> int:
         raise UsageError("nothing was changed; say --yes to bring them in without being asked (or --dry-run to look)")
     tried, failed = _tried(chosen, fleet, wish, steps)
     if tried:
+        since = time.time()
         proved = carry_out(_work(path, tried, wish), steps)
         if proved:
-            _replace(tried, dict(sources), wish, steps)
+            _replace(tried, dict(sources), wish, since, steps)
         elif wish.replace_clients:
             steps.tell("clients", "their entries stay until a watchdog runs: replace them by 'mcpwatch sync --force'", "skipped")
     steps.end(ok=not failed, found=[_plain(one) for one in found], imported=[one.name for one in tried], failed=failed)
@@ -194,23 +197,42 @@ def _tried(chosen: Sequence[Found], fleet: FleetFile, wish: Wish, steps: Steps) 
     failed: list[str] = []
     for one in chosen:
         try:
-            trial = try_member(one.name, one.member, fleet.path.absolute().parent, fleet.env_files(), {}, wish.wait)
+            kept, told = _trial(one, fleet, wish)
         except TrialFailed as error:
             failed.append(one.name)
             steps.tell("try", f"{one.name}: left out: {error}", "failed")
             continue
-        good.append(one)
-        steps.tell("try", f"{one.name}: {trial.text}")
+        good.append(kept)
+        steps.tell("try", f"{one.name}: {told}")
     return good, failed
 
 
-def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, steps: Steps) -> None:
-    """Replace the clients' own entries by the routes, when asked. `mcpwatch clients undo KIND` takes it back."""
+def _trial(one: Found, fleet: FleetFile, wish: Wish) -> tuple[Found, str]:
+    """Try a server; without the proposed canary when it fails with it: a guess must keep no server out. Raises `TrialFailed`."""
+
+    def answer(some: Found) -> str:
+        return try_member(one.name, some.member, fleet.path.absolute().parent, fleet.env_files(), {}, wish.wait).text
+
+    try:
+        told = answer(one)
+        return one, f"{told}; canary {one.proposed} answers" if one.proposed else told
+    except TrialFailed as error:
+        if not one.proposed or isinstance(error, TrialTimedOut):
+            raise
+        plain = without_canary(one)
+        return plain, f"{answer(plain)}; without the catalogue's canary {one.proposed}, which fails ({str(error).splitlines()[0]})"
+
+
+def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, since: float, steps: Steps) -> None:
+    """Replace the clients' own entries by the routes, when asked.
+
+    `mcpwatch clients undo KIND` takes that back in one step, with what the watchdog wrote by itself after `since` (seconds, wall).
+    """
     clients = _kinds(tried, kinds)
     if not wish.replace_clients or not clients:
         return
     for kind in clients:
-        for answer in call("POST", "/clients/sync", {"clients": [kind], "force": True}):
+        for answer in call("POST", "/clients/sync", {"clients": [kind], "force": True, "one_step_since": since}):
             if answer.get("error"):
                 steps.tell("clients", f"{kind}: {answer['error']}", "failed")
             else:
@@ -220,10 +242,11 @@ def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, step
         steps.tell("clients", f"'{one.original}' is called '{one.name}' here: its own entry stays; remove it by hand", "skipped")
 
 
-def _print(found: Sequence[Found]) -> None:
+def _print(found: Sequence[Found], kinds: Mapping[Path, str]) -> None:
     rows: list[tuple[str, ...]] = []
     for one in found:
-        where = ", ".join(Path(source).name for source in one.sources)
+        names = {path: kind for path, kind in kinds.items() if kind and kind != _FOUND}
+        where = ", ".join(names.get(Path(source), Path(source).name) for source in one.sources)
         rows.append((one.name, _runs(one), where, one.trouble or "can be brought in"))
     for line in table(("NAME", "RUNS", "FOUND IN", ""), rows, colour=coloured()) if rows else ["no servers found"]:
         say(line)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcpwatch.cli.importing.found import Found
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -18,3 +20,7 @@ class Wish:
     dry_run: bool = False
     as_json: bool = False
     wait: float = 120.0
+
+    def takes(self, one: Found) -> bool:
+        """Whether a server that was found is to be brought in."""
+        return not one.trouble and (not self.only or one.name in self.only)

@@ -46,6 +46,8 @@ def away(where: str, error: Exception, group: int | None = None) -> str:
         return f"{where} is not there: no such socket; start it, or set DOCKER_HOST"
     if "Read-only file system" in text:
         return f"{where} cannot be reached: its socket is on a read-only mount; mount it writable"
+    if "ConnectionRefusedError" in text or "Connection refused" in text:
+        return f"{where} does not answer: nothing listens on its socket any more; start it, or set DOCKER_HOST"
     return f"{where} does not answer: {line(text)}"
 
 

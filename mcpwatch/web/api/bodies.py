@@ -67,6 +67,9 @@ class ClientsBody(Asked):
     dry_run: bool = Field(False, description="Say what would change; write nothing.")
     diff: bool = Field(False, description="Show it line by line; write nothing.")
     force: bool = Field(False, description="Do not wait for holds; put back and take over entries of our names.")
+    one_step_since: float | None = Field(
+        None, description="Seconds since 1970: one undo takes back all that was written to a client's file since then."
+    )
 
 
 class ClientBody(Asked):

@@ -12,6 +12,7 @@ import pytest
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.definition import Definition, as_member, as_server, from_json, from_words, pairs
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
+from mcpwatch.cli.edit.listing import list_members
 from mcpwatch.cli.edit.members import How, add, edit, enable, remove, rename
 from mcpwatch.model.errors import ConfigError, UsageError
 
@@ -90,6 +91,13 @@ def test_every_command_works_on_every_format_and_back(text: str, name: str, tmp_
     assert list(read_fleet_file(file).members) == [*before, "paper"]
     remove("paper", how)
     assert read_fleet_file(file).members == before
+
+
+def test_a_list_says_which_member_is_switched_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, FLEET.replace("[time]", "[time]\n    enabled: false"))
+    list_members(file, "table")
+    states = {line.split()[0]: "switched off" in line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert states == {"time": False, "git.hub": True}
 
 
 def test_rename_keeps_the_place_the_comment_and_what_depends_on_it(tmp_path: Path) -> None:
