@@ -38,9 +38,6 @@ PATIENCE = 300.0
 _UNREADY = re.compile(r"invalid request parameters", re.IGNORECASE)
 """What servers of the Python SDK say to one that speaks in a session it did not begin with them, with the code of a wrong call."""
 
-_ADDRESSES = re.compile(r"\w+://\S+|\b(?:lookup|dial tcp) \S+")
-"""What names a host in a line of a proxy's log."""
-
 CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
 """Stages that only the member itself can answer: a list is no answer to them."""
 
@@ -235,20 +232,13 @@ def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHin
 
     One that had too much to do is tried again after `PATIENCE`.
     """
-    told, until = refused(_without_names(hint.text, member)), Instant(hint.at + PATIENCE)
+    told, until = refused(hint.text, *filter(None, (member.route, member.name))), Instant(hint.at + PATIENCE)
     if hint.meaning != "failed" or told is None or told[0] == "dependency":  # by a proxy that says that, it is the server itself
         return None
     found = _finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")
     if told[0] != "overloaded":
         return found
     return replace(found, hold="waiting until it takes requests again", until=until) if until > snapshot.at else None
-
-
-def _without_names(text: str, member: MemberSnapshot) -> str:
-    """A line without what only names the server: one that is called 'billing' refused nothing by that."""
-    for name in filter(None, (member.route, member.name)):
-        text = text.replace(name, "")
-    return _ADDRESSES.sub("", text)
 
 
 def _held(snapshot: FleetSnapshot, proxy: MemberSnapshot, found: Finding) -> Finding:

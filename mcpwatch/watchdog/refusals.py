@@ -35,9 +35,18 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 """Words of a server by which it says itself that a restart cannot help: cause, words, text."""
 
 
-def refused(words: str) -> tuple[str, str] | None:
-    """Cause and text when these words of a server say that a restart cannot help, else `None`."""
-    return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
+_NAMES = re.compile(
+    r"""\w+://\S+|\b(?:lookup|dial tcp) \S+|\b(?:member|server|client|route|upstream) ["'][^"'\s]+["']|\bclient=\S+|^<[^>]+>"""
+)
+"""What only names a server or a host: one that is called `billing` refuses nothing by that."""
+
+
+def refused(words: str, *names: str) -> tuple[str, str] | None:
+    """Cause and text when these words of a server, which `names` it, say that a restart cannot help, else `None`."""
+    for name in names:
+        words = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "", words)
+    said = _NAMES.sub("", words)
+    return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(said)), None)
 
 
 def refusal(result: ProbeResult | None) -> tuple[str, str] | None:

@@ -27,6 +27,23 @@ def test_the_first_cause_that_the_words_name_counts(words: str, cause: str | Non
     assert (told and told[0]) == cause
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "member 'billing' exited with code 1",
+        'server "licence" ended',
+        "Post http://quota-service:9000/mcp: EOF",
+        "dial tcp: lookup billing.internal on 127.0.0.11:53: no such host",
+        "<subscriptions> Failed to add client to server: EOF",
+        "Failed to initialize client client=licence err=EOF",
+        "web-billing: exited",
+    ],
+)
+def test_a_name_or_an_address_says_nothing(words: str) -> None:
+    assert refused(words, "web-billing") is None
+    assert refused(f"{words}: payment required", "web-billing") == ("licence", "it refuses to work")
+
+
 def test_words_count_where_a_server_speaks_for_itself() -> None:
     def told(symptom: Symptom, message: str, said: str = "") -> tuple[str, str] | None:
         return refusal(ProbeResult(Outcome.FAILURE, symptom, None, message, said))
