@@ -103,9 +103,9 @@ class Swapper:
         found = False
         for name, value in new.items():
             if isinstance(value, PLAIN) and value != old[name]:
-                found = True
+                found, original = True, vars(module)[name]
                 for other in tuple(sys.modules.values()):
-                    if getattr(other, "__name__", "").startswith(OURS) and vars(other).get(name) is vars(module)[name]:
+                    if getattr(other, "__name__", "").startswith(OURS) and vars(other).get(name) is original:
                         setattr(other, name, value)
         for name, function in _functions(module.__name__, new).items():
             mine, theirs = _functions(module.__name__, vars(module)).get(name), _functions(module.__name__, old).get(name)

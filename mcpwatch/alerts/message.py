@@ -46,6 +46,7 @@ _ADVICE = (
     ("evicted", "The node had no room left: ask for the memory that it needs, or give the cluster more."),
     ("volume", "The volume must be there and free on the node that takes the pod."),
     ("node_not_ready", "The node does not report: the cluster moves the pod by itself after its grace."),
+    ("unreachable", "No way leads to it from here: look at the network between; a restart cannot help."),
     ("auth", "A restart cannot help: check the token of this member and of the proxy."),
     ("dependency", "What this member depends on is failing; a restart cannot help."),
     ("host_guard", "The server refuses this host name: allow it in the server's settings."),

@@ -58,9 +58,10 @@ class ProxyLog:
             if kind is None or actor is None:
                 self._news.clear()
                 continue
+            self._follow(actor.spec.name)  # before the pause: what a proxy says in its first moments is heard
             await asyncio.sleep(PAUSE if kind.asks else CALM)
             self._news.clear()
-            self._hear(kind, actor.spec.name)
+            self._hear(kind)
             if actor.state.phase is Phase.RUNNING and kind.asks and self._looked != (actor.state.generation, kind.name):
                 self._looked = (actor.state.generation, kind.name)
                 look = await self._look(kind, actor)
@@ -74,11 +75,16 @@ class ProxyLog:
         kind = find(self._kinds.proxies, proxy.kind)
         return cast("ProxyKind", kind.make()) if kind else None
 
-    def _hear(self, kind: ProxyKind, member: str) -> None:
+    def _follow(self, member: str) -> None:
         if self._follower is None or self._follower[0] != member:
             after = {stream: journal.newest(self._state, member, stream) for stream in journal.STREAMS}
             self._follower = (member, journal.Follower(self._state, member, after))
-        for line in self._follower[1].poll(LINES):
+
+    def _hear(self, kind: ProxyKind) -> None:
+        lines = self._follower[1].poll(LINES) if self._follower is not None else []
+        if len(lines) >= LINES:
+            self._news.set()  # there may be more, and what wrote it may be silent from now on
+        for line in lines:
             hint = kind.hint(line.text)
             if hint is not None:
                 self._fleet.monitor.hear(hint)

@@ -19,8 +19,8 @@ FIRST_PAUSE = 1.0
 """Seconds before a failed service is started again at first; doubled with each failure in a row."""
 LONGEST_PAUSE = 30.0
 """Seconds of pause at most: below the time after which a loop counts as hung, as the self-watch is a service too."""
-WELL_AFTER = 2.0
-"""Seconds that a service started again must run before it is told as well."""
+WELL_AFTER = 5.0
+"""Seconds that a service started again must run before it is told as well: longer than two ticks, so that it has done something."""
 
 Run = Callable[[], Coroutine[Any, Any, None]]
 

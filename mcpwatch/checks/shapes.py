@@ -22,11 +22,11 @@ Meta = dict[str, Any] | UnsetType
 Object = dict[str, Any]
 
 
-class Shape(msgspec.Struct, frozen=True):
+class Shape(msgspec.Struct):
     """A JSON object; keys that no field names may hold anything."""
 
 
-class Implementation(Shape, frozen=True):
+class Implementation(Shape):
     """`serverInfo`."""
 
     name: str
@@ -34,14 +34,14 @@ class Implementation(Shape, frozen=True):
     title: Text = UNSET
 
 
-class Changing(Shape, frozen=True):
+class Changing(Shape):
     """A capability whose list may change."""
 
     listChanged: Flag = UNSET  # noqa: N815 - as on the wire
     subscribe: Flag = UNSET
 
 
-class Capabilities(Shape, frozen=True):
+class Capabilities(Shape):
     """`capabilities` of a server."""
 
     tools: Changing | UnsetType = UNSET
@@ -51,7 +51,7 @@ class Capabilities(Shape, frozen=True):
     completions: Object | UnsetType = UNSET
 
 
-class Initialized(Shape, frozen=True):
+class Initialized(Shape):
     """The result of `initialize`."""
 
     protocolVersion: Annotated[str, msgspec.Meta(min_length=1)]  # noqa: N815
@@ -61,7 +61,7 @@ class Initialized(Shape, frozen=True):
     meta: Meta = msgspec.field(default=UNSET, name="_meta")
 
 
-class ObjectSchema(Shape, frozen=True):
+class ObjectSchema(Shape):
     """The top of a schema; what is inside is lint's (`mcpwatch.checks.schema`)."""
 
     type: Literal["object"]
@@ -69,7 +69,7 @@ class ObjectSchema(Shape, frozen=True):
     required: list[str] | UnsetType = UNSET
 
 
-class Annotations(Shape, frozen=True):
+class Annotations(Shape):
     """`annotations` of a tool."""
 
     title: Text = UNSET
@@ -79,7 +79,7 @@ class Annotations(Shape, frozen=True):
     openWorldHint: Flag = UNSET  # noqa: N815
 
 
-class AnyTool(Shape, frozen=True):
+class AnyTool(Shape):
     """What a tool is in every version; its output differs."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
@@ -90,13 +90,13 @@ class AnyTool(Shape, frozen=True):
     meta: Meta = msgspec.field(default=UNSET, name="_meta")
 
 
-class ListedTool(AnyTool, frozen=True):
+class ListedTool(AnyTool):
     """A tool of a handshake version."""
 
     outputSchema: ObjectSchema | UnsetType = UNSET  # noqa: N815
 
 
-class ModernTool(AnyTool, frozen=True):
+class ModernTool(AnyTool):
     """A tool of 2026-07-28, whose output may be of any schema."""
 
     outputSchema: Object | UnsetType = UNSET  # noqa: N815

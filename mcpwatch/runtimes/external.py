@@ -35,7 +35,7 @@ class ExternalRuntime:
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
         """It is taken to live; checks tell whether it does."""
-        return Incarnation(spec.name, generation, spec.fingerprint, direct=spec.direct)
+        return Incarnation(spec.name, generation, spec.fingerprint)
 
     def number(self, living: Incarnation) -> None:
         """Nothing appears by itself."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from mcpwatch.ports import Appeared, Exited, RuntimeEvent
+from mcpwatch.ports import Appeared, Exited, Hindered, RuntimeEvent
 
 NUMBERS_MAX = 8
 """Incarnations of a member whose numbers are known: the living one, and late words about those before it."""
@@ -59,6 +59,7 @@ class Children:
         self._numbers: dict[str, dict[int, int]] = {}
         self._seen: dict[str, tuple[Document, int]] = {}
         self._heard: dict[str, int] = {}
+        self._hindered: set[str] = set()
         self._gateway: int | None = None
         self._stream = 0
 
@@ -101,11 +102,11 @@ class Children:
             return tuple(event for child in news for event in self._shown(child))
         child, sequence = read_child(data, "member"), _number(data, "sequence")
         if child.pid is None or name not in TOLD:
-            return ()  # nothing ran; a start that came to nothing is seen by who asked for it
+            return self._not_begun(child) if name == "exited" and child.pid is None else ()
         self._heard[child.name] = sequence or 0
         past = self._past(child.name, sequence)
         if name in ("started", "connected") and not past:
-            return self._appeared(child.name, child.pid)
+            return (*self._begun(child.name), *self._appeared(child.name, child.pid))
         return self._ended(child, child.pid, past=past) if name == "exited" else ()
 
     def _past(self, member: str, sequence: int | None, *, shown: bool = False) -> bool:
@@ -122,7 +123,22 @@ class Children:
         held = self.pids.get(child.name)
         over = child.lives or child.phase in RESTING
         missed = self._ended(child, held) if over and held is not None and held != child.pid else ()
-        return (*missed, *(self._appeared(child.name, child.pid) if child.lives and child.pid is not None else ()))
+        if not child.lives or child.pid is None:
+            return missed
+        return (*missed, *self._begun(child.name), *self._appeared(child.name, child.pid))
+
+    def _not_begun(self, child: Child) -> tuple[RuntimeEvent, ...]:
+        """The gateway tried to bring it back, and nothing ran: why is the reason now, and not how it ended before."""
+        if not child.error:
+            return ()
+        self._hindered.add(child.name)
+        return (Hindered(child.name, "member_down", f"the member is down: {child.error}"),)
+
+    def _begun(self, member: str) -> tuple[RuntimeEvent, ...]:
+        if member not in self._hindered:
+            return ()
+        self._hindered.discard(member)
+        return (Hindered(member),)
 
     def _appeared(self, member: str, pid: int) -> tuple[RuntimeEvent, ...]:
         if self.pids.get(member) == pid:

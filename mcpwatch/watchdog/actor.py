@@ -59,6 +59,8 @@ class MemberActor:
         self.verdict_since: WallTime | None = None
         self.reason = ""
         self.last_exit = ""
+        self._given_up = -1
+        """The generation that was stopped because its start failed."""
         self.oom = False
         self.adopted = False
         self.replacing = False
@@ -170,7 +172,8 @@ class MemberActor:
         generation = end.generation
         planned = replaced or generation != self.state.generation or generation == self._stopped
         words = "stopped" if planned else describe_exit(end, tail)
-        self.last_exit = "" if planned else words
+        if not planned or generation != self._given_up:
+            self.last_exit = "" if planned else words
         self.oom = end.oom
         level: Level = "info" if planned else "warning"
         self._publish(
@@ -290,6 +293,8 @@ class MemberActor:
                 )
                 return
             self.incarnation = None
+            if self.state.then in ("again", "park"):  # nobody asked for it: why it was stopped is how it ended
+                self._given_up, self.last_exit = generation, self.reason
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
 
     def _abandon_start(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
     FleetSnapshot,
@@ -27,37 +28,10 @@ WRONG_CALL_CODES = frozenset({-32601, -32602})
 """JSON-RPC: the method is not found, its parameters are invalid."""
 LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
+LATE_LINE = 15.0
+"""Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
-
-_REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
-    ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
-    (
-        "overloaded",
-        re.compile(
-            r"too many (?:requests|sessions|connections|clients)|(?:session|connection)s? limit|max(?:imum)? (?:number of )?"
-            r"(?:sessions|connections)|answered 429|rate.?limit|overloaded|retry later|try again later",
-            re.IGNORECASE,
-        ),
-        "it takes no more requests for now",
-    ),
-    (
-        "auth",
-        re.compile(
-            r"unauthori[sz]ed|forbidden|answered 40[13]|login required|"
-            r"(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)",
-            re.IGNORECASE,
-        ),
-        "it refuses our credentials",
-    ),
-    (
-        "dependency",
-        re.compile(r"ECONNREFUSED|connection refused|could not connect to|database is|no route to host|ENOTFOUND", re.IGNORECASE),
-        "it answers, but what it depends on does not",
-    ),
-)
-"""Words of a server by which it says itself that a restart cannot help: cause, words, text."""
-
 
 _PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.AUTH: ("auth", "it refuses our token"),
@@ -68,6 +42,7 @@ _PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.DRIFT: ("drift", "its contract changed: {}"),
     Symptom.TOOL_ERROR: ("dependency", "it answers, but its own upstream fails the call"),
     Symptom.UNEXPECTED: ("dependency", "it answers, but its own upstream fails the call"),
+    Symptom.UNREACHABLE: ("unreachable", "no way leads to it from here: {}"),
     Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
     Symptom.BAD_ENDPOINT: ("wrong_base_url", "it announces a base URL that clients cannot use"),
 }
@@ -99,17 +74,8 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
-    return by_symptom(snapshot, member, seen)
-
-
-def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
-    """Cause and text when a server says itself that a restart cannot help, else `None`."""
-    if result is None or result.symptom not in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN):
-        return None
-    found = refused(f"{result.message} {result.said}")
-    if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
-        return None  # by a proxy that says so, the upstream is the member itself
-    return found[0], f"{found[1]}: {result.message}"
+    found = by_symptom(snapshot, member, seen)
+    return found if seen.bad or found.rung is None else replace(found, rung=None, hold="waiting for its start")
 
 
 def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
@@ -154,9 +120,14 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     return _finding(snapshot, member, "member_down", text)
 
 
-def refused(words: str) -> tuple[str, str] | None:
-    """Cause and text when these words of a server say that a restart cannot help, else `None`."""
-    return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(words)), None)
+def _polluted(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
+    """Whether lines on its stdout that are no messages explain what was seen: written since it began to fail, or since its start
+    where it was never well; and no answer of its own says something else."""
+    hint = snapshot.hint(member.route)
+    if hint is None or hint.meaning != "polluted" or seen.answered:
+        return False
+    since = seen.since if seen.succeeded and seen.since is not None else member.started_at
+    return hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0)
 
 
 def unasked(result: ProbeResult | None) -> bool:
@@ -167,14 +138,14 @@ def unasked(result: ProbeResult | None) -> bool:
 def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
     """Name the cause of a failing probe of the member itself."""
     symptom, message = seen.symptom, seen.message
-    hint = snapshot.hint(member.route)
-    if hint is not None and hint.meaning == "polluted" and (member.started_at is None or hint.at >= member.started_at):
+    told = refusal(seen.result)
+    if told is None and _polluted(snapshot, member, seen):
         return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
-    if (told := refusal(seen.result)) is not None:
+    if told is not None:
         return _finding(snapshot, member, *told)
     if unasked(seen.result):
         return _finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
-    if seen.mute and seen.result:
+    if seen.mute and seen.result and symptom is not Symptom.UNREACHABLE:
         text = f"the member runs but does not answer ({seen.result.symptom_text})"
         return _finding(snapshot, member, "member_hung", text, "restart")
     if seen.misconfigured:
@@ -186,7 +157,9 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
         found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
         return replace(found, suspect=member.name)
     if symptom is Symptom.UPSTREAM_DOWN and seen is member.direct:
-        return _finding(snapshot, member, "child_died", "it answers, but the server that it runs is gone", "restart")
+        theirs = "its address answers, but what stands behind that does not"
+        text = theirs if member.runtime == "external" else "it answers, but the server that it runs is gone"
+        return _finding(snapshot, member, "child_died", text, "restart")
     return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom})", "restart")
 
 

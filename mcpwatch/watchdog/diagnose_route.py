@@ -6,13 +6,15 @@ when both probes began after the last change of either side; otherwise the answe
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import refusal, refused, unasked
+from mcpwatch.watchdog.diagnose_member import unasked
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.refusals import refusal, refused
 from mcpwatch.watchdog.snapshot import (
     HUNG_SYMPTOMS,
     STALE_SYMPTOMS,
@@ -32,6 +34,9 @@ SETTLE_LIMIT = 30.0
 
 PATIENCE = 300.0
 """Seconds after which a server inside the proxy that had too much to do when that started may have it started again."""
+
+_UNREADY = re.compile(r"invalid request parameters", re.IGNORECASE)
+"""What servers of the Python SDK say to one that speaks in a session it did not begin with them, with the code of a wrong call."""
 
 CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
 """Stages that only the member itself can answer: a list is no answer to them."""
@@ -116,7 +121,7 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
         text = f"the proxy shows fewer tools of '{route}' than the member lists"
         return _finding(snapshot, member, proxy.name, "empty_tools", text, "restart_proxy")
-    if inside(member) and unasked(seen.result):
+    if inside(member) and unasked(seen.result) and not (seen.succeeded and _UNREADY.search(seen.message)):
         return _finding(snapshot, member, member.name, "config", f"its canary is not what it takes: {seen.message}")
     if inside(member) and symptom is Symptom.TOOL_ERROR and seen.message:
         return _finding(snapshot, member, member.name, "dependency", "it answers, but its own upstream fails the call")
@@ -227,7 +232,7 @@ def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHin
 
     One that had too much to do is tried again after `PATIENCE`.
     """
-    told, until = refused(hint.text), Instant(hint.at + PATIENCE)
+    told, until = refused(hint.text, *filter(None, (member.route, member.name))), Instant(hint.at + PATIENCE)
     if hint.meaning != "failed" or told is None or told[0] == "dependency":  # by a proxy that says that, it is the server itself
         return None
     found = _finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")

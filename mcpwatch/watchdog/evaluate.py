@@ -36,6 +36,17 @@ def route_verdict(
     return worst(history.verdict for _, history in histories.of(route, "route"))
 
 
+def aimed(living: Target | None, wanted: Target | None) -> Target | None:
+    """Where a direct probe goes: the place that only the runtime knows, where there is one, with what the configuration sends now.
+
+    A token or certificate that a reload changed touches no incarnation: what was noted when that began is old.
+    """
+    if living is None or wanted is None or living.url == wanted.url:
+        return wanted or living
+    host = tuple(header for header in living.headers if header[0] == "Host")
+    return replace(wanted, url=living.url, public_url=living.public_url, headers=(*wanted.headers, *host[-1:]))
+
+
 def lists_from_cache(result: ProbeResult | None, target: Target) -> bool:
     """Whether what answered looks like a proxy that answers lists from its memory: TBXark names each server after its route."""
     if result is None or result.server is None or not result.server.name:

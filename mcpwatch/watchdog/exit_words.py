@@ -13,6 +13,11 @@ _REFUSED = re.compile(
 )
 _HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|information)", re.IGNORECASE)
 """Lines that only say where help is: docker's last words."""
+_GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+; giving up$")
+"""The last line of our own bridge when what it runs ended; what that said stands above it."""
+_PASSED_ON = re.compile(r" INFO [^ :]+: stderr: (?P<text>.*\w.*)")
+_TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b.*: ", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
@@ -33,8 +38,18 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
 def _telling(tail: tuple[str, ...]) -> str:
     """The line that tells most: a refused option, below which Go programs print their whole usage; else the last."""
     told = [line.strip() for line in tail if line.strip() and not _HINT.match(line.strip())] or [line.strip() for line in tail]
+    told = _behind_a_bridge(told)
+    if told and not _LETTER.search(told[-1]):  # the end of a dump: "}"
+        told = [line for line in told if _TROUBLE.search(line)] or [line for line in told if _LETTER.search(line)] or told
     refused = next((line for line in told if _REFUSED.search(line)), "")
     return f"{refused} (is the program too old for it?)" if refused else told[-1] if told else ""
+
+
+def _behind_a_bridge(told: list[str]) -> list[str]:
+    """What the server behind our own bridge said last, where the bridge gave it up."""
+    if not told or not _GAVE_UP.search(told[-1]):
+        return told
+    return [found["text"] for line in told if (found := _PASSED_ON.search(line))][-1:] or told
 
 
 def _signal_name(number: int) -> str:

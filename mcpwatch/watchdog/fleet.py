@@ -29,6 +29,7 @@ from mcpwatch.watchdog.hands import FleetHands
 from mcpwatch.watchdog.mend import Mender
 from mcpwatch.watchdog.monitor import FleetMonitor, MonitorListener
 from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
+from mcpwatch.watchdog.recycle import Recycler
 from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
 from mcpwatch.watchdog.senses import Context, Senses
 from mcpwatch.watchdog.views import member_view
@@ -80,6 +81,7 @@ class Fleet:
         self.monitor = FleetMonitor(self.actors, prober, context, self.contracts, ears)
         self.mender = Mender(context, self.monitor.snapshot, FleetHands(self.actors, self.monitor, context))
         self._events = RuntimeEventRouter(self.actors, self.monitor, context)
+        self._recycler = Recycler(self.actors, clock, publish)
         self._listener = ActorListener(self._on_start, lambda _: self._soon(), self.monitor.sick)
 
     def _soon(self) -> None:
@@ -325,12 +327,4 @@ class Fleet:
 
     def recycle(self) -> None:
         """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""
-        for actor in self.actors.values():
-            limit = actor.spec.restart.max_memory
-            if limit is None or actor.state.phase is not Phase.RUNNING:
-                continue
-            used = actor.runtime.usage(actor.spec.name)
-            if used is None or used.rss <= limit:
-                continue
-            grown = f"{used.rss / 2**20:.0f} MiB of memory, more than {limit / 2**20:.0f} MiB"
-            actor.tell(d.WantRestart(self._clock.now(), f"planned restart: {grown}"))
+        self._recycler.look()

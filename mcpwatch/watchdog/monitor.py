@@ -19,9 +19,10 @@ from mcpwatch.ports import Exited, LogHint, Prober, Traits
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.contracts import Contracts
-from mcpwatch.watchdog.evaluate import deepened, lists_from_cache, member_verdict
+from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache, member_verdict
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
@@ -154,7 +155,7 @@ class FleetMonitor:
             number, resumes = (proxy.state.generation, proxy.resumes) if proxy is not None else (0, 0)
             aim = (actor.state.generation, number, actor.resumes + resumes)
             return Aim(route.probe, scheduled.check, *aim) if route else None
-        target = actor.incarnation.direct or actor.spec.direct
+        target = aimed(actor.incarnation.direct, actor.spec.direct)
         if target is None or scheduled.member in self._deaths.alone:
             return None
         return Aim(target, self._check(scheduled, target), actor.state.generation, resumes=actor.resumes)
@@ -205,7 +206,7 @@ class FleetMonitor:
         latest = self.probing.history(proof).latest if proof is not None else None
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS:
+        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None:
             return True
         pid = actor.incarnation.pid if actor.incarnation is not None else None
         if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:

@@ -70,7 +70,9 @@ class RuntimeEventRouter:
         if actor is None or actor.hindered == (event.cause, event.text):
             return
         before, actor.hindered = actor.hindered[0], (event.cause, event.text)
-        if event.cause and event.cause != before:
+        if event.cause == "member_down":  # that it is down was told already; this is why it stays so
+            actor.reason = event.text
+        elif event.cause and event.cause != before:
             actor.reason = event.text
             text = f"{event.member}: {event.text}"
             self._publish(Troubled(at=self._clock.wall(), text=text, level="warning", subject=event.cause, member=event.member))

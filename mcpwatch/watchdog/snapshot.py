@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.refusals import refusal
 
 ENGINES = ("docker", "swarm", "kubernetes")
 """Runtimes whose members live on while the engine that carries them does not answer."""
@@ -112,7 +113,7 @@ class Observation:
     @property
     def answered(self) -> bool:
         """Whether the latest result is a failure that only a running server can show."""
-        return self.symptom in ANSWERED_SYMPTOMS
+        return self.symptom in ANSWERED_SYMPTOMS or refusal(self.result) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class MemberSnapshot:
     @property
     def down(self) -> bool:
         """Whether it is down, or was and has not proven itself since. What answers is not down, whatever it says."""
-        alive = self.phase is Phase.STARTING and (self.listens_elsewhere or (self.direct is not None and self.direct.answered))
+        alive = self.phase is Phase.STARTING and (self.listens_elsewhere or (self.own is not None and self.own.answered))
         return self.restarting and not alive
 
     @property

@@ -15,6 +15,7 @@ from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.starts import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,10 @@ def _looked_up(
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     mains: dict[str, tuple[int, str]] = {}  # pid and container
+    within = any(_fails(member) for member in members if inside(member))
     for member in members:
         living = actors[member.name].incarnation
-        seen = [one for one in (member.direct, member.through) if one is not None]
-        failing = any(one.bad or one.failures for one in seen)
+        failing = _fails(member) or (within and member.kind == "proxy")  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
@@ -135,6 +136,11 @@ def _looked_up(
         child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
         made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
     return tuple(made)
+
+
+def _fails(member: MemberSnapshot) -> bool:
+    seen = [one for one in (member.direct, member.through) if one is not None]
+    return any(one.bad or one.failures for one in seen)
 
 
 def _port(spec: MemberSpec) -> int | None:

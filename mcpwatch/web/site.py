@@ -42,7 +42,7 @@ class Site:
         self._clock = clock
         self._viewers = viewers
         self._sessions = Sessions()
-        self._pages = Pages(api, fleet, clock, WebSpec())  # pyright: ignore[reportCallIssue]
+        self._pages = Pages(api, fleet, clock, WebSpec(), lambda: "")  # pyright: ignore[reportCallIssue]
         self._live = Live(bus, self._pages.rendered)
         self._relay = McpRelay(mcp_socket)
 
@@ -60,7 +60,7 @@ class Site:
     def build(self, spec: WebSpec) -> Guard:
         """The application."""
         self._viewers.limit = spec.viewers
-        pages = Pages(self._api, self._fleet, self._clock, spec)
+        pages = Pages(self._api, self._fleet, self._clock, spec, lambda: self._live.mark)
         names = frozenset(one.name or one.role for one in spec.tokens)
         self._sessions.keep(names)
         inner = Starlette()

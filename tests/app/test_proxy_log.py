@@ -11,6 +11,7 @@ import pytest
 
 from mcpwatch.app import proxy_log
 from mcpwatch.app.proxy_log import ProxyLog
+from mcpwatch.model.member import Phase
 
 
 class Followed(ProxyLog):
@@ -22,6 +23,17 @@ class Followed(ProxyLog):
     def _kind(self) -> None:
         self.looks += 1
         self.looked.set()
+
+
+class Written:
+    """A journal with so many lines."""
+
+    def __init__(self, lines: int) -> None:
+        self.lines = [SimpleNamespace(text=str(number)) for number in range(lines)]
+
+    def poll(self, limit: int) -> list[SimpleNamespace]:
+        taken, self.lines = self.lines[:limit], self.lines[limit:]
+        return taken
 
 
 @pytest.mark.anyio
@@ -40,4 +52,49 @@ async def test_it_looks_when_members_wrote_and_not_before(tmp_path: Path, monkey
         async with asyncio.timeout(10):
             await log.looked.wait()
         assert log.looks == number
+    task.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_burst_of_lines_is_read_to_its_end_though_nothing_is_written_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_log, "IDLE", 3600.0)
+    monkeypatch.setattr(proxy_log, "PAUSE", 0.0)
+    monkeypatch.setattr(proxy_log, "LINES", 3)
+    heard: list[str] = []
+    last = asyncio.Event()
+
+    def hint(line: str) -> None:
+        heard.append(line)
+        if line == "9":
+            last.set()
+
+    actor = SimpleNamespace(spec=SimpleNamespace(name="proxy"), state=SimpleNamespace(phase=Phase.STARTING, generation=1))
+    fleet: Any = SimpleNamespace(monitor=SimpleNamespace(proxy=lambda: actor))
+    log = ProxyLog(fleet, cast("Any", None), tmp_path)
+    monkeypatch.setattr(log, "_kind", lambda: SimpleNamespace(asks="/ready", name="some", hint=hint))
+    log._follower = ("proxy", cast("Any", Written(10)))  # pyright: ignore[reportPrivateUsage]
+    task = asyncio.get_running_loop().create_task(log.run())
+    log.wake()
+    async with asyncio.timeout(10):
+        await last.wait()
+    assert heard == [str(number) for number in range(10)]
+    task.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_new_proxy_is_followed_from_the_moment_it_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_log, "PAUSE", 3600.0)  # what is written meanwhile was written after it
+    actor = SimpleNamespace(spec=SimpleNamespace(name="proxy"))
+    fleet: Any = SimpleNamespace(monitor=SimpleNamespace(proxy=lambda: actor))
+    log = ProxyLog(fleet, cast("Any", None), tmp_path)
+    monkeypatch.setattr(log, "_kind", lambda: SimpleNamespace(asks="/ready"))
+    task = asyncio.get_running_loop().create_task(log.run())
+    log.wake()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    followed = log._follower  # pyright: ignore[reportPrivateUsage]
+    assert followed is not None
+    assert followed[0] == "proxy"
     task.cancel()

@@ -10,6 +10,8 @@ from mcpwatch.app.services import unknown
 from mcpwatch.app.supervise import ServiceSupervisor
 from mcpwatch.clock import SystemClock
 from mcpwatch.model.fact import Fact, Troubled
+from mcpwatch.runtimes.self_watch import SelfWatch
+from tests.virtual import VirtualClock, run
 
 WAIT = 20.0
 
@@ -98,3 +100,20 @@ def test_what_a_service_that_is_down_shows_is_not_known() -> None:
     assert unknown(rows, "") == rows
     assert unknown(rows, "not known: x") == [{"client": "cursor", "in_sync": None, "unknown": "not known: x"}]
     assert unknown({"alerts": []}, "not known: x") == {"alerts": [], "unknown": "not known: x"}
+
+
+def test_a_self_watch_whose_every_tick_fails_is_never_told_to_run_again() -> None:
+    told: list[Fact] = []
+
+    def tick() -> None:
+        raise OSError("no more files")
+
+    async def play(loop: asyncio.AbstractEventLoop, clock: VirtualClock) -> None:
+        kept = ServiceSupervisor(told.append, clock)
+        task = loop.create_task(kept.keep("self-watch", SelfWatch(lambda _: None, tick).run))
+        await asyncio.sleep(60.0)
+        task.cancel()
+
+    run(play)
+    assert len(told) > 3
+    assert not any(isinstance(fact, Troubled) and fact.cleared for fact in told)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.checks.failure import one_line, redact, without_query
+from mcpwatch.checks import failure
+from mcpwatch.checks.failure import ProbeFailure, one_line, redact, without_query
+from mcpwatch.model.probe import Symptom
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,12 @@ def test_a_url_is_shown_without_its_query_and_its_user(url: str, shown: str) -> 
 def test_secrets_are_replaced_wherever_they_stand() -> None:
     assert redact("a secret, a key, a secret", ("secret", "key")) == "a ***, a ***, a ***"
     assert redact("plain", ("", "x")) == "plain"
+
+
+def test_what_is_shown_is_as_long_as_the_reports_have_room_for() -> None:
+    assert (failure.SAID_LIMIT, failure.MESSAGE_LIMIT, failure.TEXT_MAX, failure.REASON_MAX) == (400, 300, 200, 160)
+    assert (failure.PLACE_MAX, failure.NAME_MAX, failure.WORD_MAX) == (100, 60, 40)
+
+
+def test_a_failure_that_escapes_says_what_it_is() -> None:
+    assert str(ProbeFailure(Symptom.CUT, "the connection was closed")) == "the connection was closed"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+import mcpwatch
 from mcpwatch.checks import shapes
 from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.checks.wire import describe, modern_info, server_info
+from mcpwatch.checks.wire import client_info, describe, initialize_params, modern_info, server_info
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom
 from tests.checks.memory import HELLO, MODERN
 
@@ -123,3 +124,8 @@ def test_a_modern_server_speaks_our_version_or_is_told_with_those_it_speaks() ->
     with pytest.raises(ProbeFailure) as caught:
         modern_info({"supportedVersions": ["v" * 99]}, "http")
     assert caught.value.versions == ("v" * 39 + "…",)
+
+
+def test_we_say_who_we_are_and_ask_for_the_newest_version_with_a_handshake() -> None:
+    assert client_info() == {"name": "mcpwatch", "version": mcpwatch.__version__}
+    assert initialize_params(client_info()) == {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client_info()}

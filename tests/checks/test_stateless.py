@@ -24,7 +24,13 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "x-mcp-hea
 
 def test_a_stateless_server_is_told_in_every_request_what_it_is() -> None:
     def server(asked: Asked) -> Answer:
-        return modern(asked, tools=[{"name": "weather", "inputSchema": SCHEMA}, "odd", {"name": "plain", "inputSchema": {}}])
+        tools: list[Any] = [
+            {"name": "weather", "inputSchema": SCHEMA},
+            "odd",
+            {"name": "plain", "inputSchema": {}},
+            {"name": "x-mcp-header"},
+        ]
+        return modern(asked, tools=tools) if asked.rpc == "tools/list" else modern(asked)
 
     async def scene(caller: Caller, network: Network) -> None:
         wire = StatelessWire(caller)

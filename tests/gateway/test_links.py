@@ -316,3 +316,19 @@ async def test_a_passed_on_request_that_may_have_been_executed_is_not_said_to_be
         assert told["id"] == 7
         assert told["error"]["data"] == {"member": "far", "reason": "the stream was cut", "possiblyExecuted": True}
         passing.client.close()
+
+
+@pytest.mark.parametrize("body", [b'{"error": "invalid_token"}', b"{}", b"[]", b'"no"'])
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"503 Service Unavailable", b"200 OK"])
+async def test_a_body_that_is_no_message_is_no_answer_and_the_callers_error_has_the_status(status: bytes, body: bytes) -> None:
+    async def script(head: bytes, sent: bytes) -> bytes:
+        return answer(body).replace(b"200 OK", status, 1)
+
+    async with upstream(script) as server:
+        came = Came()
+        link = HttpLink(server.url, (), came.ends)
+        assert link.send(asking("tools/list"), 7)
+        error = await came.next()
+        assert error["id"] == 7
+        assert error["error"]["message"].startswith(f"upstream answered {status[:3].decode()} application/json")
+        await link.close()

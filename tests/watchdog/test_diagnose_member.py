@@ -181,6 +181,9 @@ def test_a_first_start_is_not_judged_and_a_single_failure_of_one_that_runs_neith
     again = replace(FETCH, phase=Phase.STARTING, failures=1, direct=replace(once, verdict=Verdict.UNKNOWN))
     assert causes(again, PROXY) == [("overloaded", "fetch", None)], "it answers, so its start is not the trouble"
     assert causes(replace(again, phase=Phase.STOPPING), PROXY) == []
+    sick = replace(again, direct=replace(bad(Symptom.RPC_ERROR), verdict=Verdict.UNKNOWN))
+    finding = one(sick, PROXY)
+    assert (finding.cause, finding.rung, finding.hold) == ("member_failing", None, "waiting for its start")
 
 
 def test_what_was_seen_before_its_start_or_before_it_listened_is_looked_at_again_instead_of_blamed() -> None:

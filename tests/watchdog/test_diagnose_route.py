@@ -225,6 +225,14 @@ def test_a_canary_that_a_server_inside_the_proxy_does_not_take_is_wrong_itself()
     assert finding.text == "its canary is not what it takes: unknown tool: pnig"
 
 
+def test_a_canary_that_worked_is_not_wrong_because_the_server_knows_the_proxys_session_no_more() -> None:
+    unready = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.CANARY, "Invalid request parameters", rpc_code=-32602)
+    never = replace(bad(Symptom.RPC_ERROR), result=unready)
+    assert one(replace(INSIDE, through=never), SERVED, TBXARK).cause == "config", "it never worked"
+    finding = one(replace(INSIDE, through=replace(never, succeeded=True)), SERVED, TBXARK)
+    assert (finding.cause, finding.rung) == ("child_died", "restart_proxy")
+
+
 def test_a_route_that_shows_fewer_tools_than_its_member_is_named() -> None:
     fewer = one(replace(FETCH, route="web", through=bad(Symptom.MISSING_TOOLS)), SERVED, TBXARK)
     assert fewer.text == "the proxy shows fewer tools of 'web' than the member lists"
@@ -285,6 +293,14 @@ def test_no_restart_answers_a_server_that_refused_the_proxy_when_it_started() ->
     assert (busy.cause, busy.rung, busy.until, busy.hold) == ("overloaded", None, 360.0, "waiting until it takes requests again")
     assert told("429 too many requests", at=-200.0) == ("not_mounted", "proxy", "restart_proxy"), "it may be free again"
     assert told("license expired", at=-200.0) == ("licence", "in", None)
+    for words in (
+        "Post http://licence-server:9000/mcp: connection refused",
+        "dial tcp: lookup billing.internal on 127.0.0.11:53: no such host",
+        'client=web err="dial tcp quota:9000: i/o timeout"',
+    ):
+        assert told(words)[0] == "not_mounted", "a name says nothing"
+    billing = replace(INSIDE, name="billing", route="web")
+    assert found_by("client=billing err=EOF", "failed", 60.0, billing).cause == "not_mounted"
     own = replace(FETCH, route="web")
     assert found_by("license expired", "failed", 60.0, own).cause == "not_mounted", "that one answers direct by now"
 

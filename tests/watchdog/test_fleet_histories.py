@@ -124,6 +124,20 @@ def test_whatever_happens_nothing_healthy_is_restarted_and_what_can_be_healed_is
     play(seed)
 
 
+def test_a_hosted_server_that_refuses_its_gateway_at_a_start_is_named_by_that_and_not_started_again_and_again() -> None:
+    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
+        async with watched(loop, clock, GATEWAY, [Server("m", "hosted"), Server("h", "hosted")]) as (world, fleet):
+            await asyncio.sleep(30.0)
+            world.servers["m"].fault = "licence"
+            world.end(PROXY)
+            await asyncio.sleep(300.0)
+            assert world.starts["m"] == 2, "with its gateway alone"
+            assert not world.harm
+            assert [found.cause for found in fleet.view().diagnoses] == ["licence"]
+
+    run(story)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_many_more_histories_keep_the_same_promises() -> None:

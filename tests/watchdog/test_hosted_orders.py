@@ -262,6 +262,7 @@ def test_whatever_the_order_no_end_is_held_against_another_incarnation(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_many_more_orders_keep_the_same_promises(tmp_path: Path) -> None:
     for seed in range(100, 400):
         run(lambda loop, clock, seed=seed: history(loop, clock, tmp_path, seed))

@@ -79,6 +79,9 @@ def test_the_same_cause_of_two_members_stays_two() -> None:
     assert [one.cause for one in shown] == ["member_hung", "member_hung"]
 
 
+OTHERS = "left to a person: mcpwatch did not start it and does not restart it; look where it runs"
+
+
 @pytest.mark.parametrize(
     ("finding", "rung", "hold", "words"),
     [

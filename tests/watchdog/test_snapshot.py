@@ -12,6 +12,9 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint, evidence, evidence_with_log, said
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, bad, scene
 
+REFUSING = replace(bad(Symptom.UPSTREAM_DOWN), result=ProbeResult(Outcome.FAILURE, Symptom.UPSTREAM_DOWN, None, "license expired"))
+AWAY = replace(REFUSING, result=ProbeResult(Outcome.FAILURE, Symptom.UPSTREAM_DOWN, None, "connection refused"))
+
 
 def test_an_observation_without_a_result_says_nothing() -> None:
     empty = Observation()
@@ -80,6 +83,8 @@ def test_only_a_call_proves_that_no_memory_answered(stage: Stage, *, proved: boo
         ({"phase": Phase.STARTING, "failures": 1, "listens_on": (9,), "port": None}, True, True),
         ({"phase": Phase.STARTING, "failures": 1, "listens_on": (), "port": 8000}, True, True),
         ({"phase": Phase.STOPPED, "failures": 1}, False, False),
+        ({"phase": Phase.STARTING, "failures": 1, "runtime": "hosted", "direct": None, "through": REFUSING}, True, False),
+        ({"phase": Phase.STARTING, "failures": 1, "runtime": "hosted", "direct": None, "through": AWAY}, True, True),
     ],
 )
 def test_a_member_is_down_that_ended_and_has_not_proven_itself_unless_it_answers(

@@ -244,3 +244,41 @@ def test_a_hostile_server_runs_nothing_in_the_browser(tmp_path: Path) -> None:
         page.wait_for_selector("#log")
         assert page.locator("img").count() == 0
         seen.clean()
+
+
+HELD_STREAM = """
+window.EventSource = class {
+  static OPEN = 1; static CLOSED = 2;
+  constructor() { this.readyState = 1; this.heard = {}; window.stream = this; }
+  addEventListener(name, act) { this.heard[name] = act; }
+  close() { this.readyState = 2; }
+};
+window.tell = (rows, kinds) => {
+  const told = {subjects: [], kinds, rows, now: '<p id="now"></p>', bad: 0};
+  window.stream.heard.change({data: JSON.stringify(told)});
+};
+"""
+
+
+def test_an_answer_older_than_what_the_stream_told_is_asked_for_again(tmp_path: Path) -> None:
+    made = config("one")
+    with running(tmp_path, made) as daemon, chromium() as browser:
+        daemon.healthy()
+        page = browser.new_page()
+        page.add_init_script(HELD_STREAM)
+        page.goto(address(made))
+        page.wait_for_selector("#r-one")
+        answers: list[str] = []
+
+        def older(route: Any) -> None:
+            """While the first answer is on its way, the stream tells what is newer than it."""
+            answers.append(route.request.url)
+            if len(answers) == 1:
+                page.evaluate("tell({'r-one': '<tr id=\"r-one\"><td>new</td></tr>'}, [])")
+            told = "old" if len(answers) == 1 else "newest"
+            route.fulfill(body=f'<title>t</title><main id="main"><table><tr id="r-one"><td>{told}</td></tr></table></main>')
+
+        page.route(address(made) + "/", older)
+        page.evaluate("tell({}, ['route_changed'])")
+        page.wait_for_selector("#r-one:has-text('newest')")
+        assert len(answers) == 2

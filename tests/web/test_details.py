@@ -82,12 +82,14 @@ def test_incidents_are_paired_from_changes_and_one_that_goes_on_says_so() -> Non
 
     told = ((30, "git", "unhealthy"), (100, "time", "healthy"), (400, "git", "degraded"), (500, "time", "unhealthy"))
     newest_first = [change(*one) for one in (*told, (1000, "git", "unhealthy"))]
-    rows = incidents(newest_first, NOW)
+    rows = incidents(newest_first, NOW, {"git"})
     assert [(row["route"], row["lasts"], row["open"]) for row in rows] == [
         ("git", "30s", True), ("time", "6m40s", False), ("git", "10m00s", False),
     ]  # fmt: skip
     assert rows[0]["why"] == "git is unhealthy"
-    assert len(incidents(newest_first * 40, NOW)) == 30
+    assert len(incidents(newest_first * 40, NOW, {"git"})) == 30
+    removed = incidents(newest_first, NOW, set())[0]
+    assert (removed["lasts"], removed["open"]) == ("end unknown", False), "a route that is not there any more is not down until now"
 
 
 def test_each_tool_says_what_it_weighs() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from starlette.types import Message
 
-from mcpwatch.model.fact import MemberChanged, MemberExited, ProbeFinished
+from mcpwatch.model.fact import MemberChanged, MemberExited
+from mcpwatch.web.page import live as live_module
 from mcpwatch.web.page import views
 from mcpwatch.web.page.live import AT_MOST, KEEPALIVE, MOVED_EVERY, QUEUE, Live
 from mcpwatch.web.server import WebServer
@@ -146,7 +147,28 @@ async def test_facts_cost_nothing_while_nobody_looks(tmp_path: Path) -> None:
         MemberChanged(at=made.clock.wall(), text="", member="git", generation=1, field="phase", old="a", new="b", reason="")
     )
     assert not live._wake.is_set()  # pyright: ignore[reportPrivateUsage]
-    assert ProbeFinished
+    made.close()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_what_changes_between_a_page_and_its_stream_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    monkeypatch.setattr(live_module, "GATHER", 0.0)
+    made = Room(tmp_path)
+    live = made.web.site._live  # pyright: ignore[reportPrivateUsage]
+    running = asyncio.create_task(live.run())
+    others = asyncio.create_task(_lines(live, "", 3)) if watched else None  # hello, what an opened page is told at once, the change
+    await until(lambda: others is None or live._number == 1)  # pyright: ignore[reportPrivateUsage]
+    async with made.client() as client:
+        page = re.search(r'data-after="([^"]+)"', (await client.get("/alerts")).text)
+    assert page is not None
+    assert page[1] == live.mark, "nothing changed since"
+    made.bus.publish(MemberExited(at=made.clock.wall(), text="", member="git", generation=1))
+    if others is not None:
+        await others
+    assert ("event: change" if watched else "event: reset") in (await _lines(live, page[1], 2))[1]
+    running.cancel()
     made.close()
 
 

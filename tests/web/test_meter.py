@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,3 +80,41 @@ async def test_the_hour_before_the_start_of_a_watchdog_is_no_gap(tmp_path: Path)
     git = (await after.web.api.handlers["GET", "/availability"]({}))["routes"]["git"]
     assert (git["bar"][-2], git["bar"][-1], git["24h"]) == ([1.0, 0], [None, 0], 100.0)
     after.close()
+
+
+@pytest.mark.anyio
+async def test_an_hour_that_two_ask_for_at_once_is_taken_up_once(tmp_path: Path) -> None:
+    first = Room(tmp_path)
+    for _ in range(5):
+        first.bus.publish(probed("git", vantage="route"))
+        first.clock.move(60)
+    await first.web.meter.keep()
+    await first.store.flush()
+    before = summed(first.web.meter.live()["git"].values()).good
+    first.close()
+    after = Room(tmp_path)
+    after.clock.at, after.clock.since_boot = first.clock.at, 5000.0
+    await asyncio.gather(after.web.meter.keep(), after.web.meter.keep())  # the minute's look, and a report
+    assert summed(after.web.meter.live()["git"].values()).good == pytest.approx(before)
+    after.close()
+
+
+@pytest.mark.anyio
+async def test_a_member_that_is_given_up_is_still_down_after_the_machine_slept(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    meter, clock, bus = room.web.meter, room.clock, room.bus
+    bus.publish(probed("git", vantage="route"))
+    bus.publish(MemberExited(at=clock.wall(), text="git: ended", member="git", generation=3, code=1))
+    parked = replace(room.fleet.shown.members[1], phase=Phase.FAILED)
+    room.fleet.shown = replace(room.fleet.shown, members=(room.fleet.shown.members[0], parked))
+    clock.move(600)
+    await meter.keep()
+    clock.move(600)
+    bus.publish(WatchGap(at=clock.wall(), text="", seconds=600, cause="suspended"))
+    for _ in range(120):  # known again from the first look on
+        clock.move(60)
+        await meter.keep()
+    await room.store.flush()
+    stored = {number: bad for _, number, _, bad, _ in read_seconds(room.paths.store, first=0, before=1 << 40)}
+    assert sum(stored.values()) == pytest.approx(600 + 119 * 60, abs=0.1)
+    room.close()

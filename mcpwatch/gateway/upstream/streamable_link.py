@@ -223,9 +223,10 @@ class HttpLink(Remote):
         if envelope.method is UNSET:
             if not isinstance(envelope.id, Raw) or bytes(envelope.id) != b"%d" % number:
                 body = message.with_value(body, ("id",), b"%d" % number)
+            if not self._ends.take(body, number):
+                return answered  # a body in JSON that is no message, as of a refusal: the status tells
             if sent is self._hello:
                 self._greeted(body)
-            self._take(body, number)
             return True
         self._take(body, number)
         return answered

@@ -118,8 +118,10 @@ class Meter:
         """Add what the store holds of hours that began before, then write."""
         for number in sorted(self._whole.behind):
             with contextlib.suppress(McpwatchError):
-                self._add(number, await self._stored(number))
-                self._whole.taken_up(number)
+                stored = await self._stored(number)
+                if number in self._whole.behind:  # a report asks for the same at the same time
+                    self._add(number, stored)
+                    self._whole.taken_up(number)
         self.write()
 
     def write(self) -> None:
@@ -207,7 +209,7 @@ class Meter:
                     self._of(route).watch.told(fact.at, fact.cause)
             case WatchGap() if fact.cause != "clock_step":
                 for route in self._routes.values():
-                    route.watch.blind()
+                    route.watch.blind(slept=True)
             case _:
                 pass
 

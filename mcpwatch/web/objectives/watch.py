@@ -75,9 +75,12 @@ class RouteWatch:
             detected = self._outage.detected if self._outage.detected is not None else wall
             self._outage = replace(self._outage, detected=detected, cause=cause or self._outage.cause)
 
-    def blind(self) -> None:
-        """Nobody watched since the last look: that time is unknown, and so is the state until the next look."""
-        self._looks.clear()
+    def blind(self, *, slept: bool = False) -> None:
+        """Nobody watched since the last look: that time is unknown, and so is the state until the next look.
+
+        A member that ended before the machine `slept` is no less gone after it: nothing else would ever tell that again.
+        """
+        self._looks = {check: look for check, look in self._looks.items() if slept and check == EXIT}
         self._at = None
 
     def pass_time(self, now: Instant, wall: WallTime, *, announced: bool) -> None:

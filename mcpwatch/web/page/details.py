@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from mcpwatch.model.contract import weight
@@ -100,8 +101,11 @@ def repair_rows(repairs: list[Document], now: float) -> list[Document]:
     return event_rows(sorted(repairs, key=lambda one: str(one["time"]), reverse=True), now)
 
 
-def incidents(events: list[Document], now: float, limit: int = EVENTS) -> list[Document]:
-    """Times in which a route was unhealthy, the latest first, from its changes (newest first): when, how long, what was said."""
+def incidents(events: list[Document], now: float, down: Collection[str], limit: int = EVENTS) -> list[Document]:
+    """Times in which a route was unhealthy, the latest first, from its changes (newest first): when, how long, what was said.
+
+    `down`: the routes that are unhealthy now. One that is not, and whose end was never told, was removed, or this watchdog was.
+    """
     ends: dict[str, Document] = {}
     rows: list[Document] = []
     for one in events:
@@ -113,8 +117,8 @@ def incidents(events: list[Document], now: float, limit: int = EVENTS) -> list[D
                     "route": name,
                     "iso": one["time"],
                     "since": since(one["at"], now).removeprefix("since "),
-                    "lasts": span((end["at"] if end else now) - one["at"]),
-                    "open": end is None,
+                    "lasts": span((end["at"] if end else now) - one["at"]) if end or name in down else "end unknown",
+                    "open": end is None and name in down,
                     "why": str(one["reason"])[:300],
                 }
             )

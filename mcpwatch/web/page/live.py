@@ -55,7 +55,11 @@ class Live:
         bus.hook(self._hear)
 
     def _hear(self, fact: Fact) -> None:
-        if not self._viewers or isinstance(fact, _NOISE):
+        if isinstance(fact, _NOISE):
+            return
+        if not self._viewers:  # whoever has a page from before this must ask for it again
+            self._number += 1
+            self._kept.clear()
             return
         self._kinds.add(fact.name)
         for key in ("member", "route", "client"):
@@ -63,6 +67,11 @@ class Live:
                 self._subjects.add(name)
         self._subjects.update(getattr(fact, "affects", ()), getattr(fact, "members", ()))
         self._wake.set()
+
+    @property
+    def mark(self) -> str:
+        """The place in the stream of a page made from now on: what changes after it follows when the page opens the stream."""
+        return f"{self._number}-{self._boot}"
 
     async def run(self) -> None:
         """Tell viewers what changed, until cancelled."""
@@ -128,7 +137,7 @@ class Live:
         self._viewers.add(queue)
         self._wake_runner()
         try:
-            yield f"retry: 2000\nid: {self._number}-{self._boot}\nevent: hello\ndata: {self._boot}\n\n".encode()
+            yield f"retry: 2000\nid: {self.mark}\nevent: hello\ndata: {self._boot}\n\n".encode()
             for text in self._missed(last_id):
                 yield text
             while (text := await queue.get()) is not None:

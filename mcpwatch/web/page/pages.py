@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from mcpwatch import __version__
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import status_json
+from mcpwatch.model.member import Verdict
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import Api
 from mcpwatch.web.caller import Caller, caller_of
@@ -28,18 +30,21 @@ DAY = 86_400.0
 LOG_LINES = 100
 PART_FOR = 1.0
 """Seconds for which open pages with the same view are given the same rows."""
+MARK = "mcpwatch.mark"
+"""Key of a request's scope: the place in the stream of changes when it came."""
 LOOKED = 300
 """Recorded facts from which the lines of a page are made."""
 
 
 class Pages:
-    """All pages of one site. `address` tells where the page is served."""
+    """All pages of one site. `mark` tells the present place in the stream of changes."""
 
-    def __init__(self, api: Api, fleet: Fleet, clock: Clock, spec: WebSpec) -> None:
+    def __init__(self, api: Api, fleet: Fleet, clock: Clock, spec: WebSpec, mark: Callable[[], str]) -> None:
         self._api = api
         self._fleet = fleet
         self._clock = clock
         self._spec = spec
+        self._mark = mark
         self._turn = 0
         self._rendering = asyncio.Lock()
         self._parts: dict[views.Asked, tuple[float, Response]] = {}
@@ -54,7 +59,16 @@ class Pages:
             "/objectives": self.objectives,
             "/self": self.itself,
         }
-        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in pages.items()]
+        return [Route(path, self._marked(endpoint), methods=["GET"]) for path, endpoint in pages.items()]
+
+    def _marked(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """The same, with the place in the stream that was reached before anything of the page was looked at."""
+
+        async def marked(request: Request) -> Response:
+            request.scope[MARK] = self._mark()
+            return await endpoint(request)
+
+        return marked
 
     async def ask(self, method: str, path: str, **body: Any) -> Any:
         """One operation of the API, for reading. Raises `McpwatchError`."""
@@ -64,7 +78,17 @@ class Pages:
         """One page."""
         now = views.moment(self._clock.wall())
         here = request.url.path
-        shown = {"live": "", "here": here, "back": here, "now": now, "version": __version__, "title": self._spec.title, **context}
+        after = request.scope.get(MARK, "")
+        shown = {
+            "live": "",
+            "after": after,
+            "here": here,
+            "back": here,
+            "now": now,
+            "version": __version__,
+            "title": self._spec.title,
+            **context,
+        }
         return HTMLResponse(page(template, caller=caller_of(request.scope), **shown), status_code=status)
 
     async def rendered(self, names: frozenset[str]) -> tuple[dict[str, str], str, int]:
@@ -210,6 +234,7 @@ class Pages:
         for name in ("alert_changed", "notification_sent", "notification_failed"):
             told += (await self.ask("GET", "/events", name=name, limit=details.EVENTS))["events"]
         changes = await self.ask("GET", "/events", name="route_changed", since=now - 30 * DAY, limit=1000)
+        down = {one.name for one in self._fleet.view().routes if one.verdict is Verdict.UNHEALTHY}
         alerts = [details.alert_row(one, now) for one in found["alerts"]]
         return self.html(
             request,
@@ -220,7 +245,7 @@ class Pages:
             unseen=sum(one["open"] and not one["ack"] for one in alerts),
             silences=rows,
             windows=windows,
-            incidents=details.incidents(changes["events"], now),
+            incidents=details.incidents(changes["events"], now, down),
             events=details.event_rows(sorted(told, key=lambda one: -float(one["at"])), now),
         )
 

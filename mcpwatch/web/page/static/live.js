@@ -8,7 +8,9 @@
   if (!topics.length || !window.EventSource) return;
   // The server says something each 15 s, 25 s at the latest: longer silence is a connection that is gone and does not say so.
   const SILENCE = 45000, LOOK = 5000;
-  let isLost = false, heard = Date.now(), last = "", source = null, asking = false, again = false, timer = null;
+  // An answer may be as old as this: it is one for all who look at the same view for a second.
+  const SHARED = 1100;
+  let isLost = false, heard = Date.now(), changed = 0, last = main.dataset.after || "", source = null, asking = false, again = false, timer = null;
 
   const lost = () => {
     if (isLost) return;
@@ -42,7 +44,7 @@
   const refresh = async () => {
     if (asking) { again = true; return; }
     asking = true;
-    const where = location.href;
+    const where = location.href, began = Date.now();
     try {
       const answer = await fetch(where, { headers: { "X-Part": "main" }, credentials: "same-origin", redirect: "manual" });
       if (answer.type === "opaqueredirect") { location.assign("/login"); return; }
@@ -52,6 +54,7 @@
         if (where !== location.href) again = true; // asked for another view meanwhile
         else if (fresh) { morph(main, fresh.innerHTML, "innerHTML"); head(doc); document.dispatchEvent(new Event("refreshed")); }
         if (source.readyState === EventSource.OPEN) found();
+        if (changed > began - SHARED) soon(1500); // what came meanwhile is newer than this answer may be
       }
     } catch { lost(); } finally {
       asking = false;
@@ -81,7 +84,7 @@
   const open = () => {
     source = new EventSource(last ? `/live?after=${encodeURIComponent(last)}` : "/live");
     const on = (name, act) => source.addEventListener(name, (event) => { heard = Date.now(); if (event.lastEventId) last = event.lastEventId; act(event); });
-    on("change", (event) => { found(); apply(JSON.parse(event.data)); });
+    on("change", (event) => { found(); changed = Date.now(); apply(JSON.parse(event.data)); });
     on("hello", () => { if (isLost) refresh(); else found(); });
     on("reset", () => refresh());
     on("beat", found);
