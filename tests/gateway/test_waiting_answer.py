@@ -165,6 +165,9 @@ async def test_a_session_in_which_a_message_breaks_holds_nothing_of_it(at_once: 
     def breaks(*_: object) -> bool:
         raise RuntimeError
 
+    def has_to_wait(*_: object) -> bool:
+        return False
+
     async def waits(*_: object) -> None:
         breaks()
 
@@ -179,10 +182,11 @@ async def test_a_session_in_which_a_message_breaks_holds_nothing_of_it(at_once: 
     async with inside() as member, served(member) as url, http(f"{url}/inside/mcp") as client:
         await client.hello()
         with monkeypatch.context() as broken:
-            broken.setattr(Session, "try_take", breaks if at_once else lambda *_: False)
+            broken.setattr(Session, "try_take", breaks if at_once else has_to_wait)
             broken.setattr(Session, "take", waits)
             assert (await client.post(call(1, "t", n=1))).status_code == 500
-        assert [(session.open, session._courses) for session in found] == [(0, {})]
+        inner: list[Any] = [*found]
+        assert [(session.open, session._courses) for session in inner] == [(0, {})]
 
 
 async def test_work_that_breaks_is_answered_whether_it_breaks_at_once_or_in_its_task() -> None:
