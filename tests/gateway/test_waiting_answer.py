@@ -11,6 +11,7 @@ import pytest
 
 from mcpwatch.gateway.http.http_exchange import HttpExchange, Rest
 from mcpwatch.gateway.serve import waiting_answer
+from mcpwatch.gateway.session import session
 from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.settings import ToolRules
 from tests.gateway.inside import LIMIT, Inside, inside, served
@@ -23,6 +24,12 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The greeting is proof enough that the member lives, however slow the machine: it answers no ping."""
+    monkeypatch.setattr(session, "FRESH", 3600.0)
 
 
 async def asked(member: Inside, number: int) -> dict[str, Any]:
@@ -118,10 +125,10 @@ async def test_pipelined_messages_of_a_session_reach_the_member_in_order_and_are
     async with inside() as member, served(member) as url:
         async with http(f"{url}/inside/mcp") as client:
             await client.hello()
-            session = client.headers["mcp-session-id"]
+            known = client.headers["mcp-session-id"]
         host, _, port = url.removeprefix("http://").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        head = f"POST /inside/mcp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nMcp-Session-Id: {session}\r\n"
+        head = f"POST /inside/mcp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nMcp-Session-Id: {known}\r\n"
         for number in range(20):
             note = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"n": number}}
             for message in (call(number, "t", n=number), note):
@@ -186,7 +193,7 @@ async def test_a_session_in_which_a_message_breaks_holds_nothing_of_it(at_once: 
             broken.setattr(Session, "take", waits)
             assert (await client.post(call(1, "t", n=1))).status_code == 500
         inner: list[Any] = [*found]
-        assert [(session.open, session._courses) for session in inner] == [(0, {})]
+        assert [(each.open, each._courses) for each in inner] == [(0, {})]
 
 
 async def test_work_that_breaks_is_answered_whether_it_breaks_at_once_or_in_its_task() -> None:
