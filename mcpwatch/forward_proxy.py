@@ -10,13 +10,19 @@ import asyncio
 import base64
 import ipaddress
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 PORTS = {"http": 80, "https": 443}
+REJECTED = 407
+"""The status that only a proxy answers, to any request: it passed nothing on."""
 _ANSWER = b"HTTP/1."
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
+_PORT = re.compile(r"[0-9]{1,5}")
+_NUMBERS = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+)){0,3}", re.IGNORECASE)
+"""An IPv4 address in any spelling that resolvers take, as `127.1`."""
 _HEAD_BYTES = 64 * 1024
 """Bytes of a proxy's answer to CONNECT that are read."""
 
@@ -43,9 +49,14 @@ class ForwardProxy:
         """What each request by it carries in addition."""
         return {"Proxy-Authorization": self.credentials} if self.credentials else {}
 
+    @property
+    def rejection(self) -> str:
+        """What a status of `REJECTED` means."""
+        return f"{self.shown} answered {REJECTED} (it wants other credentials)"
+
     def connect(self, host: str, port: int) -> bytes:
         """The request that asks for a tunnel to a server."""
-        name = authority(host, port)
+        name = authority(ascii_name(host), port)
         lines = [f"CONNECT {name} HTTP/1.1", f"Host: {name}", *(f"{key}: {value}" for key, value in self.headers().items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
@@ -57,7 +68,7 @@ class ForwardProxy:
             return f"{self.shown} answered no HTTP"
         status = int(words[1])
         if not 200 <= status < 300:
-            return f"{self.shown} answered {status}" + (" (it wants other credentials)" if status == 407 else "")
+            return self.rejection if status == REJECTED else f"{self.shown} answered {status}"
         return f"{self.shown} spoke before the server did" if behind else ""
 
 
@@ -90,8 +101,20 @@ async def tunnel(transport: asyncio.Transport, proxy: ForwardProxy, host: str, p
     """
     answer = _TunnelAnswer()
     transport.set_protocol(answer)
+    if transport.is_closing():  # who had it before was told
+        return f"{proxy.shown} closed the connection"
     transport.write(proxy.connect(host, port))
     return proxy.refusal(await answer.head)
+
+
+def ascii_name(host: str) -> str:
+    """A host name as it is said to a proxy: international ones as `xn--…`, others as they are."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def authority(host: str, port: int) -> str:
@@ -100,12 +123,15 @@ def authority(host: str, port: int) -> str:
 
 
 def forward_proxy(url: str, environ: Mapping[str, str]) -> ForwardProxy | None:
-    """The proxy by which a URL is reached, `None` for a direct connection. Raises `BadProxy`.
+    """The proxy by which a URL is reached, `None` for a direct connection or what is no URL. Raises `BadProxy`.
 
     A loopback address is never reached by a proxy. Of two spellings of a variable the lower case one wins, as in curl and Python.
     """
-    parts = urlsplit(url)
-    host, port = (parts.hostname or "").rstrip("."), _port(url, PORTS.get(parts.scheme, 0))
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # told by who asks for it
+        return None
+    host, port = (parts.hostname or "").rstrip("."), _port(parts, PORTS.get(parts.scheme, 0))
     if parts.scheme not in PORTS or not host or _is_loopback(host):
         return None
     for variable in (f"{parts.scheme}_proxy", "all_proxy"):
@@ -124,9 +150,9 @@ def _variable(environ: Mapping[str, str], lower: str) -> tuple[str, str | None]:
     return lower, None
 
 
-def _port(url: str, default: int) -> int:
+def _port(parts: SplitResult, default: int) -> int:
     try:
-        return urlsplit(url).port or default
+        return parts.port or default
     except ValueError:
         return default
 
@@ -140,8 +166,10 @@ def _is_loopback(host: str) -> bool:
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
+        if _NUMBERS.fullmatch(text):
+            return ipaddress.IPv4Address(socket.inet_aton(text))
         address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
+    except (ValueError, OSError):
         return None
     return getattr(address, "ipv4_mapped", None) or address
 
@@ -163,7 +191,7 @@ def _names(entry: str, host: str, port: int, address: ipaddress.IPv4Address | ip
         except ValueError:
             return False
     name, colon, number = entry.rpartition(":")
-    if colon and number.isdigit() and (":" not in name or name.endswith("]")):
+    if colon and _PORT.fullmatch(number) and (":" not in name or name.endswith("]")):
         if int(number) != port:
             return False
         entry = name
@@ -189,5 +217,5 @@ def _read(variable: str, written: str) -> ForwardProxy:
     credentials = ""
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        credentials = "Basic " + base64.b64encode(pair.encode()).decode()
+        credentials = "Basic " + base64.b64encode(pair.encode(errors="surrogateescape")).decode()
     return ForwardProxy(host, port or PORTS["http"], variable, credentials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import random
 import ssl
 from collections.abc import AsyncGenerator
@@ -16,7 +17,7 @@ import pytest
 import trustme
 
 from mcpwatch.checks import CHECKS, Prober
-from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy
+from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy, tunnel
 from mcpwatch.gateway.upstream.http_client import Client
 from mcpwatch.gateway.upstream.sse_parser import HttpFailed
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target
@@ -70,6 +71,13 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://[::1]/", {"ALL_PROXY": "http://p:1"}, None),
         ("http://[::ffff:127.0.0.1]/", {"ALL_PROXY": "http://p:1"}, None),
         ("http://LocalHost./", {"ALL_PROXY": "http://p:1"}, None),
+        ("http://127.1/", {"ALL_PROXY": "http://p:1"}, None),
+        ("http://0x7f000001/", {"ALL_PROXY": "http://p:1"}, None),
+        ("http://0/", {"ALL_PROXY": "http://p:1"}, None),
+        ("http://10.1/", {"ALL_PROXY": "http://p:1"}, "p:1"),
+        ("http://999.1/", {"ALL_PROXY": "http://p:1"}, "p:1"),
+        ("http://[::1", {"ALL_PROXY": "http://p:1"}, None),  # no URL, and told by who asks for it
+        ("http://mcp.test:x/", {"ALL_PROXY": "http://p:1"}, "p:1"),
         ("http://a.localhost/", {"ALL_PROXY": "http://p:1"}, None),
         ("http://localhost.test/", {"ALL_PROXY": "http://p:1"}, "p:1"),
     ],
@@ -106,6 +114,8 @@ def test_a_url_takes_the_proxy_of_its_scheme(url: str, environ: dict[str, str], 
         ("mcp.test", "", False),
         ("mcp.test", " , ,", False),
         ("10.1.2.3", "10.0.0.0/99", False),
+        ("mcp.test", "a:\N{SUPERSCRIPT TWO}", False),
+        ("mcp.test", "a:" + "1" * 5000 + ",mcp.test", True),
     ],
 )
 def test_no_proxy_names_hosts_domains_addresses_networks_and_ports(host: str, no_proxy: str, exempt: bool) -> None:
@@ -126,6 +136,18 @@ def test_credentials_of_a_proxy_are_sent_and_never_shown() -> None:
     assert found is not None
     assert found.headers() == {"Proxy-Authorization": "Basic " + base64.b64encode(b"me@x:pa:ss").decode()}
     assert "Basic" not in repr(found) + found.shown
+
+
+def test_credentials_that_are_no_utf_8_go_as_they_are_written() -> None:
+    written = os.fsdecode(b"http://me:p\xe4ss@p:1")  # as the environment has them
+    found = forward_proxy(HTTP, {"http_proxy": written})
+    assert found is not None
+    assert found.headers() == {"Proxy-Authorization": "Basic " + base64.b64encode(b"me:p\xe4ss").decode()}
+
+
+def test_a_proxy_is_asked_for_an_international_name_in_ascii() -> None:
+    asked = ForwardProxy("p", 1, "https_proxy").connect("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.test", 443)
+    assert asked.startswith(b"CONNECT xn--bcher-kva.test:443 HTTP/1.1\r\nHost: xn--bcher-kva.test:443\r\n")
 
 
 @pytest.mark.parametrize(
@@ -172,9 +194,11 @@ class Proxy:
     asked: list[str] = field(default_factory=list[str])
     heads: list[bytes] = field(default_factory=list[bytes])
     answer: bytes = b""
+    connections: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         near: asyncio.StreamWriter | None = None
+        self.connections += 1
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.heads.append(head)
@@ -333,6 +357,59 @@ async def test_a_certificate_that_is_not_believed_is_the_servers_fault_and_not_t
             await ask(url, Trust())
         found = await probe(Target(url, "http"))
         assert (found.symptom, "ALL_PROXY" in found.message) == (Symptom.TLS, False)
+
+
+async def test_a_proxy_that_wants_other_credentials_is_told_by_both_for_a_url_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with proxying() as proxy:
+        proxy.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with pytest.raises(HttpFailed, match=r"of HTTP_PROXY answered 407") as caught:
+            await ask(HTTP, Trust())
+        assert (caught.value.connected, caught.value.sent) == (False, False)
+        found = await probe(Target(HTTP, "http"))
+        assert (found.symptom, "of HTTP_PROXY answered 407" in found.message) == (Symptom.UNREACHABLE, True)
+
+
+async def test_an_international_name_reaches_the_proxy_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with proxying() as proxy, serving() as url:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        named = url.replace("mcp.test", "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.test")
+        assert await ask(named, Trust()) == b"ok"
+        assert (await probe(Target(named, "http"))).outcome is Outcome.SUCCESS
+        assert set(proxy.asked) == {f"GET {url.replace('mcp.test', 'xn--bcher-kva.test')}"}
+
+
+async def test_a_tls_handshake_that_breaks_in_a_tunnel_makes_no_other_connection_to_the_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"no TLS here\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with proxying() as proxy, server:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        found = await probe(Target(f"https://mcp.test:{server.sockets[0].getsockname()[1]}/", "http"))
+        assert found.symptom in {Symptom.TLS, Symptom.CUT}, found.message
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://mcp.test:x/", "ftp://mcp.test/", "http:///mcp", f"http://{'a' * 70}/"])
+async def test_what_is_no_url_of_a_server_is_a_failure_in_words_that_hold_no_secret(url: str) -> None:
+    with pytest.raises(HttpFailed) as caught:
+        await ask(url.replace("http://m", "http://me:secret@m"), Trust())
+    assert not caught.value.connected
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_connection_that_a_proxy_closed_at_once_is_told_without_waiting() -> None:
+    async with proxying() as proxy:
+        port = int(proxy.url.rpartition(":")[2])
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
+        transport.abort()
+        async with asyncio.timeout(LIMIT):
+            said = await tunnel(transport, ForwardProxy("127.0.0.1", port, "https_proxy"), "mcp.test", 443)
+        assert said == f"the proxy 127.0.0.1:{port} of https_proxy closed the connection"
 
 
 @pytest.mark.parametrize("url", [HTTP, HTTPS])

@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self.closed = False
         self.uses = 0
+        self._tunnelled = False
         self._begin()
         self._complete = True
 
@@ -138,12 +139,13 @@ class Connection(asyncio.Protocol):
         if refusal := await tunnel(self._transport, proxy, host, port):
             self.abort()
             raise ProbeFailure(Symptom.UNREACHABLE, f"{host}: {refusal}")
+        self._tunnelled = True
 
     async def secure(self, host: str, context: ssl.SSLContext) -> None:
         """Go through the TLS handshake on a connection just connected."""
         if self._transport is None:
             raise ProbeFailure(Symptom.CUT, "the connection was closed before the TLS handshake")
-        encrypted = await tls.handshake(self._transport, self, context, host)
+        encrypted = await tls.handshake(self._transport, self, context, host, direct=not self._tunnelled)
         self._transport = encrypted
 
     async def exchange(self, request: bytes) -> tuple[int, Headers]:

@@ -22,10 +22,13 @@ def trust(target: Target) -> Trust:
 
 
 async def handshake(
-    transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext, host: str
+    transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext, host: str, *, direct: bool = True
 ) -> asyncio.Transport:
-    """Go through the TLS handshake on a connected transport. Raises `ProbeFailure` that says what was wrong."""
-    peer = transport.get_extra_info("peername")
+    """Go through the TLS handshake on a connected transport. Raises `ProbeFailure` that says what was wrong.
+
+    `direct`: its other end is the server itself and no tunnel, so that another connection there asks the same server.
+    """
+    peer = transport.get_extra_info("peername") if direct else None
     try:
         encrypted = await asyncio.get_running_loop().start_tls(transport, protocol, context, server_hostname=host)
     except ssl.SSLCertVerificationError as error:

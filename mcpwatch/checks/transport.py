@@ -18,7 +18,7 @@ from mcpwatch.checks import tls
 from mcpwatch.checks.connection import Connection, connect, resolve
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy
+from mcpwatch.forward_proxy import REJECTED, BadProxy, ForwardProxy, forward_proxy
 from mcpwatch.model.probe import Stage, Symptom, Target
 from mcpwatch.trust import Contexts, TrustFailed
 
@@ -143,6 +143,9 @@ class ProbeTransport(httpx.AsyncBaseTransport):
             # the server closed an idle connection just as we used it: not its fault, and not processed
             connection = await self._dial(url)
             status, headers = await connection.exchange(payload)
+        if status == REJECTED and self._way is not None and url.scheme == "http":
+            connection.abort()
+            raise ProbeFailure(Symptom.UNREACHABLE, f"{url.host}: {self._way.rejection}")
         return httpx.Response(status, headers=headers, stream=Body(connection), request=request)
 
     async def _dial(self, url: httpx.URL) -> Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -34,7 +35,13 @@ async def next_of(member: Inside, seen: int) -> dict[str, Any]:
     return member.wires[0].sent[seen]
 
 
-async def asked(member: Inside, url: str, headers: dict[str, str], schema: dict[str, Any]) -> tuple[httpx.Response, list[str]]:
+Listing = Callable[[dict[str, Any]], list[dict[str, Any]]]
+"""What a member says to `tools/list`, by what it was asked, the answer last."""
+
+
+async def asked(
+    member: Inside, url: str, headers: dict[str, str], schema: dict[str, Any], listing: Listing | None = None
+) -> tuple[httpx.Response, list[str]]:
     """The answer to a call with these headers, and what the member was asked for it."""
     known: Any = member
     known._era_of = member.main.generation  # it was asked for the stateless wire, and refused
@@ -51,9 +58,13 @@ async def asked(member: Inside, url: str, headers: dict[str, str], schema: dict[
                 break
             sent = following.result()
             methods.append(sent["method"])
-            tools = {"tools": [{"name": "t", "inputSchema": schema}]}
-            result: dict[str, Any] = tools if sent["method"] == "tools/list" else {"content": []}
-            member.wires[0].say({"id": sent["id"], "result": result})
+            said: list[dict[str, Any]] = [{"result": {"content": []}}]
+            if sent["method"] == "tools/list":
+                said = listing(sent) if listing is not None else [{"result": {"tools": [{"name": "t", "inputSchema": schema}]}}]
+            for each in said:
+                for _ in range(10):  # what was said is heard before the next
+                    await asyncio.sleep(0)
+                member.wires[0].say(each if "method" in each else {"id": sent["id"]} | each)
             seen += 1
         return await pending, methods
 
@@ -81,6 +92,48 @@ async def test_a_member_whose_tools_want_no_header_is_asked_for_them_once() -> N
     async with inside() as member, served(member) as url:
         assert (await asked(member, url, {}, {"type": "object"}))[1] == ["tools/list", "tools/call"]
         assert (await asked(member, url, {}, {"type": "object"}))[1] == ["tools/call"]
+
+
+def _after_a_word(sent: dict[str, Any]) -> list[dict[str, Any]]:
+    word = {"method": "notifications/message", "params": {"level": "info", "data": "listing"}}
+    return [word, {"result": {"tools": [{"name": "t", "inputSchema": MARKED}]}}]
+
+
+def _on_two_pages(sent: dict[str, Any]) -> list[dict[str, Any]]:
+    if sent["params"].get("cursor") == "2":
+        return [{"result": {"tools": [{"name": "t", "inputSchema": MARKED}]}}]
+    return [{"result": {"tools": [{"name": "other", "inputSchema": {"type": "object"}}], "nextCursor": "2"}}]
+
+
+@pytest.mark.parametrize("listing", [_after_a_word, _on_two_pages])
+async def test_a_header_is_checked_wherever_the_tool_is_listed_and_whatever_is_said_before(listing: Listing) -> None:
+    async with inside() as member, served(member) as url:
+        answer, methods = await asked(member, url, {"Mcp-Param-Region": "there"}, {}, listing)
+        assert (answer.status_code, set(methods)) == (400, {"tools/list"})
+        answer, methods = await asked(member, url, {"Mcp-Param-Region": "there"}, {}, listing)
+        assert (answer.status_code, set(methods)) == (400, {"tools/list"})
+
+
+async def test_a_list_that_failed_is_not_remembered() -> None:
+    async with inside() as member, served(member) as url:
+        failed: Listing = lambda _: [{"error": {"code": -32603, "message": "not now"}}]  # noqa: E731
+        assert (await asked(member, url, {}, {}, failed))[1] == ["tools/list", "tools/call"]
+        assert (await asked(member, url, {}, MARKED))[0].status_code == 400
+
+
+async def test_an_error_whose_code_is_no_whole_number_reaches_its_client() -> None:
+    async with inside() as member, served(member) as url:
+        known: Any = member
+        known._era_of = member.main.generation
+        wire = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/list"}
+        seen = len(member.wires[0].sent)
+        async with httpx.AsyncClient(timeout=LIMIT) as client:
+            listing = client.post(f"{url}/inside/mcp", json=request(7, "tools/list", {"_meta": META}), headers=wire)
+            pending = asyncio.get_running_loop().create_task(listing)
+            sent = await next_of(member, seen)
+            member.wires[0].say({"id": sent["id"], "error": {"code": 1.5, "message": "odd"}})
+            answer = await pending
+        assert (answer.status_code, answer.json()["id"], answer.json()["error"]["message"]) == (200, 7, "odd")
 
 
 @pytest.mark.parametrize(("wanted", "heard"), [(None, []), ("warning", ["error"]), ("debug", ["info", "error"]), ("loud", [])])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mcpwatch.gateway.http.http_exchange import HttpExchange, Rest
 from mcpwatch.gateway.serve import waiting_answer
+from mcpwatch.gateway.session import session
+from mcpwatch.gateway.session.session import Session
+from mcpwatch.gateway.settings import ToolRules
 from tests.gateway.inside import LIMIT, Inside, inside, served
-from tests.gateway.program import Http, call, http, messages
+from tests.gateway.program import Http, call, http, messages, sse
 from tests.gateway.raw import Mirror, get, listening
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +24,12 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The greeting is proof enough that the member lives, however slow the machine: it answers no ping."""
+    monkeypatch.setattr(session, "FRESH", 3600.0)
 
 
 async def asked(member: Inside, number: int) -> dict[str, Any]:
@@ -115,10 +125,10 @@ async def test_pipelined_messages_of_a_session_reach_the_member_in_order_and_are
     async with inside() as member, served(member) as url:
         async with http(f"{url}/inside/mcp") as client:
             await client.hello()
-            session = client.headers["mcp-session-id"]
+            known = client.headers["mcp-session-id"]
         host, _, port = url.removeprefix("http://").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        head = f"POST /inside/mcp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nMcp-Session-Id: {session}\r\n"
+        head = f"POST /inside/mcp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nMcp-Session-Id: {known}\r\n"
         for number in range(20):
             note = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"n": number}}
             for message in (call(number, "t", n=number), note):
@@ -134,6 +144,56 @@ async def test_pipelined_messages_of_a_session_reach_the_member_in_order_and_are
         writer.close()
         params = [sent["params"] for sent in member.wires[0].sent if sent.get("method") in {"tools/call", "notifications/x"}]
         assert [each.get("n", each.get("arguments", {}).get("n")) for each in params] == sorted([*range(20)] * 2)
+
+
+async def test_pipelined_messages_of_the_legacy_wire_keep_their_order_where_some_have_to_wait() -> None:
+    async with inside() as member:
+        member.settings = replace(member.settings, tools=ToolRules(block=("other",)))  # by which a call is no matter of one step
+        async with served(member) as url, sse(f"{url}/inside/sse") as client:
+            await client.hello()
+            _, _, host, path = client.endpoint.split("/", 3)
+            reader, writer = await asyncio.open_connection(*host.split(":"))
+            for number in range(10):
+                note = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"n": number}}
+                for message in (call(number, "t", n=number), note):
+                    body = json.dumps(message)
+                    head = f"POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+                    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            async with asyncio.timeout(LIMIT):
+                for _ in range(20):
+                    assert b"HTTP/1.1 202" in await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+        methods = [sent["method"] for sent in member.wires[0].sent if sent.get("method") in {"tools/call", "notifications/x"}]
+        assert methods == ["tools/call", "notifications/x"] * 10
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_session_in_which_a_message_breaks_holds_nothing_of_it(at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> bool:
+        raise RuntimeError
+
+    def has_to_wait(*_: object) -> bool:
+        return False
+
+    async def waits(*_: object) -> None:
+        breaks()
+
+    found: list[Session] = []
+    begin = Session.__init__
+
+    def begun(self: Session, *given: Any) -> None:
+        begin(self, *given)
+        found.append(self)
+
+    monkeypatch.setattr(Session, "__init__", begun)
+    async with inside() as member, served(member) as url, http(f"{url}/inside/mcp") as client:
+        await client.hello()
+        with monkeypatch.context() as broken:
+            broken.setattr(Session, "try_take", breaks if at_once else has_to_wait)
+            broken.setattr(Session, "take", waits)
+            assert (await client.post(call(1, "t", n=1))).status_code == 500
+        inner: list[Any] = [*found]
+        assert [(each.open, each._courses) for each in inner] == [(0, {})]
 
 
 async def test_work_that_breaks_is_answered_whether_it_breaks_at_once_or_in_its_task() -> None:

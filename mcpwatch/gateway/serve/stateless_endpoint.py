@@ -24,9 +24,12 @@ from mcpwatch.gateway.session.tool_outcome import Refusals
 from mcpwatch.gateway.session.visits import Served, Visits
 from mcpwatch.gateway.upstream import interactive_pool
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
+from mcpwatch.gateway.upstream.own_requests import PendingReply
 
 PLAIN_FOR = 60.0
 """Seconds for which a member without any tool that wants a header is not asked for its tools again."""
+PAGES = 100
+"""Pages of a member's tools that are looked through."""
 
 
 async def post(request: McpRequest, body: bytes, envelope: Envelope, visits: Visits) -> None:
@@ -138,11 +141,18 @@ async def _translated(
 async def _reply(request: McpRequest, exchange: Exchange) -> None:
     messages = await exchange.more(KEEP_ALIVE)
     if exchange.done and len(messages) == 1:
-        body = messages[0]
-        span = message.locate(body, ("error", "code"))
-        request.respond(stateless_protocol.status(int(body[span[0] : span[1]]) if span else None), body)
+        request.respond(stateless_protocol.status(_code(messages[0])), messages[0])
     elif not exchange.done or messages:
         await stream(request, exchange, messages)
+
+
+def _code(answer: bytes) -> int | None:
+    """The code of an answer that is an error; `None` also when the member wrote no whole number there."""
+    span = message.locate(answer, ("error", "code"))
+    try:
+        return int(answer[span[0] : span[1]]) if span is not None else None
+    except ValueError:
+        return None
 
 
 async def _mirrored(
@@ -158,15 +168,28 @@ async def _mirrored(
     headers = request.turn.lines
     if not arguments and not any(name.startswith(b"mcp-param-") for name, _ in headers):
         return None
-    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": {"_meta": parsed["params"]["_meta"]}}).encode()
-    listing = Exchange()
-    asked = asked if native else translation.bare(asked)
-    await session.take(asked, message.peek(asked), listing)
-    answers = await listing.more(KEEP_ALIVE)
-    if not native and answers and not any(b"x-mcp-header" in body for body in answers):
-        request.target.plain_until = time.monotonic() + PLAIN_FOR
     name: object = parsed["params"].get("name")
-    listed: list[Any] = [json.loads(item) for body in answers for item in tools.items(body, "tools")]
-    objects = [cast("dict[str, Any]", tool) for tool in listed if isinstance(tool, dict)]
+    found: list[bytes] = []
+    cursor: object = None
+    for _ in range(PAGES):
+        answer = await _page(session, parsed["params"]["_meta"], cursor, native=native)
+        found += tools.items(answer, "tools")
+        span = message.locate(answer, ("result", "nextCursor"))
+        cursor = json.loads(answer[span[0] : span[1]]) if span is not None else None
+        if not isinstance(cursor, str):
+            if not native and message.locate(answer, ("result", "tools")) and not any(b"x-mcp-header" in tool for tool in found):
+                request.target.plain_until = time.monotonic() + PLAIN_FOR
+            break
+    objects = [cast("dict[str, Any]", tool) for tool in map(json.loads, found) if isinstance(tool, dict)]
     schema = next((tool.get("inputSchema") for tool in objects if tool.get("name") == name), None)
     return stateless_protocol.mirrored(schema, cast("dict[str, Any]", arguments), headers)
+
+
+async def _page(session: ClientSession, meta: dict[str, Any], cursor: object, *, native: bool) -> bytes:
+    """The answer to `tools/list`, from a cursor on where there is one; what the member says before it is left. Raises `Down`."""
+    params = {"_meta": meta} if cursor is None else {"_meta": meta, "cursor": cursor}
+    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": params}).encode()
+    asked = asked if native else translation.bare(asked)
+    listing = PendingReply()
+    await session.take(asked, message.peek(asked), listing)
+    return await listing.within(KEEP_ALIVE)

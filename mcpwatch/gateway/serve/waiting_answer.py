@@ -47,6 +47,11 @@ class WaitingAnswer:
             self.session.open -= 1
             self.session.seen = time.monotonic()
 
+    def drop(self) -> None:
+        """It waits no more, and what still comes for it is left."""
+        self.course.abandon()
+        self.close()
+
     def _settle(self) -> None:
         course = self.course
         course.told = None

@@ -5,6 +5,7 @@ Owns what each kind of request is answered. Must not know routing, authorization
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -60,7 +61,7 @@ class Wires:
             return None
         if batch.is_one(request.turn.body):
             items = _batch(request, session)
-            return _give_batch(request, session, items) if items is not None else None
+            return _accept(request, BatchResponse(items, session).give(session)) if items is not None else None
         read = request.read()
         if read is None:
             return None
@@ -68,7 +69,7 @@ class Wires:
         if session.try_take(body, envelope, session):
             request.respond(202)  # not before: it lets the next request of the connection begin
             return None
-        return _take_message(request, session, body, envelope)
+        return _accept(request, _take_message(session, body, envelope))
 
     # --- Streamable HTTP ---
 
@@ -122,7 +123,7 @@ class Wires:
         try:
             wanted = await BatchResponse(items, answer.course).give(session)
         except BaseException:
-            answer.close()
+            answer.drop()
             raise
         if wanted:
             answer.wait()
@@ -157,23 +158,27 @@ class Wires:
             return None
         course = session.course(polls=_primed(request))
         answer = WaitingAnswer(self._sessions, request, session, course, primed=_primed(request))
-        if session.try_take(body, envelope, course):
-            answer.wait()
-            return None
-        return self._take(answer, body, envelope)
+        try:
+            taken = session.try_take(body, envelope, course)
+        except BaseException:
+            answer.drop()
+            raise
+        if not taken:
+            return self._take(answer, body, envelope)
+        answer.wait()
+        return None
 
     async def _take(self, answer: WaitingAnswer, body: bytes, envelope: Envelope) -> None:
         """Hand on a request that has to wait for its member. Raises `Down` for a handshake."""
         try:
             await answer.session.take(body, envelope, answer.course)
         except UpstreamUnavailable as down:
-            answer.course.abandon()
-            answer.close()
+            answer.drop()
             if envelope.method == "initialize":
                 raise
             answer.request.unavailable(down, message.raw_id(envelope))
         except BaseException:
-            answer.close()
+            answer.drop()
             raise
         else:
             answer.wait()
@@ -225,14 +230,19 @@ class Wires:
         request.respond(200)
 
 
-async def _give_batch(request: McpRequest, session: ClientSession, items: list[bytes]) -> None:
-    request.respond(202)
-    await BatchResponse(items, session).give(session)
+async def _accept(request: McpRequest, work: Coroutine[Any, Any, Any]) -> None:
+    """Answer 202 once the work has gone as far as it comes without waiting: the answer lets the next pipelined request begin."""
+    working = asyncio.get_running_loop().create_task(work, name="message")
+    try:
+        await asyncio.sleep(0)
+        request.respond(202)
+        await working
+    finally:
+        working.cancel()
 
 
-async def _take_message(request: McpRequest, session: ClientSession, body: bytes, envelope: Envelope) -> None:
+async def _take_message(session: ClientSession, body: bytes, envelope: Envelope) -> None:
     """Take a message of the legacy wire that has to wait for its member."""
-    request.respond(202)
     try:
         await session.take(body, envelope, session)
     except UpstreamUnavailable as down:

@@ -29,12 +29,14 @@ class GroupTarget:
         """Lead to these members from now on; open sessions go on with them."""
         if self.members != tuple(members):
             self.members = tuple(members)
+            self.plain_until = 0.0
             for session in list(self._sessions):
                 session.serve(self.members)
 
     def changed(self, member: Member) -> None:
         """A member came back: what it lists may be new to open sessions."""
         if member in self.members:
+            self.plain_until = 0.0
             for session in list(self._sessions):
                 session.tell_changed()
 

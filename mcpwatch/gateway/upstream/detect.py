@@ -6,6 +6,7 @@ Owns the question. Must not know links or sessions.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from mcpwatch.gateway.protocol import message
@@ -19,8 +20,9 @@ from mcpwatch.trust import BY_DEFAULT, Trust
 
 async def detect(url: str, headers: tuple[tuple[str, str], ...], trust: Trust = BY_DEFAULT, limit: float = 10.0) -> str:
     """The wire that an upstream speaks: `sse`, `http` or `stateless`. Raises `LinkFailed` when it cannot be reached."""
-    if urlsplit(url).path.rstrip("/").endswith("/sse"):
-        return "sse"
+    with suppress(ValueError):  # what is no URL is told by its first request
+        if urlsplit(url).path.rstrip("/").endswith("/sse"):
+            return "sse"
     client = Client(url, headers, trust)
     params = {"protocolVersion": HANDSHAKE[-1], "capabilities": {}, "clientInfo": {"name": "mcpwatch-gateway", "version": "1"}}
     try:

@@ -40,6 +40,8 @@ async def dial(scheme: str, host: str, port: int | None, trust: Trust, proxy: Fo
     except OSError as error:
         guilty = authority(*whole) if isinstance(error, ssl.SSLError) else where  # a tunnel's TLS is the server's
         raise HttpFailed(f"connection to {guilty} failed: {error.strerror or error}") from None
+    except UnicodeError:
+        raise HttpFailed(f"connection to {where} failed: that is no name of a host") from None
     transport, connection = made
     notice_vanished(transport.get_extra_info("socket"))
     return connection

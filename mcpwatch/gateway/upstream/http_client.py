@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy
+from mcpwatch.forward_proxy import PORTS, REJECTED, BadProxy, ForwardProxy, ascii_name, forward_proxy
 from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
 from mcpwatch.gateway.upstream.dial import dial
 from mcpwatch.gateway.upstream.sse_parser import ANSWER_LIMIT, Event, EventParser, HttpFailed
@@ -113,12 +113,12 @@ class Client:
         """
         if self._unusable:
             raise HttpFailed(self._unusable)
-        parts = urlsplit(url)
+        parts, port = _split(url)
         head = self._head(method, parts, headers, body)
         repeat = method in REPEATABLE
         while True:
             kept = self._kept()
-            connection = kept or await dial(parts.scheme, parts.hostname or "", parts.port, self.trust, self._proxy)
+            connection = kept or await dial(parts.scheme, parts.hostname or "", port, self.trust, self._proxy)
             try:
                 await connection.exchange(head + body)
             except HttpFailed as error:
@@ -131,13 +131,17 @@ class Client:
             except asyncio.CancelledError:
                 connection.abort()
                 raise
-            else:
-                return Response(connection, self)
+            if connection.status == REJECTED and self._proxy is not None and parts.scheme == "http":
+                connection.abort()
+                raise HttpFailed(self._proxy.rejection)
+            return Response(connection, self)
 
     def _head(self, method: str, url: SplitResult, headers: dict[str, str], body: bytes) -> bytes:
         """The head of a request; to a proxy that passes it on in clear, with the whole URL. Raises `HttpFailed`."""
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         host = url.netloc.rpartition("@")[2]
+        if not host.isascii():
+            host = host.replace(host.partition(":")[0], ascii_name(host.partition(":")[0]), 1)
         if self._proxy is not None and url.scheme == "http":
             target, headers = f"http://{host}{target}", headers | self._proxy.headers()
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
@@ -169,3 +173,15 @@ class Client:
                 return connection
             connection.abort()
         return None
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """The parts of a URL and the port that it names. Raises `HttpFailed`, in words without it: it may hold a secret."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = None, None
+    if parts is None or parts.scheme not in PORTS or not parts.hostname:
+        raise HttpFailed("what its configuration names is no URL; write http://HOST:PORT/PATH or https://HOST/PATH")
+    return parts, port
