@@ -229,6 +229,31 @@ async def test_what_nobody_foresaw_in_one_file_ends_no_reading_of_the_next(
     looking.cancel()
 
 
+GATEWAY_THAT_FAILS = """
+import sys
+from mcpwatch.gateway.serve.app import App
+serve = App.serve
+def fails(self, settings, members):
+    if members:
+        raise RuntimeError("unforeseen")
+    serve(self, settings, members)
+App.serve = fails
+from mcpwatch.gateway.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_gateway_whose_start_fails_for_a_reason_that_was_not_foreseen_says_why_and_ends(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.json"
+    file.write_text(json.dumps({"listen": "127.0.0.1:0", "servers": {"tiny": TINY}}))
+    ended = subprocess.run(
+        [sys.executable, "-c", GATEWAY_THAT_FAILS, "--config", str(file)], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "the gateway cannot go on" in ended.stderr
+    assert "unforeseen" in ended.stderr
+
+
 async def test_a_signal_reads_the_file_again_and_touches_what_changed_alone() -> None:
     with gateway({"servers": {"one": TINY}}) as running:
         running.wait({"one": "running"})

@@ -88,8 +88,25 @@ class Program:
         if self._admin_path is not None:
             await _own_socket(private, self._admin_path)
             self._begin(self._put_back(private, self._admin_path), "admin socket")
+        try:
+            await self._serve(f"{host or '*'}:{bound}")
+            await self._stop.wait()
+        except Exception:
+            log.exception("the gateway cannot go on")
+            self._exit_code = 1
+        finally:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await self._end(public, private)
+        if self._gave_up:
+            log.error("%s", self._gave_up)
+        return self._exit_code or 0
+
+    async def _serve(self, where: str) -> None:
+        """Start the fleet and what runs beside it."""
+        loop = asyncio.get_running_loop()
         await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))
-        log.info("listening on %s:%d, serving %s", host or "*", bound, ", ".join(self._fleet.members) or "nothing")
+        log.info("listening on %s, serving %s", where, ", ".join(self._fleet.members) or "nothing")
         gc.freeze()
         gc.enable()
         self._begin(self._app.sessions.run(), "streams")
@@ -98,15 +115,6 @@ class Program:
             self._begin(self._look(self._config), "configuration")
         if self._settings.bridge:
             self._begin(self._give_up(), "give up")
-        try:
-            await self._stop.wait()
-        finally:
-            for task in tuple(self._tasks):
-                task.cancel()
-            await self._end(public, private)
-        if self._gave_up:
-            log.error("%s", self._gave_up)
-        return self._exit_code or 0
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """A task until the end; kept for as long as it runs."""
