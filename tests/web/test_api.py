@@ -96,7 +96,7 @@ async def test_who_did_what_is_a_fact_with_the_name_of_the_token(tmp_path: Path)
     ("POST", "/probe", b'{"name": "\\ud800"}', 400), ("POST", "/probe", b"[" * 100_000, 400), ("POST", "/reload", b"{}", 422),
     ("POST", "/members/git/explode", b"", 404), ("POST", "/reload", b'{"x": 1}', 400), ("GET", "/events?limit=many", b"", 400),
     ("GET", "/logs/../state.db", b"", 404), ("POST", "/probe", b"x" * 300_000, 413),
-    ("POST", "/token/rotate", b'{"env_file": "/etc/x"}', 403),
+    ("POST", "/token/rotate", b'{"env_file": "/etc/x"}', 403), ("POST", "/clients/sync", b'{"one_step_since": 1e300}', 400),
 ])  # fmt: skip
 async def test_what_is_refused_is_a_problem_document(tmp_path: Path, method: str, path: str, content: bytes, status: int) -> None:
     async with room(tmp_path) as made, made.client(OPERATE) as client:
