@@ -177,7 +177,7 @@ class Services:
         """At each tick: the figures of the watchdog itself, and the heartbeats to the hang watch and the service manager."""
         self._turned()
         self._ticks += 1
-        if self._ticks % FIGURES_EVERY == 0 or self._supervisor.down != self._fleet.daemon.down:
+        if self._ticks % FIGURES_EVERY == 1 or self._supervisor.down != self._fleet.daemon.down:
             self._figures()
         now = self._clock.now()
         if now - self._recycled >= RECYCLE_EVERY:
