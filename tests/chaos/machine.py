@@ -340,9 +340,9 @@ class Chaos:
     def answers(self, name: str) -> int:
         """The pid that answers on a member's port, 0 when none does."""
         with contextlib.suppress(OSError, ValueError), socket.create_connection(("127.0.0.1", self.ports[name]), 5) as connection:
-            pid = int(connection.recv(64) or b"0")
-            self.answered[name, pid] += 1
-            return pid
+            if said := connection.recv(64):  # nothing: the process died between the handshake of the kernel and its answer
+                self.answered[name, int(said)] += 1
+                return int(said)
         return 0
 
     def command(self, name: str, verb: str) -> None:

@@ -111,11 +111,11 @@ def test_the_keyboard_alone_logs_in_acknowledges_an_alert_and_restarts_a_member(
         press_until("Fleet")
         page.wait_for_selector("#r-one")
         press_until("one")
+        page.wait_for_url("**/route/one")  # the table of the fleet has a button "Restarts", which sorts
         page.wait_for_selector("button:has-text('Restart')")
         press_until("Restart")
-        page.wait_for_url("**/route/one")
+        daemon.wait(lambda _: daemon.member("one")["generation"] > before, "it was restarted")
         seen.clean()
-    daemon.wait(lambda _: daemon.member("one")["generation"] > before, "it was restarted")
     assert any(
         fact["fact"] == "operator_acted" and fact["by"] == "hands" and fact["action"] == "restart" for fact in daemon.events()
     )
