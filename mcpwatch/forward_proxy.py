@@ -1,7 +1,7 @@
 """Which HTTP proxy of the environment a URL is reached by, and what is said to it: the one rule for the checks and the gateway.
 
 Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, upper or lower case. The choice is pure; `tunnel` asks a proxy
-that is connected. Must not know HTTP clients, TLS or MCP. ADR 0116.
+that is connected. Must not know HTTP clients, TLS or MCP. ADR 0106.
 """
 
 from __future__ import annotations

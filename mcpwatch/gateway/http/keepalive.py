@@ -23,7 +23,7 @@ def notice_vanished(sock: Any) -> None:
     """Set it on a TCP socket; on Linux, what a listening socket accepts has it too. Other sockets, and other systems, are left.
 
     `TCP_USER_TIMEOUT` is left alone: to Linux a reader whose window is smaller than the next packet makes no progress
-    (ADR 0115). What a client does not acknowledge is watched by `output.Output`.
+    (ADR 0105). What a client does not acknowledge is watched by `output.Output`.
     """
     if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return
