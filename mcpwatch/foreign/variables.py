@@ -25,6 +25,8 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _ENV_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*)")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
+"""A text in double quotes. It gives nothing back, so that no state is kept for each of its characters."""
 
 MIN_SECRET = 4
 """Characters below which a value is never taken for a secret by the name of its variable: hiding `1` would ruin every log line."""
@@ -179,7 +181,7 @@ def _unquote(text: str) -> str | None:
         end = text.find("'", 1)
         return text[1:end] if end > 0 else None
     if text.startswith('"'):
-        match = re.match(r'"((?:[^"\\]|\\.)*)"', text)
+        match = _QUOTED.match(text)
         if not match:
             return None
         escapes = {"n": "\n", "t": "\t", "r": "\r"}

@@ -131,10 +131,11 @@ class Client:
             except asyncio.CancelledError:
                 connection.abort()
                 raise
-            if connection.status == REJECTED and self._proxy is not None and parts.scheme == "http":
-                connection.abort()
-                raise HttpFailed(self._proxy.rejection)
-            return Response(connection, self)
+            else:
+                if connection.status == REJECTED and self._proxy is not None and parts.scheme == "http":
+                    connection.abort()
+                    raise HttpFailed(self._proxy.rejection)
+                return Response(connection, self)
 
     def _head(self, method: str, url: SplitResult, headers: dict[str, str], body: bytes) -> bytes:
         """The head of a request; to a proxy that passes it on in clear, with the whole URL. Raises `HttpFailed`."""
