@@ -15,8 +15,9 @@ MEMBER = {
     "oom": {"member_oom"},
     "partition": {"member_hung"},
 }
-INSIDE = {"kill": {"child_died"}, "hang": {"member_hung"}, "stale": {"child_died"}, "oom": {"child_died"}}
-"""A server inside the proxy ends as far as the proxy's pipe to it tells, which is all that anybody can see of it."""
+INSIDE = {"kill": {"child_died"}, "hang": {"member_hung", "proxy_hung"}, "stale": {"child_died"}, "oom": {"child_died"}}
+"""A server inside the proxy ends as far as the proxy's pipe to it tells, which is all that can be seen of it; stopped, it is one
+of the stopped processes of its proxy."""
 
 KINDS: dict[str, dict[str, set[str]]] = {
     "proxy": {**PROXY, "partition": {"proxy_hung", "stale_session"}},  # whichever probe comes first

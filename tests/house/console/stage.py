@@ -80,7 +80,8 @@ class Stage:
 
     def _argv(self, command: str, where: Path | None = None) -> list[str]:
         spaces = [f"--{kind}=/proc/{self.room.pid}/ns/{file}" for kind, file in (("net", "net"), ("mount", "mnt"))]
-        return ["nsenter", *spaces, "bash", "-o", "pipefail", "-c", f"cd '{where or self.work}'\n{command}"]
+        heard = ["env", "--default-signal=INT"]  # who runs the tests in the background has it ignored, and so would the command
+        return [*heard, "nsenter", *spaces, "bash", "-o", "pipefail", "-c", f"cd '{where or self.work}'\n{command}"]
 
     def _interrupted(self, process: subprocess.Popen[bytes], until: str, said: str, limit: float) -> int:
         """Wait for the condition, then end the command by Ctrl-C: 0 when it took that well."""
