@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from mcpwatch.model.time import Instant, WallTime
@@ -59,6 +59,14 @@ class VirtualClock:
 
     def wall(self) -> WallTime:
         return WallTime(EPOCH + self._loop.time())
+
+
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> list[Any]:
+    """Cancel what still runs, and wait for it; what each came to: a value or an exception."""
+    living = tuple(tasks)
+    for task in living:
+        task.cancel()
+    return await asyncio.gather(*living, return_exceptions=True)
 
 
 def run(play: Callable[[VirtualLoop, VirtualClock], Coroutine[Any, Any, None]]) -> None:

@@ -57,22 +57,22 @@ class SelfWatch:
         """Tick until cancelled, by a timer: a task that sleeps takes two turns of the loop. An error of a tick ends it."""
         loop = asyncio.get_running_loop()
         failed: asyncio.Future[None] = loop.create_future()
-        timers: list[asyncio.TimerHandle] = []
 
         def turn() -> None:
+            nonlocal timer
             try:
                 self.tick()
             except Exception as error:  # noqa: BLE001 - told to whoever runs this
                 failed.set_exception(error)
             else:
-                timers[:] = [loop.call_later(EVERY, turn)]
+                timer = loop.call_later(EVERY, turn)
 
         self._before = self._read()
-        timers.append(loop.call_later(EVERY, turn))
+        timer = loop.call_later(EVERY, turn)
         try:
             await failed
         finally:
-            timers[0].cancel()
+            timer.cancel()
 
     def tick(self) -> None:
         """One tick, `EVERY` seconds after the last one."""

@@ -42,12 +42,7 @@ def read_measured(path: Path, *, hour: int, subject: str | None = None) -> list[
 
 def each_measured(path: Path, *, hour: int) -> Iterator[tuple[str, int, str]]:
     """The same one by one, for windows of many rows. Raises `StoreError`."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
-            yield from connection.execute(_ROWS, (hour, None, None))
-    except sqlite3.Error as error:
-        if "no such table" not in str(error):  # written by an mcpwatch that measured nothing yet
-            raise StoreError(f"{path}: cannot be read: {error}") from error
+    return _each(path, _ROWS, (hour, None, None))
 
 
 def read_seconds(path: Path, *, first: int, before: int) -> list[tuple[str, int, float, float, float]]:
@@ -73,15 +68,13 @@ def read_page(
 
 
 def _read(path: Path, query: str, values: tuple[object, ...]) -> list[Any]:
+    return list(_each(path, query, values))
+
+
+def _each(path: Path, query: str, values: tuple[object, ...]) -> Iterator[Any]:
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
-        try:
-            return connection.execute(query, values).fetchall()  # pyright: ignore[reportArgumentType]
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            return []  # written by an mcpwatch that measured nothing yet
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
+            yield from connection.execute(query, values)  # pyright: ignore[reportArgumentType]
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+        if "no such table" not in str(error):  # written by an mcpwatch that measured nothing yet
+            raise StoreError(f"{path}: cannot be read: {error}") from error

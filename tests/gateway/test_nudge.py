@@ -84,6 +84,22 @@ async def kept(server: Server) -> AsyncGenerator[Upstream]:
         await asyncio.wait({task})
 
 
+@asynccontextmanager
+async def answering() -> AsyncGenerator[tuple[Server, Upstream]]:
+    """A server that answers, and an upstream that is ready with it."""
+    server = Server()
+    server.does = "answers"
+    async with kept(server) as it:
+        await it.ready()
+        yield server, it
+
+
+async def asked(it: Upstream) -> None:
+    """Wait until a question to the server is under way."""
+    while not it.mux.in_flight:  # noqa: ASYNC110  it is a matter of turns of the loop
+        await asyncio.sleep(0)
+
+
 async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "READY_WAIT", LIMIT)
     server = Server()
@@ -111,10 +127,7 @@ async def test_a_nudge_begins_anew_where_an_attempt_to_connect_hangs(monkeypatch
 
 
 async def test_a_nudge_does_not_start_what_an_operator_stopped() -> None:
-    server = Server()
-    server.does = "answers"
-    async with kept(server) as it:
-        await it.ready()
+    async with answering() as (server, it):
         await it.hold()
         it.nudge()
         await asyncio.sleep(0.05)
@@ -124,10 +137,7 @@ async def test_a_nudge_does_not_start_what_an_operator_stopped() -> None:
 
 async def test_a_nudge_finds_out_that_an_open_connection_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_of_life, "NUDGE_LIMIT", 0.05)
-    server = Server()
-    server.does = "answers"
-    async with kept(server) as it:
-        await it.ready()
+    async with answering() as (server, it):
         server.mute = True
         it.nudge()
         await server.reached(2)
@@ -137,10 +147,7 @@ async def test_a_call_under_way_is_life(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sign_of_life, "PING_EVERY", 0.0)
     monkeypatch.setattr(sign_of_life, "TICK", 0.005)
     monkeypatch.setattr(sign_of_life, "PING_LIMIT", 0.02)
-    server = Server()
-    server.does = "answers"
-    async with kept(server) as it:
-        await it.ready()
+    async with answering() as (server, it):
         server.mute = True
         peer, answer = GatewayPeer(), Taken()
         it.mux.attach(peer)
@@ -162,10 +169,7 @@ async def test_whatever_a_member_says_proves_that_it_lives_also_when_the_ping_of
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sign_of_life, "TICK", 0.001)
-    server = Server()
-    server.does = "answers"
-    async with kept(server) as it:
-        await it.ready()
+    async with answering() as (server, it):
         server.mute = True
         first = asyncio.get_running_loop().create_task(it.life.prove(0.01))
         await asyncio.sleep(0)
@@ -182,14 +186,10 @@ async def test_whatever_a_member_says_proves_that_it_lives_also_when_the_ping_of
 
 
 async def test_a_lost_connection_proves_nothing() -> None:
-    server = Server()
-    server.does = "answers"
-    async with kept(server) as it:
-        await it.ready()
+    async with answering() as (server, it):
         server.mute, server.does = True, "refuses"
         waiting = asyncio.get_running_loop().create_task(it.life.prove(LIMIT))
-        while not it.mux.in_flight:  # noqa: ASYNC110  it is a matter of turns of the loop
-            await asyncio.sleep(0)
+        await asked(it)
         losing: Any = it
         losing._drop("closed its stream")
         with pytest.raises(UpstreamUnavailable):
@@ -198,14 +198,10 @@ async def test_a_lost_connection_proves_nothing() -> None:
 
 async def test_a_quiet_upstream_that_says_anything_while_it_is_asked_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_of_life, "NUDGE_LIMIT", 0.03)
-    server = Server()
-    server.does = "answers"
-    async with kept(server) as it:
-        await it.ready()
+    async with answering() as (server, it):
         server.mute = True
         it.nudge()
-        while not it.mux.in_flight:  # noqa: ASYNC110  it is a matter of turns of the loop
-            await asyncio.sleep(0)
+        await asked(it)
         said = message.notification("notifications/message", {"level": "info", "data": "busy"})
         it.mux.receive(said, message.peek(said))
         await asyncio.sleep(2 * sign_of_life.NUDGE_LIMIT)

@@ -16,7 +16,7 @@ from mcpwatch.watchdog.ladder import Step
 from mcpwatch.watchdog.mend import Mender
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.snapshot import FleetSnapshot, Observation
-from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.virtual import VirtualClock, VirtualLoop, ended, run
 from tests.watchdog.scenes import FETCH, OK, PROXY, TIME
 
 Do = Callable[["Bench"], object]
@@ -114,9 +114,7 @@ def staged(play: Callable[[Bench], Awaitable[None]]) -> Bench:
             await play(bench)
         finally:
             bench.mender.close()
-            for task in bench.tasks:
-                task.cancel()
-            await asyncio.gather(*bench.tasks, return_exceptions=True)
+            await ended(bench.tasks)
 
     run(story)
     return benches[0]

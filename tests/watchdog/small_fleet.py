@@ -17,7 +17,7 @@ from mcpwatch.model.view import SelfView, Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
-from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.virtual import VirtualClock, VirtualLoop, ended, run
 from tests.watchdog.step_runtime import StepRuntime
 from tests.watchdog.world_prober import Memory, VirtualSchedule
 
@@ -125,9 +125,7 @@ class SmallFleet:
     async def close(self) -> None:
         """As `ports.Prober.close`; ends what still runs."""
         self.fleet.close()
-        for task in tuple(self.tasks):
-            task.cancel()
-        ends = await asyncio.gather(*self.tasks, return_exceptions=True)
+        ends = await ended(self.tasks)
         self.broken += [end for end in ends if isinstance(end, Exception)]
         assert self.broken == []
 

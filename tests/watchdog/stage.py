@@ -13,7 +13,7 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.senses import Context, Senses
-from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.virtual import VirtualClock, VirtualLoop, ended, run
 from tests.watchdog.step_runtime import StepRuntime
 
 
@@ -77,8 +77,6 @@ def staged(
             await play(stage)
         finally:
             stage.actor.close()
-            for task in stage.tasks:
-                task.cancel()
-            await asyncio.gather(*stage.tasks, return_exceptions=True)
+            await ended(stage.tasks)
 
     run(story)

@@ -15,7 +15,7 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.senses import Context
-from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.virtual import VirtualClock, VirtualLoop, ended, run
 
 
 class StepRuntime:
@@ -120,9 +120,7 @@ class Crew:
         """End what still runs."""
         for actor in self.actors.values():
             actor.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await ended(self.tasks)
 
 
 def crewed(specs: Sequence[MemberSpec], play: Callable[[Crew], Awaitable[None]]) -> None:

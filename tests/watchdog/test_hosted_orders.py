@@ -26,7 +26,7 @@ from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.senses import Context
 from tests.runtimes.bench import INSTANCE
-from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.virtual import VirtualClock, VirtualLoop, ended, run
 
 CRASHED, ENDED = 7, 0
 """Exit codes of a child that ended by itself, and of one that was asked to."""
@@ -224,9 +224,7 @@ async def history(loop: VirtualLoop, clock: VirtualClock, directory: Path, seed:
     finally:
         gateway.close()
         play.actor.close()
-        for task in tuple(play.tasks):
-            task.cancel()
-        await asyncio.gather(*play.tasks, return_exceptions=True)
+        await ended(play.tasks)
 
 
 def disturb(play: Play, chance: random.Random, clock: VirtualClock) -> None:

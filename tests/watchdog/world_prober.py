@@ -17,7 +17,7 @@ from mcpwatch.ports import Traits
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses
-from tests.virtual import VirtualClock, VirtualLoop
+from tests.virtual import VirtualClock, VirtualLoop, ended
 from tests.watchdog.world import HONEST, PROXY, Server, Session, World, WorldRuntime
 
 INTERVAL = 5.0
@@ -279,6 +279,4 @@ async def watched(
     finally:
         world.closing = True
         fleet.close()
-        for task in tuple(living):
-            task.cancel()
-        await asyncio.gather(*living, return_exceptions=True)
+        await ended(living)
