@@ -10,7 +10,8 @@ import pytest
 
 from mcpwatch.model.fact import Diagnosed, RepairTried
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.ports import Paused, Traits
+from mcpwatch.model.spec import Traits
+from mcpwatch.ports import Paused
 from mcpwatch.watchdog.fleet import Fleet
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
