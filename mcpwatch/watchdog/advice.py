@@ -22,6 +22,7 @@ ADVICE: dict[str, str] = {
     "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
     "config": "left to a person: mend the configuration that the evidence names",
     "wrong_base_url": "left to a person: have it announce the base URL, or prefix, that clients use",
+    "upstream_unreachable": "left to a person: a restart does not help; look at {look_at}",
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",

@@ -73,6 +73,8 @@ class Observation:
     deep: bool = False
     rate: float = 0.0
     succeeded: bool = False
+    unbroken: bool = False
+    """It was never seen to fail, as far as is remembered."""
 
     @property
     def symptom(self) -> Symptom | None:
@@ -159,6 +161,8 @@ class MemberSnapshot:
     """The name of the cause by which its engine says that it cannot run or be reached."""
     hindrance: str = ""
     """The same as a sentence, with the engine's own words."""
+    proxy_url: str = ""
+    """Where the proxy reaches it, when that is another place than where it is checked."""
     budget_at: Instant | None = None
     """When its restart budget allows a restart again; `None`: now."""
 

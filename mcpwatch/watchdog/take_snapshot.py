@@ -16,6 +16,7 @@ from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.starts import inside
+from mcpwatch.watchdog.ways import elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,11 @@ def take_snapshot(
     plan: Plan, actors: Mapping[str, MemberActor], histories: Histories, senses: Senses, known: Known, now: Instant
 ) -> FleetSnapshot:
     """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
-    members = tuple(_member(actor, histories, known.alone.get(name, ""), now) for name, actor in actors.items())
+    ways = {one.name: one.url for one in plan.proxy.upstreams} if plan.proxy else {}
+    members = tuple(
+        replace(_member(actor, histories, known.alone.get(name, ""), now), proxy_url=_proxy_url(actor, ways.get(name, "")))
+        for name, actor in actors.items()
+    )
     return FleetSnapshot(
         at=now,
         members=_looked_up(members, actors, senses),
@@ -79,6 +84,7 @@ def _observation(history: CheckHistory) -> Observation:
         proxy_generation=history.proxy_generation,
         deep=history.deep,
         succeeded=history.succeeded,
+        unbroken=bool(history.recent) and not any(history.recent),
     )
 
 
@@ -141,6 +147,12 @@ def _looked_up(
 def _fails(member: MemberSnapshot) -> bool:
     seen = [one for one in (member.direct, member.through) if one is not None]
     return any(one.bad or one.failures for one in seen)
+
+
+def _proxy_url(actor: MemberActor, theirs: str) -> str:
+    """Where the proxy reaches it, when that is another place than where it is checked."""
+    living = actor.incarnation.direct if actor.incarnation is not None else None
+    return elsewhere(living or actor.spec.direct, theirs)
 
 
 def _port(spec: MemberSpec) -> int | None:
