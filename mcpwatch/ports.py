@@ -80,7 +80,15 @@ class Hindered:
     text: str = ""
 
 
-RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A member that runs on answers at another place than before: its container has another address."""
+
+    member: str
+    direct: Target
+
+
+RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered | Moved
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ ADVICE: dict[str, str] = {
 }
 """Cause to words."""
 REPAIRED = frozenset({
-    "child_died", "member_failing", "member_hung", "not_mounted", "paused", "proxy_exhausted", "proxy_hung", "route_failing",
-    "stale_session",
+    "child_died", "member_failing", "member_hung", "network_disconnected", "not_mounted", "paused", "proxy_exhausted", "proxy_hung",
+    "route_failing", "stale_session",
 })  # fmt: skip
 """Causes with a step of the ladder, unless somebody else started the member or the proxy."""
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
-from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.finding import REJOINED, Finding, LookAgain, Rung
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
@@ -85,12 +85,17 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
     if member.paused:
         return _finding(snapshot, member, "paused", "its container is paused", "resume")
     if member.hindered and (member.phase is not Phase.RUNNING or (member.own is not None and member.own.bad)):
-        return _finding(snapshot, member, member.hindered, member.hindrance)
+        return hindered(snapshot, member)
     if member.down:
         return _down(snapshot, member)
     if member.stopped_processes and member.phase is not Phase.STOPPING:
         return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
     return None
+
+
+def hindered(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
+    """What its engine says keeps it from running or being reached. A network that its container left it can be put on again."""
+    return _finding(snapshot, member, member.hindered, member.hindrance, "resume" if member.hindered in REJOINED else None)
 
 
 def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:

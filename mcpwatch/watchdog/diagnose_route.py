@@ -12,7 +12,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import unasked
+from mcpwatch.watchdog.diagnose_member import hindered, unasked
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.refusals import refusal, refused
 from mcpwatch.watchdog.snapshot import (
@@ -48,6 +48,8 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
     seen, proxy = member.through, snapshot.front
     if seen is None or proxy is None or member.phase is not Phase.RUNNING or proxy.phase is not Phase.RUNNING:
         return None
+    if member.hindered and seen.bad:
+        return hindered(snapshot, member)
     if not seen.succeeded and seen.failures and (waits := _starting(snapshot, member, seen)) is not None:
         return waits
     if seen.bad and seen.symptom is None:

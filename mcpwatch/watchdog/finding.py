@@ -13,6 +13,9 @@ from mcpwatch.model.time import Instant
 USELESS = 2
 """Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
 
+REJOINED = frozenset({"network_disconnected"})
+"""Causes told by an engine that its runtime can undo, by a resume."""
+
 Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
 """`reconnect`: have the proxy try its upstream now. `resume`: let stopped processes, or a paused container, run again.
 `quarantine`: stop repairing and tell a person."""

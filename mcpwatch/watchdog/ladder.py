@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.finding import Finding, Rung
+from mcpwatch.watchdog.finding import REJOINED, Finding, Rung
 
 HOLD_DOWN = 30.0
 """Seconds after a useless repair before the next one for the same finding; half of it after one that helped."""
@@ -133,6 +133,8 @@ def steps(finding: Finding) -> tuple[Step, ...]:
         case "reconnect":
             harder: Rung = "restart" if finding.about.startswith("member:") else "restart_proxy"
             return (Step("reconnect", subject), *((Step(harder, suspect),) if suspect else ()))
+        case "resume" if finding.cause in REJOINED:
+            return (Step("resume", subject),)
         case "resume":
             return Step("resume", subject), Step("restart", subject)
         case "restart_proxy":

@@ -10,10 +10,11 @@ import pytest
 
 from mcpwatch.model.fact import Diagnosed, RepairTried
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.ports import LogHint, Paused, Traits
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.ports import Hindered, LogHint, Paused, Traits
 from mcpwatch.watchdog.fleet import Fleet
 from tests.virtual import VirtualClock, VirtualLoop, run
-from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
+from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World, WorldRuntime
 from tests.watchdog.world_prober import watched
 
 Play = Callable[[World, Fleet], Awaitable[None]]
@@ -318,6 +319,33 @@ def test_routes_that_no_restart_of_the_proxy_mends_share_its_restarts() -> None:
         assert verdict(fleet, "d") is Verdict.HEALTHY
 
     staged(TBXARK, [Server(name, "process") for name in "abcd"], play)
+
+
+@pytest.mark.parametrize("who", ["box", "proxy"])
+@pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
+def test_a_container_that_left_its_network_is_put_on_it_again_and_no_proxy_is_restarted_for_that(
+    who: str, traits: Traits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fake's own way is cut instead: what is behind a proxy is not reached through it, and answers direct."""
+
+    async def resume(self: WorldRuntime, spec: MemberSpec) -> None:
+        for one in self._world.servers.values():  # pyright: ignore[reportPrivateUsage]
+            one.no_way = ""
+        self._world.events["process"].put_nowait(Hindered(spec.name))  # pyright: ignore[reportPrivateUsage]
+
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(30.0)
+        monkeypatch.setattr(WorldRuntime, "resume", resume)
+        for one in world.servers.values() if who == "proxy" else [world.servers["box"]]:
+            one.no_way = "i/o timeout"
+        world.events["process"].put_nowait(Hindered(who, "network_disconnected", "its container is not on the network net"))
+        await asyncio.sleep(60.0)
+        assert [one for one in tried(world) if one[0] != "reconnect"] == [("resume", who)]
+        assert ("network_disconnected", who) in named(world)
+        assert causes(fleet) == []
+        assert world.starts["proxy"] == 1
+
+    staged(traits, [Server("box", "process"), Server("other", "process")], play)
 
 
 def test_one_routes_useless_repairs_leave_the_next_routes_stale_session_its_own() -> None:
