@@ -32,6 +32,8 @@ class Exited:
     signal: int | None = None
     oom: bool = False
     detail: str = ""
+    final: bool = False
+    """Another start would end the same way, and end what this one left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,7 @@ class MemberActor:
             self.excuse()
             self.tell(d.Lost(self.now(), "its configuration changed", generation=generation))
         else:
-            self.tell(d.Exited(self.now(), words, generation=generation, code=end.code))
+            self.tell(d.Exited(self.now(), words, generation=generation, code=end.code, final=end.final))
 
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot. One without a number is a generation of its own."""

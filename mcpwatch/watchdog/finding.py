@@ -21,6 +21,11 @@ Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
 `quarantine`: stop repairing and tell a person."""
 
 
+def undoing(cause: str) -> Rung | None:
+    """The rung by which a runtime undoes what its engine told, where it can."""
+    return "resume" if cause in REJOINED else None
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One named cause. `about` (`member:NAME` or `route:NAME`) and `cause` are what attempts are counted by.

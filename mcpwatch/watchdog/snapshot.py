@@ -104,8 +104,7 @@ class Observation:
     @property
     def proved(self) -> bool:
         """Whether its latest probe came back from the member itself, so that no cache can have answered it."""
-        ways = (Stage.SAFE_CALL, Stage.CANARY)
-        return self.result is not None and any(timing.stage in ways for timing in self.result.timings)
+        return self.result is not None and proved(self.result)
 
     @property
     def bad(self) -> bool:
@@ -233,6 +232,11 @@ class FleetSnapshot:
     def hint(self, route: str | None) -> ProxyLogHint | None:
         """What the proxy's log last said of a route."""
         return next((hint for hint in self.proxy_log if route and hint.route == route), None)
+
+
+def proved(result: ProbeResult) -> bool:
+    """Whether a result came back from the server itself, so that no cache can have answered it."""
+    return any(timing.stage in (Stage.SAFE_CALL, Stage.CANARY) for timing in result.timings)
 
 
 def evidence(member: MemberSnapshot) -> tuple[str, ...]:

@@ -21,12 +21,16 @@ from mcpwatch.watchdog.ways import elsewhere
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words."""
+    """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words.
+
+    `frozen`: who had stopped processes though nothing failed.
+    """
 
     traits: Traits = Traits()
     engines_gone: Mapping[str, str] = field(default_factory=dict[str, str])
     proxy_log: tuple[ProxyLogHint, ...] = ()
     alone: Mapping[str, str] = field(default_factory=dict[str, str])
+    frozen: frozenset[str] = frozenset()
 
 
 def take_snapshot(
@@ -40,7 +44,7 @@ def take_snapshot(
     )
     return FleetSnapshot(
         at=now,
-        members=_looked_up(members, actors, senses),
+        members=_looked_up(members, actors, senses, known.frozen),
         proxy=plan.proxy.member if plan.proxy else None,
         holds_sessions=known.traits.holds_sessions,
         mounts_late=known.traits.mounts_late,
@@ -120,14 +124,16 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
 
 
 def _looked_up(
-    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses
+    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, frozen: frozenset[str]
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     mains: dict[str, tuple[int, str]] = {}  # pid and container
     within = any(_fails(member) for member in members if inside(member))
     for member in members:
         living = actors[member.name].incarnation
-        failing = _fails(member) or (within and member.kind == "proxy")  # what runs inside the proxy is of its tree
+        failing = (
+            member.name in frozen or _fails(member) or (within and member.kind == "proxy")
+        )  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))

@@ -242,8 +242,9 @@ def test_a_member_that_outgrows_its_limit_now_and_then_is_restarted_each_time_at
     assert row.count == 1
 
 
+@pytest.mark.parametrize("uncallable", [True, False], ids=["no tool may be called", "called"])
 def test_a_stopped_server_inside_a_proxy_is_let_run_again_and_the_proxy_with_all_the_others_is_not_restarted(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, uncallable: bool
 ) -> None:
     """To the kernel it is a process of the proxy's tree."""
     of_pid, resume, worlds = World.of_pid, WorldRuntime.resume, list[World]()
@@ -261,7 +262,11 @@ def test_a_stopped_server_inside_a_proxy_is_let_run_again_and_the_proxy_with_all
     monkeypatch.setattr(WorldRuntime, "resume", resume_tree)
 
     async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
-        async with watched(loop, clock, TBXARK, [Server("x", "inside"), Server("y", "inside")]) as (world, fleet):
+        servers = [Server("x", "inside", uncallable=uncallable), Server("y", "inside")]
+        async with watched(loop, clock, TBXARK, servers) as (
+            world,
+            fleet,
+        ):
             worlds.append(world)
             await asyncio.sleep(40.0)
             world.servers["x"].fault = "stopped"

@@ -64,6 +64,8 @@ class Server:
     """What the proxy says when it tries to reach it, though it answers whoever else asks: a wrong name, a firewall."""
     proxy_url: str = ""
     """Where the proxy reaches it, when that is another place."""
+    uncallable: bool = False
+    """None of its tools may be called without harm."""
     one_client: bool = False
     """A second client ends it."""
     bad_until: float = 0.0

@@ -42,6 +42,7 @@ class WorldProber:
         if name == PROXY:
             return await self._proxy()
         server = world.servers[name]
+        deep = deep and not server.uncallable
         return await (self._direct(server, deep) if vantage == "direct" else self._route(server, deep))
 
     def forget(self, target: Target) -> None:
