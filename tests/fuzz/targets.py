@@ -65,7 +65,7 @@ def _plain(target: bytes) -> bytes:
 
 STRICTER = (
     r"no (request|response) line received",  # a lone CR or LF before it
-    r"illegal (request|status) line: bytearray\(b['\"](\\r|\\n)+[A-Z]",
+    r"illegal (request|status) line: bytearray\(b['\"](\\r|\\n)+([A-Z]|['\"])",
     r"illegal request line: bytearray\(b['\"](\\r|\\n)*[A-Z-]+  +\S+ +HTTP/1\.[01]['\"]",  # more than one space
     r"illegal request line: bytearray\(b['\"](\\r|\\n)*[A-Z-]+ +\S+  +HTTP/1\.[01]['\"]",
     r"illegal status line: bytearray\(b['\"](\\r|\\n)*HTTP/1\.[01] \d{3} ",  # control characters in the reason, which nobody reads

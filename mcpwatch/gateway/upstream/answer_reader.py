@@ -182,6 +182,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.status = status
             self._framing.headed()
             self._headed.set_result(None)
+        elif status < 200 and (self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers):
+            self._break("an interim answer has a body")  # it would be read as the beginning of the real one
 
     def on_chunk_header(self) -> None:
         """One more chunk."""
