@@ -7,7 +7,7 @@ nobody is ever found, and the member itself fails to bind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,11 +51,7 @@ class PortWatch:
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
-        pids = {pid}
-        for _ in range(DEPTH):
-            pids |= {child for one in pids for child in _children(one)}
-        wanted = {inode for one in pids for inode in _sockets(one)}
-        return tuple(sorted({port for port, inode in _listeners() if inode in wanted}))
+        return listened_on(_family(pid))
 
     def _owner(self, inodes: frozenset[str]) -> str:
         wanted = {f"socket:[{inode}]" for inode in inodes}
@@ -68,10 +64,32 @@ class PortWatch:
                     continue
                 if self._mark in (entry / "environ").read_bytes():
                     return ""
-                return f"pid {entry.name} ({(entry / 'comm').read_text(encoding='utf-8').strip()})"
+                return f"pid {entry.name} ({command_name(int(entry.name))})"
             except OSError:
                 continue
         return "another program"
+
+
+def listened_on(pids: Iterable[int]) -> tuple[int, ...]:
+    """The ports that these processes listen on, in order."""
+    wanted = {inode for one in pids for inode in _sockets(one)}
+    return tuple(sorted({port for port, inode in _listeners() if inode in wanted}))
+
+
+def _family(pid: int) -> set[int]:
+    """A process and what is below it."""
+    pids = {pid}
+    for _ in range(DEPTH):
+        pids |= {child for one in pids for child in _children(one)}
+    return pids
+
+
+def command_name(pid: int) -> str:
+    """What a process calls itself; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def local_port(spec: MemberSpec) -> int | None:

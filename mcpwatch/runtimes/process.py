@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -31,6 +31,7 @@ from mcpwatch.runtimes.descriptors import keep_to_ourselves
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
+from mcpwatch.runtimes.port import command_name, listened_on
 from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, containers, end_lines, spawn
@@ -43,6 +44,8 @@ END_WAIT = 5.0
 EXEC_WAIT = 1.0
 """Seconds that a start which the last watchdog did not finish is given to show its mark."""
 EXEC_LOOK = 0.05
+BACKGROUND_AFTER, BACKGROUND_WAIT = 30.0, 1.5
+"""Seconds of life before which an end with code 0 may be that of one that goes into the background, and for what that takes."""
 REMEMBER_AFTER = 1.0
 """Seconds after a start when its tree is looked at: a child without our mark that left the session is known by descent then."""
 
@@ -347,9 +350,13 @@ class ProcessRuntime:
             "" if code is not None or number is not None else "exit status unknown: it was adopted and this kernel does not tell"
         )
         oom = number == signal.SIGKILL and not live.record.planned and self._memory.ended(pid)
-        self._events.put_nowait(Exited(member, live.record.generation, code, number, oom=oom, detail=detail))
+        end = Exited(member, live.record.generation, code, number, oom=oom, detail=detail)
         if not live.record.planned:
             self._containers_later(member)
+            if code == 0 and time.time() - live.record.started_at < BACKGROUND_AFTER and self._left(live):
+                live.swept = asyncio.get_running_loop().create_task(self._background(live, pid, end))
+                return False
+        self._events.put_nowait(end)
         if live.record.planned:  # `stop` is at work on the tree, and reaps
             return False
         self._trees.strike(live.root)
@@ -358,6 +365,27 @@ class ProcessRuntime:
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
         return False
+
+    def _left(self, live: _Live) -> dict[int, str]:
+        """Who lives of a tree whose main process ended: pids, and how they call themselves."""
+        try:
+            found = self._trees.find(live.root, self._table.scan())
+        except ProcUnreadable:
+            return {}
+        return {pid: name for pid in found if (name := command_name(pid))}
+
+    async def _background(self, live: _Live, pid: int, end: Exited) -> None:
+        """One that ended well and at once, and left others: when these begin to listen, it put itself into the background."""
+        deadline = time.monotonic() + BACKGROUND_WAIT
+        while (left := self._left(live)) and time.monotonic() < deadline and not live.record.planned:
+            if (ports := listened_on(left)) and (who := next(one for one in sorted(left) if listened_on((one,)))):
+                where = f"{left[who]} (pid {who}), which it started, listens on port {', '.join(map(str, ports))}"
+                end = replace(end, detail=f"it put itself into the background: {where}; it is ended with it", final=True)
+                break
+            await asyncio.sleep(EXEC_LOOK)
+        self._events.put_nowait(end)
+        self._trees.strike(live.root)
+        await self._sweep(live, pid)
 
     def _containers_later(self, member: str, but: int | None = None) -> None:
         if not _folders(containers(self._directory, member)):

@@ -22,6 +22,8 @@ ADVICE: dict[str, str] = {
     "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
     "config": "left to a person: mend the configuration that the evidence names",
     "wrong_base_url": "left to a person: have it announce the base URL, or prefix, that clients use",
+    "upstream_unreachable": "left to a person: a restart does not help; look at {look_at}",
+    "daemonised": "left to a person: have it stay in the foreground, without an option that forks or daemonises",
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",
@@ -32,8 +34,8 @@ ADVICE: dict[str, str] = {
 }
 """Cause to words."""
 REPAIRED = frozenset({
-    "child_died", "member_failing", "member_hung", "not_mounted", "paused", "proxy_exhausted", "proxy_hung", "route_failing",
-    "stale_session",
+    "child_died", "member_failing", "member_hung", "network_disconnected", "not_mounted", "paused", "proxy_exhausted", "proxy_hung",
+    "route_failing", "stale_session",
 })  # fmt: skip
 """Causes with a step of the ladder, unless somebody else started the member or the proxy."""
 

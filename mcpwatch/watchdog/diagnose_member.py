@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
-from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.finding import Finding, LookAgain, Rung, undoing
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
@@ -24,6 +24,8 @@ from mcpwatch.watchdog.starts import cold_until
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
+_BACKGROUND = "it put itself into the background"
+"""What the process runtime says of one."""
 WRONG_CALL_CODES = frozenset({-32601, -32602})
 """JSON-RPC: the method is not found, its parameters are invalid."""
 LATE = 0.5
@@ -85,12 +87,17 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
     if member.paused:
         return _finding(snapshot, member, "paused", "its container is paused", "resume")
     if member.hindered and (member.phase is not Phase.RUNNING or (member.own is not None and member.own.bad)):
-        return _finding(snapshot, member, member.hindered, member.hindrance)
+        return hindered(snapshot, member)
     if member.down:
         return _down(snapshot, member)
     if member.stopped_processes and member.phase is not Phase.STOPPING:
         return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
     return None
+
+
+def hindered(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
+    """What its engine says keeps it from running or being reached. A network that its container left it can be put on again."""
+    return _finding(snapshot, member, member.hindered, member.hindrance, undoing(member.hindered))
 
 
 def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
@@ -114,6 +121,8 @@ def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     if member.foreign_port or _PORT_TAKEN.search(member.last_exit):
         return _finding(snapshot, member, "port_taken", f"its port is held by {member.foreign_port or 'another program'}")
+    if _BACKGROUND in member.last_exit:
+        return _finding(snapshot, member, "daemonised", f"the member is down: {member.last_exit}")
     if member.oom:
         return _finding(snapshot, member, "member_oom", "it was killed for using too much memory")
     text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"

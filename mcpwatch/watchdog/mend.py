@@ -18,7 +18,8 @@ from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import Finding, LookAgain
-from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, ended
+from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, changed
+from mcpwatch.watchdog.proof import Proof
 from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.snapshot import FleetSnapshot
@@ -172,21 +173,28 @@ class Mender:
             self._spawn(self._repair(act, tried), f"repair {act.step.subject}")
 
     async def _repair(self, act: Act, tried: tuple[Attempt, ...]) -> None:
-        begun = self._clock.now()
-        outcomes: dict[tuple[str, str], Outcome] = {}
+        proof = Proof(act, self._clock.now(), {(one.about, one.cause): one for one in tried})
         try:
             async with asyncio.timeout(self._patience(act)) as bound:
                 routes = tuple(route for found in act.findings for route in found.affects)
                 await self._hands.carry(act.step, act.findings[0], routes)
-                await self._prove(act, begun, outcomes, bound)
+                proof.done = self._clock.now()
+                for attempt in tried:
+                    self.attempts = changed(self.attempts, attempt, carried=proof.done)
+                await self._prove(proof, bound)
         except TimeoutError:
             pass
         finally:
-            now = self._clock.now()
-            for attempt in tried:
-                outcome = outcomes.get((attempt.about, attempt.cause), "useless")
-                self.attempts = ended(self.attempts, attempt, outcome, now)
-        self._tell_end(act, begun, outcomes)
+            for found in act.findings:
+                if found.key not in proof.outcomes:
+                    self._came_of(proof, found, "useless")
+        self._tell_end(proof)
+        self.soon()
+
+    def _came_of(self, proof: Proof, found: Finding, outcome: Outcome) -> None:
+        """What a repair was for one of its findings: told at once, so that nothing waits for what the others come to."""
+        proof.outcomes[found.key] = outcome
+        self.attempts = changed(self.attempts, proof.tried[found.key], outcome=outcome, ended=self._clock.now())
         self.soon()
 
     def _patience(self, act: Act) -> float:
@@ -196,38 +204,32 @@ class Mender:
         involved = [one for one in self._look().members if one.name == act.step.subject or one.route in routes]
         return max([PROOF_TIMEOUT, *(one.start_grace + PROOF_MARGIN for one in involved)])
 
-    async def _prove(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome], bound: asyncio.Timeout) -> None:
-        """Run the checks that each finding was made from, until each is proved or void. The caller bounds the wait.
+    async def _prove(self, proof: Proof, bound: asyncio.Timeout) -> None:
+        """Run the checks that each finding was made from, until it is known of each what came of it. The caller bounds the wait.
 
         What is still starting is given that time, and is proved after it.
         """
-        pending = {found.key: found for found in act.findings}
-        while pending:
-            await asyncio.gather(*(self._hands.prove(found) for found in pending.values()))
+        while pending := [found for found in proof.act.findings if found.key not in proof.outcomes]:
+            await asyncio.gather(*(self._hands.prove(found) for found in pending))
             snapshot = self._look()
             found_now = diagnose(snapshot).found
-            present = {found.key for found in found_now}
-            until = [one.until for one in found_now if one.cause == "starting" and one.about in {about for about, _ in pending}]
+            until = [one.until for one in found_now if one.cause == "starting" and one.about in {found.about for found in pending}]
             if until and (due := bound.when()) is not None:
                 longest = max(one - snapshot.at for one in until if one is not None) + PROOF_MARGIN
                 bound.reschedule(max(due, asyncio.get_running_loop().time() + longest))
-            subject = snapshot.member(act.step.subject)
+            subject = snapshot.member(proof.act.step.subject)
             if subject is None or subject.phase in (Phase.FAILED, Phase.STOPPED):
                 return
-            others = [one for one in found_now if one.subject == act.step.subject and one.rung is not None and not one.hold]
-            for key, found in tuple(pending.items()):
-                if key not in present and well(snapshot, found, begun):
-                    outcomes[key] = "proved"
-                    del pending[key]
-                elif any(one.about == found.about and one.cause != found.cause for one in others):
-                    outcomes[key] = "void"  # it has another trouble by now, with a repair of its own
-                    del pending[key]
-            if pending:
+            for found in pending:
+                if (outcome := proof.outcome(found, snapshot, found_now)) is not None:
+                    self._came_of(proof, found, outcome)
+            if len(proof.outcomes) < len(proof.act.findings):
                 await asyncio.sleep(PROOF_PAUSE)
 
-    def _tell_end(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome]) -> None:
-        proved = all(outcomes.get(found.key) == "proved" for found in act.findings)
-        seconds, subject = self._clock.now() - begun, act.step.subject
+    def _tell_end(self, proof: Proof) -> None:
+        act = proof.act
+        proved = all(outcome == "proved" for outcome in proof.outcomes.values())
+        seconds, subject = self._clock.now() - proof.begun, act.step.subject
         words = "is well again" if proved else "is not better"
         self._publish(
             RepairProved(
@@ -263,19 +265,6 @@ class Mender:
         if decision.wake_at is not None:
             wait = max(LOOK_DELAY, decision.wake_at - now)
             self._timer = asyncio.get_running_loop().call_later(wait, self.consider)
-
-
-def well(snapshot: FleetSnapshot, found: Finding, since: Instant) -> bool:
-    """Whether what a finding is about was seen to be well by a probe that began after `since`."""
-    kind, _, name = found.about.partition(":")
-    members = [one for one in snapshot.members if (one.name if kind == "member" else one.route) == name]
-    if any(member.phase is not Phase.RUNNING for member in members):
-        return False
-    seen = [member.own if kind == "member" else member.through for member in members]
-    return all(
-        one is None or one.result is None or (not one.failures and one.began_at is not None and one.began_at >= since)
-        for one in seen
-    )
 
 
 def _diagnosed(clock: Clock, diagnosis: Diagnosis, *, cleared: bool) -> Diagnosed:

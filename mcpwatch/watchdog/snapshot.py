@@ -73,6 +73,8 @@ class Observation:
     deep: bool = False
     rate: float = 0.0
     succeeded: bool = False
+    unbroken: bool = False
+    """It was never seen to fail, as far as is remembered."""
 
     @property
     def symptom(self) -> Symptom | None:
@@ -102,8 +104,7 @@ class Observation:
     @property
     def proved(self) -> bool:
         """Whether its latest probe came back from the member itself, so that no cache can have answered it."""
-        ways = (Stage.SAFE_CALL, Stage.CANARY)
-        return self.result is not None and any(timing.stage in ways for timing in self.result.timings)
+        return self.result is not None and proved(self.result)
 
     @property
     def bad(self) -> bool:
@@ -159,6 +160,8 @@ class MemberSnapshot:
     """The name of the cause by which its engine says that it cannot run or be reached."""
     hindrance: str = ""
     """The same as a sentence, with the engine's own words."""
+    proxy_url: str = ""
+    """Where the proxy reaches it, when that is another place than where it is checked."""
     budget_at: Instant | None = None
     """When its restart budget allows a restart again; `None`: now."""
 
@@ -229,6 +232,11 @@ class FleetSnapshot:
     def hint(self, route: str | None) -> ProxyLogHint | None:
         """What the proxy's log last said of a route."""
         return next((hint for hint in self.proxy_log if route and hint.route == route), None)
+
+
+def proved(result: ProbeResult) -> bool:
+    """Whether a result came back from the server itself, so that no cache can have answered it."""
+    return any(timing.stage in (Stage.SAFE_CALL, Stage.CANARY) for timing in result.timings)
 
 
 def evidence(member: MemberSnapshot) -> tuple[str, ...]:
