@@ -27,6 +27,7 @@ ADVICE: dict[str, str] = {
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",
+    "port_shared": "left to a person: end the other program, or give one of them another port",
     "port_taken": "left to a person: end the program that holds the port, or choose another port",
     "polluted": "left to a person: have it write messages alone to its stdout, and its log to stderr",
     "engine_gone": "left to a person: start the engine again; its members are looked at when it is back",

@@ -64,7 +64,8 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
     if seen is not None and seen.bad and _refused_where_it_listens(member, seen):
-        text = f"it listens on port {member.port}, but not at the address where it should answer"
+        where = f"at {', '.join(member.listens_at)}" if member.listens_at else f"on port {member.port}"
+        text = f"it listens {where}, but not at {member.asked_at or 'the address'}, where it should answer"
         return _finding(snapshot, member, "wrong_port", text)
     if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
         ports = ", ".join(str(port) for port in member.listens_on)
@@ -92,6 +93,9 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
         return _down(snapshot, member)
     if member.stopped_processes and member.phase is not Phase.STOPPING:
         return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
+    if member.rival and member.phase is Phase.RUNNING:
+        text = f"{member.rival} listens on port {member.port} too, and each connection comes to one of them"
+        return _finding(snapshot, member, "port_shared", text)
     return None
 
 

@@ -150,6 +150,12 @@ class MemberSnapshot:
     """When it last began, became ready or ended."""
     listens_on: tuple[int, ...] = ()
     """Ports that its processes listen on, looked up when nothing answers where it should."""
+    listens_at: tuple[str, ...] = ()
+    """Where exactly these are, when none of them is where it should answer."""
+    asked_at: str = ""
+    """The host and port that it is asked at."""
+    rival: str = ""
+    """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False
     """What it runs lives, looked up when it answers and does not serve that yet."""
     port: int | None = None

@@ -118,6 +118,7 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if spec.runtime != "external" else None,
         port=_port(spec),
+        asked_at=urlsplit(spec.direct.url).netloc if spec.direct is not None else "",
         alone=alone,
         budget_at=_budget(actor, now),
     )
@@ -145,14 +146,17 @@ def _looked_up(
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
         ports = senses.listening(pid) if symptom in GONE_SYMPTOMS and member.port is not None else ()
+        places = senses.places(pid) if ports else ()
+        rival = senses.rival(pid, member.port) if member.port is not None else ""
         child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
-        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
+        seen = replace(member, stopped_processes=pid in stopped, listens_on=ports, listens_at=places, rival=rival, child_runs=child)
+        made.append(seen)
     return tuple(made)
 
 
 def _fails(member: MemberSnapshot) -> bool:
     seen = [one for one in (member.direct, member.through) if one is not None]
-    return any(one.bad or one.failures for one in seen)
+    return any(one.bad or one.failures or one.rate for one in seen)
 
 
 def _proxy_url(actor: MemberActor, theirs: str) -> str:

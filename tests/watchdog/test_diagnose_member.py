@@ -285,3 +285,19 @@ def test_stopped_processes_are_let_run_again_unless_they_are_being_ended() -> No
     finding = one(stopped, PROXY)
     assert (finding.cause, finding.rung, finding.text) == ("member_hung", "resume", "its processes are stopped (state T)")
     assert causes(replace(stopped, phase=Phase.STOPPING), PROXY) == []
+
+
+@pytest.mark.parametrize("symptom", [Symptom.TIMEOUT, Symptom.DRIFT, Symptom.WRONG_SERVER, Symptom.CUT, None])
+def test_a_member_that_shares_its_port_with_another_program_is_told_so_and_not_restarted(symptom: Symptom | None) -> None:
+    seen = replace(OK, rate=0.4) if symptom is None else bad(symptom)
+    finding = one(replace(FETCH, direct=seen, port=9072, rival="pid 7 (python)"), PROXY)
+    assert (finding.cause, finding.rung) == ("port_shared", None)
+    assert finding.text == "pid 7 (python) listens on port 9072 too, and each connection comes to one of them"
+
+
+def test_a_member_that_listens_at_another_address_is_told_with_both() -> None:
+    seen = replace(bad(Symptom.REFUSED, Stage.CONNECT), began_at=Instant(99.9))
+    elsewhere = replace(FETCH, direct=seen, port=9072, listens_on=(9072,), listens_at=("[::1]:9072",), asked_at="127.0.0.1:9072")
+    finding = one(elsewhere, PROXY)
+    assert (finding.cause, finding.rung) == ("wrong_port", None)
+    assert finding.text == "it listens at [::1]:9072, but not at 127.0.0.1:9072, where it should answer"
