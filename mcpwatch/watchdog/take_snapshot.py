@@ -12,6 +12,7 @@ from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Traits
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
@@ -139,7 +140,8 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
-    for member in members:
+    for told in members:
+        member = replace(told, words=telling(senses.tail(told.name))) if _silenced(told) else told
         if member.name not in mains:
             made.append(member)
             continue
@@ -152,6 +154,13 @@ def _looked_up(
         seen = replace(member, stopped_processes=pid in stopped, listens_on=ports, listens_at=places, rival=rival, child_runs=child)
         made.append(seen)
     return tuple(made)
+
+
+def _silenced(member: MemberSnapshot) -> bool:
+    """Whether what a member runs, or a server inside the proxy, may be gone: only its own words tell why."""
+    if inside(member):
+        return member.through is not None and member.through.bad
+    return member.direct is not None and member.direct.bad and member.direct.symptom in (Symptom.UPSTREAM_DOWN, Symptom.NOT_MOUNTED)
 
 
 def _fails(member: MemberSnapshot) -> bool:
