@@ -15,9 +15,9 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import MESSAGE_LIMIT, REASON_MAX, TEXT_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.wire import MODERN_VERSION
+from mcpwatch.http_client.dial import OUT_OF_RESOURCES
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Vantage
 
 _SESSION = re.compile(
@@ -148,7 +148,7 @@ def retry_after(value: str) -> float | None:
     return min(max(0.0, float(round(left))), RETRY_MAX)
 
 
-LIBRARIES = frozenset({"httpx", "httpx_sse", "httptools", "h11", "idna", "ssl", "zlib", "encodings", "codecs", "urllib", "msgspec"})
+LIBRARIES = frozenset({"httptools", "ssl", "zlib", "encodings", "codecs", "urllib", "msgspec"})
 """Packages that read what a peer sends: what they raise says something about the peer."""
 
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcpwatch import __version__
 from mcpwatch.clock import Clock
+from mcpwatch.http_client.trust import Contexts, Trust, TrustFailed
 from mcpwatch.model.view import FleetView
-from mcpwatch.trust import Contexts, Trust, TrustFailed
 from mcpwatch.web.page.summary import summary
 from mcpwatch.web.page.views import counts, light
 from mcpwatch.web.spec import FleetSpec

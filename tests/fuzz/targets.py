@@ -16,7 +16,8 @@ from urllib.parse import unquote_to_bytes
 from msgspec import UNSET
 
 from mcpwatch.gateway.protocol import message, reading
-from mcpwatch.gateway.upstream.sse_parser import Event, EventParser, HttpFailed
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.sse import Event, EventParser
 from tests.fuzz.readers import Answer, Reading, answer_by_h11, by_h11, our_answer, ours
 
 CORPUS = Path(__file__).parent / "corpus"
