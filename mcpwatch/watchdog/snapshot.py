@@ -150,6 +150,14 @@ class MemberSnapshot:
     """When it last began, became ready or ended."""
     listens_on: tuple[int, ...] = ()
     """Ports that its processes listen on, looked up when nothing answers where it should."""
+    listens_at: tuple[str, ...] = ()
+    """Where exactly these are, when none of them is where it should answer."""
+    asked_at: str = ""
+    """The host and port that it is asked at."""
+    words: str = ""
+    """What it, or what it runs, last wrote that tells something; looked up when what it runs seems to be gone."""
+    rival: str = ""
+    """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False
     """What it runs lives, looked up when it answers and does not serve that yet."""
     port: int | None = None
@@ -244,6 +252,8 @@ def evidence(member: MemberSnapshot) -> tuple[str, ...]:
     lines = [f"{member.name}: {member.phase}"]
     if member.last_exit:
         lines.append(f"last exit: {member.last_exit}")
+    if member.words and member.words not in member.last_exit:
+        lines.append(f"it last wrote: {member.words}")
     if member.direct is not None and member.direct.result is not None:
         lines.append(said("direct", member.direct))
     if member.through is not None and member.through.result is not None:
