@@ -34,6 +34,10 @@ QUIET = 10.0
 Document = dict[str, Any]
 
 
+BORNE = frozenset({"noisy_stdout", "single_client"})
+"""Causes with which a member works."""
+
+
 @dataclass(slots=True)
 class Timeline:
     """What happened since the fault, in seconds after it."""
@@ -83,7 +87,9 @@ class Timeline:
             and member["phase"] == "running"
             and member["verdict"] in {"healthy", "unknown"}
             and all(route["verdict"] == "healthy" for route in routes)
-            and not any(speaks_for(found, {self.member}, {self.route}) for found in status["diagnoses"])
+            and not any(
+                speaks_for(found, {self.member}, {self.route}) for found in status["diagnoses"] if found["cause"] not in BORNE
+            )
             and all(self._proved(probe) for subject in (member, *routes) for probe in subject["probes"])
         )
         self._well = self._well + 1 if well and self.detected is not None else 0
