@@ -295,9 +295,10 @@ class Daemon:
 
     def _senses(self) -> Senses:
         """What the fleet asks of this machine and of the gateway."""
-        ports = PortWatch(self.paths.instance)
+        ports, tail = PortWatch(self.paths.instance), Tail(self.paths.root, self.logs.redact)
         return Senses(
-            tail=Tail(self.paths.root, self.logs.redact).of,
+            tail=tail.of,
+            words=tail.recent,
             stopped=StopWatch().stopped,
             port_holder=ports.held_by,
             listening=ports.listening,

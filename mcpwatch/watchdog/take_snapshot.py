@@ -141,7 +141,7 @@ def _looked_up(
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
     for told in members:
-        member = replace(told, words=telling(senses.tail(told.name))) if _silenced(told) else told
+        member = replace(told, words=telling(senses.words(told.name))) if _silenced(told) else told
         if member.name not in mains:
             made.append(member)
             continue
