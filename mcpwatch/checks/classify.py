@@ -53,6 +53,9 @@ RETRY_MAX = 604_800.0
 ERA_CODES = frozenset({-32020, -32021, -32022})
 """Codes that only a 2026-07-28 server says: header mismatch, missing capability, unsupported version."""
 
+_TELLING = frozenset({Symptom.AUTH, Symptom.HOST_GUARD, Symptom.OVERLOADED, Symptom.UPSTREAM_DOWN, Symptom.TOO_LARGE})
+"""Refusals of which the server's own words say more than the status."""
+
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -119,6 +122,8 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
         Symptom.ERA_MISMATCH: f"{what}: the server speaks another wire of MCP (HTTP {status})",
     }
     message = known.get(symptom, f"{what} was answered with HTTP {status}: {text}")
+    if said and symptom in _TELLING:
+        message += f': "{one_line(said, TEXT_MAX)}"'
     code = error.get("code") if error else None
     versions = rpc.told_versions(error) if error else ()
     if symptom is Symptom.ERA_MISMATCH and versions:

@@ -35,6 +35,9 @@ LATE_LINE = 15.0
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
 
+_SPOKEN = frozenset({Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
+"""Stages that are over only when something was answered."""
+
 _PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.AUTH: ("auth", "it refuses our token"),
     Symptom.UNGUARDED: ("auth", "it answers without a token"),
@@ -64,15 +67,16 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
     if seen is not None and seen.bad and _refused_where_it_listens(member, seen):
-        text = f"it listens on port {member.port}, but not at the address where it should answer"
+        where = f"at {', '.join(member.listens_at)}" if member.listens_at else f"on port {member.port}"
+        text = f"it listens {where}, but not at {member.asked_at or 'the address'}, where it should answer"
         return _finding(snapshot, member, "wrong_port", text)
-    if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
+    if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS and not _cut_short(seen):
         ports = ", ".join(str(port) for port in member.listens_on)
         return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
     if seen is None:
         return _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
-        return _flapping(snapshot, member, seen) or _alone(snapshot, member)
+        return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
@@ -92,6 +96,9 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
         return _down(snapshot, member)
     if member.stopped_processes and member.phase is not Phase.STOPPING:
         return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
+    if member.rival and member.phase is Phase.RUNNING:
+        text = f"{member.rival} listens on port {member.port} too, and each connection comes to one of them"
+        return _finding(snapshot, member, "port_shared", text)
     return None
 
 
@@ -154,6 +161,9 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
         return _finding(snapshot, member, *told)
     if unasked(seen.result):
         return _finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
+    if seen.mute and seen.result and _cut_short(seen):
+        text = f"its answers end early ({seen.result.symptom_text}): it, or something between, closes them: {message}".rstrip(": ")
+        return _finding(snapshot, member, "cut_short", text, None if member.listens_elsewhere else "restart")
     if seen.mute and seen.result and symptom is not Symptom.UNREACHABLE:
         text = f"the member runs but does not answer ({seen.result.symptom_text})"
         return _finding(snapshot, member, "member_hung", text, "restart")
@@ -178,6 +188,24 @@ def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     return _finding(
         snapshot, member, "flapping", f"it fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
     )
+
+
+def _cut_short(seen: Observation) -> bool:
+    """Whether it answered in this very probe, and a later answer was begun and cut."""
+    result = seen.result
+    if result is None or result.stage is None or not seen.bad:
+        return False
+    ended = seen.symptom is Symptom.CUT or (seen.symptom is Symptom.NO_REPLY and "ended" in seen.message)
+    return ended and any(timing.stage in _SPOKEN and timing.stage is not result.stage for timing in result.timings)
+
+
+def _noisy(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    """It works, and writes what is no message where messages alone belong."""
+    hint = snapshot.hint(member.route)
+    if hint is None or hint.meaning != "polluted" or hint.at < (member.started_at or 0.0) - LATE_LINE:
+        return None
+    text = "it works, but writes lines to its stdout that are no messages; some clients end a server for that"
+    return _finding(snapshot, member, "noisy_stdout", text)
 
 
 def _alone(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:

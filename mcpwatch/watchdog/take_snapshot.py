@@ -11,6 +11,7 @@ from mcpwatch.model.probe import Symptom
 from mcpwatch.model.spec import MemberSpec, Plan, Traits
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
@@ -117,6 +118,7 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if spec.runtime != "external" else None,
         port=_port(spec),
+        asked_at=urlsplit(spec.direct.url).netloc if spec.direct is not None else "",
         alone=alone,
         budget_at=_budget(actor, now),
     )
@@ -137,21 +139,32 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
-    for member in members:
+    for told in members:
+        member = replace(told, words=telling(senses.words(told.name))) if _silenced(told) else told
         if member.name not in mains:
             made.append(member)
             continue
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
         ports = senses.listening(pid) if symptom in GONE_SYMPTOMS and member.port is not None else ()
+        places = senses.places(pid) if ports else ()
+        rival = senses.rival(pid, member.port) if member.port is not None else ""
         child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
-        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
+        seen = replace(member, stopped_processes=pid in stopped, listens_on=ports, listens_at=places, rival=rival, child_runs=child)
+        made.append(seen)
     return tuple(made)
+
+
+def _silenced(member: MemberSnapshot) -> bool:
+    """Whether what a member runs, or a server inside the proxy, may be gone: only its own words tell why."""
+    if inside(member):
+        return member.through is not None and member.through.bad
+    return member.direct is not None and member.direct.bad and member.direct.symptom in (Symptom.UPSTREAM_DOWN, Symptom.NOT_MOUNTED)
 
 
 def _fails(member: MemberSnapshot) -> bool:
     seen = [one for one in (member.direct, member.through) if one is not None]
-    return any(one.bad or one.failures for one in seen)
+    return any(one.bad or one.failures or one.rate for one in seen)
 
 
 def _proxy_url(actor: MemberActor, theirs: str) -> str:

@@ -65,7 +65,9 @@ async def begun(tmp_path: Path, name: str, leave: str, end: str) -> tuple[Child,
         ended.set()
 
     argv = (sys.executable, "-c", SERVER.format(leave=leave), str(file), end)
-    child = Child(Command("same", argv, (("PATH", os.environ["PATH"]),)), lambda _: up.set(), gone, lambda *_: None, lambda: None)
+    child = Child(
+        Command("same", argv, (("PATH", os.environ["PATH"]),)), lambda _: up.set(), gone, lambda _head, _tail: None, lambda: None
+    )
     await child.start()
     async with asyncio.timeout(BOUND):
         await up.wait()
