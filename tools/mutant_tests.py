@@ -6,24 +6,24 @@ of them when the room or their helpers changed.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
+from tools.mutant_record import ROOT, digest
 from tools.mutants import Mutant
 
-ROOT = Path(__file__).resolve().parent.parent
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 """That libraries are loaded before pytest sees them is the point of the fork."""
 QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
@@ -84,12 +84,14 @@ class Tracer:
         self._room = str(room) + os.sep
         self._test = ""
         self.tests: defaultdict[Function, set[str]] = defaultdict(set)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Trace everything one test calls."""
+        """Trace everything one test calls, and keep what it took but for the time that it waited for a processor."""
         self._test = item.nodeid
+        began = time.monotonic() - _waited()
         sys.settrace(self._called)
         threading.settrace(self._called)
         try:
@@ -97,16 +99,23 @@ class Tracer:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # pyright: ignore[reportArgumentType]
+            self.seconds[item.nodeid] = time.monotonic() - _waited() - began
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test took."""
-        self.seconds[report.nodeid] += report.duration
+        """Note a test that fails: it can kill nothing."""
+        if report.failed:
+            self.failed.add(report.nodeid)
 
     def _called(self, frame: FrameType, event: str, arg: object) -> None:
         del event, arg
         code = frame.f_code
         if code.co_filename.startswith(self._room):
             self.tests[code.co_filename, code.co_firstlineno].add(self._test)
+
+
+def _waited() -> float:
+    """Seconds that this thread was ready to run while others ran."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 def traced(room: Path, tests: Sequence[Path]) -> Coverage:
@@ -118,7 +127,7 @@ def traced(room: Path, tests: Sequence[Path]) -> Coverage:
     shared += [
         path for folder in {file.parent for file in files} for path in folder.glob("*.py") if not path.name.startswith("test_")
     ]
-    places = {file: kept / f"{_digest([file, *shared])}.json" for file in files}
+    places = {file: kept / f"{digest([file, *shared])}.json" for file in files}
     missing = [file for file in sorted(files) if not places[file].exists()]
     if missing:
         _trace(room, {file: places[file] for file in missing})
@@ -142,30 +151,26 @@ def _trace(room: Path, places: dict[Path, Path]) -> None:
     """Run these test files in a child, so that the room is not yet loaded here, and keep what each of them calls at its place."""
     child = os.fork()
     if not child:
+        said = os.dup(2)
         quiet()
         tracer = Tracer(room)
-        if pytest.main([*map(str, places), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer]) in {0, 5}:
+        if pytest.main([*map(str, places), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer]) in {0, 1, 5}:
+            os.write(said, "".join(f"not used, for it fails without a mutant: {test}\n" for test in sorted(tracer.failed)).encode())
+            used = tracer.seconds.keys() - tracer.failed
             top = {name for name in sys.modules if "." not in name and not name.startswith("_")}
             for file, place in places.items():
                 own = str(file.relative_to(ROOT)) + "::"
-                found = [[*function, [test for test in some if test.startswith(own)]] for function, some in tracer.tests.items()]
-                took = {test: seconds for test, seconds in tracer.seconds.items() if test.startswith(own)}
+                found = [
+                    [*function, [test for test in some & used if test.startswith(own)]] for function, some in tracer.tests.items()
+                ]
+                took = {test: tracer.seconds[test] for test in used if test.startswith(own)}
                 part = place.with_suffix(f".{os.getpid()}")
                 part.write_text(json.dumps([found, took, sorted(top - set(OURS))]))
                 part.replace(place)
             os._exit(0)
         os._exit(1)
     if os.waitpid(child, 0)[1]:
-        raise SystemExit("the quick tests fail without any mutation")
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    """What tells these files, with what they contain, from others."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        content = path.read_bytes()
-        digest.update(f"{path} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+        raise SystemExit("the quick tests cannot be run without any mutation")
 
 
 def quiet() -> None:
