@@ -81,10 +81,10 @@ class Swapper:
                 os._exit(LEFT)
             items = [self._tests[test] for test in tests]
             for item, following in zip(items, [*items[1:], None], strict=True):
-                allowed = PATIENCE + SLACK * self._seconds.get(item.nodeid, 0.0)
-                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + allowed), resource.RLIM_INFINITY))
+                took = SLACK * self._seconds.get(item.nodeid, 0.0)
+                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + PATIENCE + took), resource.RLIM_INFINITY))
                 busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-                item.add_marker(pytest.mark.timeout(WAIT * allowed * busy))
+                item.add_marker(pytest.mark.timeout(WAIT * (PATIENCE + took * busy)))
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException:  # noqa: BLE001 - a mutant that breaks even pytest is dead
             os._exit(1)

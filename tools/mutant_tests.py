@@ -29,8 +29,6 @@ IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
 TESTS_MAX = 100
 """Tests run against one mutant at most."""
-BUDGET = 15.0
-"""Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
 TESTS_MIN = 3
 TRACE_LIMIT = 900.0
 """Seconds for one test while everything it calls is noted, which takes many times as long."""
@@ -50,9 +48,11 @@ class Coverage:
 
     tests: dict[Function, set[str]]
     seconds: dict[str, float]
+    budget: float
+    """Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
 
     def of(self, mutant: Mutant) -> list[str]:
-        """The tests to run against a mutant within `BUDGET`: of its module's own test file first, then of others, fastest first.
+        """The tests to run against a mutant within the budget: of its module's own test file first, then of others, fastest first.
 
         For a constant outside of functions all of these, and those that run any function of the file.
         """
@@ -66,7 +66,7 @@ class Coverage:
         spent = 0.0
         for test in sorted(found, key=lambda name: (name not in own, self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
             spent += self.seconds.get(test, 0.0)
-            if spent > BUDGET and len(chosen) >= TESTS_MIN:
+            if spent > self.budget and len(chosen) >= TESTS_MIN:
                 break
             chosen.append(test)
         return chosen
@@ -118,7 +118,7 @@ def _waited() -> float:
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
-def traced(room: Path, tests: Sequence[Path]) -> Coverage:
+def traced(room: Path, tests: Sequence[Path], budget: float) -> Coverage:
     """What the quick tests of a room call, by what was kept of them or else by running them. Loads their libraries here."""
     kept = Path(tempfile.gettempdir()) / f"mcpwatch-mutation-{os.getuid()}"
     kept.mkdir(mode=0o700, exist_ok=True)
@@ -144,7 +144,7 @@ def traced(room: Path, tests: Sequence[Path]) -> Coverage:
                     importlib.import_module(name)
                 except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
                     continue
-    return Coverage(functions, seconds)
+    return Coverage(functions, seconds, budget)
 
 
 def _trace(room: Path, places: dict[Path, Path]) -> None:

@@ -63,6 +63,7 @@ def main() -> int:
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 when a room is below this score in percent")
     parser.add_argument("--only", nargs="+", default=[""], help="only files whose names contain one of these")
     parser.add_argument("--tests", nargs="+", default=[], help="only these tests, paths (default: all of the room)")
+    parser.add_argument("--budget", type=float, default=15.0, help="seconds of tests for a mutant at most (default: 15)")
     parser.add_argument("--keep", type=Path, help="a file that keeps what became of each mutant, for the next run")
     parser.add_argument("--report", action="store_true", help="try nothing, print what is kept")
     asked = parser.parse_args()
@@ -83,10 +84,10 @@ def _room(name: str, asked: argparse.Namespace, keep: Path) -> float:
     record = Record(keep, [file for path in tests for file in (path.rglob("*.py") if path.is_dir() else [path])])
     if not asked.report:
         began = time.monotonic()
-        untried = [mutant for mutant in chosen if record.tests(mutant) is None]
-        print(f"{len(every)} mutants of {len(files)} files, {len(untried)} to try", flush=True)
-        coverage = traced(room, tests)
+        coverage = traced(room, tests, asked.budget)
         print(f"{len(coverage.seconds)} tests traced in {time.monotonic() - began:.0f} s", flush=True)
+        untried = _untried(chosen, coverage, record)
+        print(f"{len(every)} mutants of {len(files)} files, {len(untried)} to try", flush=True)
         tried(untried, coverage, tests, asked.jobs, record)
         print(f"{name}: tried in {time.monotonic() - began:.0f} s")
     lines, score = table(name, every if asked.report else chosen, record)
@@ -94,12 +95,18 @@ def _room(name: str, asked: argparse.Namespace, keep: Path) -> float:
     return score
 
 
+def _untried(chosen: list[Mutant], coverage: Coverage, record: Record) -> list[Mutant]:
+    """Those that were not tried yet, or with fewer tests than now."""
+    ran = {mutant: record.tests(mutant) for mutant in chosen}
+    return [mutant for mutant, count in ran.items() if count is None or 0 <= count < len(coverage.of(mutant))]
+
+
 def tried(chosen: list[Mutant], coverage: Coverage, tests: list[Path], jobs: int, record: Record) -> None:
     """Try mutants and keep what became of them."""
     controls = [Mutant(path, 0, "none", 0, 0, "(no change)") for path in sorted({mutant.path for mutant in chosen})[:CONTROLS]]
     _beside(lambda start: run([*controls, *chosen], coverage, jobs, start, record), coverage, tests)
     record.read()
-    if left := [mutant for mutant in chosen if record.tests(mutant) is None]:
+    if left := _untried(chosen, coverage, record):
         run([*controls, *left], coverage, jobs, _start, record)
 
 
