@@ -27,8 +27,6 @@ from tools.mutants import Mutant
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 """That libraries are loaded before pytest sees them is the point of the fork."""
 QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
-TESTS_MAX = 100
-"""Tests run against one mutant at most."""
 TESTS_MIN = 3
 TRACE_LIMIT = 900.0
 """Seconds for one test while everything it calls is noted, which takes many times as long."""
@@ -64,7 +62,7 @@ class Coverage:
             found = own.union(*(some for (file, _), some in self.tests.items() if file == path))
         chosen: list[str] = []
         spent = 0.0
-        for test in sorted(found, key=lambda name: (name not in own, self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
+        for test in sorted(found, key=lambda name: (name not in own, self.seconds.get(name, 0.0), name)):
             spent += self.seconds.get(test, 0.0)
             if spent > self.budget and len(chosen) >= TESTS_MIN:
                 break
