@@ -80,7 +80,8 @@ def _room(name: str, asked: argparse.Namespace, keep: Path) -> float:
     tests = [ROOT / path for path in asked.tests or [f"tests/{name}"]]
     files = sorted(path for path in room.rglob("*.py") if any(part in path.name for part in asked.only))
     every = [mutant for path in files for mutant in mutants(path)]
-    chosen = random.Random(asked.seed).sample(every, asked.sample) if 0 < asked.sample < len(every) else every
+    # In an order by chance, so that what was tried when a run is interrupted is a fair sample.
+    chosen = random.Random(asked.seed).sample(every, min(asked.sample or len(every), len(every)))
     record = Record(keep, [file for path in tests for file in (path.rglob("*.py") if path.is_dir() else [path])])
     if not asked.report:
         began = time.monotonic()
@@ -90,7 +91,8 @@ def _room(name: str, asked: argparse.Namespace, keep: Path) -> float:
         print(f"{len(every)} mutants of {len(files)} files, {len(untried)} to try", flush=True)
         tried(untried, coverage, tests, asked.jobs, record)
         print(f"{name}: tried in {time.monotonic() - began:.0f} s")
-    lines, score = table(name, every if asked.report else chosen, record)
+    shown = frozenset(every if asked.report else chosen)
+    lines, score = table(name, [mutant for mutant in every if mutant in shown], record)
     print(*lines, sep="\n", flush=True)
     return score
 
