@@ -90,7 +90,7 @@ class ProcessRuntime:
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
         self._start_rate = StartRate()
-        self._remembering: asyncio.TimerHandle | None = None
+        self._remembering: asyncio.Task[None] | None = None
         self._opened = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
@@ -156,8 +156,8 @@ class ProcessRuntime:
         if self._cgroups.usable:
             self._enter(spec.name, pid)
         self._exits.follow(spec.name, pid, record.ticks, child=True)
-        if self._remembering is None:
-            self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
+        if self._remembering is None or self._remembering.done():
+            self._remembering = asyncio.get_running_loop().create_task(self._remember())
         return _incarnation(record)
 
     def number(self, living: Incarnation) -> None:
@@ -266,18 +266,21 @@ class ProcessRuntime:
                 live = self._live[root.member] = _Live(Record(root.member, 0), root)
                 live.ended.set()
 
-    def _remember(self) -> None:
-        """One look for all that were started lately."""
-        self._remembering = None
-        new = [live.root for live in self._live.values() if not live.root.known and not live.ended.is_set()]
-        if new:
-            try:
-                now = self._table.scan()
-            except ProcUnreadable:
-                self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
+    async def _remember(self) -> None:
+        """One look for all that were started lately, beside the loop: a death meanwhile is not behind it."""
+        while True:
+            await asyncio.sleep(REMEMBER_AFTER)
+            new = {name: live for name, live in self._live.items() if not live.root.known and not live.ended.is_set()}
+            if not new:
                 return
-            for root in new:
-                self._trees.find(root, now)
+            try:
+                taken = await asyncio.to_thread(self._meter.take, {name: pid for name, pid in self._mains().items() if name in new})
+            except ProcUnreadable:
+                continue
+            still = {name: live for name, live in new.items() if not live.ended.is_set()}
+            self._meter.keep(replace(taken, samples={name: one for name, one in taken.samples.items() if name in still}))
+            for live in still.values():
+                self._trees.find(live.root, taken.tree)
 
     def _settle(self, record: Record | None, *, wanted: bool) -> None:
         """A recorded member that is not alive any more: told once if it was wanted, forgotten if not."""

@@ -33,6 +33,8 @@ PROOF_PAUSE = 0.5
 """Seconds between tries while a repair is being proved."""
 LOOK_DELAY = 0.05
 """Seconds between a change and the diagnosis, so that what falls together is seen together. Restarts do not wait for it."""
+LOOK_SHARE, LOOK_DELAY_MAX = 4.0, 2.0
+"""That delay grows to so many times what the last diagnosis took, and to so many seconds: a large fleet must be probed too."""
 LOOK_FIRST, LOOK_MAX = 0.2, 5.0
 """Seconds between two looks again at the same member, at first and at most."""
 
@@ -74,6 +76,7 @@ class Mender:
         self._hands = hands
         self._timer: asyncio.TimerHandle | None = None
         self._due = False
+        self._delay = LOOK_DELAY
         self._looking: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -81,25 +84,28 @@ class Mender:
         """Consider once, after what is happening now has happened: a proxy and what it hosts fall within milliseconds."""
         if not self._due and self._enabled:
             self._due = True
-            asyncio.get_running_loop().call_later(LOOK_DELAY, self._considered)
+            asyncio.get_running_loop().call_later(self._delay, self._considered)
 
     def _considered(self) -> None:
         self._due = False
+        began = self._clock.now()
         self.consider()
+        self._delay = min(LOOK_DELAY_MAX, max(LOOK_DELAY, LOOK_SHARE * (self._clock.now() - began)))
 
     def consider(self) -> None:
         """Look at the fleet as it is now: tell what is new and what is gone, and take the steps that fit."""
         if not self._enabled:
             return
         now = self._clock.now()
-        findings = diagnose(self._look())
+        snapshot = self._look()
+        findings = diagnose(snapshot)
         decision = decide_repairs(findings, self.attempts, now)
         before, self.current = self.current, decision.shown
         self._hands.settled()
         self._tell(before)
         for act in decision.acts:
             self._take(act, now)
-        self._again(findings.look_again, decision.looks)
+        self._again(findings.look_again, decision.looks, snapshot)
         self._wake(decision, now)
 
     def forget(self, member: str, route: str | None = None) -> None:
@@ -115,10 +121,11 @@ class Mender:
 
     # Looking again.
 
-    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...]) -> None:
+    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...], snapshot: FleetSnapshot) -> None:
         """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
-        members = {found.about: self._member(found.about) for found in doubted}
-        looks = (*looks, *(LookAgain(name) for name in members.values() if name))
+        about = {found.about for found in doubted}
+        mine = (one for one in snapshot.members if f"member:{one.name}" in about or (one.route and f"route:{one.route}" in about))
+        looks = (*looks, *(LookAgain(one.name) for one in mine))
         wanted = {look.member for look in looks}
         self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
         for look in looks:
@@ -128,13 +135,6 @@ class Mender:
             self._looking[look.member] = min(LOOK_MAX, max(LOOK_FIRST, pause * 2.0))
             self._busy.add(look.member)
             self._spawn(self._look_again(look, pause), f"look again {look.member}")
-
-    def _member(self, about: str) -> str:
-        """The member that a finding is about."""
-        kind, _, name = about.partition(":")
-        if kind == "member":
-            return name
-        return next((one.name for one in self._look().members if kind == "route" and one.route == name), "")
 
     async def _look_again(self, look: LookAgain, pause: float) -> None:
         try:

@@ -153,7 +153,7 @@ class FleetMonitor:
             proxy = self.proxy()
             if proxy is not None and proxy.state.phase is not Phase.RUNNING:
                 return None
-            route = next((route for route in self._plan().routes if route.name == scheduled.key.subject), None)
+            route = self._plan().route(scheduled.key.subject)
             number, resumes = (proxy.state.generation, proxy.resumes) if proxy is not None else (0, 0)
             aim = (actor.state.generation, number, actor.resumes + resumes)
             return Aim(route.probe, scheduled.check, *aim) if route else None

@@ -5,7 +5,8 @@ Every observation says when its probe began and which incarnations it saw. Must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
@@ -227,6 +228,11 @@ class FleetSnapshot:
     proxy_log: tuple[ProxyLogHint, ...] = ()
     """What the log of the proxy's present run last said of each route."""
     nudges: bool = False
+    _member: Mapping[str, MemberSnapshot] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find members by name in a time that does not grow with the fleet: the cause of each is looked for beside the proxy."""
+        object.__setattr__(self, "_member", {member.name: member for member in self.members})
 
     @property
     def front(self) -> MemberSnapshot | None:
@@ -235,7 +241,7 @@ class FleetSnapshot:
 
     def member(self, name: str) -> MemberSnapshot | None:
         """The member of that name, or `None`."""
-        return next((member for member in self.members if member.name == name), None)
+        return self._member.get(name)
 
     def hint(self, route: str | None) -> ProxyLogHint | None:
         """What the proxy's log last said of a route."""

@@ -35,6 +35,21 @@ def test_what_falls_together_is_considered_once_and_at_once() -> None:
     assert staged(play).facts == []
 
 
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.05), (0.01, 0.05), (0.1, 0.4), (3.0, 2.0)])
+def test_the_next_diagnosis_waits_by_what_the_last_one_took_up_to_a_bound(took: float, pause: float) -> None:
+    async def play(bench: Bench) -> None:
+        bench.looking = took
+        for wait in (0.05, pause):
+            bench.mender.soon()
+            before = bench.settlings
+            await asyncio.sleep(0.98 * wait)
+            assert bench.settlings == before
+            await asyncio.sleep(0.04 * wait)
+            assert bench.settlings == before + 1
+
+    staged(play)
+
+
 def test_a_cause_is_told_when_it_is_new_and_when_it_is_gone_but_not_a_start() -> None:
     async def play(bench: Bench) -> None:
         bench.change("fetch", direct=failing(Symptom.AUTH))
