@@ -19,8 +19,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -60,6 +60,8 @@ class Tbxark:
         reloads=False,
         dies_on_bad_command=True,
         serves=("sse",),
+        needs="-expand-env",
+        since="v0.40",
     )
     """Those of generation A: the worst, until looking says better."""
 

@@ -12,8 +12,7 @@ from typing import Any
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
-from mcpwatch.ports import Traits
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, Upstream
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses

@@ -16,7 +16,7 @@ from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.port import PortWatch
 
-MINIMUM = {"docker": "Docker 20.10 (API 1.41)", "node": "18", "uv": "0.4", "tbxark": "v0.40", "sparfenyuk": "0.8"}
+MINIMUM = {"docker": "Docker 20.10 (API 1.41)", "node": "18", "uv": "0.4"}
 """Oldest versions of foreign programs that are known to do; `docs/reference/minimum-versions.md` says what each lacks before."""
 COLD_START = 45.0
 """Seconds of start grace below which a first start of `uvx` or `npx`, which downloads, may be cut off."""
@@ -39,16 +39,16 @@ def _asked(argv: Sequence[str]) -> str:
 def proxy_version(patient: Patient) -> Iterator[Finding]:
     """A foreign proxy that is too old for what mcpwatch writes for it."""
     proxy = patient.plan.proxy if patient.plan else None
-    if proxy is None or proxy.kind not in ("tbxark", "sparfenyuk") or proxy.contained:
+    if proxy is None or not proxy.traits.needs or proxy.contained:
         return
     binary = str(getattr(proxy.options, "binary", "mcp-proxy"))
     found = shutil.which(binary, path=patient.environ.get("PATH"))
     if found is None:
         return
-    option = "-expand-env" if proxy.kind == "tbxark" else "--named-server-config"
+    option = proxy.traits.needs
     said = _asked([found, "--help"])
     if said and option.lstrip("-") not in said:
-        why = f"mcpwatch writes files that need {option}; {proxy.kind} has it from {MINIMUM[proxy.kind]} on"
+        why = f"mcpwatch writes files that need {option}; {proxy.kind} has it from {proxy.traits.since} on"
         command = f"install a newer {proxy.kind} mcp-proxy, or use 'kind: gateway'"
         yield Finding("versions", "error", f"{found}: too old: it does not know {option}", why, command)
 
