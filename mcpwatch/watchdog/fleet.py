@@ -219,9 +219,7 @@ class Fleet:
         theirs = [n for n in stay if self.actors[n].spec.runtime == "hosted" and self.monitor.traits.reloads]
         for name in theirs:
             self.actors[name].replacing = self.actors[name].state.phase in (Phase.STARTING, Phase.RUNNING)
-        anew = plan.proxy is not None and plan.proxy.member in stay  # what it hosts comes with it, once: it must not reload first
-        if not anew:
-            prepare()
+        prepare()
         self._plan = plan
         for name in sorted({member.runtime for member in plan.members} - self._runtimes.keys()):
             await self._open(name, plan)
@@ -236,8 +234,6 @@ class Fleet:
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         for spec in fresh:
             self._add(spec)
-        if anew:
-            prepare()
         self.monitor.rewatch()
         for name in stay:
             if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
