@@ -37,7 +37,10 @@ def test_clean_removes_containers_by_name_then_everything_of_the_fleet_and_nothi
 
     docker("run", "-d", "--name", foreign, IMAGE, "sleep", "600")
     try:
-        with running(tmp_path, {"version": 1, "proxy": {"listen": f"127.0.0.1:{free_port()}"}, "members": members}) as daemon:
+        with running(
+            tmp_path,
+            {"version": 1, "proxy": {"kind": "external", "base_url": f"http://127.0.0.1:{free_port()}"}, "members": members},
+        ) as daemon:
             daemon.wait(lambda _: there() >= {"a", "b", "c"}, "all containers are there")
             daemon.wait(lambda _: (daemon.state / "logs" / f"{mark}-a").is_dir(), "what it says is kept")
             assert networks() == [network]
