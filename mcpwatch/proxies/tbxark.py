@@ -60,8 +60,6 @@ class Tbxark:
         reloads=False,
         dies_on_bad_command=True,
         serves=("sse",),
-        needs="-expand-env",
-        since="v0.40",
     )
     """Those of generation A: the worst, until looking says better."""
 
