@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -98,7 +99,7 @@ def clients_screen(chaos: Whole, _: Path) -> Generator[None]:
     rows = chaos.ask("GET", "/clients")
     rows[0]["listed"] = ["hen"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chaos, "ask", lambda *_: rows)
+        patch.setattr(chaos, "ask", mock.Mock(return_value=rows))
         yield
 
 

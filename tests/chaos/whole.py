@@ -323,7 +323,7 @@ class Whole(Chaos):
 
     def orphans(self, seen: Seen) -> str:
         """The wasp is wanted only while it is in the file."""
-        left = set() if self.wasp else seen.trees.get("wasp", set())
+        left = set[int]() if self.wasp else seen.trees.get("wasp", set())
         return f"of the wasp: {sorted(left)}" if left else super().orphans(seen)
 
     def false_screens(self, seen: Seen) -> str:
