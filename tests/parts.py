@@ -42,6 +42,7 @@ PROGRAMS: dict[str, Path | str] = {
     "kube-apiserver": PARTS / "kubernetes" / "kube-apiserver",
     "kube-controller-manager": PARTS / "kubernetes" / "kube-controller-manager",
     "kube-scheduler": PARTS / "kubernetes" / "kube-scheduler",
+    "helm": PARTS / "helm" / "helm",
     "kwok": PARTS / "kubernetes" / "kwok",
     "etcd": PARTS / "kubernetes" / "etcd",
     "node": "node",
@@ -55,7 +56,7 @@ PROGRAMS: dict[str, Path | str] = {
 }
 """Part name to its program: a path, or a name looked up on PATH."""
 
-ASKED_FOR = frozenset({"kubernetes", "open-webui"})
+ASKED_FOR = frozenset({"kubernetes", "helm", "open-webui"})
 """Parts that take long to build or are large: `.ci/parts` makes them when named, and `MCPWATCH_REQUIRE=all` does not mean them."""
 
 
