@@ -213,8 +213,8 @@ def _tried(url: str, key: str, entry: object) -> set[str]:
         try:
             return {tool["name"] for tool in json.loads(asked(url, key, entry))["specs"]}
         except urllib.error.HTTPError as error:
-            assert error.code == 400, error
-            assert not patience.over(), error.read()
+            if error.code != 400 or patience.over():
+                raise AssertionError(f"{error}: {error.read()}") from error
 
 
 def asked(url: str, key: str, body: object = None) -> str:
