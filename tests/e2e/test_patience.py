@@ -46,8 +46,9 @@ def lasts(patience: Patience, most: float) -> float:
 
 
 def test_time_in_which_it_could_not_run_does_not_count() -> None:
+    """The kernel counts a wait when it ends, so the longest one may be missing at the end."""
     with on_one_processor(SPIN, SPIN) as (starved, _):
-        assert lasts(Patience(SECONDS, lambda: [starved.pid]), 2 * SECONDS) >= 2 * SECONDS
+        assert lasts(Patience(SECONDS, lambda: [starved.pid]), 2 * SECONDS) > 1.2 * SECONDS
 
 
 @pytest.mark.parametrize("stopped", [False, True])
