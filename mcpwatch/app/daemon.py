@@ -294,12 +294,15 @@ class Daemon:
 
     def _senses(self) -> Senses:
         """What the fleet asks of this machine and of the gateway."""
-        ports = PortWatch(self.paths.instance)
+        ports, tail = PortWatch(self.paths.instance), Tail(self.paths.root, self.logs.redact)
         return Senses(
-            tail=Tail(self.paths.root, self.logs.redact).of,
+            tail=tail.of,
+            words=tail.recent,
             stopped=StopWatch().stopped,
             port_holder=ports.held_by,
             listening=ports.listening,
+            places=ports.places,
+            rival=ports.rival,
             runs=ports.runs,
             notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
