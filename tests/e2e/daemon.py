@@ -15,15 +15,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from mcpwatch.app import slow
 from tests.e2e.patience import Patience
 from tests.parts import SERVERS
 
 PYTHON = sys.executable
 WAIT = 90.0
-SLOW = "0.5"
-"""Seconds of processor in one callback of a daemon that fail a test. The aim is 0.1, unsteady at load 18: a scan of `/proc`
-takes 0.12 then, a stop 0.17, and a virtual machine that is halted for 0.3 s charges that to whoever runs."""
 
 
 def free_port() -> int:
@@ -46,7 +42,6 @@ class Daemon:
         self.wrap: list[str] = []
         """A command that runs the watchdog, e.g. a shell that sets limits first."""
         self.env = {**os.environ, "MCPWATCH_STATE_DIR": str(self.state), "PATH": f"{SERVERS}:{os.environ['PATH']}", "NO_COLOR": "1"}
-        self.env.setdefault(slow.VARIABLE, SLOW)
 
     def write(self, config: str | dict[str, Any]) -> None:
         """Write the configuration file, at once and whole; without a status page unless the test asks for one."""
@@ -152,9 +147,6 @@ class Daemon:
         for pid in self.marked():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if sys.exc_info()[0] is None:
-            held = [line for line in self.said().splitlines() if line.startswith(slow.MARK)]
-            assert held == [], "\n".join(["a callback held the loop of the watchdog:", *held])
 
     def marked(self) -> list[int]:
         """Living processes that carry the mark of this daemon's state directory: what must be none after a stop."""
