@@ -332,3 +332,15 @@ def test_a_banner_on_the_stdout_of_a_server_that_works_is_told_and_nothing_is_do
 def test_what_a_server_that_is_gone_last_wrote_is_part_of_the_evidence() -> None:
     gone = replace(FETCH, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL), words="Error: no module named time")
     assert "it last wrote: Error: no module named time" in one(gone, PROXY).evidence
+
+
+@pytest.mark.parametrize("symptom", [Symptom.OVERLOADED, Symptom.RPC_ERROR, Symptom.HTTP_STATUS])
+@pytest.mark.parametrize(
+    ("words", "ours"), [("too many sessions", True), ("Session limit reached", True), ("429 too many requests", False)]
+)
+def test_a_limit_of_sessions_is_told_with_what_our_own_checks_have_to_do_with_it(symptom: Symptom, words: str, ours: bool) -> None:
+    seen = bad(symptom)
+    assert seen.result is not None
+    finding = one(replace(FETCH, direct=replace(seen, result=replace(seen.result, message=words))), PROXY)
+    assert (finding.cause, finding.rung) == ("overloaded", None)
+    assert ("each check of mcpwatch opens a session too" in finding.text) == ours

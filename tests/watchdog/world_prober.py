@@ -12,10 +12,9 @@ from typing import Any
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, Upstream
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import SelfView
-from mcpwatch.ports import Traits
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses
