@@ -121,10 +121,6 @@ class Traits:
     """We run it and write what it serves; one that others run is only watched, and hosts no server for us."""
     embedded: bool = False
     """It is our own program: it takes trust, sessions and restart policies of its members, and is asked by its admin socket."""
-    needs: str = ""
-    """The option of its program without which it cannot read what we write."""
-    since: str = ""
-    """The first version that has it."""
 
 
 @dataclass(frozen=True, slots=True)

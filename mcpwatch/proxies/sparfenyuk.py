@@ -52,8 +52,6 @@ class Sparfenyuk:
         serves=("sse", "http"),
         generation="",
         health="/status",
-        needs="--named-server-config",
-        since="0.8",
     )
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:

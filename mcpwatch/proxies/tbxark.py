@@ -29,7 +29,7 @@ INSIDE = "/config"
 """Where a container of it finds its configuration."""
 _OPTIONS = frozenset({"timeout", "panicIfInvalid", "logEnabled", "disabled", "oauth", "toolFilter"})
 _GO_LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:<(?P<member>[^>]+)> )?(?P<text>.*)$")
-_SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*\"|\S+)(?P<rest>.*)$")
+_SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*+\"|\S++)(?P<rest>.*)$")
 EXHAUSTED = re.compile(r"too many open files|EMFILE", re.IGNORECASE)
 _CLIENT = re.compile(r"\bclient=(\"[^\"]*\"|\S+)")
 
@@ -60,8 +60,6 @@ class Tbxark:
         reloads=False,
         dies_on_bad_command=True,
         serves=("sse",),
-        needs="-expand-env",
-        since="v0.40",
     )
     """Those of generation A: the worst, until looking says better."""
 
