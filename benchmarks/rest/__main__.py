@@ -2,7 +2,8 @@
 
 For 10 and 100 members: that many idle processes supervised, that many servers of a mock checked every 30 s, no gateway. Prints CPU
 milliseconds per minute, percent of one core and RSS of the daemon, beside supervisord with as many processes where it is installed
-(`.ci/parts supervisors`), measured at the same time.
+(`.ci/parts supervisors`), measured at the same time. `--memory`: instead, what each room adds to a process that imports one after
+the other.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ def main() -> None:
     options.add_argument("seconds", nargs="?", type=float, default=60.0, help="how long is measured")
     options.add_argument("--members", type=int, nargs="*", default=[10, 100])
     options.add_argument("--settle", type=float, default=SETTLE, help="seconds before: until every first probe is over")
+    options.add_argument("--memory", action="store_true", help="only what each room weighs")
     given = options.parse_args()
+    if given.memory:
+        by_room()
+        return
     seconds = given.seconds
     print(f"load {os.getloadavg()[0]:.1f} at the start")
     print(f"| members | mcpwatch CPU ms/min | % of a core | RSS MiB | supervisord CPU ms/min | RSS MiB |  ({seconds:.0f} s)")
@@ -38,6 +43,36 @@ def main() -> None:
     for members in given.members:
         print(row(members, seconds, given.settle), flush=True)
     print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+ROOMS = (
+    "asyncio", "pydantic", "httpx", "mcpwatch.registry", "mcpwatch.watchdog.fleet", "mcpwatch.runtimes", "mcpwatch.proxies",
+    "mcpwatch.store.sqlite", "mcpwatch.alerts.service", "mcpwatch.clients.service", "mcpwatch.telemetry.service",
+    "mcpwatch.web.serve", "mcpwatch.web.site", "mcpwatch.app.daemon", "mcpwatch.cli.main", "mcpwatch.app.kinds",
+    "mcpwatch.config.load",
+)  # fmt: skip
+"""In the order in which a daemon would import them; the last two only read configurations."""
+WEIGH = """
+import importlib, sys
+from benchmarks.rest.__main__ import weight
+import mcpwatch.__main__
+print("| after importing | RSS MiB | PSS MiB | modules |\\n|---|---|---|---|")
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    print("| {} | {:.1f} | {:.1f} | {} |".format(name, *weight("self"), len(sys.modules)))
+"""
+
+
+def by_room() -> None:
+    """Import room after room in a fresh process, and print what it weighs then. This file's own imports are in the first row."""
+    subprocess.run([sys.executable, "-c", WEIGH, *ROOMS], check=True)
+
+
+def weight(pid: int | str) -> tuple[float, float]:
+    """RSS and PSS of a process, MiB."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines())
+    found = {words[0]: int(words[1]) / 1024 for words in lines if words[0] in {"Rss:", "Pss:"}}
+    return found["Rss:"], found["Pss:"]
 
 
 def row(members: int, seconds: float, settle: float) -> str:

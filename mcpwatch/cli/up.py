@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.plan_reader import read_apart
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -22,6 +23,7 @@ from mcpwatch.cli.status import event_line, fleet_state, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
+from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat
 
 REFRESH = 1.0
@@ -37,7 +39,8 @@ def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) 
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
-    return asyncio.run(_run(options))
+    plan = read_apart(options.config, options.paths.root)  # before there are threads
+    return asyncio.run(_run(options, plan))
 
 
 def rehearse_here(config: Path | None) -> int:
@@ -51,12 +54,12 @@ def _format(word: str) -> LogFormat | None:
     return formats.get(word)
 
 
-async def _run(options: Options) -> int:
+async def _run(options: Options, plan: Plan) -> int:
     daemon = Daemon(options)
     if not options.live:
-        return await daemon.run()
+        return await daemon.run(plan)
     try:
-        return await daemon.run(_live)
+        return await daemon.run(plan, _live)
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.write("\x1b[?25h")

@@ -42,7 +42,7 @@ class Site:
         self._clock = clock
         self._viewers = viewers
         self._sessions = Sessions()
-        self._pages = Pages(api, fleet, clock, WebSpec(), lambda: "")  # pyright: ignore[reportCallIssue]
+        self._pages = Pages(api, fleet, clock, WebSpec.unwritten(), lambda: "")
         self._live = Live(bus, self._pages.rendered)
         self._relay = McpRelay(mcp_socket)
 
