@@ -24,13 +24,13 @@ from tests.parts import server
 FLEET = 'version: 1\nproxy: {{listen: "127.0.0.1:{port}"}}\nmembers: {{}}\nweb: false\n'
 
 
-def alone() -> float:
-    """Seconds from the spawn of the server to its list of tools."""
+def alone(name: str = "mcp-server-time") -> float:
+    """Seconds from the spawn of a server to its list of tools."""
 
     async def probe() -> None:
         prober = Prober()
         try:
-            target = Target(transport="stdio", command=(str(server("mcp-server-time")),))
+            target = Target(transport="stdio", command=(str(server(name)),))
             result = await prober.probe(CheckSpec(name="mcp", timeout=60.0), target, "direct")
             assert result.outcome is Outcome.SUCCESS, result
         finally:

@@ -11,17 +11,18 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.command import parser
+from benchmarks.prober.served import mock
 from benchmarks.rest.__main__ import cpu, rss
+from mcpwatch.watchdog.schedule import offset
 from tests.e2e.daemon import Daemon
 
 PATIENCE = 600.0
@@ -101,23 +102,37 @@ def of_members(count: int, window: float, settle: float) -> Figures:
 
 def of_routes(count: int, window: float, settle: float) -> Figures:
     """One fleet of servers that are only checked."""
-    with mock() as port:
-        url = f"http://127.0.0.1:{port}"
-        fleet = {
-            "version": 1,
-            "proxy": {"kind": "external", "base_url": url},
-            "defaults": {"check": {"interval": f"{EVERY:.0f}s"}},
-            "members": {f"s{n}": {"url": f"{url}/direct{n}/sse"} for n in range(count)},
-        }
-        with watchdog(fleet) as daemon:
-            found: Figures = {
-                "all proven s": timed(daemon, lambda status: status["healthy"] and len(status["routes"]) == count, count)
+    with tempfile.NamedTemporaryFile() as asked:
+        with mock(asked.name) as port:
+            url = f"http://127.0.0.1:{port}"
+            fleet = {
+                "version": 1,
+                "proxy": {"kind": "external", "base_url": url},
+                "defaults": {"check": {"interval": f"{EVERY:.0f}s"}},
+                "members": {f"s{n}": {"url": f"{url}/direct/s{n}/sse"} for n in range(count)},
             }
-            time.sleep(settle)
-            found["CPU ms/min"], found["RSS MiB"] = at_rest(daemon, window)
-            found["worst lag ms"] = 1e3 * daemon.status()["daemon"]["schedule_lag"]
-            found["status ms"] = 1e3 * command(daemon, "status", codes={0, 1})
-    return found
+            with watchdog(fleet) as daemon:
+                found: Figures = {
+                    "all proven s": timed(daemon, lambda status: status["healthy"] and len(status["routes"]) == count, count)
+                }
+                time.sleep(settle)
+                began = time.time()
+                found["CPU ms/min"], found["RSS MiB"] = at_rest(daemon, window)
+                ended = time.time()
+                found["status ms"] = 1e3 * command(daemon, "status", codes={0, 1})
+        seen: list[tuple[str, float]] = json.loads(Path(asked.name).read_text(encoding="utf-8"))
+    late = lateness([(path, at) for path, at in seen if began <= at < ended], count)
+    return {**found, "late ms, median": statistics.median(late), "p99": late[int(len(late) * 0.99)], "worst": late[-1]}
+
+
+def lateness(seen: Iterable[tuple[str, float]], count: int) -> list[float]:
+    """Milliseconds between when each check was due and when its server was asked, in order."""
+    found: list[float] = []
+    for path, at in seen:
+        subject = path.split("/")[-2]
+        vantage = "direct" if path.startswith("/direct/") else "route"
+        found.append((at - offset(f"{vantage}:{subject}:mcp", EVERY, 2 * count)) % EVERY * 1e3)
+    return sorted(found) or [0.0]
 
 
 @contextmanager
@@ -130,19 +145,6 @@ def watchdog(fleet: dict[str, Any]) -> Generator[Daemon]:
             yield daemon
         finally:
             daemon.close()
-
-
-@contextmanager
-def mock() -> Generator[int]:
-    """The port of a mock that serves any number of servers, one a path."""
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.prober.mock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        yield int(process.stdout.readline().split()[-1])
-    finally:
-        process.stdin.close()
-        process.wait(10)
 
 
 def timed(daemon: Daemon, until: Callable[[dict[str, Any]], object], count: int) -> float:

@@ -32,6 +32,8 @@ class Exited:
     signal: int | None = None
     oom: bool = False
     detail: str = ""
+    final: bool = False
+    """Another start would end the same way, and end what this one left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,15 @@ class Hindered:
     text: str = ""
 
 
-RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A member that runs on answers at another place than before: its container has another address."""
+
+    member: str
+    direct: Target
+
+
+RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered | Moved
 
 
 @dataclass(frozen=True, slots=True)

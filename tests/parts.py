@@ -40,6 +40,7 @@ PROGRAMS: dict[str, Path | str] = {
     "kube-apiserver": PARTS / "kubernetes" / "kube-apiserver",
     "kube-controller-manager": PARTS / "kubernetes" / "kube-controller-manager",
     "kube-scheduler": PARTS / "kubernetes" / "kube-scheduler",
+    "helm": PARTS / "helm" / "helm",
     "kwok": PARTS / "kubernetes" / "kwok",
     "etcd": PARTS / "kubernetes" / "etcd",
     "node": "node",
@@ -53,7 +54,7 @@ PROGRAMS: dict[str, Path | str] = {
 }
 """Part name to its program: a path, or a name looked up on PATH."""
 
-ASKED_FOR = frozenset({"kubernetes"})
+ASKED_FOR = frozenset({"kubernetes", "helm"})
 """Parts that take long to build: `.ci/parts` makes them only when they are named, and `MCPWATCH_REQUIRE=all` does not mean them."""
 
 

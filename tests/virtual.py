@@ -42,6 +42,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.elapsed
 
+    def spend(self, seconds: float) -> None:
+        """Time passes while something runs."""
+        self._virtual.elapsed += seconds
+
     @property
     def naps(self) -> int:
         """How often the loop slept until a deadline."""

@@ -23,7 +23,7 @@ Call = Callable[[], Awaitable[object]]
 def caller(kind: str, url: str) -> Call:
     client: Any
     if kind == "ours":
-        from mcpwatch.gateway.upstream.http_client import Client
+        from mcpwatch.http_client.client import Client
 
         client = Client(url)
 

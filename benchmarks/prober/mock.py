@@ -1,6 +1,7 @@
 """The mock servers answer from: legacy SSE, Streamable HTTP and stateless on one port, as cheaply as asyncio allows.
 
-`python -m benchmarks.prober.mock` prints its port and serves until its stdin closes. It keeps no state but the open streams.
+`python -m benchmarks.prober.mock [FILE]` prints its port and serves until its stdin closes. It keeps no state but the open streams,
+and with FILE when each stream was asked for, which it writes at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import os
 import socket
 import sys
+import time
+from pathlib import Path
 from typing import Any, cast
 
 import uvloop
@@ -30,6 +33,8 @@ ANSWERS = {
     "tools/list": json.dumps({"tools": TOOLS, "resultType": "complete"}).encode(),
 }
 STREAMS: dict[bytes, asyncio.Transport] = {}
+ASKED: list[tuple[str, float]] | None = [] if len(sys.argv) > 1 else None
+"""The path of each stream that was asked for, and when."""
 
 
 class Mock(asyncio.Protocol):
@@ -66,6 +71,8 @@ class Mock(asyncio.Protocol):
     def _answer(self, head: bytes, body: bytes) -> None:
         method, path, _ = head.split(b" ", 2)
         if method == b"GET":
+            if ASKED is not None:
+                ASKED.append((path.decode(), time.time()))
             self._key = b"%d-%d" % (os.getpid(), id(self))
             STREAMS[self._key] = self._transport
             self._transport.write(
@@ -104,6 +111,8 @@ async def main() -> None:
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     server.close()
+    if ASKED is not None:
+        Path(sys.argv[1]).write_text(json.dumps(ASKED), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import contextlib
 import json
 import os
 import sys
+from pathlib import Path
 
-from benchmarks.supervisors.peer import Peer
+from benchmarks.supervisors import trace
+from benchmarks.supervisors.peer import Commands, Peer
 from benchmarks.supervisors.systemd import SystemdRun, SystemdRunAtOnce
 from benchmarks.supervisors.tiny import TABLE
 from tests.parts import PARTS
@@ -21,21 +23,42 @@ class Mcpwatch(Peer):
     name = "mcpwatch"
     program = sys.executable
 
+    def __init__(self, directory: Path, commands: Commands) -> None:
+        super().__init__(directory, commands)
+        self.checked: dict[str, dict[str, str]] = {}
+        """Members besides the commands: servers that are checked every second."""
+        self.traced: Path | None = None
+
     def prepare(self) -> None:
         members = {
             name: {"route": False, "stop_grace": "1s", "process": {"command": argv[0], "args": argv[1:]}}
             for name, argv in self.commands.items()
         }
         restart = {"intensity": 1000, "period": "24h", "backoff": {"first": "1ms", "max": "1ms"}}
-        fleet = {"version": 1, "proxy": {"kind": "none"}, "members": members, "defaults": {"restart": restart}}
-        (self.directory / "fleet.json").write_text(json.dumps(fleet))
+        defaults = {"restart": restart, "check": {"interval": "1s"}}
+        fleet = {"version": 1, "proxy": {"kind": "none"}, "members": {**members, **self.checked}, "defaults": defaults}
         (self.directory / "fleet.yaml").write_text(json.dumps(fleet))
 
     def env(self) -> dict[str, str]:
-        return {**os.environ, "MCPWATCH_STATE_DIR": str(self.directory / "state")}
+        traced = {trace.VARIABLE: str(self.traced)} if self.traced else {}
+        return {**os.environ, **traced, "MCPWATCH_STATE_DIR": str(self.directory / "state")}
 
     def argv(self) -> list[str]:
-        return [sys.executable, "-m", "mcpwatch", "up", "--plain", "-c", str(self.directory / "fleet.yaml")]
+        program = [trace.__file__] if self.traced else ["-m", "mcpwatch"]
+        return [sys.executable, *program, "up", "--plain", "-c", str(self.directory / "fleet.yaml")]
+
+    def watches(self, count: int) -> bool:
+        """Whether it answers, and runs so many commands."""
+        from mcpwatch.cli.control import ControlSettings, call
+        from mcpwatch.model.errors import McpwatchError
+
+        ControlSettings.state_dir = self.directory / "state"
+        try:
+            found = call("GET", "/status", timeout=10.0)
+        except McpwatchError:
+            return False
+        mine = self.process is not None and found["daemon"]["pid"] == self.process.pid
+        return mine and sum(one["phase"] == "running" for one in found["members"] if one["name"] in self.commands) == count
 
     def stop_all(self) -> None:
         self.call(sys.executable, "-m", "mcpwatch", "down")

@@ -33,6 +33,7 @@ _SHORT = {"route_down": "down", "route_degraded": "degraded", "gave_up": "gave u
 _ADVICE = (
     ("stale_session", "Restarting this member cannot help: the proxy must be restarted or reloaded."),
     ("not_mounted", "The proxy does not know this route: mcpwatch reload"),
+    ("upstream_unreachable", "The proxy's own way to it is broken: its URL there, name servers, networks, firewalls."),
     ("wrong_base_url", "Correct proxy.base_url: clients cannot use the address that the proxy announces."),
     ("proxy_", "No route can work before the proxy does; its log says why."),
     ("engine_gone", "Start the container engine; its members are watched again as soon as it answers."),

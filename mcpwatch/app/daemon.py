@@ -303,6 +303,8 @@ class Daemon:
             stopped=StopWatch().stopped,
             port_holder=ports.held_by,
             listening=ports.listening,
+            places=ports.places,
+            rival=ports.rival,
             runs=ports.runs,
             notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,

@@ -15,6 +15,8 @@ from mcpwatch.ports import Fleet
 
 STATUS_EVERY = 5.0
 """Seconds between writes, at most, and only after a change."""
+SHARE = 20.0
+"""A pause is so many times as long as the last write, where that is longer: what a large fleet costs stays a small share."""
 
 
 class StatusFile:
@@ -28,11 +30,14 @@ class StatusFile:
 
     async def run(self) -> None:
         """Write soon after each change, until cancelled."""
+        pause, loop = STATUS_EVERY, asyncio.get_running_loop()
         while True:
             await self._changed.wait()
-            await asyncio.sleep(STATUS_EVERY)
+            await asyncio.sleep(pause)
             self._changed.clear()
+            began = loop.time()
             await self.write()
+            pause = max(STATUS_EVERY, SHARE * (loop.time() - began))
 
     async def write(self) -> None:
         """Write it now; a disk that refuses is told by others."""

@@ -32,6 +32,7 @@ from mcpwatch.web.api.catalog import Handler
 from mcpwatch.web.api.control import FleetCommands, Operations
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.logs import LogStreams
+from mcpwatch.web.fleets import Fleets
 from mcpwatch.web.objectives.meter import Counted, Meter
 from mcpwatch.web.server import WebServer
 from mcpwatch.web.site import Site
@@ -82,7 +83,15 @@ class Web:
         self._viewers = viewers = Viewers(web_of(plan).viewers)
         self._shipping = around.shipping
         monitoring = Monitoring(fleet.plan, clock, paths.root, around.logs.redact)
-        own = {**FleetCommands(fleet, around.operations).handlers(), **answers.handlers(), **monitoring.handlers()}
+        self._specs = web_of(plan).fleets
+        fleets = Fleets(fleet.view, lambda: self._specs, clock)
+        own = {
+            ("GET", "/summary"): fleets.summary,
+            ("GET", "/fleets"): fleets.fleets,
+            **FleetCommands(fleet, around.operations).handlers(),
+            **answers.handlers(),
+            **monitoring.handlers(),
+        }
         every: dict[tuple[str, str], Handler] = {**own, **around.handlers, ("GET", "/self"): self._own}
         self.api = Api(every, Facts(bus, store), self.logs, bus, clock, viewers)
         self.site = Site(self.api, fleet, bus, clock, viewers, paths.root / "mcp.sock")
@@ -98,6 +107,7 @@ class Web:
 
     def reload(self, plan: Plan) -> None:
         """Take a new plan's section."""
+        self._specs = web_of(plan).fleets
         self.server.retune(web_of(plan))
 
     def _note(self, text: str) -> None:

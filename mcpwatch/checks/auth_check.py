@@ -47,13 +47,13 @@ async def _ask(caller: Caller, who: str) -> None:
     else:
         response = await caller.post(rpc.request(1, "initialize", initialize_params(client_info())), (ACCEPT,))
     what = caller.path("GET" if legacy else "POST")
-    status = response.status_code
+    status = response.status
     if status in (401, 403):
         await read(response, ERROR_LIMIT, cut=True)
         return
-    if response.is_success:
+    if response.ok:
         session = response.headers.get("mcp-session-id")
-        await response.aclose()
+        response.close()
         if session:
             await caller.delete((ACCEPT, ("Mcp-Session-Id", session)))
         raise ProbeFailure(Symptom.UNGUARDED, f"{what} {who} is let in (HTTP {status})", status=status)

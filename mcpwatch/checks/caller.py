@@ -1,33 +1,39 @@
 """What every HTTP wire needs: a request as a client builds it, its answer read within bounds, and a name for what is wrong.
 
-This is where httpx and httpx-sse are used. Knows headers, statuses and event streams; knows no session and no expectation.
+Knows headers, statuses and event streams; knows no session and no expectation.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from functools import lru_cache
-
-import httpx
-from httpx_sse import EventSource, ServerSentEvent
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 
 import mcpwatch
 from mcpwatch.checks import classify
 from mcpwatch.checks.failure import NAME_MAX, PLACE_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import Body, ProbeTransport, port_of
+from mcpwatch.checks.transport import ProbeTransport, failed
+from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.sse import Event, EventParser, shown
+from mcpwatch.http_client.url import Url, as_requested, parse
 from mcpwatch.model.probe import Symptom, Target
 
 REPLY_LIMIT = 24 * 1024 * 1024
 """Bytes of one answer, decoded; more is `too_large`."""
 ERROR_LIMIT = 16 * 1024
 """Bytes read of an answer that is only an error."""
+SETTLE = 0.02
+"""Seconds a short event stream gets to end after its answer before its connection is dropped."""
 CONTENT = ("Content-Type", "application/json")
 AGENT = f"mcpwatch/{mcpwatch.__version__}"
 MIDDLEMEN = ("nginx", "openresty", "cloudflare", "haproxy", "envoy", "traefik", "varnish", "squid", "caddy", "apache")
 """Words in `Server` or `Via` that name a proxy which may buffer."""
 
-Events = AsyncGenerator[ServerSentEvent, None]
+Events = AsyncGenerator[Event, None]
 
 
 class Caller:
@@ -39,125 +45,114 @@ class Caller:
         self.timeline = timeline
         self.url = parse_url(target.url)
         public = parse_url(target.public_url) if target.public_url else self.url
-        self.origins = {_origin(self.url), _origin(public)}
+        self.origins = {self.url.origin, public.origin}
         self._base = _base_headers(target, public)
-        self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
 
     def path(self, method: str) -> str:
         """`GET /time/sse`, for messages; a query is not shown (it may hold a session)."""
         return f"{method} {self.url.path}"
 
-    async def get(self, headers: tuple[tuple[str, str], ...]) -> httpx.Response:
+    async def get(self, headers: tuple[tuple[str, str], ...]) -> Response:
         """Open a GET on the target; the answer's head only."""
         return await self._send("GET", headers)
 
-    async def post(self, body: bytes, headers: tuple[tuple[str, str], ...] = (), target: str = "") -> httpx.Response:
+    async def post(self, body: bytes, headers: tuple[tuple[str, str], ...] = (), target: str = "") -> Response:
         """POST a JSON body, to the target's own path or to `target` (path and query); the answer's head only."""
         return await self._send("POST", (*headers, CONTENT), body, target)
 
     async def delete(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Send DELETE and take whatever comes back."""
         response = await self._send("DELETE", headers)
-        await response.aclose()
+        response.close()
 
-    async def _send(self, method: str, headers: tuple[tuple[str, str], ...], body: bytes = b"", target: str = "") -> httpx.Response:
-        extensions = {"target": target.encode("ascii")} if target else None
-        made = self._headers.get(headers)
-        if made is None:
-            made = self._headers[headers] = httpx.Headers([*self._base, *headers])
-        stream = httpx.ByteStream(body)  # as `content`, httpx would look for headers to add: three times the work
-        return await self.transport.handle_async_request(
-            httpx.Request(method, self.url, headers=made, stream=stream, extensions=extensions)
-        )
+    async def _send(self, method: str, headers: tuple[tuple[str, str], ...], body: bytes = b"", target: str = "") -> Response:
+        url = replace(self.url, target=as_requested(target)) if target else self.url
+        return await self.transport.request(method, url, {**self._base, **dict(headers)}, body)
 
-    async def refuse(self, response: httpx.Response, what: str) -> ProbeFailure:
+    async def refuse(self, response: Response, what: str) -> ProbeFailure:
         """The failure that an answer with a bad status is."""
         body = await read(response, ERROR_LIMIT, cut=True)
-        failure = classify.status_failure(response.status_code, response.headers, body, what)
-        await response.aclose()
-        return failure
+        return classify.status_failure(response.status, response.headers, body, what)
 
 
-def parse_url(text: str) -> httpx.URL:
+def parse_url(text: str) -> Url:
     """The URL of a target. Raises `ProbeFailure(UNRESOLVED)` when it is none that can be probed."""
     try:
-        url = _parsed(text)
-        host = url.host  # decodes what is international, and may fail at that
-    except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), PLACE_MAX)} is no URL: {error}") from error
-    if url.scheme not in ("http", "https") or not host:
-        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), PLACE_MAX)} is no http:// or https:// URL")
-    return url
+        return parse(text)
+    except ValueError as error:
+        raise ProbeFailure(Symptom.UNRESOLVED, f"{one_line(without_query(text), PLACE_MAX)} is {error}") from error
 
 
-async def read(response: httpx.Response, limit: int, *, cut: bool = False) -> bytes:
+async def read(response: Response, limit: int, *, cut: bool = False) -> bytes:
     """The whole body, decoded. More than `limit` bytes raise `ProbeFailure(TOO_LARGE)`, or end the reading with `cut`."""
     pieces: list[bytes] = []
     size = 0
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if response.coding in {"gzip", "deflate"} else None
     try:
-        async for piece in response.aiter_bytes():
-            pieces.append(piece)
-            size += len(piece)
+        while (piece := await response.part()) is not None:
+            pieces.append(unpack.decompress(piece, limit + 1) if unpack else piece)
+            size += len(pieces[-1])
             if size > limit:
                 if cut:
                     break
-                raise ProbeFailure(Symptom.TOO_LARGE, f"the answer is larger than {limit >> 20} MiB")
-    except httpx.DecodingError as error:
-        raise ProbeFailure(
-            Symptom.BAD_REPLY, f"the answer is not the {response.headers.get('content-encoding')} it claims"
-        ) from error
+                raise ProbeFailure(Symptom.TOO_LARGE, f"the answer is larger than {shown(limit)}")
+    except HttpFailed as error:
+        raise failed(error) from error
+    except zlib.error as error:
+        raise ProbeFailure(Symptom.BAD_REPLY, f"the answer is not the {response.coding} it claims") from error
     finally:
-        await response.aclose()
+        response.close()
     return b"".join(pieces)
 
 
-@lru_cache(maxsize=4096)
-def _parsed(text: str) -> httpx.URL:
-    return httpx.URL(text)
+async def skip(response: Response, limit: int = ERROR_LIMIT) -> None:
+    """Read over the body of an answer whose status said everything; a longer one is dropped with its connection."""
+    size = 0
+    try:
+        while size <= limit and (part := await response.part()) is not None:
+            size += len(part)
+    except HttpFailed as error:
+        raise failed(error) from error
+    finally:
+        response.close()
 
 
-async def skip(response: httpx.Response) -> None:
-    """Read over the body of an answer whose status said everything."""
-    if isinstance(response.stream, Body):
-        await response.stream.skip(ERROR_LIMIT)
-    await response.aclose()
-
-
-def media_type(response: httpx.Response) -> str:
-    """The media type of an answer, lower case, without parameters."""
-    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-
-
-def must_be_stream(response: httpx.Response, what: str) -> None:
+def must_be_stream(response: Response, what: str) -> None:
     """Raise `ProbeFailure` unless an answer is an event stream that arrives as it is sent."""
-    kind = media_type(response)
+    kind = response.media
     if kind != "text/event-stream":
         raise ProbeFailure(Symptom.WRONG_TYPE, f"{what} is answered as {kind or 'no type'}, not as text/event-stream")
-    response.headers["content-type"] = kind  # media types are told without regard to case; httpx-sse looks with it
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("", "identity"):
-        raise ProbeFailure(Symptom.BUFFERED, f"{what}: something compresses the event stream ({encoding}), so events arrive late")
+    if response.coding:
+        raise ProbeFailure(
+            Symptom.BUFFERED, f"{what}: something compresses the event stream ({response.coding}), so events arrive late"
+        )
 
 
-async def events(response: httpx.Response) -> Events:
+async def events(response: Response) -> Events:
     """The events of a stream that carry data. Raises `ProbeFailure(TOO_LARGE)` for one that never ends."""
-    body = response.stream
-    assert isinstance(body, Body), "only answers of our own transport are read as events"
-    body.limit = REPLY_LIMIT
-    source = EventSource(response).aiter_sse()
+    parser = EventParser(REPLY_LIMIT)
     try:
-        async for event in source:
-            body.size = 0
-            if event.data:
-                yield event
+        while (part := await response.part()) is not None:
+            for event in parser.feed(part):
+                if event.data:
+                    yield event
+    except HttpFailed as error:
+        raise failed(error) from error
     finally:
-        await body.settle()
-        body.over = True
-        async for _ in source:  # what is left in the middle, asyncio would end with a task for every generator below this one
-            pass
+        await settle(response)
 
 
-def middleman(headers: httpx.Headers) -> str:
+async def settle(response: Response) -> None:
+    """Give a short stream a moment to end by itself, so that its connection can be used again; then close it."""
+    if response.open:
+        with contextlib.suppress(TimeoutError, HttpFailed):
+            async with asyncio.timeout(SETTLE):
+                while await response.part() is not None:
+                    pass
+    response.close()
+
+
+def middleman(headers: Mapping[str, str]) -> str:
     """The name of a reverse proxy that shows itself in the headers of an answer, or the empty string."""
     if "via" in headers:
         return one_line(headers["via"], NAME_MAX)
@@ -165,13 +160,9 @@ def middleman(headers: httpx.Headers) -> str:
     return next((name for name in MIDDLEMEN if name in server), "")
 
 
-def _base_headers(target: Target, public: httpx.URL) -> list[tuple[str, str]]:
+def _base_headers(target: Target, public: Url) -> dict[str, str]:
     own = {name.lower() for name, _ in target.headers}
-    base = [("Host", public.netloc.decode("ascii")), ("User-Agent", AGENT), ("Accept-Encoding", "identity")]
+    base = [("Host", public.authority), ("User-Agent", AGENT), ("Accept-Encoding", "identity")]
     if target.token:
         base.append(("Authorization", f"Bearer {target.token}"))
-    return [(name, value) for name, value in base if name.lower() not in own] + list(target.headers)
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, port_of(url.scheme, url.port)
+    return dict([(name, value) for name, value in base if name.lower() not in own] + list(target.headers))

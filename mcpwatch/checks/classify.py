@@ -15,9 +15,9 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import MESSAGE_LIMIT, REASON_MAX, TEXT_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.wire import MODERN_VERSION
+from mcpwatch.http_client.dial import OUT_OF_RESOURCES
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Vantage
 
 _SESSION = re.compile(
@@ -52,6 +52,9 @@ RETRY_MAX = 604_800.0
 """Seconds of a `Retry-After` beyond which nothing is told: a week."""
 ERA_CODES = frozenset({-32020, -32021, -32022})
 """Codes that only a 2026-07-28 server says: header mismatch, missing capability, unsupported version."""
+
+_TELLING = frozenset({Symptom.AUTH, Symptom.HOST_GUARD, Symptom.OVERLOADED, Symptom.UPSTREAM_DOWN, Symptom.TOO_LARGE})
+"""Refusals of which the server's own words say more than the status."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -119,6 +122,8 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
         Symptom.ERA_MISMATCH: f"{what}: the server speaks another wire of MCP (HTTP {status})",
     }
     message = known.get(symptom, f"{what} was answered with HTTP {status}: {text}")
+    if said and symptom in _TELLING:
+        message += f': "{one_line(said, TEXT_MAX)}"'
     code = error.get("code") if error else None
     versions = rpc.told_versions(error) if error else ()
     if symptom is Symptom.ERA_MISMATCH and versions:
@@ -143,7 +148,7 @@ def retry_after(value: str) -> float | None:
     return min(max(0.0, float(round(left))), RETRY_MAX)
 
 
-LIBRARIES = frozenset({"httpx", "httpx_sse", "httptools", "h11", "idna", "ssl", "zlib", "encodings", "codecs", "urllib", "msgspec"})
+LIBRARIES = frozenset({"httptools", "ssl", "zlib", "encodings", "codecs", "urllib", "msgspec"})
 """Packages that read what a peer sends: what they raise says something about the peer."""
 
 

@@ -36,14 +36,14 @@ async def run_http(probe: Probe, spec: HttpCheck) -> None:
     probe.timeline.enter(Stage.OPEN)
     response = await caller.get((("Accept", "*/*"),))
     what = caller.path("GET")
-    fits = response.status_code in spec.status if spec.status else response.is_success
+    fits = response.status in spec.status if spec.status else response.ok
     if not fits:
         failure = await caller.refuse(response, what)
         if spec.status:
             failure.message += f"; expected {', '.join(str(code) for code in sorted(spec.status))}"
         raise failure
     if expect.contains is None and expect.regex is None:
-        await response.aclose()
+        response.close()
         return
     text = (await read(response, BODY_LIMIT, cut=True)).decode("utf-8", "replace")
     if expect.contains is not None and expect.contains not in text:

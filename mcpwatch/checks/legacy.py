@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
-
-import httpx
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.caller import Caller, Events, events, middleman, must_be_stream, skip
 from mcpwatch.checks.failure import PLACE_MAX, REASON_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.transport import port_of
 from mcpwatch.checks.wire import client_info, initialize_params, server_info
+from mcpwatch.http_client.forward_proxy import PORTS
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 STREAM = (("Accept", "text/event-stream"), ("Cache-Control", "no-store"))
@@ -31,7 +30,7 @@ class LegacyWire:
         self._caller = caller
         self._events: Events | None = None
         self._endpoint = caller.url.path
-        self._heard = httpx.Headers()
+        self._heard: Mapping[str, str] = {}
         self._number = 0
         self._awaited: rpc.Awaited | None = None
         self._taken = False
@@ -47,7 +46,7 @@ class LegacyWire:
         timeline.enter(Stage.OPEN)
         what = self._caller.path("GET")
         response = await self._caller.get(STREAM)
-        if response.status_code != 200:
+        if response.status != 200:
             raise await self._caller.refuse(response, what)
         must_be_stream(response, what)
         self._heard = response.headers
@@ -69,9 +68,9 @@ class LegacyWire:
         self._taken = True
         assert self._events is not None
         async for event in self._events:
-            if not awaited.hears(event.event):
+            if not awaited.hears(event.name):
                 continue
-            for message in rpc.parse(event.data):
+            for message in rpc.parse(event.text):
                 if awaited.is_in(message):
                     self.digest = rpc.digest(event.data)
                     return rpc.outcome(message, method)
@@ -114,8 +113,8 @@ class LegacyWire:
     async def _announced(self, stream: Events) -> str:
         seen = 0
         async for event in stream:
-            if event.event == "endpoint":
-                return self._checked(event.data)
+            if event.name == "endpoint":
+                return self._checked(event.text)
             seen += 1
             if seen > STRAYS_MAX:
                 raise ProbeFailure(Symptom.NO_ENDPOINT, f"the first {STRAYS_MAX} events of the stream are no 'endpoint' event")
@@ -126,7 +125,7 @@ class LegacyWire:
         shown = one_line(data.partition("?")[0], REASON_MAX)
         try:
             parts = urlsplit(urljoin(self._caller.target.url, data.strip()))
-            origin = (parts.scheme, (parts.hostname or "").lower(), port_of(parts.scheme, parts.port))
+            origin = parts.scheme, parts.hostname or "", PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         except ValueError as error:
             raise ProbeFailure(Symptom.BAD_ENDPOINT, f"the endpoint event names no URL: {shown}", said=shown) from error
         if origin not in self._caller.origins:
@@ -166,7 +165,7 @@ class LegacyWire:
 
     async def _post(self, body: bytes, what: str) -> None:
         response = await self._caller.post(body, target=self._endpoint)
-        if response.is_success:
+        if response.ok:
             await skip(response)
             return
         failure = await self._caller.refuse(response, f"POST {self._path} ({what})")

@@ -22,8 +22,9 @@ from mcpwatch.checks.kinds import CHECKS
 from mcpwatch.checks.list_cache import ListCache
 from mcpwatch.checks.stdio import StdioWire
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import ProbeTransport, TransportCache, port_of
+from mcpwatch.checks.transport import NameCache, ProbeTransport
 from mcpwatch.checks.wire import Wire
+from mcpwatch.http_client.url import parse
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
@@ -43,7 +44,7 @@ class Prober:
     """
 
     def __init__(self, concurrent: int = CONCURRENT, per_host: int = CONCURRENT_PER_HOST) -> None:
-        self._shared = TransportCache()
+        self._names = NameCache()
         self._eras = Eras()
         self._cache = ListCache()
         self._slots = asyncio.Semaphore(concurrent)
@@ -77,9 +78,8 @@ class Prober:
         self._eras.forget(target)
         self._cache.forget(target)
         with contextlib.suppress(ValueError):
-            parts = urlsplit(target.url)
-            if parts.hostname:
-                self._shared.forget(parts.hostname, port_of(parts.scheme, parts.port))
+            url = parse(target.url)
+            self._names.forget(url.host, url.port)
 
     async def close(self) -> None:
         """End every running probe (its outcome is unknown) and start no more."""
@@ -89,7 +89,7 @@ class Prober:
         await asyncio.sleep(0)
 
     async def _run(self, check: CheckSpec, target: Target, vantage: Vantage, timeline: ProbeTimeline) -> ProbeResult:
-        transport = ProbeTransport(target, self._shared, timeline)
+        transport = ProbeTransport(target, self._names, timeline)
         probe = Probe(check, target, vantage, timeline, transport, self._eras, self._cache)
         failure: ProbeFailure | None = None
         broken: Exception | None = None

@@ -55,7 +55,7 @@ class StatelessWire:
         self._awaited = rpc.Awaited(self._number, method)
         response = await self._caller.post(rpc.request(self._number, method, envelope(params)), self._headers(method, params))
         self.stray_session = response.headers.get("mcp-session-id", "") or self.stray_session
-        if response.status_code != 200:
+        if response.status != 200:
             raise await self._caller.refuse(response, what)
         message, self.digest = await reply_in(response, self._awaited, what, None)
         result = rpc.outcome(message, method)

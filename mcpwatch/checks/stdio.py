@@ -16,13 +16,13 @@ from collections import defaultdict, deque
 from pathlib import Path
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.connection import OUT_OF_RESOURCES
 from mcpwatch.checks.failure import MESSAGE_LIMIT, PLACE_MAX, TEXT_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.stateless import envelope
 from mcpwatch.checks.stdout import Stdout
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.wire import MODERN_VERSION, client_info, initialize_params, modern_info, server_info
+from mcpwatch.http_client.dial import OUT_OF_RESOURCES
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
 
 STRAYS_MAX = 10_000

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import httpx
-
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import REPLY_LIMIT, Caller, events, media_type, must_be_stream, read, skip
+from mcpwatch.checks.caller import REPLY_LIMIT, Caller, events, must_be_stream, read, skip
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STRAYS_MAX
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.wire import client_info, initialize_params, server_info
+from mcpwatch.http_client.client import Response
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 ACCEPT = ("Accept", "application/json, text/event-stream")
@@ -51,10 +50,10 @@ class StreamableWire:
         what = f"{self._caller.path('POST')} ({method})"
         self._awaited = awaited = rpc.Awaited(self._number, method)
         response = await self._caller.post(rpc.request(self._number, method, params), self._headers)
-        if response.status_code != 200:
-            if response.is_success:
-                await response.aclose()
-                raise ProbeFailure(Symptom.NO_REPLY, f"{what} was taken with HTTP {response.status_code}, but holds no answer")
+        if response.status != 200:
+            if response.ok:
+                response.close()
+                raise ProbeFailure(Symptom.NO_REPLY, f"{what} was taken with HTTP {response.status}, but holds no answer")
             raise await self._refused(response, what)
         if not self._session and method == "initialize":
             self._keep_session(response.headers.get("mcp-session-id", ""))
@@ -80,7 +79,7 @@ class StreamableWire:
         del stage
         return self._awaited.missing() if self._awaited is not None else None
 
-    async def _refused(self, response: httpx.Response, what: str) -> ProbeFailure:
+    async def _refused(self, response: Response, what: str) -> ProbeFailure:
         """The failure of a bad status; a 404 to a request with a session id means that the session is gone."""
         failure = await self._caller.refuse(response, what)
         if self._session and failure.symptom is Symptom.NOT_MOUNTED:
@@ -101,16 +100,16 @@ class StreamableWire:
 
     async def _notify(self, body: bytes, what: str) -> None:
         response = await self._caller.post(body, self._headers)
-        if not response.is_success:
+        if not response.ok:
             raise await self._refused(response, f"{self._caller.path('POST')} ({what})")
-        if media_type(response) == "text/event-stream":
-            await response.aclose()
+        if response.media == "text/event-stream":
+            response.close()
         else:
             await skip(response)
 
 
 async def reply_in(
-    response: httpx.Response, awaited: rpc.Awaited, what: str, answer: Callable[[bytes], Awaitable[None]] | None
+    response: Response, awaited: rpc.Awaited, what: str, answer: Callable[[bytes], Awaitable[None]] | None
 ) -> tuple[Message, bytes]:
     """The response to the awaited request in an HTTP 200 answer, and a digest of what it came in.
 
@@ -118,7 +117,7 @@ async def reply_in(
 
     Requests of the server are answered through `answer`. Raises `ProbeFailure` for everything a client could not use.
     """
-    kind = media_type(response)
+    kind = response.media
     if kind == "application/json":
         body = await read(response, REPLY_LIMIT)
         for message in rpc.parse(body):
@@ -127,7 +126,7 @@ async def reply_in(
         why = awaited.instead or "its id is not ours"
         raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it ({why})")
     if kind != "text/event-stream":
-        await response.aclose()
+        response.close()
         raise ProbeFailure(
             Symptom.WRONG_TYPE, f"{what} was answered as {kind or 'no type'}, not as JSON or an event stream", status=200
         )
@@ -136,14 +135,14 @@ async def reply_in(
 
 
 async def _reply_on(
-    response: httpx.Response, awaited: rpc.Awaited, what: str, answer: Callable[[bytes], Awaitable[None]] | None
+    response: Response, awaited: rpc.Awaited, what: str, answer: Callable[[bytes], Awaitable[None]] | None
 ) -> tuple[Message, bytes]:
     stream = events(response)
     try:
         async for event in stream:
-            if not awaited.hears(event.event):
+            if not awaited.hears(event.name):
                 continue
-            for message in rpc.parse(event.data):
+            for message in rpc.parse(event.text):
                 if awaited.is_in(message):
                     return message, rpc.digest(event.data)
                 if rpc.asks(message) and answer is not None:

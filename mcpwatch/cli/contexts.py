@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ask
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.cli.status import fleet_state, render
+from mcpwatch.cli.status import render
 from mcpwatch.cli.table import coloured, paint, table, terminal_width
 from mcpwatch.config import yaml
 from mcpwatch.config.validate import Findings, validate
 from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
+from mcpwatch.web.words import fleet_state
 
 WAIT = 10.0
 """Seconds in which a watchdog must answer."""

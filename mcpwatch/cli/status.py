@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcpwatch.cli.table import milliseconds, paint, size, table, visible
 from mcpwatch.model.span import ago
+from mcpwatch.web.words import fleet_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,26 +69,6 @@ def only(document: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     up = {one["name"] for one in wanted}
     well = well and all(one["verdict"] == "healthy" for one in routes if one["member"] in up)
     return {**document, "members": members, "routes": routes, "diagnoses": diagnoses, "healthy": well}
-
-
-def fleet_state(document: dict[str, Any]) -> str:
-    """The fleet in one word: `starting`, `healthy`, `unhealthy`, `stopping` or `stopped`.
-
-    `starting` is told while a wanted member is on its way up and nothing is known to be wrong; a fleet that is healthy in part
-    and wrong in another is `unhealthy`.
-    """
-    members = document["members"]
-    phases = [member["phase"] for member in members]
-    if members and all(phase in ("stopping", "stopped") for phase in phases):
-        return "stopping" if "stopping" in phases else "stopped"
-    if document["healthy"]:
-        return "healthy"
-    wanted = [member for member in members if member["want"] == "up"]
-    down = any(member["phase"] in ("failed", "backoff") or member["verdict"] == "unhealthy" for member in wanted)
-    down = down or bool(document["diagnoses"]) or not wanted
-    up = {member["name"] for member in wanted if member["phase"] == "running"}
-    wrong = any(route["member"] in up and route["verdict"] == "unhealthy" for route in document["routes"])
-    return "unhealthy" if down or wrong else "starting"
 
 
 def _waiting(document: dict[str, Any]) -> str:

@@ -19,12 +19,13 @@ from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
-from mcpwatch.cli.status import event_line, fleet_state, render
+from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
 from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat
+from mcpwatch.web.words import fleet_state
 
 REFRESH = 1.0
 RECENT = 8

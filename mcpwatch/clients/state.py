@@ -10,7 +10,7 @@ from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.writer import Done
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.time import Instant
-from mcpwatch.model.view import FleetView, RouteView
+from mcpwatch.model.view import FleetView, MemberView, RouteView
 
 GATHER = 2.0
 """Seconds a change waits for others whose hold ends so soon after it: one write then serves them all."""
@@ -37,11 +37,11 @@ class State:
 
 def seen_routes(view: FleetView, planned: set[str]) -> tuple[Seen, ...]:
     """The routes of the plan as they are now: not served counts as unhealthy, whatever the last probe said."""
-    return tuple(_seen(view, route) for route in view.routes if route.name in planned)
+    members = {member.name: member for member in view.members}
+    return tuple(_seen(members.get(route.member), route) for route in view.routes if route.name in planned)
 
 
-def _seen(view: FleetView, route: RouteView) -> Seen:
-    member = view.member(route.member)
+def _seen(member: MemberView | None, route: RouteView) -> Seen:
     if member is not None and member.want is Want.DOWN:
         return Seen(route.name, route.verdict, "stopped", stopped=True)
     if member is not None and member.phase in _GONE and route.verdict is Verdict.UNKNOWN:

@@ -11,7 +11,8 @@ def diff(old: Plan, new: Plan) -> PlanDiff:
     after = {member.name: member for member in new.members}
     kept = [name for name in after if name in before]
     replace = tuple(name for name in kept if _replaced(before[name], after[name]))
-    retune = tuple(name for name in kept if name not in replace and _changed(name, old, new))
+    tuned = _tuned(old), _tuned(new)
+    retune = tuple(name for name in kept if not _replaced(before[name], after[name]) and tuned[0][name] != tuned[1][name])
     return PlanDiff(
         add=tuple(name for name in after if name not in before),
         remove=tuple(name for name in reversed(before) if name not in after),
@@ -31,13 +32,11 @@ def _replaced(old: MemberSpec, new: MemberSpec) -> bool:
     return (old.runtime, old.fingerprint) != (new.runtime, new.fingerprint)
 
 
-def _changed(name: str, old: Plan, new: Plan) -> bool:
-    """Whether anything is different of a member that goes on running: policy, checks, route, or what the proxy serves."""
-    if old.member(name) != new.member(name) or _routes(name, old) != _routes(name, new):
-        return True
-    mine = [plan.proxy if plan.proxy is not None and plan.proxy.member == name else None for plan in (old, new)]
-    return mine[0] != mine[1]
-
-
-def _routes(name: str, plan: Plan) -> tuple[object, ...]:
-    return tuple(route for route in plan.routes if route.member == name)
+def _tuned(plan: Plan) -> dict[str, list[object]]:
+    """What may differ of a member that goes on running: its policy and checks, its routes, and what the proxy serves."""
+    found: dict[str, list[object]] = {member.name: [member] for member in plan.members}
+    for route in plan.routes:
+        found.setdefault(route.member, []).append(route)
+    if plan.proxy is not None:
+        found.setdefault(plan.proxy.member, []).append(plan.proxy)
+    return found

@@ -113,7 +113,9 @@ class RestartConfig(KindSpec):
     period: Span = Field(120.0, description="The window for `intensity`.")
     backoff: BackoffConfig = Field(BackoffConfig(), description="Pauses between restarts.")  # pyright: ignore[reportCallIssue]
     retry: Duration | None = Field(60.0, description="A FAILED member gets one more try after this long; `null`: only by hand.")
-    fatal_exit_codes: tuple[int, ...] = Field((78, 126, 127), description="Exit codes that park the member at once.")
+    fatal_exit_codes: tuple[int, ...] = Field(
+        (78, 126, 127), description="Exit codes that park the member until it is started by hand: `retry` does not follow them."
+    )
     max_memory: Size | None = Field(
         None, description="Resident memory of the whole tree above which it is restarted in good order."
     )

@@ -39,7 +39,7 @@ class ServerSettings:
     insecure: bool = False
     cert_file: str | None = None
     key_file: str | None = None
-    """TLS to a URL, as `mcpwatch.trust` takes it; not its class, because a cold start does not load ssl."""
+    """TLS to a URL, as `mcpwatch.http_client.trust` takes it; not its class, because a cold start does not load ssl."""
     sessions: Sessions = "auto"
     digests: tuple[str, ...] = field(default=(), repr=False)
     """SHA-256 of each token that opens it, in hex: a token itself is never kept."""

@@ -52,6 +52,17 @@ def after_exit(policy: RestartPolicy, code: int | None) -> Next | None:
     return None
 
 
+def not_retried(policy: RestartPolicy, code: int | None) -> str:
+    """Why an exit is the last until somebody starts it, in words; empty where it is not. As with systemd's RestartPreventExitStatus
+    no `retry` follows: what such a code says does not change by waiting.
+    """
+    if after_exit(policy, code) != Next("parked"):
+        return ""
+    if policy.condition == "never":
+        return "not retried: restart.condition is never"
+    return f"not retried: exit code {code} is fatal (restart.fatal_exit_codes); start it by hand when it is mended"
+
+
 def after_end(policy: RestartPolicy, history: History, at: Instant, unit: float) -> Next:
     """What follows an unplanned end that `history` already counts; `unit` in [0, 1) places the pause within the jitter."""
     if exceeded(policy, history.ends, at):

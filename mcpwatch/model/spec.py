@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -125,10 +126,21 @@ class Plan:
     source: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Every secret value the plan holds, for the redaction filter."""
+    _member: Mapping[str, MemberSpec] = field(init=False, repr=False, compare=False)
+    _route: Mapping[str, RouteSpec] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find members and routes by name in a time that does not grow with the fleet: each check asks."""
+        object.__setattr__(self, "_member", {member.name: member for member in self.members})
+        object.__setattr__(self, "_route", {route.name: route for route in self.routes})
 
     def member(self, name: str) -> MemberSpec | None:
         """The member of that name, or `None`."""
-        return next((member for member in self.members if member.name == name), None)
+        return self._member.get(name)
+
+    def route(self, name: str) -> RouteSpec | None:
+        """The route of that name, or `None`."""
+        return self._route.get(name)
 
     def section(self, room: str) -> object | None:
         """The spec that `room` asked for, or `None` when the user wrote nothing."""

@@ -7,8 +7,12 @@ nobody is ever found, and the member itself fails to bind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mcpwatch.model.spec import MemberSpec
@@ -51,27 +55,58 @@ class PortWatch:
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
-        pids = {pid}
-        for _ in range(DEPTH):
-            pids |= {child for one in pids for child in _children(one)}
-        wanted = {inode for one in pids for inode in _sockets(one)}
-        return tuple(sorted({port for port, inode in _listeners() if inode in wanted}))
+        return listened_on(_family(pid))
+
+    def places(self, pid: int) -> tuple[str, ...]:
+        """Where a process, or one below it, listens: `[::1]:9072`, in order."""
+        wanted = {inode for one in _family(pid) for inode in _sockets(one)}
+        return tuple(sorted({_place(one.address, one.port) for one in _listeners() if one.inode in wanted}))
+
+    def rival(self, pid: int, port: int) -> str:
+        """Who listens where a process, or one below it, listens on this port too, so that each gets some of the connections."""
+        there = [one for one in _listeners() if one.port == port]
+        wanted = {inode for one in _family(pid) for inode in _sockets(one)} if len(there) > 1 else set[str]()
+        own = {one.address for one in there if one.inode in wanted}
+        others = {one.inode for one in there if one.inode not in wanted and any(_shared(one.address, our) for our in own)}
+        found = _holder(frozenset(others)) if others else None
+        return f"pid {found} ({command_name(found)})" if found else "another program" if others else ""
 
     def _owner(self, inodes: frozenset[str]) -> str:
-        wanted = {f"socket:[{inode}]" for inode in inodes}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdecimal():
-                continue
-            try:
-                held = any(str(fd.readlink()) in wanted for fd in (entry / "fd").iterdir())
-                if not held:
-                    continue
-                if self._mark in (entry / "environ").read_bytes():
-                    return ""
-                return f"pid {entry.name} ({(entry / 'comm').read_text(encoding='utf-8').strip()})"
-            except OSError:
-                continue
-        return "another program"
+        found = _holder(inodes)
+        if found is None:
+            return "another program"
+        with contextlib.suppress(OSError):
+            if self._mark in Path(f"/proc/{found}/environ").read_bytes():
+                return ""
+        return f"pid {found} ({command_name(found)})"
+
+
+def _holder(inodes: frozenset[str]) -> int | None:
+    """Who holds one of these sockets, where that can be seen."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return next((pid for pid in pids if _sockets(pid) & inodes), None)
+
+
+def listened_on(pids: Iterable[int]) -> tuple[int, ...]:
+    """The ports that these processes listen on, in order."""
+    wanted = {inode for one in pids for inode in _sockets(one)}
+    return tuple(sorted({one.port for one in _listeners() if one.inode in wanted}))
+
+
+def _family(pid: int) -> set[int]:
+    """A process and what is below it."""
+    pids = {pid}
+    for _ in range(DEPTH):
+        pids |= {child for one in pids for child in _children(one)}
+    return pids
+
+
+def command_name(pid: int) -> str:
+    """What a process calls itself; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def local_port(spec: MemberSpec) -> int | None:
@@ -118,11 +153,19 @@ def _sockets(pid: int) -> set[str]:
 def _listens(pid: int) -> bool:
     """Whether a process listens on a TCP port of its own network."""
     wanted = _sockets(pid)
-    return any(inode in wanted for _, inode in _listeners(str(pid)))
+    return any(one.inode in wanted for one in _listeners(str(pid)))
 
 
-def _listeners(network: str = "self") -> Iterator[tuple[int, str]]:
-    """Every listening TCP socket: its port and its inode. `network`: of which process's network."""
+class Listening(NamedTuple):
+    """One listening TCP socket."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+    inode: str
+
+
+def _listeners(network: str = "self") -> Iterator[Listening]:
+    """Every listening TCP socket. `network`: of which process's network."""
     for name in (f"/proc/{network}/net/tcp", f"/proc/{network}/net/tcp6"):
         try:
             lines = Path(name).read_text(encoding="ascii").splitlines()[1:]
@@ -131,9 +174,26 @@ def _listeners(network: str = "self") -> Iterator[tuple[int, str]]:
         for line in lines:
             fields = line.split()
             if fields[3] == LISTEN:
-                yield int(fields[1].rpartition(":")[2], 16), fields[9]
+                address, _, port = fields[1].rpartition(":")
+                yield Listening(_address(address), int(port, 16), fields[9])
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """An address as the kernel writes it: words of four bytes, each in the order of this machine."""
+    raw = bytes.fromhex(text)
+    words = [raw[at : at + 4] for at in range(0, len(raw), 4)]
+    return ip_address(b"".join(words if sys.byteorder == "big" else (word[::-1] for word in words)))
+
+
+def _place(address: IPv4Address | IPv6Address, port: int) -> str:
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _shared(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
+    """Whether a connection to one of two addresses that are listened on may come to the other."""
+    return one == other or one.is_unspecified or other.is_unspecified
 
 
 def listening(port: int) -> Iterator[str]:
     """The inodes of the sockets that listen on a port."""
-    return (inode for found, inode in _listeners() if found == port)
+    return (one.inode for one in _listeners() if one.port == port)

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -31,6 +31,7 @@ from mcpwatch.runtimes.descriptors import keep_to_ourselves
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
+from mcpwatch.runtimes.port import command_name, listened_on
 from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, containers, end_lines, spawn
@@ -43,6 +44,8 @@ END_WAIT = 5.0
 EXEC_WAIT = 1.0
 """Seconds that a start which the last watchdog did not finish is given to show its mark."""
 EXEC_LOOK = 0.05
+BACKGROUND_AFTER, BACKGROUND_WAIT = 30.0, 1.5
+"""Seconds of life before which an end with code 0 may be that of one that goes into the background, and for what that takes."""
 REMEMBER_AFTER = 1.0
 """Seconds after a start when its tree is looked at: a child without our mark that left the session is known by descent then."""
 
@@ -87,7 +90,7 @@ class ProcessRuntime:
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
         self._start_rate = StartRate()
-        self._remembering: asyncio.TimerHandle | None = None
+        self._remembering: asyncio.Task[None] | None = None
         self._opened = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
@@ -153,8 +156,8 @@ class ProcessRuntime:
         if self._cgroups.usable:
             self._enter(spec.name, pid)
         self._exits.follow(spec.name, pid, record.ticks, child=True)
-        if self._remembering is None:
-            self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
+        if self._remembering is None or self._remembering.done():
+            self._remembering = asyncio.get_running_loop().create_task(self._remember())
         return _incarnation(record)
 
     def number(self, living: Incarnation) -> None:
@@ -263,18 +266,21 @@ class ProcessRuntime:
                 live = self._live[root.member] = _Live(Record(root.member, 0), root)
                 live.ended.set()
 
-    def _remember(self) -> None:
-        """One look for all that were started lately."""
-        self._remembering = None
-        new = [live.root for live in self._live.values() if not live.root.known and not live.ended.is_set()]
-        if new:
-            try:
-                now = self._table.scan()
-            except ProcUnreadable:
-                self._remembering = asyncio.get_running_loop().call_later(REMEMBER_AFTER, self._remember)
+    async def _remember(self) -> None:
+        """One look for all that were started lately, beside the loop: a death meanwhile is not behind it."""
+        while True:
+            await asyncio.sleep(REMEMBER_AFTER)
+            new = {name: live for name, live in self._live.items() if not live.root.known and not live.ended.is_set()}
+            if not new:
                 return
-            for root in new:
-                self._trees.find(root, now)
+            try:
+                taken = await asyncio.to_thread(self._meter.take, {name: pid for name, pid in self._mains().items() if name in new})
+            except ProcUnreadable:
+                continue
+            still = {name: live for name, live in new.items() if not live.ended.is_set()}
+            self._meter.keep(replace(taken, samples={name: one for name, one in taken.samples.items() if name in still}))
+            for live in still.values():
+                self._trees.find(live.root, taken.tree)
 
     def _settle(self, record: Record | None, *, wanted: bool) -> None:
         """A recorded member that is not alive any more: told once if it was wanted, forgotten if not."""
@@ -347,9 +353,13 @@ class ProcessRuntime:
             "" if code is not None or number is not None else "exit status unknown: it was adopted and this kernel does not tell"
         )
         oom = number == signal.SIGKILL and not live.record.planned and self._memory.ended(pid)
-        self._events.put_nowait(Exited(member, live.record.generation, code, number, oom=oom, detail=detail))
+        end = Exited(member, live.record.generation, code, number, oom=oom, detail=detail)
         if not live.record.planned:
             self._containers_later(member)
+            if code == 0 and time.time() - live.record.started_at < BACKGROUND_AFTER and self._left(live):
+                live.swept = asyncio.get_running_loop().create_task(self._background(live, pid, end))
+                return False
+        self._events.put_nowait(end)
         if live.record.planned:  # `stop` is at work on the tree, and reaps
             return False
         self._trees.strike(live.root)
@@ -358,6 +368,27 @@ class ProcessRuntime:
             return True
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
         return False
+
+    def _left(self, live: _Live) -> dict[int, str]:
+        """Who lives of a tree whose main process ended: pids, and how they call themselves."""
+        try:
+            found = self._trees.find(live.root, self._table.scan())
+        except ProcUnreadable:
+            return {}
+        return {pid: name for pid in found if (name := command_name(pid))}
+
+    async def _background(self, live: _Live, pid: int, end: Exited) -> None:
+        """One that ended well and at once, and left others: when these begin to listen, it put itself into the background."""
+        deadline = time.monotonic() + BACKGROUND_WAIT
+        while (left := self._left(live)) and time.monotonic() < deadline and not live.record.planned:
+            if (ports := listened_on(left)) and (who := next(one for one in sorted(left) if listened_on((one,)))):
+                where = f"{left[who]} (pid {who}), which it started, listens on port {', '.join(map(str, ports))}"
+                end = replace(end, detail=f"it put itself into the background: {where}; it is ended with it", final=True)
+                break
+            await asyncio.sleep(EXEC_LOOK)
+        self._events.put_nowait(end)
+        self._trees.strike(live.root)
+        await self._sweep(live, pid)
 
     def _containers_later(self, member: str, but: int | None = None) -> None:
         if not _folders(containers(self._directory, member)):

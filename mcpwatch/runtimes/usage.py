@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Sample
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Sample, Snapshot
 
 EVERY = 5.0
 """Seconds for which a sample is good."""
+RECENT = 60.0
+"""Seconds after which a sample is too old to be shown while the next is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One look: when, the machine, and of each member its main process and what its tree uses."""
+
+    at: float
+    tree: Snapshot
+    samples: Mapping[str, tuple[int, Sample]]
 
 
 class Meter:
@@ -21,34 +35,59 @@ class Meter:
         self._at = float("-inf")
         self._main: dict[str, int] = {}
         self._samples: dict[str, tuple[float, Sample, float]] = {}  # when, what, percent of a core
+        self._ended: set[str] | None = None
+        """Members that ended since a look beside the loop began; `None`: none is under way."""
 
     def look(self, member: str, mains: Callable[[], Mapping[str, int]]) -> Usage | None:
-        """What a member uses. `mains` (name to main pid) is asked for only when its sample is old or of another process."""
-        fresh = time.monotonic() - self._at < EVERY
-        if not fresh or member not in self._samples:
-            self._refresh(mains(), fresh=fresh)
+        """What a member uses. `mains` (name to main pid) is asked for only when its sample is old or of another process.
+
+        Who asks again and again is told the last sample while the next is taken beside the loop: it takes long where many run.
+        """
+        age = time.monotonic() - self._at
+        if member not in self._samples or age >= RECENT:
+            self._refresh(mains(), fresh=age < EVERY)
+        elif age >= EVERY and self._ended is None:
+            self._refresh_beside(mains())
         return self.usage(member)
 
     def _refresh(self, mains: Mapping[str, int], *, fresh: bool) -> None:
         """Sample all again if the last sample is old, else those that are new."""
-        now = time.monotonic()
         todo = {member: pid for member, pid in mains.items() if not fresh or self._main.get(member) != pid}
         if not todo:
             return
         if not fresh:
-            self._at = now
+            self._at = time.monotonic()
+        with contextlib.suppress(ProcUnreadable):  # the last samples stay
+            self.keep(self.take(todo))
+
+    def _refresh_beside(self, mains: Mapping[str, int]) -> None:
         try:
-            tree = self._table.scan()
-        except ProcUnreadable:
-            return  # the last samples stay
-        for member, pid in todo.items():
-            new = self._main.get(member) != pid
-            self._main[member] = pid
-            taken = self._table.sample(tree, pid)
-            before = None if new else self._samples.get(member)
-            seconds = max(0.0, taken.cpu_seconds - before[1].cpu_seconds) if before else 0.0
-            percent = 100.0 * seconds / (now - before[0]) if before and now > before[0] else 0.0
-            self._samples[member] = (now, taken, percent)
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._refresh(mains, fresh=False)
+            return
+        self._at, self._ended = time.monotonic(), set()
+        taken = loop.run_in_executor(None, self.take, mains)
+        taken.add_done_callback(self._beside_taken)
+
+    def _beside_taken(self, done: asyncio.Future[Taken]) -> None:
+        ended, self._ended = self._ended or set[str](), None
+        if not done.cancelled() and done.exception() is None:
+            taken = done.result()
+            self.keep(replace(taken, samples={name: one for name, one in taken.samples.items() if name not in ended}))
+
+    def take(self, mains: Mapping[str, int]) -> Taken:
+        """Look at the machine now: for any thread. Raises `ProcUnreadable`."""
+        at, tree = time.monotonic(), self._table.scan()
+        return Taken(at, tree, {member: (pid, self._table.sample(tree, pid)) for member, pid in mains.items()})
+
+    def keep(self, taken: Taken) -> None:
+        """What was taken is the latest from now on. In the loop's thread."""
+        for member, (pid, now) in taken.samples.items():
+            before = self._samples.get(member) if self._main.get(member) == pid else None
+            seconds = max(0.0, now.cpu_seconds - before[1].cpu_seconds) if before else 0.0
+            percent = 100.0 * seconds / (taken.at - before[0]) if before and taken.at > before[0] else 0.0
+            self._main[member], self._samples[member] = pid, (taken.at, now, percent)
 
     def usage(self, member: str) -> Usage | None:
         """The latest sample of a member, or `None`."""
@@ -70,3 +109,5 @@ class Meter:
         """Drop what is known of an incarnation that ended."""
         self._samples.pop(member, None)
         self._main.pop(member, None)
+        if self._ended is not None:
+            self._ended.add(member)

@@ -16,6 +16,7 @@ from typing import Any
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Level, MemberChanged, MemberExited, MemberStarted, Troubled
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
+from mcpwatch.model.restart import not_retried
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
@@ -172,6 +173,8 @@ class MemberActor:
         generation = end.generation
         planned = replaced or generation != self.state.generation or generation == self._stopped
         words = "stopped" if planned else describe_exit(end, tail)
+        last = "" if planned else not_retried(self.spec.restart, end.code)
+        words += f"; {last}" if last else ""
         if not planned or generation != self._given_up:
             self.last_exit = "" if planned else words
         self.oom = end.oom
@@ -194,7 +197,7 @@ class MemberActor:
             self.excuse()
             self.tell(d.Lost(self.now(), "its configuration changed", generation=generation))
         else:
-            self.tell(d.Exited(self.now(), words, generation=generation, code=end.code))
+            self.tell(d.Exited(self.now(), words, generation=generation, code=end.code, final=end.final))
 
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot. One without a number is a generation of its own."""
@@ -329,12 +332,17 @@ class MemberActor:
             self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
             return
         reasons = {
-            Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start",
+            Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start" + self._slow(),
             Phase.STOPPING: "not stopped in time, forced",
             Phase.BACKOFF: "the pause is over",
             Phase.FAILED: "one more try",
         }
         self.tell(d.Tick(self.now(), reasons.get(phase, "")))
+
+    def _slow(self) -> str:
+        """What to do about a start that took too long, where it was on its way to the end."""
+        lives = self.incarnation is not None and self.incarnation.generation == self.state.generation
+        return "; it was still starting: raise start_grace if it needs longer" if lives else ""
 
     def close(self) -> None:
         """No more ticks."""

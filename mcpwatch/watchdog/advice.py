@@ -13,18 +13,22 @@ ADVICE: dict[str, str] = {
     "planned_restart": "nothing: it is being done",
     "starting": "nothing: it is given time to start",
     "single_client": "nothing: it works through the proxy",
+    "noisy_stdout": "nothing while it works; have it write messages alone to its stdout, and its log to stderr",
     "flapping": "nothing while it works; look at {look_at}",
     "auth": "left to a person: make the token that is sent and the one that it takes the same",
     "licence": "left to a person: give it back the licence, quota or subscription that it asks for",
     "overloaded": "left to a person: lower its load, or wait; a restart makes it no faster",
     "dependency": "left to a person: mend what it depends on; a restart of it does not",
-    "empty_tools": "left to a person: find out why it lists fewer tools; look at {look_at}",
+    "empty_tools": "left to a person: find out why it lists fewer tools, or whether a restart brings them back",
     "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
     "config": "left to a person: mend the configuration that the evidence names",
     "wrong_base_url": "left to a person: have it announce the base URL, or prefix, that clients use",
+    "upstream_unreachable": "left to a person: a restart does not help; look at {look_at}",
+    "daemonised": "left to a person: have it stay in the foreground, without an option that forks or daemonises",
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",
+    "port_shared": "left to a person: end the other program, or give one of them another port",
     "port_taken": "left to a person: end the program that holds the port, or choose another port",
     "polluted": "left to a person: have it write messages alone to its stdout, and its log to stderr",
     "engine_gone": "left to a person: start the engine again; its members are looked at when it is back",
@@ -32,8 +36,8 @@ ADVICE: dict[str, str] = {
 }
 """Cause to words."""
 REPAIRED = frozenset({
-    "child_died", "member_failing", "member_hung", "not_mounted", "paused", "proxy_exhausted", "proxy_hung", "route_failing",
-    "stale_session",
+    "child_died", "cut_short", "member_failing", "member_hung", "network_disconnected", "not_mounted", "paused", "proxy_exhausted",
+    "proxy_hung", "route_failing", "stale_session",
 })  # fmt: skip
 """Causes with a step of the ladder, unless somebody else started the member or the proxy."""
 

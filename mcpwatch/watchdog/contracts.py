@@ -25,6 +25,8 @@ from mcpwatch.watchdog.probing import ScheduledCheck
 
 PINS = "pins"
 SEEN = "contracts"
+TURNS, CALM = 3, 20
+"""Changes between two servers from which on they are said to answer in turn, and looks without one after which they do not."""
 HISTORY = 20
 """Contracts kept per subject and vantage."""
 
@@ -73,6 +75,43 @@ def _failed(result: ProbeResult, symptom: Symptom, message: str) -> ProbeResult:
     return replace(result, outcome=Outcome.FAILURE, symptom=symptom, stage=Stage.TOOLS_LIST, message=message)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Who answered last: the pinned server or (`other`, with its tools) another; how often that changed, and looks since."""
+
+    generation: int
+    other: bool = False
+    tools: tuple[str, ...] = ()
+    turns: int = 0
+    calm: int = 0
+
+
+class Turns:
+    """Finds two servers that answer in turn at one address: contracts of strangers, to and fro within one generation."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Turn] = {}
+
+    def look(self, key: str, pin: Kept, kept: Kept, generation: int) -> str:
+        """What is told while two answer in turn; else the empty string."""
+        other = kept.contract != pin.contract and _strangers(pin.contract, kept.contract)
+        if not other and key not in self._last:
+            return ""
+        last = self._last.get(key, _Turn(generation))
+        if last.generation != generation:
+            last = _Turn(generation)
+        tools = tuple(sorted(tool_names(kept.contract))) if other else ()
+        other = bool(tools)
+        turned = other != last.other
+        calm = 0 if turned else last.calm + 1
+        turns = last.turns + turned if calm < CALM else 0
+        self._last[key] = last = _Turn(generation, other, tools if other else last.tools, turns, calm)
+        if turns < TURNS:
+            return ""
+        names = ", ".join(last.tools[:3]) + (", …" if len(last.tools) > 3 else "")
+        return f"two servers answer in turn at its address: the pinned one, and one that lists {names}"
+
+
 class Contracts:
     """All pins and the history behind them."""
 
@@ -82,6 +121,7 @@ class Contracts:
         self._publish = publish
         self._listed: dict[str, int] = {}
         """The latest generation that listed the pinned contract, by vantage and subject."""
+        self._turns = Turns()
         self._pins = {key: Kept(**json.loads(text)) for key, text in memory.recall(PINS).items()}
         self._seen: dict[str, list[Kept]] = {
             key: [Kept(**one) for one in json.loads(text)] for key, text in memory.recall(SEEN).items()
@@ -96,6 +136,8 @@ class Contracts:
         server = result.server or ServerInfo()
         kept = Kept(contract, server.version, self._clock.wall(), server.name)
         pin = self._pins.get(key)
+        if pin is not None and (other := self._turns.look(key, pin, kept, generation)):
+            return _failed(result, Symptom.WRONG_SERVER, other)
         if pin is None:
             if result.tools:
                 self._pin(key, kept)

@@ -19,7 +19,7 @@ from typing import Literal
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
 from mcpwatch.model.policy import RestartPolicy
-from mcpwatch.model.restart import History, after_end, after_exit, counted, exceeded, one_try
+from mcpwatch.model.restart import History, Next, after_end, after_exit, counted, exceeded, one_try
 from mcpwatch.model.time import Instant, later
 
 STOP_MARGIN = 5.0
@@ -90,10 +90,14 @@ class StartFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Exited(Event):
-    """A generation ended by itself. `code` is its exit code, or `None` when a signal ended it or it cannot be known."""
+    """A generation ended by itself. `code` is its exit code, or `None` when a signal ended it or it cannot be known.
+
+    `final`: another start would end the same way.
+    """
 
     generation: int = 0
     code: int | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +275,7 @@ def _exited(state: MemberState, event: Event, rules: Rules, unit: float) -> Step
     assert isinstance(event, Exited)
     if state.phase not in (Phase.STARTING, Phase.RUNNING):
         return state, ()
-    decided = after_exit(rules.restart, event.code)
+    decided = Next("parked") if event.final else after_exit(rules.restart, event.code)
     if decided is not None and decided.step == "finished":
         return _rest(replace(state, want=Want.DOWN), Phase.STOPPED), ()
     after = state if rules.restart.condition == "never" else _counted(state, event.at, rules)

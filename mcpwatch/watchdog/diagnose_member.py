@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
-from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.finding import Finding, LookAgain, Rung, undoing
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
@@ -24,6 +24,8 @@ from mcpwatch.watchdog.starts import cold_until
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
+_BACKGROUND = "it put itself into the background"
+"""What the process runtime says of one."""
 WRONG_CALL_CODES = frozenset({-32601, -32602})
 """JSON-RPC: the method is not found, its parameters are invalid."""
 LATE = 0.5
@@ -32,6 +34,9 @@ LATE_LINE = 15.0
 """Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
+
+_SPOKEN = frozenset({Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
+"""Stages that are over only when something was answered."""
 
 _PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.AUTH: ("auth", "it refuses our token"),
@@ -62,15 +67,16 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
     if seen is not None and seen.bad and _refused_where_it_listens(member, seen):
-        text = f"it listens on port {member.port}, but not at the address where it should answer"
+        where = f"at {', '.join(member.listens_at)}" if member.listens_at else f"on port {member.port}"
+        text = f"it listens {where}, but not at {member.asked_at or 'the address'}, where it should answer"
         return _finding(snapshot, member, "wrong_port", text)
-    if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS:
+    if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS and not _cut_short(seen):
         ports = ", ".join(str(port) for port in member.listens_on)
         return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
     if seen is None:
         return _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
-        return _flapping(snapshot, member, seen) or _alone(snapshot, member)
+        return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
@@ -85,12 +91,20 @@ def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None
     if member.paused:
         return _finding(snapshot, member, "paused", "its container is paused", "resume")
     if member.hindered and (member.phase is not Phase.RUNNING or (member.own is not None and member.own.bad)):
-        return _finding(snapshot, member, member.hindered, member.hindrance)
+        return hindered(snapshot, member)
     if member.down:
         return _down(snapshot, member)
     if member.stopped_processes and member.phase is not Phase.STOPPING:
         return _finding(snapshot, member, "member_hung", "its processes are stopped (state T)", "resume")
+    if member.rival and member.phase is Phase.RUNNING:
+        text = f"{member.rival} listens on port {member.port} too, and each connection comes to one of them"
+        return _finding(snapshot, member, "port_shared", text)
     return None
+
+
+def hindered(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
+    """What its engine says keeps it from running or being reached. A network that its container left it can be put on again."""
+    return _finding(snapshot, member, member.hindered, member.hindrance, undoing(member.hindered))
 
 
 def _doubtful(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
@@ -114,6 +128,8 @@ def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     if member.foreign_port or _PORT_TAKEN.search(member.last_exit):
         return _finding(snapshot, member, "port_taken", f"its port is held by {member.foreign_port or 'another program'}")
+    if _BACKGROUND in member.last_exit:
+        return _finding(snapshot, member, "daemonised", f"the member is down: {member.last_exit}")
     if member.oom:
         return _finding(snapshot, member, "member_oom", "it was killed for using too much memory")
     text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"
@@ -145,6 +161,9 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
         return _finding(snapshot, member, *told)
     if unasked(seen.result):
         return _finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
+    if seen.mute and seen.result and _cut_short(seen):
+        text = f"its answers end early ({seen.result.symptom_text}): it, or something between, closes them: {message}".rstrip(": ")
+        return _finding(snapshot, member, "cut_short", text, None if member.listens_elsewhere else "restart")
     if seen.mute and seen.result and symptom is not Symptom.UNREACHABLE:
         text = f"the member runs but does not answer ({seen.result.symptom_text})"
         return _finding(snapshot, member, "member_hung", text, "restart")
@@ -169,6 +188,24 @@ def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     return _finding(
         snapshot, member, "flapping", f"it fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
     )
+
+
+def _cut_short(seen: Observation) -> bool:
+    """Whether it answered in this very probe, and a later answer was begun and cut."""
+    result = seen.result
+    if result is None or result.stage is None or not seen.bad:
+        return False
+    ended = seen.symptom is Symptom.CUT or (seen.symptom is Symptom.NO_REPLY and "ended" in seen.message)
+    return ended and any(timing.stage in _SPOKEN and timing.stage is not result.stage for timing in result.timings)
+
+
+def _noisy(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    """It works, and writes what is no message where messages alone belong."""
+    hint = snapshot.hint(member.route)
+    if hint is None or hint.meaning != "polluted" or hint.at < (member.started_at or 0.0) - LATE_LINE:
+        return None
+    text = "it works, but writes lines to its stdout that are no messages; some clients end a server for that"
+    return _finding(snapshot, member, "noisy_stdout", text)
 
 
 def _alone(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:

@@ -14,7 +14,7 @@ from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, by_symptom
 from mcpwatch.watchdog.diagnose_route import newer, since_change
-from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.finding import Finding, LookAgain, Rung, undoing
 from mcpwatch.watchdog.snapshot import MUTE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, evidence, said
 
 CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
@@ -45,6 +45,8 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
         return _whole(snapshot, proxy, "paused", "its container is paused", "resume")
     if proxy.stopped_processes:
         return _whole(snapshot, proxy, "proxy_hung", "its processes are stopped (state T)", "resume")
+    if proxy.hindered and any(one.bad for one in _failing(snapshot, proxy)):
+        return _whole(snapshot, proxy, proxy.hindered, proxy.hindrance, undoing(proxy.hindered))
     return _exhausted(snapshot, proxy) or _silent(snapshot, proxy)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import unasked
+from mcpwatch.watchdog.diagnose_member import hindered, unasked
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
 from mcpwatch.watchdog.refusals import refusal, refused
 from mcpwatch.watchdog.snapshot import (
@@ -25,6 +25,7 @@ from mcpwatch.watchdog.snapshot import (
     evidence_with_log,
 )
 from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
+from mcpwatch.watchdog.ways import no_way
 
 RECONNECT_GRACE = 45.0
 """Seconds after a member's last change in which a proxy that reconnects by itself is left to do so."""
@@ -47,6 +48,8 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
     seen, proxy = member.through, snapshot.front
     if seen is None or proxy is None or member.phase is not Phase.RUNNING or proxy.phase is not Phase.RUNNING:
         return None
+    if member.hindered and seen.bad:
+        return hindered(snapshot, member)
     if not seen.succeeded and seen.failures and (waits := _starting(snapshot, member, seen)) is not None:
         return waits
     if seen.bad and seen.symptom is None:
@@ -57,6 +60,7 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
         return _flapping(snapshot, member, seen)
     if not since_change(snapshot, member, seen, deep=deep):
         return LookAgain(member.name, deep)
+    found = no_way(snapshot, member, seen, found)
     if found.rung is None or proxy.runtime == "external":
         return replace(found, rung=None)
     return _held(snapshot, proxy, found) if found.rung == "restart_proxy" else found
@@ -284,4 +288,14 @@ def _finding(
         seen_at=member.through.began_at if member.through is not None else None,
         seen_until=member.through.at if member.through is not None else None,
         look_at=f"the log of '{subject}' and how it reaches '{member.name}'",
+        unserved_since=_unserved_since(snapshot, member),
     )
+
+
+def _unserved_since(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
+    """When the proxy began, where it never served the member since, which has not changed since either: it had its try."""
+    proxy, seen = snapshot.front, member.through
+    if proxy is None or proxy.started_at is None or seen is None or seen.succeeded:
+        return None
+    times = [member.started_at, member.changed_at, member.direct.since if member.direct is not None else None]
+    return proxy.started_at if all(time is None or time < proxy.started_at for time in times) else None

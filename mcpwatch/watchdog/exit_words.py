@@ -31,11 +31,11 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
     if end.oom:
         words += " (out of memory)"
     said = "" if end.detail.startswith(("killed by", "exited")) else end.detail
-    said = said or (_telling(tail) if end.code else "")
+    said = said or (telling(tail) if end.code else "")
     return f"{words}: {said}" if said else words
 
 
-def _telling(tail: tuple[str, ...]) -> str:
+def telling(tail: tuple[str, ...]) -> str:
     """The line that tells most: a refused option, below which Go programs print their whole usage; else the last."""
     told = [line.strip() for line in tail if line.strip() and not _HINT.match(line.strip())] or [line.strip() for line in tail]
     told = _behind_a_bridge(told)

@@ -10,9 +10,20 @@ from typing import Literal
 
 from mcpwatch.model.time import Instant
 
+USELESS = 2
+"""Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
+
+REJOINED = frozenset({"network_disconnected"})
+"""Causes told by an engine that its runtime can undo, by a resume."""
+
 Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
 """`reconnect`: have the proxy try its upstream now. `resume`: let stopped processes, or a paused container, run again.
 `quarantine`: stop repairing and tell a person."""
+
+
+def undoing(cause: str) -> Rung | None:
+    """The rung by which a runtime undoes what its engine told, where it can."""
+    return "resume" if cause in REJOINED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +32,8 @@ class Finding:
 
     `subject` is repaired by `rung`, the lowest that fits (`None`: no repair helps). `hold` says why it has to wait, `until` how
     long at most. `seen_at` and `seen_until`: when the probe began and ended that it rests on. `suspect`: who is tried when the
-    subject turns out not to be it. `look_at`: what a person should look at when repairs do not help.
+    subject turns out not to be it. `look_at`: what a person should look at when repairs do not help. `tries`: how often
+    each step may be useless.
     """
 
     cause: str
@@ -38,6 +50,9 @@ class Finding:
     seen_until: Instant | None = None
     suspect: str = ""
     look_at: str = ""
+    tries: int = USELESS
+    unserved_since: Instant | None = None
+    """When the present run of the proxy began, which never served what this is about: a restart that began it was a try for it."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
 from mcpwatch.watchdog.recycle import Recycler
 from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
 from mcpwatch.watchdog.senses import Context, Senses
-from mcpwatch.watchdog.views import member_view
+from mcpwatch.watchdog.views import by_member, member_view
 
 Carriers = Callable[[str], Runtime]
 """Gives the runtime of a name, made when first asked for."""
@@ -109,9 +109,10 @@ class Fleet:
         """The fleet as shown, now."""
         now, wall = self._clock.now(), self._clock.wall()
         diagnoses, histories = self.mender.current, self.monitor.probing.histories
+        causes = by_member(diagnoses)
         members = tuple(
-            member_view(actor, histories, actor.runtime.usage(actor.spec.name), diagnoses, now, wall)
-            for actor in self.actors.values()
+            member_view(actor, histories, actor.runtime.usage(name), causes.get(name, ()), now, wall)
+            for name, actor in self.actors.items()
         )
         proxy = self._plan.proxy.member if self._plan.proxy else None
         return FleetView(wall, self.daemon, proxy, members, self.monitor.route_views(), diagnoses)
@@ -159,8 +160,7 @@ class Fleet:
         found: dict[str, Incarnation] = {}
         for name in sorted({member.runtime for member in plan.members} | SWEPT):
             found |= await self._open(name, plan)
-        for spec in plan.members:
-            self._add(spec)
+        self._add(plan.members)
         self.monitor.rewatch()
         self.monitor.probing.schedule.start()
         held = {key.removeprefix("down:") for key in self._memory.recall(ROOM) if key.startswith("down:")}
@@ -232,8 +232,7 @@ class Fleet:
             if (spec := plan.member(name)) is not None:
                 self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
-        for spec in fresh:
-            self._add(spec)
+        self._add(fresh)
         self.monitor.rewatch()
         for name in stay:
             if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
@@ -299,11 +298,13 @@ class Fleet:
         del self.actors[name]
         self.mender.forget(name, actor.spec.route)
 
-    def _add(self, spec: MemberSpec) -> None:
-        kept = self._memory.recall(ROOM).get(f"generation:{spec.name}", "")
-        self.actors[spec.name] = MemberActor(
-            spec, self._runtimes[spec.runtime], self._context, self._listener, int(kept) if kept.isdecimal() else 0
-        )
+    def _add(self, specs: Iterable[MemberSpec]) -> None:
+        known = self._memory.recall(ROOM)
+        for spec in specs:
+            kept = known.get(f"generation:{spec.name}", "")
+            self.actors[spec.name] = MemberActor(
+                spec, self._runtimes[spec.runtime], self._context, self._listener, int(kept) if kept.isdecimal() else 0
+            )
 
     async def _start_in_order(self, spec: MemberSpec) -> None:
         """Start a member once those it waits for are ready, failed, or out of grace. Never waits for ever."""

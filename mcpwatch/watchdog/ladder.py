@@ -12,16 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.finding import Finding, Rung
+from mcpwatch.watchdog.finding import REJOINED, Finding, Rung
 
 HOLD_DOWN = 30.0
 """Seconds after a useless repair before the next one for the same finding; half of it after one that helped."""
 
 NUDGE_PAUSE = 2.0
 """The same after a reconnect, which disturbs nothing."""
-
-USELESS = 2
-"""Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
 
 LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5}
 """How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
@@ -46,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One step that was tried for one finding. `ended` is `None` while the proof is due."""
+    """One step that was tried for one finding. `ended` is `None` while the proof is due, `carried` until the step is done."""
 
     at: Instant
     about: str
@@ -54,6 +51,7 @@ class Attempt:
     step: Step
     outcome: Outcome = "under_way"
     ended: Instant | None = None
+    carried: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
     if finding.rung is None:
         return Choice(None, finding.hold or f"no repair helps against {finding.cause}", finding.until)
     recent = tuple(one for one in attempts if now - one.at < FORGET)
-    same = tuple(one for one in recent if (one.about, one.cause) == finding.key)
+    same = _of(finding, recent)
     if same and same[-1].step.rung == "quarantine":
         return Choice(None, "repairs did not help", Instant(same[-1].at + FORGET))
     step = _step(finding, same)
@@ -81,10 +79,7 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
         return Choice(Step("quarantine", finding.subject), "repairs did not help")
     if finding.hold:
         return Choice(None, finding.hold, finding.until, step)
-    busy = [
-        one for one in recent if one.outcome == "under_way" and (one.step.subject == step.subject or one.about == finding.about)
-    ]
-    if busy:
+    if any(one.outcome == "under_way" and _keeps_away(one, finding, step) for one in recent):
         return Choice(None, "a repair is under way", next=step)
     if same:
         wait = Instant((same[-1].ended or same[-1].at) + _pause(same))
@@ -97,6 +92,40 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
     return Choice(step, "the lowest rung that fits", next=step)
 
 
+def _of(finding: Finding, recent: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The attempts that count for a finding, in order. A restart of the proxy that proved nothing for it counts by whatever name.
+
+    So does the latest for others, since which it was never served.
+    """
+    own = [one for one in recent if one.about == finding.about]
+    same = [one for one in own if one.cause == finding.cause]
+    if finding.rung != "restart_proxy" or (same and same[-1].step.rung == "quarantine"):
+        return tuple(same)
+    proved = max((one.at for one in own if one.outcome == "proved"), default=0.0)
+    others = [one for one in recent if one.step.rung == "restart_proxy" and one.carried is not None and one not in same]
+    vain = [one for one in others if one.about == finding.about and one.outcome in ("void", "useless") and one.at > proved]
+    since, last = finding.unserved_since, max((one.at for one in own), default=0.0)
+    shared = [one for one in others if one.about != finding.about and one.at > last and since is not None and _began(one, since)]
+    counted = [replace(one, outcome="useless", ended=one.ended or one.carried) for one in (*vain, *shared[-1:])]
+    return tuple(sorted((*same, *counted), key=lambda one: one.at))
+
+
+def _began(one: Attempt, since: Instant) -> bool:
+    """Whether an attempt began the run of the proxy that began then."""
+    return one.carried is not None and one.carried >= since
+
+
+def _keeps_away(under_way: Attempt, finding: Finding, step: Step) -> bool:
+    """Whether a repair is waited for: while it is being done by all who need the same subject, while it is being proved by those
+    who speak of the same. What the others saw before it was done says nothing now.
+    """
+    if under_way.about == finding.about:
+        return True
+    seen = finding.seen_until if finding.seen_at is None else finding.seen_at
+    undone = under_way.carried is None or seen is None or seen < under_way.carried
+    return under_way.step.subject == step.subject and undone
+
+
 def steps(finding: Finding) -> tuple[Step, ...]:
     """The whole ladder of a finding, the lowest rung first."""
     subject, suspect = finding.subject, finding.suspect
@@ -104,6 +133,8 @@ def steps(finding: Finding) -> tuple[Step, ...]:
         case "reconnect":
             harder: Rung = "restart" if finding.about.startswith("member:") else "restart_proxy"
             return (Step("reconnect", subject), *((Step(harder, suspect),) if suspect else ()))
+        case "resume" if finding.cause in REJOINED:
+            return (Step("resume", subject),)
         case "resume":
             return Step("resume", subject), Step("restart", subject)
         case "restart_proxy":
@@ -119,7 +150,7 @@ def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
     for step in steps(finding):
         tried = [one for one in same if one.step == step]
         useless = sum(one.outcome == "useless" for one in tried)
-        if useless < (1 if step.rung == "resume" else USELESS) and len(tried) - useless < LASTING[step.rung]:
+        if useless < (1 if step.rung == "resume" else finding.tries) and len(tried) - useless < LASTING[step.rung]:
             return step
     return None
 
@@ -135,6 +166,10 @@ def _pause(same: tuple[Attempt, ...]) -> float:
     return base * 2.0**useless / 2.0
 
 
-def ended(attempts: tuple[Attempt, ...], attempt: Attempt, outcome: Outcome, at: Instant) -> tuple[Attempt, ...]:
-    """The attempts with one of them at its end."""
-    return tuple(replace(one, outcome=outcome, ended=at) if one is attempt else one for one in attempts)
+def changed(attempts: tuple[Attempt, ...], attempt: Attempt, **changes: Outcome | Instant) -> tuple[Attempt, ...]:
+    """The attempts with one of them at its end, or carried out."""
+    return tuple(replace(one, **changes) if _same(one, attempt) else one for one in attempts)
+
+
+def _same(one: Attempt, other: Attempt) -> bool:
+    return (one.at, one.about, one.cause, one.step) == (other.at, other.about, other.cause, other.step)

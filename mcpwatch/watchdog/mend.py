@@ -18,7 +18,8 @@ from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import Finding, LookAgain
-from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, ended
+from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, changed
+from mcpwatch.watchdog.proof import Proof
 from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.snapshot import FleetSnapshot
@@ -32,6 +33,8 @@ PROOF_PAUSE = 0.5
 """Seconds between tries while a repair is being proved."""
 LOOK_DELAY = 0.05
 """Seconds between a change and the diagnosis, so that what falls together is seen together. Restarts do not wait for it."""
+LOOK_SHARE, LOOK_DELAY_MAX = 4.0, 2.0
+"""That delay grows to so many times what the last diagnosis took, and to so many seconds: a large fleet must be probed too."""
 LOOK_FIRST, LOOK_MAX = 0.2, 5.0
 """Seconds between two looks again at the same member, at first and at most."""
 
@@ -73,6 +76,7 @@ class Mender:
         self._hands = hands
         self._timer: asyncio.TimerHandle | None = None
         self._due = False
+        self._delay = LOOK_DELAY
         self._looking: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -80,25 +84,28 @@ class Mender:
         """Consider once, after what is happening now has happened: a proxy and what it hosts fall within milliseconds."""
         if not self._due and self._enabled:
             self._due = True
-            asyncio.get_running_loop().call_later(LOOK_DELAY, self._considered)
+            asyncio.get_running_loop().call_later(self._delay, self._considered)
 
     def _considered(self) -> None:
         self._due = False
+        began = self._clock.now()
         self.consider()
+        self._delay = min(LOOK_DELAY_MAX, max(LOOK_DELAY, LOOK_SHARE * (self._clock.now() - began)))
 
     def consider(self) -> None:
         """Look at the fleet as it is now: tell what is new and what is gone, and take the steps that fit."""
         if not self._enabled:
             return
         now = self._clock.now()
-        findings = diagnose(self._look())
+        snapshot = self._look()
+        findings = diagnose(snapshot)
         decision = decide_repairs(findings, self.attempts, now)
         before, self.current = self.current, decision.shown
         self._hands.settled()
         self._tell(before)
         for act in decision.acts:
             self._take(act, now)
-        self._again(findings.look_again, decision.looks)
+        self._again(findings.look_again, decision.looks, snapshot)
         self._wake(decision, now)
 
     def forget(self, member: str, route: str | None = None) -> None:
@@ -114,10 +121,11 @@ class Mender:
 
     # Looking again.
 
-    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...]) -> None:
+    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...], snapshot: FleetSnapshot) -> None:
         """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
-        members = {found.about: self._member(found.about) for found in doubted}
-        looks = (*looks, *(LookAgain(name) for name in members.values() if name))
+        about = {found.about for found in doubted}
+        mine = (one for one in snapshot.members if f"member:{one.name}" in about or (one.route and f"route:{one.route}" in about))
+        looks = (*looks, *(LookAgain(one.name) for one in mine))
         wanted = {look.member for look in looks}
         self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
         for look in looks:
@@ -127,13 +135,6 @@ class Mender:
             self._looking[look.member] = min(LOOK_MAX, max(LOOK_FIRST, pause * 2.0))
             self._busy.add(look.member)
             self._spawn(self._look_again(look, pause), f"look again {look.member}")
-
-    def _member(self, about: str) -> str:
-        """The member that a finding is about."""
-        kind, _, name = about.partition(":")
-        if kind == "member":
-            return name
-        return next((one.name for one in self._look().members if kind == "route" and one.route == name), "")
 
     async def _look_again(self, look: LookAgain, pause: float) -> None:
         try:
@@ -172,21 +173,28 @@ class Mender:
             self._spawn(self._repair(act, tried), f"repair {act.step.subject}")
 
     async def _repair(self, act: Act, tried: tuple[Attempt, ...]) -> None:
-        begun = self._clock.now()
-        outcomes: dict[tuple[str, str], Outcome] = {}
+        proof = Proof(act, self._clock.now(), {(one.about, one.cause): one for one in tried})
         try:
             async with asyncio.timeout(self._patience(act)) as bound:
                 routes = tuple(route for found in act.findings for route in found.affects)
                 await self._hands.carry(act.step, act.findings[0], routes)
-                await self._prove(act, begun, outcomes, bound)
+                proof.done = self._clock.now()
+                for attempt in tried:
+                    self.attempts = changed(self.attempts, attempt, carried=proof.done)
+                await self._prove(proof, bound)
         except TimeoutError:
             pass
         finally:
-            now = self._clock.now()
-            for attempt in tried:
-                outcome = outcomes.get((attempt.about, attempt.cause), "useless")
-                self.attempts = ended(self.attempts, attempt, outcome, now)
-        self._tell_end(act, begun, outcomes)
+            for found in act.findings:
+                if found.key not in proof.outcomes:
+                    self._came_of(proof, found, "useless")
+        self._tell_end(proof)
+        self.soon()
+
+    def _came_of(self, proof: Proof, found: Finding, outcome: Outcome) -> None:
+        """What a repair was for one of its findings: told at once, so that nothing waits for what the others come to."""
+        proof.outcomes[found.key] = outcome
+        self.attempts = changed(self.attempts, proof.tried[found.key], outcome=outcome, ended=self._clock.now())
         self.soon()
 
     def _patience(self, act: Act) -> float:
@@ -196,38 +204,32 @@ class Mender:
         involved = [one for one in self._look().members if one.name == act.step.subject or one.route in routes]
         return max([PROOF_TIMEOUT, *(one.start_grace + PROOF_MARGIN for one in involved)])
 
-    async def _prove(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome], bound: asyncio.Timeout) -> None:
-        """Run the checks that each finding was made from, until each is proved or void. The caller bounds the wait.
+    async def _prove(self, proof: Proof, bound: asyncio.Timeout) -> None:
+        """Run the checks that each finding was made from, until it is known of each what came of it. The caller bounds the wait.
 
         What is still starting is given that time, and is proved after it.
         """
-        pending = {found.key: found for found in act.findings}
-        while pending:
-            await asyncio.gather(*(self._hands.prove(found) for found in pending.values()))
+        while pending := [found for found in proof.act.findings if found.key not in proof.outcomes]:
+            await asyncio.gather(*(self._hands.prove(found) for found in pending))
             snapshot = self._look()
             found_now = diagnose(snapshot).found
-            present = {found.key for found in found_now}
-            until = [one.until for one in found_now if one.cause == "starting" and one.about in {about for about, _ in pending}]
+            until = [one.until for one in found_now if one.cause == "starting" and one.about in {found.about for found in pending}]
             if until and (due := bound.when()) is not None:
                 longest = max(one - snapshot.at for one in until if one is not None) + PROOF_MARGIN
                 bound.reschedule(max(due, asyncio.get_running_loop().time() + longest))
-            subject = snapshot.member(act.step.subject)
+            subject = snapshot.member(proof.act.step.subject)
             if subject is None or subject.phase in (Phase.FAILED, Phase.STOPPED):
                 return
-            others = [one for one in found_now if one.subject == act.step.subject and one.rung is not None and not one.hold]
-            for key, found in tuple(pending.items()):
-                if key not in present and well(snapshot, found, begun):
-                    outcomes[key] = "proved"
-                    del pending[key]
-                elif any(one.about == found.about and one.cause != found.cause for one in others):
-                    outcomes[key] = "void"  # it has another trouble by now, with a repair of its own
-                    del pending[key]
-            if pending:
+            for found in pending:
+                if (outcome := proof.outcome(found, snapshot, found_now)) is not None:
+                    self._came_of(proof, found, outcome)
+            if len(proof.outcomes) < len(proof.act.findings):
                 await asyncio.sleep(PROOF_PAUSE)
 
-    def _tell_end(self, act: Act, begun: Instant, outcomes: dict[tuple[str, str], Outcome]) -> None:
-        proved = all(outcomes.get(found.key) == "proved" for found in act.findings)
-        seconds, subject = self._clock.now() - begun, act.step.subject
+    def _tell_end(self, proof: Proof) -> None:
+        act = proof.act
+        proved = all(outcome == "proved" for outcome in proof.outcomes.values())
+        seconds, subject = self._clock.now() - proof.begun, act.step.subject
         words = "is well again" if proved else "is not better"
         self._publish(
             RepairProved(
@@ -263,19 +265,6 @@ class Mender:
         if decision.wake_at is not None:
             wait = max(LOOK_DELAY, decision.wake_at - now)
             self._timer = asyncio.get_running_loop().call_later(wait, self.consider)
-
-
-def well(snapshot: FleetSnapshot, found: Finding, since: Instant) -> bool:
-    """Whether what a finding is about was seen to be well by a probe that began after `since`."""
-    kind, _, name = found.about.partition(":")
-    members = [one for one in snapshot.members if (one.name if kind == "member" else one.route) == name]
-    if any(member.phase is not Phase.RUNNING for member in members):
-        return False
-    seen = [member.own if kind == "member" else member.through for member in members]
-    return all(
-        one is None or one.result is None or (not one.failures and one.began_at is not None and one.began_at >= since)
-        for one in seen
-    )
 
 
 def _diagnosed(clock: Clock, diagnosis: Diagnosis, *, cleared: bool) -> Diagnosed:

@@ -26,7 +26,7 @@ from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
-from mcpwatch.watchdog.snapshot import ANSWERED_SYMPTOMS, ENGINES, GONE_SYMPTOMS, FleetSnapshot, ProxyLogHint
+from mcpwatch.watchdog.snapshot import ANSWERED_SYMPTOMS, ENGINES, GONE_SYMPTOMS, FleetSnapshot, ProxyLogHint, proved
 from mcpwatch.watchdog.take_snapshot import Known, take_snapshot
 
 STRUCK = 0.5
@@ -63,6 +63,8 @@ class FleetMonitor:
         self._hints: dict[str, ProxyLogHint] = {}
         self._deep: set[str] = set()
         """Members that are asked by calls too, because what they list may come from a memory."""
+        self._frozen: set[str] = set()
+        """Members of whom processes were last seen to be stopped, though nothing that is asked of them shows it."""
         self._deaths = ProbeDeaths()
         self._closed = False
         listener = Listener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
@@ -74,7 +76,7 @@ class FleetMonitor:
     def snapshot(self) -> FleetSnapshot:
         """The fleet at this moment."""
         plan = self._plan()
-        known = Known(self.traits, self._engines_gone, tuple(self._hints.values()), self._deaths.alone)
+        known = Known(self.traits, self._engines_gone, tuple(self._hints.values()), self._deaths.alone, frozenset(self._frozen))
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     def tell_routes(self) -> None:
@@ -151,7 +153,7 @@ class FleetMonitor:
             proxy = self.proxy()
             if proxy is not None and proxy.state.phase is not Phase.RUNNING:
                 return None
-            route = next((route for route in self._plan().routes if route.name == scheduled.key.subject), None)
+            route = self._plan().route(scheduled.key.subject)
             number, resumes = (proxy.state.generation, proxy.resumes) if proxy is not None else (0, 0)
             aim = (actor.state.generation, number, actor.resumes + resumes)
             return Aim(route.probe, scheduled.check, *aim) if route else None
@@ -257,8 +259,25 @@ class FleetMonitor:
             self._judge(actor, scheduled, after)
         if scheduled.key.vantage == "direct" and before.failing and not after.failing:
             self._recovered(actor)
-        if not self._quiet(before, after):
+        if self._freezes(scheduled, after) or not self._quiet(before, after):
             self.soon()
+
+    def _freezes(self, scheduled: ScheduledCheck, after: CheckHistory) -> bool:
+        """Whether what answers from a memory, and was asked nothing that only the server behind it can answer, or its proxy, has
+        stopped processes: then the kernel alone knows that nothing works."""
+        actor, proxy = self._actors[scheduled.member], self.proxy()
+        routed = scheduled.key.vantage == "route"
+        unproved = after.latest is not None and not after.failing and not proved(after.latest)
+        asleep = unproved and (self.traits.lists_from_cache if routed else scheduled.member in self._deep)
+        for one in {proxy, actor} if routed else {actor}:
+            living = one.incarnation if one is not None else None
+            if one is None or living is None or living.pid is None:
+                continue
+            if asleep and self._senses.stopped(frozenset({living.pid})):
+                self._frozen.add(one.spec.name)
+            elif scheduled.member == one.spec.name or asleep:
+                self._frozen.discard(one.spec.name)
+        return bool(self._frozen)
 
     def _judge(self, actor: MemberActor, scheduled: ScheduledCheck, after: CheckHistory) -> None:
         verdict = member_verdict(self.probing.histories, scheduled.key.subject, scheduled.key.vantage)

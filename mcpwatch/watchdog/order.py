@@ -63,5 +63,6 @@ def _waves(actors: list[MemberActor]) -> list[list[MemberActor]]:
         needed = {name for actor in left for name in actor.spec.depends_on}
         wave = [actor for actor in left if actor.spec.name not in needed] or left
         waves.append(wave)
-        left = [actor for actor in left if actor not in wave]
+        gone = {actor.spec.name for actor in wave}
+        left = [actor for actor in left if actor.spec.name not in gone]
     return waves

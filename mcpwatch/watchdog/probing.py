@@ -98,9 +98,11 @@ class Probing:
         self._spawn = context.spawn
         self._scheduled: dict[str, ScheduledCheck] = {}
         self._by_subject: dict[str, list[ScheduledCheck]] = {}
+        self._by_member: dict[str, list[ScheduledCheck]] = {}
         self._running: dict[str, asyncio.Event] = {}
         self._confirming: set[str] = set()
         self._gate = asyncio.Semaphore(CONCURRENCY)
+        self._door = asyncio.Lock()
         self._gap_at = Instant(0.0)
 
     def watch(self, wanted: Iterable[ScheduledCheck]) -> None:
@@ -113,9 +115,10 @@ class Probing:
             if self._scheduled.get(name) != scheduled:
                 self._put(scheduled)
         self._scheduled = fresh
-        self._by_subject = {}
+        self._by_subject, self._by_member = {}, {}
         for scheduled in fresh.values():
             self._by_subject.setdefault(scheduled.key.subject, []).append(scheduled)
+            self._by_member.setdefault(scheduled.member, []).append(scheduled)
 
     def _put(self, scheduled: ScheduledCheck) -> None:
         async def job(lag: float) -> None:
@@ -132,7 +135,7 @@ class Probing:
 
     def of_member(self, member: str) -> tuple[ScheduledCheck, ...]:
         """The checks of a member and of its route."""
-        return tuple(scheduled for scheduled in self._scheduled.values() if scheduled.member == member)
+        return tuple(self._by_member.get(member, ()))
 
     def history(self, scheduled: ScheduledCheck) -> CheckHistory:
         """The history of a check; an empty one before its first result."""
@@ -199,6 +202,8 @@ class Probing:
         done = self._running[scheduled.name] = asyncio.Event()
         try:
             async with self._gate:
+                async with self._door:  # one a turn of the loop: a death that is seen meanwhile is not behind all of them
+                    await asyncio.sleep(0)
                 aim, begun = self._listener.aim(scheduled), self._clock.now()
                 if aim is None:
                     return None

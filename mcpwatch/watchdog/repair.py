@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.advice import advice
-from mcpwatch.watchdog.finding import Finding, Findings
+from mcpwatch.watchdog.finding import REJOINED, Finding, Findings
 from mcpwatch.watchdog.ladder import Attempt, Choice, Step, choose
 
 WORDS = {
@@ -109,5 +109,6 @@ def _next(found: Finding, choice: Choice, step: Step | None) -> str:
         where = f"; look at {found.look_at}" if found.look_at else ""
         return f"left to a person: repairs did not help{where}"
     whom = step.subject if step.rung in ("restart", "resume") and step.subject != found.subject else ""
-    words = WORDS[step.rung] + (f" '{whom}'" if whom else "")
+    doing = "put its container on that network again" if found.cause in REJOINED else WORDS[step.rung]
+    words = doing + (f" '{whom}'" if whom else "")
     return f"{words} ({choice.why})" if choice.step is None else words

@@ -13,7 +13,7 @@ from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import Publish
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.history import Histories
-from mcpwatch.watchdog.views import route_view, verdict_of
+from mcpwatch.watchdog.views import by_route, route_view, verdict_of
 
 
 class Routes:
@@ -30,13 +30,14 @@ class Routes:
         self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]
     ) -> tuple[RouteView, ...]:
         """Every route as shown, now."""
+        causes = by_route(diagnoses)
         return tuple(
             route_view(
                 route,
                 self._actors.get(route.member),
                 proxy,
                 self._histories,
-                diagnoses,
+                causes.get(route.name, ()),
                 self._verdicts.get(route.name, (None, None))[1],
             )
             for route in routes
@@ -44,17 +45,18 @@ class Routes:
 
     def tell(self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]) -> None:
         """Every change of a route's verdict is a fact."""
-        names = {route.name for route in routes}
+        names, causes = {route.name for route in routes}, by_route(diagnoses)
         self._verdicts = {name: held for name, held in self._verdicts.items() if name in names}
         for route in routes:
             actor, wall = self._actors.get(route.member), self._clock.wall()
-            verdict = verdict_of(route, actor, proxy, self._histories, diagnoses)
+            about = causes.get(route.name, ())
+            verdict = verdict_of(route, actor, proxy, self._histories, about)
             old, _ = self._verdicts.get(route.name, (Verdict.UNKNOWN, wall))
             if old is verdict:
                 self._verdicts.setdefault(route.name, (verdict, wall))
                 continue
             self._verdicts[route.name] = (verdict, wall)
-            shown = route_view(route, actor, proxy, self._histories, diagnoses, wall)
+            shown = route_view(route, actor, proxy, self._histories, about, wall)
             why = shown.message or shown.symptom or (actor.reason if actor else "")
             self._publish(
                 RouteChanged(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import Appeared, Exited, Gone, Hindered, Paused, Preparing, Runtime, RuntimeEvent
+from mcpwatch.ports import Appeared, Exited, Gone, Hindered, Moved, Paused, Preparing, Runtime, RuntimeEvent
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.monitor import FleetMonitor
@@ -61,6 +62,10 @@ class RuntimeEventRouter:
                     self._monitor.soon()
             case Hindered():
                 self._take_hindered(event)
+            case Moved():
+                if (actor := self._actors.get(event.member)) is not None and actor.incarnation is not None:
+                    actor.incarnation = replace(actor.incarnation, direct=event.direct)
+                    self._monitor.renew(actor)
             case Gone():
                 self._take_gone(runtime, event)
 

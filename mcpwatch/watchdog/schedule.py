@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -29,27 +30,36 @@ SLOT = 2.0
 """Seconds between two slots, so that a hundred checks do not wake the process a hundred times."""
 SLOTS = 15
 """An interval has at least so many slots; in a short one they are narrower."""
+CROWD = 16
+"""Jobs beyond which a slot is cut in halves, and these again: so many begin at once and no more."""
 
 
-def offset(name: str, interval: float) -> float:
-    """Where in its interval a job runs, in seconds: the same slot for the same name, all slots equally likely."""
+def offset(name: str, interval: float, jobs: int = 0) -> float:
+    """Where in its interval a job runs, in seconds: the same slot for the same name, all slots equally likely.
+
+    Where `jobs` are so many that each slot has a crowd, also at the same place within it, until there are twice as many.
+    """
     digest = hashlib.sha256(name.encode()).digest()
     slot = min(SLOT, interval / SLOTS)
-    return int.from_bytes(digest[:8], "big") * int(interval / slot) // 2**64 * slot
+    slots = int(interval / slot)
+    parts = 1 << max(0, math.ceil(math.log2(max(1, jobs) / (slots * CROWD))))
+    first = int.from_bytes(digest[:8], "big") * slots // 2**64
+    return (first + int.from_bytes(digest[8:16], "big") * parts // 2**64 / parts) * slot
 
 
 class GridTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
     """Fires at every `offset + k * interval` of the wall clock's grid. A clock step moves at most one run."""
 
-    def __init__(self, name: str, interval: float) -> None:
+    def __init__(self, name: str, interval: float, jobs: Callable[[], int] = lambda: 0) -> None:
+        self._name = name
         self._interval = interval
-        self._offset = offset(name, interval)
+        self._jobs = jobs
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The first grid point after `now`."""
-        stamp = now.timestamp()
-        turns = int((stamp - self._offset) // self._interval) + 1
-        due = datetime.fromtimestamp(self._offset + turns * self._interval, UTC)
+        place = offset(self._name, self._interval, self._jobs())
+        turns = int((now.timestamp() - place) // self._interval) + 1
+        due = datetime.fromtimestamp(place + turns * self._interval, UTC)
         if previous_fire_time is not None and due - previous_fire_time < timedelta(seconds=self._interval / 2):
             due += timedelta(seconds=self._interval)
         return due
@@ -67,9 +77,11 @@ class CronTrigger(BaseTrigger):  # pyright: ignore[reportUntypedBaseClass]
         return self._rule.following(now, self._to_local)
 
 
-def trigger_of(name: str, interval: float | None, cron: str | None) -> GridTrigger | CronTrigger:
+def trigger_of(
+    name: str, interval: float | None, cron: str | None, jobs: Callable[[], int] = lambda: 0
+) -> GridTrigger | CronTrigger:
     """What fires a job: its cron expression where it has one, else the grid of its interval (default: 30 s)."""
-    return CronTrigger(cron) if cron else GridTrigger(name, interval or 30.0)
+    return CronTrigger(cron) if cron else GridTrigger(name, interval or 30.0, jobs)
 
 
 class Schedule:
@@ -84,10 +96,13 @@ class Schedule:
     def start(self) -> None:
         """Begin to fire. Must be called on the running loop."""
         self._scheduler.start()
+        for job in self._scheduler.get_jobs():  # now that all are there, each has its place
+            self._due[job.id] = job.next_run_time
 
     def put(self, name: str, job: Job, *, interval: float | None = None, cron: str | None = None) -> None:
         """Add or replace a job. Exactly one of `interval` (seconds) and `cron` (five fields, local time) is given."""
-        trigger: Any = trigger_of(name, interval, cron)
+        trigger: Any = trigger_of(name, interval, cron, lambda: len(self._due))
+        self._due[name] = None
         self._due[name] = _due(trigger, None)
 
         async def run() -> None:

@@ -5,7 +5,8 @@ Every observation says when its probe began and which incarnations it saw. Must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
@@ -73,6 +74,8 @@ class Observation:
     deep: bool = False
     rate: float = 0.0
     succeeded: bool = False
+    unbroken: bool = False
+    """It was never seen to fail, as far as is remembered."""
 
     @property
     def symptom(self) -> Symptom | None:
@@ -102,8 +105,7 @@ class Observation:
     @property
     def proved(self) -> bool:
         """Whether its latest probe came back from the member itself, so that no cache can have answered it."""
-        ways = (Stage.SAFE_CALL, Stage.CANARY)
-        return self.result is not None and any(timing.stage in ways for timing in self.result.timings)
+        return self.result is not None and proved(self.result)
 
     @property
     def bad(self) -> bool:
@@ -149,6 +151,14 @@ class MemberSnapshot:
     """When it last began, became ready or ended."""
     listens_on: tuple[int, ...] = ()
     """Ports that its processes listen on, looked up when nothing answers where it should."""
+    listens_at: tuple[str, ...] = ()
+    """Where exactly these are, when none of them is where it should answer."""
+    asked_at: str = ""
+    """The host and port that it is asked at."""
+    words: str = ""
+    """What it, or what it runs, last wrote that tells something; looked up when what it runs seems to be gone."""
+    rival: str = ""
+    """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False
     """What it runs lives, looked up when it answers and does not serve that yet."""
     port: int | None = None
@@ -159,6 +169,8 @@ class MemberSnapshot:
     """The name of the cause by which its engine says that it cannot run or be reached."""
     hindrance: str = ""
     """The same as a sentence, with the engine's own words."""
+    proxy_url: str = ""
+    """Where the proxy reaches it, when that is another place than where it is checked."""
     budget_at: Instant | None = None
     """When its restart budget allows a restart again; `None`: now."""
 
@@ -216,6 +228,11 @@ class FleetSnapshot:
     proxy_log: tuple[ProxyLogHint, ...] = ()
     """What the log of the proxy's present run last said of each route."""
     nudges: bool = False
+    _member: Mapping[str, MemberSnapshot] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find members by name in a time that does not grow with the fleet: the cause of each is looked for beside the proxy."""
+        object.__setattr__(self, "_member", {member.name: member for member in self.members})
 
     @property
     def front(self) -> MemberSnapshot | None:
@@ -224,11 +241,16 @@ class FleetSnapshot:
 
     def member(self, name: str) -> MemberSnapshot | None:
         """The member of that name, or `None`."""
-        return next((member for member in self.members if member.name == name), None)
+        return self._member.get(name)
 
     def hint(self, route: str | None) -> ProxyLogHint | None:
         """What the proxy's log last said of a route."""
         return next((hint for hint in self.proxy_log if route and hint.route == route), None)
+
+
+def proved(result: ProbeResult) -> bool:
+    """Whether a result came back from the server itself, so that no cache can have answered it."""
+    return any(timing.stage in (Stage.SAFE_CALL, Stage.CANARY) for timing in result.timings)
 
 
 def evidence(member: MemberSnapshot) -> tuple[str, ...]:
@@ -236,6 +258,8 @@ def evidence(member: MemberSnapshot) -> tuple[str, ...]:
     lines = [f"{member.name}: {member.phase}"]
     if member.last_exit:
         lines.append(f"last exit: {member.last_exit}")
+    if member.words and member.words not in member.last_exit:
+        lines.append(f"it last wrote: {member.words}")
     if member.direct is not None and member.direct.result is not None:
         lines.append(said("direct", member.direct))
     if member.through is not None and member.through.result is not None:

@@ -12,30 +12,40 @@ from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Traits
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.starts import inside
+from mcpwatch.watchdog.ways import elsewhere
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words."""
+    """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words.
+
+    `frozen`: who had stopped processes though nothing failed.
+    """
 
     traits: Traits = Traits()
     engines_gone: Mapping[str, str] = field(default_factory=dict[str, str])
     proxy_log: tuple[ProxyLogHint, ...] = ()
     alone: Mapping[str, str] = field(default_factory=dict[str, str])
+    frozen: frozenset[str] = frozenset()
 
 
 def take_snapshot(
     plan: Plan, actors: Mapping[str, MemberActor], histories: Histories, senses: Senses, known: Known, now: Instant
 ) -> FleetSnapshot:
     """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
-    members = tuple(_member(actor, histories, known.alone.get(name, ""), now) for name, actor in actors.items())
+    ways = {one.name: one.url for one in plan.proxy.upstreams} if plan.proxy else {}
+    members = tuple(
+        replace(_member(actor, histories, known.alone.get(name, ""), now), proxy_url=_proxy_url(actor, ways.get(name, "")))
+        for name, actor in actors.items()
+    )
     return FleetSnapshot(
         at=now,
-        members=_looked_up(members, actors, senses),
+        members=_looked_up(members, actors, senses, known.frozen),
         proxy=plan.proxy.member if plan.proxy else None,
         holds_sessions=known.traits.holds_sessions,
         mounts_late=known.traits.mounts_late,
@@ -79,6 +89,7 @@ def _observation(history: CheckHistory) -> Observation:
         proxy_generation=history.proxy_generation,
         deep=history.deep,
         succeeded=history.succeeded,
+        unbroken=bool(history.recent) and not any(history.recent),
     )
 
 
@@ -108,39 +119,59 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if spec.runtime != "external" else None,
         port=_port(spec),
+        asked_at=urlsplit(spec.direct.url).netloc if spec.direct is not None else "",
         alone=alone,
         budget_at=_budget(actor, now),
     )
 
 
 def _looked_up(
-    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses
+    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, frozen: frozenset[str]
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     mains: dict[str, tuple[int, str]] = {}  # pid and container
     within = any(_fails(member) for member in members if inside(member))
     for member in members:
         living = actors[member.name].incarnation
-        failing = _fails(member) or (within and member.kind == "proxy")  # what runs inside the proxy is of its tree
+        failing = (
+            member.name in frozen or _fails(member) or (within and member.kind == "proxy")
+        )  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
-    for member in members:
+    for told in members:
+        member = replace(told, words=telling(senses.tail(told.name))) if _silenced(told) else told
         if member.name not in mains:
             made.append(member)
             continue
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
         ports = senses.listening(pid) if symptom in GONE_SYMPTOMS and member.port is not None else ()
+        places = senses.places(pid) if ports else ()
+        rival = senses.rival(pid, member.port) if member.port is not None else ""
         child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
-        made.append(replace(member, stopped_processes=pid in stopped, listens_on=ports, child_runs=child))
+        seen = replace(member, stopped_processes=pid in stopped, listens_on=ports, listens_at=places, rival=rival, child_runs=child)
+        made.append(seen)
     return tuple(made)
+
+
+def _silenced(member: MemberSnapshot) -> bool:
+    """Whether what a member runs, or a server inside the proxy, may be gone: only its own words tell why."""
+    if inside(member):
+        return member.through is not None and member.through.bad
+    return member.direct is not None and member.direct.bad and member.direct.symptom in (Symptom.UPSTREAM_DOWN, Symptom.NOT_MOUNTED)
 
 
 def _fails(member: MemberSnapshot) -> bool:
     seen = [one for one in (member.direct, member.through) if one is not None]
-    return any(one.bad or one.failures for one in seen)
+    return any(one.bad or one.failures or one.rate for one in seen)
+
+
+def _proxy_url(actor: MemberActor, theirs: str) -> str:
+    """Where the proxy reaches it, when that is another place than where it is checked."""
+    living = actor.incarnation.direct if actor.incarnation is not None else None
+    return elsewhere(living or actor.spec.direct, theirs)
 
 
 def _port(spec: MemberSpec) -> int | None:

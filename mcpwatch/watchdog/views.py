@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Verdict
@@ -21,6 +22,23 @@ def probe_views(histories: Histories, subject: str, vantage: str) -> tuple[Probe
         for key, history in histories.of(subject, vantage)
         if history.latest is not None and history.wall is not None
     )
+
+
+def by_member(diagnoses: Iterable[Diagnosis]) -> dict[str, tuple[Diagnosis, ...]]:
+    """For each member the diagnoses that may explain what is wrong with it."""
+    return _by_name((name, one) for one in diagnoses for name in {one.subject, *one.members})
+
+
+def by_route(diagnoses: Iterable[Diagnosis]) -> dict[str, tuple[Diagnosis, ...]]:
+    """For each route the diagnoses that explain what is wrong with it."""
+    return _by_name((name, one) for one in diagnoses for name in set(one.affects))
+
+
+def _by_name(pairs: Iterable[tuple[str, Diagnosis]]) -> dict[str, tuple[Diagnosis, ...]]:
+    found: dict[str, tuple[Diagnosis, ...]] = {}
+    for name, one in pairs:
+        found[name] = (*found.get(name, ()), one)
+    return found
 
 
 def _slim(result: ProbeResult) -> ProbeResult:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
 from mcpwatch.registry import KindSpec
-from mcpwatch.units import Listen, Span
+from mcpwatch.units import Listen, Span, Url
 
 DEFAULT_LISTEN = "127.0.0.1:9465"
 SHORTEST_TOKEN = 16
@@ -41,6 +42,29 @@ class TokenSpec(KindSpec):
         return value
 
 
+class FleetSpec(KindSpec):
+    """Another watchdog that the page shows beside this one: by the address of its page. It is only read."""
+
+    url: Url = Field(description="Address of its page, e.g. `https://fleet.lan:9465`.")
+    token: SecretStr = Field(SecretStr(""), description="A token of it with the role `read`, where it wants one.")
+    ca_file: str | None = Field(None, description="PEM file of the authority to believe for it. Default: the system's.")
+
+    @field_validator("url")
+    @classmethod
+    def _of_a_page(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.query or parts.fragment:
+            raise ValueError("is the plain address of a page, without ? and #; a token goes into token")
+        return value.rstrip("/")
+
+    @field_validator("ca_file")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("/"):
+            raise ValueError("must be an absolute path")
+        return value
+
+
 class WebSpec(KindSpec):
     """The status page, the API and the MCP server. `web: false` switches all of them off."""
 
@@ -52,6 +76,7 @@ class WebSpec(KindSpec):
     hosts: tuple[str, ...] = Field((), description="Names, beside those of `listen`, by which browsers may reach it.")
     public: bool = Field(False, description="Serve `/public`, badges and the Atom feed to everybody, without a token.")
     title: str = Field("mcpwatch", max_length=80, description="Heading of the page.")
+    fleets: dict[str, FleetSpec] = Field({}, description="Other watchdogs, by the name that `/fleets` shows.")
     viewers: int = Field(250, ge=1, le=5000, description="Open event streams at once; one more is refused with 503.")
 
     @model_validator(mode="before")

@@ -1,8 +1,10 @@
-"""What a cause of trouble makes mcpwatch do next, in the words that the command line, the page and the MCP server share."""
+"""The fleet in one word, and what a cause of trouble makes mcpwatch do next: shared by command line, page and MCP server."""
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 RUNGS = {
     "restart": "restart the member",
@@ -20,3 +22,23 @@ def next_step(cause: dict[str, Any]) -> str:
     if cause.get("hold"):
         return str(cause["hold"])
     return RUNGS.get(str(cause.get("rung")), "left to a person: a restart does not help against this")
+
+
+def fleet_state(document: dict[str, Any]) -> str:
+    """The fleet in one word: `starting`, `healthy`, `unhealthy`, `stopping` or `stopped`.
+
+    `starting` is told while a wanted member is on its way up and nothing is known to be wrong; a fleet that is healthy in part
+    and wrong in another is `unhealthy`.
+    """
+    members = document["members"]
+    phases = [member["phase"] for member in members]
+    if members and all(phase in ("stopping", "stopped") for phase in phases):
+        return "stopping" if "stopping" in phases else "stopped"
+    if document["healthy"]:
+        return "healthy"
+    wanted = [member for member in members if member["want"] == "up"]
+    down = any(member["phase"] in ("failed", "backoff") or member["verdict"] == "unhealthy" for member in wanted)
+    down = down or bool(document["diagnoses"]) or not wanted
+    up = {member["name"] for member in wanted if member["phase"] == "running"}
+    wrong = any(route["member"] in up and route["verdict"] == "unhealthy" for route in document["routes"])
+    return "unhealthy" if down or wrong else "starting"

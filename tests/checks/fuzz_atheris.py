@@ -14,15 +14,14 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["mcpwatch.checks", "mcpwatch.model", "httpx_sse"]):
-    import httpx
-
+with atheris.instrument_imports(include=["mcpwatch.checks", "mcpwatch.http_client", "mcpwatch.model"]):
     from mcpwatch.checks import classify, expectations, rpc
     from mcpwatch.checks.caller import events, read
-    from mcpwatch.checks.connection import Connection
     from mcpwatch.checks.failure import ProbeFailure
     from mcpwatch.checks.schema import lint_tools
-    from mcpwatch.checks.transport import Body
+    from mcpwatch.http_client.client import Response
+    from mcpwatch.http_client.connection import Connection
+    from mcpwatch.http_client.failure import HttpFailed
     from mcpwatch.model.contract import changes, snapshot
 
 LOOP = asyncio.new_event_loop()
@@ -40,6 +39,15 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
 
 async def answer(pieces: list[bytes]) -> None:
     """Feed pieces to a line as an answer and read it as a probe would: as events, or as a body."""
@@ -51,13 +59,15 @@ async def answer(pieces: list[bytes]) -> None:
         line.data_received(piece)
     line.connection_lost(None)
     try:
-        status, headers = await exchange
-        response = httpx.Response(status, headers=headers, stream=Body(line))
+        await exchange
+        response = Response(line, lambda _: None)
         if "event-stream" in response.headers.get("content-type", ""):
             async for event in events(response):
-                message(event.data.encode("utf-8", "surrogatepass"))
+                message(event.data)
         else:
             message(await read(response, 1 << 20))
+    except HttpFailed:
+        pass
     except ProbeFailure as trouble:
         classify.refine(trouble, "route")
 

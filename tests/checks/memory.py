@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import httpx
-
 from mcpwatch.checks.caller import Caller
-from mcpwatch.checks.connection import Connection
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import Body, ProbeTransport
+from mcpwatch.checks.transport import ProbeTransport
+from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.url import Url
 from mcpwatch.model.probe import Target
 from tests.virtual import VirtualClock, VirtualLoop, run
 
@@ -38,17 +38,27 @@ class Answer:
     """What comes instead of a piece when all have come."""
     more: asyncio.Event = field(default_factory=asyncio.Event)
 
+    kept: bool = False
+    """Whether the body was read to its end, or was whole when nothing more was wanted."""
+
     @property
-    def idle(self) -> bool:
+    def read(self) -> bool:
         return not self.pieces and not self.open
 
-    async def chunk(self) -> bytes:
+    async def next_part(self) -> bytes | None:
         while not self.pieces and self.open and not self.closed:
             self.more.clear()
             await self.more.wait()
         if self.fails is not None and not self.pieces:
             raise self.fails
-        return self.pieces.pop(0) if self.pieces and not self.closed else b""
+        return self.pieces.pop(0) if self.pieces and not self.closed else None
+
+    def response(self) -> Response:
+        def keep(connection: Connection) -> None:
+            del connection
+            self.kept = True
+
+        return Response(cast("Connection", self), keep)
 
     def say(self, piece: bytes) -> None:
         self.pieces.append(piece)
@@ -65,7 +75,7 @@ class Asked:
 
     method: str
     path: str
-    headers: httpx.Headers
+    headers: dict[str, str]
     body: Any
 
     @property
@@ -83,26 +93,25 @@ class Network:
         self.prepared: list[str] = []
         self.aborted = False
 
-    async def prepare(self, url: httpx.URL) -> None:
+    async def prepare(self, url: Url) -> None:
         """Nothing to dial; noted."""
-        self.prepared.append(str(url))
+        self.prepared.append(f"{url.scheme}://{url.authority}{url.target}")
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes = b"") -> Response:
         await asyncio.sleep(0)
-        path = request.extensions.get("target", request.url.raw_path).decode()
-        body = request.read()
-        self.asked.append(Asked(request.method, path, request.headers, json.loads(body) if body else None))
+        told = {name.lower(): value for name, value in headers.items()}
+        self.asked.append(Asked(method, url.target, told, json.loads(body) if body else None))
         answer = self._server(self.asked[-1])
         if not answer.status:
             await asyncio.Event().wait()
         self.answers.append(answer)
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-        return httpx.Response(answer.status, headers=headers, stream=Body(cast("Connection", answer)), request=request)
+        answer.headers = {name.lower(): value for name, value in answer.headers.items()}
+        return answer.response()
 
     def abort(self) -> None:
         self.aborted = True
         for answer in self.answers:
-            if not answer.idle:
+            if not answer.read:
                 answer.abort()
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from typing import cast
 
-import httpx
 import pytest
 
 import mcpwatch
 from mcpwatch.checks import caller as module
-from mcpwatch.checks.caller import Caller, events, media_type, middleman, must_be_stream, parse_url, read, skip
-from mcpwatch.checks.connection import Connection
+from mcpwatch.checks.caller import SETTLE, Caller, events, middleman, must_be_stream, parse_url, read, settle, skip
 from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.checks.transport import Body
+from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom, Target
 from tests.checks.memory import SSE, Answer, Asked, Network, event, play
+from tests.virtual import VirtualClock, VirtualLoop, run
 
 SIMPLE = Target("http://h/x")
 
@@ -82,10 +81,9 @@ def test_what_is_no_url_is_unresolved_and_told_without_its_query(url: str, words
     assert "key" not in caught.value.message
 
 
-def answer(*pieces: bytes, **headers: str) -> tuple[httpx.Response, Answer]:
-    given = Answer(pieces=list(pieces))
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Response(200, headers=named, stream=Body(cast("Connection", given))), given
+def answer(*pieces: bytes, **headers: str) -> tuple[Response, Answer]:
+    given = Answer(pieces=list(pieces), headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return given.response(), given
 
 
 @pytest.mark.anyio
@@ -109,15 +107,14 @@ async def test_a_compressed_body_is_decoded_and_one_that_lies_is_a_bad_reply() -
 
 
 @pytest.mark.anyio
-async def test_a_body_whose_status_said_everything_is_read_over_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_whose_status_said_everything_is_read_over_to_a_bound() -> None:
     assert (module.ERROR_LIMIT, module.REPLY_LIMIT) == (16_384, 25_165_824)
-    monkeypatch.setattr(module, "ERROR_LIMIT", 3)
-    response, short = answer(b"abc")
-    await skip(response)
-    assert (response.is_closed, short.closed) == (True, False)
-    response, long = answer(b"abcd", b"e")
-    await skip(response)
-    assert long.closed
+    response, short = answer(b"abc", b"def")
+    await skip(response, 6)
+    assert (short.kept, short.closed) == (True, False)
+    response, long = answer(b"abc", b"def", b"g", b"h")
+    await skip(response, 6)
+    assert (long.pieces, long.kept, long.closed) == ([b"h"], False, True)
 
 
 def test_an_error_is_read_to_a_bound_only() -> None:
@@ -129,23 +126,22 @@ def test_an_error_is_read_to_a_bound_only() -> None:
     play(lambda asked: Answer(500, pieces=[b"broken" + b" " * 20_000, b"x"]), scene, SIMPLE)
 
 
-def of_type(content_type: str, **headers: str) -> httpx.Response:
-    return httpx.Response(200, headers={"content-type": content_type} | {k.replace("_", "-"): v for k, v in headers.items()})
+def of_type(content_type: str, **headers: str) -> Response:
+    return answer(content_type=content_type, **headers)[0]
 
 
 def test_the_media_type_of_an_answer_is_told_without_its_parameters_and_case() -> None:
-    assert media_type(of_type("Text/Event-Stream ; charset=utf-8")) == "text/event-stream"
-    assert media_type(httpx.Response(200)) == ""
+    assert of_type("Text/Event-Stream ; charset=utf-8").media == "text/event-stream"
+    assert answer()[0].media == ""
 
 
 def test_an_event_stream_is_one_by_its_type_and_is_not_compressed() -> None:
     for good in (of_type("TEXT/event-stream; x=y"), of_type("text/event-stream", content_encoding="Identity")):
         must_be_stream(good, "GET /x")
-        assert good.headers["content-type"] == "text/event-stream"
     must_be_stream(of_type("text/event-stream", content_encoding=""), "GET /x")
     for bad, symptom, words in (
         (of_type("text/html"), Symptom.WRONG_TYPE, "GET /x is answered as text/html, not as text/event-stream"),
-        (httpx.Response(200), Symptom.WRONG_TYPE, "GET /x is answered as no type, not as text/event-stream"),
+        (answer()[0], Symptom.WRONG_TYPE, "GET /x is answered as no type, not as text/event-stream"),
         (of_type("text/event-stream", content_encoding="GZIP"), Symptom.BUFFERED, "GET /x: something compresses the event stream"),
     ):
         with pytest.raises(ProbeFailure) as caught:
@@ -154,18 +150,58 @@ def test_an_event_stream_is_one_by_its_type_and_is_not_compressed() -> None:
         assert caught.value.message.startswith(words)
 
 
+@pytest.mark.parametrize(("after", "kept"), [(0.0, True), (SETTLE / 2, True), (SETTLE * 2, False)])
+def test_a_stream_gets_a_moment_to_end_by_itself(after: float, kept: bool) -> None:
+    async def scene(loop: VirtualLoop, clock: VirtualClock) -> None:
+        response, given = answer(b"rest")
+        given.open = True
+
+        def end() -> None:
+            given.open = False
+            given.more.set()
+
+        loop.call_later(after, end)
+        began = loop.time()
+        await settle(response)
+        assert (given.kept, given.closed) == (kept, not kept)
+        assert loop.time() - began == pytest.approx(min(after, SETTLE), abs=0.001)
+
+    assert SETTLE == 0.02
+    run(scene)
+
+
+def test_a_stream_that_is_whole_or_dropped_or_fails_is_not_waited_for() -> None:
+    async def scene(loop: VirtualLoop, clock: VirtualClock) -> None:
+        whole, given = answer()
+        await settle(whole)
+        assert given.kept
+        dropped, given = answer(b"x")
+        given.abort()
+        await settle(dropped)
+        assert given.pieces == [b"x"]
+        failing, given = answer()
+        given.open, given.fails = True, HttpFailed("cut", Symptom.CUT)
+        given.abort()
+        given.closed = False
+        given.open = False
+        await settle(failing)
+        assert loop.time() == 0
+
+    run(scene)
+
+
 @pytest.mark.anyio
 async def test_only_events_that_carry_data_are_given_and_the_stream_is_settled() -> None:
     response, given = answer(
         event("a"), b"event: endpoint\n\n", b": comment\n\n", event("b", "x"), content_type=SSE["content-type"]
     )
     stream = events(response)
-    assert [(found.event, found.data) async for found in stream] == [("message", "a"), ("x", "b")]
+    assert [(found.name, found.text) async for found in stream] == [("message", "a"), ("x", "b")]
     assert not given.closed
     response, given = answer(event("a"), b"event: x\n", content_type=SSE["content-type"])
     given.open = True
     stream = events(response)
-    assert (await anext(stream)).data == "a"
+    assert (await anext(stream)).data == b"a"
     await stream.aclose()
     assert given.closed
 
@@ -192,4 +228,4 @@ async def test_each_event_of_a_stream_is_bounded(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_a_reverse_proxy_shows_itself_in_the_headers(headers: dict[str, str], name: str) -> None:
-    assert middleman(httpx.Headers(headers)) == name
+    assert middleman(headers) == name

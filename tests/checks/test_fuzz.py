@@ -14,7 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -23,9 +22,9 @@ from mcpwatch.checks import Prober, classify, expectations, rpc
 from mcpwatch.checks.caller import events
 from mcpwatch.checks.failure import ProbeFailure, one_line
 from mcpwatch.checks.stateless import encoded, parameter_headers
-from mcpwatch.checks.transport import Body
 from mcpwatch.model.probe import Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
+from tests.checks.memory import SSE, Answer
 from tests.parts import ROOT
 
 T = TypeVar("T")
@@ -50,24 +49,8 @@ def parsed(chunks: list[bytes]) -> list[tuple[str, str]]:
     """What the event parser makes of a response that arrives in these chunks."""
 
     async def run() -> list[tuple[str, str]]:
-        class Chunks:
-            idle = True
-
-            def __init__(self) -> None:
-                self.left = list(chunks)
-
-            async def chunk(self) -> bytes:
-                while self.left:
-                    piece = self.left.pop(0)
-                    if piece:
-                        return piece
-                return b""
-
-            def abort(self) -> None:
-                self.left = []
-
-        response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(Chunks()))  # pyright: ignore[reportArgumentType]
-        return [(event.event, event.data) async for event in events(response)]
+        answer = Answer(headers=SSE, pieces=[chunk for chunk in chunks if chunk])
+        return [(event.name, event.text) async for event in events(answer.response())]
 
     return asyncio.run(run())
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from mcpwatch.checks import Prober, probe
-from mcpwatch.checks.connection import connect
-from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.http_client.dial import connect
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.json import plain
 from mcpwatch.model.probe import Canary, Expect, Outcome, Target
 from mcpwatch.model.spec import CheckSpec
@@ -235,11 +235,11 @@ def test_importing_the_room_costs_no_http_client() -> None:
 @pytest.mark.anyio
 async def test_the_second_address_of_a_host_is_tried_when_the_first_refuses() -> None:
     async with faulty() as server:
-        line = await connect("host", server.port, ("127.0.0.9", "127.0.0.1"), 1.0)
-        assert line.idle
+        line = await connect("host", server.port, ("127.0.0.9", "127.0.0.1"))
+        assert line.reusable
         line.abort()
-        with pytest.raises(ProbeFailure, match="refuses"):
-            await connect("host", server.port, ("127.0.0.8", "127.0.0.9"), 1.0)
+        with pytest.raises(HttpFailed, match="refuses"):
+            await connect("host", server.port, ("127.0.0.8", "127.0.0.9"))
 
 
 def test_the_examples_of_the_how_to_are_python_and_use_what_exists() -> None:

@@ -334,7 +334,7 @@ def test_a_target_that_is_forgotten_is_learned_anew() -> None:
             resolved.append((host, port))
             return ("192.0.2.1",)
 
-        shared, eras = prober._shared, prober._eras  # pyright: ignore[reportPrivateUsage]
+        shared, eras = prober._names, prober._eras  # pyright: ignore[reportPrivateUsage]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("mcpwatch.checks.transport.resolve", resolve)
             for _ in range(2):

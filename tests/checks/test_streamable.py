@@ -132,7 +132,7 @@ def test_what_is_no_answer_is_told_by_what_it_is(answer: Serves, symptom: Sympto
     assert failure.symptom is symptom
     assert failure.message.startswith(words)
     assert failure.status == network.answers[-1].status or symptom is not Symptom.WRONG_TYPE
-    assert all(answer.idle or answer.closed for answer in network.answers)
+    assert all(answer.read or answer.closed for answer in network.answers)
 
 
 def test_a_404_without_a_session_is_no_lost_session() -> None:

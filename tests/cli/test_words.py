@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from mcpwatch.cli.main import app
 from mcpwatch.cli.since import positive_span, span
-from mcpwatch.cli.status import fleet_state, render
+from mcpwatch.cli.status import render
 from mcpwatch.model.errors import UsageError
+from mcpwatch.web.words import fleet_state
 
 
 def member(name: str, phase: str, verdict: str = "unknown", **more: Any) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import CORPUS, TARGETS, Target, seeds
 
 COVERED = (
-    "http.head", "http.framing", "http.request_reader", "upstream.answer_reader", "upstream.sse_parser", "protocol.message",
-    "protocol.reading",
+    "gateway.http.head", "gateway.http.request_reader", "gateway.protocol.message", "gateway.protocol.reading",
+    "http_client.connection", "http_client.framing", "http_client.sse",
 )  # fmt: skip
-"""Modules of the gateway whose coverage guides atheris."""
+"""Modules whose coverage guides atheris."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -71,7 +71,7 @@ def guided(name: str, target: Target, seconds: float, seed: int, corpus: Path) -
     """libFuzzer through atheris, with the coverage of our own modules; it ends the process."""
     atheris: Any = importlib.import_module("atheris")
     for module in COVERED:
-        loaded = importlib.import_module(f"mcpwatch.gateway.{module}")
+        loaded = importlib.import_module(f"mcpwatch.{module}")
         holders: list[object] = [loaded, *(value for value in vars(loaded).values() if isinstance(value, type))]
         for holder in holders:
             for key, value in list(cast("dict[str, object]", vars(holder)).items()):

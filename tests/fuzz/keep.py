@@ -1,6 +1,6 @@
 """python -m tests.fuzz.keep TARGET --corpus DIR: add to the kept inputs those of a run that reach what no kept one reaches.
 
-An input counts for the steps from line to line of the gateway's own parsers that it takes. The shortest one that takes a new step
+An input counts for the steps from line to line of our own parsers that it takes. The shortest one that takes a new step
 is kept, so that the corpus stays small.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from tests.fuzz.__main__ import COVERED, ROOT
 from tests.fuzz.targets import CORPUS, TARGETS, Target, seeds
 
-FILES = frozenset(str(ROOT / "mcpwatch" / "gateway" / f"{module.replace('.', '/')}.py") for module in COVERED)
+FILES = frozenset(str(ROOT / "mcpwatch" / f"{module.replace('.', '/')}.py") for module in COVERED)
 Step = tuple[str, int, int]
 
 

@@ -11,8 +11,8 @@ import h11
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange
 from mcpwatch.gateway.http.request_reader import RequestReader
-from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.failure import HttpFailed
 
 HEAD_BYTES = 16 * 1024
 
@@ -152,7 +152,7 @@ class Transport:
 
 async def our_answer(data: bytes, cuts: tuple[int, ...] = ()) -> Answer:
     """What our client reads of the answer to a GET; the connection stays open."""
-    connection = UpstreamConnection()
+    connection = Connection()
     connection.connection_made(cast("asyncio.Transport", Transport()))
     asking = asyncio.get_running_loop().create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)

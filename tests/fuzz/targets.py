@@ -16,7 +16,8 @@ from urllib.parse import unquote_to_bytes
 from msgspec import UNSET
 
 from mcpwatch.gateway.protocol import message, reading
-from mcpwatch.gateway.upstream.sse_parser import Event, EventParser, HttpFailed
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.sse import Event, EventParser
 from tests.fuzz.readers import Answer, Reading, answer_by_h11, by_h11, our_answer, ours
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -65,7 +66,7 @@ def _plain(target: bytes) -> bytes:
 
 STRICTER = (
     r"no (request|response) line received",  # a lone CR or LF before it
-    r"illegal (request|status) line: bytearray\(b['\"](\\r|\\n)+[A-Z]",
+    r"illegal (request|status) line: bytearray\(b['\"](\\r|\\n)+([A-Z]|['\"])",
     r"illegal request line: bytearray\(b['\"](\\r|\\n)*[A-Z-]+  +\S+ +HTTP/1\.[01]['\"]",  # more than one space
     r"illegal request line: bytearray\(b['\"](\\r|\\n)*[A-Z-]+ +\S+  +HTTP/1\.[01]['\"]",
     r"illegal status line: bytearray\(b['\"](\\r|\\n)*HTTP/1\.[01] \d{3} ",  # control characters in the reason, which nobody reads

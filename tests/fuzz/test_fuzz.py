@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mcpwatch.gateway.http import framing, head, request_reader
-from mcpwatch.gateway.http.framing import Framing
+from mcpwatch.gateway.http import head, request_reader
+from mcpwatch.http_client import framing
+from mcpwatch.http_client.framing import Framing
 from tests.fuzz.keep import worth_keeping
 from tests.fuzz.mutation import generate, mutate
 from tests.fuzz.readers import by_h11, ours
@@ -101,7 +102,7 @@ def test_framing_is_counted_by_head_and_by_chunk() -> None:
     assert not counted.fits(1)
     counted.headed()
     counted.chunk()
-    assert counted.fits(framing.limits.FRAMING + framing.limits.CHUNK_FRAMING + 10)
+    assert counted.fits(framing.FRAMING + framing.CHUNK_FRAMING + 10)
     assert not counted.fits(1)
     counted.begin()
     assert counted.fits(100)

@@ -18,11 +18,11 @@ import pytest
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.settings import Limits, ServerSettings
-from mcpwatch.gateway.upstream.http_client import Client
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.member import Member
 from mcpwatch.gateway.upstream.remote import SseLink
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
 from tests.gateway.inside import Taken
 
 pytestmark = pytest.mark.anyio
@@ -261,7 +261,11 @@ async def test_the_caller_over_sse_is_told_too() -> None:
         assert "result" in await call(member, "pay", 1)
         upstream.cut = 0
         answer = await call(member, "pay", 2)
-        assert answer["error"]["data"] == {"member": "pay", "reason": "connection closed", "possiblyExecuted": True}
+        assert answer["error"]["data"] == {
+            "member": "pay",
+            "reason": "the connection was closed before it answered",
+            "possiblyExecuted": True,
+        }
         assert set(upstream.executed.values()) == {1}
 
 
@@ -299,7 +303,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(line: str, 
         writer.close()
 
     now = 100.0
-    monkeypatch.setattr("mcpwatch.gateway.upstream.answer_reader.time.monotonic", lambda: now)
+    monkeypatch.setattr("mcpwatch.http_client.connection.time.monotonic", lambda: now)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     client = Client(url)

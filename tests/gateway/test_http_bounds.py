@@ -12,9 +12,11 @@ import pytest
 
 from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Budget, address_of
-from mcpwatch.gateway.upstream import answer_reader, sse_parser
-from mcpwatch.gateway.upstream.answer_reader import UpstreamConnection
-from mcpwatch.gateway.upstream.sse_parser import EventParser, HttpFailed
+from mcpwatch.http_client import connection as connections
+from mcpwatch.http_client import framing, sse
+from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.sse import EventParser
 from tests.gateway.wireless import READ, FakeTransport, Keeper, Wireless, held_bytes
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +28,7 @@ LENGTH = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 HELD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
 SOME = 4 * READ
 """What a socket hands over before a cut is felt (bytes)."""
-AROUND = limits.FRAMING + SOME
+AROUND = framing.FRAMING + SOME
 REFUSED = limits.LINGER_BYTES + SOME
 """What a refused client may still send."""
 
@@ -164,20 +166,20 @@ def test_an_address_is_what_one_customer_gets() -> None:
 
 ANSWER = b"HTTP/1.1 200 OK\r\n"
 CHUNKS = ANSWER + b"Transfer-Encoding: chunked\r\n\r\n"
-READS = answer_reader.READ + SOME
+READS = connections.READ + SOME
 CLIENT_STATES = {
-    "status": (b"HTTP/1.1 200 ", b"O", answer_reader.HEAD_BYTES + READS),
-    "header name": (ANSWER, b"a", answer_reader.HEAD_BYTES + READS),
-    "header value": (ANSWER + b"A: ", b"b", answer_reader.HEAD_BYTES + READS),
+    "status": (b"HTTP/1.1 200 ", b"O", connections.HEAD_BYTES + READS),
+    "header name": (ANSWER, b"a", connections.HEAD_BYTES + READS),
+    "header value": (ANSWER + b"A: ", b"b", connections.HEAD_BYTES + READS),
     "header lines": (ANSWER, b"A: b\r\n", READS),
-    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", answer_reader.HEAD_BYTES + READS),
-    "interim answers with lines": (b"", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n", answer_reader.HEAD_BYTES + READS),
-    "body that is not read": (ANSWER + b"Content-Length: %d\r\n\r\n" % 10**14, b"x", answer_reader.UNREAD_LIMIT + READS),
-    "endless body that is not read": (ANSWER + b"\r\n", b"x", answer_reader.UNREAD_LIMIT + READS),
-    "chunks that are not read": (CHUNKS, b"3e8\r\n" + b"x" * 1000 + b"\r\n", 2 * answer_reader.UNREAD_LIMIT + READS),
-    "digits of a chunk": (CHUNKS, b"0", limits.FRAMING + READS),
-    "extension of a chunk": (CHUNKS + b"1;", b"e", limits.FRAMING + READS),
-    "trailers": (CHUNKS + b"0\r\n", b"T: v\r\n", limits.FRAMING + READS),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", connections.HEAD_BYTES + READS),
+    "interim answers with lines": (b"", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n", connections.HEAD_BYTES + READS),
+    "body that is not read": (ANSWER + b"Content-Length: %d\r\n\r\n" % 10**14, b"x", connections.UNREAD_LIMIT + READS),
+    "endless body that is not read": (ANSWER + b"\r\n", b"x", connections.UNREAD_LIMIT + READS),
+    "chunks that are not read": (CHUNKS, b"3e8\r\n" + b"x" * 1000 + b"\r\n", 2 * connections.UNREAD_LIMIT + READS),
+    "digits of a chunk": (CHUNKS, b"0", framing.FRAMING + READS),
+    "extension of a chunk": (CHUNKS + b"1;", b"e", framing.FRAMING + READS),
+    "trailers": (CHUNKS + b"0\r\n", b"T: v\r\n", framing.FRAMING + READS),
     "behind the answer": (ANSWER + b"Content-Length: 1\r\n\r\nx", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ny", READS),
 }
 
@@ -185,7 +187,7 @@ CLIENT_STATES = {
 @pytest.mark.parametrize("state", CLIENT_STATES)
 async def test_an_endless_upstream_is_cut_or_left_in_the_socket_in_every_state_of_the_client(state: str) -> None:
     begin, again, most = CLIENT_STATES[state]
-    transport, connection = FakeTransport(), UpstreamConnection()
+    transport, connection = FakeTransport(), Connection()
     connection.connection_made(cast("asyncio.Transport", transport))
     asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)
@@ -202,7 +204,7 @@ async def test_an_endless_upstream_is_cut_or_left_in_the_socket_in_every_state_o
     connection.connection_lost(None)
     await asyncio.wait({asking})
     assert asking.exception() is None or isinstance(asking.exception(), HttpFailed)
-    assert len(connection.headers) <= answer_reader.HEAD_LINES
+    assert len(connection.headers) <= connections.HEAD_LINES
 
 
 ENDLESS = [b"data: x\n", b"data:\n", b"data: " + b"x" * 5000, b"x"]
@@ -227,13 +229,13 @@ def test_the_largest_answer_is_the_largest_event() -> None:
     parser = EventParser()
     piece = b"x" * 2**20
     parser.feed(b"data: ")
-    for _ in range(sse_parser.ANSWER_LIMIT // len(piece) - 1):
+    for _ in range(sse.ANSWER_LIMIT // len(piece) - 1):
         parser.feed(piece)
-    assert len(parser.feed(b"\n\n")[0].data) == sse_parser.ANSWER_LIMIT - len(piece)
+    assert len(parser.feed(b"\n\n")[0].data) == sse.ANSWER_LIMIT - len(piece)
 
 
 async def test_what_an_upstream_sends_unasked_is_never_taken_for_an_answer() -> None:
-    transport, connection = FakeTransport(), UpstreamConnection()
+    transport, connection = FakeTransport(), Connection()
     connection.connection_made(cast("asyncio.Transport", transport))
     asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,14 +20,16 @@ from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.passage import Passthrough
 from mcpwatch.gateway.session.passthrough import relay
-from mcpwatch.gateway.upstream import dial, http_client, streamable_link
+from mcpwatch.gateway.upstream import streamable_link
 from mcpwatch.gateway.upstream.detect import detect
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.remote import SseLink
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
 from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
-from mcpwatch.trust import Contexts
+from mcpwatch.http_client import dial
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.trust import Contexts
 from tests.gateway.raw import Mirror, listening, post
 
 pytestmark = pytest.mark.anyio
@@ -144,12 +145,12 @@ async def test_a_method_that_is_no_header_value_never_reaches_a_stateless_upstre
 @pytest.mark.parametrize("mark", ["\r", "\n", "\0"])
 async def test_no_part_of_a_head_may_begin_another_line(mark: str) -> None:
     async with upstream(echo) as server:
-        client = http_client.Client(server.url)
+        client = Client(server.url)
         for method, headers in ((f"GET{mark}", {}), ("GET", {f"X{mark}": "1"}), ("GET", {"X": f"1{mark}"})):
             with pytest.raises(HttpFailed, match="line break"):
                 await client.request(method, server.url, headers)
         with pytest.raises(HttpFailed, match="line break"):
-            await http_client.Client(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
+            await Client(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
         assert not server.connections
 
 
@@ -192,7 +193,7 @@ async def test_an_answer_that_is_given_up_leaves_no_socket() -> None:
         return answer(b"{}")[:-1]
 
     async with upstream(script) as server:
-        response = await http_client.Client(server.url).request("GET", server.url, {})
+        response = await Client(server.url).request("GET", server.url, {})
         reading = asyncio.create_task(response.read())
         await anyio.lowlevel.checkpoint()
         reading.cancel()
@@ -220,7 +221,7 @@ async def test_a_link_that_closes_leaves_no_stream_open() -> None:
 
 async def test_a_kept_connection_is_not_lost_when_its_answer_is_closed_after_the_end() -> None:
     async with upstream(echo) as server:
-        client = http_client.Client(server.url)
+        client = Client(server.url)
         for number in range(3):
             response = await client.request("POST", server.url, {}, asking("x", number))
             assert json.loads(await response.read())["id"] == number
@@ -254,11 +255,14 @@ async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(ssl, "create_default_context", counted)
     monkeypatch.setattr(dial, "_contexts", Contexts())
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         for _ in range(2):
-            with pytest.raises(HttpFailed, match="failed"):
-                await http_client.Client("").request("GET", f"https://127.0.0.1:{deaf.getsockname()[1]}/", {})
+            with pytest.raises(HttpFailed, match="TLS handshake"):
+                await Client("").request("GET", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
     assert len(made) == 1
 
 
@@ -314,7 +318,11 @@ async def test_a_passed_on_request_that_may_have_been_executed_is_not_said_to_be
         assert (status, "retry-after" in headers) == (502, False)
         told = json.loads(body)
         assert told["id"] == 7
-        assert told["error"]["data"] == {"member": "far", "reason": "the stream was cut", "possiblyExecuted": True}
+        assert told["error"]["data"] == {
+            "member": "far",
+            "reason": "the connection was closed in the middle of its answer",
+            "possiblyExecuted": True,
+        }
         passing.client.close()
 
 

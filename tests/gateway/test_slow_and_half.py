@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 import anyio.lowlevel
 import pytest
 
-from mcpwatch.gateway.http import keepalive, limits, output
+from mcpwatch.gateway.http import limits, output
 from mcpwatch.gateway.http.listener import Listener
+from mcpwatch.http_client import keepalive
 from tests.gateway.raw import LIMIT, Client, Mirror, get, listening, post
 from tests.gateway.wireless import FakeTransport
 

@@ -17,9 +17,9 @@ import trustme
 from mcpwatch.checks import CHECKS, Prober
 from mcpwatch.config.models import MemberConfig
 from mcpwatch.gateway import dialects
-from mcpwatch.gateway.upstream.http_client import Client
 from mcpwatch.gateway.upstream.member import trust_of
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Outcome, Target
 from mcpwatch.model.spec import CheckSpec, Upstream
 from mcpwatch.proxies.gateway import Gateway

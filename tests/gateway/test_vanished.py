@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.gateway.http import keepalive, limits
+from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.listener import Listener
-from mcpwatch.gateway.upstream.http_client import Client
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client import keepalive
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
 from tests.gateway.raw import Mirror, get, listening
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,7 @@ async def test_the_kernel_watches_every_link_to_a_client_and_to_an_upstream() ->
         app.go.set()
         url = "http://{}:{}".format(*client.writer.get_extra_info("peername"))
         response: Any = await Client(url).request("GET", url + "/x", {})
-        assert options(response._connection._transport.get_extra_info("socket")) == wanted
+        assert options(response._body.transport.get_extra_info("socket")) == wanted
         response.close()
 
 

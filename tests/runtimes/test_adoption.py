@@ -25,6 +25,7 @@ from tests.runtimes.bench import (
     INSTANCE,
     STUBBORN_TREE,
     TREE,
+    WAIT,
     alive,
     kill,
     marked,
@@ -134,23 +135,26 @@ async def test_a_child_of_an_adopted_member_that_has_no_mark_and_a_session_of_it
 async def test_a_child_without_a_mark_that_left_the_session_soon_after_the_start_is_ended_with_its_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[Callable[[], object]] = []
-    later = asyncio.get_running_loop().call_later
+    looks: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+    sleep = asyncio.sleep
 
-    def call_later(delay: float, work: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+    async def until_told(delay: float) -> None:
         if delay == process.REMEMBER_AFTER:
-            looks.append(work)
-        return later(delay, work, *args)
+            looks.put_nowait(due := asyncio.Event())
+            await due.wait()
+        else:
+            await sleep(delay)
 
     monkeypatch.setattr(process, "REMEMBER_AFTER", 612.5)
-    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+    monkeypatch.setattr(asyncio, "sleep", until_told)
     pids: dict[str, int] = {}
     try:
         async with running(tmp_path, "cgroup") as runtime:
             await runtime.start(unmarked(tmp_path), 1)
             pids = await pids_in(tmp_path, ("main", "setsid"))
-            (look,) = looks
-            look()  # as time does
+            async with asyncio.timeout(WAIT):
+                (await looks.get()).set()  # as time does
+                await looks.get()  # it looked, and waits again
             kill(pids["main"])
             await next_exit(runtime.watch())
             await runtime.start(sleeper(), 2)

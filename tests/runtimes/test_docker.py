@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
-from mcpwatch.ports import Gone, Preparing
+from mcpwatch.ports import Gone, Hindered, Moved, Preparing
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from tests.runtimes.docker_lab import IMAGE, docker, holds, laboratory
 
@@ -263,6 +263,24 @@ async def test_a_name_that_only_docker_knows_is_reached_by_address_and_asked_by_
         )
         assert published.direct is not None
         assert published.direct.url.startswith("http://127.0.0.1:")
+
+
+async def test_a_container_that_leaves_its_network_is_told_and_put_on_it_again_where_it_then_answers(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        net = f"net-{lab.instance}"
+        spec = lab.spec(direct=Target(f"http://one-{lab.instance}:8000/sse"), networks=[net])
+        living = await lab.runtime.start(spec, 1)
+        docker("network", "disconnect", net, living.container or "")
+        left = await lab.event()
+        assert left == Hindered("one", "network_disconnected", f"its container is not on the network {net} any more")
+        other = docker("run", "-d", "--rm", "--network", net, IMAGE, "sleep", "600")
+        lab.foreign.append(other)
+        await lab.runtime.resume(spec)
+        events = {await lab.event(), await lab.event()}
+        assert Hindered("one") in events, "it is back"
+        (moved,) = [event for event in events if isinstance(event, Moved)]
+        address = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", living.container or "")
+        assert moved.direct.url == f"http://{address}:8000/sse"
 
 
 async def test_members_that_start_at_once_share_the_one_network_that_was_missing(tmp_path: Path) -> None:

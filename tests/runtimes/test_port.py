@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Generator
 
+import pytest
+
 from mcpwatch.runtimes.port import PortWatch
 from tests.runtimes.bench import INSTANCE
 
@@ -54,3 +56,52 @@ def test_a_bridge_below_an_init_runs_something_until_its_child_ended_though_nobo
 def test_what_does_not_listen_is_no_bridge() -> None:
     with bridge("listens not") as (init, _):
         assert not PortWatch(INSTANCE).runs(init)
+
+
+LISTENER = """
+import socket, sys, time
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+server = socket.socket(family)
+if sys.argv[3] == "shared":
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+server.bind((sys.argv[1], int(sys.argv[2])))
+server.listen()
+print(server.getsockname()[1], flush=True)
+time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def listener(address: str, port: int = 0, how: str = "shared") -> Generator[tuple[int, int]]:
+    """A process that listens at an address: its pid and its port."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", LISTENER, address, str(port), how], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield process.pid, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1")])
+def test_a_second_program_on_the_same_port_is_found_by_looking_at_who_listens(ours: str, theirs: str) -> None:
+    watch = PortWatch(INSTANCE)
+    with listener(ours) as (pid, port):
+        assert watch.rival(pid, port) == ""
+        with listener(theirs, port) as (other, _):
+            assert watch.rival(pid, port).startswith(f"pid {other} (")
+            assert watch.rival(other, port).startswith(f"pid {pid} (")
+        assert watch.rival(pid, port) == ""
+
+
+def test_whoever_listens_on_that_port_of_another_address_takes_nothing_away() -> None:
+    with listener("127.0.0.1", how="alone") as (pid, port), listener("127.0.0.2", port, how="alone"):
+        assert PortWatch(INSTANCE).rival(pid, port) == ""
+
+
+@pytest.mark.parametrize(("address", "place"), [("127.0.0.1", "127.0.0.1:{}"), ("::1", "[::1]:{}"), ("127.0.0.7", "127.0.0.7:{}")])
+def test_the_places_where_a_process_listens_are_told_as_people_write_them(address: str, place: str) -> None:
+    with listener(address) as (pid, port):
+        assert PortWatch(INSTANCE).places(pid) == (place.format(port),)

@@ -314,3 +314,44 @@ async def test_corpses_of_orphans_are_collected(tmp_path: Path) -> None:
         await runtime.start(python(str(tmp_path / "orphan"), code=code), 1)
         pids = await pids_in(tmp_path, ("orphan",))
         await until(lambda: not Path(f"/proc/{pids['orphan']}").exists())
+
+
+DAEMON = """
+import os, socket, sys, time
+for session in {sessions}:
+    if os.fork():
+        os._exit({code})
+    os.setsid() if session else None
+time.sleep({before})
+if {listens}:
+    server = socket.create_server(("127.0.0.1", 0))
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("sessions", [(1,), (1, 0), (0,)], ids=["setsid", "twice", "fork"])
+@pytest.mark.parametrize("before", [0.0, 0.3])
+async def test_a_server_that_puts_itself_into_the_background_is_told_as_such_and_for_good(
+    tmp_path: Path, sessions: tuple[int, ...], before: float
+) -> None:
+    async with running(tmp_path) as runtime:
+        code = DAEMON.format(sessions=sessions, code=0, before=before, listens=True)
+        await runtime.start(python(str(tmp_path / "pid"), code=code), 1)
+        end = await next_exit(runtime.watch())
+        assert (end.code, end.final) == (0, True)
+        assert "it put itself into the background" in end.detail
+        assert "listens on port" in end.detail
+        await runtime.stop(python(code=""), 1.0)
+        assert marked() == set(), "nothing of it is left"
+
+
+@pytest.mark.parametrize(("code", "listens"), [(0, False), (1, True)])
+async def test_an_end_that_leaves_a_helper_behind_or_is_a_failure_is_no_step_into_the_background(
+    tmp_path: Path, code: int, listens: bool
+) -> None:
+    async with running(tmp_path) as runtime:
+        text = DAEMON.format(sessions=(1,), code=code, before=0.0, listens=listens)
+        await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
+        end = await next_exit(runtime.watch())
+        assert (end.code, end.final, end.detail) == (code, False, "")

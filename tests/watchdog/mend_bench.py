@@ -35,6 +35,8 @@ class Bench:
         self.on_carry: Do = lambda _: None
         self.on_prove: Do = lambda _: None
         self.carrying = 0.0
+        self.looking = 0.0
+        """Seconds that each look at the fleet takes."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self.loop, self.clock = loop, clock
         self.mender = Mender(Context(clock, self.facts.append, self.spawn), self.look_now, self)
@@ -45,6 +47,7 @@ class Bench:
         task.add_done_callback(self.tasks.discard)
 
     def look_now(self) -> FleetSnapshot:
+        self.loop.spend(self.looking)
         now = self.clock.now()
 
         def fresh(name: str, seen: Observation | None) -> Observation | None:

@@ -211,3 +211,24 @@ def test_who_has_listed_something_is_known_by_name_and_a_name_that_is_nearly_rig
     assert house.contracts.names() == {"time"}
     with pytest.raises(UsageError, match="time"):
         house.contracts.show("tme")
+
+
+@pytest.mark.parametrize("policy", ["warn", "degrade", "quarantine"])
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_two_servers_that_answer_in_turn_are_told_as_such_until_one_alone_answers(policy: Policy, every: int) -> None:
+    house = House(policy)
+    house.see(listed("a", "b"))
+    for _ in range(2):
+        for one in (listed("c", "d"), listed("a", "b")):
+            seen = [house.see(one) for _ in range(every)]
+    assert {one.symptom for one in seen} == {Symptom.WRONG_SERVER}, "of whichever that is asked"
+    assert "two servers answer in turn at its address: the pinned one, and one that lists c, d" in seen[-1].message
+    calm = [house.see(listed("a", "b")) for _ in range(25)]
+    assert calm[-1].outcome is Outcome.SUCCESS
+
+
+def test_a_server_that_lists_more_and_less_in_turn_is_no_two_servers() -> None:
+    house = House("warn")
+    house.see(listed("a", "b", "c"))
+    seen = [house.see(listed("a", "b", *more)) for _ in range(5) for more in ((), ("c",))]
+    assert Symptom.WRONG_SERVER not in {one.symptom for one in seen}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
@@ -285,3 +285,47 @@ def test_stopped_processes_are_let_run_again_unless_they_are_being_ended() -> No
     finding = one(stopped, PROXY)
     assert (finding.cause, finding.rung, finding.text) == ("member_hung", "resume", "its processes are stopped (state T)")
     assert causes(replace(stopped, phase=Phase.STOPPING), PROXY) == []
+
+
+@pytest.mark.parametrize("symptom", [Symptom.TIMEOUT, Symptom.DRIFT, Symptom.WRONG_SERVER, Symptom.CUT, None])
+def test_a_member_that_shares_its_port_with_another_program_is_told_so_and_not_restarted(symptom: Symptom | None) -> None:
+    seen = replace(OK, rate=0.4) if symptom is None else bad(symptom)
+    finding = one(replace(FETCH, direct=seen, port=9072, rival="pid 7 (python)"), PROXY)
+    assert (finding.cause, finding.rung) == ("port_shared", None)
+    assert finding.text == "pid 7 (python) listens on port 9072 too, and each connection comes to one of them"
+
+
+def test_a_member_that_listens_at_another_address_is_told_with_both() -> None:
+    seen = replace(bad(Symptom.REFUSED, Stage.CONNECT), began_at=Instant(99.9))
+    elsewhere = replace(FETCH, direct=seen, port=9072, listens_on=(9072,), listens_at=("[::1]:9072",), asked_at="127.0.0.1:9072")
+    finding = one(elsewhere, PROXY)
+    assert (finding.cause, finding.rung) == ("wrong_port", None)
+    assert finding.text == "it listens at [::1]:9072, but not at 127.0.0.1:9072, where it should answer"
+
+
+@pytest.mark.parametrize("symptom", [Symptom.CUT, Symptom.NO_REPLY])
+@pytest.mark.parametrize("own_port", [True, False])
+def test_answers_that_are_begun_and_cut_are_told_as_such_and_only_who_listens_there_is_restarted(
+    symptom: Symptom, own_port: bool
+) -> None:
+    timings = tuple(StageTiming(stage, 0.1) for stage in (Stage.CONNECT, Stage.OPEN, Stage.INITIALIZE))
+    result = replace(bad(symptom).result or ProbeResult(Outcome.FAILURE), message="the stream ended", timings=timings)
+    member = replace(FETCH, direct=replace(bad(symptom), result=result), port=9072, listens_on=(9072,) if own_port else (80,))
+    finding = one(member, PROXY)
+    assert (finding.cause, finding.rung) == ("cut_short", "restart" if own_port else None)
+    assert finding.text == f"its answers end early ({result.symptom_text}): it, or something between, closes them: the stream ended"
+    never = replace(member, direct=replace(bad(symptom), result=replace(result, timings=timings[:1])))
+    assert one(never, PROXY).cause != "cut_short"
+
+
+def test_a_banner_on_the_stdout_of_a_server_that_works_is_told_and_nothing_is_done_about_it() -> None:
+    hint = ProxyLogHint("git", "polluted", "stdout holds a line that is no JSON-RPC message: 'Welcome'", Instant(12.0))
+    finding = one(HOSTED, PROXY, proxy_log=(hint,))
+    assert (finding.cause, finding.rung) == ("noisy_stdout", None)
+    assert f"proxy log: {hint.text}" in finding.evidence
+    assert found(replace(HOSTED, started_at=Instant(60.0)), PROXY, proxy_log=(hint,)).found == (), "of its former life"
+
+
+def test_what_a_server_that_is_gone_last_wrote_is_part_of_the_evidence() -> None:
+    gone = replace(FETCH, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL), words="Error: no module named time")
+    assert "it last wrote: Error: no module named time" in one(gone, PROXY).evidence

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 from mcpwatch.model.member import Verdict
+from mcpwatch.watchdog.finding import USELESS
 from mcpwatch.watchdog.fleet import Fleet
-from mcpwatch.watchdog.ladder import USELESS
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world import GATEWAY, PROXY, RESTARTABLE, TBXARK, Fault, Kind, Server, World
 from tests.watchdog.world_prober import watched

@@ -13,6 +13,7 @@ from mcpwatch.model.fact import Fact, RepairTried, Troubled
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target, Vantage
 from mcpwatch.model.probe import Stage as ProbeStage
+from mcpwatch.model.restart import not_retried
 from mcpwatch.model.spec import CheckSpec, MemberSpec, RestartPolicy
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Usage
@@ -163,11 +164,41 @@ def test_a_start_that_took_too_long_is_told_as_the_last_exit_until_something_els
         stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
         await asyncio.sleep(8.2)
         stage.actor.exited(Exited("one", 1, signal=15))
-        assert stage.actor.last_exit == "not ready within 8s of its start"
+        assert stage.actor.last_exit == (
+            "not ready within 8s of its start; it was still starting: raise start_grace if it needs longer"
+        )
         stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
         await asyncio.sleep(1.0)
         stage.actor.exited(Exited("one", 2, signal=15))
         assert stage.actor.last_exit == ""
+
+    staged(play, supervision)
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "words"),
+    [
+        (RestartPolicy(), 127, "exited with code 127: not found; not retried: exit code 127 is fatal (restart.fatal_exit_codes)"),
+        (RestartPolicy(), 1, "exited with code 1: not found"),
+        (RestartPolicy(fatal_exit_codes=(3,)), 3, "exited with code 3: not found; not retried: exit code 3 is fatal"),
+        (RestartPolicy(fatal_exit_codes=(3,)), 127, "exited with code 127: not found"),
+        (RestartPolicy(condition="never"), 1, "exited with code 1: not found; not retried: restart.condition is never"),
+        (RestartPolicy(condition="on-failure"), 0, "exited with code 0"),
+    ],
+)
+@pytest.mark.parametrize("supervision", ["ours", "theirs"])
+def test_an_end_that_nothing_follows_says_so_and_nothing_follows_it(
+    supervision: Literal["ours", "theirs"], policy: RestartPolicy, code: int, words: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        stage.actor.spec = replace(stage.actor.spec, restart=policy)
+        await stage.up()
+        stage.actor.exited(Exited("one", 1, code=code), ("not found",))
+        assert stage.actor.last_exit.startswith(words)
+        assert ("not retried" in stage.actor.last_exit) == (not_retried(policy, code) != "")
+        if not_retried(policy, code):
+            await asyncio.sleep(1000.0)
+            assert (stage.actor.state.phase, stage.actor.state.generation) == (Phase.FAILED, 1)
 
     staged(play, supervision)
 
@@ -211,8 +242,9 @@ def test_a_member_that_outgrows_its_limit_now_and_then_is_restarted_each_time_at
     assert row.count == 1
 
 
+@pytest.mark.parametrize("uncallable", [True, False], ids=["no tool may be called", "called"])
 def test_a_stopped_server_inside_a_proxy_is_let_run_again_and_the_proxy_with_all_the_others_is_not_restarted(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, uncallable: bool
 ) -> None:
     """To the kernel it is a process of the proxy's tree."""
     of_pid, resume, worlds = World.of_pid, WorldRuntime.resume, list[World]()
@@ -230,7 +262,11 @@ def test_a_stopped_server_inside_a_proxy_is_let_run_again_and_the_proxy_with_all
     monkeypatch.setattr(WorldRuntime, "resume", resume_tree)
 
     async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
-        async with watched(loop, clock, TBXARK, [Server("x", "inside"), Server("y", "inside")]) as (world, fleet):
+        servers = [Server("x", "inside", uncallable=uncallable), Server("y", "inside")]
+        async with watched(loop, clock, TBXARK, servers) as (
+            world,
+            fleet,
+        ):
             worlds.append(world)
             await asyncio.sleep(40.0)
             world.servers["x"].fault = "stopped"

@@ -10,10 +10,11 @@ import pytest
 
 from mcpwatch.model.fact import Diagnosed, RepairTried
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.ports import Paused, Traits
+from mcpwatch.model.spec import MemberSpec
+from mcpwatch.ports import Hindered, LogHint, Paused, Traits
 from mcpwatch.watchdog.fleet import Fleet
 from tests.virtual import VirtualClock, VirtualLoop, run
-from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
+from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World, WorldRuntime
 from tests.watchdog.world_prober import watched
 
 Play = Callable[[World, Fleet], Awaitable[None]]
@@ -252,6 +253,99 @@ def test_a_bridge_that_dies_of_a_second_client_is_found_told_and_checked_through
         assert "checked through the proxy only" in found.text
 
     staged(GATEWAY, [Server("lone", "process", one_client=True), Server("other", "process")], play)
+
+
+WORDS = ("dial tcp 10.9.9.9:80: connect: connection refused", "dial tcp: lookup nowhere on 127.0.0.11:53: no such host")
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("kind", ["process", "url"])
+@pytest.mark.parametrize("when", ["from the start", "later"])
+def test_a_proxy_whose_own_url_for_a_member_leads_nowhere_is_never_restarted_for_that(kind: Kind, words: str, when: str) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].no_way = words
+        await asyncio.sleep(400.0)
+        assert tried(world) == []
+        assert world.starts["proxy"] == 1
+        assert causes(fleet) == ["upstream_unreachable"]
+        (found,) = fleet.view().diagnoses
+        assert "http://nowhere:80/sse" in found.text
+        assert found.next.startswith("left to a person")
+        assert not world.harm
+        assert verdict(fleet, "b") is Verdict.HEALTHY
+        assert verdict(fleet, "a") is Verdict.UNHEALTHY
+
+    lost = Server("a", kind, proxy_url="http://nowhere:80/sse", no_way=words if when == "from the start" else "")
+    staged(TBXARK, [lost, Server("b", "process")], play)
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(words: str) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].no_way = words
+        await asyncio.sleep(400.0)
+        assert tried(world) == [("restart_proxy", "proxy"), ("quarantine", "proxy")]
+        assert causes(fleet) == ["upstream_unreachable"]
+        assert verdict(fleet, "b") is Verdict.HEALTHY
+
+    staged(TBXARK, [Server("a", "process"), Server("b", "process")], play)
+
+
+def test_a_member_that_came_after_the_proxy_failed_to_reach_it_gets_its_route_by_a_restart_of_the_proxy() -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        server = world.servers["a"]
+        server.fault = "hang"  # not a word before the proxy began
+        await asyncio.sleep(120.0)
+        world.hear(LogHint("a", "failed", "<a> Failed to add client: connect: connection refused"))
+        server.fault = "none"
+        await asyncio.sleep(60.0)
+        assert tried(world) == [("restart_proxy", "proxy")]
+        assert world.well("a")
+        assert causes(fleet) == []
+
+    staged(TBXARK, [Server("a", "url", proxy_url="http://inner:80/sse"), Server("b", "process")], play)
+
+
+def test_routes_that_no_restart_of_the_proxy_mends_share_its_restarts() -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        for one in ("a", "b", "c"):
+            world.servers[one].no_way = "unknown trouble"
+            await asyncio.sleep(13.0)
+        await asyncio.sleep(600.0)
+        restarts = [one for one in tried(world) if one[0] != "quarantine"]
+        assert restarts == [("restart_proxy", "proxy")] * 4, "a first for each, and a second for the last of them"
+        assert verdict(fleet, "d") is Verdict.HEALTHY
+
+    staged(TBXARK, [Server(name, "process") for name in "abcd"], play)
+
+
+@pytest.mark.parametrize("who", ["box", "proxy"])
+@pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
+def test_a_container_that_left_its_network_is_put_on_it_again_and_no_proxy_is_restarted_for_that(
+    who: str, traits: Traits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fake's own way is cut instead: what is behind a proxy is not reached through it, and answers direct."""
+
+    async def resume(self: WorldRuntime, spec: MemberSpec) -> None:
+        for one in self._world.servers.values():  # pyright: ignore[reportPrivateUsage]
+            one.no_way = ""
+        self._world.events["process"].put_nowait(Hindered(spec.name))  # pyright: ignore[reportPrivateUsage]
+
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(30.0)
+        monkeypatch.setattr(WorldRuntime, "resume", resume)
+        for one in world.servers.values() if who == "proxy" else [world.servers["box"]]:
+            one.no_way = "i/o timeout"
+        world.events["process"].put_nowait(Hindered(who, "network_disconnected", "its container is not on the network net"))
+        await asyncio.sleep(60.0)
+        assert [one for one in tried(world) if one[0] != "reconnect"] == [("resume", who)]
+        assert ("network_disconnected", who) in named(world)
+        assert causes(fleet) == []
+        assert world.starts["proxy"] == 1
+
+    staged(traits, [Server("box", "process"), Server("other", "process")], play)
 
 
 def test_one_routes_useless_repairs_leave_the_next_routes_stale_session_its_own() -> None:

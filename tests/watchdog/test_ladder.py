@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.finding import Finding, Findings, Rung
-from mcpwatch.watchdog.ladder import FORGET, HOLD_DOWN, LASTING, USELESS, Attempt, Outcome, Step, choose, ended, steps
+from mcpwatch.watchdog.finding import USELESS, Finding, Findings, Rung
+from mcpwatch.watchdog.ladder import FORGET, HOLD_DOWN, LASTING, Attempt, Outcome, Step, changed, choose, steps
 from mcpwatch.watchdog.repair import decide_repairs
 
 NOW = Instant(1000.0)
@@ -106,7 +106,8 @@ def test_a_repair_that_helps_for_moments_only_ends_with_a_person(rung: Rung) -> 
         if choice.step is not None:
             counted += choice.step.rung != "quarantine"
             made = Attempt(Instant(now), finding.about, finding.cause, choice.step)
-            attempts = ended((*attempts, made), made, "useless" if choice.step.rung == "quarantine" else "proved", Instant(now + 1))
+            outcome: Outcome = "useless" if choice.step.rung == "quarantine" else "proved"
+            attempts = changed((*attempts, made), made, outcome=outcome, ended=Instant(now + 1))
         now += 20.0
     assert counted <= sum(LASTING[step.rung] for step in steps(finding))
     assert [one.step.rung for one in attempts][-1:] == ["quarantine"]

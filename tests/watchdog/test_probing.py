@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from mcpwatch.checks import Prober
+from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.history import CheckKey
-from mcpwatch.watchdog.probing import Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
 from mcpwatch.watchdog.schedule import Job
 from mcpwatch.watchdog.senses import Context
 
@@ -37,16 +39,21 @@ def nothing(work: Coroutine[Any, Any, None], name: str) -> None:
     work.close()
 
 
-async def late(monkeypatch: pytest.MonkeyPatch, clock: Hands) -> tuple[Probing, Job]:
-    """Probing with one check, and the job that the schedule runs for it."""
-    listener = Listener(
-        aim=lambda _: None,
+def listening(aim: Aim | None = None) -> Listener:
+    """One who has every check run against this, and hears nothing."""
+    return Listener(
+        aim=lambda _: aim,
         proving=lambda _member, _generation: False,
         on_try=lambda _: None,
         refine=lambda _scheduled, result, _generation: result,
         on_result=lambda _scheduled, _before, _after: None,
-        notice=lambda: clock.notice(),  # noqa: PLW0108 - it is changed later
+        notice=lambda: None,
     )
+
+
+async def late(monkeypatch: pytest.MonkeyPatch, clock: Hands) -> tuple[Probing, Job]:
+    """Probing with one check, and the job that the schedule runs for it."""
+    listener = replace(listening(), notice=lambda: clock.notice())  # noqa: PLW0108 - it is changed later
     probing = Probing(Prober(), Context(clock, lambda _: None, nothing), listener)
     jobs: list[Job] = []
 
@@ -126,3 +133,25 @@ async def test_a_lag_counts_for_a_minute_to_the_second(monkeypatch: pytest.Monke
     assert probing.worst_lag == 0.9
     clock.at += 0.5
     assert probing.worst_lag == 0.2
+
+
+async def test_checks_that_are_due_at_once_begin_one_by_one_and_leave_the_loop_to_others_in_between() -> None:
+    count, turns, began, end = 20, 0, list[int](), asyncio.Event()
+
+    class Asked(Prober):
+        async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
+            began.append(turns)
+            await end.wait()
+            return ProbeResult(Outcome.UNKNOWN)
+
+    probing = Probing(Asked(), Context(Hands(), lambda _: None, nothing), listening(Aim(Target("http://h"), CheckSpec("mcp"), 1)))
+    checks = [ScheduledCheck(CheckKey(f"m{n}", "mcp", "direct"), CheckSpec("mcp", "mcp"), f"m{n}") for n in range(count)]
+    async with asyncio.TaskGroup() as tasks:
+        for one in checks:
+            tasks.create_task(probing.run(one))
+        while len(began) < count:
+            await asyncio.sleep(0)
+            turns += 1
+            assert turns < 10 * count
+        end.set()
+    assert len(set(began)) == count

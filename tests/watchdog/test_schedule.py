@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from mcpwatch.watchdog import schedule as module
-from mcpwatch.watchdog.schedule import SLOT, SLOTS, CronTrigger, GridTrigger, Schedule, offset, trigger_of
+from mcpwatch.watchdog.schedule import CROWD, SLOT, SLOTS, CronTrigger, GridTrigger, Job, Schedule, offset, trigger_of
 
 NAMES = [f"direct:m{n}:mcp" for n in range(600)]
 
@@ -61,6 +61,40 @@ async def test_a_run_that_a_stop_ends_is_no_error(caplog: pytest.LogCaptureFixtu
         await ended.wait()
         await asyncio.sleep(0)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("jobs", [200, 480, 481, 5000, 20_000])
+def test_where_a_slot_has_a_crowd_its_jobs_begin_in_equal_parts_of_it_and_none_leaves_it(jobs: int) -> None:
+    names = [f"route:m{n}:mcp" for n in range(jobs)]
+    places = [offset(name, 60.0, jobs) for name in names]
+    assert [place // SLOT for place in places] == [offset(name, 60.0) // SLOT for name in names]
+    together = Counter(places)
+    assert max(together.values()) <= 3 * CROWD
+    assert sum(together.values()) / len(together) > CROWD / 4
+    if jobs <= 30 * CROWD:
+        assert places == [offset(name, 60.0) for name in names]
+
+
+@pytest.mark.anyio
+async def test_jobs_that_were_there_before_it_began_are_not_late_in_a_place_that_is_theirs_since_then() -> None:
+    schedule, lags, done = Schedule(), dict[str, float](), asyncio.Event()
+
+    def job(name: str) -> Job:
+        async def run(lag: float) -> None:
+            lags[name] = lag
+            if len(lags) == len(NAMES):
+                done.set()
+
+        return run
+
+    for name in NAMES:
+        schedule.put(name, job(name), interval=1.5)
+    schedule.start()
+    async with asyncio.timeout(30):
+        await done.wait()
+    schedule.stop()
+    began = sorted(lags.values())
+    assert began[len(began) // 2] < 0.05, "half of them would be late by half a slot"
 
 
 NOON = datetime(2026, 11, 21, 12, 0, 7, tzinfo=UTC)

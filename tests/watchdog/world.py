@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from mcpwatch.model.fact import Fact
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent, Traits
+from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, LogHint, RuntimeEvent, Traits
 
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
@@ -60,6 +60,12 @@ class Server:
     ready_at: float = 0.0
     fault: Fault = "none"
     tools: tuple[str, ...] = ("a", "b")
+    no_way: str = ""
+    """What the proxy says when it tries to reach it, though it answers whoever else asks: a wrong name, a firewall."""
+    proxy_url: str = ""
+    """Where the proxy reaches it, when that is another place."""
+    uncallable: bool = False
+    """None of its tools may be called without harm."""
     one_client: bool = False
     """A second client ends it."""
     bad_until: float = 0.0
@@ -104,6 +110,8 @@ class World:
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     """The generation that mcpwatch gave each part."""
     closing: bool = False
+    hear: Callable[[LogHint], None] = lambda _: None
+    """Told of every line of the proxy's log that means something."""
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     @property
@@ -139,7 +147,7 @@ class World:
 
     def well(self, name: str) -> bool:
         """Whether a client gets an answer of this server through the proxy."""
-        return self.serves(self.proxy) and self.serves(self.servers[name]) and self.reached(name)
+        return self.serves(self.proxy) and self.serves(self.servers[name]) and self.reached(name) and not self.servers[name].no_way
 
     def needs_restart(self, server: Server) -> bool:
         """Whether a restart of this part is any use now."""
@@ -148,6 +156,7 @@ class World:
         if server is not self.proxy or self.traits.nudges:
             return False
         lost = [one for one in self.servers.values() if not self.reached(one.name) and self.serves(one)]
+        lost = [one for one in lost if not one.no_way]
         within = [one for one in self.servers.values() if one.kind == "inside"]
         return bool(lost) or any(not one.alive or one.fault in {*RESTARTABLE, "stopped"} for one in within)
 
@@ -181,6 +190,8 @@ class World:
     def _proxy_began(self) -> None:
         for one in self.servers.values():
             self.sessions[one.name] = Session()
+            if one.no_way:
+                self.loop.call_later(0.5, self.hear, LogHint(one.name, "failed", f"<{one.name}> Failed to add: {one.no_way}"))
             if one.kind in ("hosted", "inside"):
                 self.begin(one.name)
                 if one.kind == "hosted":
@@ -252,7 +263,8 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        return server.alive and self.now >= server.ready_at and server.fault in {"none", "empty", "dependency", "child", "broken"}
+        opens = server.fault in {"none", "empty", "dependency", "child", "broken"}
+        return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:
         for name in routes:

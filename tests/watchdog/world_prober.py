@@ -12,7 +12,7 @@ from typing import Any
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
 from mcpwatch.ports import Traits
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
@@ -42,6 +42,7 @@ class WorldProber:
         if name == PROXY:
             return await self._proxy()
         server = world.servers[name]
+        deep = deep and not server.uncallable
         return await (self._direct(server, deep) if vantage == "direct" else self._route(server, deep))
 
     def forget(self, target: Target) -> None:
@@ -94,6 +95,8 @@ class WorldProber:
                 return await self._answer(server, deep)
             why = HONEST[server.fault][2] if server.fault in HONEST else "not connected"
             return replace(_failed(Symptom.UPSTREAM_DOWN, Stage.OPEN), message=f"member is down: {why}")
+        if session.incarnation and server.no_way and deep:
+            return replace(_failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL), message=f"answered an error: {server.no_way}")
         if not session.incarnation:
             return _failed(Symptom.NOT_MOUNTED, Stage.OPEN)
         if not deep:
@@ -242,7 +245,9 @@ def plan_of(
         routes.append(RouteSpec(server.name, server.name, url, Target(url), checks=routed))
     front = CheckSpec("http", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2, vantages=("direct",))
     proxy = MemberSpec(PROXY, "proxy", "process", object(), direct=Target(f"http://127.0.0.1/{PROXY}/x"), checks=(front,))
-    return Plan((*members, proxy), ProxySpec("gateway", PROXY, "127.0.0.1:1", "http://127.0.0.1"), tuple(routes))
+    upstreams = tuple(Upstream(one.name, "sse", url=one.proxy_url) for one in world.servers.values() if one.proxy_url)
+    spec = ProxySpec("gateway", PROXY, "127.0.0.1:1", "http://127.0.0.1", upstreams=upstreams)
+    return Plan((*members, proxy), spec, tuple(routes))
 
 
 @asynccontextmanager
@@ -272,6 +277,7 @@ async def watched(
     )
     fleet = Fleet(runtimes.__getitem__, WorldProber(world), clock, world.facts.append, guard, Memory(), senses=senses)  # type: ignore[arg-type]
     fleet.monitor.learn(traits)
+    world.hear = fleet.monitor.hear
     guard(world.run_proxy(), "proxy")
     await fleet.begin(plan_of(world, **options))
     try:

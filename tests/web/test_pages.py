@@ -24,7 +24,7 @@ from tests.web.room import OPERATE, Room, room
 pytestmark = pytest.mark.anyio
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><a href=javascript:alert(3)>"
-PAGES = ("/", "/route/git", "/alerts", "/clients", "/objectives", "/self", "/login", "/public")
+PAGES = ("/", "/route/git", "/alerts", "/clients", "/objectives", "/self", "/fleets", "/login", "/public")
 DOWN = Diagnosis("member_down", "git", f"the member is down {HOSTILE}", ("git: killed",), "restart", ("git",))
 
 

@@ -23,10 +23,6 @@ HEAD_LINES = 128
 """Header lines of one request."""
 SLICE = 4096
 """The parser is given at most so much at once outside of a body of known length: no bound is overrun by more (bytes)."""
-FRAMING = 16 * 1024
-"""Bytes of a chunked body that are not body: extensions, trailers, line ends; beside `CHUNK_FRAMING` for each chunk."""
-CHUNK_FRAMING = 16
-"""Bytes of framing that each chunk may add to `FRAMING`; its size in hexadecimal and four bytes of line ends are needed."""
 
 PIPELINED = 16
 """Requests that may wait behind the one being answered; more are left in the socket."""

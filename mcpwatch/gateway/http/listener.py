@@ -13,8 +13,8 @@ from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Budget
 from mcpwatch.gateway.http.connection import Connection
 from mcpwatch.gateway.http.http_exchange import App
-from mcpwatch.gateway.http.keepalive import notice_vanished
 from mcpwatch.gateway.http.shared import Shared
+from mcpwatch.http_client.keepalive import notice_vanished
 
 TICK = 1.0
 """Seconds between looks for connections that are due."""

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import httptools
 
 from mcpwatch.gateway.http import head, limits
-from mcpwatch.gateway.http.framing import Framing
 from mcpwatch.gateway.http.http_exchange import AnswerSink, Headers, HttpExchange
+from mcpwatch.http_client.framing import Framing
 
 log = logging.getLogger("mcpwatch.gateway")
 

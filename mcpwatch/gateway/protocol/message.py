@@ -27,9 +27,6 @@ PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR =
 MEMBER_DOWN = -32000
 """JSON-RPC code of every error that the gateway makes because a member is away; `data.member` names it."""
 
-POSSIBLY_EXECUTED = "; the request may have been executed and is not sent again"
-"""How a message ends that tells a caller of a request without an answer; `data.possiblyExecuted` is true then."""
-
 
 class Malformed(ValueError):
     """Bytes that are no JSON-RPC message; the text says why and quotes none of them. `code` is that of the error to answer."""

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 from mcpwatch.gateway.protocol import message, stateless_protocol
 from mcpwatch.gateway.upstream.counts import Counts
-from mcpwatch.gateway.upstream.http_client import Client
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
-from mcpwatch.trust import BY_DEFAULT, Trust
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
 DISCOVER_LIMIT = 10.0
 """Seconds for the question whether an upstream speaks this wire."""

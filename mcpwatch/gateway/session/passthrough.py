@@ -13,9 +13,9 @@ from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.passage import Passthrough
 from mcpwatch.gateway.session.tool_outcome import CountedStream, count
 from mcpwatch.gateway.upstream.counts import Counts
-from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.failure import HttpFailed
 
 HEAD_LIMIT = 600.0
 """Seconds until the upstream must have begun its answer."""

@@ -15,7 +15,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
-from mcpwatch.gateway.upstream.sse_parser import EventParser, HttpFailed
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.sse import EventParser
 
 _FLAG = re.compile(rb'"isError"\s*:\s*true')
 

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ EOF_GRACE, TERM_GRACE = 2.0, 3.0
 """Seconds from the closed stdin to SIGTERM, and from there to SIGKILL."""
 LAST_WORDS = 0.05
 """Seconds that a dead child's unread output may take to arrive."""
+SWEEPS = 20
+"""Looks for what a dead child left behind: it may be starting more of it."""
 STDERR_LINE = 2000
 STDOUT_GRACE = 1.0
 """Seconds that a child may live after it closed its stdout: it can answer nothing any more."""
@@ -69,7 +70,8 @@ class Child:
         self._on_drop = on_drop
         self._on_mute = on_mute
         self._mute: asyncio.TimerHandle | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: spawn.Begun | None = None
+        self._sweep: asyncio.Task[None] | None = None
         self._stdin: Pipe | None = None
         self._readers: list[asyncio.ReadTransport] = []
         self._watch: asyncio.Task[None] | None = None
@@ -120,8 +122,10 @@ class Child:
         await self._gone.wait()
         for pid in tree:
             with suppress(ProcessLookupError, PermissionError):
-                if _hosted(pid) == self._command.name:
+                if variable(pid, "MCPWATCH_HOSTED") == self._command.name:
                     os.kill(pid, signal.SIGKILL)
+        if self._sweep is not None:
+            await self._sweep
 
     def kill(self) -> None:
         """SIGKILL the process group at once."""
@@ -141,6 +145,9 @@ class Child:
         await death(self._process.pid)
         self._signal(signal.SIGKILL)
         code = self._process.wait()
+        self._sweep = asyncio.get_running_loop().create_task(
+            asyncio.to_thread(sweep, self._process.mark), name=f"sweep of {self._command.name}"
+        )
         self.read = self._stdin.read() if self._stdin is not None else None
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
@@ -255,10 +262,21 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def _hosted(pid: int) -> str | None:
-    """The `MCPWATCH_HOSTED` mark of a process, so that a number used again is never signalled."""
+def variable(pid: int, name: str) -> str | None:
+    """A mark in the environment of a process, so that a number used again is never signalled."""
     with suppress(OSError):
         for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            if item.startswith(b"MCPWATCH_HOSTED="):
-                return item[16:].decode(errors="replace")
+            if item.startswith(f"{name}=".encode()):
+                return item.partition(b"=")[2].decode(errors="replace")
     return None
+
+
+def sweep(mark: str) -> None:
+    """SIGKILL whoever carries this mark: what a server that ended left behind in a session of its own. Blocking."""
+    for _ in range(SWEEPS):
+        left = [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if variable(int(entry.name), "MCPWATCH_BEGUN") == mark]
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not left:
+            return

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import HANDSHAKE
-from mcpwatch.gateway.upstream.http_client import Client
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.remote import JSON, STREAM
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
-from mcpwatch.trust import BY_DEFAULT, Trust
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
 
 async def detect(url: str, headers: tuple[tuple[str, str], ...], trust: Trust = BY_DEFAULT, limit: float = 10.0) -> str:

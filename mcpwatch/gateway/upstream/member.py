@@ -26,7 +26,7 @@ from mcpwatch.gateway.upstream.remote import SseLink
 from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
-from mcpwatch.trust import Trust
+from mcpwatch.http_client.trust import Trust
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""

@@ -24,6 +24,7 @@ from mcpwatch.gateway.upstream.notifications import Notifications, call_of
 from mcpwatch.gateway.upstream.questions import Questions
 from mcpwatch.gateway.upstream.request_ids import RequestIds, number_of
 from mcpwatch.gateway.upstream.subscriptions import METHODS, Subscriptions
+from mcpwatch.http_client.failure import POSSIBLY_EXECUTED
 
 CANCELLED_LINGER = 30.0
 """Seconds that a cancelled call may still be answered."""
@@ -243,7 +244,7 @@ class Mux:
 
     def _refusal(self, raw_id: bytes, reason: str, *, sent: bool = False) -> bytes:
         """The error of a request without an answer; `sent`: the member may have read it."""
-        text = f"member {self._name!r} {reason}" + (message.POSSIBLY_EXECUTED if sent else "")
+        text = f"member {self._name!r} {reason}" + (POSSIBLY_EXECUTED if sent else "")
         data: dict[str, object] = {"member": self._name, "reason": reason}
         return message.error(raw_id, message.MEMBER_DOWN, text, data | {"possiblyExecuted": True} if sent else data)
 

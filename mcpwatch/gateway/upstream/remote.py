@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.upstream.http_client import Client, Response
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
-from mcpwatch.trust import BY_DEFAULT, Trust
+from mcpwatch.http_client.client import Client, Response
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
 ENDPOINT_LIMIT = 10.0
 """Seconds until an SSE upstream must have named its message endpoint."""
@@ -132,7 +132,7 @@ class SseLink(Remote):
         try:
             async for event in response.events():
                 if event.name == "endpoint" and not found.done():
-                    self._found(event.data.decode(errors="replace"), found)
+                    self._found(event.text, found)
                 elif event.name == "message":
                     self._take(event.data, None)
             reason = "the upstream closed its stream"

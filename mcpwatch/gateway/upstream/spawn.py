@@ -41,7 +41,13 @@ class SpawnFailed(Exception):
     """The command cannot be run at all; the text says why and what to do."""
 
 
-_ahead: dict[Command, subprocess.Popen[bytes]] = {}
+class Begun(subprocess.Popen[bytes]):
+    """A process and the mark that it, and whatever it starts, carries in the environment: `MCPWATCH_BEGUN`."""
+
+    mark = ""
+
+
+_ahead: dict[Command, Begun] = {}
 """Processes that nobody has taken yet. Each is taken once, by the first start of its command."""
 
 
@@ -61,7 +67,7 @@ def begin(servers: tuple[ServerSettings, ...], logs: Path | None) -> None:
                 _ahead[asked] = _spawn(asked)
 
 
-def take(asked: Command) -> subprocess.Popen[bytes]:
+def take(asked: Command) -> Begun:
     """A process of this command that nobody else has. Raises `SpawnFailed`."""
     return _ahead.pop(asked, None) or _spawn(asked)
 
@@ -90,8 +96,9 @@ def environment(asked: Command) -> dict[str, str]:
     return kept | dict(asked.env) | {"MCPWATCH_HOSTED": asked.name}
 
 
-def _spawn(asked: Command) -> subprocess.Popen[bytes]:
-    env = environment(asked)
+def _spawn(asked: Command) -> Begun:
+    mark = os.urandom(8).hex()
+    env = environment(asked) | {"MCPWATCH_BEGUN": mark}
     program = shutil.which(asked.argv[0], path=env.get("PATH"))
     if program is None:
         raise SpawnFailed(f"command {asked.argv[0]!r} was not found; install it or write its full path")
@@ -101,10 +108,12 @@ def _spawn(asked: Command) -> subprocess.Popen[bytes]:
         if asked.stderr is not None:
             asked.stderr.parent.mkdir(parents=True, exist_ok=True)
             stderr = asked.stderr.open("ab", buffering=0)
-        return subprocess.Popen(
+        process = Begun(
             [*_lifeline(), program, *words[1:]],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=asked.cwd, start_new_session=True,
         )  # fmt: skip
+        process.mark = mark
+        return process
     except OSError as error:
         raise SpawnFailed(f"cannot be run: {error.strerror} ({error.filename or program})") from None
     finally:

@@ -14,12 +14,12 @@ from msgspec import Raw
 
 from mcpwatch.gateway.protocol import message, stateless_protocol, tools
 from mcpwatch.gateway.protocol.message import MODERN
-from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, STREAM
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
-from mcpwatch.trust import BY_DEFAULT, Trust
+from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
 PAGES = 100
 """Pages of a list of tools that are read for their schemas."""

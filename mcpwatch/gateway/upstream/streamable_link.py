@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import batch, message, reading
-from mcpwatch.gateway.upstream.http_client import Response
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
 from mcpwatch.gateway.upstream.request_ids import number_of
-from mcpwatch.gateway.upstream.sse_parser import Event, HttpFailed
-from mcpwatch.trust import BY_DEFAULT, Trust
+from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.sse import Event
+from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
 CLOSE_LIMIT = 2.0
 """Seconds for the farewell to an upstream session."""

@@ -29,6 +29,7 @@ class Container:
     error: str = ""
     tty: bool = False
     addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     ports: tuple[tuple[str, str, int], ...] = ()
     """Published: (`8080/tcp`, address on the host, port on the host)."""
     foreign: str = ""
@@ -66,6 +67,7 @@ def read_container(raw: Any) -> Container:
         error=str(state.get("Error") or ""),
         tty=bool(config.get("Tty")),
         addresses=tuple(str(item["IPAddress"]) for item in networks.values() if item.get("IPAddress")),
+        networks=tuple(networks),
         ports=tuple(published),
         foreign=f"compose project {project}" if project else "",
         service=labels.get("com.docker.swarm.service.name", ""),

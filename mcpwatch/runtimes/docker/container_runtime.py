@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Gone, Incarnation, Paused, Preparing, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Moved, Paused, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard
+from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard, Rewired
 from mcpwatch.runtimes.docker.launch import reach
 from mcpwatch.runtimes.docker.logs import Follower, LogFile
 from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
 from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.docker.refusal import EngineAway
-from mcpwatch.runtimes.docker.spec import ContainerSpec
+from mcpwatch.runtimes.docker.spec import ContainerSpec, DockerSpec
 from mcpwatch.runtimes.kernel import detect
 from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.stopped import in_cgroup, resume_tree
@@ -55,6 +56,12 @@ class _Live:
     followers: tuple[Follower, ...] = ()
     last: Sample | None = None
     usage: Usage = Usage()
+    networks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Networks that it should be on, and those of them that it left."""
+    asked: Target | None = None
+    direct: Target | None = None
+    """Where it should answer, as written and as found."""
 
 
 @dataclass(slots=True)
@@ -191,11 +198,13 @@ class ContainerRuntime(ABC):
             self._finish(live, Exited(spec.name, live.generation, code, _signal(code), detail="stopped"))
 
     async def resume(self, spec: MemberSpec) -> None:
-        """Unpause its container, and send SIGCONT to whoever in it is stopped, where its processes are those of this machine."""
+        """Unpause its container, have it on its networks, and send SIGCONT to whoever in it is stopped, where it can be seen."""
         live = self._live.get(spec.name)
         if live is None:
             return
         await asyncio.to_thread(live.host.engine.unpause, live.container)
+        for network in () if live.foreign else live.missing:
+            await asyncio.to_thread(live.host.engine.join, live.container, network)
         pid = live.usage.pid
         if pid is not None and in_cgroup(pid, live.container):
             resume_tree(ProcessTable(detect()), pid)
@@ -273,7 +282,11 @@ class ContainerRuntime(ABC):
         if not live.foreign:
             self._records.write(Record(spec.name, container.id, live.generation))
         fingerprint = container.labels.fingerprint if container.labels and not live.foreign else spec.fingerprint
-        direct = reach(spec.direct, container) if spec.direct else None
+        direct = live.direct = reach(spec.direct, container) if spec.direct else None
+        live.asked = spec.direct
+        if isinstance(spec.carrier, DockerSpec):
+            live.networks = container.networks if live.foreign else spec.carrier.networks
+        self._rewired(live, container)
         return Incarnation(spec.name, live.generation, fingerprint, container.pid, container.id, started_at, direct)
 
     def find(self, engine: Engine, spec: MemberSpec) -> Container | None:
@@ -315,10 +328,26 @@ class ContainerRuntime(ABC):
                 for live in self._live.values():
                     if live.container == container:
                         self._events.put_nowait(Paused(live.member, back))
+            case Rewired(now):
+                for live in self._live.values():
+                    if live.container == now.id and not live.starting:
+                        self._rewired(live, now)
             case Back():
                 host.away = False
                 self._events.put_nowait(Gone(self.name, f"{host.engine.where} answers again", back=True))
                 self._due = 0.0  # what ended meanwhile
+
+    def _rewired(self, live: _Live, now: Container) -> None:
+        """Tell when a container left a network that it should be on, when it is back, and at which address it answers now."""
+        missing = tuple(network for network in live.networks if network not in now.networks)
+        if missing != live.missing:
+            text = f"its container is not on the network {' and '.join(missing)} any more" if missing else ""
+            self._events.put_nowait(Hindered(live.member, "network_disconnected" if missing else "", text))
+        direct = reach(live.asked, now) if live.asked is not None and live.direct is not None else None
+        if direct is not None and direct != live.direct:
+            live.direct = direct
+            self._events.put_nowait(Moved(live.member, direct))
+        live.missing = missing
 
     def _ended(self, ended: Ended) -> None:
         live = next((live for live in self._live.values() if live.container == ended.container), None)
@@ -344,6 +373,7 @@ class ContainerRuntime(ABC):
                 if now is not None and now.running and now.started == live.started:
                     if now.paused:  # before anybody listened
                         self._events.put_nowait(Paused(live.member))
+                    self._rewired(live, now)
                     await self._measure(live, now)
                     continue
             except RuntimeFailed:

@@ -158,6 +158,12 @@ class Engine:
             if self._api.inspect_container(container)["State"].get("Paused"):
                 self._api.unpause(container)
 
+    def join(self, container: str, network: str) -> None:
+        """Have a container on a network that it left. Being on it already is no error."""
+        with self._named(f"join network {network}"):
+            if network not in (((found := self.find(container)) and found.networks) or ()):
+                self._api.connect_container_to_network(container, network)
+
     def remove(self, container: str) -> None:
         """Remove a container, killing it if need be. A missing one is no error."""
         with self._named(f"remove container {container[:12]}"), contextlib.suppress(NotFound):
@@ -240,8 +246,8 @@ class Engine:
         return f"{ticks // 1_000_000_000}.{ticks % 1_000_000_000:09d}"
 
     def events(self, since: str) -> CancellableStream[dict[str, Any]]:
-        """Container events from `since` (`seconds.nanoseconds`) on, for ever. Ends when the connection drops."""
-        filters = {"type": ["container"], "event": ["die", "oom", "pause", "unpause"]}
+        """Events of containers from `since` (`seconds.nanoseconds`) on, for ever. Ends when the connection drops."""
+        filters = {"type": ["container", "network"], "event": ["die", "oom", "pause", "unpause", "connect", "disconnect"]}
         with self._named("listen to it"):
             return self._api.events(since=since, filters=filters, decode=True)
 

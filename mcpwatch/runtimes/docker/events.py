@@ -53,7 +53,14 @@ class Frozen:
     back: bool = False
 
 
-Heard = Ended | Away | Back | Frozen
+@dataclass(frozen=True, slots=True)
+class Rewired:
+    """A container that runs joined a network or left one."""
+
+    now: Container
+
+
+Heard = Ended | Away | Back | Frozen | Rewired
 
 
 class Events:
@@ -106,6 +113,12 @@ class Events:
                 self._closed.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
+    def _seen(self, container: str) -> Container | None:
+        try:
+            return self._engine.find(container)
+        except RuntimeFailed:
+            return None  # going away; what it was is told by the event
+
     def _hear(self, event: dict[str, Any]) -> None:
         actor: dict[str, Any] = event.get("Actor") or {}
         at, container, action = int(event.get("timeNano", 0)), str(actor.get("ID", "")), str(event.get("Action", ""))
@@ -113,16 +126,19 @@ class Events:
             return  # the engine repeats the last event after `since`
         self._last = (at, container, action)
         self._since = f"{at // 1_000_000_000}.{at % 1_000_000_000:09d}"
-        if action in ("pause", "unpause"):
+        attributes: dict[str, Any]
+        if action in ("connect", "disconnect"):
+            attributes = actor.get("Attributes") or {}
+            now = self._seen(str(attributes.get("container", "")))
+            if now is not None and now.running:  # one that ends leaves its networks too
+                self._post(Rewired(now))
+        elif action in ("pause", "unpause"):
             self._post(Frozen(container, back=action == "unpause"))
         elif action == "oom":
             self._oom.add(container)
         elif action == "die":
-            try:
-                now = self._engine.find(container)
-            except RuntimeFailed:
-                now = None  # going away; what it was is told by the event
-            attributes: dict[str, Any] = actor.get("Attributes") or {}
+            now = self._seen(container)
+            attributes = actor.get("Attributes") or {}
             code = str(attributes.get("exitCode", ""))
             oom = container in self._oom or (now is not None and now.oom)
             self._oom.discard(container)

@@ -72,6 +72,27 @@ CATALOG: tuple[Operation, ...] = (
             diagnoses=OBJECTS,
         ),
     ),
+    Operation(
+        "GET",
+        "/summary",
+        "The fleet in a few words and counts, of the same size for a fleet of any size.",
+        _object(
+            state={"enum": ["starting", "healthy", "unhealthy", "stopping", "stopped"]},
+            headline=_TEXT,
+            causes=OBJECTS,
+            more={"type": "integer"},
+            routes=OBJECT,
+            members={"type": "integer"},
+            running={"type": "integer"},
+            version=_TEXT,
+        ),
+    ),
+    Operation(
+        "GET",
+        "/fleets",
+        "The summaries of the watchdogs under `web.fleets`; one that is not known has `summary` null and the reason in `unknown`.",
+        _object(fleets=OBJECTS),
+    ),
     Operation("GET", "/health", "Whether the watchdog itself is healthy, and what of it is down.", OBJECT),
     Operation("GET", "/whoami", "Role and name of the caller.", _object(role=_TEXT, by=_TEXT)),
     Operation(

@@ -258,7 +258,7 @@ class Meter:
 
     def _hold(self, fact: ProbeFinished) -> float:
         plan = self._fleet.plan()
-        route = next((one for one in plan.routes if one.name == fact.route), None) if fact.vantage == "route" else None
+        route = plan.route(fact.route) if fact.vantage == "route" else None
         member = plan.member(fact.member)
         checks = route.checks if route is not None else member.checks if member is not None else ()
         check = next((one for one in checks if one.name == fact.check), None)

@@ -254,3 +254,26 @@ def own_figures(daemon: Document, own: Document, at: float) -> list[tuple[str, s
         ),
         ("Facts that a listener was too slow for", str(daemon["dropped_facts"])),
     ]
+
+
+def fleet_rows(own: Document, title: str, others: list[Document]) -> list[Document]:
+    """The rows of the page: this fleet first, each with the words of its state and an address, where there is one."""
+    every = [{"name": title, "url": "/", "summary": own, "unknown": ""}, *others]
+    return [_fleet_row(one) for one in every]
+
+
+def _fleet_row(one: Document) -> Document:
+    known = one["summary"]
+    if known is None:
+        return {**one, "state": "unknown", "members": "–", "routes": "–", "text": one["unknown"], "causes": [], "version": "–"}
+    every = sum(known["routes"].values())
+    return {
+        "name": one["name"],
+        "url": one["url"],
+        "state": known["state"],
+        "members": f"{known['running']} of {known['members']} run",
+        "routes": f"{known['routes'].get('healthy', 0)} of {every} healthy",
+        "text": known["headline"],
+        "causes": known["causes"],
+        "version": known["version"],
+    }

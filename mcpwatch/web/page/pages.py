@@ -57,6 +57,7 @@ class Pages:
             "/alerts": self.alerts,
             "/clients": self.clients,
             "/objectives": self.objectives,
+            "/fleets": self.fleets,
             "/self": self.itself,
         }
         return [Route(path, self._marked(endpoint), methods=["GET"]) for path, endpoint in pages.items()]
@@ -87,6 +88,7 @@ class Pages:
             "now": now,
             "version": __version__,
             "title": self._spec.title,
+            "fleets": bool(self._spec.fleets),
             **context,
         }
         return HTMLResponse(page(template, caller=caller_of(request.scope), **shown), status_code=status)
@@ -263,6 +265,11 @@ class Pages:
         part, pages = one_page(found, number)
         shown: Document = report_tables(part) | {"verdict": verdict(found)}
         return self.html(request, "objectives.html", days=days, pages=pages, number=min(number, pages), **shown)
+
+    async def fleets(self, request: Request) -> Response:
+        """This watchdog and the others of the configuration."""
+        own, found = await self.ask("GET", "/summary"), await self.ask("GET", "/fleets")
+        return self.html(request, "fleets.html", live="others", rows=details.fleet_rows(own, self._spec.title, found["fleets"]))
 
     async def itself(self, request: Request) -> Response:
         """The watchdog's own figures."""

@@ -7,10 +7,10 @@
   const topics = (main.dataset.live || "").split(" ").filter(Boolean);
   if (!topics.length || !window.EventSource) return;
   // The server says something each 15 s, 25 s at the latest: longer silence is a connection that is gone and does not say so.
-  const SILENCE = 45000, LOOK = 5000;
+  const SILENCE = 45000, LOOK = 5000, OTHERS = 10000;
   // An answer may be as old as this: it is one for all who look at the same view for a second.
   const SHARED = 1100;
-  let isLost = false, heard = Date.now(), changed = 0, last = main.dataset.after || "", source = null, asking = false, again = false, timer = null;
+  let isLost = false, heard = Date.now(), changed = 0, last = main.dataset.after || "", source = null, asking = false, again = false, asked = Date.now(), timer = null;
 
   const lost = () => {
     if (isLost) return;
@@ -44,7 +44,7 @@
   const refresh = async () => {
     if (asking) { again = true; return; }
     asking = true;
-    const where = location.href, began = Date.now();
+    const where = location.href, began = asked = Date.now();
     try {
       const answer = await fetch(where, { headers: { "X-Part": "main" }, credentials: "same-origin", redirect: "manual" });
       if (answer.type === "opaqueredirect") { location.assign("/login"); return; }
@@ -81,9 +81,11 @@
     } else if (topics.some((topic) => topic === "*" || message.subjects.includes(topic) || message.kinds.includes(topic))) soon();
   };
 
+  // Other fleets tell this page nothing: it asks again with what the stream says, changes and beats alike.
+  const others = () => { if (topics.includes("others") && Date.now() - asked > OTHERS) soon(); };
   const open = () => {
     source = new EventSource(last ? `/live?after=${encodeURIComponent(last)}` : "/live");
-    const on = (name, act) => source.addEventListener(name, (event) => { heard = Date.now(); if (event.lastEventId) last = event.lastEventId; act(event); });
+    const on = (name, act) => source.addEventListener(name, (event) => { heard = Date.now(); if (event.lastEventId) last = event.lastEventId; act(event); others(); });
     on("change", (event) => { found(); changed = Date.now(); apply(JSON.parse(event.data)); });
     on("hello", () => { if (isLost) refresh(); else found(); });
     on("reset", () => refresh());

@@ -17,13 +17,13 @@ import pytest
 import trustme
 
 from mcpwatch.checks import CHECKS, Prober
-from mcpwatch.forward_proxy import BadProxy, ForwardProxy, forward_proxy, tunnel
-from mcpwatch.gateway.upstream.http_client import Client
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.forward_proxy import BadProxy, ForwardProxy, forward_proxy, tunnel
+from mcpwatch.http_client.trust import Trust
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
-from mcpwatch.trust import Trust
 from tests.fuzz.mutation import mutate
 from tests.gateway.program import TINY, gateway, http, request
 
@@ -353,7 +353,7 @@ async def test_a_certificate_that_is_not_believed_is_the_servers_fault_and_not_t
 ) -> None:
     async with proxying() as proxy, serving(context(authority)) as url:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
-        with pytest.raises(HttpFailed, match=r"connection to mcp\.test:\d+ failed: .*certificate"):
+        with pytest.raises(HttpFailed, match=r"the certificate of mcp\.test is not accepted"):
             await ask(url, Trust())
         found = await probe(Target(url, "http"))
         assert (found.symptom, "ALL_PROXY" in found.message) == (Symptom.TLS, False)
@@ -417,7 +417,7 @@ async def test_a_proxy_that_is_not_there_is_told_by_both(url: str, monkeypatch: 
     async with proxying() as proxy:
         gone = proxy.url
     monkeypatch.setenv("ALL_PROXY", gone)
-    with pytest.raises(HttpFailed, match="of ALL_PROXY failed"):
+    with pytest.raises(HttpFailed, match="of ALL_PROXY cannot be used"):
         await ask(url, Trust())
     found = await probe(Target(url, "http"))
     assert (found.symptom, "of ALL_PROXY" in found.message) == (Symptom.UNREACHABLE, True)

@@ -1,4 +1,4 @@
-"""TLS for probes: the context for a target, the handshake, and the words for why it failed. The one place here that knows ssl."""
+"""The TLS handshake, and the words for why it failed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ import contextlib
 import ssl
 import warnings
 
-from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.model.probe import Symptom, Target
-from mcpwatch.trust import Trust
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.model.probe import Symptom
 
 OLD_LOOK = 1.0
 """Seconds to look whether a server that broke the handshake off speaks an old version of TLS."""
 OLD_VERSIONS = ("TLSv1", "TLSv1.1")
 
 
-def trust(target: Target) -> Trust:
-    """Whose certificates are believed for a target, and which one it is shown."""
-    return Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
-
-
 async def handshake(
     transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext, host: str, *, direct: bool = True
 ) -> asyncio.Transport:
-    """Go through the TLS handshake on a connected transport. Raises `ProbeFailure` that says what was wrong.
+    """Go through the TLS handshake on a connected transport. Raises `HttpFailed` that says what was wrong.
 
     `direct`: its other end is the server itself and no tunnel, so that another connection there asks the same server.
     """
@@ -32,15 +26,15 @@ async def handshake(
     try:
         encrypted = await asyncio.get_running_loop().start_tls(transport, protocol, context, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        raise ProbeFailure(Symptom.TLS, f"the certificate of {host} is not accepted: {error.verify_message}") from error
+        raise HttpFailed(f"the certificate of {host} is not accepted: {error.verify_message}", Symptom.TLS) from error
     except (ssl.SSLError, OSError) as error:
         old = await spoken(str(peer[0]), int(peer[1])) if peer else ""
         if old:
             text = f"{host} speaks {old} at most; clients want TLSv1.2 or newer"
-            raise ProbeFailure(Symptom.TLS, text, said=old) from error
+            raise HttpFailed(text, Symptom.TLS, said=old.encode()) from error
         raise _broken(host, error) from error
     if encrypted is None:
-        raise ProbeFailure(Symptom.CUT, f"{host} closed the connection during the TLS handshake")
+        raise HttpFailed(f"{host} closed the connection during the TLS handshake", Symptom.CUT)
     return encrypted
 
 
@@ -63,9 +57,9 @@ async def spoken(address: str, port: int) -> str:
     return ""
 
 
-def _broken(host: str, error: OSError) -> ProbeFailure:
+def _broken(host: str, error: OSError) -> HttpFailed:
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
-        return ProbeFailure(Symptom.TLS, f"the TLS handshake with {host} failed: {reason}")
+        return HttpFailed(f"the TLS handshake with {host} failed: {reason}", Symptom.TLS)
     reason = error.strerror or str(error) or type(error).__name__
-    return ProbeFailure(Symptom.CUT, f"{host} cut the connection during the TLS handshake ({reason})")
+    return HttpFailed(f"{host} cut the connection during the TLS handshake ({reason})", Symptom.CUT)

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.checks.connection import Connection, connect, resolve
-from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.http_client import dial as module
+from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.dial import connect, resolve
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(5)]
 
 
-async def failure_of(task: Any) -> ProbeFailure:
-    with pytest.raises(ProbeFailure) as caught:
+async def failure_of(task: Any) -> HttpFailed:
+    with pytest.raises(HttpFailed) as caught:
         await task
     return caught.value
 
@@ -30,15 +32,15 @@ def dialling(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> list[str]:
     """`connect` with `dial` for a network; every address dialled is noted. A number is after how many seconds it answers."""
     dialled: list[str] = []
 
-    async def create_connection(factory: object, address: str, port: int) -> tuple[None, Connection]:
+    async def create_connection(factory: object, address: str, port: int) -> tuple[asyncio.BaseTransport, Connection]:
         dialled.append(address)
         made = dial(address)
         if isinstance(made, (int, float)):
             await asyncio.sleep(made)
-            return None, Connection()
+            return asyncio.BaseTransport(), Connection()
         if isinstance(made, OSError):
             raise made
-        return None, made
+        return asyncio.BaseTransport(), made
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
     return dialled
@@ -48,13 +50,15 @@ async def test_the_first_address_that_takes_a_connection_is_used(monkeypatch: py
     made = Connection()
     answers: dict[str, Connection | OSError | float] = {"a": ConnectionRefusedError(111, "refused"), "b": 9.0, "c": made, "d": 9.0}
     dialled = dialling(monkeypatch, lambda address: answers[address])
-    assert await connect("host", 80, ("a", "b", "c", "d"), 0.01) is made
+    monkeypatch.setattr(module, "FALLBACK_AFTER", 0.01)
+    assert await connect("host", 80, ("a", "b", "c", "d")) is made
     assert dialled == ["a", "b", "c"]
 
 
 async def test_the_last_address_is_given_all_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FALLBACK_AFTER", 0.001)
     dialled = dialling(monkeypatch, lambda _: 0.03)
-    assert await connect("host", 80, ("a", "b"), 0.001)
+    assert await connect("host", 80, ("a", "b"))
     assert dialled == ["a", "b"]
 
     def late(_: str) -> OSError:
@@ -62,7 +66,7 @@ async def test_the_last_address_is_given_all_the_time_there_is(monkeypatch: pyte
 
     dialling(monkeypatch, late)
     with pytest.raises(TimeoutError):
-        await connect("host", 80, ("a", "b"), 1.0)
+        await connect("host", 80, ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -78,14 +82,14 @@ async def test_a_host_that_takes_no_connection_is_told_by_its_last_error(
     monkeypatch: pytest.MonkeyPatch, host: str, addresses: tuple[str, ...], error: OSError, symptom: Symptom, words: str
 ) -> None:
     dialling(monkeypatch, lambda _: error)
-    failure = await failure_of(connect(host, 80, addresses, 1.0))
-    assert (failure.symptom, failure.message) == (symptom, words)
+    failure = await failure_of(connect(host, 80, addresses))
+    assert (failure.symptom, failure.reason) == (symptom, words)
 
 
 async def test_a_prober_without_descriptors_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     dialled = dialling(monkeypatch, lambda _: OSError(errno.EMFILE, "Too many open files"))
     with pytest.raises(OSError, match="Too many open files"):
-        await connect("host", 80, ("a", "b"), 1.0)
+        await connect("host", 80, ("a", "b"))
     assert dialled == ["a"]
 
 
@@ -104,8 +108,8 @@ async def test_a_name_is_resolved_to_each_of_its_addresses_once(monkeypatch: pyt
     monkeypatch.setattr(loop, "getaddrinfo", found)
     assert await resolve("host", 80) == ("::1", "127.0.0.1")
     monkeypatch.setattr(loop, "getaddrinfo", lost)
-    assert (await failure_of(resolve("host", 80))).message == "the name host does not resolve: Name or service not known"
+    assert (await failure_of(resolve("host", 80))).reason == "the name host does not resolve: Name or service not known"
     assert [await resolve(literal, 80) for literal in ("::1", "127.0.0.1")] == [("::1",), ("127.0.0.1",)]
     monkeypatch.setattr(loop, "getaddrinfo", odd)
     failure = await failure_of(resolve("host", 80))
-    assert (failure.symptom, failure.message) == (Symptom.UNRESOLVED, "the name host does not resolve: label empty or too long")
+    assert (failure.symptom, failure.reason) == (Symptom.UNRESOLVED, "the name host does not resolve: label empty or too long")

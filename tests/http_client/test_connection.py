@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from mcpwatch.checks import connection as module
-from mcpwatch.checks.connection import Connection, Headers
-from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.http_client.connection import HEAD_BYTES, UNREAD_LIMIT, Connection
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(5)]
@@ -25,15 +24,22 @@ class Socket(asyncio.Transport):
         super().__init__(extra)
         self.written = b""
         self.ended = ""
+        self.paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
 
-    def close(self) -> None:
-        self.ended = self.ended or "closed"
-
     def abort(self) -> None:
         self.ended = "aborted"
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
 
 
 class Wired:
@@ -45,61 +51,63 @@ class Wired:
         self.connection.connection_made(self.socket)
         self.hears = self.connection.data_received
 
-    async def ask(self) -> asyncio.Task[tuple[int, Headers]]:
+    async def ask(self) -> asyncio.Task[None]:
         task = asyncio.create_task(self.connection.exchange(ASK))
         await asyncio.sleep(0)
         return task
 
-    async def answered(self, *pieces: bytes) -> tuple[int, Headers]:
+    async def answered(self, *pieces: bytes) -> int:
         task = await self.ask()
         for piece in pieces:
             self.hears(piece)
-        return await task
+        await task
+        return self.connection.status
 
     async def body(self) -> bytes:
         found = b""
-        while piece := await self.connection.chunk():
-            found += piece
+        while (part := await self.connection.next_part()) is not None:
+            found += part
         return found
 
 
-async def failure_of(task: Any) -> ProbeFailure:
-    with pytest.raises(ProbeFailure) as caught:
+async def failure_of(task: Any) -> HttpFailed:
+    with pytest.raises(HttpFailed) as caught:
         await task
     return caught.value
 
 
 async def test_an_answer_in_pieces_is_given_with_its_headers_and_its_body() -> None:
     wired = Wired()
-    status, headers = await wired.answered(b"HTTP/1.1 207 X\r\nContent-", b"Length: 4\r\nX-Y: z\r\n\r\nab")
-    assert (status, headers) == (207, [(b"content-length", b"4"), (b"x-y", b"z")])
+    status = await wired.answered(b"HTTP/1.1 207 X\r\nContent-", b"Length: 4\r\nX-Y: z\r\n\r\nab")
+    assert (status, wired.connection.headers) == (207, {"content-length": "4", "x-y": "z"})
     assert wired.socket.written == ASK
-    assert not wired.connection.idle
+    assert not wired.connection.reusable
     reading = asyncio.create_task(wired.body())
     await asyncio.sleep(0)
     wired.hears(b"cd")
     assert await reading == b"abcd"
-    assert wired.connection.idle
+    assert wired.connection.reusable
 
 
 async def test_a_piece_of_a_body_is_given_when_it_comes() -> None:
     wired = Wired()
     await wired.answered(b"HTTP/1.1 200 OK\r\n\r\n")
     for piece in (b"first", b"second"):
-        reading = asyncio.create_task(wired.connection.chunk())
+        reading = asyncio.create_task(wired.connection.next_part())
         await asyncio.sleep(0)
         wired.hears(piece)
         assert await reading == piece
 
 
-async def test_a_connection_carries_one_exchange_after_the_other_and_counts_them() -> None:
+async def test_a_connection_carries_one_exchange_after_the_other() -> None:
     wired = Wired()
-    assert wired.connection.idle
-    for turn in (1, 2, 3):
-        await wired.answered(WHOLE)
-        assert not wired.connection.idle, "the body is not read yet"
-        assert await wired.body() == b"ok"
-        assert (wired.connection.idle, wired.connection.uses, wired.connection.received) == (True, turn, len(WHOLE))
+    for body in (b"ok", b"on", b"ok"):
+        assert wired.connection.reusable
+        await wired.answered(WHOLE.replace(b"ok", body))
+        assert not wired.connection.read, "the body is not read yet"
+        assert await wired.body() == body
+        assert wired.connection.read
+        wired.connection.idle()
     assert wired.socket.ended == ""
 
 
@@ -110,15 +118,16 @@ async def test_what_was_left_unread_of_one_answer_is_not_taken_for_the_next() ->
     assert await wired.body() == b"on"
 
 
-async def test_a_second_exchange_while_one_runs_or_after_the_end_is_refused() -> None:
+async def test_a_request_on_a_connection_that_is_gone_was_not_sent() -> None:
     wired = Wired()
-    running = await wired.ask()
-    assert (await failure_of(wired.connection.exchange(ASK))).symptom is Symptom.CUT
-    wired.hears(WHOLE)
-    await running
     wired.connection.connection_lost(None)
-    assert (await failure_of(wired.connection.exchange(ASK))).message == "the connection was closed before the request"
-    assert (await failure_of(Connection().exchange(ASK))).symptom is Symptom.CUT
+    for connection in (wired.connection, Connection()):
+        failure = await failure_of(connection.exchange(ASK))
+        assert (failure.symptom, failure.sent, failure.reason) == (
+            Symptom.CUT,
+            False,
+            "the connection was closed before the request",
+        )
 
 
 async def test_an_early_hint_is_not_the_answer() -> None:
@@ -128,9 +137,10 @@ async def test_an_early_hint_is_not_the_answer() -> None:
     await asyncio.sleep(0)
     assert not task.done()
     wired.hears(WHOLE)
-    assert (await task)[1] == [(b"content-length", b"2")]
+    await task
+    assert wired.connection.headers == {"content-length": "2"}
     wired = Wired()
-    assert (await wired.answered(b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE))[0] == 200
+    assert (await wired.answered(b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE)) == 200
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n", b"Transfer-Encoding: chunked\r\n"])
@@ -138,39 +148,39 @@ async def test_a_framed_answer_that_ends_early_is_cut_and_one_without_a_length_e
     wired = Wired()
     await wired.answered(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n")
     wired.connection.connection_lost(None)
-    assert (await failure_of(wired.connection.chunk())).message == "the connection was closed in the middle of its answer"
+    assert (await failure_of(wired.connection.next_part())).reason == "the connection was closed in the middle of its answer"
     wired = Wired()
     await wired.answered(b"HTTP/1.1 200 OK\r\n\r\nall of it")
-    assert await wired.connection.chunk() == b"all of it"
-    reading = asyncio.create_task(wired.connection.chunk())
+    assert await wired.connection.next_part() == b"all of it"
+    reading = asyncio.create_task(wired.connection.next_part())
     await asyncio.sleep(0)
     wired.connection.connection_lost(None)
-    assert await reading == b""
+    assert await reading is None
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(None, "closed"), (ConnectionResetError(), "reset"), (OSError(), "closed")],
+    [(None, "closed"), (ConnectionResetError(), "reset"), (OSError(), "closed"), (OSError("odd"), "lost (odd)")],
 )
 async def test_a_connection_lost_before_or_within_an_answer_is_told_by_how_it_ended(error: Exception | None, words: str) -> None:
     wired = Wired()
     task = await wired.ask()
     wired.connection.connection_lost(error)
     failure = await failure_of(task)
-    assert (failure.symptom, failure.message) == (Symptom.CUT, f"the connection was {words} before it answered")
+    assert (failure.symptom, failure.reason) == (Symptom.CUT, f"the connection was {words} before it answered")
     wired = Wired()
     await wired.answered(b"HTTP/1.1 200 OK\r\n\r\n")
-    reading = asyncio.create_task(wired.connection.chunk())
+    reading = asyncio.create_task(wired.connection.next_part())
     await asyncio.sleep(0)
     wired.connection.connection_lost(error or OSError())
-    assert (await failure_of(reading)).message == f"the connection was {words} in the middle of its answer"
+    assert (await failure_of(reading)).reason == f"the connection was {words} in the middle of its answer"
 
 
 async def test_the_end_of_an_idle_connection_is_no_failure() -> None:
     wired = Wired()
     await wired.answered(WHOLE)
     wired.connection.connection_lost(None)
-    assert (await wired.body(), wired.connection.idle) == (b"ok", False)
+    assert (await wired.body(), wired.connection.reusable) == (b"ok", False)
 
 
 @pytest.mark.parametrize(
@@ -186,80 +196,70 @@ async def test_an_answer_that_is_not_http_is_a_bad_reply_and_the_end(answer: byt
     wired.hears(answer)
     failure = await failure_of(task)
     assert (failure.symptom, wired.socket.ended, wired.connection.closed) == (Symptom.BAD_REPLY, "aborted", True)
-    assert failure.message.startswith(words)
+    assert failure.reason.startswith(words)
 
 
-async def test_what_is_not_http_is_shown_in_a_bounded_line() -> None:
+async def test_what_is_not_http_is_kept_to_be_shown() -> None:
     wired = Wired()
     task = await wired.ask()
     wired.hears(b"SSH " + b"\xe9" * 500)
-    assert (await failure_of(task)).said == "SSH " + "\ufffd" * 155 + "…"
+    assert (await failure_of(task)).said == b"SSH " + b"\xe9" * 500
 
 
 async def test_the_first_failure_is_the_one_that_is_told() -> None:
     wired = Wired()
     await wired.answered(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n")
     wired.connection.connection_lost(ConnectionResetError())
-    assert (await failure_of(wired.connection.chunk())).message.startswith("the answer is not HTTP (")
+    assert (await failure_of(wired.connection.next_part())).reason.startswith("the answer is not HTTP (")
 
 
 async def test_more_than_the_length_of_an_answer_ends_the_connection_and_leaves_the_answer() -> None:
     wired = Wired()
     await wired.answered(WHOLE + WHOLE)
-    assert (wired.socket.ended, await wired.body()) == ("aborted", b"ok")
-    wired = Wired()
-    wired.hears(WHOLE)
-    assert (wired.socket.ended, wired.connection.closed) == ("aborted", True)
-    wired = Wired()
-    wired.hears(b"SSH-2.0\r\n")
-    assert wired.socket.ended == "aborted"
+    assert (await wired.body(), wired.connection.reusable) == (b"ok", False)
+    for unasked in (WHOLE, b"SSH-2.0\r\n"):
+        wired = Wired()
+        wired.hears(unasked)
+        assert (wired.socket.ended, wired.connection.closed) == ("aborted", True)
 
 
 @pytest.mark.parametrize(
-    ("answer", "ended"),
+    ("answer", "kept"),
     [
-        (WHOLE, ""),
-        (WHOLE.replace(b"200 OK", b"200 OK\r\nConnection: close"), "closed"),
-        (WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"), "closed"),
+        (WHOLE, True),
+        (WHOLE.replace(b"200 OK", b"200 OK\r\nConnection: close"), False),
+        (WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
     ],
 )
-async def test_a_server_that_does_not_keep_a_connection_alive_has_it_closed(answer: bytes, ended: str) -> None:
+async def test_a_connection_that_the_server_does_not_keep_is_not_used_again(answer: bytes, kept: bool) -> None:
     wired = Wired()
     await wired.answered(answer)
     assert await wired.body() == b"ok"
-    assert (wired.socket.ended, wired.connection.closed, wired.connection.idle) == (ended, bool(ended), not ended)
+    assert wired.connection.reusable is kept
 
 
 async def test_headers_are_bounded_in_every_answer_anew() -> None:
-    fits = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: %s\r\n\r\nok" % (b"x" * (65_536 - len("Content-Length2X")))
+    fits = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: %s\r\n\r\nok" % (b"x" * (HEAD_BYTES - len("Content-Length2X")))
     wired = Wired()
     for _ in range(2):
-        assert (await wired.answered(fits))[0] == 200
+        assert await wired.answered(fits) == 200
         assert await wired.body() == b"ok"
     task = await wired.ask()
     wired.hears(fits.replace(b"X: ", b"XX: "))
     failure = await failure_of(task)
-    assert (failure.symptom, failure.message) == (Symptom.TOO_LARGE, "the answer has more than 64 KiB of headers")
+    assert (failure.symptom, failure.reason) == (Symptom.TOO_LARGE, "the answer has more than 64 KiB of headers")
     assert wired.socket.ended == "aborted"
 
 
-async def test_a_body_that_is_not_read_is_bounded_and_one_that_is_read_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module.BUFFER_LIMIT == 24 << 20
-    monkeypatch.setattr(module, "BUFFER_LIMIT", 4 << 20)
-    half = bytes(2 << 20)
+async def test_a_body_that_is_not_read_is_left_in_the_socket_until_it_is() -> None:
     wired = Wired()
     await wired.answered(b"HTTP/1.1 200 OK\r\n\r\n")
-    for _ in range(4):
-        wired.hears(half)
-        assert await wired.connection.chunk() == half
-    wired.hears(half)
-    wired.hears(half)
-    assert wired.socket.ended == ""
+    wired.hears(bytes(UNREAD_LIMIT))
+    assert not wired.socket.paused
     wired.hears(b"x")
-    assert await wired.connection.chunk() == half
-    assert await wired.connection.chunk() == half
-    failure = await failure_of(wired.connection.chunk())
-    assert (failure.symptom, failure.message) == (Symptom.TOO_LARGE, "the server sent more than 4 MiB at once")
+    assert wired.socket.paused
+    assert await wired.connection.next_part() == bytes(UNREAD_LIMIT) + b"x"
+    assert not wired.socket.paused
 
 
 async def test_a_reader_that_was_cancelled_is_not_woken_and_another_may_read() -> None:
@@ -269,13 +269,13 @@ async def test_a_reader_that_was_cancelled_is_not_woken_and_another_may_read() -
     with pytest.raises(asyncio.CancelledError):
         await task
     wired.hears(b"HTTP/1.1 200 OK\r\n\r\n")
-    reading = asyncio.create_task(wired.connection.chunk())
+    reading = asyncio.create_task(wired.connection.next_part())
     await asyncio.sleep(0)
     reading.cancel()
     wired.hears(b"late")
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert await wired.connection.chunk() == b"late"
+    assert await wired.connection.next_part() == b"late"
 
 
 async def test_what_tls_agreed_on_is_known_and_without_tls_there_is_nothing() -> None:
@@ -287,12 +287,9 @@ async def test_what_tls_agreed_on_is_known_and_without_tls_there_is_nothing() ->
     assert (secure.tls_version, secure.peer_certificate) == ("TLSv1.3", {"notAfter": "x"})
     for bare in (Wired().connection, Connection()):
         assert (bare.tls_version, bare.peer_certificate) == ("", {})
-    failure = await failure_of(Connection().secure("host", cast("Any", None)))
-    assert failure.symptom is Symptom.CUT
 
 
-def test_an_aborted_connection_is_over_even_before_it_was_made() -> None:
+async def test_an_aborted_connection_is_over_even_before_it_was_made() -> None:
     connection = Connection()
     connection.abort()
-    assert connection.closed
-    assert not connection.idle
+    assert (connection.closed, connection.reusable) == (True, False)

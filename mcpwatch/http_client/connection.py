@@ -1,6 +1,6 @@
-"""One socket to an upstream: a request out, its answer in, with a bound on every byte. The client's door to httptools.
+"""One socket to a server: a request out, its answer in, with a bound on every byte. The client's door to httptools.
 
-Owns parsing, flow control and what an answer may be beside its body. Must not know pools, JSON-RPC or MCP.
+Owns parsing, flow control and what an answer may be beside its body. Must not know pools.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, cast
 
 import httptools
 
-from mcpwatch.gateway.http.framing import Framing
-from mcpwatch.gateway.upstream.sse_parser import HttpFailed
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.framing import Framing
+from mcpwatch.model.probe import Symptom
 
 UNREAD_LIMIT = 1024 * 1024
 """An answer is not read further while this much of it waits (bytes)."""
 HEAD_BYTES = 64 * 1024
-"""Bytes of the head of an answer, all interim answers (1xx) before it included."""
+"""Bytes of the headers of an answer, and of its head with all interim answers (1xx) before it."""
 HEAD_LINES = 256
 """Header lines of an answer, interim ones included."""
 READ = 256 * 1024
@@ -29,19 +30,19 @@ IDLE_SAFE = 4.0
 _TIMEOUT = re.compile(r"(?:^|[,\s])timeout=(\d{1,6})", re.IGNORECASE)
 
 
-class UpstreamConnection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One socket, one request at a time."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._closed = False
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
         self._idle_since = 0.0
         self._reset()
 
     def _reset(self) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
         self._framing = Framing(HEAD_BYTES, READ)
-        self._lines = self._body = 0
+        self._lines = self._body = self._header_bytes = 0
         self._parts: list[bytes] = []
         self._unread = 0
         self._paused = False
@@ -58,16 +59,32 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another request may follow."""
-        return not self._closed and (not self.busy or (self.complete and self._keep and not self._excess))
+        return not self.closed and (not self.busy or (self.complete and self._keep and not self._excess))
 
     @property
     def fresh(self) -> bool:
         """Whether an idle connection is likely still open at the other end: not idle for long, nothing to read, not closed."""
-        if not self.reusable or self._transport is None or self._transport.is_closing():
+        if not self.reusable or self.transport is None or self.transport.is_closing():
             return False
         found = _TIMEOUT.search(self.headers.get("keep-alive", ""))
         limit = max(0.0, int(found[1]) - 1.0) if found else IDLE_SAFE
-        return time.monotonic() - self._idle_since < limit and not _readable(self._transport)
+        return time.monotonic() - self._idle_since < limit and not _readable(self.transport)
+
+    @property
+    def read(self) -> bool:
+        """Whether the answer is whole and nothing of it waits."""
+        return self.complete and not self._parts
+
+    @property
+    def peer_certificate(self) -> dict[str, object]:
+        """The verified certificate of a TLS peer, or nothing."""
+        return (self.transport.get_extra_info("peercert") if self.transport is not None else None) or {}
+
+    @property
+    def tls_version(self) -> str:
+        """The version of TLS in use, or nothing."""
+        found = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
+        return str(found.version() or "") if found is not None else ""
 
     def idle(self) -> None:
         """Its answer was read; nothing may come until the next request."""
@@ -76,11 +93,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def exchange(self, data: bytes) -> None:
         """Write a request, wait for the head of the answer. Raises `HttpFailed`."""
-        if self._transport is None or self._closed or self._transport.is_closing():
-            raise HttpFailed("connection closed")
+        if self.transport is None or self.closed or self.transport.is_closing():
+            raise HttpFailed("the connection was closed before the request", Symptom.CUT)
         self._reset()
         self.busy = True
-        self._transport.write(data)
+        self.transport.write(data)
         await self._headed
 
     async def next_part(self) -> bytes | None:
@@ -94,26 +111,26 @@ class UpstreamConnection(asyncio.Protocol):
             await self._wake
         part = b"".join(self._parts)
         self._parts, self._unread = [], 0
-        if self._paused and self._transport is not None:
+        if self._paused and self.transport is not None:
             self._paused = False
-            self._transport.resume_reading()
+            self.transport.resume_reading()
         return part
 
     def abort(self) -> None:
         """Close the socket now."""
-        self._closed = True
-        if self._transport is not None:
-            self._transport.abort()
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
 
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse; count what is not body."""
-        if self._closed:
+        if self.closed:
             return
         if not self.busy:  # an answer that nobody asked for would be taken for that of the next request
             self.abort()
@@ -122,31 +139,39 @@ class UpstreamConnection(asyncio.Protocol):
         self._body = 0
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self.complete:
-                self._break(f"answer is no HTTP ({type(error).__name__})")
-            self._excess = True
-            return
-        if not self.complete and not self._framing.fits(len(data) - self._body):
-            self._break("the answer has too much beside its body" if self._headed.done() else "the head of the answer is too large")
+        except httptools.HttpParserUpgrade:
+            self._odd("the server wants to switch to another protocol", data)
+        except httptools.HttpParserError as error:
+            self._odd(f"the answer is not HTTP ({error})", data)
+        else:
+            if not self.complete and not self._framing.fits(len(data) - self._body):
+                what = "the answer has too much beside its body" if self._headed.done() else "the head of the answer is too large"
+                self._break(what, Symptom.TOO_LARGE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed: the end of an answer without a length, the failure of any other."""
-        self._closed = True
+        self.closed = True
         endless = "content-length" not in self.headers and "transfer-encoding" not in self.headers
         if endless and self._headed.done() and exc is None and self._error is None:
             self.complete = True
-        headed = self._headed.done()
-        self._fail("the stream was cut" if headed else f"connection lost ({exc})" if exc else "connection closed")
+        how = "reset" if isinstance(exc, ConnectionError) else f"lost ({exc})" if str(exc or "") else "closed"
+        when = "in the middle of its answer" if self._headed.done() else "before it answered"
+        self._fail(f"the connection was {how} {when}", Symptom.CUT)
 
-    def _break(self, text: str) -> None:
-        self._fail(text)
+    def _odd(self, text: str, data: bytes) -> None:
+        """What came is no answer; behind a whole one it only ends the connection."""
+        if not self.complete:
+            self._break(text, Symptom.BAD_REPLY, data)
+        self._excess = True
+
+    def _break(self, text: str, symptom: Symptom, said: bytes = b"") -> None:
+        self._fail(text, symptom, said)
         self.abort()
 
-    def _fail(self, text: str) -> None:
+    def _fail(self, text: str, symptom: Symptom, said: bytes = b"") -> None:
         """There will be no more of the answer. The request may have been read."""
         if self._error is None:
-            self._error = HttpFailed(text, connected=True, sent=self.busy)
+            self._error = HttpFailed(text, symptom, connected=True, sent=self.busy, said=said)
         if not self._headed.done():
             self._headed.set_exception(self._error)
             self._headed.exception()
@@ -165,23 +190,28 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; of trailers nothing is kept."""
         self._lines += 1
+        self._header_bytes += len(name) + len(value)
         if self._lines > HEAD_LINES:
-            self._break(f"the answer has more than {HEAD_LINES} header lines")
+            self._break(f"the answer has more than {HEAD_LINES} header lines", Symptom.TOO_LARGE)
+        elif self._header_bytes > HEAD_BYTES and not self._headed.done():
+            self._break(f"the answer has more than {HEAD_BYTES >> 10} KiB of headers", Symptom.TOO_LARGE)
         elif not self._headed.done() and not self._excess:
             key = name.decode("latin-1").lower()
             if key == "transfer-encoding" and (key in self.headers or value.strip().lower() != b"chunked"):
-                self._break("the answer has another Transfer-Encoding than chunked")
+                self._break("the answer has another Transfer-Encoding than chunked", Symptom.BAD_REPLY)
             self.headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """A head is whole, that of an interim answer too."""
         status = self._parser.get_status_code()
         if status < 100:
-            self._break("answer is no HTTP (status)")
+            self._break(f"the answer is not HTTP (status {status})", Symptom.BAD_REPLY)
         elif status >= 200 and not self._headed.done():
             self.status = status
             self._framing.headed()
             self._headed.set_result(None)
+        elif status < 200 and (self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers):
+            self._break("an interim answer has a body", Symptom.BAD_REPLY)  # it would be read as the beginning of the real one
 
     def on_chunk_header(self) -> None:
         """One more chunk."""
@@ -194,9 +224,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._parts.append(body)
         self._unread += len(body)
-        if self._unread > UNREAD_LIMIT and not self._paused and self._transport is not None:
+        if self._unread > UNREAD_LIMIT and not self._paused and self.transport is not None:
             self._paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
         self._stir()
 
     def on_message_complete(self) -> None:

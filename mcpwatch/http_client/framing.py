@@ -5,7 +5,10 @@ The rule for chunks is that of Go's net/http (CVE-2023-39326): each chunk may br
 
 from __future__ import annotations
 
-from mcpwatch.gateway.http import limits
+FRAMING = 16 * 1024
+"""Bytes of a chunked body that are not body: extensions, trailers, line ends; beside `CHUNK_FRAMING` for each chunk."""
+CHUNK_FRAMING = 16
+"""Bytes of framing that each chunk may add to `FRAMING`; its size in hexadecimal and four bytes of line ends are needed."""
 
 
 class Framing:
@@ -37,5 +40,5 @@ class Framing:
     def fits(self, size: int) -> bool:
         """Count `size` bytes more. Whether they are still within bounds."""
         self._size += size
-        most = limits.FRAMING + limits.CHUNK_FRAMING * self._chunks if self._headed else self._head_bytes
+        most = FRAMING + CHUNK_FRAMING * self._chunks if self._headed else self._head_bytes
         return self._size <= most + self._slack

@@ -8,10 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from mcpwatch.checks import tls
-from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.model.probe import Symptom, Target
-from mcpwatch.trust import Trust
+from mcpwatch.http_client import tls
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.model.probe import Symptom
 
 pytestmark = pytest.mark.anyio
 
@@ -73,10 +72,10 @@ async def test_a_handshake_that_fails_is_told_by_what_was_wrong(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", start_tls)
     monkeypatch.setattr(tls, "spoken", spoken)
-    with pytest.raises(ProbeFailure) as caught:
+    with pytest.raises(HttpFailed) as caught:
         await tls.handshake(Peer(""), asyncio.Protocol(), cast("ssl.SSLContext", None), "h")
-    assert (caught.value.symptom, caught.value.message) == (symptom, words)
-    assert caught.value.said == (old if "at most" in words else "")
+    assert (caught.value.symptom, caught.value.reason) == (symptom, words)
+    assert caught.value.said == (old.encode() if "at most" in words else b"")
 
 
 async def test_a_connection_that_is_gone_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +83,7 @@ async def test_a_connection_that_is_gone_is_not_looked_at_again(monkeypatch: pyt
         raise ConnectionResetError(104, "reset")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", start_tls)
-    with pytest.raises(ProbeFailure, match="cut the connection"):
+    with pytest.raises(HttpFailed, match="cut the connection"):
         await tls.handshake(asyncio.Transport(), asyncio.Protocol(), cast("ssl.SSLContext", None), "h")
 
 
@@ -113,8 +112,3 @@ async def test_a_server_that_speaks_no_old_version_either_tells_nothing(monkeypa
     for dial in (fails, hangs):
         monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", dial)
         assert await tls.spoken("192.0.2.1", 8443) == ""
-
-
-def test_the_trust_in_a_target_is_made_of_its_files() -> None:
-    target = Target("https://h", ca_file="ca", insecure=True, cert_file="cert", key_file="key")
-    assert tls.trust(target) == Trust("ca", True, "cert", "key")

@@ -1,38 +1,17 @@
-"""Server-sent events in the answer of an upstream: bytes in, events out. Pure; source: the WHATWG standard, section 9.2.6.
-
-Owns what an answer may be at most, and what its failure is called. Must not know sockets.
-"""
+"""Server-sent events in an answer: bytes in, events out. Pure; source: the WHATWG standard, section 9.2.6."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.model.probe import Symptom
 
 ANSWER_LIMIT = 64 * 1024 * 1024
 """A longer answer or event is an error (bytes)."""
 LINE_COST = 8
 """What each line of data counts beside its bytes: room is needed for an empty one too."""
 _BOM = b"\xef\xbb\xbf"
-
-
-class HttpFailed(Exception):
-    """The request got no answer; the text says why.
-
-    `connected`: there was a server at the other end. `sent`: some of the request may have been read, so it may have been executed.
-    """
-
-    def __init__(self, text: str, *, connected: bool = False, sent: bool = False) -> None:
-        self.connected = connected
-        self.sent = sent
-        self.reason = text
-        super().__init__(text + message.POSSIBLY_EXECUTED if sent else text)
-
-    @property
-    def data(self) -> dict[str, object]:
-        """What a JSON-RPC error says of it beside its text."""
-        data: dict[str, object] = {"reason": self.reason}
-        return data | {"possiblyExecuted": True} if self.sent else data
 
 
 @dataclass(slots=True)
@@ -43,6 +22,16 @@ class Event:
     data: bytes = b""
     id: str | None = None
     retry: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Its data as the standard decodes it."""
+        return self.data.decode(errors="replace")
+
+
+def shown(size: int) -> str:
+    """A bound as it is told: `24 MiB`, `100 bytes`."""
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size} bytes"
 
 
 class EventParser:
@@ -92,7 +81,9 @@ class EventParser:
     def _grow(self, size: int) -> None:
         self._size += size
         if self._size > self._limit:
-            raise HttpFailed(f"an event of more than {self._limit} bytes", connected=True, sent=True)
+            raise HttpFailed(
+                f"one event of the stream is larger than {shown(self._limit)}", Symptom.TOO_LARGE, connected=True, sent=True
+            )
 
     def _line(self, line: bytes) -> Event | None:
         if self._first:

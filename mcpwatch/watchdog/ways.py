@@ -1,0 +1,74 @@
+"""The proxy's own way to a member that answers by another: what it says itself of a name, an address or a port. Pure.
+
+No restart mends a wrong URL, a name server or a firewall. Must not know repairs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from mcpwatch.model.probe import Target
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.finding import Finding
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+
+FIRST_LOOK = 10.0
+"""Seconds that the first look at a member of others may come after the proxy's: it was there before, and nobody had looked."""
+
+_NO_WAY = re.compile(
+    r"connection refused|ECONNREFUSED|no such host|no route to host|network is unreachable|host is down|server misbehaving"
+    r"|name or service not known|nodename nor servname|temporary failure in name resolution|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH"
+    r"|ENETUNREACH|all connection attempts failed|x509|certificate",
+    re.IGNORECASE,
+)
+"""Words by which a proxy says that it found no way, not that a member failed."""
+_CAUSES = frozenset({"not_mounted", "stale_session", "route_failing"})
+
+
+def elsewhere(ours: Target | None, theirs: str) -> str:
+    """The URL by which the proxy reaches a member, when that is another place than where we ask it; else the empty string."""
+    if ours is None or not ours.url or not theirs:
+        return ""
+    places = [(parts.hostname, parts.port) for parts in (urlsplit(ours.url), urlsplit(theirs))]
+    return theirs if places[0] != places[1] else ""
+
+
+def no_way(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, found: Finding) -> Finding:
+    """The finding, or that the proxy finds no way where it says so of a time in which the member itself was well.
+
+    One that uses another URL than we do is not restarted for it; one that uses ours once.
+    """
+    if found.cause not in _CAUSES or member.direct is None or member.direct.failures:
+        return found
+    said = _said_by_proxy(snapshot, member, seen)
+    if not said:
+        return found
+    name, theirs = member.name, member.proxy_url
+    where = f"at {theirs}, which differs from where it is checked" if theirs else "where it is checked too"
+    text = f"'{name}' answers, but the proxy finds no way to it {where}: {said}"
+    look_at = f"the URL that '{found.subject}' uses for '{name}', its name servers, its networks and the firewalls between"
+    rung = None if theirs else found.rung
+    return replace(found, cause="upstream_unreachable", text=text, rung=rung, look_at=look_at, tries=1, suspect="")
+
+
+def _said_by_proxy(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> str:
+    """The proxy's words by which it found no way while the member was well: of the probe itself, or of its log."""
+    if seen.result is not None and (words := _NO_WAY.search(f"{seen.message} {seen.result.said}")):
+        return words[0]
+    hint = snapshot.hint(member.route)
+    if hint is None or hint.meaning not in ("failed", "lost") or not _NO_WAY.search(hint.text):
+        return ""
+    since = _well_since(member)
+    return hint.text if since is not None and hint.at >= since else ""
+
+
+def _well_since(member: MemberSnapshot) -> Instant | None:
+    """Since when the member itself is well, as far as anybody looked."""
+    direct = member.direct
+    if direct is None or direct.since is None:
+        return None
+    if member.started_at is None and direct.unbroken:
+        return Instant(direct.since - FIRST_LOOK)
+    return max(one for one in (direct.since, member.started_at, member.changed_at) if one is not None)

@@ -1,0 +1,95 @@
+"""When the machine is looked at for what members use: at once for who asks seldom, beside the loop for who asks again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mcpwatch.runtimes import usage
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Sample, Snapshot
+from tests.runtimes.bench import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Table(ProcessTable):
+    """A machine in which each look costs one second of processor, and waits while it may not end."""
+
+    def __init__(self) -> None:
+        self.free, self.begun = threading.Event(), threading.Event()
+        self.free.set()
+        self.threads: list[threading.Thread] = []
+        self.unreadable = False
+
+    def scan(self) -> Snapshot:
+        self.threads.append(threading.current_thread())
+        self.begun.set()
+        assert self.free.wait(30)
+        if self.unreadable:
+            raise ProcUnreadable("/proc: cannot be read")
+        return Snapshot({})
+
+    def sample(self, now: Snapshot, main: int) -> Sample:
+        return Sample(cpu_seconds=float(len(self.threads)), rss=main)
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Table:
+    monkeypatch.setattr(usage, "EVERY", 0.0)
+    return Table()
+
+
+def used(meter: usage.Meter, member: str) -> float:
+    """Seconds of processor that a member is told to have used, 0 when that is not known."""
+    found = meter.usage(member)
+    return found.cpu_seconds if found is not None else 0.0
+
+
+async def test_who_asks_again_is_told_the_last_sample_while_the_next_is_taken_in_a_thread(table: Table) -> None:
+    meter = usage.Meter(table)
+    first = meter.look("a", lambda: {"a": 7})
+    assert first is not None
+    assert first.cpu_seconds == 1.0
+    table.free.clear()
+    again = [meter.look("a", lambda: {"a": 7}) for _ in range(3)]
+    assert [one.cpu_seconds for one in again if one] == [1.0, 1.0, 1.0]
+    table.free.set()
+    await until(lambda: used(meter, "a") == 2.0)
+    assert table.threads[0] is threading.main_thread()
+    assert [one is threading.main_thread() for one in table.threads[1:]] == [False]
+
+
+async def test_a_member_that_ended_meanwhile_is_not_shown_with_what_its_former_life_used(table: Table) -> None:
+    meter = usage.Meter(table)
+    for name in ("a", "b"):
+        meter.look(name, lambda: {"a": 7, "b": 8})
+    table.free.clear()
+    meter.look("a", lambda: {"a": 7, "b": 8})
+    meter.forget("a")
+    table.free.set()
+    await until(lambda: used(meter, "b") == len(table.threads))
+    assert meter.usage("a") is None
+
+
+async def test_a_machine_that_cannot_be_looked_at_leaves_the_last_samples_and_is_looked_at_again(table: Table) -> None:
+    meter = usage.Meter(table)
+    meter.look("a", lambda: {"a": 7})
+    table.unreadable = True
+
+    def looks(times: int) -> bool:
+        assert meter.look("a", lambda: {"a": 7}) is not None
+        return len(table.threads) >= times
+
+    await until(lambda: looks(3))  # each begins only when the one before is over
+    assert used(meter, "a") == 1.0
+    table.unreadable = False
+    await until(lambda: looks(3) and used(meter, "a") > 1.0)
+
+
+async def test_a_sample_that_is_older_than_a_minute_is_not_shown(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "RECENT", 0.0)
+    meter = usage.Meter(table)
+    found = [meter.look("a", lambda: {"a": 7}) for _ in range(3)]
+    assert [one.cpu_seconds for one in found if one] == [1.0, 2.0, 3.0]
+    assert set(table.threads) == {threading.main_thread()}
