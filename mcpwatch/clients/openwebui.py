@@ -1,6 +1,6 @@
-"""HTTP of this room, in a thread; the one door to httpx here. Open WebUI's list of tool servers, over its admin API.
+"""HTTP of this room, in a thread; the one door to httpx here, loaded when it is used. Open WebUI's list of tool servers.
 
-The API takes the whole list at once and knows no version of it, so it is read again just before it is written.
+Its admin API takes the whole list at once and knows no version of it, so it is read again just before it is written.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-
-import httpx
+from typing import TYPE_CHECKING
 
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.sync import Job, Written
 from mcpwatch.model.errors import ClientFileError
+
+if TYPE_CHECKING:
+    import httpx
 
 PATH = "/api/v1/configs/tool_servers"
 TIMEOUT = 10.0
@@ -61,6 +63,8 @@ def write(client: httpx.Client, spec: OpenWebUISpec, text: str) -> None:
 
 def answers(url: str, token: str) -> int | None:
     """The status that a route answers a caller with this token, or `None`; the body is not read."""
+    import httpx
+
     try:
         with httpx.stream(
             "GET", url, headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}, timeout=TIMEOUT
@@ -71,6 +75,8 @@ def answers(url: str, token: str) -> int | None:
 
 
 def _client(spec: OpenWebUISpec) -> httpx.Client:
+    import httpx
+
     key = os.environ.get(spec.api_key_env)
     if not key:
         raise ClientFileError(f"{spec.url}: no API key; set {spec.api_key_env}")
@@ -86,6 +92,8 @@ def _read(client: httpx.Client, spec: OpenWebUISpec) -> str:
 
 
 def _checked(spec: OpenWebUISpec, send: Callable[[], httpx.Response]) -> httpx.Response:
+    import httpx
+
     try:
         reply = send()
     except httpx.HTTPError as error:

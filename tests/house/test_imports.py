@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 OPTIONAL = {
-    "apprise", "docker", "jinja2", "logging_loki", "mcp", "opentelemetry", "prometheus_client", "psutil", "pygments", "pyrage",
-    "requests", "rich", "ruamel", "sse_starlette", "tomlkit", "urllib3", "websockets", "yaml",
+    "apprise", "docker", "httpx", "jinja2", "logging_loki", "mcp", "opentelemetry", "prometheus_client", "psutil",
+    "pygments", "pyrage", "requests", "rich", "ruamel", "sse_starlette", "tomlkit", "urllib3", "websockets", "yaml",
 }  # fmt: skip
 FLEET = """
 version: 1
