@@ -56,7 +56,7 @@ def situation(name: str, program: str, home: Path, rounds: int, traced: Path | N
         for peer, ports in peers:
             peer.run()
             assert wait_for(lambda ports=ports: all(answer(port) for port in ports)), f"{peer.name} did not start its servers"
-        time.sleep(10 * AGE)
+        time.sleep(5 * AGE)
         for number in range(rounds):
             place = number % count
             if name == "adopted" and place == 0:

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__
-from mcpwatch.app import slow
+from mcpwatch import __version__, slow
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
 from mcpwatch.app.leader import Leadership
@@ -297,9 +296,10 @@ class Daemon:
 
     def _senses(self) -> Senses:
         """What the fleet asks of this machine and of the gateway."""
-        ports = PortWatch(self.paths.instance)
+        ports, tail = PortWatch(self.paths.instance), Tail(self.paths.root, self.logs.redact)
         return Senses(
-            tail=Tail(self.paths.root, self.logs.redact).of,
+            tail=tail.of,
+            words=tail.recent,
             stopped=StopWatch().stopped,
             port_holder=ports.held_by,
             listening=ports.listening,

@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mcpwatch.clients.rotate import admit
 from mcpwatch.model.spec import Plan
+
+T = TypeVar("T")
 
 
 def read_plan(config: Path, state_dir: Path) -> Plan:
@@ -23,39 +27,39 @@ def read_plan(config: Path, state_dir: Path) -> Plan:
     return admit(load_plan(config, all_kinds(), dict(os.environ), state_dir), state_dir)
 
 
-def read_apart(config: Path, state_dir: Path) -> Plan:
-    """The same, read by a forked process: for a program that has no threads yet. Raises `ConfigError`.
+def apart(config: Path, work: Callable[[], T]) -> T:
+    """What `work` makes of this file, made by a forked process: for a program that has no threads yet.
 
-    Whatever that process cannot do, a faulty file included, is done again here: what is told of it is the same.
+    Whatever that process cannot do, a faulty file included, is done again here: what is raised is the same.
     """
     if not config.is_file():  # a pipe can be read but once
-        return read_plan(config, state_dir)
+        return work()
     source, target = os.pipe()
     try:
         child = os.fork()
     except OSError:
         os.close(source)
         os.close(target)
-        return read_plan(config, state_dir)
+        return work()
     if not child:
-        _hand_over(config, state_dir, target)
+        _hand_over(work, target)
     os.close(target)
     with os.fdopen(source, "rb") as pipe:
         handed = pipe.read()
     with contextlib.suppress(ChildProcessError):  # where children are ignored, the kernel has waited
         os.waitpid(child, 0)
     try:
-        plan: Plan = pickle.loads(handed)  # noqa: S301 - from this very program
+        made: T = pickle.loads(handed)  # noqa: S301 - from this very program
     except (EOFError, pickle.UnpicklingError):
-        return read_plan(config, state_dir)
-    return plan
+        return work()
+    return made
 
 
-def _hand_over(config: Path, state_dir: Path, target: int) -> None:
-    """In the forked process: write the plan, and end at once, as nothing that was inherited may run here."""
+def _hand_over(work: Callable[[], object], target: int) -> None:
+    """In the forked process: write what is made, and end at once, as nothing that was inherited may run here."""
     try:
         with os.fdopen(target, "wb") as pipe:
-            pipe.write(pickle.dumps(read_plan(config, state_dir), pickle.HIGHEST_PROTOCOL))
+            pipe.write(pickle.dumps(work(), pickle.HIGHEST_PROTOCOL))
         os._exit(0)
     finally:
         os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from mcpwatch import journal
 
 TAIL = 20
 """Lines of stderr that go with the news of an exit."""
+KEPT = 5.0
+"""Seconds for which `recent` answers what it read."""
 TAIL_WIDTH = 500
 """Characters of each of them."""
 
@@ -19,8 +22,17 @@ class Tail:
     def __init__(self, root: Path, redact: Callable[[str], str]) -> None:
         self._root = root
         self._redact = redact
+        self._recent: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     def of(self, member: str) -> tuple[str, ...]:
         """The last lines a member wrote to stderr, without secrets."""
         lines = (self._redact(line.text) for line in journal.read(self._root, member, ("stderr",), TAIL))
         return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
+
+    def recent(self, member: str) -> tuple[str, ...]:
+        """The same, a few seconds old at most: for whoever asks again and again."""
+        read, lines = self._recent.get(member, (-KEPT, ()))
+        if time.monotonic() - read >= KEPT:
+            lines = self.of(member)
+            self._recent[member] = (time.monotonic(), lines)
+        return lines

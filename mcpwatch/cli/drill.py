@@ -34,6 +34,10 @@ QUIET = 10.0
 Document = dict[str, Any]
 
 
+BORNE = frozenset({"noisy_stdout", "single_client"})
+"""Causes with which a member works."""
+
+
 @dataclass(slots=True)
 class Timeline:
     """What happened since the fault, in seconds after it."""
@@ -78,12 +82,13 @@ class Timeline:
         member = next((item for item in status["members"] if item["name"] == self.member), None)
         everybodys = self.member == status.get("proxy")  # the proxy is well when all it serves is
         routes = [item for item in status["routes"] if everybodys or item["member"] == self.member]
+        named = [found for found in status["diagnoses"] if found["cause"] not in BORNE]
         well = (
             member is not None
             and member["phase"] == "running"
             and member["verdict"] in {"healthy", "unknown"}
             and all(route["verdict"] == "healthy" for route in routes)
-            and not any(speaks_for(found, {self.member}, {self.route}) for found in status["diagnoses"])
+            and not any(speaks_for(found, {self.member}, {self.route}) for found in named)
             and all(self._proved(probe) for subject in (member, *routes) for probe in subject["probes"])
         )
         self._well = self._well + 1 if well and self.detected is not None else 0

@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
-from mcpwatch.app.plan_reader import read_apart
+from mcpwatch.app.plan_reader import apart, read_plan
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -39,9 +40,19 @@ _log = logging.getLogger("mcpwatch.table")
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
-    options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
-    plan = read_apart(options.config, options.paths.root)  # before there are threads
-    return asyncio.run(_run(options, plan))
+    file, paths = config_file(config), state_paths(ControlSettings.state_dir)
+    plan, told = apart(file, partial(_read, file, paths.root))  # before there are threads
+    for words in told:
+        print(f"mcpwatch: warning: {words}", file=sys.stderr)  # noqa: T201
+    return asyncio.run(_run(Options(file, paths, watch, live, _format(log_format)), plan))
+
+
+def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
+    """The plan, and what is told of foreign programs that are too old for it. Raises `ConfigError`."""
+    from mcpwatch.cli.versions import warnings
+
+    told = warnings(file, state)
+    return read_plan(file, state), told
 
 
 def rehearse_here(config: Path | None) -> int:

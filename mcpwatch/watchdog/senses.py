@@ -27,15 +27,17 @@ async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
 class Senses:
     """Each field has a default that sees nothing.
 
-    `tail`: the last lines that a member wrote to stderr. `stopped`: which of these main processes are stopped (state T).
-    `port_holder`: who else holds the port of a member, or the empty string. `listening`: the ports that the processes below a main
-    process listen on; `places`: where exactly; `rival`: who else listens on a port that they listen on. `runs`: whether what a
-    main process (of a container, or "") runs lives. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched.
-    `nudge`: have the proxy try these upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks when they are
-    due. `hold`: facts may wait for the next turn of the loop, because a start that goes before them is due.
+    `tail`: the last lines that a member wrote to stderr; `words`: the same, perhaps of some seconds ago. `stopped`: which of these
+    main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string. `listening`: the
+    ports that the processes below a main process listen on; `places`: where exactly; `rival`: who else listens on a port that they
+    listen on. `runs`: whether what a main process (of a container, or "") runs lives. `notice`: tells `Fleet.unwatched` now if
+    time went by that nobody watched. `nudge`: have the proxy try these upstreams at once; raises `RuntimeFailed`. `schedule`:
+    makes what runs checks when they are due. `hold`: facts may wait for the next turn of the loop, because a start that goes
+    before them is due.
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
+    words: Callable[[str], tuple[str, ...]] = lambda _: ()
     stopped: Callable[[frozenset[int]], frozenset[int]] = lambda _: frozenset()
     port_holder: Callable[[MemberSpec], Awaitable[str]] = _nobody
     listening: Callable[[int], tuple[int, ...]] = lambda _: ()

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Symptom
-from mcpwatch.model.spec import MemberSpec, Plan
+from mcpwatch.model.spec import MemberSpec, Plan, Traits
 from mcpwatch.model.time import Instant
-from mcpwatch.ports import Traits
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
@@ -141,7 +140,7 @@ def _looked_up(
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
     for told in members:
-        member = replace(told, words=telling(senses.tail(told.name))) if _silenced(told) else told
+        member = replace(told, words=telling(senses.words(told.name))) if _silenced(told) else told
         if member.name not in mains:
             made.append(member)
             continue

@@ -15,7 +15,7 @@ from mcpwatch.app.kinds import all_kinds
 from mcpwatch.registry import KindSpec
 from tests.parts import ROOT
 
-# A program without threads, as `read_apart` wants it; a test runner has some.
+# A program without threads, as `apart` wants it; a test runner has some.
 CODE = """
 import json, os, signal, sys
 from pathlib import Path
@@ -25,7 +25,7 @@ exec(sys.argv[1])
 state, said = Path(sys.argv[2]), {"loaded": None}
 for name in sys.argv[3:]:
     try:
-        apart = plan_reader.read_apart(Path(name), state)
+        apart = plan_reader.apart(Path(name), lambda: plan_reader.read_plan(Path(name), state))
         if said["loaded"] is None:
             said["loaded"] = [one for one in sys.modules if one.startswith(("mcpwatch.config.", "mcpwatch.app.kinds", "ruamel"))]
         said[name] = "same" if apart == plan_reader.read_plan(Path(name), state) else "another"
@@ -104,8 +104,8 @@ def test_a_faulty_file_is_told_with_file_and_line(tmp_path: Path) -> None:
 def test_a_configuration_from_a_pipe_is_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    code = "print(len(plan_reader.read_apart(Path(sys.argv[2]), Path(sys.argv[1])).members))"
-    code = f"import sys\nfrom pathlib import Path\nfrom mcpwatch.app import plan_reader\n{code}"
+    code = "print(len(up._read(Path(sys.argv[2]), Path(sys.argv[1]))[0].members))"
+    code = f"import sys\nfrom pathlib import Path\nfrom mcpwatch.cli import up\n{code}"
     argv = [sys.executable, "-c", code, str(tmp_path), str(pipe)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
         pipe.write_text(EVERY, encoding="utf-8")

@@ -26,8 +26,9 @@ import mcpwatch.__main__
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli import main, up
-from mcpwatch.app.plan_reader import read_apart
-plan = read_apart(Path(sys.argv[1]), Path(sys.argv[2]))
+from functools import partial
+from mcpwatch.app.plan_reader import apart
+plan, _ = apart(Path(sys.argv[1]), partial(up._read, Path(sys.argv[1]), Path(sys.argv[2])))
 daemon = Daemon(Options(Path(sys.argv[1]), StatePaths(Path(sys.argv[2]))))
 daemon.carry(plan)
 print(*{name.partition(".")[0] for name, module in sys.modules.items() if module is not None})

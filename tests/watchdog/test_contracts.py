@@ -137,6 +137,9 @@ def test_another_name_and_other_tools_are_another_server_and_both_names_are_told
     small = House()
     small.see(listed("a", "b"))
     assert small.see(replace(listed("a", "x"), server=ServerInfo("x2", "2"))).outcome is Outcome.SUCCESS, "half of them is no other"
+    most = House()
+    most.see(listed("a", "b", "c"))
+    assert most.see(replace(listed("a", "x"), server=ServerInfo("x2", "2"))).symptom is Symptom.WRONG_SERVER, "a third is"
     empty = House()
     empty.see(listed("a"))
     empty.see(listed(version="2"))
@@ -218,9 +221,9 @@ def test_who_has_listed_something_is_known_by_name_and_a_name_that_is_nearly_rig
 def test_two_servers_that_answer_in_turn_are_told_as_such_until_one_alone_answers(policy: Policy, every: int) -> None:
     house = House(policy)
     house.see(listed("a", "b"))
-    for _ in range(2):
-        for one in (listed("c", "d"), listed("a", "b")):
-            seen = [house.see(one) for _ in range(every)]
+    seen: list[ProbeResult] = []
+    for one in (listed("c", "d"), listed("a", "b")) * 2:
+        seen = [house.see(one) for _ in range(every)]
     assert {one.symptom for one in seen} == {Symptom.WRONG_SERVER}, "of whichever that is asked"
     assert "two servers answer in turn at its address: the pinned one, and one that lists c, d" in seen[-1].message
     calm = [house.see(listed("a", "b")) for _ in range(25)]
