@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,11 +29,11 @@ def read_plan(config: Path, state_dir: Path) -> Plan:
 
 
 def apart(config: Path, work: Callable[[], T]) -> T:
-    """What `work` makes of this file, made by a forked process: for a program that has no threads yet.
+    """What `work` makes of this file, made by a forked process where this one has no threads yet.
 
     Whatever that process cannot do, a faulty file included, is done again here: what is raised is the same.
     """
-    if not config.is_file():  # a pipe can be read but once
+    if threading.active_count() > 1 or not config.is_file():  # a pipe can be read but once
         return work()
     source, target = os.pipe()
     try:

@@ -81,8 +81,9 @@ def test_the_plans_of_the_examples_come_over_whole(tmp_path: Path) -> None:
         "plan_reader.pickle.dumps = lambda *_: b'cut'",
         "os.fork = lambda: (_ for _ in ()).throw(OSError(11, 'no process left'))",
         "plan_reader._hand_over = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
     ],
-    ids=["what it says is cut off", "there is no room for a process", "it is killed"],
+    ids=["what it says is cut off", "there is no room for a process", "it is killed", "threads run, which a fork would lose"],
 )
 def test_without_that_process_the_plan_is_read_here(tmp_path: Path, trouble: str) -> None:
     file = written(tmp_path, EVERY)
