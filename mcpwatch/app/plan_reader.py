@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcpwatch.clients.rotate import admit
+from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
 
 T = TypeVar("T")
@@ -22,8 +23,12 @@ T = TypeVar("T")
 
 def read_plan(config: Path, state_dir: Path) -> Plan:
     """The plan in a file, with what a rotation of tokens adds. Raises `ConfigError`."""
-    from mcpwatch.app.kinds import all_kinds
-    from mcpwatch.config.load import load_plan
+    try:
+        from mcpwatch.app.kinds import all_kinds
+        from mcpwatch.config.load import load_plan
+    except ImportError as error:  # at a reload: another version was installed over the one that runs, or it was removed
+        words = f"cannot be read by the code that is on disk now ({error}); run 'mcpwatch upgrade'"
+        raise ConfigError(Fault("", words, str(config))) from None
 
     return admit(load_plan(config, all_kinds(), dict(os.environ), state_dir), state_dir)
 

@@ -102,6 +102,13 @@ def test_a_faulty_file_is_told_with_file_and_line(tmp_path: Path) -> None:
     assert read(tmp_path, file)[str(file)] == f"{file}:12: logs.kep: unknown key; did you mean 'keep'?"
 
 
+def test_a_reload_after_the_code_on_disk_has_changed_says_what_to_do(tmp_path: Path) -> None:
+    file = written(tmp_path, EVERY)
+    said = read(tmp_path, file, before="sys.modules['mcpwatch.config.load'] = None")
+    assert said[str(file)].startswith(f"{file}: cannot be read by the code that is on disk now (")
+    assert said[str(file)].endswith("; run 'mcpwatch upgrade'")
+
+
 def test_a_configuration_from_a_pipe_is_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
