@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import os
+import signal
 import subprocess
 import time
 import traceback
@@ -30,6 +31,7 @@ def main() -> int:
     words.add_argument("--record", type=Path, help="a file to which each walk is appended as a line of JSON")
     words.add_argument("--hold", type=Path, help="no walk begins while this file exists")
     asked = words.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that an ended walk leaves nothing behind
     total, failed = Walked(), list[int]()
     for number in itertools.count(asked.seed):
         if total.faults >= asked.until if asked.until else number >= asked.seed + asked.count:

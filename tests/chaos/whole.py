@@ -108,7 +108,7 @@ class Whole(Chaos):
             self.short_of_descriptors,
             self.hostile_member,
             *((self.disk_full,) if self.mounted else ()),
-            *((self.set_clock,) if self.clock else ()),
+            *((self.set_clock,) * 3 if self.clock else ()),
         ]
         self.without += [self.another_program_writes, self.harm_state_unwatched]
 
