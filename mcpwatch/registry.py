@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 class KindSpec(BaseModel):
     """What a user writes for a kind: frozen, and every unknown key is a fault."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     def placed(self, place: Callable[[str], str]) -> Self:  # noqa: ARG002
         """The same with its relative paths made absolute by `place`. Kinds that hold paths say which."""

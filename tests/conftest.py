@@ -1,16 +1,19 @@
-"""What every test gets: the anyio backend, the number of examples, and `needs(part)`.
+"""What every test gets: the anyio backend, the number of examples, `needs(part)`, and a loop that nothing holds.
 
-`needs(part)` skips a test here and fails it where MCPWATCH_REQUIRE names the part.
+`needs(part)` skips a test here and fails it where MCPWATCH_REQUIRE names the part. A callback of ours that takes more than 0.1 s of
+processor fails its test, in this process and in every watchdog and gateway that the test starts: see `mcpwatch.slow`.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.held import Held
 from tests.parts import ASKED_FOR, missing
 
 settings.register_profile("quick", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,6 +21,25 @@ settings.register_profile("full", settings.get_profile("quick"), max_examples=60
 settings.register_profile("explore", settings.get_profile("full"), max_examples=1000, derandomize=False)
 settings.load_profile("quick")
 """`--hypothesis-profile`: `quick` in the quick suite, `full` in CI, both the same examples each time; `explore` new ones."""
+
+
+HELD = Held()
+
+
+def pytest_configure() -> None:
+    HELD.begin()
+
+
+def pytest_unconfigure() -> None:
+    HELD.end()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """After all fixtures that end here, those of the module and of the session too."""
+    yield
+    if lines := HELD.fresh():
+        pytest.fail("\n".join(["the loop was held:", *lines]), pytrace=False)
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__
-from mcpwatch.app import slow
+from mcpwatch import __version__, slow
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
 from mcpwatch.app.kinds import all_kinds

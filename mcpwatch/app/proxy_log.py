@@ -70,7 +70,7 @@ class ProxyLog:
     def _kind(self) -> ProxyKind | None:
         """The kind of a proxy whose log can be read, else `None`."""
         proxy = self._fleet.plan().proxy
-        if proxy is None or proxy.kind == "external":
+        if proxy is None or not proxy.traits.runs:
             return None
         kind = find(self._kinds.proxies, proxy.kind)
         return cast("ProxyKind", kind.make()) if kind else None

@@ -129,7 +129,7 @@ class Web:
     async def _counters(self) -> Mapping[str, Counted]:
         """What our own gateway counts; nothing where the proxy is another. Raises `RuntimeFailed` when it is away."""
         proxy = self._fleet.plan().proxy
-        if proxy is None or proxy.kind != "gateway":
+        if proxy is None or not proxy.traits.embedded:
             return {}
         reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
         found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from mcpwatch.app.daemon import Daemon, Options
+from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
@@ -20,7 +21,10 @@ from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
-from mcpwatch.model.errors import McpwatchError, NoDaemon
+from mcpwatch.cli.versions import old_programs
+from mcpwatch.config.load import load
+from mcpwatch.config.plan import build
+from mcpwatch.model.errors import ConfigError, Fault, McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
 from mcpwatch.telemetry.logs import LogFormat
 from mcpwatch.web.words import fleet_state
@@ -37,8 +41,24 @@ _log = logging.getLogger("mcpwatch.table")
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
-    options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
+    file, paths = config_file(config), state_paths(ControlSettings.state_dir)
+    _old_programs(file, paths.root)
+    options = Options(file, paths, watch, live, _format(log_format))
     return asyncio.run(_run(options))
+
+
+def _old_programs(file: Path, state: Path) -> None:
+    """Warn of foreign programs that are too old for this fleet. Raises `ConfigError` for a proxy that is: nothing works then."""
+    try:
+        loaded = load(file, all_kinds(), os.environ)
+        plan = build(loaded.config, all_kinds(), state_dir=state, world=loaded.world) if not loaded.faults else None
+    except ConfigError:
+        return  # the daemon says what is wrong
+    for old in old_programs(loaded, plan, os.environ):
+        words = f"{old.what}; see 'mcpwatch doctor'"
+        if old.proxy:
+            raise ConfigError(Fault("proxy", words, str(file)))
+        print(f"mcpwatch: warning: {words}", file=sys.stderr)  # noqa: T201
 
 
 def rehearse_here(config: Path | None) -> int:

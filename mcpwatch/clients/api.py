@@ -91,7 +91,8 @@ class ClientsApi:
                 writer.note(client, replace(backup.ledger, paused=True))
                 how = "restored to what it was before the last write"
             else:
-                done = await writer.write(client, Wanted(), ledger, self._service.order(Decision((), ())))
+                nothing = Wanted(client.adapter.box(client.spec))
+                done = await writer.write(client, nothing, ledger, self._service.order(Decision((), ())))
                 writer.note(client, replace(done.written.outcome.ledger, paused=True))
                 why = "held a token that opens nothing any more" if dead else "changed by others since"
                 how = f"{why}, so only our entries were taken out: {done.written.outcome.summary}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
@@ -72,28 +72,10 @@ CLIENTS: tuple[Kind[Client], ...] = (
 )
 """All kinds of clients: a new one is a file in `adapters/` and a line here."""
 
-AnySpec = Annotated[
-    claude_code.ClaudeCodeSpec
-    | claude_desktop.ClaudeDesktopSpec
-    | vscode.VSCodeSpec
-    | copilot_cli.CopilotCliSpec
-    | cursor.CursorSpec
-    | windsurf.WindsurfSpec
-    | gemini_cli.GeminiCliSpec
-    | qwen_code.QwenCodeSpec
-    | codex_cli.CodexCliSpec
-    | opencode.OpencodeSpec
-    | cline.ClineSpec
-    | continue_dev.ContinueSpec
-    | zed.ZedSpec
-    | lmstudio.LMStudioSpec
-    | goose.GooseSpec
-    | kiro.KiroSpec
-    | mcpo.McpoSpec
-    | open_webui.OpenWebUISpec
-    | litellm.LiteLLMSpec,
-    Field(discriminator="kind"),
-]
+if TYPE_CHECKING:
+    AnySpec = ClientSpec
+else:
+    AnySpec = Annotated[Union[tuple(kind.spec for kind in CLIENTS)], Field(discriminator="kind")]  # noqa: UP007
 
 
 class ClientsSection(RootModel[tuple[AnySpec, ...]], frozen=True):

@@ -13,33 +13,29 @@ Value = Any
 
 def same(left: Value, right: Value) -> bool:
     """Whether two documents are equal in type, value and order of keys. A pair of shared parts is compared once."""
-    todo: list[tuple[Value, Value]] = [(left, right)]
+    todo: list[tuple[list[Value], list[Value]]] = [([left], [right])]
     seen: set[tuple[int, int]] = set()
     while todo:
-        one, other = todo.pop()
-        if type(one) is not type(other):
+        ours, theirs = todo.pop()
+        if len(ours) != len(theirs):
             return False
-        if isinstance(one, (dict, list)):
-            pair = (id(cast("object", one)), id(other))
-            if pair in seen:
-                continue
-            seen.add(pair)
-            pairs = _pairs(cast("Value", one), other)
-            if pairs is None:
+        for one, other in zip(ours, theirs, strict=True):
+            kind = cast("object", type(one))
+            if kind is not cast("object", type(other)):
                 return False
-            todo += pairs
-        elif one != other and (one == one or other == other):
-            return False
+            if kind is dict or kind is list:
+                pair = (id(one), id(other))
+                if pair not in seen:
+                    seen.add(pair)
+                    if kind is dict:
+                        if list(one) != list(other):
+                            return False
+                        todo.append((list(one.values()), list(other.values())))
+                    else:
+                        todo.append((one, other))
+            elif one != other and (one == one or other == other):
+                return False
     return True
-
-
-def _pairs(one: Value, other: Value) -> Iterable[tuple[Value, Value]] | None:
-    """What must be equal for two containers to be, or `None` when their keys or lengths differ already."""
-    if isinstance(one, dict):
-        mine, theirs = cast("dict[object, Value]", one), cast("dict[object, Value]", other)
-        return zip(mine.values(), theirs.values(), strict=True) if list(mine) == list(theirs) else None
-    here, there = cast("list[Value]", one), cast("list[Value]", other)
-    return zip(here, there, strict=True) if len(here) == len(there) else None
 
 
 def within(value: Value, values: int) -> bool:

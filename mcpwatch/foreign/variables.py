@@ -11,7 +11,7 @@ from mcpwatch.model.naming import suggest
 
 _PLAIN = re.compile(r"\$(?:(?P<twice>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\{[^}]*\}?))")
 _EDITOR = re.compile(
-    r"\{(?:env:(?P<env>[A-Za-z_][A-Za-z0-9_]*)|input:(?P<input>[^}$]+)|(?P<home>userHome)|(?P<place>[A-Za-z]+(?::[^}$]*)?))\}"
+    r"\{(?:env:(?P<env>[A-Za-z_][A-Za-z0-9_]*)|input:(?P<input>[^{}$]+)|(?P<home>userHome)|(?P<place>[A-Za-z]+(?::[^{}$]*)?))\}"
 )
 _EDITOR_WHOLE = re.compile(r"\$" + _EDITOR.pattern)
 _PLACES = frozenset({

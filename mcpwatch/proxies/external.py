@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from mcpwatch.model.spec import ProxySpec
-from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits
+from mcpwatch.ports import LogHint, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 _SHAPES: dict[str, dict[Literal["sse", "http"], str]] = {
@@ -64,7 +64,7 @@ class External:
 
     name = "external"
     asks = ""
-    traits = Traits(holds_sessions=True, lists_from_cache=True, mounts_late=True, reconnects=False, reloads=False)
+    traits = Traits(holds_sessions=True, lists_from_cache=True, mounts_late=True, reconnects=False, reloads=False, runs=False)
     """Nothing is taken for granted: its lists may be cached, its sessions stale."""
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:  # noqa: ARG002

@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import LogHint, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
 
@@ -68,6 +68,7 @@ class Gateway:
         serves=("sse", "http"),
         generation="mcpwatch",
         health="/healthz",
+        embedded=True,
     )
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:

@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"

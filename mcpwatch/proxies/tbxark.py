@@ -19,8 +19,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -29,7 +29,7 @@ INSIDE = "/config"
 """Where a container of it finds its configuration."""
 _OPTIONS = frozenset({"timeout", "panicIfInvalid", "logEnabled", "disabled", "oauth", "toolFilter"})
 _GO_LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:<(?P<member>[^>]+)> )?(?P<text>.*)$")
-_SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*\"|\S+)(?P<rest>.*)$")
+_SLOG = re.compile(r"^time=\S+ level=(?P<level>\w+) msg=(?P<text>\"(?:[^\"\\]|\\.)*+\"|\S++)(?P<rest>.*)$")
 EXHAUSTED = re.compile(r"too many open files|EMFILE", re.IGNORECASE)
 _CLIENT = re.compile(r"\bclient=(\"[^\"]*\"|\S+)")
 

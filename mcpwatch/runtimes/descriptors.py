@@ -33,8 +33,12 @@ def raise_limit(environment: MutableMapping[str, str] = os.environ) -> int:
 
 def limit() -> int:
     """How many descriptors this process may have open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return UNBOUNDED if soft in (resource.RLIM_INFINITY, -1) else soft
+    return bounded(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def bounded(most: int) -> int:
+    """A limit as the kernel tells it, with a number for none."""
+    return UNBOUNDED if most in (resource.RLIM_INFINITY, -1) else most
 
 
 def keep_to_ourselves() -> None:

@@ -35,7 +35,7 @@ from mcpwatch.runtimes.port import command_name, listened_on
 from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, containers, end_lines, spawn
-from mcpwatch.runtimes.start_rate import StartRate
+from mcpwatch.runtimes.start_rate import StartRate, Turns
 from mcpwatch.runtimes.tree import Root, Trees
 from mcpwatch.runtimes.usage import Meter
 
@@ -90,6 +90,7 @@ class ProcessRuntime:
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
         self._start_rate = StartRate()
+        self._turns = Turns()
         self._remembering: asyncio.Task[None] | None = None
         self._opened = False
 
@@ -137,6 +138,10 @@ class ProcessRuntime:
         self._start_rate, pause = self._start_rate.take(asyncio.get_running_loop().time())
         if pause:
             await asyncio.sleep(pause)
+        await self._turns.take()
+        return self._start(spec, carrier, generation)
+
+    def _start(self, spec: MemberSpec, carrier: ProcessSpec, generation: int) -> Incarnation:
         previous = self._last.get(spec.name)
         restarts = 0 if previous is None else previous.restarts + (0 if previous.planned else 1)
         record = self._records.write(

@@ -10,9 +10,11 @@ import errno
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -62,14 +64,32 @@ class Proc:
         return self.state not in ("Z", "X")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """All processes at one moment. The look began `at` (monotonic clock); whoever has `young` ticks or more was not settled yet."""
+    """All processes at one moment. The look began `at` (monotonic clock); whoever has `young` ticks or more was not settled yet.
+
+    A thousand members are looked for in one snapshot: it is indexed once, when first asked.
+    """
 
     procs: dict[int, Proc]
     children: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     at: float = 0.0
     young: float = math.inf
+
+    @cached_property
+    def sessions(self) -> Mapping[int, Sequence[Proc]]:
+        """The processes of each session."""
+        return _grouped(self.procs.values(), lambda proc: proc.sid)
+
+    @cached_property
+    def groups(self) -> Mapping[int, Sequence[Proc]]:
+        """The processes of each group."""
+        return _grouped(self.procs.values(), lambda proc: proc.group)
+
+    @cached_property
+    def marked(self) -> Mapping[str, Sequence[Proc]]:
+        """Those that carry the mark of a member, by `<instance>/<member>`."""
+        return _grouped((proc for proc in self.procs.values() if proc.mark), lambda proc: proc.mark.rpartition("/")[0])
 
     def has(self, pid: int, ticks: int) -> bool:
         """Whether exactly this process lives (not another that got its number, not its zombie)."""
@@ -102,6 +122,16 @@ class Snapshot:
             found.add(pid)
             todo.extend(self.children.get(pid, ()))
         return found
+
+
+_Key = TypeVar("_Key")
+
+
+def _grouped(procs: Iterable[Proc], key: Callable[[Proc], _Key]) -> dict[_Key, list[Proc]]:
+    found: dict[_Key, list[Proc]] = {}
+    for proc in procs:
+        found.setdefault(key(proc), []).append(proc)
+    return found
 
 
 Marks = tuple[str, str]

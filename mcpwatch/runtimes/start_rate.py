@@ -1,4 +1,4 @@
-"""How fast members are started: the first few at once, a storm one after the other. Pure; the runtime sleeps what it says.
+"""How fast members are started: the first few at once, a storm one after the other, and never so many that the loop stands.
 
 A hundred members that die at once, or a cold boot, must not make a hundred interpreters start in the same instant: each would be
 slower, all would miss their start grace, and the checks of those that live would be late.
@@ -6,6 +6,9 @@ slower, all would miss their start grace, and the checks of those that live woul
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 BURST = 10
@@ -24,3 +27,30 @@ class StartRate:
         """The pace after one more start, and the seconds that this one has to wait."""
         due = max(self.due, now - BURST / RATE) + 1 / RATE
         return StartRate(due), max(0.0, due - now)
+
+
+TURN = 0.03
+"""Seconds of processor that starts may take in one turn of the loop."""
+
+
+class Turns:
+    """Who is due starts at once until `TURN` is spent, and then in the loop's next turn: what came in is answered in between."""
+
+    def __init__(self, spent: Callable[[], float] = time.thread_time) -> None:
+        self._spent = spent
+        self._until: float | None = None
+        self._next: asyncio.Event | None = None
+
+    async def take(self) -> None:
+        """Return when one more may be started, which must be done without a wait. In each turn that is at least one."""
+        while self._until is not None and self._spent() >= self._until:
+            if self._next is None:
+                self._next = asyncio.Event()
+                asyncio.get_running_loop().call_soon(self._renew, self._next)
+            await self._next.wait()
+        if self._until is None:
+            self._until = self._spent() + TURN
+
+    def _renew(self, waited: asyncio.Event) -> None:
+        self._until = self._next = None
+        waited.set()

@@ -65,16 +65,15 @@ class Trees:
 
     def find(self, root: Root, now: Snapshot) -> set[int]:
         """Everyone of the member's tree alive in this snapshot, its main process included. Remembers their identities."""
-        prefix = f"{self._instance}/{root.member}/"
-        seeds = {proc.pid for proc in now.procs.values() if proc.mark.startswith(prefix)}
+        seeds = {proc.pid for proc in now.marked.get(f"{self._instance}/{root.member}", ())}
         seeds |= {pid for pid in self._cgroups.pids(root.member) if pid in now.procs}
         seeds |= {pid for pid, ticks in root.known if now.has(pid, ticks)}
         if root.main and (main := now.procs.get(root.main[0])) and main.ticks == root.main[1]:
             # Alive or an unreaped zombie: its number, and so its session's, is pinned and cannot be another's.
             seeds.add(main.pid)
-            seeds |= {proc.pid for proc in now.procs.values() if proc.sid == main.pid}
-        found = {pid for pid in now.descend(seeds - _untouchable(now)) if (proc := now.procs.get(pid)) and proc.alive}
-        found -= _untouchable(now)
+            seeds |= {proc.pid for proc in now.sessions.get(main.pid, ())}
+        never = _untouchable(now)
+        found = {pid for pid in now.descend(seeds - never) if (proc := now.procs.get(pid)) and proc.alive} - never
         root.known = {(pid, now.procs[pid].ticks) for pid in found}
         return found
 
@@ -131,10 +130,10 @@ class Trees:
         """
         if time.monotonic() - now.at > FRESH:
             return
-        others = (proc for proc in now.procs.values() if proc.alive and proc.pid not in pids)
-        strangers = {proc.group for proc in others if proc.ticks < now.young}
-        for group in {now.procs[pid].group for pid in pids} - strangers - {0, 1, os.getpgrp()}:
-            signal_group(group, signal.SIGKILL)
+        for group in {now.procs[pid].group for pid in pids} - {0, 1, os.getpgrp()}:
+            others = (proc for proc in now.groups.get(group, ()) if proc.alive and proc.pid not in pids)
+            if not any(proc.ticks < now.young for proc in others):
+                signal_group(group, signal.SIGKILL)
 
     def _send(self, proc: Proc, number: signal.Signals) -> None:
         if not self._features.pidfd:

@@ -17,7 +17,7 @@ _HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|informatio
 _GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+; giving up$")
 """The last line of our own bridge when what it runs ended; what that said stands above it."""
 _PASSED_ON = re.compile(r" INFO [^ :]+: stderr: (?P<text>.*\w.*)")
-_TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b.*: ", re.IGNORECASE)
+_TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -42,7 +42,11 @@ def telling(tail: tuple[str, ...]) -> str:
     told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)
     if told and not _LETTER.search(told[-1]):  # the end of a dump: "}"
-        told = [line for line in told if _TROUBLE.search(line)] or [line for line in told if _LETTER.search(line)] or told
+        told = (
+            [line for line in told if (word := _TROUBLE.search(line)) and ": " in line[word.end() :]]
+            or [line for line in told if _LETTER.search(line)]
+            or told
+        )
     refused = next((line for line in told if _REFUSED.search(line)), "")
     return f"{refused} (is the program too old for it?)" if refused else told[-1] if told else ""
 

@@ -36,7 +36,7 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 
 
 _NAMES = re.compile(
-    r"""\w+://\S+|\b(?:lookup|dial tcp) \S+|\b(?:member|server|client|route|upstream) ["'][^"'\s]+["']|\bclient=\S+|^<[^>]+>"""
+    r"""\b\w++://\S+|\b(?:lookup|dial tcp) \S+|\b(?:member|server|client|route|upstream) ["'][^"'\s]+["']|\bclient=\S+|^<[^>]+>"""
 )
 """What only names a server or a host: one that is called `billing` refuses nothing by that."""
 

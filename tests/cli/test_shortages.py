@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from mcpwatch.cli.doctor import shortages
+from mcpwatch.cli.doctor.finding import Patient
+from mcpwatch.cli.doctor.machine import limits
 from mcpwatch.runtimes import kernel
 
 
@@ -63,3 +66,21 @@ def test_a_proc_that_hides_others_is_named_for_everybody_but_root(tmp_path: Path
     assert found.what == "/proc hides the processes of other users (hidepid=2)"
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert list(shortages.sight(root)) == []
+
+
+def test_a_limit_of_open_files_below_the_fleet_says_how_many_members_it_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = type("Plan", (), {"members": [None] * 900})()
+    patient = cast("Patient", type("Patient", (), {"plan": plan})())
+
+    def found(limit: int) -> list[tuple[str, str]]:
+        def told(_: int) -> tuple[int, int]:
+            return limit, limit
+
+        monkeypatch.setattr("mcpwatch.cli.doctor.machine.resource.getrlimit", told)
+        return [(finding.level, finding.what) for finding in limits(patient)]
+
+    assert found(1024) == [("error", "the watchdog may open 1024 files, which carry about 856 members; this fleet has 900")]
+    ((level, what),) = found(2048)
+    assert level == "warning"
+    assert what.endswith("this fleet may need 29824; the watchdog itself carries about 1752 members")
+    assert found(-1) == []

@@ -276,8 +276,11 @@ def test_what_a_gateways_log_said_of_a_former_life_of_a_server_is_no_reason_now(
 
     assert cause("polluted", 60.0) == "polluted"
     assert cause("polluted", 59.0) == "member_hung"
-    assert cause("polluted", 59.0, started_at=None) == "polluted"
+    assert cause("polluted", 0.5, started_at=None) == "polluted"
     assert cause("failed", 70.0) == "member_hung"
+    well_once = replace(bad(Symptom.TIMEOUT), succeeded=True)
+    assert cause("polluted", 80.0, through=well_once) == "polluted", "it began to fail at 95 s"
+    assert cause("polluted", 79.5, through=well_once) == "member_hung"
 
 
 def test_stopped_processes_are_let_run_again_unless_they_are_being_ended() -> None:

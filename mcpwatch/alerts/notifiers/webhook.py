@@ -19,7 +19,7 @@ from mcpwatch.registry import Kind
 
 WORDS = ("id", "receiver", "reason", "state", "severity", "at", "group", "title", "body")
 """What `{{ … }}` in a template may name."""
-_PLACE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+_PLACE = re.compile(r"\{\{\s*+(\w*+)\s*+\}\}")
 
 
 class WebhookSpec(ReceiverSpec):

@@ -22,6 +22,7 @@ from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.run import undo_interrupted
 from mcpwatch.model.errors import McpwatchError
+from mcpwatch.runtimes import descriptors
 
 DISK_WARNING, DISK_ERROR = 500 * 1024**2, 50 * 1024**2
 """Free bytes below which the store and the logs may not be written."""
@@ -57,11 +58,18 @@ def state_directory(patient: Patient) -> Iterator[Finding]:
 
 
 def limits(patient: Patient) -> Iterator[Finding]:
-    """How many files a process may open."""
+    """How many files a process may open, and how many members a watchdog carries, which raises its own limit to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES + 32 * len(patient.plan.members if patient.plan else ())
-    if soft < wanted:
+    members = len(patient.plan.members if patient.plan else ())
+    wanted, carried = FILES + 32 * members, descriptors.carries(descriptors.bounded(hard))
+    if carried and members > carried:
+        what = f"the watchdog may open {hard} files, which carry about {carried} members; this fleet has {members}"
+        why = "probes wait, then are unknown, and the last members cannot be started"
+        yield Finding("limits", "error", what, why, f"ulimit -Hn {2 * wanted}; with systemd: LimitNOFILE=")
+    elif 0 <= soft < wanted:
         what = f"a process may open {soft} files (hard limit {hard}); this fleet may need {wanted}"
+        if carried:
+            what += f"; the watchdog itself carries about {carried} members"
         yield Finding(
             "limits", "warning", what, "sessions are refused when they run out", f"ulimit -n {wanted}; with systemd: LimitNOFILE="
         )

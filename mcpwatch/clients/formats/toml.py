@@ -17,6 +17,7 @@ import tomli
 from mcpwatch.clients.formats.path import EditRefused, Entries, Path, Value, nest
 from mcpwatch.clients.formats.toml_scan import BARE, MAX_PARTS, Statement, broken, dotted, skip, statements, value_string_end
 
+_MANY_DOTS = re.compile(rf"(?:\.[^.\n]*+){{{MAX_PARTS}}}")
 _INLINE = re.compile(r"[^\"'\[\]{},]+")
 
 
@@ -37,7 +38,7 @@ class Toml:
 
     def parse(self, text: str) -> Value:
         """The document, read by tomli: the standard library's parser, compiled."""
-        if any(line.count(".") >= MAX_PARTS for line in text.split("\n")):
+        if _MANY_DOTS.search(text):
             statements(text)
         try:
             return tomli.loads(text)

@@ -1,8 +1,8 @@
 """YAML read in one pass over the parser's events: the plain value of the document, and flat records of where everything is.
 
 The one door to PyYAML's parser in this room. Owns the bounds: nodes of `compose` would give an alias the place of its anchor, and
-the safe loader takes exponential time over merges. Records are numbers in arrays and not objects, because a file of a megabyte has
-200,000 of them. Knows no client and changes nothing.
+the safe loader takes exponential time over merges. A merge (`<<`) is a key like any other here: what it brings is nobody's member.
+Records are numbers in arrays and not objects, because a file of a megabyte has 200,000 of them. Knows no client.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from typing import Any, cast
 
 import yaml
 
-from mcpwatch.clients.formats.path import EditRefused, Value, members
+from mcpwatch.clients.formats.path import EditRefused, Value
 from mcpwatch.clients.formats.yaml_scalar import key_of, value_of
 
 MAX_DEPTH = 100
 """Levels of nesting; the parser's own cost grows with them, so that deeper text is left alone as soon as it shows."""
-MAX_MERGED = 10_000
-"""Members that the merges (`<<`) of one document may bring."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
 _SCALAR, _MAP, _LIST = yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent
@@ -62,7 +60,6 @@ class Document:
         self._add = (self.shapes.append, self.starts.append, self.ends.append, self.texts.append)
         self._take = take
         self._anchors: dict[str, Value] = {}
-        self._merged = 0
 
     def read(self, event: Any, depth: int) -> Value:
         """Record the thing that begins with `event`, up to its end; its value."""
@@ -101,33 +98,16 @@ class Document:
         value: dict[str, Value] = {}
         if event.anchor:
             self._anchors[event.anchor] = value
-        merges: list[Value] = []
         take, read = self._take, self.read
         while type(inner := take()) is not yaml.MappingEndEvent:
             name = read(inner, depth)
             item = read(take(), depth)
-            if name == "<<" and type(inner) is _SCALAR and not inner.style:
-                merges.append(item)
-                continue
             if type(name) is not str:
                 name = key_of(name)
             value[name if name not in value else f"{name}\0{len(value)}"] = item
-        if merges:
-            self._merge(value, merges)
         if event.tag and event.tag != "tag:yaml.org,2002:map":
             value["\0tag"] = str(event.tag)
         return value, inner
-
-    def _merge(self, value: dict[str, Value], merges: list[Value]) -> None:
-        """Put in what `<<` brings, after the members of its own."""
-        for source in merges:
-            for mapping in cast("list[Value]", source) if isinstance(source, list) else [source]:
-                brought = members(mapping)
-                self._merged += len(brought) + 1
-                if self._merged > MAX_MERGED:
-                    raise EditRefused(f"merges of more than {MAX_MERGED} members, which mcpwatch does not read")
-                for key, item in list(brought.items()):
-                    value.setdefault(key, item)
 
     def _sequence(self, event: Any, depth: int) -> tuple[list[Value], Any]:
         value: list[Value] = []

@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from mcpwatch import slow
 from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.serve.admin import Admin
 from mcpwatch.gateway.serve.app import App
@@ -109,6 +110,7 @@ class Program:
         log.info("listening on %s, serving %s", where, ", ".join(self._fleet.members) or "nothing")
         gc.freeze()
         gc.enable()
+        slow.watch_turns(loop)
         self._begin(self._app.sessions.run(), "streams")
         if self._config is not None:
             loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._try_reload(), "reload"))
