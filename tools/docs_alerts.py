@@ -6,18 +6,49 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from mcpwatch.alerts.api import PATHS
-from mcpwatch.alerts.book import AlertState, Reason, Severity
+from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification, Reason, Severity
 from mcpwatch.alerts.message import document
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.notifiers.webhook import WORDS
 from mcpwatch.alerts.observe import CONDITIONS
-from mcpwatch.alerts.sample import SAMPLE
 from mcpwatch.alerts.silence import LABELS
 from mcpwatch.alerts.spec import AlertRouteSpec, AlertsSpec, EscalateSpec, FlappingSpec, MaintenanceSpec, SilenceSpec
+from mcpwatch.model.time import WallTime
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import spell_seconds
 
 PAGE = "docs/reference/alerts.md"
+_AT = WallTime(1_795_238_400.0)
+
+_SAMPLE = Notification(
+    id="5f2d9c0a7b1e4c33",
+    receiver="ops",
+    reason=Reason.FIRST,
+    state=AlertState.FIRING,
+    group="route/cause=member_down",
+    at=_AT,
+    items=(
+        AlertSnapshot(
+            id="down:fetch",
+            alert="down",
+            subject="fetch",
+            severity=Severity.CRITICAL,
+            state=AlertState.FIRING,
+            since=WallTime(_AT - 75),
+            member="fetch",
+            fired_at=WallTime(_AT - 15),
+            why="exited with code 1",
+            cause="member_down",
+            cause_text="fetch: the member is down: exited with code 1",
+            evidence=("direct: refused: 127.0.0.1:9072 refuses connections: nothing listens there",),
+            exit="exited with code 1",
+            tail=("KeyError: 'FETCH_TOKEN'",),
+            tried=("restart: did not help (2.5 s)",),
+            speaks_for=("route_down:fetch",),
+        ),
+    ),
+)
+"""One notification as a receiver gets it."""
 
 _HEAD = """\
 # Alerts reference
@@ -64,7 +95,7 @@ def _lines() -> Iterator[str]:
 def _example() -> str:
     import json
 
-    return json.dumps(document(SAMPLE), indent=2, ensure_ascii=False)
+    return json.dumps(document(_SAMPLE), indent=2, ensure_ascii=False)
 
 
 def _listed(words: Any) -> str:

@@ -10,22 +10,21 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from mcpwatch.app.daemon import Daemon, Options
-from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.plan_reader import apart, read_plan
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
-from mcpwatch.cli.versions import old_programs
-from mcpwatch.config.load import load
-from mcpwatch.config.plan import build
-from mcpwatch.model.errors import ConfigError, Fault, McpwatchError, NoDaemon
+from mcpwatch.model.errors import McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
+from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat
 from mcpwatch.web.words import fleet_state
 
@@ -42,23 +41,18 @@ def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) 
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     file, paths = config_file(config), state_paths(ControlSettings.state_dir)
-    _old_programs(file, paths.root)
-    options = Options(file, paths, watch, live, _format(log_format))
-    return asyncio.run(_run(options))
-
-
-def _old_programs(file: Path, state: Path) -> None:
-    """Warn of foreign programs that are too old for this fleet. Raises `ConfigError` for a proxy that is: nothing works then."""
-    try:
-        loaded = load(file, all_kinds(), os.environ)
-        plan = build(loaded.config, all_kinds(), state_dir=state, world=loaded.world) if not loaded.faults else None
-    except ConfigError:
-        return  # the daemon says what is wrong
-    for old in old_programs(loaded, plan, os.environ):
-        words = f"{old.what}; see 'mcpwatch doctor'"
-        if old.proxy:
-            raise ConfigError(Fault("proxy", words, str(file)))
+    plan, told = apart(file, partial(_read, file, paths.root))  # before there are threads
+    for words in told:
         print(f"mcpwatch: warning: {words}", file=sys.stderr)  # noqa: T201
+    return asyncio.run(_run(Options(file, paths, watch, live, _format(log_format)), plan))
+
+
+def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
+    """The plan, and what is told of foreign programs that are too old for it. Raises `ConfigError`."""
+    from mcpwatch.cli.versions import warnings
+
+    told = warnings(file, state)
+    return read_plan(file, state), told
 
 
 def rehearse_here(config: Path | None) -> int:
@@ -72,12 +66,12 @@ def _format(word: str) -> LogFormat | None:
     return formats.get(word)
 
 
-async def _run(options: Options) -> int:
+async def _run(options: Options, plan: Plan) -> int:
     daemon = Daemon(options)
     if not options.live:
-        return await daemon.run()
+        return await daemon.run(plan)
     try:
-        return await daemon.run(_live)
+        return await daemon.run(plan, _live)
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.write("\x1b[?25h")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcpwatch.config.load import Loaded
+from mcpwatch.app.kinds import all_kinds
+from mcpwatch.config.load import Loaded, load
+from mcpwatch.config.plan import build
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.foreign.programs import PROGRAMS, Program, program, version_of
+from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
 
 _ASK = 15.0
@@ -66,6 +70,23 @@ def old_programs(loaded: Loaded | None, plan: Plan | None, environ: Mapping[str,
     uses = list(dict.fromkeys((*_proxy(plan, environ), *_launchers(loaded, environ))))
     with ThreadPoolExecutor(max_workers=8) as pool:
         return [found for found in pool.map(_judged, uses) if found is not None] if uses else []
+
+
+def warnings(file: Path, state: Path) -> list[str]:
+    """What is told of a fleet before it begins. Raises `ConfigError` for a proxy that is too old: nothing works then."""
+    if not file.is_file():
+        return []  # a pipe can be read but once
+    try:
+        loaded = load(file, all_kinds(), os.environ)
+        plan = build(loaded.config, all_kinds(), state_dir=state, world=loaded.world) if not loaded.faults else None
+    except ConfigError:
+        return []  # the daemon says what is wrong
+    told: list[str] = []
+    for old in old_programs(loaded, plan, os.environ):
+        told.append(f"{old.what}; see 'mcpwatch doctor'")
+        if old.proxy:
+            raise ConfigError(Fault("proxy", told[-1], str(file)))
+    return told
 
 
 def old_for_export(form: str, environ: Mapping[str, str]) -> Iterator[Old]:

@@ -12,9 +12,8 @@ from typing import Any
 import anyio.to_thread
 
 from mcpwatch.clients import openwebui
-from mcpwatch.clients.adapter import Wanted
+from mcpwatch.clients.adapter import Client, Wanted
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
-from mcpwatch.clients.catalog import CLIENTS, Client, adapter, made
 from mcpwatch.clients.files import read, resolve
 from mcpwatch.clients.formats.edit import DROP, edit
 from mcpwatch.clients.formats.path import EditRefused, Value
@@ -248,6 +247,8 @@ class ClientsApi:
 
 def _default(kind: str) -> Client:
     """A client of this kind with nothing but defaults. Raises `UsageError`."""
+    from mcpwatch.clients.catalog import CLIENTS, adapter, made
+
     known = adapter(kind)
     if known is None:
         raise UsageError(f"no client '{kind}'{suggest(kind, [item.name for item in CLIENTS])}")

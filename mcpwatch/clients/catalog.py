@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec
+from mcpwatch.clients.adapter import Adapter, Client, ClientSpec
 from mcpwatch.clients.adapters import (
     claude_code,
     claude_desktop,
@@ -35,14 +34,6 @@ from mcpwatch.clients.adapters import (
 )
 from mcpwatch.model.naming import suggest
 from mcpwatch.registry import Kind, find
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One client the user asked for: its adapter and what was written for it."""
-
-    adapter: Adapter
-    spec: ClientSpec = field(repr=False)
 
 
 def _kind(adapter: Adapter, spec: type[ClientSpec]) -> Kind[Client]:
@@ -81,7 +72,7 @@ else:
 class ClientsSection(RootModel[tuple[AnySpec, ...]], frozen=True):
     """The key `clients` of the user's file: a list, one entry per client file."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
     root: tuple[AnySpec, ...] = ()
 
     @model_validator(mode="before")

@@ -1,6 +1,6 @@
-"""HTTP of this room, in a thread; the one door to httpx here. Open WebUI's list of tool servers, over its admin API.
+"""HTTP of this room, in a thread; the one door to httpx here, loaded when it is used. Open WebUI's list of tool servers.
 
-The API takes the whole list at once and knows no version of it, so it is read again just before it is written.
+Its admin API takes the whole list at once and knows no version of it, so it is read again just before it is written.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
-
-import httpx
+from typing import TYPE_CHECKING, Any, cast
 
 from mcpwatch.clients.adapters.open_webui import ADAPTER, OpenWebUISpec, as_written
 from mcpwatch.clients.adapters.shapes import Entry
@@ -20,6 +18,9 @@ from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import digest
 from mcpwatch.clients.sync import Job, Written
 from mcpwatch.model.errors import ClientFileError
+
+if TYPE_CHECKING:
+    import httpx
 
 LIST = str(ADAPTER.container[0])
 PATH = "/api/v1/configs/tool_servers"
@@ -68,6 +69,8 @@ def write(client: httpx.Client, spec: OpenWebUISpec, text: str) -> None:
 
 def answers(url: str, token: str) -> int | None:
     """The status that a route answers a caller with this token, or `None`; the body is not read."""
+    import httpx
+
     try:
         with httpx.stream(
             "GET", url, headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}, timeout=TIMEOUT
@@ -78,6 +81,8 @@ def answers(url: str, token: str) -> int | None:
 
 
 def _client(spec: OpenWebUISpec) -> httpx.Client:
+    import httpx
+
     key = os.environ.get(spec.api_key_env)
     if not key:
         raise ClientFileError(f"{spec.url}: no API key; set {spec.api_key_env}")
@@ -98,6 +103,8 @@ def _read(client: httpx.Client, spec: OpenWebUISpec) -> str:
 
 
 def _checked(spec: OpenWebUISpec, send: Callable[[], httpx.Response]) -> httpx.Response:
+    import httpx
+
     try:
         reply = send()
     except httpx.HTTPError as error:

@@ -83,6 +83,7 @@ class SettingsReader:
         if (command is None) == (url is None):
             self._fault(path, "needs either 'command' or 'url'")
             return None
+        tokens = spec.get("tokens") or options.get("authTokens") or (None if DIGESTS in spec else inherited.get("authTokens"))
         sessions = spec.get("sessions", "auto")
         if sessions not in SESSIONS:
             self._fault(f"{path}.sessions", f"{sessions!r} is not one of auto, shared, isolated")
@@ -100,11 +101,7 @@ class SettingsReader:
             cert_file=self._text(spec.get("cert_file"), f"{path}.cert_file"),
             key_file=self._text(spec.get("key_file"), f"{path}.key_file"),
             sessions=cast("Sessions", sessions),
-            digests=self._digests(
-                spec.get("tokens") or options.get("authTokens") or (None if DIGESTS in spec else inherited.get("authTokens")),
-                spec,
-                f"{path}.tokens",
-            ),
+            digests=self._digests(tokens, spec, f"{path}.tokens"),
             tools=self._tools(spec, options, path),
             restart=self._restart(spec if self._native else {}, f"{path}.restart"),
             start_grace=self._seconds(spec.get("start_grace", 0.0) if self._native else 0.0, f"{path}.start_grace"),

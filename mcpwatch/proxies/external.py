@@ -81,7 +81,7 @@ class External:
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The patterns as written, else those of the kind it is like."""
-        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec()  # pyright: ignore[reportCallIssue]
+        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec.unwritten()
         written = options.routes
         if written is not None and (written.sse or written.http):
             found: dict[Literal["sse", "http"], str] = {}
@@ -94,7 +94,7 @@ class External:
 
     def root(self, proxy: ProxySpec) -> str:
         """As written, else as clients do."""
-        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec()  # pyright: ignore[reportCallIssue]
+        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec.unwritten()
         parts = urlsplit(options.url or proxy.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 

@@ -49,7 +49,7 @@ class GatewaySpec(KindSpec):
     groups: dict[str, tuple[str, ...]] = Field(
         {}, description="Routes served together as one: name of the group to names of routes."
     )
-    limits: GatewayLimits = Field(GatewayLimits(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
+    limits: GatewayLimits = Field(GatewayLimits.unwritten(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
 
 
 class Gateway:
@@ -73,7 +73,7 @@ class Gateway:
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """`<state>/proxy/gateway.json`, mode 0600. Of the tokens that open it, it holds the digests alone."""
-        options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec()  # pyright: ignore[reportCallIssue]
+        options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec.unwritten()
         body: dict[str, Any] = {
             "version": 1,
             "listen": proxy.listen,

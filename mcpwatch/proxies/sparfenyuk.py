@@ -116,7 +116,7 @@ class Sparfenyuk:
 
 
 def _options(proxy: ProxySpec) -> SparfenyukSpec:
-    return proxy.options if isinstance(proxy.options, SparfenyukSpec) else SparfenyukSpec()  # pyright: ignore[reportCallIssue]
+    return proxy.options if isinstance(proxy.options, SparfenyukSpec) else SparfenyukSpec.unwritten()
 
 
 def _path(directory: Path) -> Path:

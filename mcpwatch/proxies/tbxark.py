@@ -172,7 +172,7 @@ def traits_of(generation: Generation) -> Traits:
 
 
 def _options(proxy: ProxySpec) -> TbxarkSpec:
-    return proxy.options if isinstance(proxy.options, TbxarkSpec) else TbxarkSpec()  # pyright: ignore[reportCallIssue]
+    return proxy.options if isinstance(proxy.options, TbxarkSpec) else TbxarkSpec.unwritten()
 
 
 def _path(directory: Path) -> Path:

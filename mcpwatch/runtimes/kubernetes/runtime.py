@@ -26,9 +26,8 @@ from mcpwatch.runtimes.kubernetes.follow import Begun, Life, Over, advance
 from mcpwatch.runtimes.kubernetes.manifests import FINGERPRINT, GENERATION
 from mcpwatch.runtimes.kubernetes.paths import selector
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of
-from mcpwatch.runtimes.kubernetes.sweep import sweep
 from mcpwatch.runtimes.kubernetes.view import ClusterView, Seat
-from mcpwatch.runtimes.kubernetes.workload import Workload
+from mcpwatch.runtimes.kubernetes.workload import Workload, sweep
 from mcpwatch.runtimes.record import Record, Records
 
 START_SHARE = 0.9

@@ -6,7 +6,8 @@ that leads no more. Must not know: what happens to the pods afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,8 +28,8 @@ from mcpwatch.runtimes.kubernetes.manifests import (
     objects,
     restarted,
 )
-from mcpwatch.runtimes.kubernetes.paths import path_of
-from mcpwatch.runtimes.kubernetes.raw import Object, label_of, note_of, number, part, word
+from mcpwatch.runtimes.kubernetes.paths import collection, path_of
+from mcpwatch.runtimes.kubernetes.raw import Object, label_of, name_of, note_of, number, part, word
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, WorkloadKind, workload_name
 
 T = TypeVar("T")
@@ -208,6 +209,24 @@ class Workload:
             )
         cause = refusal(refused.status, refused.message)
         return RuntimeFailed(f"{self.spec.name}: {cause or refused}", permanent=refused.status in {400, 401, 403, 422})
+
+
+def sweep(beside: Workload, wanted: Collection[str]) -> None:
+    """Remove the workloads of this fleet, in the namespace of `beside`, whose members are not wanted.
+
+    What is refused stays, and so do the claims of volumes.
+    """
+    names = {label(name) for name in wanted}
+    for kind in ("Deployment", "StatefulSet"):
+        found: list[Object] = []
+        with contextlib.suppress(RuntimeFailed):
+            query = {"labelSelector": f"{FLEET}={beside.fleet}"}
+            found, _ = beside.cluster.list(collection(kind, beside.namespace), query)
+        for raw in found:
+            if label_of(raw, MEMBER) not in names and beside.fence.holds():
+                for other in (kind, "Service", "ConfigMap", "Secret"):
+                    with contextlib.suppress(RuntimeFailed):
+                        beside.cluster.delete(path_of(other, beside.namespace, name_of(raw)))
 
 
 def _versioned(body: Manifest, found: Found | None) -> Manifest:

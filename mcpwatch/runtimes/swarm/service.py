@@ -50,23 +50,9 @@ def task_template(
 
     `labels` is `None` for a task that is found by its service; `grace` is seconds between SIGTERM and SIGKILL.
     """
-    check = healthcheck(spec.healthcheck) or {}
-    container: dict[str, Any] = {
-        "Image": spec.image,
+    container = _container(spec) | {
         "Labels": {**spec.labels, **(labels.written() if labels else {})},
-        "Command": list(spec.entrypoint),
-        "Args": list(spec.command),
         "Env": [f"{name}={value}" for name, value in environment.items()],
-        "Dir": spec.workdir,
-        "User": spec.user,
-        "Hostname": spec.hostname,
-        "ReadOnly": spec.read_only,
-        "Init": spec.init,
-        "Mounts": [mount(volume) for volume in spec.volumes],
-        "Hosts": [f"{address} {name}" for name, address in spec.extra_hosts.items()],
-        "Healthcheck": {"".join(word.title() for word in key.split("_")): value for key, value in check.items()},
-        "CapabilityAdd": list(spec.cap_add),
-        "CapabilityDrop": list(spec.cap_drop),
         "StopGracePeriod": round(grace * _CORE),
         "Secrets": [{"SecretID": one.id, "SecretName": one.name, "File": _file(one, 0o400)} for one in secrets],
         "Configs": [{"ConfigID": one.id, "ConfigName": one.name, "File": _file(one, 0o444)} for one in configs],
@@ -93,6 +79,26 @@ def task_template(
 def endpoint(spec: SwarmSpec) -> dict[str, Any]:
     """Published ports, on the node itself: the routing mesh would send a probe to another node's task."""
     return {"Ports": [_port(port) for port in spec.ports]}
+
+
+def _container(spec: SwarmSpec) -> dict[str, Any]:
+    """What the container of the task is by its spec alone."""
+    check = healthcheck(spec.healthcheck) or {}
+    return {
+        "Image": spec.image,
+        "Command": list(spec.entrypoint),
+        "Args": list(spec.command),
+        "Dir": spec.workdir,
+        "User": spec.user,
+        "Hostname": spec.hostname,
+        "ReadOnly": spec.read_only,
+        "Init": spec.init,
+        "Mounts": [mount(volume) for volume in spec.volumes],
+        "Hosts": [f"{address} {name}" for name, address in spec.extra_hosts.items()],
+        "Healthcheck": {"".join(word.title() for word in key.split("_")): value for key, value in check.items()},
+        "CapabilityAdd": list(spec.cap_add),
+        "CapabilityDrop": list(spec.cap_drop),
+    }
 
 
 def _file(kept: Kept, mode: int) -> dict[str, Any]:
