@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from tests.e2e.patience import Patience
+from tests.e2e.patience import Patience, Thread
 
 SPIN = "while True: pass"
 SLEEP = "import time; time.sleep(600)"
@@ -46,9 +46,8 @@ def lasts(patience: Patience, most: float) -> float:
 
 
 def test_time_in_which_it_could_not_run_does_not_count() -> None:
-    """The kernel counts a wait when it ends, so the longest one may be missing at the end."""
     with on_one_processor(SPIN, SPIN) as (starved, _):
-        assert lasts(Patience(SECONDS, lambda: [starved.pid]), 2 * SECONDS) > 1.2 * SECONDS
+        assert lasts(Patience(SECONDS, lambda: [starved.pid]), 2 * SECONDS) > 1.5 * SECONDS
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -62,6 +61,6 @@ def test_one_that_sleeps_or_is_stopped_has_its_bound_and_no_more_beside_busy_one
 
 
 def test_even_one_that_never_runs_has_no_more_than_ten_times_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = mock.Mock(side_effect=({"1": float(waited)} for waited in itertools.count(0, 1000)))
-    monkeypatch.setattr("tests.e2e.patience._delays", waits)
+    waits = mock.Mock(side_effect=({"1": Thread(0.0, float(waited), runnable=True)} for waited in itertools.count(0, 1000)))
+    monkeypatch.setattr("tests.e2e.patience._threads", waits)
     assert lasts(Patience(0.05, lambda: [1]), 30.0) >= 0.5

@@ -35,6 +35,16 @@ def test_nothing_heavy_is_loaded_before_the_servers_are_started() -> None:
     assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 
 
+def test_what_serves_holds_nothing_that_it_has_no_use_for() -> None:
+    spare = {"logging.handlers", "pickle", "email", "http.client", "urllib.request", "html", "xml", "tempfile", "pydantic", "anyio"}
+    code = (
+        "import sys\nfrom mcpwatch.gateway.serve import program\nprogram._log_to('stderr')\n"
+        f"print(*sorted({spare!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=LIMIT)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
 def test_a_process_begun_ahead_is_taken_by_the_first_start_of_its_command_only() -> None:
     spawn.begin((CAT,), None)
     first, second = spawn.take(spawn.command(CAT, None)), spawn.take(spawn.command(CAT, None))

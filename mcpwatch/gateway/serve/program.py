@@ -225,9 +225,9 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _log_to(target: str) -> None:
-    from logging.handlers import SysLogHandler
-
     if target == "syslog":
+        from logging.handlers import SysLogHandler
+
         where = "/dev/log" if Path("/dev/log").exists() else ("localhost", 514)
         handler: logging.Handler = SysLogHandler(where, SysLogHandler.LOG_DAEMON)
         handler.setFormatter(logging.Formatter("mcpwatch-gateway[%(process)d]: %(levelname)s %(message)s"))
