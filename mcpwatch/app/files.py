@@ -25,7 +25,7 @@ def write_files(files: Iterable[RenderedFile]) -> bool:
     for file in files:
         try:
             path = file.path.resolve()  # a link stays a link
-            old = path.read_text(encoding="utf-8") if path.exists() else None
+            old = path.read_text(encoding="utf-8") if path.is_file() else None
             text = file.text if file.kept is None else _beside(file.kept, file.text)
             if old == text:
                 path.chmod(file.mode)

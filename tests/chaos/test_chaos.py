@@ -22,7 +22,7 @@ def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_short_walk_over_hosted_servers_files_and_the_machine_leaves_every_invariant_standing() -> None:
-    walk(101, steps=6, whole=True)
+    walk(101, steps=12, whole=True)
 
 
 @pytest.mark.slow

@@ -351,7 +351,8 @@ class Whole(Chaos):
         try:
             return call(method, path, body)
         except McpwatchError as error:
-            if method == "POST":
+            faked = self.clock is not None and "OSError" in str(error)  # libfaketime: nothing in its program can sleep
+            if method == "POST" and not faked:
                 raise
             self.trace.append(str(error))
             return []

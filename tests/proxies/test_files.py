@@ -10,6 +10,7 @@ import pytest
 from mcpwatch.app.files import merged, write_files
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.ports import CHILD_MARK, KeptFile, RenderedFile
+from tests.e2e.test_state_dir import by_directory
 
 OURS = json.dumps(
     {
@@ -81,6 +82,15 @@ def test_a_file_that_is_not_there_yet_adds_nothing(tmp_path: Path) -> None:
     own = tmp_path / "own.json"
     assert write_files([RenderedFile(own, OURS, kept=KeptFile(tmp_path / "none.json"))])
     assert own.read_text("utf-8") == OURS
+
+
+def test_a_directory_in_place_of_a_file_of_ours_or_of_its_backup_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json"
+    for text, harmed in (("1", path), ("2", path.with_name("gateway.json.bak")), ("3", path)):
+        by_directory(harmed)
+        assert write_files([RenderedFile(path, text, 0o600)])
+        assert path.read_text("utf-8") == text
+    assert len(list(tmp_path.glob("*.aside-*"))) == 3
 
 
 def test_writing_keeps_a_backup_a_link_and_the_secrets_mode_and_says_whether_anything_changed(tmp_path: Path) -> None:
