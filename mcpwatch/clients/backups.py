@@ -46,7 +46,7 @@ class Backups:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if data is not None:
                 _private(folder / f"{stamp}.bak", data)
-            note = {"path": str(path), "absent": data is None, "ledger": dumps(ledger)}
+            note = {"path": str(path), "absent": data is None, "sha256": _sum(data), "ledger": dumps(ledger)}
             _private(folder / f"{stamp}.json", json.dumps(note).encode())
         except OSError as error:
             raise ClientFileError(f"{path}: no backup could be made in {folder}: {error.strerror}; left as it was") from None
@@ -64,15 +64,13 @@ class Backups:
             leftover.unlink()
 
     def newest(self, kind: str, path: Path) -> Backup | None:
-        """The latest backup of a file, or `None`."""
-        notes = sorted(self._folder(kind, path).glob("*.json"))
-        return _load(notes[-1]) if notes else None
+        """The latest backup of a file that can be read, or `None`."""
+        notes = sorted(self._folder(kind, path).glob("*.json"), reverse=True)
+        return next((found for note in notes if (found := _load(note))), None)
 
     def drop(self, kind: str, path: Path, backup: Backup) -> None:
         """Forget a backup that was put back, so that the next undo goes one step further."""
-        folder = self._folder(kind, path)
-        for suffix in ("json", "bak"):
-            (folder / f"{backup.at}.{suffix}").unlink(missing_ok=True)
+        _remove(self._folder(kind, path) / f"{backup.at}.json")
 
     def join(self, kind: str, path: Path, since: WallTime) -> None:
         """Make the writes since a time one step back: of their backups only the first stays.
@@ -91,8 +89,14 @@ class Backups:
     def _forget(self, folder: Path) -> None:
         notes = sorted(folder.glob("*.json"))
         for note in notes[1 : -self._keep] if len(notes) > self._keep + 1 else ():
-            note.with_suffix(".bak").unlink(missing_ok=True)
-            note.unlink(missing_ok=True)
+            _remove(note)
+
+
+def _remove(note: Path) -> None:
+    """Remove a backup; what somebody put in place of its files is left alone, and keeps nobody from the file itself."""
+    for part in (note.with_suffix(".bak"), note):
+        with suppress(OSError):
+            part.unlink()
 
 
 def _stamp(at: WallTime) -> str:
@@ -104,9 +108,15 @@ def _load(note: Path) -> Backup | None:
     try:
         body = json.loads(note.read_text("utf-8"))
         data = None if body["absent"] else note.with_suffix(".bak").read_bytes()
+        if body.get("sha256", _sum(data)) != _sum(data):  # cut, or of another hand: what it would bring back was never there
+            return None
         return Backup(note.stem, Path(body["path"]), data, loads(body["ledger"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _sum(data: bytes | None) -> str:
+    return hashlib.sha256(data or b"").hexdigest()
 
 
 def _private(path: Path, data: bytes) -> None:

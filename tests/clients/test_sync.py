@@ -20,13 +20,14 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.clients import locks
-from mcpwatch.clients.backups import Backups
+from mcpwatch.clients.backups import Backup, Backups
 from mcpwatch.clients.ledger import Ledger
 from mcpwatch.clients.reconcile import Outcome
 from mcpwatch.clients.sync import Job, preview, sync
 from mcpwatch.model.errors import ClientFileError
 from mcpwatch.model.time import WallTime
 from tests.clients.adding import job
+from tests.e2e.test_state_dir import by_directory, read_only, remove, truncate
 
 OLD = '{\n  "numStartups": 3,\n  "mcpServers": {}\n}'
 STEPS = ("created", "half", "written", "checked", "exchanged", "swapped", "done")
@@ -399,6 +400,33 @@ def test_every_write_leaves_a_private_backup_and_the_first_is_kept_for_good(file
     assert newest
     assert newest.data == texts[-1].encode()
     assert "numStartups" not in repr(newest)
+
+
+@pytest.mark.parametrize("harm", [remove, truncate, by_directory, read_only])
+@pytest.mark.parametrize("suffix", ["bak", "json"])
+def test_a_harmed_backup_keeps_no_write_from_being_made_and_no_sound_one_from_being_found(
+    file: Path, tmp_path: Path, harm: Callable[[Path], None], suffix: str
+) -> None:
+    backups = Backups(tmp_path / "backups", keep=2)
+
+    def save(number: int) -> None:
+        backups.save("codex-cli", file, str(number).encode(), Ledger(), WallTime(number))
+
+    def newest() -> Backup:
+        found = backups.newest("codex-cli", file)
+        assert found is not None
+        return found
+
+    for number in range(4):
+        save(number)
+    for path in sorted((tmp_path / "backups").rglob(f"*.{suffix}"))[1:]:
+        harm(path)
+    assert newest().data == (b"3" if harm is read_only else b"0")
+    for number in range(4, 9):
+        save(number)
+        assert newest().data == str(number).encode()
+    backups.drop("codex-cli", file, newest())
+    assert newest().data == b"7"
 
 
 def test_without_a_backup_nothing_is_written(file: Path, tmp_path: Path) -> None:
