@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from mcpwatch.app import hang
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.bus import Subscription
@@ -38,7 +39,15 @@ def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) 
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
-    return asyncio.run(_run(options))
+    daemon = Daemon(options)
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(_run(daemon))
+        except Exception as error:
+            if not hang.of_memory(error):
+                raise
+            hang.out_of_memory(anew=daemon.begun)
+            return exits.INTERNAL
 
 
 def rehearse_here(config: Path | None) -> int:
@@ -52,9 +61,8 @@ def _format(word: str) -> LogFormat | None:
     return formats.get(word)
 
 
-async def _run(options: Options) -> int:
-    daemon = Daemon(options)
-    if not options.live:
+async def _run(daemon: Daemon) -> int:
+    if not daemon.options.live:
         return await daemon.run()
     try:
         return await daemon.run(_live)
