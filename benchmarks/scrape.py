@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from benchmarks.command import parser
 from mcpwatch.model.view import FleetView
-from mcpwatch.telemetry.metrics import FleetCollector, ScrapeSnapshot
+from mcpwatch.telemetry.fleet_collector import FleetCollector, ScrapeSnapshot
 from mcpwatch.telemetry.readings import Readings
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.telemetry import fleet

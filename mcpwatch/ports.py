@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.probe import ProbeResult, Target, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, Traits
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import FleetView, Usage
 
@@ -209,29 +209,6 @@ class Prober(Protocol):
     async def close(self) -> None:
         """Cancel what runs and close every connection."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What is special about a proxy, found by looking where it can be.
-
-    `holds_sessions`: keeps its upstream session for ever, so a restarted member stays lost until the proxy restarts.
-    `lists_from_cache`: answers initialize, tools/list and ping with the upstream dead.
-    `mounts_late`: a member that was down at the proxy's start gets its route when it comes up.
-    `reconnects`, `reloads`, `dies_on_bad_command`: as the words say. `nudges`: it can be asked to try an upstream at once.
-    """
-
-    holds_sessions: bool = False
-    lists_from_cache: bool = False
-    mounts_late: bool = True
-    reconnects: bool = True
-    reloads: bool = True
-    dies_on_bad_command: bool = False
-    nudges: bool = False
-    serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
-    generation: str = ""
-    health: str = ""
-    """Path on the proxy that answers 200 while the proxy itself lives; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,14 @@ from pydantic import BaseModel, ConfigDict
 
 
 class KindSpec(BaseModel):
-    """What a user writes for a kind: frozen, and every unknown key is a fault."""
+    """What a user writes for a kind: frozen, and every unknown key is a fault. Its validator is made when it is first used."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+    @classmethod
+    def unwritten(cls) -> Self:
+        """The spec of a user who writes nothing of it. Needs no validator."""
+        return cls.model_construct()
 
     def placed(self, place: Callable[[str], str]) -> Self:  # noqa: ARG002
         """The same with its relative paths made absolute by `place`. Kinds that hold paths say which."""

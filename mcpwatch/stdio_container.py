@@ -34,6 +34,11 @@ def tracked(argv: Sequence[str], directory: str | Path | None) -> tuple[str, ...
     return words
 
 
+def runs(argv: Sequence[str]) -> bool:
+    """Whether a command runs a container in the foreground."""
+    return _run(tuple(argv)) is not None
+
+
 def file_of(argv: Sequence[str]) -> Path | None:
     """The file that `tracked` gave a command, or `None`."""
     words = tuple(argv)

@@ -32,6 +32,8 @@ PROGRAMS: dict[str, Path | str] = {
     "mcp-remote": PARTS / "npm" / "node_modules" / ".bin" / "mcp-remote",
     "inspector": PARTS / "npm" / "node_modules" / ".bin" / "mcp-inspector",
     "mcpo": PARTS / "mcpo" / "bin" / "mcpo",
+    "litellm": PARTS / "litellm" / "bin" / "litellm",
+    "open-webui": PARTS / "open-webui" / "bin" / "open-webui",
     "compose": PARTS / "trixie" / "docker-compose",
     "kubernetes-schema": PARTS / "kubernetes-schema" / "bin" / "kubernetes-validate",
     "systemd-analyze": "systemd-analyze",
@@ -54,8 +56,8 @@ PROGRAMS: dict[str, Path | str] = {
 }
 """Part name to its program: a path, or a name looked up on PATH."""
 
-ASKED_FOR = frozenset({"kubernetes", "helm"})
-"""Parts that take long to build: `.ci/parts` makes them only when they are named, and `MCPWATCH_REQUIRE=all` does not mean them."""
+ASKED_FOR = frozenset({"kubernetes", "helm", "open-webui"})
+"""Parts that take long to build or are large: `.ci/parts` makes them when named, and `MCPWATCH_REQUIRE=all` does not mean them."""
 
 
 FILES = {

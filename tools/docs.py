@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import dashboards, docs_alerts, docs_api, docs_cli, docs_clients, docs_config, docs_state, docs_symptoms, docs_telemetry
+from tools import (
+    dashboards,
+    docs_alerts,
+    docs_api,
+    docs_cli,
+    docs_clients,
+    docs_config,
+    docs_programs,
+    docs_state,
+    docs_symptoms,
+    docs_telemetry,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +32,7 @@ def _symptoms() -> Mapping[str, str]:
 GENERATORS: tuple[Callable[[], Mapping[str, str]], ...] = (
     docs_config.pages,
     docs_state.pages,
+    docs_programs.pages,
     docs_cli.pages,
     _symptoms,
     docs_alerts.pages,

@@ -14,10 +14,12 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import pytest
+from hypothesis import Phase, settings
 
 from tools.mutants import Mutant, changed
 
@@ -32,6 +34,9 @@ PATIENCE, SLACK = 3.0, 3.0
 WAIT = 4.0
 """How many times that a test may take by the clock, on a machine that is busy."""
 
+PHASES = (Phase.explicit, Phase.generate)
+"""What hypothesis does against a mutant: nobody reads an example, so that none is made small."""
+
 Start = Callable[[Mutant, list[str], float], int]
 """Begins to try a mutant with these tests, so many seconds for each; returns the process."""
 
@@ -44,6 +49,7 @@ class Swapper:
         self._work = work
         self._tests: dict[str, pytest.Item] = {}
         self._functions: defaultdict[str, list[FunctionType]] = defaultdict(list)
+        self._before = cache(_compiled)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -57,13 +63,15 @@ class Swapper:
         self._work(self._start)
         return True
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """One failure is enough."""
-        if report.failed:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        """One failure is enough, and need not be told."""
+        if call.excinfo is not None and not call.excinfo.errisinstance((pytest.skip.Exception, pytest.xfail.Exception)):
             os._exit(1)
 
     def _start(self, mutant: Mutant, tests: list[str], limit: float) -> int:
         del limit  # each test has its own
+        self._before(mutant.path)
         child = os.fork()
         if child:
             return child
@@ -73,9 +81,10 @@ class Swapper:
                 os._exit(LEFT)
             items = [self._tests[test] for test in tests]
             for item, following in zip(items, [*items[1:], None], strict=True):
-                allowed = PATIENCE + SLACK * self._seconds.get(item.nodeid, 0.0)
-                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + allowed), resource.RLIM_INFINITY))
-                item.add_marker(pytest.mark.timeout(WAIT * allowed))
+                took = SLACK * self._seconds.get(item.nodeid, 0.0)
+                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + PATIENCE + took), resource.RLIM_INFINITY))
+                busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+                item.add_marker(pytest.mark.timeout(WAIT * (PATIENCE + took * busy)))
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException:  # noqa: BLE001 - a mutant that breaks even pytest is dead
             os._exit(1)
@@ -83,8 +92,7 @@ class Swapper:
 
     def _swap(self, mutant: Mutant) -> bool:
         """Give the functions of a mutant's file their changed code. Whether there were any that could be changed."""
-        fresh = compile(changed(mutant), str(mutant.path), "exec", dont_inherit=True)
-        before = compile(mutant.path.read_bytes(), str(mutant.path), "exec", dont_inherit=True)
+        fresh, before = compile(changed(mutant), str(mutant.path), "exec", dont_inherit=True), self._before(mutant.path)
         codes, known = _named(fresh), _named(before)
         different = {name: code for name, code in codes.items() if code != known.get(name)}
         pairs = [(one, different[name]) for one in self._functions[str(mutant.path)] if (name := _name(one.__code__)) in different]
@@ -113,6 +121,10 @@ class Swapper:
                 continue
             found |= _swap_defaults(mine, theirs, function)
         return found
+
+
+def _compiled(path: Path) -> CodeType:
+    return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
 
 
 def _swap_defaults(mine: FunctionType, before: FunctionType, fresh: FunctionType) -> bool:
@@ -164,6 +176,9 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(one)
 
 
-def swapped(tests: list[Path], options: list[str], seconds: dict[str, float], work: Callable[[Start], None]) -> None:
-    """Collect the tests, which take so many seconds each, and run `work` in place of them."""
-    pytest.main([*map(str, tests), *options], plugins=[Swapper(seconds, work)])
+def swapped(tests: list[Path], options: list[str], seconds: dict[str, float], work: Callable[[Start], None]) -> int:
+    """Collect the tests, which take so many seconds each, and run `work` in place of them. 0 when it ended well."""
+    settings.register_profile("mutant", max_examples=15, derandomize=True, deadline=None, phases=PHASES)
+    return pytest.main(
+        [*map(str, tests), *options, "--assert=plain", "--hypothesis-profile=mutant"], plugins=[Swapper(seconds, work)]
+    )

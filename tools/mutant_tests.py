@@ -6,31 +6,27 @@ of them when the room or their helpers changed.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
+from tools.mutant_record import ROOT, digest
 from tools.mutants import Mutant
 
-ROOT = Path(__file__).resolve().parent.parent
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
 """That libraries are loaded before pytest sees them is the point of the fork."""
 QUICK = ("-m", "not slow and not needs", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "-W", IGNORED)
-TESTS_MAX = 100
-"""Tests run against one mutant at most."""
-BUDGET = 15.0
-"""Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
 TESTS_MIN = 3
 TRACE_LIMIT = 900.0
 """Seconds for one test while everything it calls is noted, which takes many times as long."""
@@ -50,9 +46,11 @@ class Coverage:
 
     tests: dict[Function, set[str]]
     seconds: dict[str, float]
+    budget: float
+    """Seconds of tests, by their time without mutation, run against one mutant at most; but never fewer than `TESTS_MIN`."""
 
     def of(self, mutant: Mutant) -> list[str]:
-        """The tests to run against a mutant within `BUDGET`: of its module's own test file first, then of others, fastest first.
+        """The tests to run against a mutant within the budget: of its module's own test file first, then of others, fastest first.
 
         For a constant outside of functions all of these, and those that run any function of the file.
         """
@@ -64,9 +62,9 @@ class Coverage:
             found = own.union(*(some for (file, _), some in self.tests.items() if file == path))
         chosen: list[str] = []
         spent = 0.0
-        for test in sorted(found, key=lambda name: (name not in own, self.seconds.get(name, 0.0), name))[:TESTS_MAX]:
+        for test in sorted(found, key=lambda name: (name not in own, self.seconds.get(name, 0.0), name)):
             spent += self.seconds.get(test, 0.0)
-            if spent > BUDGET and len(chosen) >= TESTS_MIN:
+            if spent > self.budget and len(chosen) >= TESTS_MIN:
                 break
             chosen.append(test)
         return chosen
@@ -84,12 +82,14 @@ class Tracer:
         self._room = str(room) + os.sep
         self._test = ""
         self.tests: defaultdict[Function, set[str]] = defaultdict(set)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Trace everything one test calls."""
+        """Trace everything one test calls, and keep what it took but for the time that it waited for a processor."""
         self._test = item.nodeid
+        began = time.monotonic() - _waited()
         sys.settrace(self._called)
         threading.settrace(self._called)
         try:
@@ -97,10 +97,12 @@ class Tracer:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # pyright: ignore[reportArgumentType]
+            self.seconds[item.nodeid] = time.monotonic() - _waited() - began
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test took."""
-        self.seconds[report.nodeid] += report.duration
+        """Note a test that fails: it can kill nothing."""
+        if report.failed:
+            self.failed.add(report.nodeid)
 
     def _called(self, frame: FrameType, event: str, arg: object) -> None:
         del event, arg
@@ -109,7 +111,12 @@ class Tracer:
             self.tests[code.co_filename, code.co_firstlineno].add(self._test)
 
 
-def traced(room: Path, tests: Sequence[Path]) -> Coverage:
+def _waited() -> float:
+    """Seconds that this thread was ready to run while others ran."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
+
+def traced(room: Path, tests: Sequence[Path], budget: float) -> Coverage:
     """What the quick tests of a room call, by what was kept of them or else by running them. Loads their libraries here."""
     kept = Path(tempfile.gettempdir()) / f"mcpwatch-mutation-{os.getuid()}"
     kept.mkdir(mode=0o700, exist_ok=True)
@@ -118,7 +125,7 @@ def traced(room: Path, tests: Sequence[Path]) -> Coverage:
     shared += [
         path for folder in {file.parent for file in files} for path in folder.glob("*.py") if not path.name.startswith("test_")
     ]
-    places = {file: kept / f"{_digest([file, *shared])}.json" for file in files}
+    places = {file: kept / f"{digest([file, *shared])}.json" for file in files}
     missing = [file for file in sorted(files) if not places[file].exists()]
     if missing:
         _trace(room, {file: places[file] for file in missing})
@@ -135,37 +142,33 @@ def traced(room: Path, tests: Sequence[Path]) -> Coverage:
                     importlib.import_module(name)
                 except Exception:  # noqa: BLE001 - what cannot be loaded ahead is loaded when it is used
                     continue
-    return Coverage(functions, seconds)
+    return Coverage(functions, seconds, budget)
 
 
 def _trace(room: Path, places: dict[Path, Path]) -> None:
     """Run these test files in a child, so that the room is not yet loaded here, and keep what each of them calls at its place."""
     child = os.fork()
     if not child:
+        said = os.dup(2)
         quiet()
         tracer = Tracer(room)
-        if pytest.main([*map(str, places), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer]) in {0, 5}:
+        if pytest.main([*map(str, places), *QUICK, f"--timeout={TRACE_LIMIT:.0f}"], plugins=[tracer]) in {0, 1, 5}:
+            os.write(said, "".join(f"not used, for it fails without a mutant: {test}\n" for test in sorted(tracer.failed)).encode())
+            used = tracer.seconds.keys() - tracer.failed
             top = {name for name in sys.modules if "." not in name and not name.startswith("_")}
             for file, place in places.items():
                 own = str(file.relative_to(ROOT)) + "::"
-                found = [[*function, [test for test in some if test.startswith(own)]] for function, some in tracer.tests.items()]
-                took = {test: seconds for test, seconds in tracer.seconds.items() if test.startswith(own)}
+                found = [
+                    [*function, [test for test in some & used if test.startswith(own)]] for function, some in tracer.tests.items()
+                ]
+                took = {test: tracer.seconds[test] for test in used if test.startswith(own)}
                 part = place.with_suffix(f".{os.getpid()}")
                 part.write_text(json.dumps([found, took, sorted(top - set(OURS))]))
                 part.replace(place)
             os._exit(0)
         os._exit(1)
     if os.waitpid(child, 0)[1]:
-        raise SystemExit("the quick tests fail without any mutation")
-
-
-def _digest(paths: Iterable[Path]) -> str:
-    """What tells these files, with what they contain, from others."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        content = path.read_bytes()
-        digest.update(f"{path} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+        raise SystemExit("the quick tests cannot be run without any mutation")
 
 
 def quiet() -> None:

@@ -1,6 +1,6 @@
 """The mutants of a file: every node of its syntax that may be changed in one small way. Pure but for reading the file.
 
-Left alone are texts (messages have no tests), annotations, decorators, docstrings, and what only type checkers read.
+Left alone are texts (messages have no tests), annotations, decorators, docstrings, assertions, and what only type checkers read.
 """
 
 from __future__ import annotations
@@ -91,9 +91,18 @@ def _places(node: ast.AST, function: int) -> Iterator[tuple[ast.AST, int]]:
 def _left_alone(node: ast.AST) -> bool:
     if isinstance(node, (ast.JoinedStr, ast.Import, ast.ImportFrom, ast.Assert)):
         return True
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return True  # a docstring
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return True  # of `zip`: an assertion
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and all(map(_says, node.body)):
+        return True  # of a protocol
+    if _says(node):
+        return True
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _says(node: ast.AST) -> bool:
+    """Whether it is a docstring or an ellipsis."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _ways(node: ast.AST) -> Iterator[str]:

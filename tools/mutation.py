@@ -1,23 +1,22 @@
-"""Mutation test of one room, run by hand: `python -m tools.mutation checks --sample 60 --seed 1`.
+"""Mutation test of rooms, run by hand: `python -m tools.mutation checks --sample 60`; all of it, to be gone on with after an
+interruption, `python -m tools.mutation watchdog checks --sample 0 --keep FILE`; its table alone with `--report`.
 
 A mutant is a module of the room with one node of its syntax changed. The quick tests that run the changed function are run against
 it, those of its module's own test file first. Prints the survivors and the score. A change within a function is tried in a fork of
-a process that has collected all tests (`mutant_swap`), any other in a process forked from one that has the libraries loaded.
+a process that has collected all tests (`mutant_swap`), any other in a process forked from one that has the libraries loaded: all of
+it in a process namespace of its own (`mutant_cell`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_loader
@@ -26,8 +25,10 @@ from types import CodeType, ModuleType
 
 import pytest
 
+from tools.mutant_cell import enter
+from tools.mutant_record import ROOT, Record, table
 from tools.mutant_swap import LEFT, Start, swapped
-from tools.mutant_tests import QUICK, ROOT, Coverage, quiet, traced
+from tools.mutant_tests import QUICK, Coverage, quiet, traced
 from tools.mutants import Mutant, changed, mutants
 
 CONTROLS = 5
@@ -55,86 +56,93 @@ class Swap(SourceFileLoader, MetaPathFinder):
 def main() -> int:
     """Run it. Exit 0 when the score is at least `--least`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("room", help="a package in mcpwatch/ that has tests in tests/ under the same name")
-    parser.add_argument("--sample", type=int, default=60, help="mutants to try; 0 for all (default: 60)")
+    parser.add_argument("rooms", nargs="+", help="packages in mcpwatch/ that have tests in tests/ under the same name")
+    parser.add_argument("--sample", type=int, default=60, help="mutants of a room to try; 0 for all (default: 60)")
     parser.add_argument("--seed", type=int, default=1, help="which sample (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (default: 2)")
-    parser.add_argument("--least", type=float, default=0.0, help="exit 1 below this score in percent")
+    parser.add_argument("--least", type=float, default=0.0, help="exit 1 when a room is below this score in percent")
     parser.add_argument("--only", nargs="+", default=[""], help="only files whose names contain one of these")
     parser.add_argument("--tests", nargs="+", default=[], help="only these tests, paths (default: all of the room)")
+    parser.add_argument("--budget", type=float, default=15.0, help="seconds of tests for a mutant at most (default: 15)")
+    parser.add_argument("--keep", type=Path, help="a file that keeps what became of each mutant, for the next run")
+    parser.add_argument("--report", action="store_true", help="try nothing, print what is kept")
     asked = parser.parse_args()
-    room = ROOT / "mcpwatch" / asked.room
-    tests = [ROOT / path for path in asked.tests or [f"tests/{asked.room}"]]
+    if not asked.report:
+        enter()
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        scores = [_room(room, asked, asked.keep or Path(file.name)) for room in asked.rooms]
+    return int(min(scores) < asked.least)
+
+
+def _room(name: str, asked: argparse.Namespace, keep: Path) -> float:
+    """Try the mutants of one room and print its table. Its score in percent."""
+    room = ROOT / "mcpwatch" / name
+    tests = [ROOT / path for path in asked.tests or [f"tests/{name}"]]
     files = sorted(path for path in room.rglob("*.py") if any(part in path.name for part in asked.only))
     every = [mutant for path in files for mutant in mutants(path)]
-    chosen = random.Random(asked.seed).sample(every, asked.sample) if 0 < asked.sample < len(every) else every
-    print(f"{len(every)} mutants of {len(files)} files, {len(chosen)} tried", flush=True)
-    began = time.monotonic()
-    coverage = traced(room, tests)
-    print(f"{len(coverage.seconds)} tests traced in {time.monotonic() - began:.0f} s", flush=True)
-    survivors = sorted(tried(chosen, coverage, tests, asked.jobs), key=lambda survivor: (survivor[0].path, survivor[0].line))
-    for mutant, count in survivors:
-        print(f"survived {count} tests: {mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.text}")
-    alive = Counter(mutant.path for mutant, _ in survivors)
-    for path, count in sorted(Counter(mutant.path for mutant in chosen).items()):
-        print(f"{path.relative_to(room)}: {100.0 * (count - alive[path]) / count:.0f} % of {count}")
-    score = 100.0 * (len(chosen) - len(survivors)) / max(1, len(chosen))
-    print(f"{asked.room}: {score:.0f} % of {len(chosen)} mutants killed (seed {asked.seed}) in {time.monotonic() - began:.0f} s")
-    return int(score < asked.least)
+    # In an order by chance, so that what was tried when a run is interrupted is a fair sample.
+    chosen = random.Random(asked.seed).sample(every, min(asked.sample or len(every), len(every)))
+    record = Record(keep, [file for path in tests for file in (path.rglob("*.py") if path.is_dir() else [path])])
+    if not asked.report:
+        began = time.monotonic()
+        coverage = traced(room, tests, asked.budget)
+        print(f"{len(coverage.seconds)} tests traced in {time.monotonic() - began:.0f} s", flush=True)
+        untried = _untried(chosen, coverage, record)
+        print(f"{len(every)} mutants of {len(files)} files, {len(untried)} to try", flush=True)
+        tried(untried, coverage, tests, asked.jobs, record)
+        print(f"{name}: tried in {time.monotonic() - began:.0f} s")
+    shown = frozenset(every if asked.report else chosen)
+    lines, score = table(name, [mutant for mutant in every if mutant in shown], record)
+    print(*lines, sep="\n", flush=True)
+    return score
 
 
-Ended = tuple[Mutant, int, int]
-"""A mutant, how many tests were run against it, and how its process ended: 0 when it survived."""
+def _untried(chosen: list[Mutant], coverage: Coverage, record: Record) -> list[Mutant]:
+    """Those that were not tried yet, or with fewer tests than now."""
+    ran = {mutant: record.tests(mutant) for mutant in chosen}
+    return [mutant for mutant, count in ran.items() if count is None or 0 <= count < len(coverage.of(mutant))]
 
 
-def tried(chosen: list[Mutant], coverage: Coverage, tests: list[Path], jobs: int) -> list[tuple[Mutant, int]]:
-    """The mutants that survive, with the number of tests they survived."""
+def tried(chosen: list[Mutant], coverage: Coverage, tests: list[Path], jobs: int, record: Record) -> None:
+    """Try mutants and keep what became of them."""
     controls = [Mutant(path, 0, "none", 0, 0, "(no change)") for path in sorted({mutant.path for mutant in chosen})[:CONTROLS]]
-    quick = _beside(lambda start: run([*controls, *chosen], coverage, jobs, start), coverage, tests)
-    left = [mutant for mutant, _, code in quick if code == LEFT]
-    slow = run([*controls, *left], coverage, jobs, _start) if left else []
-    for ended in (quick, slow):
-        if any(code for mutant, _, code in ended if mutant.way == "none"):
-            raise SystemExit("tests fail against a module that is not changed: the score would say nothing")
-    return [(mutant, count) for mutant, count, code in (*quick, *slow) if not code and mutant.way != "none"]
+    _beside(lambda start: run([*controls, *chosen], coverage, jobs, start, record), coverage, tests)
+    record.read()
+    if left := _untried(chosen, coverage, record):
+        run([*controls, *left], coverage, jobs, _start, record)
 
 
-def _beside(work: Callable[[Start], list[Ended]], coverage: Coverage, tests: list[Path]) -> list[Ended]:
-    """What `work` returns, done in a child that has collected the tests, so that none of ours is loaded here."""
-    with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
-        child = os.fork()
-        if not child:
-            quiet()
-
-            def write(start: Start) -> None:
-                found = [([str(mutant.path), *astuple(mutant)[1:]], count, code) for mutant, count, code in work(start)]
-                Path(file.name).write_text(json.dumps(found))
-
-            _, each = coverage.limits(list(coverage.seconds))
-            swapped(tests, [*QUICK, f"--timeout={each:.0f}"], coverage.seconds, write)
-            os._exit(0)
-        os.waitpid(child, 0)
-        return [(Mutant(Path(path), *more), count, code) for (path, *more), count, code in json.loads(file.read())]
+def _beside(work: Callable[[Start], None], coverage: Coverage, tests: list[Path]) -> None:
+    """Do `work` in a child that has collected the tests, so that none of ours is loaded here."""
+    child = os.fork()
+    if not child:
+        quiet()
+        _, each = coverage.limits(list(coverage.seconds))
+        os._exit(swapped(tests, [*QUICK, f"--timeout={each:.0f}"], coverage.seconds, work))
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("tests fail against a file that is not changed: a score would say nothing")
 
 
-def run(chosen: list[Mutant], coverage: Coverage, jobs: int, start: Start) -> list[Ended]:
-    """How each mutant ended; what no test runs survives."""
+def run(chosen: list[Mutant], coverage: Coverage, jobs: int, start: Start, record: Record) -> None:
+    """Try each mutant and keep how it ended, but for those that cannot be tried so; what no test runs survives."""
     waiting = list(reversed(chosen))
     running: dict[int, tuple[Mutant, int, float]] = {}  # until when each may run
-    ended: list[Ended] = []
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
             tests = coverage.of(mutant)
             if not tests:
-                ended.append((mutant, 0, 0))
+                record.add(mutant, 0, killed=False)
                 continue
             whole, each = coverage.limits(tests)
-            running[start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole)
+            busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            running[start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole * busy)
         for child, code in _ended(running):
             mutant, count, _ = running.pop(child)
-            ended.append((mutant, count, code))
-    return ended
+            if mutant.way != "none" and code != LEFT:
+                record.add(mutant, count, killed=bool(code))
+            elif code and mutant.way == "none":
+                raise SystemExit(f"tests fail against a file that is not changed: {mutant.path}")
 
 
 def _ended(running: dict[int, tuple[Mutant, int, float]]) -> list[tuple[int, int]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from time import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
-
 from mcpwatch.model.errors import NotifyFailed
+
+if TYPE_CHECKING:  # loaded with the first receiver that needs it: five megabytes
+    import httpx
 
 RETRY_AFTER_MAX = 3600.0
 """Seconds a receiver may ask us to wait; more is taken as this."""
@@ -25,13 +26,16 @@ class Poster:
     """Posts to one receiver over a kept connection. Redirects are not followed: a body with secrets goes where it was sent."""
 
     def __init__(self, timeout: float, *, insecure: bool = False) -> None:
+        import httpx
+
+        self._httpx = httpx
         self._timeout = timeout
         self._insecure = insecure
         self._client: httpx.AsyncClient | None = None
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> None:
         """Post `content`; a 2xx answer is success. Raises `NotifyFailed`."""
-        where = host(url)
+        where, httpx = host(url), self._httpx
         try:
             answer = await self._open().post(url, content=content, headers=dict(headers))
         except httpx.TimeoutException as error:
@@ -58,7 +62,7 @@ class Poster:
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._timeout, verify=not self._insecure, follow_redirects=False)
+            self._client = self._httpx.AsyncClient(timeout=self._timeout, verify=not self._insecure, follow_redirects=False)
         return self._client
 
 
@@ -75,6 +79,8 @@ def _retry_after(text: str) -> float | None:
     """Seconds of a Retry-After header, a number or a date; `None` when there is none that can be read."""
     if text.strip().isdigit():
         return min(float(text), RETRY_AFTER_MAX)
+    from email.utils import parsedate_to_datetime
+
     try:
         return min(max(0.0, parsedate_to_datetime(text).timestamp() - time()), RETRY_AFTER_MAX)
     except (TypeError, ValueError):

@@ -257,23 +257,35 @@ def _judge_route(book: AlertBook, name: str, seen: ObservedRoute, at: WallTime, 
 
 
 def _view(book: AlertBook, view: FleetView, now: WallTime) -> AlertBook:
-    book = replace(book, diagnoses=view.diagnoses, proxy=view.proxy or "")
+    members = {one.name: _member_seen(book, one, view) for one in view.members}
+    routes = {one.name: _route_seen(book, one, view, now) for one in view.routes}
+    book = replace(
+        book,
+        diagnoses=view.diagnoses,
+        proxy=view.proxy or "",
+        members={**book.members, **members},
+        routes={**book.routes, **routes},
+    )
     for member in view.members:
-        book = _member_view(book, member, view, now)
+        book = _judge_shown_member(book, member, members[member.name], view, now)
     for route in view.routes:
-        book = _route_view(book, route, view, now)
+        checked_at = max((probe.at for probe in route.probes), default=view.at)
+        at, why = _when(route.verdict_since, now), route.message or route.symptom
+        book = _judge_route(book, route.name, routes[route.name], at, why, checked_at)
     book = turn(book, _CONFIG, bool(view.daemon.config_error), now, view.daemon.config_error)
     return _removed(book, view, now)
 
 
-def _member_view(book: AlertBook, shown: MemberView, view: FleetView, now: WallTime) -> AlertBook:
+def _member_seen(book: AlertBook, shown: MemberView, view: FleetView) -> ObservedMember:
     old = book.members.get(shown.name, ObservedMember())
-    seen = replace(
-        old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
+    return _ran(
+        replace(
+            old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
+        )
     )
-    seen = _ran(seen)
-    if seen != old:
-        book = replace(book, members={**book.members, shown.name: seen})
+
+
+def _judge_shown_member(book: AlertBook, shown: MemberView, seen: ObservedMember, view: FleetView, now: WallTime) -> AlertBook:
     checked_at = max((probe.at for probe in shown.probes), default=view.at)
     unprobed = not shown.probes and _stale(book, f"down:{shown.name}", view, now)
     times = (shown.verdict_since,) if shown.verdict == "unhealthy" else (shown.since, shown.verdict_since)
@@ -281,15 +293,11 @@ def _member_view(book: AlertBook, shown: MemberView, view: FleetView, now: WallT
     return _judge_member(book, shown.name, seen, at, shown.reason, checked_at, proven=unprobed)
 
 
-def _route_view(book: AlertBook, shown: RouteView, view: FleetView, now: WallTime) -> AlertBook:
+def _route_seen(book: AlertBook, shown: RouteView, view: FleetView, now: WallTime) -> ObservedRoute:
     verdict = str(shown.verdict)
     if verdict == "unknown" and not shown.probes and _stale(book, f"route_down:{shown.name}", view, now):
         verdict = "healthy"
-    seen = ObservedRoute(shown.member, verdict, shown.symptom, view.at)
-    if seen != book.routes.get(shown.name):
-        book = replace(book, routes={**book.routes, shown.name: seen})
-    checked_at = max((probe.at for probe in shown.probes), default=view.at)
-    return _judge_route(book, shown.name, seen, _when(shown.verdict_since, now), shown.message or shown.symptom, checked_at)
+    return ObservedRoute(shown.member, verdict, shown.symptom, view.at)
 
 
 def _when(at: WallTime | None, now: WallTime) -> WallTime:

@@ -303,4 +303,4 @@ class Alerts:
 
 def _spec(section: object) -> AlertsSpec:
     """The plan's section of this room; without one, alerts are kept and no receiver is notified."""
-    return section if isinstance(section, AlertsSpec) else AlertsSpec.model_validate({})
+    return section if isinstance(section, AlertsSpec) else AlertsSpec.unwritten()

@@ -138,12 +138,12 @@ class AlertsSpec(KindSpec):
     """Who is told of what is wrong, and how patiently."""
 
     receivers: dict[str, Receiver] = Field(default_factory=dict[str, ReceiverSpec], description="Where notifications go, by name.")
-    route: AlertRouteSpec = Field(default_factory=lambda: AlertRouteSpec.model_validate({}), description="Who hears of what.")
+    route: AlertRouteSpec = Field(default_factory=AlertRouteSpec.unwritten, description="Who hears of what.")
     silences: list[SilenceSpec] = Field(default_factory=list[SilenceSpec], description="Mute by configuration.")
     maintenance: list[MaintenanceSpec] = Field(default_factory=list[MaintenanceSpec], description="Maintenance windows.")
     escalate: list[EscalateSpec] = Field(default_factory=list[EscalateSpec], description="As `route.escalate`, for all routes.")
     flapping: FlappingSpec = Field(
-        default_factory=lambda: FlappingSpec.model_validate({}), description="When a condition that comes and goes is one incident."
+        default_factory=FlappingSpec.unwritten, description="When a condition that comes and goes is one incident."
     )
 
     @model_validator(mode="after")

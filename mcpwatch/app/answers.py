@@ -216,7 +216,7 @@ def reported(
 def objectives_of(plan: Any) -> ObjectivesSpec:
     """What the configuration promises, or the defaults."""
     spec = plan.section("objectives")
-    return spec if isinstance(spec, ObjectivesSpec) else ObjectivesSpec()  # pyright: ignore[reportCallIssue]
+    return spec if isinstance(spec, ObjectivesSpec) else ObjectivesSpec.unwritten()
 
 
 def _about(name: str, view: FleetView) -> FleetView:

@@ -18,11 +18,11 @@ from typing import Any
 from mcpwatch import __version__, slow
 from mcpwatch.app.files import write_files
 from mcpwatch.app.hang import HangWatch, was_hung
-from mcpwatch.app.kinds import all_kinds
 from mcpwatch.app.leader import Leadership
 from mcpwatch.app.logs import Screen, retune, set_up
 from mcpwatch.app.notify import notify
 from mcpwatch.app.paths import StatePaths
+from mcpwatch.app.plan_reader import read_plan
 from mcpwatch.app.proxy_log import ProxyLog
 from mcpwatch.app.services import Host, Services
 from mcpwatch.app.shortage import Descriptors, ReadyThreads, SheddingProber
@@ -35,17 +35,17 @@ from mcpwatch.app.watch import watch_file
 from mcpwatch.app.web import Around, Web
 from mcpwatch.bus import Bus
 from mcpwatch.checks import Prober
-from mcpwatch.clients.rotate import admit
 from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
-from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
 from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, MemberChanged, Troubled
 from mcpwatch.model.json import plain
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
+from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import find
+from mcpwatch.runtimes import RUNTIMES
 from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.lock import Lock
 from mcpwatch.runtimes.port import PortWatch
@@ -100,7 +100,6 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._hang = HangWatch(exec_anew)
         self._turns = 0
-        self._kinds = all_kinds()
         self._runtimes: dict[str, Runtime] = {}
         self._leadership = Leadership(self.bus.publish, self.clock, self._on_leave)
         self._tasks: asyncio.TaskGroup
@@ -108,14 +107,17 @@ class Daemon:
 
     def rehearse(self) -> None:
         """Do what `run` does before it takes anything. Raises `McpwatchError` when it would not begin."""
-        for name in sorted({member.runtime for member in self._load().members}):
+        self.carry(self._load())
+
+    def carry(self, plan: Plan) -> None:
+        """Load what carries the members. Raises `McpwatchError` when one of them cannot be carried."""
+        for name in sorted({member.runtime for member in plan.members}):
             self._runtime(name)
 
-    async def run(self, observer: Observer | None = None) -> int:
-        """Supervise until told to stop. Raises `ConfigError`, `AlreadyRunning` and other `McpwatchError` before anything starts."""
+    async def run(self, plan: Plan, observer: Observer | None = None) -> int:
+        """Supervise this plan until told to stop. Raises `AlreadyRunning` and other `McpwatchError` before anything starts."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(ReadyThreads())
-        plan = self._load()
         self.paths.make()
         self._descriptors = Descriptors(self.bus.publish, self.clock.wall)
         self._loop.set_exception_handler(self._descriptors.on_error)
@@ -142,7 +144,7 @@ class Daemon:
         return "picture" if self.options.live else "lines"
 
     def _load(self) -> Plan:
-        return admit(load_plan(self.options.config, self._kinds, dict(os.environ), self.paths.root), self.paths.root)
+        return read_plan(self.options.config, self.paths.root)
 
     async def _serve(self, plan: Plan, lock: Lock, observer: Observer | None) -> None:
         socket = ControlSocket(self.paths.control)
@@ -234,7 +236,7 @@ class Daemon:
         return web
 
     def _proxy_log(self) -> ProxyLog:
-        listening = ProxyLog(self.fleet, self._kinds, self.paths.root)
+        listening = ProxyLog(self.fleet, self.paths.root)
         self.services.on_lines.append(listening.wake)
         self.bus.hook(lambda fact: listening.wake() if isinstance(fact, MemberChanged) else None)
         return listening
@@ -259,7 +261,7 @@ class Daemon:
     def _runtime(self, name: str) -> Runtime:
         """The runtime of that name, made when first needed: a fleet without containers needs no engine."""
         if name not in self._runtimes:
-            kind = find(self._kinds.runtimes, name)
+            kind = find(RUNTIMES, name)
             if kind is None:
                 raise McpwatchError(f"no runtime '{name}'")
             self._runtimes[name] = self._leadership.fenced(kind.make(self.paths.root, self.paths.instance))
@@ -288,7 +290,7 @@ class Daemon:
         """Write what the proxy reads and learn its traits. Returns whether a file changed."""
         if plan.proxy is None:
             return False
-        kind = find(self._kinds.proxies, plan.proxy.kind)
+        kind = find(PROXIES, plan.proxy.kind)
         if kind is None:
             raise McpwatchError(f"no proxy kind '{plan.proxy.kind}'")
         proxy: ProxyKind = kind.make()

@@ -40,7 +40,7 @@ def _format(spec: LogsSpec, asked: LogFormat | None) -> LogFormat:
 
 def _spec(plan: Plan) -> LogsSpec:
     section = plan.section("telemetry")
-    return (section if isinstance(section, TelemetrySpec) else TelemetrySpec()).logs
+    return (section if isinstance(section, TelemetrySpec) else TelemetrySpec.unwritten()).logs
 
 
 def _targets(spec: LogsSpec, screen: Screen) -> tuple[str, ...]:

@@ -43,6 +43,11 @@ class StatePaths:
         return self.root / "proxy"
 
     @property
+    def backups(self) -> Path:
+        """Where backups are kept unless told otherwise."""
+        return self.root / "backups" / "fleet"
+
+    @property
     def status(self) -> Path:
         """The last known status document."""
         return self.root / "status.json"

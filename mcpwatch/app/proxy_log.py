@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from mcpwatch import journal
 from mcpwatch.model.member import Phase
 from mcpwatch.ports import Look, ProxyKind
-from mcpwatch.registry import Kinds, find
+from mcpwatch.proxies import PROXIES
+from mcpwatch.registry import find
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
@@ -36,9 +37,8 @@ LINES = 500
 class ProxyLog:
     """Listens to whatever proxy the plan in force has; `run` until cancelled."""
 
-    def __init__(self, fleet: Fleet, kinds: Kinds, state: Path) -> None:
+    def __init__(self, fleet: Fleet, state: Path) -> None:
         self._fleet = fleet
-        self._kinds = kinds
         self._state = state
         self._follower: tuple[str, journal.Follower] | None = None
         self._looked = (-1, "")
@@ -70,9 +70,9 @@ class ProxyLog:
     def _kind(self) -> ProxyKind | None:
         """The kind of a proxy whose log can be read, else `None`."""
         proxy = self._fleet.plan().proxy
-        if proxy is None or proxy.kind == "external":
+        if proxy is None or not proxy.traits.runs:
             return None
-        kind = find(self._kinds.proxies, proxy.kind)
+        kind = find(PROXIES, proxy.kind)
         return cast("ProxyKind", kind.make()) if kind else None
 
     def _follow(self, member: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.alerts.silence import muting
-from mcpwatch.clients.catalog import ClientsSection
+from mcpwatch.clients.service import clients_of
 from mcpwatch.model.spec import Plan
 from mcpwatch.ports import Fleet
 from mcpwatch.telemetry.readings import AlertsNow, PromisesNow, Readings
@@ -14,8 +14,7 @@ from mcpwatch.telemetry.readings import AlertsNow, PromisesNow, Readings
 
 def readings(alerts: Alerts, fleet: Fleet, plan: Plan, promises: Callable[[], PromisesNow] = PromisesNow) -> Readings:
     """The readings of one daemon; names are those of the plan it began with."""
-    clients = plan.section("clients")
-    kinds = {client.spec.kind for client in clients.made()} if isinstance(clients, ClientsSection) else set[str]()
+    kinds = {client.spec.kind for client in clients_of(plan)}
     return Readings(lambda: _now(alerts, fleet), promises, tuple(alerts.spec.receivers), tuple(sorted(kinds)))
 
 

@@ -10,11 +10,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
-from mcpwatch.app.backup.create import Source, source_of
 from mcpwatch.app.backup.schedule import BackupSpec, ScheduledBackup
 from mcpwatch.app.notify import heartbeat, notify
 from mcpwatch.app.paths import StatePaths
@@ -41,6 +40,9 @@ from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.api.catalog import Handler
+
+if TYPE_CHECKING:
+    from mcpwatch.app.backup.create import Source
 
 RECYCLE_EVERY = 5.0
 """Seconds between looks at the memory of members that have a limit."""
@@ -156,6 +158,8 @@ class Services:
         return None if at is None else WallTime(float(at))
 
     def _backup_source(self, paths: StatePaths) -> Source:
+        from mcpwatch.app.backup.create import source_of
+
         plan = self._fleet.plan()
         return source_of(Path(plan.source), plan, paths)
 
@@ -213,7 +217,7 @@ def unknown(answer: Any, reason: str) -> Any:
 def telemetry_of(plan: Plan) -> TelemetrySpec:
     """What the configuration says of telemetry, or the defaults."""
     spec = plan.section("telemetry")
-    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()
+    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec.unwritten()
 
 
 def _backup_of(plan: Plan) -> BackupSpec | None:

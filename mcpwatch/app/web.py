@@ -129,7 +129,7 @@ class Web:
     async def _counters(self) -> Mapping[str, Counted]:
         """What our own gateway counts; nothing where the proxy is another. Raises `RuntimeFailed` when it is away."""
         proxy = self._fleet.plan().proxy
-        if proxy is None or proxy.kind != "gateway":
+        if proxy is None or not proxy.traits.embedded:
             return {}
         reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
         found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []
@@ -164,4 +164,4 @@ def _weight(paths: StatePaths) -> tuple[int, int]:
 def web_of(plan: Plan) -> WebSpec:
     """What the configuration says of the page, or the defaults."""
     spec = plan.section("web")
-    return spec if isinstance(spec, WebSpec) else WebSpec()  # pyright: ignore[reportCallIssue]
+    return spec if isinstance(spec, WebSpec) else WebSpec.unwritten()

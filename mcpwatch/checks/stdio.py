@@ -31,6 +31,8 @@ STDERR_LINES = 20
 """Last lines of stderr kept."""
 DISCOVER_SHARE = 0.3
 """Share of the time left that a server may take to say whether it is modern."""
+DISCOVER_MOST = 5.0
+"""Seconds after which it is asked as an older one, however much time is left: some never answer what they do not know."""
 CLOSE_GRACE = 0.2
 """Seconds a server gets to end after its stdin closed, and again after SIGTERM."""
 REAP_LIMIT = 2.0
@@ -178,7 +180,8 @@ class StdioWire:
 
     async def _spawn(self) -> None:
         command = self._target.command
-        environment = {**os.environ, **dict(self._target.env), MARK: self._mark}
+        beneath = os.environ if self._target.beneath is None else dict(self._target.beneath)
+        environment = {**beneath, **dict(self._target.env), MARK: self._mark}
         if not command:
             raise ProbeFailure(Symptom.NOT_FOUND, "no command is given")
         try:
@@ -188,6 +191,7 @@ class StdioWire:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
+                cwd=self._target.cwd,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -201,7 +205,7 @@ class StdioWire:
         """Whether the server is modern. Any error, or silence, means that it is not."""
         self._modern = True
         try:
-            async with asyncio.timeout(self._timeline.left * DISCOVER_SHARE):
+            async with asyncio.timeout(min(self._timeline.left * DISCOVER_SHARE, DISCOVER_MOST)):
                 result = await self.call("server/discover", {})
         except TimeoutError:
             self._modern = False

@@ -11,7 +11,7 @@ from typing import Any
 
 from mcpwatch.app.backup.archive import Archive, BackupError, unpack
 from mcpwatch.app.backup.create import create as make
-from mcpwatch.app.backup.create import default_directory, known, prune, source_of
+from mcpwatch.app.backup.create import known, prune, source_of
 from mcpwatch.app.backup.restore import restore as put_back
 from mcpwatch.app.backup.schedule import BackupSpec
 from mcpwatch.app.kinds import all_kinds
@@ -75,7 +75,7 @@ def create(
 
 def _directory(spec: object, config: Path) -> Path:
     paths = state_paths(ControlSettings.state_dir)
-    return spec.directory(config.absolute().parent, paths) if isinstance(spec, BackupSpec) else default_directory(paths)
+    return spec.directory(config.absolute().parent, paths) if isinstance(spec, BackupSpec) else paths.backups
 
 
 def list_(directory: Path | None, config: Path | None, *, as_json: bool) -> int:
@@ -108,7 +108,7 @@ def _where(directory: Path | None, config: Path | None) -> Path:
     with contextlib.suppress(ConfigError):
         path = file_in_use(config)
         return _directory(load_plan(path, all_kinds(), dict(os.environ), paths.root).section("backup"), path)
-    return default_directory(paths)
+    return paths.backups
 
 
 def verify(path: Path, file: Path | None, *, as_json: bool) -> int:

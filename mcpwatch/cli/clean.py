@@ -19,6 +19,9 @@ from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.config.models import NAME_PATTERN
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
+from mcpwatch.runtimes.adoption import marks_of
+from mcpwatch.runtimes.kernel import detect
+from mcpwatch.runtimes.process_table import ProcessTable
 
 MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.sock")
 """Names of which one at least must be there: a directory without any is not a state directory, and is left alone."""
@@ -27,12 +30,14 @@ MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.s
 def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool) -> int:
     """Remove all of it, or the containers and logs of the members named.
 
-    Raises `UsageError` while a watchdog runs, when nobody can be asked, or for a directory that cannot be removed.
+    Raises `UsageError` while a watchdog or what it started runs, when nobody can be asked, or for what cannot be removed.
     """
     paths = state_paths(ControlSettings.state_dir)
     with contextlib.suppress(NoDaemon):
         pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
         raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
+    if living := _living(paths.instance, names):
+        raise UsageError(f"still running: {living}; take them over with 'mcpwatch up' and stop them with 'mcpwatch down' first")
     containers, networks, trouble = _on_engine(paths, names)
     directories = [paths.logs / name for name in dict.fromkeys(names) if _is_name(name) and (paths.logs / name).is_dir()]
     if not names and paths.root.is_dir() and any((paths.root / mark).exists() for mark in MARKS):
@@ -56,6 +61,12 @@ def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool)
         removed.append(f"directory {directory}")
     _tell(removed, as_json=as_json)
     return exits.OK
+
+
+def _living(instance: str, names: Sequence[str]) -> str:
+    """Processes of the fleet that no watchdog looks after: without its state nobody would know them again."""
+    marks = marks_of(ProcessTable(detect()).scan(), instance)
+    return ", ".join(f"{name} (pid {min(pids)})" for name, pids in sorted(marks.items()) if name in names or not names)
 
 
 def _remove(directory: Path) -> None:

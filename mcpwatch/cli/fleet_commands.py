@@ -76,6 +76,9 @@ def clean(
 def doctor(
     config: ConfigOption = None,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe to mend without asking.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Start each uvx and npx server once from an empty cache, where no start is recorded.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Examine file, secrets, programs, ports, engine, machine and clients; say what is wrong, why it matters and what mends it.
@@ -84,7 +87,7 @@ def doctor(
     """
     from mcpwatch.cli.doctor.run import doctor as run
 
-    raise typer.Exit(run(config, fix=fix, as_json=json_))
+    raise typer.Exit(run(config, fix=fix, as_json=json_, measure=measure))
 
 
 backup_app = typer.Typer(

@@ -25,7 +25,8 @@ def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait
 
     Exits 1 when one of them did not get there. With one name the JSON is an object, else a list.
     """
-    known: list[str] = [member["name"] for member in call("GET", "/status")["members"]] if every or len(names) > 1 else list(names)
+    status: dict[str, Any] = call("GET", "/status") if every or len(names) > 1 else {}
+    known: list[str] = [member["name"] for member in status["members"]] if status else list(names)
     if every and names:
         raise UsageError("give names or --all, not both")
     if not every and not names:
@@ -34,7 +35,9 @@ def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait
     if unknown is not None:
         raise UsageError(f"no member '{unknown}'{suggest(unknown, known)}; nothing was done")
     wanted = list(dict.fromkeys(names)) if names else (known if verb != "stop" else known[::-1])
-    shown = [_one(verb, name, wait=wait) for name in wanted]
+    with_proxy = _hosted(status, wanted) if verb == "restart" else {}
+    shown = [_one(verb, name, wait=wait) for name in wanted if name not in with_proxy]
+    shown += [_follow(verb, member["name"], member, wait=wait, after=member["generation"]) for member in with_proxy.values()]
     if as_json:
         say_json(shown[0] if len(names) == 1 else shown)
     else:
@@ -45,15 +48,25 @@ def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait
     return exits.OK if reached or not wait else exits.UNHEALTHY
 
 
+def _hosted(status: dict[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Members that live inside a proxy which is restarted too: they come back with it, and are not restarted once more."""
+    if status.get("proxy") not in wanted:
+        return {}
+    inside = (
+        member for member in status["members"] if member["runtime"] == "hosted" and member["phase"] in ("starting", "running")
+    )
+    return {member["name"]: member for member in inside if member["name"] in wanted}
+
+
 def _one(verb: str, name: str, *, wait: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = call("POST", f"/members/{quote(name, safe='')}/{verb}")
-    return _follow(verb, name, shown) if wait else shown
+    return _follow(verb, name, call("POST", f"/members/{quote(name, safe='')}/{verb}"), wait=wait)
 
 
-def _follow(verb: str, name: str, shown: dict[str, Any]) -> dict[str, Any]:
+def _follow(verb: str, name: str, shown: dict[str, Any], *, wait: bool, after: int = -1) -> dict[str, Any]:
+    """The member when it is where it was sent, in a generation `after` that, or when it took too long."""
     ends = ("stopped", "failed") if verb == "stop" else ("running", "failed")
-    deadline = time.monotonic() + WAIT
-    while shown["phase"] not in ends and time.monotonic() < deadline:
+    deadline = time.monotonic() + (WAIT if wait else 0.0)
+    while (shown["phase"] not in ends or shown["generation"] <= after) and time.monotonic() < deadline:
         time.sleep(PAUSE)
         members: list[dict[str, Any]] = call("GET", "/status")["members"]
         shown = next((member for member in members if member["name"] == name), shown)

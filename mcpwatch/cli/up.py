@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from mcpwatch.app import hang
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.plan_reader import apart, read_plan
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -23,6 +25,7 @@ from mcpwatch.cli.status import event_line, render
 from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 from mcpwatch.model.json import fact_json, status_json
+from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat
 from mcpwatch.web.words import fleet_state
 
@@ -38,16 +41,27 @@ _log = logging.getLogger("mcpwatch.table")
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
-    options = Options(config_file(config), state_paths(ControlSettings.state_dir), watch, live, _format(log_format))
-    daemon = Daemon(options)
+    file, paths = config_file(config), state_paths(ControlSettings.state_dir)
+    plan, told = apart(file, partial(_read, file, paths.root))  # before there are threads
+    for words in told:
+        print(f"mcpwatch: warning: {words}", file=sys.stderr)  # noqa: T201
+    daemon = Daemon(Options(file, paths, watch, live, _format(log_format)))
     with asyncio.Runner() as runner:
         try:
-            return runner.run(_run(daemon))
+            return runner.run(_run(daemon, plan))
         except Exception as error:
             if not hang.of_memory(error):
                 raise
             hang.out_of_memory(anew=daemon.begun)
             return exits.INTERNAL
+
+
+def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
+    """The plan, and what is told of foreign programs that are too old for it. Raises `ConfigError`."""
+    from mcpwatch.cli.versions import warnings
+
+    told = warnings(file, state)
+    return read_plan(file, state), told
 
 
 def rehearse_here(config: Path | None) -> int:
@@ -61,11 +75,11 @@ def _format(word: str) -> LogFormat | None:
     return formats.get(word)
 
 
-async def _run(daemon: Daemon) -> int:
+async def _run(daemon: Daemon, plan: Plan) -> int:
     if not daemon.options.live:
-        return await daemon.run()
+        return await daemon.run(plan)
     try:
-        return await daemon.run(_live)
+        return await daemon.run(plan, _live)
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.write("\x1b[?25h")

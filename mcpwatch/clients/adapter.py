@@ -188,6 +188,14 @@ class Adapter:
         return next((wire for wire in wires if route.url(wire) and spec.transport in ("auto", wire)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client the user asked for: its adapter and what was written for it."""
+
+    adapter: Adapter
+    spec: ClientSpec = field(repr=False)
+
+
 def chosen(spec: ClientSpec, routes: Sequence[ClientRoute]) -> tuple[ClientRoute, ...]:
     """The routes that this client is meant to have."""
     never = [pattern[1:] for pattern in spec.routes if pattern.startswith("!")]

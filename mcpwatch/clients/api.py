@@ -12,9 +12,8 @@ from typing import Any
 import anyio.to_thread
 
 from mcpwatch.clients import openwebui
-from mcpwatch.clients.adapter import Wanted
+from mcpwatch.clients.adapter import Client, Wanted
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
-from mcpwatch.clients.catalog import CLIENTS, Client, adapter, made
 from mcpwatch.clients.files import read, resolve
 from mcpwatch.clients.formats.edit import DROP, edit
 from mcpwatch.clients.formats.path import EditRefused, Value
@@ -91,7 +90,8 @@ class ClientsApi:
                 writer.note(client, replace(backup.ledger, paused=True))
                 how = "restored to what it was before the last write"
             else:
-                done = await writer.write(client, Wanted(), ledger, self._service.order(Decision((), ())))
+                nothing = Wanted(client.adapter.box(client.spec))
+                done = await writer.write(client, nothing, ledger, self._service.order(Decision((), ())))
                 writer.note(client, replace(done.written.outcome.ledger, paused=True))
                 why = "held a token that opens nothing any more" if dead else "changed by others since"
                 how = f"{why}, so only our entries were taken out: {done.written.outcome.summary}"
@@ -247,6 +247,8 @@ class ClientsApi:
 
 def _default(kind: str) -> Client:
     """A client of this kind with nothing but defaults. Raises `UsageError`."""
+    from mcpwatch.clients.catalog import CLIENTS, adapter, made
+
     known = adapter(kind)
     if known is None:
         raise UsageError(f"no client '{kind}'{suggest(kind, [item.name for item in CLIENTS])}")

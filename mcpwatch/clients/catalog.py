@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from mcpwatch.clients.adapter import Adapter, ClientSpec
+from mcpwatch.clients.adapter import Adapter, Client, ClientSpec
 from mcpwatch.clients.adapters import (
     claude_code,
     claude_desktop,
@@ -35,14 +34,6 @@ from mcpwatch.clients.adapters import (
 )
 from mcpwatch.model.naming import suggest
 from mcpwatch.registry import Kind, find
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One client the user asked for: its adapter and what was written for it."""
-
-    adapter: Adapter
-    spec: ClientSpec = field(repr=False)
 
 
 def _kind(adapter: Adapter, spec: type[ClientSpec]) -> Kind[Client]:
@@ -72,34 +63,16 @@ CLIENTS: tuple[Kind[Client], ...] = (
 )
 """All kinds of clients: a new one is a file in `adapters/` and a line here."""
 
-AnySpec = Annotated[
-    claude_code.ClaudeCodeSpec
-    | claude_desktop.ClaudeDesktopSpec
-    | vscode.VSCodeSpec
-    | copilot_cli.CopilotCliSpec
-    | cursor.CursorSpec
-    | windsurf.WindsurfSpec
-    | gemini_cli.GeminiCliSpec
-    | qwen_code.QwenCodeSpec
-    | codex_cli.CodexCliSpec
-    | opencode.OpencodeSpec
-    | cline.ClineSpec
-    | continue_dev.ContinueSpec
-    | zed.ZedSpec
-    | lmstudio.LMStudioSpec
-    | goose.GooseSpec
-    | kiro.KiroSpec
-    | mcpo.McpoSpec
-    | open_webui.OpenWebUISpec
-    | litellm.LiteLLMSpec,
-    Field(discriminator="kind"),
-]
+if TYPE_CHECKING:
+    AnySpec = ClientSpec
+else:
+    AnySpec = Annotated[Union[tuple(kind.spec for kind in CLIENTS)], Field(discriminator="kind")]  # noqa: UP007
 
 
 class ClientsSection(RootModel[tuple[AnySpec, ...]], frozen=True):
     """The key `clients` of the user's file: a list, one entry per client file."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
     root: tuple[AnySpec, ...] = ()
 
     @model_validator(mode="before")

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from mcpwatch.bus import Bus, Subscription
-from mcpwatch.clients.catalog import Client
+from mcpwatch.clients.adapter import Client
 from mcpwatch.clients.writer import Done
 from mcpwatch.model.fact import ClientFileSkipped, ClientFileWritten, Fact, MemberChanged, PlanApplied, RouteChanged
 from mcpwatch.model.time import WallTime

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcpwatch.clients.adapter import Client
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
-from mcpwatch.clients.catalog import Client
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""HTTP of this room, in a thread; the one door to httpx here. Open WebUI's list of tool servers, over its admin API.
+"""HTTP of this room, in a thread; the one door to httpx here, loaded when it is used. Open WebUI's list of tool servers.
 
-The API takes the whole list at once and knows no version of it, so it is read again just before it is written.
+Its admin API takes the whole list at once and knows no version of it, so it is read again just before it is written.
 """
 
 from __future__ import annotations
@@ -8,15 +8,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
-import httpx
-
-from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
+from mcpwatch.clients.adapters.open_webui import ADAPTER, OpenWebUISpec, as_written
+from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.formats.path import EditRefused
+from mcpwatch.clients.ledger import digest
 from mcpwatch.clients.sync import Job, Written
 from mcpwatch.model.errors import ClientFileError
 
+if TYPE_CHECKING:
+    import httpx
+
+LIST = str(ADAPTER.container[0])
 PATH = "/api/v1/configs/tool_servers"
 TIMEOUT = 10.0
 """Seconds for one request."""
@@ -39,7 +45,9 @@ def sync(job: Job, spec: OpenWebUISpec, backups: Backups) -> Written:
         if _read(client, spec) != text:
             raise ClientFileError(f"{spec.url}: its list is being changed; left alone for now")
         write(client, spec, written.after or "{}")
-        return written
+        kept = _read(client, spec)
+        ledger = replace(written.outcome.ledger, file=digest(kept))
+        return replace(written, after=kept, outcome=replace(written.outcome, ledger=ledger))
 
 
 def fetch(spec: OpenWebUISpec) -> str:
@@ -61,6 +69,8 @@ def write(client: httpx.Client, spec: OpenWebUISpec, text: str) -> None:
 
 def answers(url: str, token: str) -> int | None:
     """The status that a route answers a caller with this token, or `None`; the body is not read."""
+    import httpx
+
     try:
         with httpx.stream(
             "GET", url, headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}, timeout=TIMEOUT
@@ -71,6 +81,8 @@ def answers(url: str, token: str) -> int | None:
 
 
 def _client(spec: OpenWebUISpec) -> httpx.Client:
+    import httpx
+
     key = os.environ.get(spec.api_key_env)
     if not key:
         raise ClientFileError(f"{spec.url}: no API key; set {spec.api_key_env}")
@@ -80,12 +92,19 @@ def _client(spec: OpenWebUISpec) -> httpx.Client:
 def _read(client: httpx.Client, spec: OpenWebUISpec) -> str:
     body = _checked(spec, lambda: client.get(PATH)).content
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        document = json.loads(body)
     except ValueError:
         raise ClientFileError(f"{spec.url}: does not answer as Open WebUI; left alone") from None
+    elements = cast("Entry", document).get(LIST) if isinstance(document, dict) else None
+    if isinstance(elements, list):
+        kept = (as_written(cast("Entry", item)) if isinstance(item, dict) else item for item in cast("list[Any]", elements))
+        document = {**cast("Entry", document), LIST: list(kept)}
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def _checked(spec: OpenWebUISpec, send: Callable[[], httpx.Response]) -> httpx.Response:
+    import httpx
+
     try:
         reply = send()
     except httpx.HTTPError as error:

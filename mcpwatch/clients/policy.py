@@ -122,8 +122,6 @@ def _hold(held: Held | None, route: Seen, now: Instant, kept: str) -> Held | Non
 
 
 def _keep(seen: Sequence[Seen], proxy_up: bool) -> str:
-    if not seen:
-        return "the fleet has no route"
     if not proxy_up:
         return "the proxy itself is down"
     meant = [route for route in seen if not route.stopped]

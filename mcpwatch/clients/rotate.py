@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from mcpwatch.clients import rotation as pure
-from mcpwatch.clients.catalog import Client
+from mcpwatch.clients.adapter import Client
 from mcpwatch.clients.files import read, replace, resolve
 from mcpwatch.clients.locks import locked
 from mcpwatch.clients.openwebui import answers

@@ -15,8 +15,8 @@ from typing import Protocol
 import anyio
 
 from mcpwatch.bus import Bus
+from mcpwatch.clients.adapter import Client
 from mcpwatch.clients.backups import Backups
-from mcpwatch.clients.catalog import Client, ClientsSection
 from mcpwatch.clients.facts import changes, file_skipped, file_written
 from mcpwatch.clients.location import Machine
 from mcpwatch.clients.policy import Book, Decision, Rules, advance
@@ -36,6 +36,16 @@ RECHECK = 30.0
 """Seconds between two looks at a file that nothing asks to change: drift is found, and failures are tried again."""
 TOKENS = "tokens"
 """The note of the digests of all tokens there ever were."""
+
+
+def clients_of(plan: Plan) -> tuple[Client, ...]:
+    """The clients that a plan names. Only where it names some is every adapter loaded."""
+    section = plan.section("clients")
+    if section is None:
+        return ()
+    from mcpwatch.clients.catalog import ClientsSection
+
+    return section.made() if isinstance(section, ClientsSection) else ()
 
 
 def client_key(client: Client) -> str:
@@ -192,8 +202,7 @@ class ClientsService:
 
     def clients(self) -> tuple[Client, ...]:
         """The clients of the plan in force."""
-        section = self._fleet.plan().section("clients")
-        return section.made() if isinstance(section, ClientsSection) else ()
+        return clients_of(self._fleet.plan())
 
     def routes(self) -> tuple[ClientRoute, ...]:
         """The routes of the plan in force, as clients see them."""

@@ -36,9 +36,13 @@ class State:
 
 
 def seen_routes(view: FleetView, planned: set[str]) -> tuple[Seen, ...]:
-    """The routes of the plan as they are now: not served counts as unhealthy, whatever the last probe said."""
+    """The routes of the plan as they are now: not served counts as unhealthy, whatever the last probe said.
+
+    One that is not in the view yet is unknown: only a plan that does not name it takes it out of a client.
+    """
     members = {member.name: member for member in view.members}
-    return tuple(_seen(members.get(route.member), route) for route in view.routes if route.name in planned)
+    seen = tuple(_seen(members.get(route.member), route) for route in view.routes if route.name in planned)
+    return (*seen, *(Seen(name, Verdict.UNKNOWN) for name in sorted(planned - {route.name for route in seen})))
 
 
 def _seen(member: MemberView | None, route: RouteView) -> Seen:

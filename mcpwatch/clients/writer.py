@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from mcpwatch.clients import openwebui
-from mcpwatch.clients.adapter import Skipped, Wanted, chosen
+from mcpwatch.clients.adapter import Client, Skipped, Wanted, chosen
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
 from mcpwatch.clients.backups import Backups
-from mcpwatch.clients.catalog import Client
 from mcpwatch.clients.files import read, resolve
 from mcpwatch.clients.formats.path import read as read_path
 from mcpwatch.clients.formats.path import write as spelled

@@ -19,7 +19,7 @@ def summary(plan: Plan) -> str:
     members = [member for member in plan.members if member.kind != "proxy"]
     checks = sum(len(member.checks) for member in plan.members) + sum(len(route.checks) for route in plan.routes)
     where = f" behind {plan.proxy.kind} on {plan.proxy.listen}" if plan.proxy else ", no proxy"
-    if plan.proxy and plan.proxy.kind == "external":
+    if plan.proxy and not plan.proxy.traits.runs:
         where = f" behind an external proxy at {plan.proxy.base_url}"
     counted = f"{_count(len(members), 'member')}{where}, {_count(len(plan.routes), 'route')}, {_count(checks, 'check')}"
     return f"{plan.source}: {counted}" if plan.source else counted

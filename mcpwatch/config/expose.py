@@ -18,7 +18,7 @@ def fault(config: Config) -> tuple[tuple[Where, str], ...]:
     """What stands in the way."""
     if not _wanted(config):
         return ()
-    if config.proxy is not None and config.proxy.written.kind == "external":
+    if config.proxy is not None and not config.proxy.traits.runs:
         return ((AT, "an external proxy is not told what to serve; add the command 'mcpwatch mcp' there"),)
     if NAME in config.names:
         return ((AT, f"there is a member '{NAME}' already; give it another name"),)

@@ -54,11 +54,14 @@ def load_plan(path: FilePath, kinds: Kinds, environ: Mapping[str, str], state_di
     return build(loaded.config, kinds, state_dir=state_dir, world=loaded.world)
 
 
-def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str | None = None) -> Loaded:
-    """The typed file with all its faults. Raises `ConfigError` only when the text cannot be read at all."""
+def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str | None = None, anywhere: bool = False) -> Loaded:
+    """The typed file with all its faults; `anywhere`: those that it has on every machine, whatever is set or installed there.
+
+    Raises `ConfigError` only when the text cannot be read at all.
+    """
     document = read_document(path) if text is None else document_of(path, text)
     dialect = detect(document.data)
-    world = machine(path, environ)
+    world = _complete(path) if anywhere else machine(path, environ)
     findings = Findings()
     faults: list[tuple[Path, Fault]] = []
 
@@ -78,7 +81,8 @@ def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str 
     config = replace(config, secrets=frozenset(findings.secrets | expansion.secrets))
     for where, message in (*findings.faults, *problems(config, world, frozenset(runtime_keys(kinds)))):
         complain(dialect.place(where), message)
-    kept = _without_echoes(faults, {dialect.place(where) for where, _ in expansion.faults})
+    unset = {dialect.place(where) for where, _ in expansion.faults}
+    kept = _without_echoes([one for one in faults if not anywhere or one[0] not in unset], unset)
     return Loaded(document, dialect, config, world, tuple(sorted((*document.faults, *kept), key=lambda fault: fault.line or 0)))
 
 
@@ -139,6 +143,15 @@ def machine(path: FilePath, environ: Mapping[str, str]) -> World:
         read=lambda name: read_text(FilePath(name)),
         base=path.absolute().parent,
     )
+
+
+def _complete(path: FilePath) -> World:
+    """A machine that has every program, directory and file."""
+
+    def which(command: str, search: str | None) -> str | None:  # noqa: ARG001
+        return command
+
+    return World(which=which, is_directory=bool, read="X=1".format, base=path.absolute().parent)
 
 
 def _variables(data: Value, environ: Mapping[str, str], world: World, complain: Complain) -> dict[str, str]:

@@ -17,6 +17,7 @@ from mcpwatch.config.validate import Findings, validate
 from mcpwatch.foreign.document import Path, Value
 from mcpwatch.foreign.variables import Read
 from mcpwatch.model.naming import suggest
+from mcpwatch.model.spec import Traits
 from mcpwatch.registry import Kind, Kinds, KindSpec, find
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -59,6 +60,7 @@ class Proxy:
     options: KindSpec
     blocks: tuple[tuple[str, KindSpec], ...] = ()
     checks: tuple[Check, ...] = ()
+    traits: Traits = Traits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Config:
     """Whether the user wants no proxy."""
     source: str = ""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the proxy is our own gateway."""
+        return self.proxy is not None and self.proxy.traits.embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,7 @@ class Parser:
         rest = _only(own, set(keys_of(kind.spec)) - ({*keys_of(ProxyConfig)} - {*kind.spec.model_fields}))
         options = validate(kind.spec, rest, path, self.findings, self.read)
         blocks, checks = self.blocks(own, path), self.checks(own.get("checks"), (*path, "checks"))
-        return Proxy(written, options, blocks, checks) if written is not None and options is not None else None
+        return Proxy(written, options, blocks, checks, kind.make().traits) if written is not None and options is not None else None
 
     def blocks(self, raw: dict[str, Value], path: Path) -> tuple[tuple[str, KindSpec], ...]:
         """The runtime blocks of a member, each validated by its runtime."""

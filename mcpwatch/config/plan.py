@@ -144,8 +144,8 @@ class _Builder:
             argv = bridge_argv(member.name, written.bridge.listen, stdio, self.program(stdio.command), env)
             return "process", self.process(argv, env, stdio.cwd)
         if written.stdio:
-            ours = self.config.proxy is not None and self.config.proxy.written.kind == "gateway"
-            return ("hosted", self.make("hosted", {})) if ours else ("external", self.make("external", {}))
+            runtime = "hosted" if self.config.embedded else "external"
+            return runtime, self.make(runtime, {})
         for name, block in member.blocks:
             return name, self.placed(block)
         return "external", self.make("external", {"url": written.url})
@@ -255,7 +255,7 @@ class _Builder:
         if proxy is None:
             return None
         written = proxy.written
-        told = self.config.members if written.kind != "external" else ()
+        told = self.config.members if proxy.traits.runs else ()
         upstreams = tuple(self.upstream(member) for member in told if _serves(member))
         base_url = (written.base_url or local(written.listen)).rstrip("/")
         return ProxySpec(
@@ -267,6 +267,7 @@ class _Builder:
             upstreams,
             proxy.options,
             contained=any(name in CONTAINERS for name, _ in proxy.blocks),
+            traits=proxy.traits,
         )
 
     def upstream(self, member: Member) -> Upstream:
@@ -278,7 +279,7 @@ class _Builder:
             options["tools"] = written.tools.model_dump(mode="json")
         if stdio is not None and stdio.sessions != "auto":
             options["sessions"] = stdio.sessions
-        if stdio is not None and self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
+        if stdio is not None and self.config.embedded:
             options |= self.hosted_start(written)
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
@@ -298,7 +299,7 @@ class _Builder:
         headers = dict(direct.headers)
         if direct.token:
             headers["Authorization"] = f"Bearer {direct.token}"
-        if self.config.proxy is not None and self.config.proxy.written.kind == "gateway":
+        if self.config.embedded:
             options |= _trust(direct)
         url, pairs = written.upstream_url or direct.url, tuple(sorted(headers.items()))
         return Upstream(name, direct.transport, url=url, headers=pairs, tokens=tokens, options=canonical(options))
@@ -329,7 +330,7 @@ class _Builder:
         )
 
     def proxy_carrier(self, proxy: Proxy, spec: ProxySpec, kind: ProxyKind) -> tuple[str, KindSpec]:
-        if spec.kind == "external" and not proxy.blocks:
+        if not spec.traits.runs and not proxy.blocks:
             return "external", self.make("external", {"url": spec.base_url})
         for name, block in proxy.blocks:
             return name, self.placed(_filled(block, kind.container(spec, self.state_dir)) if name in CONTAINERS else block)

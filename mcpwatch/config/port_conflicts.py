@@ -38,7 +38,7 @@ def _overlap(one: str, other: str) -> bool:
 
 def claims(config: Config) -> Iterator[tuple[Path, str]]:
     """Every address of this machine that the fleet listens on, as `host:port`, and where that is written."""
-    if config.proxy is not None and config.proxy.written.kind != "external":
+    if config.proxy is not None and config.proxy.traits.runs:
         yield ("proxy", "listen"), config.proxy.written.listen
     for member in config.members:
         if member.written.bridge:

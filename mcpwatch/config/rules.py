@@ -22,7 +22,6 @@ from mcpwatch.model.restart import reachable
 from mcpwatch.units import spell_seconds
 
 Problem = tuple[Path, str]
-SELF_HOSTING = frozenset({"gateway", "tbxark", "sparfenyuk"})
 """Proxy kinds that can host a stdio server themselves."""
 
 
@@ -70,9 +69,10 @@ def _carried(member: Member, config: Config, runtimes: frozenset[str]) -> Iterat
     if written.stdio and written.url:
         yield (*member.path, "url"), "a stdio server has no URL of its own; remove it, or run the server by 'process'"
     kind = config.proxy.written.kind if config.proxy else "none" if config.bare else ""
-    if not runs and "url" not in member.keys and kind != "external":
+    hosts = config.proxy is not None and config.proxy.traits.runs
+    if not runs and "url" not in member.keys and (hosts or config.proxy is None):
         yield member.path, f"nothing to run and nothing to watch; write {', '.join(('stdio', *sorted(runtimes)))}, or url"
-    if hosted(member) and kind and kind not in SELF_HOSTING:
+    if hosted(member) and kind and not hosts:
         yield (*member.path, "stdio"), f"a proxy of kind '{kind}' cannot host it; add bridge: {{listen: 127.0.0.1:9071}}"
 
 
@@ -188,7 +188,7 @@ def _proxy(config: Config, world: World) -> Iterator[Problem]:
         return
     if len(proxy.blocks) > 1:
         yield ("proxy",), f"has {' and '.join(name for name, _ in proxy.blocks)}; keep the one that runs it"
-    if proxy.written.kind == "external" and proxy.written.base_url is None:
+    if not proxy.traits.runs and proxy.written.base_url is None:
         yield ("proxy",), "an external proxy needs 'base_url', where it serves"
     if proxy.written.depends_on:
         yield ("proxy", "depends_on"), "the proxy always starts after the members; remove it"
@@ -202,12 +202,11 @@ def _proxy(config: Config, world: World) -> Iterator[Problem]:
 
 def _names(config: Config) -> Iterator[Problem]:
     routes: dict[str, Member] = {}
-    ours = config.proxy is not None and config.proxy.written.kind == "gateway"
     for member in config.members:
         if config.proxy is not None and member.name == config.proxy.written.name:
             yield member.path, "is the name of the proxy; rename one of them (proxy.name)"
         route = member.name if member.written.route is None else member.written.route
-        if route and ours and not servable(route):
+        if route and config.embedded and not servable(route):
             why = f"/{route} is a path of the gateway's own" if route in RESERVED else "the gateway serves no route of that name"
             yield member.path, f"{why}; choose another name or 'route' (up to 63 characters, a letter or digit first)"
         if route and route in routes:

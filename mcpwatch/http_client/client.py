@@ -214,10 +214,10 @@ class Client:
         )
         if body or method == "POST":
             lines.append(("Content-Length", str(len(body))))
-        head = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in lines)]
-        if any(mark in line for line in head for mark in "\r\n\0"):
+        head = "\r\n".join([f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in lines)])
+        if "\0" in head or not head.count("\r") == head.count("\n") == len(lines):
             raise HttpFailed("a line break or NUL in the head of a request", connected=True)  # no sign that the server is gone
-        return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1", "replace")
+        return (head + "\r\n\r\n").encode("latin-1", "replace")
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose answer was read to its end."""

@@ -124,6 +124,9 @@ class Target:
     command: tuple[str, ...] = ()
     """For `stdio`: the argv to spawn and speak to."""
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    beneath: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+    """The environment to which `env` is added; `None`: our own."""
+    cwd: str | None = None
     ca_file: str | None = None
     insecure: bool = False
     cert_file: str | None = None

@@ -97,6 +97,33 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What is special about a proxy, found by looking where it can be.
+
+    `holds_sessions`: keeps its upstream session for ever, so a restarted member stays lost until the proxy restarts.
+    `lists_from_cache`: answers initialize, tools/list and ping with the upstream dead.
+    `mounts_late`: a member that was down at the proxy's start gets its route when it comes up.
+    `reconnects`, `reloads`, `dies_on_bad_command`: as the words say. `nudges`: it can be asked to try an upstream at once.
+    """
+
+    holds_sessions: bool = False
+    lists_from_cache: bool = False
+    mounts_late: bool = True
+    reconnects: bool = True
+    reloads: bool = True
+    dies_on_bad_command: bool = False
+    nudges: bool = False
+    serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
+    generation: str = ""
+    health: str = ""
+    """Path on the proxy that answers 200 while the proxy itself lives; empty when it has none."""
+    runs: bool = True
+    """We run it and write what it serves; one that others run is only watched, and hosts no server for us."""
+    embedded: bool = False
+    """It is our own program: it takes trust, sessions and restart policies of its members, and is asked by its admin socket."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProxySpec:
     """The proxy in front: what it is, where it listens, what it serves. `member` is its name in the fleet."""
 
@@ -110,6 +137,7 @@ class ProxySpec:
     """The proxy kind's own frozen spec."""
     contained: bool = False
     """Whether it runs in a container: then it listens on every address of that, and finds its files where they are mounted."""
+    traits: Traits = Traits()
 
 
 @dataclass(frozen=True, slots=True)

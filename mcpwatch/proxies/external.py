@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from mcpwatch.model.spec import ProxySpec
-from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits
+from mcpwatch.ports import LogHint, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 _SHAPES: dict[str, dict[Literal["sse", "http"], str]] = {
@@ -64,7 +64,7 @@ class External:
 
     name = "external"
     asks = ""
-    traits = Traits(holds_sessions=True, lists_from_cache=True, mounts_late=True, reconnects=False, reloads=False)
+    traits = Traits(holds_sessions=True, lists_from_cache=True, mounts_late=True, reconnects=False, reloads=False, runs=False)
     """Nothing is taken for granted: its lists may be cached, its sessions stale."""
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:  # noqa: ARG002
@@ -81,7 +81,7 @@ class External:
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The patterns as written, else those of the kind it is like."""
-        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec()  # pyright: ignore[reportCallIssue]
+        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec.unwritten()
         written = options.routes
         if written is not None and (written.sse or written.http):
             found: dict[Literal["sse", "http"], str] = {}
@@ -94,7 +94,7 @@ class External:
 
     def root(self, proxy: ProxySpec) -> str:
         """As written, else as clients do."""
-        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec()  # pyright: ignore[reportCallIssue]
+        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec.unwritten()
         parts = urlsplit(options.url or proxy.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 

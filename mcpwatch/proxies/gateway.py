@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import LogHint, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import LogHint, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
 
@@ -49,7 +49,7 @@ class GatewaySpec(KindSpec):
     groups: dict[str, tuple[str, ...]] = Field(
         {}, description="Routes served together as one: name of the group to names of routes."
     )
-    limits: GatewayLimits = Field(GatewayLimits(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
+    limits: GatewayLimits = Field(GatewayLimits.unwritten(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
 
 
 class Gateway:
@@ -68,11 +68,12 @@ class Gateway:
         serves=("sse", "http"),
         generation="mcpwatch",
         health="/healthz",
+        embedded=True,
     )
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """`<state>/proxy/gateway.json`, mode 0600. Of the tokens that open it, it holds the digests alone."""
-        options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec()  # pyright: ignore[reportCallIssue]
+        options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec.unwritten()
         body: dict[str, Any] = {
             "version": 1,
             "listen": proxy.listen,

@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -116,7 +116,7 @@ class Sparfenyuk:
 
 
 def _options(proxy: ProxySpec) -> SparfenyukSpec:
-    return proxy.options if isinstance(proxy.options, SparfenyukSpec) else SparfenyukSpec()  # pyright: ignore[reportCallIssue]
+    return proxy.options if isinstance(proxy.options, SparfenyukSpec) else SparfenyukSpec.unwritten()
 
 
 def _path(directory: Path) -> Path:

@@ -19,8 +19,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile, Traits
+from mcpwatch.model.spec import ProxySpec, Traits, Upstream
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -172,7 +172,7 @@ def traits_of(generation: Generation) -> Traits:
 
 
 def _options(proxy: ProxySpec) -> TbxarkSpec:
-    return proxy.options if isinstance(proxy.options, TbxarkSpec) else TbxarkSpec()  # pyright: ignore[reportCallIssue]
+    return proxy.options if isinstance(proxy.options, TbxarkSpec) else TbxarkSpec.unwritten()
 
 
 def _path(directory: Path) -> Path:

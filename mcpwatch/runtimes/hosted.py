@@ -32,6 +32,7 @@ START_WAIT = 20.0
 LOOK_AGAIN = 0.05
 """Seconds between two looks while waiting, and before a lost gateway is tried again at first; doubles up to `LOOK_MAX`."""
 LOOK_MAX = 1.0
+UNKNOWN = 404
 
 
 class HostedSpec(KindSpec):
@@ -83,7 +84,7 @@ class HostedRuntime:
         Raises `RuntimeFailed`.
         """
         path = f"/members/{quote(spec.name, safe='')}/start"
-        asked, last, wait = False, "the gateway is not up", max(START_WAIT, spec.start_grace)
+        asked, told, last, wait = False, False, "the gateway is not up", max(START_WAIT, spec.start_grace)
         try:
             async with asyncio.timeout(wait):
                 while True:
@@ -92,6 +93,9 @@ class HostedRuntime:
                             reply = await self._admin.request("POST", path)
                             asked = reply.status < 300
                             last = "" if asked else f"the gateway refused ({reply.status})"
+                            if reply.status == UNKNOWN and not told:  # it is of a file that the gateway would read soon
+                                told = (await self._admin.request("POST", "/reload")).status > 0
+                                continue
                         document = await self._look()
                         child = document.child(spec.name)
                         fresh = asked and not self._children.outdated(spec.name, document)

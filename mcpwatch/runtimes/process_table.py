@@ -1,7 +1,8 @@
 """Who runs on this machine: the process table, marks in environments, and what a tree uses. The one door to psutil.
 
 Linux reads /proc (a scan of 150 processes costs about 2 ms, most marks are remembered); elsewhere, or with the switch, psutil
-tells the same. Knows nothing of members beyond the text of their marks. Identity is (pid, start ticks), never pid alone.
+tells the same, and is loaded only then. Knows nothing of members beyond the text of their marks. Identity is (pid, start ticks),
+never pid alone.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
-
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes import descriptors
 from mcpwatch.runtimes.kernel import Features, boot_id
@@ -30,7 +29,8 @@ SETTLED = 2.0
 
 _HERTZ = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-_STATES = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_STOPPED: "T", psutil.STATUS_TRACING_STOP: "t"}
+_STATES = {"zombie": "Z", "stopped": "T", "tracing-stop": "t"}
+"""psutil's words for states, in the kernel's letters."""
 _UNMARKED = ("", "")
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that say nothing of the process, only that we cannot look."""
@@ -148,7 +148,11 @@ class ProcessTable:
 
     def boot(self) -> str:
         """The identity of this boot."""
-        return boot_id() if self._procfs else f"{psutil.boot_time():.0f}"
+        if self._procfs:
+            return boot_id()
+        import psutil
+
+        return f"{psutil.boot_time():.0f}"
 
     def started_at(self, ticks: int) -> float:
         """When a process with this start began, in epoch seconds."""
@@ -250,6 +254,8 @@ class Sample:
 
 def sample(pids: Iterable[int], first: int | None = None) -> Sample:
     """What these processes use now, together; `started_at` (epoch seconds) is that of `first`. The vanished count nothing."""
+    import psutil
+
     cpu, rss, fds, count, started = 0.0, 0, 0, 0, None
     for pid in pids:
         try:
@@ -351,6 +357,8 @@ def _member_of(mark: str) -> str:
 
 
 def _by_psutil(pid: int) -> Proc | None:
+    import psutil
+
     try:
         process = psutil.Process(pid)
         with process.oneshot():
@@ -367,4 +375,6 @@ def _by_psutil(pid: int) -> Proc | None:
 
 
 def _scan_psutil() -> dict[int, Proc]:
+    import psutil
+
     return {pid: proc for pid in reversed(psutil.pids()) if (proc := _by_psutil(pid)) is not None}

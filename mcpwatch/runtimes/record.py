@@ -1,8 +1,9 @@
 """What is known of a member's latest incarnation, on disk: `<state>/run/<runtime>/<member>.json`, overwritten in place.
 
-Written before the spawn (intent) and again after it (pid, start ticks, boot), so that a watchdog killed anywhere in between leaves
-either a record or a marked process that the next one finds. Holds no secret. Not flushed to the platter: it only has to survive
-the watchdog's death, and after a power cut nothing it names is alive.
+A process is written before the spawn (intent) and again after it (pid, start ticks, boot), so that a watchdog killed anywhere in
+between leaves either a record or a marked process that the next one finds. A container or pod is written when it lives: its label
+keeps the generation it was created for, also when it is started again, and is believed only without a record. Holds no secret.
+Not flushed to the platter: it only has to survive the watchdog's death, and after a power cut no process it names is alive.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Record:
     restarts: int = 0
     ended: bool = False
     planned: bool = False
+    container: str = ""
+    """The container, or the run of a pod, that this is."""
     version: int = VERSION
 
 
@@ -49,6 +52,10 @@ class Records:
 
     def __init__(self, directory: Path, runtime: str) -> None:
         self._directory = directory / "run" / runtime
+
+    def any(self) -> bool:
+        """Whether anything was ever started from this state directory."""
+        return next(self._directory.glob("*.json"), None) is not None
 
     def load(self) -> dict[str, Record]:
         """All readable records by member. A broken or newer one is left out: what runs is found by its mark anyway."""

@@ -18,8 +18,8 @@ from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.ports import Fleet
 from mcpwatch.telemetry import families as of
+from mcpwatch.telemetry.fleet_collector import FleetCollector, LoopReader, ScrapeSnapshot
 from mcpwatch.telemetry.logs import Logging, log_fact
-from mcpwatch.telemetry.metrics import FleetCollector, LoopReader, MetricsServer, ScrapeSnapshot
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.otel import Tracer
 from mcpwatch.telemetry.readings import Readings
@@ -84,7 +84,7 @@ class Telemetry:
         self._start_shipping(self._spec.loki)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow(tasks, TelemetrySpec(loki=self._spec.loki)))
+                tasks.create_task(self._follow(tasks, TelemetrySpec.model_construct(loki=self._spec.loki)))
                 tasks.create_task(self._settle())
                 tasks.create_task(self._keep_facts())
         finally:
@@ -172,6 +172,8 @@ class Telemetry:
             await asyncio.to_thread(self._collector.settle, self._house.fleet.plan(), self._collector.offered)
 
     async def _serve(self, spec: MetricsSpec) -> None:
+        from mcpwatch.telemetry.metrics import MetricsServer
+
         told = False
         while True:
             try:

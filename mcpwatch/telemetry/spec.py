@@ -101,8 +101,8 @@ class LokiSpec(KindSpec):
     url: Annotated[Url, AfterValidator(_push_url)]
     tenant: str | None = None
     """Sent as `X-Scope-OrgID`."""
-    auth: LokiAuth = LokiAuth()
-    tls: TlsSpec = TlsSpec()
+    auth: LokiAuth = LokiAuth.unwritten()
+    tls: TlsSpec = TlsSpec.unwritten()
     host: str | None = None
     """The `host` label; by default this machine's name."""
     labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
@@ -156,9 +156,9 @@ class TelemetrySpec(KindSpec):
 
     metrics: MetricsSpec | None = None
     loki: LokiSpec | None = None
-    logs: LogsSpec = LogsSpec()
+    logs: LogsSpec = LogsSpec.unwritten()
     otel: OtelSpec | None = None
-    objective: Objective = Objective()
+    objective: Objective = Objective.unwritten()
     objectives: dict[str, Objective] = Field(default_factory=dict)
     """By member name; the others have `objective`."""
 

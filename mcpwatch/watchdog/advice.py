@@ -23,7 +23,7 @@ ADVICE: dict[str, str] = {
     "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
     "config": "left to a person: mend the configuration that the evidence names",
     "wrong_base_url": "left to a person: have it announce the base URL, or prefix, that clients use",
-    "upstream_unreachable": "left to a person: a restart does not help; look at {look_at}",
+    "upstream_unreachable": "left to a person: mend the way, then restart '{subject}'; look at {look_at}",
     "daemonised": "left to a person: have it stay in the foreground, without an option that forks or daemonises",
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",

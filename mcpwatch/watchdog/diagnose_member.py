@@ -158,7 +158,7 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
     if told is None and _polluted(snapshot, member, seen):
         return _finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
-        return _finding(snapshot, member, *told)
+        return _finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
     if unasked(seen.result):
         return _finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
     if seen.mute and seen.result and _cut_short(seen):
@@ -171,7 +171,7 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
         return _finding(snapshot, member, "config", f"its configuration or contract is wrong ({symptom})")
     if symptom in _PLAIN:
         cause, text = _PLAIN[symptom]
-        return _finding(snapshot, member, cause, text.replace("{}", message).rstrip(": "))
+        return _finding(snapshot, member, cause, text.replace("{}", message).rstrip(": ") + _sessions(cause, message))
     if symptom is Symptom.UPSTREAM_DOWN and snapshot.nudges and seen is member.through:
         found = _finding(snapshot, member, "member_failing", f"the proxy that hosts it does not reach it: {message}", "reconnect")
         return replace(found, suspect=member.name)
@@ -180,6 +180,12 @@ def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observatio
         text = theirs if member.runtime == "external" else "it answers, but the server that it runs is gone"
         return _finding(snapshot, member, "child_died", text, "restart")
     return _finding(snapshot, member, "member_failing", f"the member fails its checks ({symptom})", "restart")
+
+
+def _sessions(cause: str, message: str) -> str:
+    """A hint at our own checks, where sessions are what it has too many of."""
+    ours = cause == "overloaded" and "session" in message.lower()
+    return "; each check of mcpwatch opens a session too, so that a longer interval may be enough" if ours else ""
 
 
 def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:

@@ -19,7 +19,6 @@ from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import ProbeResult, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
-from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, FleetView, SelfView
 from mcpwatch.ports import Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
@@ -61,11 +60,11 @@ class Fleet:
         guard: Guard,
         memory: Store,
         *,
+        daemon: SelfView,
         senses: Senses | None = None,
-        daemon: SelfView | None = None,
     ) -> None:
         self.actors: dict[str, MemberActor] = {}
-        self.daemon = daemon or SelfView(pid=0, version="", started_at=WallTime(0.0))
+        self.daemon = daemon
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
         self._memory = memory
@@ -196,8 +195,8 @@ class Fleet:
         actor = self.actors[spec.name]
         if living is not None:
             known = actor.state.generation if living.generation is None else living.generation
-            if known < actor.state.generation:  # its runtime lost count; what it says must still be of this generation
-                actor.state = replace(actor.state, generation=known)
+            # Where its runtime lost count, what it says must still be of this generation.
+            actor.state = replace(actor.state, generation=min(known, actor.state.generation))
             actor.adopt(living)
             if held or not spec.want_up:
                 actor.tell(d.WantDown(self._clock.now(), "an operator stopped it"))

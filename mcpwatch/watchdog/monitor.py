@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Symptom, Target
-from mcpwatch.model.spec import CheckSpec, Plan
+from mcpwatch.model.spec import CheckSpec, Plan, Traits
 from mcpwatch.model.view import Diagnosis, RouteView
-from mcpwatch.ports import Exited, LogHint, Prober, Traits
+from mcpwatch.ports import Exited, LogHint, Prober
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.contracts import Contracts

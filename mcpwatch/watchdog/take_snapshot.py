@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Symptom
-from mcpwatch.model.spec import MemberSpec, Plan
+from mcpwatch.model.spec import MemberSpec, Plan, Traits
 from mcpwatch.model.time import Instant
-from mcpwatch.ports import Traits
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst

@@ -38,25 +38,24 @@ def elsewhere(ours: Target | None, theirs: str) -> str:
 def no_way(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, found: Finding) -> Finding:
     """The finding, or that the proxy finds no way where it says so of a time in which the member itself was well.
 
-    One that uses another URL than we do is not restarted for it; one that uses ours once.
+    One that uses another URL than we do, or says so at this moment, is not restarted for it; one that said so at its start once.
     """
     if found.cause not in _CAUSES or member.direct is None or member.direct.failures:
         return found
-    said = _said_by_proxy(snapshot, member, seen)
+    now = _NO_WAY.search(f"{seen.message} {seen.result.said}") if seen.result is not None else None
+    said = now[0] if now else _logged(snapshot, member)
     if not said:
         return found
     name, theirs = member.name, member.proxy_url
     where = f"at {theirs}, which differs from where it is checked" if theirs else "where it is checked too"
     text = f"'{name}' answers, but the proxy finds no way to it {where}: {said}"
     look_at = f"the URL that '{found.subject}' uses for '{name}', its name servers, its networks and the firewalls between"
-    rung = None if theirs else found.rung
+    rung = None if theirs or now else found.rung  # what it says now will be another thing when the way is back
     return replace(found, cause="upstream_unreachable", text=text, rung=rung, look_at=look_at, tries=1, suspect="")
 
 
-def _said_by_proxy(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> str:
-    """The proxy's words by which it found no way while the member was well: of the probe itself, or of its log."""
-    if seen.result is not None and (words := _NO_WAY.search(f"{seen.message} {seen.result.said}")):
-        return words[0]
+def _logged(snapshot: FleetSnapshot, member: MemberSnapshot) -> str:
+    """The words of the proxy's log by which it found no way while the member was well."""
     hint = snapshot.hint(member.route)
     if hint is None or hint.meaning not in ("failed", "lost") or not _NO_WAY.search(hint.text):
         return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +21,6 @@ from mcpwatch.model.fact import OperatorActed
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import ERRORS, Api
 from mcpwatch.web.guard import Guard
-from mcpwatch.web.mcp.relay import McpRelay
 from mcpwatch.web.page.forms import Forms
 from mcpwatch.web.page.live import Live
 from mcpwatch.web.page.pages import Pages
@@ -28,6 +29,9 @@ from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
 from mcpwatch.web.sessions import Sessions
 from mcpwatch.web.spec import WebSpec
 from mcpwatch.web.streams import EventStream, Viewers
+
+if TYPE_CHECKING:
+    from mcpwatch.web.mcp.relay import McpRelay
 
 STATIC = Path(__file__).with_name("page") / "static"
 
@@ -42,9 +46,10 @@ class Site:
         self._clock = clock
         self._viewers = viewers
         self._sessions = Sessions()
-        self._pages = Pages(api, fleet, clock, WebSpec(), lambda: "")  # pyright: ignore[reportCallIssue]
+        self._pages = Pages(api, fleet, clock, WebSpec.unwritten(), lambda: "")
         self._live = Live(bus, self._pages.rendered)
-        self._relay = McpRelay(mcp_socket)
+        self._mcp_socket = mcp_socket
+        self._relay: McpRelay | None = None
 
     async def run(self) -> None:
         """Tell open pages what changes, until cancelled."""
@@ -55,7 +60,8 @@ class Site:
 
     async def close(self) -> None:
         """End what was started for requests."""
-        await self._relay.close()
+        if self._relay is not None:
+            await self._relay.close()
 
     def build(self, spec: WebSpec) -> Guard:
         """The application."""
@@ -73,7 +79,7 @@ class Site:
             *Public(pages, self._fleet, self._clock, spec).routes(),
             Route("/live", self._stream, methods=["GET"]),
             Route("/healthz", _alive, methods=["GET"]),
-            Route("/mcp", self._relay.serve, methods=["GET", "POST", "DELETE"]),
+            Route("/mcp", self._mcp, methods=["GET", "POST", "DELETE"]),
             Mount("/api/v1", api),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
@@ -100,6 +106,13 @@ class Site:
             return await on_error(request, error)
         last = request.headers.get("last-event-id") or request.query_params.get("after", "")
         return EventStream(self._live.stream(last), "text/event-stream", self._viewers)
+
+    async def _mcp(self, request: Request) -> Response:
+        """A request to the MCP server. What relays it is loaded for the first one, in a thread: the loop would stand still."""
+        relay = await asyncio.to_thread(importlib.import_module, "mcpwatch.web.mcp.relay")
+        if self._relay is None:
+            self._relay = cast("McpRelay", relay.McpRelay(self._mcp_socket))
+        return await self._relay.serve(request)
 
     def _told(self, peer: str, count: int) -> None:
         """Somebody showed a wrong token."""

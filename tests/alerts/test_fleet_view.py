@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mcpwatch.alerts.book import AlertState
+import pytest
+
+from mcpwatch.alerts import observe as observation
+from mcpwatch.alerts.book import AlertBook, AlertState
 from mcpwatch.alerts.observe import UNPROBED_MAX, restarted
 from mcpwatch.model.fact import Troubled
 from mcpwatch.model.member import Phase, Verdict, Want
@@ -125,3 +128,23 @@ def test_a_thousand_members_falling_at_once_are_one_message_within_a_second_of_t
     w.now += 10
     (one,) = w.happen(view(w, *(member(w, name, verdict=Verdict.UNHEALTHY) for name in names)))
     assert len(one.items) == 1000
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_a_look_at_a_fleet_that_is_well_makes_one_new_book_however_large_the_fleet_is(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = World()
+    names = [f"m{number}" for number in range(count)]
+    shown = view(w, *(member(w, name) for name in names), routes=tuple(path(w, name) for name in names))
+    made: list[AlertBook] = []
+
+    def remade(value: Any, **changes: Any) -> Any:
+        new = replace(value, **changes)
+        made.extend([new] if isinstance(new, AlertBook) else [])
+        return new
+
+    monkeypatch.setattr(observation, "replace", remade)
+    book = observation.observe(w.book, shown, WallTime(w.now))
+    assert set(book.members) == set(book.routes) == set(names)
+    assert made == [book]

@@ -40,7 +40,7 @@ class Written:
 async def test_it_looks_when_members_wrote_and_not_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_log, "IDLE", 3600.0)
     fleet: Any = SimpleNamespace(monitor=SimpleNamespace(proxy=lambda: None))
-    log = Followed(fleet, cast("Any", None), tmp_path)
+    log = Followed(fleet, tmp_path)
     log.looked = asyncio.Event()
     task = asyncio.get_running_loop().create_task(log.run())
     for _ in range(20):
@@ -72,7 +72,7 @@ async def test_a_burst_of_lines_is_read_to_its_end_though_nothing_is_written_aft
 
     actor = SimpleNamespace(spec=SimpleNamespace(name="proxy"), state=SimpleNamespace(phase=Phase.STARTING, generation=1))
     fleet: Any = SimpleNamespace(monitor=SimpleNamespace(proxy=lambda: actor))
-    log = ProxyLog(fleet, cast("Any", None), tmp_path)
+    log = ProxyLog(fleet, tmp_path)
     monkeypatch.setattr(log, "_kind", lambda: SimpleNamespace(asks="/ready", name="some", hint=hint))
     log._follower = ("proxy", cast("Any", Written(10)))  # pyright: ignore[reportPrivateUsage]
     task = asyncio.get_running_loop().create_task(log.run())
@@ -88,7 +88,7 @@ async def test_a_new_proxy_is_followed_from_the_moment_it_is_told_of(tmp_path: P
     monkeypatch.setattr(proxy_log, "PAUSE", 3600.0)  # what is written meanwhile was written after it
     actor = SimpleNamespace(spec=SimpleNamespace(name="proxy"))
     fleet: Any = SimpleNamespace(monitor=SimpleNamespace(proxy=lambda: actor))
-    log = ProxyLog(fleet, cast("Any", None), tmp_path)
+    log = ProxyLog(fleet, tmp_path)
     monkeypatch.setattr(log, "_kind", lambda: SimpleNamespace(asks="/ready"))
     task = asyncio.get_running_loop().create_task(log.run())
     log.wake()

@@ -6,6 +6,7 @@ order, and it names the routes that it should, and no more.
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -22,8 +23,16 @@ _TOML = '# mine\nmodel = "m" # c\n\n[mcp_servers.own]\ncommand = "run"\n\n[proje
 _YAML = "# mine\nname: x\nversion: 0.0.1\nmcpServers:\n  - name: own\n    command: run  # c\nmodels:\n  - &a {name: m}\n  - *a\n"
 _Table = dict[str, Any]
 
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> _Table:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a key is there twice: {[key for key, _ in pairs]}")
+    return found
+
+
 _READ: dict[str, tuple[str, Callable[[str], _Table]]] = {
-    "client.json": (_JSON, json.loads),
+    "client.json": (_JSON, functools.partial(json.loads, object_pairs_hook=_no_key_twice)),
     "client.toml": (_TOML, tomllib.loads),
     "client.yaml": (_YAML, yaml.safe_load),
 }
@@ -94,28 +103,44 @@ class ClientFiles:
 
         return path, restore
 
-    def wrong(self, routes: set[str], urls: str) -> str:
-        """What is not as it must be, or nothing. Raises `AssertionError` for a damaged file, which no waiting mends."""
+    def damaged(self) -> None:
+        """Raises `AssertionError` for a file that does not read, or lost or got something that is not one of our entries."""
         for name, (_, read) in _READ.items():
             path = self.directory / name
             text = path.read_text(encoding="utf-8")
             try:
-                document = read(text)
+                document, mine = read(text), read(self._said[name])
             except Exception as error:
                 raise AssertionError(f"{path} is damaged: {error}\n{text}") from error
             lines = iter(text.splitlines())
             lost = [line for line in self._said[name].splitlines() if not any(_like(line, other) for other in lines)]
             assert not lost, f"{path} lost {lost}:\n{text}"
+            assert _foreign(document) == _foreign(mine), f"{path} is not what its user wrote:\n{text}"
+
+    def misnamed(self, routes: set[str], urls: str) -> str:
+        """Which file names other routes than it should, or nothing."""
+        for name, (_, read) in _READ.items():
+            document = read((self.directory / name).read_text(encoding="utf-8"))
             ours = {name for name, entry in _servers(document).items() if urls in str(entry)}
             if ours != routes:
-                return f"{path.name} names {sorted(ours)} and should name {sorted(routes)}"
-        leftovers = [path.name for path in self.directory.iterdir() if path.name.startswith("client.") and path.name not in _READ]
-        return f"left beside the files: {leftovers}" if leftovers else ""
+                return f"{name} names {sorted(ours)} and should name {sorted(routes)}"
+        return ""
+
+    def leftovers(self) -> str:
+        """What a writer left beside the files, or nothing."""
+        left = [path.name for path in self.directory.iterdir() if "client." in path.name and path.name not in _READ]
+        return f"left beside the files: {left}" if left else ""
 
 
 def _like(line: str, other: str) -> bool:
     """The same line, but for a comma that a neighbour needs."""
     return re.sub(r",\s*$", "", line) == re.sub(r",\s*$", "", other)
+
+
+def _foreign(document: _Table) -> _Table:
+    """The document without the servers that lie on loopback, which only ours do."""
+    mine = {name: entry for name, entry in _servers(document).items() if "127.0.0.1" not in str(entry)}
+    return {key: mine if key in ("mcpServers", "mcp_servers") else value for key, value in document.items()}
 
 
 def _servers(document: _Table) -> dict[str, Any]:

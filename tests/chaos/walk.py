@@ -7,17 +7,39 @@ the two differed instead of what was wrong.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from tests.chaos.machine import Chaos
-from tests.chaos.whole import Whole
+from tests.chaos.whole import KINDS, START, Whole
 
 
-def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> None:
+@dataclass
+class Walked:
+    """What a walk did: faults by kind, and the calls of its client while something befell the watchdog."""
+
+    kinds: Counter[str] = field(default_factory=Counter[str])
+    calls: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def faults(self) -> int:
+        """How many; a start of the watchdog is none."""
+        return self.kinds.total() - self.kinds[START]
+
+
+def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> Walked:
     """Walk so many steps from an empty state directory; `whole`: over everything, each fifth with a clock. `tell` hears each step.
 
     Raises `AssertionError` with what is not as it must be.
     """
+    walked = Walked()
+    into(walked, number, steps, whole=whole, tell=tell)
+    return walked
+
+
+def into(walked: Walked, number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> None:
+    """The same; what was done before something was found is in `walked`."""
     luck = random.Random(number)
     chaos = Whole(luck, clock=number % 5 == 0) if whole else Chaos()
     try:
@@ -29,7 +51,10 @@ def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], 
     except BaseException as error:
         again = f"python -m tests.chaos --seed {number} --steps {steps}{' --whole' if whole else ''}"
         error.add_note(chaos.daemon.said()[-12_000:])
-        error.add_note(f"seed {number}, step {len(chaos.trace)}; again: {again}")
+        error.add_note(f"seed {number}, step {len(chaos.trace)}: {chaos.trace[-1:]}; again: {again}")
         raise
     finally:
+        for action, count in chaos.done.items():
+            walked.kinds[KINDS[action]] += count
+        walked.calls += chaos.calls
         chaos.teardown()

@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ import httpx
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.runtimes.process_table import Snapshot
-from tests.chaos.client_files import ClientFiles
-from tests.chaos.machine import NAMES, Chaos, quiet_port
+from tests.chaos.client_files import HOSTILE, ClientFiles
+from tests.chaos.machine import LONG, NAMES, Chaos, NothingToDoError, Seen, quiet_port
 from tests.e2e.load import CallFailed, Load, Session
-from tests.e2e.test_state_dir import by_directory, everything, remove, truncate
+from tests.e2e.test_state_dir import by_directory, everything, read_only, remove, truncate
 from tests.parts import faked_clock, missing
 
 HOSTED = ("hen", "hog")
@@ -38,6 +39,39 @@ SPARE = 3
 """Descriptors that the watchdog is left with when they are short."""
 GARBAGE = "import os,sys\nwhile os.write(1, b'\\xff{\"id\": 1' * 4096 + b'\\n'): pass"
 FORKS = "import os,time\nfor n in range(20):\n if os.fork() == 0:\n  os.setsid(); time.sleep(600)\ntime.sleep(600)"
+KINDS = {
+    "kill_member": "SIGKILL",
+    "kill_everyone": "SIGKILL",
+    "kill_grandchild": "SIGKILL",
+    "kill_proxy": "SIGKILL",
+    "kill_watchdog": "SIGKILL",
+    "kill_watchdog_in_the_middle": "SIGKILL",
+    "freeze_member": "SIGSTOP",
+    "freeze_proxy": "SIGSTOP",
+    "freeze_and_thaw": "SIGSTOP",
+    "harm_state": "state files",
+    "harm_state_unwatched": "state files",
+    "disk_full": "disk",
+    "short_of_descriptors": "descriptors",
+    "set_clock": "clock",
+    "add_or_remove": "reloads",
+    "change": "reloads",
+    "edit_unwatched": "reloads",
+    "break_the_file": "hostile files",
+    "hostile_file": "hostile files",
+    "another_program_writes": "clients' files",
+    "start": "commands",
+    "stop": "commands",
+    "restart": "commands",
+    "leave_the_fleet": "commands",
+    "stop_the_fleet": "commands",
+    "start_a_second_watchdog": "commands",
+    "start_watchdog": "starts of the watchdog",
+    "upgrade_in_place": "upgrades",
+    "hostile_member": "hostile members",
+}
+"""What kind of fault each action is. A start is none: it ends one."""
+START = "starts of the watchdog"
 WASPS = {"garbage": GARBAGE, "forks": FORKS, "dies": "raise SystemExit(3)", "deaf": "import time; time.sleep(600)"}
 
 
@@ -64,7 +98,8 @@ class Whole(Chaos):
             self.clock = self.directory / "clock"
             self.clock.write_text("+0\n")
         self.daemon.write(self.config())
-        self.always += [self.kill_proxy, self.freeze_member]
+        self.always += [self.kill_proxy, self.freeze_member, self.freeze_proxy]
+        self.invariants = {"files": self.damaged_files, **self.invariants}
         self.with_watchdog += [
             self.harm_state,
             self.harm_state,
@@ -73,9 +108,9 @@ class Whole(Chaos):
             self.short_of_descriptors,
             self.hostile_member,
             *((self.disk_full,) if self.mounted else ()),
-            *((self.set_clock,) if self.clock else ()),
+            *((self.set_clock,) * 3 if self.clock else ()),
         ]
-        self.without += [self.another_program_writes]
+        self.without += [self.another_program_writes, self.harm_state_unwatched]
 
     def config(self) -> dict[str, Any]:
         """The file as the model has it."""
@@ -104,8 +139,13 @@ class Whole(Chaos):
             self.daemon.env = mine
 
     def kill_watchdog(self, _: str = "") -> None:
-        with self.no_call_lost():
+        with self.no_call_lost() as seen:
             super().kill_watchdog()
+        self.calls["kills"] += seen
+
+    def leave_the_fleet(self, _: str = "") -> None:
+        with self.no_call_lost():
+            super().leave_the_fleet()
 
     def upgrade_in_place(self, _: str = "") -> None:
         with self.no_call_lost():
@@ -129,22 +169,52 @@ class Whole(Chaos):
 
     def freeze_member(self, name: str) -> None:
         """SIGSTOP and SIGCONT of one process: nobody may be restarted for a moment's silence."""
-        if (pid := self.pids.get(name)) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-                try:
-                    self.daemon.status()
-                finally:
-                    os.kill(pid, signal.SIGCONT)
+        if (pid := self.pids.get(name)) is None:
+            raise NothingToDoError
+        self.freeze(pid)
+
+    def freeze_proxy(self, _: str = "") -> None:
+        """The same of the gateway: calls wait, and none of what it hosts is replaced."""
+        pids = self.trees(self.table.scan()).get("proxy", set())
+        if len(pids) != 1:
+            raise NothingToDoError
+        with self.no_call_lost():
+            self.freeze(*pids)
+
+    def freeze(self, pid: int) -> None:
+        """For as long as one status takes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                self.daemon.status()
+            finally:
+                os.kill(pid, signal.SIGCONT)
 
     def harm_state(self, _: str = "") -> None:
-        """One file of the state directory goes, is cut, or becomes a directory; no log, whose lines would be gone with it."""
+        """One file of the state directory goes, is cut or made read-only, or becomes a directory.
+
+        No log, whose lines would be gone with it.
+        """
         kept = [path for path in everything(self.daemon.state) if "logs" not in path.relative_to(self.daemon.state).parts]
-        path, harm = self.luck.choice(kept), self.luck.choice([remove, truncate, by_directory])
+        path, harm = self.luck.choice(kept), self.luck.choice([remove, truncate, by_directory, read_only])
         self.trace[-1] += f": {harm.__name__} {path.relative_to(self.daemon.state)}"
         with self.no_call_lost(), contextlib.suppress(FileNotFoundError):
             harm(path)
+        self.harmed = True
         self.generations.clear()
+
+    def harm_state_unwatched(self, _: str = "") -> None:
+        """The same before the next watchdog looks; what an operator said may go with it, so only while nothing is stopped."""
+        if self.stopped:
+            raise NothingToDoError
+        self.harm_state()
+
+    def break_the_file(self, _: str = "") -> None:
+        """A broken or hostile configuration is refused and changes nothing."""
+        what = self.luck.choice(sorted(name for name, text in HOSTILE.items() if text is not None))
+        self.trace[-1] += f": {what}"
+        self.daemon.config.write_text(str(HOSTILE[what]), encoding="utf-8", errors="surrogateescape")
+        self.refused()
 
     def another_program_writes(self, _: str = "") -> None:
         """A user's editor adds a line to a client's file."""
@@ -161,7 +231,7 @@ class Whole(Chaos):
         changed = restore()
         assert not changed, changed
         assert mine.get("error") or not mine.get("changed"), f"told as written: {mine}"
-        assert self.daemon.status()["daemon"]["pid"], "the watchdog does not answer"
+        self.answering("the watchdog answers beside a hostile file")
         self.ask("POST", "/clients/sync", {"force": False})
 
     def hostile_member(self, name: str) -> None:
@@ -169,23 +239,28 @@ class Whole(Chaos):
         self.wasp = self.luck.choice(sorted(WASPS))
         self.trace[-1] += f": {self.wasp}"
         self.reload()
-        self.kill_member(name)
+        with contextlib.suppress(NothingToDoError):
+            self.kill_member(name)
         self.settle()
         self.wasp = ""
         self.reload()
         self.until(lambda: f"of the wasp: {pids}" if (pids := self.trees(self.table.scan()).get("wasp")) else "", "orphans")
 
     def short_of_descriptors(self, name: str) -> None:
-        """The watchdog can open three more files and no fourth, while a member dies."""
+        """The watchdog, or the gateway, can open three more files and no fourth, while a member dies."""
         assert self.daemon.process
-        pid = self.daemon.process.pid
+        who = self.luck.choice(["watchdog", "proxy"])
+        pids = {self.daemon.process.pid} if who == "watchdog" else self.trees(self.table.scan()).get("proxy", set())
+        if len(pids) != 1:
+            raise NothingToDoError
+        (pid,) = pids
+        self.trace[-1] += f": {who}"
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         used = max(int(entry) for entry in os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a name is a number here
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + SPARE, before[1]))
         try:
             self.kill_member(name)
-            status = self.daemon.status()
-            assert status["daemon"]["pid"], "the watchdog does not answer without descriptors"
+            self.answering("the watchdog answers without descriptors")
         finally:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
@@ -197,7 +272,7 @@ class Whole(Chaos):
                 pass
         try:
             self.kill_member(name)
-            assert self.daemon.status()["daemon"]["pid"], "the watchdog does not answer on a full disk"
+            self.answering("the watchdog answers on a full disk")
         finally:
             filler.unlink()
 
@@ -208,37 +283,62 @@ class Whole(Chaos):
         fresh.write_text(f"{self.luck.randrange(-3600, 3600):+d}\n")
         with self.no_call_lost():
             fresh.replace(self.clock)
-            assert self.daemon.status()["daemon"]["pid"], "the watchdog does not answer"
+            self.answering("the watchdog answers under another clock")
 
     # -- what must hold ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def no_call_lost(self) -> Generator[None]:
-        """A client calls a hosted server all the while, and each call succeeds; only where the server answered before."""
-        if "hen" not in self.pids or not self.answers("hen"):
-            yield
+    def no_call_lost(self) -> Generator[bool]:
+        """A client calls a hosted server all the while, and each call succeeds; `False`: none answered before, none is called."""
+        name = next((name for name in HOSTED if name in self.pids and self.answers(name)), "")
+        if not name:
+            yield False
             return
-        with Load(f"http://127.0.0.1:{self.port}/hen/mcp", "who", {}) as load:
-            load.progress(2)
-            yield
-            load.progress(2)
+        with Load(f"http://127.0.0.1:{self.port}/{name}/mcp", "who", {}, timeout=LONG) as load:
+            load.progress(2, self.daemon.patience())
+            yield True
+            load.progress(2, self.daemon.patience())
+        self.calls += Counter(good=load.good, failed=len(load.failures))
         assert load.failures == [], f"a client lost calls: {load.failures}; {self.trace[-9:]}"
 
-    def wrong(self) -> str:
-        """What is not yet as it must be: members, routes as clients see them, clients' files as told and as they are."""
-        if said := super().wrong():
+    def at_rest(self) -> None:
+        """Also without a watchdog nothing is damaged."""
+        if not self.up and self.files:
+            self.files.damaged()
+        super().at_rest()
+
+    def damaged_files(self, _: Seen) -> str:
+        """Clients' files that lost something of their user; raised, as no waiting mends it. What a writer left beside one."""
+        assert self.files
+        self.files.damaged()
+        return self.files.leftovers()
+
+    def all_well(self) -> bool:
+        """The wasp never is."""
+        return not self.wasp
+
+    def shown(self) -> set[str]:
+        """Also the proxy."""
+        return super().shown() | {"proxy"}
+
+    def orphans(self, seen: Seen) -> str:
+        """The wasp is wanted only while it is in the file."""
+        left = set[int]() if self.wasp else seen.trees.get("wasp", set())
+        return f"of the wasp: {sorted(left)}" if left else super().orphans(seen)
+
+    def false_screens(self, seen: Seen) -> str:
+        """Also routes as clients see them, and clients' files as told and as they are."""
+        if said := super().false_screens(seen):
             return said
-        status = self.daemon.status()
         wanted = (self.named - self.stopped) & set(HOSTED)
-        routes = {route["name"]: route["verdict"] for route in status["routes"] if route["name"] != "wasp"}
+        routes = {route["name"]: route["verdict"] for route in seen.status["routes"] if route["name"] != "wasp"}
         if {name for name, verdict in routes.items() if verdict == "healthy"} != wanted:
             return f"routes are {routes}, wanted are {sorted(wanted)}"
         for name in self.named & set(HOSTED) - wanted:
             if self.answers(name):
                 return f"{name} is stopped and answers"
         assert self.files
-        urls = f"127.0.0.1:{self.port}"
-        if said := self.files.wrong(wanted, urls):
+        if said := self.files.misnamed(wanted, f"127.0.0.1:{self.port}"):
             self.ask("POST", "/clients/sync", {})
             return said
         told = {Path(row["path"]).name: (row["in_sync"], set(row["listed"])) for row in self.ask("GET", "/clients")}
@@ -266,8 +366,8 @@ class Whole(Chaos):
         return found
 
     def tree(self, name: str) -> int:
-        """A hosted server is one process."""
-        return 1 if name in HOSTED else super().tree(name)
+        """A hosted server is one process, and so is the gateway."""
+        return 1 if name in (*HOSTED, "proxy") else super().tree(name)
 
     def stream(self, name: str) -> str:
         """A hosted server's standard output is its protocol."""

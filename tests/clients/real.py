@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.patience import Patience
 from tests.parts import SERVERS, program
 
 DEADLINE = 50.0
@@ -170,6 +171,60 @@ def inspector(desk: Desk) -> set[str]:
     return {name for name in names if json.loads(desk.run(*argv, "--server", name, check=False) or "{}").get("tools")}
 
 
+def litellm(desk: Desk, key: str) -> dict[str, set[str]]:
+    """By server, the tools that LiteLLM's own endpoint of all of them lists; it joins both names with a dash."""
+    port = free_port()
+    argv = [str(program("litellm")), "--config", "litellm.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    quiet = ["env", "LITELLM_LOCAL_MODEL_COST_MAP=True", f"LITELLM_MASTER_KEY={key}", *argv, "--telemetry", "False"]
+    found: dict[str, set[str]] = {}
+    with serving(desk, quiet) as process:
+        fetched(f"http://127.0.0.1:{port}/health/liveliness", process)
+        for tool in json.loads(asked(f"http://127.0.0.1:{port}/v1/mcp/tools", key))["tools"]:
+            server, _, name = tool["name"].partition("-")
+            found.setdefault(server, set()).add(name)
+    return found
+
+
+@contextmanager
+def open_webui(desk: Desk) -> Generator[tuple[str, str]]:
+    """A real Open WebUI on an empty database: where it answers, and the key of its admin."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    off = ("ENABLE_OLLAMA_API", "ENABLE_OPENAI_API", "ANONYMIZED_TELEMETRY", "ENABLE_VERSION_UPDATE_CHECK")
+    on = ("OFFLINE_MODE", "HF_HUB_OFFLINE", "BYPASS_EMBEDDING_AND_RETRIEVAL", "DO_NOT_TRACK")
+    env = [*(f"{name}=false" for name in off), *(f"{name}=true" for name in on), f"WEBUI_SECRET_KEY={TOKEN * 4}"]
+    argv = ["env", *env, f"DATA_DIR={desk.root / 'webui'}", "RAG_EMBEDDING_ENGINE=openai", str(program("open-webui"))]
+    with serving(desk, [*argv, "serve", "--host", "127.0.0.1", "--port", str(port)]) as process:
+        fetched(f"{url}/health", process)
+        admin = {"name": "a", "email": "a@example.com", "password": TOKEN}
+        yield url, json.loads(asked(f"{url}/api/v1/auths/signup", "", admin))["token"]
+
+
+def webui_tools(url: str, key: str) -> dict[str, set[str]]:
+    """By tool server of Open WebUI, the tools that it lists itself when it is told to try the entry that it keeps."""
+    kept = json.loads(asked(f"{url}/api/v1/configs/tool_servers", key))["TOOL_SERVER_CONNECTIONS"]
+    return {entry["info"]["id"]: _tried(f"{url}/api/v1/configs/tool_servers/verify", key, entry) for entry in kept}
+
+
+def _tried(url: str, key: str, entry: object) -> set[str]:
+    """It gives up by itself on a machine that is slow, and says no more than that it could not."""
+    patience = Patience(DEADLINE, tuple)
+    while True:
+        try:
+            return {tool["name"] for tool in json.loads(asked(url, key, entry))["specs"]}
+        except urllib.error.HTTPError as error:
+            if error.code != 400 or patience.over():
+                raise AssertionError(f"{error}: {error.read()}") from error
+
+
+def asked(url: str, key: str, body: object = None) -> str:
+    """The answer to a request with a key."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=DEADLINE) as answer:
+        return answer.read().decode()
+
+
 def follow(desk: Desk, kind: str) -> Generator[dict[str, Any]]:
     """Every fact of a kind, those before included, as it happens; once the watchdog answers."""
     while not (desk.root / "state" / "control.sock").exists():
@@ -196,13 +251,13 @@ def serving(desk: Desk, argv: list[str]) -> Generator[subprocess.Popen[bytes]]:
 
 
 def fetched(url: str, process: subprocess.Popen[bytes]) -> str:
-    """What `url` answers, once it does; the wait ends when the process does."""
-    deadline = time.monotonic() + DEADLINE
+    """What `url` answers, once it does; the wait ends when the process does, or had its time."""
+    patience = Patience(DEADLINE, lambda: [process.pid])
     while True:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.read().decode()
         except (urllib.error.URLError, ConnectionError):
             assert process.poll() is None, "it ended before it answered"
-            assert time.monotonic() < deadline, f"{url} never answered"
+            assert not patience.over(), f"{url} never answered"
             time.sleep(0.1)

@@ -63,7 +63,7 @@ async def test_undo_purge_and_print_speak(tmp_path: Path, capsys: pytest.Capture
     assert shown.out.startswith("[mcp_servers.time]\n")
     assert "# Codex CLI: merge this into" in shown.err
     clientview.print_undo(await made.api.undo({"client": "claude-code"}), as_json=False)
-    assert "left alone until 'mcpwatch sync'" in capsys.readouterr().out
+    assert "only our entries were taken out: removed time; left alone until 'mcpwatch sync'" in capsys.readouterr().out
 
 
 def test_detect_prints_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,12 @@ from tests.clients.test_service import room, settled
 
 KEY = "sk-admin"
 FOREIGN: dict[str, Any] = {"url": "http://mcpo:8000", "path": "openapi.json", "type": "openapi", "info": {"id": "mcpo"}}
+FILLED_IN = {"forward_cookies": False, "headers": None}
 pytestmark = pytest.mark.anyio
 
 
 class FakeOpenWebUI(ThreadingHTTPServer):
-    """The two calls of Open WebUI's admin API that matter. The real one is 7 GB."""
+    """The two calls of Open WebUI's admin API that matter, and what 0.12 fills into each element. The real one: test_listed."""
 
     daemon_threads = True
 
@@ -48,7 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self._allowed():
-            self.owner.document = json.loads(body)
+            elements = json.loads(body)["TOOL_SERVER_CONNECTIONS"]
+            self.owner.document = {"TOOL_SERVER_CONNECTIONS": [FILLED_IN | element for element in elements]}
             self.owner.posts += 1
         self._answer()
 
@@ -81,7 +83,7 @@ async def test_routes_enter_are_switched_off_and_what_is_foreign_stays(webui: Fa
     spec = {"kind": "open-webui", "url": webui.url, "allow_literal": True, "policy": "disable"}
     here = await settled(tmp_path, {"time": Verdict.HEALTHY, "fetch": Verdict.HEALTHY}, spec)
     shown = webui.document["TOOL_SERVER_CONNECTIONS"]
-    assert shown[0] == FOREIGN
+    assert shown[0] == FILLED_IN | FOREIGN
     assert [(item["info"]["id"], item["key"], item["config"]) for item in shown[1:]] == [
         ("time", TOKEN, {"enable": True}),
         ("fetch", TOKEN, {"enable": True}),
@@ -92,6 +94,18 @@ async def test_routes_enter_are_switched_off_and_what_is_foreign_stays(webui: Fa
     assert [item["config"] for item in webui.document["TOOL_SERVER_CONNECTIONS"][1:]] == [{"enable": True}, {"enable": False}]
     await here.api.undo({"client": "open-webui"})
     assert [item["config"] for item in webui.document["TOOL_SERVER_CONNECTIONS"][1:]] == [{"enable": True}, {"enable": True}]
+
+
+async def test_what_it_fills_in_by_itself_is_no_edit_and_what_a_person_sets_is_one(webui: FakeOpenWebUI, tmp_path: Path) -> None:
+    here = await settled(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": webui.url, "allow_literal": True})
+    posts = webui.posts
+    await here.after(60)
+    row = (await here.api.table({}))[0]
+    assert (webui.posts, row["in_sync"], row["drift"]) == (posts, True, [])
+    webui.document["TOOL_SERVER_CONNECTIONS"][1]["forward_cookies"] = True
+    await here.after(60)
+    assert "edited by hand" in str((await here.api.table({}))[0]["drift"])
+    assert webui.posts == posts
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "refused the key in OPEN_WEBUI_API_KEY"), (500, "answered 500")])

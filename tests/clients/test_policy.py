@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.clients.policy import Book, Decision, Rules, Seen, advance
+from mcpwatch.clients.state import seen_routes
 from mcpwatch.model.member import Verdict
-from mcpwatch.model.time import Instant
+from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.model.view import FleetView, RouteView, SelfView
 
 UP, DOWN, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
 RULES = Rules("remove", hold_up=5, hold_down=60)
@@ -54,12 +56,25 @@ def test_a_flapping_route_never_changes_the_list() -> None:
     [
         ({"a": DOWN, "b": DOWN}, "no route is healthy"),
         ({"a": UNKNOWN, "b": DOWN}, "no route is healthy"),
-        ({}, "the fleet has no route"),
     ],
 )
 def test_a_fleet_in_which_nothing_is_up_keeps_the_last_list(verdicts: dict[str, Verdict], why: str) -> None:
     decisions = walk([(float(at), verdicts) for at in range(0, 1000, 50)], listed=frozenset({"a", "b"}))
     assert all(set(decision.on) == {"a", "b"} and decision.kept == why for decision in decisions)
+
+
+def test_the_last_route_leaves_when_it_is_taken_out_of_the_configuration() -> None:
+    kept, gone = walk([(0.0, {"a": UNKNOWN}), (1.0, {})], listed=frozenset({"a"}))
+    assert (kept.on, gone.on, gone.kept, gone.reasons) == (("a",), (), "", {"a": "no longer in the configuration"})
+
+
+@given(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc")), st.sampled_from([UP, DOWN, UNKNOWN]))
+def test_a_route_of_the_plan_that_no_view_shows_yet_changes_nothing(planned: set[str], shown: set[str], verdict: Verdict) -> None:
+    routes = tuple(RouteView(name, name, "", verdict) for name in sorted(shown))
+    seen = seen_routes(FleetView(WallTime(0), SelfView(1, "", WallTime(0)), routes=routes), planned)
+    assert {route.name for route in seen if route.up is None} >= planned - shown
+    book, _ = advance(Book(listed=frozenset("abc")), seen, Instant(0), RULES)
+    assert book.listed >= planned
 
 
 def test_time_spent_all_down_does_not_count_as_unhealthy() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.clients.adapter import Wanted
-from mcpwatch.clients.catalog import Client, made
+from mcpwatch.clients.adapter import Client, Wanted
+from mcpwatch.clients.catalog import made
 from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import Ledger, dumps, loads
 from mcpwatch.clients.reconcile import Outcome, reconcile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field, SecretStr
@@ -75,6 +76,7 @@ class External(Gateway):
     """A proxy that others run: the gateway's routes, nothing rendered."""
 
     name = "external"
+    traits = replace(Gateway.traits, runs=False, embedded=False)
 
     def root(self, proxy: ProxySpec) -> str:
         """As clients do."""

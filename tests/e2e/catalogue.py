@@ -31,6 +31,8 @@ NEED_MORE = {
 """Servers that do not answer without what only their user has."""
 GREETS = frozenset({"chroma"})
 """Servers that print a greeting where only messages belong: degraded, not down."""
+FETCH = 400.0
+"""Seconds that one server may take to be fetched."""
 ANSWERS = {
     "DATABASE_URI": "postgresql://u:p@127.0.0.1:1/d",
     "MDB_MCP_CONNECTION_STRING": "mongodb://127.0.0.1:1/x",
@@ -87,7 +89,12 @@ def fetch(name: str, part: Path) -> str:
         argv = ["uvx", *python, *(word for more in entry.more for word in ("--with", more)), "--from", package, "python", "-V"]
     else:
         argv = ["npx", "-y", "-p", package, "-c", "true"]
-    done = subprocess.run(argv, env=environment(part, offline=False), capture_output=True, text=True, timeout=400, check=False)
+    try:
+        done = subprocess.run(
+            argv, env=environment(part, offline=False), capture_output=True, text=True, timeout=FETCH, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it was not fetched in {FETCH:g} s"
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1]
 
 

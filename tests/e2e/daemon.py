@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.patience import Patience
 from tests.parts import SERVERS
 
 PYTHON = sys.executable
@@ -92,7 +93,7 @@ class Daemon:
 
     def wait(self, until: Callable[[dict[str, Any]], object], what: str, timeout: float = WAIT) -> dict[str, Any]:
         """Ask for the status until a condition holds. Fails with what the daemon said when it does not in time."""
-        deadline = time.monotonic() + timeout
+        patience = self.patience(timeout)
         pause = 0.02
         while True:
             status = self.status()
@@ -101,10 +102,14 @@ class Daemon:
                     return status
             if self.process is not None and self.process.poll() is not None and status["daemon"]["pid"] == 0:
                 raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.said()}")
-            if time.monotonic() > deadline:
+            if patience.over():
                 shown = json.dumps({key: status[key] for key in ("members", "routes", "diagnoses")}, indent=1)[:4000]
                 raise AssertionError(f"not in {timeout}s: {what}\n{self.said()[-4000:]}\n{shown}")
             time.sleep(pause)
+
+    def patience(self, seconds: float = WAIT) -> Patience:
+        """A bound of its time and that of all it carries: longer on a starved machine."""
+        return Patience(seconds, lambda: [*self.marked(), *([self.process.pid] if self.process else [])])
 
     def healthy(self, timeout: float = WAIT) -> dict[str, Any]:
         """Wait until all is healthy."""
@@ -123,8 +128,12 @@ class Daemon:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
         assert self.process is not None
+        patience = self.patience()
         self.process.send_signal(number)
-        return self.process.wait(WAIT)
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(1.0)
+            assert not patience.over(), f"it does not end on signal {number}: {self.said()[-4000:]}"
 
     def close(self) -> None:
         """End everything of this daemon: it, or, when it was killed, what it left."""

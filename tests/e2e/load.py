@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.e2e.patience import Patience
+
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
@@ -75,11 +77,11 @@ def _message(answer: httpx.Response) -> dict[str, Any]:
 class Load:
     """Calls in the background until closed. A failed call opens a new session, as clients do."""
 
-    def __init__(self, url: str, tool: str, arguments: dict[str, Any], token: str | None = None) -> None:
+    def __init__(self, url: str, tool: str, arguments: dict[str, Any], token: str | None = None, timeout: float = 10.0) -> None:
         self.good = 0
         self.failures: list[tuple[float, str]] = []
         self._args = (tool, arguments)
-        self._session = Session(url, token)
+        self._session = Session(url, token, httpx.Client(timeout=timeout, trust_env=False))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -105,10 +107,10 @@ class Load:
                 self._session.session = None
             self._stop.wait(0.01)
 
-    def progress(self, more: int = 5, within: float = 30.0) -> None:
-        """Wait until `more` further calls succeeded. Fails when they do not in time."""
-        goal, deadline = self.good + more, time.monotonic() + within
+    def progress(self, more: int = 5, patience: Patience | None = None) -> None:
+        """Wait until `more` further calls succeeded. Fails when they do not in time; `patience` is that of the server."""
+        goal, patience = self.good + more, patience or Patience(30.0, tuple)
         while self.good < goal:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no {more} good calls within {within}s; last: {self.failures[-3:]}")
+            if patience.over():
+                raise AssertionError(f"no {more} good calls within {patience.seconds}s; last: {self.failures[-3:]}")
             self._stop.wait(0.01)

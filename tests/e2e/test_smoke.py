@@ -58,3 +58,21 @@ def test_the_smoke_test_names_what_failed_and_several_names_are_taken(tmp_path: 
         assert daemon.run("clean", "--yes").returncode == 0
         assert not daemon.state.exists()
         assert daemon.config.exists()
+
+
+@pytest.mark.timeout(180)
+def test_clean_leaves_the_state_of_processes_that_still_run(tmp_path: Path) -> None:
+    with running(tmp_path, FLEET.format(port=free_port(), dead=free_port())) as daemon:
+        pid = daemon.wait(lambda shown: shown["members"][-1]["phase"] == "running", "the gateway runs")["members"][-1]["pid"]
+        assert daemon.run("down", "--leave", timeout=120).returncode == 0
+        assert daemon.process is not None
+        daemon.process.wait(60)
+        for names in ([], ["proxy"]):
+            done = daemon.run("clean", "--yes", *names)
+            assert done.returncode == 2
+            assert f"still running: proxy (pid {pid}); take them over with 'mcpwatch up'" in done.stderr
+        assert daemon.state.exists()
+        daemon.start()
+        daemon.stop()
+        assert daemon.run("clean", "--yes").returncode == 0
+        assert not daemon.state.exists()

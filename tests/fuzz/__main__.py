@@ -23,8 +23,8 @@ from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import CORPUS, TARGETS, Target, seeds
 
 COVERED = (
-    "gateway.http.head", "gateway.http.request_reader", "gateway.protocol.message", "gateway.protocol.reading",
-    "http_client.connection", "http_client.framing", "http_client.sse",
+    "gateway.http.head", "gateway.http.request_reader", "gateway.protocol.json_edit", "gateway.protocol.message",
+    "gateway.protocol.reading", "http_client.connection", "http_client.framing", "http_client.sse",
 )  # fmt: skip
 """Modules whose coverage guides atheris."""
 ROOT = Path(__file__).resolve().parents[2]

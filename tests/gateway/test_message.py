@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import json_edit, message
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -85,6 +85,6 @@ def test_one_line_keeps_what_stands_inside_strings() -> None:
 def test_every_value_is_located_where_it_stands(value: dict[str, Any]) -> None:
     data = json.dumps(value, indent=1).encode()
     for key, item in value.items():
-        span = message.locate(data, (key,))
+        span = json_edit.locate(data, (key,))
         assert span is not None
         assert json.loads(data[span[0] : span[1]]) == item

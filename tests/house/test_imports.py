@@ -1,4 +1,5 @@
-"""What a fleet does not use is not loaded: a daemon of processes alone holds no library of containers, Loki, alerts or backups."""
+"""What a fleet does not use is not loaded: a daemon of processes alone holds no library of containers, metrics, Loki or alerts, and
+none that reads configurations."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import sys
 from pathlib import Path
 
 OPTIONAL = {
-    "apprise", "docker", "jinja2", "logging_loki", "mcp", "opentelemetry", "pygments", "pyrage", "requests", "rich",
-    "sse_starlette", "tomlkit", "urllib3", "websockets",
+    "apprise", "docker", "httpx", "jinja2", "logging_loki", "mcp", "opentelemetry", "prometheus_client", "psutil",
+    "pygments", "pyrage", "requests", "rich", "ruamel", "sse_starlette", "tomlkit", "urllib3", "websockets", "yaml",
 }  # fmt: skip
 FLEET = """
 version: 1
@@ -25,7 +26,11 @@ import mcpwatch.__main__
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli import main, up
-Daemon(Options(Path(sys.argv[1]), StatePaths(Path(sys.argv[2])))).rehearse()
+from functools import partial
+from mcpwatch.app.plan_reader import apart
+plan, _ = apart(Path(sys.argv[1]), partial(up._read, Path(sys.argv[1]), Path(sys.argv[2])))
+daemon = Daemon(Options(Path(sys.argv[1]), StatePaths(Path(sys.argv[2]))))
+daemon.carry(plan)
 print(*{name.partition(".")[0] for name, module in sys.modules.items() if module is not None})
 """
 

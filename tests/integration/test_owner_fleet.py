@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.daemon import Daemon, running
+from tests.e2e.daemon import Daemon, free_port, running
 from tests.e2e.load import Load
 from tests.integration.owner_fleet import (
     CLOCK,
@@ -195,3 +196,40 @@ def test_a_paused_or_a_stopped_container_is_let_run_again_and_a_dead_child_in_on
         proven(daemon)
         assert told["causes"][0] == "child_died"
         assert generations(daemon) == {"a": before["a"] + 1, "b": before["b"], "proxy": before["proxy"] + 1}
+
+
+@pytest.mark.needs("docker", "root", "reference-fleet")
+@pytest.mark.timeout(400)
+def test_a_container_that_left_its_network_is_named_and_put_on_it_again(tmp_path: Path) -> None:
+    names = Names()
+    members = {name: docker_bridge(tmp_path / "bridges", names, name) for name in ("a", "b")}
+    with fleet(tmp_path, owner_fleet(tbxark_docker(names), members), names) as daemon:
+        before = generations(daemon)
+        subprocess.run(["docker", "network", "disconnect", names.network, names("a")], check=True, timeout=60)
+        daemon.wait(lambda _: "network_disconnected" in named(daemon, "a"), "it is named", 60)
+        daemon.wait(lambda _: "resume of a" in repairs(daemon), "it is put back", 60)
+        proven(daemon, 150)
+        now = generations(daemon)
+        assert (now["a"], now["b"]) == (before["a"], before["b"])
+        assert now["proxy"] - before["proxy"] <= 1, "for the session that it had by the old address"
+        assert repairs(daemon)[0] == "resume of a"
+
+
+def repairs(daemon: Daemon) -> list[str]:
+    return [f"{fact['rung']} of {fact['member']}" for fact in daemon.events() if fact["fact"] == "repair_tried"]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "theirs", ["http://nowhere.invalid:{}/a/sse", "http://127.0.0.1:{}/a/sse"], ids=["no such host", "refused"]
+)
+def test_the_real_proxy_is_not_restarted_for_a_url_of_its_own_that_leads_nowhere(tmp_path: Path, theirs: str) -> None:
+    wrong = process_bridge(tmp_path / "bridges", "a", upstream_url=theirs.format(free_port()))
+    members = {"a": wrong, "b": process_bridge(tmp_path / "bridges", "b")}
+    with running(tmp_path, owner_fleet(tbxark_process(), members)) as daemon:
+        daemon.wait(lambda _: "upstream_unreachable" in named(daemon, "proxy"), "it is named", 120)
+        daemon.wait(lambda status: daemon.route("b")["verdict"] == "healthy", "the other serves", 60)
+        looked = daemon.route("a")["probes"][0]["failures"]
+        daemon.wait(lambda _: daemon.route("a")["probes"][0]["failures"] > looked + 10, "it is looked at again and again", 90)
+        assert repairs(daemon) == []
+        assert generations(daemon) == {"a": 1, "b": 1, "proxy": 1}

@@ -19,6 +19,8 @@ class FakeGateway:
         self._chunked = chunked
         self._listeners: list[asyncio.StreamWriter] = []
         self.listening = asyncio.Event()
+        self.coming: list[str] = []
+        """Servers of its file that it knows when it has read it again."""
         self.start: dict[str, Any] = {"phase": "running", "pid": 77}
         """What a member is after it was asked to start."""
         self.sequence: int | None = None
@@ -46,6 +48,9 @@ class FakeGateway:
             pass
         self.asked.append(f"{method} {path}")
         status = 200
+        if path == "/reload":
+            while self.coming:
+                self.put(self.coming.pop(), phase="held", pid=None)
         if path.endswith("/start"):
             name = path.split("/")[2]
             status = 200 if name in self.members else 404

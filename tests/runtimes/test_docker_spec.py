@@ -15,9 +15,9 @@ from mcpwatch.runtimes.docker.launch import reach
 from mcpwatch.runtimes.docker.logs import LogFile, split, stamp
 from mcpwatch.runtimes.docker.meter import sample, usage_between
 from mcpwatch.runtimes.docker.options import Labels, create_options, read_labels
-from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.docker.refusal import away, line, refused
 from mcpwatch.runtimes.docker.spec import DockerSpec, container_name, published
+from mcpwatch.runtimes.record import Record, Records
 
 LABELS = Labels("abc", "pg", 3, "f")
 
@@ -242,10 +242,10 @@ def test_usage_is_measured_between_two_samples() -> None:
 
 
 def test_the_generation_of_a_restarted_container_is_remembered(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = Records(tmp_path, "docker")
     assert not records.any()
-    records.write(Record("a/b", "c0ffee", 5))
-    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
-    assert records.load() == {"a/b": Record("a/b", "c0ffee", 5)}
+    records.write(Record("a/b", 5, container="c0ffee"))
+    (tmp_path / "run/docker/broken.json").write_text("{", encoding="utf-8")
+    assert records.load() == {"a/b": Record("a/b", 5, container="c0ffee")}
     records.drop("a/b")
     assert records.load() == {}

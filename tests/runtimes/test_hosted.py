@@ -50,6 +50,19 @@ async def test_a_start_waits_until_the_child_lives_and_a_stop_until_it_does_not(
         assert gateway.members["time"]["phase"] == "held"
 
 
+async def test_a_gateway_that_does_not_know_a_server_yet_reads_its_file_at_once_and_only_once(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.coming.append("time")
+        runtime = HostedRuntime(state, INSTANCE)
+        assert (await runtime.start(TIME, 1)).pid == 77
+        assert gateway.asked == ["POST /members/time/start", "POST /reload", "POST /members/time/start", "GET /members"]
+        gateway.asked.clear()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await runtime.start(replace(TIME, name="other"), 1)
+        assert gateway.asked.count("POST /reload") == 1
+
+
 async def test_a_nudge_says_which_members_the_gateway_serves_and_raises_when_it_is_away(state: Path) -> None:
     runtime = HostedRuntime(state, INSTANCE)
     with pytest.raises(RuntimeFailed):

@@ -28,7 +28,8 @@ from mcpwatch.model.probe import ProbeResult, Symptom
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.telemetry import families as of
-from mcpwatch.telemetry.metrics import FleetCollector, LoopReader, MetricsServer, ScrapeSnapshot
+from mcpwatch.telemetry.fleet_collector import FleetCollector, LoopReader, ScrapeSnapshot
+from mcpwatch.telemetry.metrics import MetricsServer, RegistryCollector
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.readings import AlertsNow, CallsNow, ObjectiveNow, PromisesNow, Readings
 from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
@@ -244,14 +245,14 @@ def test_objectives_of_routes_are_shown_and_what_is_unknown_has_no_series() -> N
 def test_the_collector_can_live_in_anyones_registry() -> None:
     world = World("time")
     registry = CollectorRegistry()
-    registry.register(world.collector)
+    registry.register(RegistryCollector(world.collector))
     assert registry.get_sample_value("mcpwatch_member_up", {"member": "time"}) == 1
     with pytest.raises(ValueError, match="Duplicated"):
-        registry.register(World("time").collector)
+        registry.register(RegistryCollector(World("time").collector))
 
 
 def test_a_queue_that_nobody_empties_drops_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpwatch.telemetry.metrics.QUEUE_SIZE", 10)
+    monkeypatch.setattr("mcpwatch.telemetry.fleet_collector.QUEUE_SIZE", 10)
     world = World("time")
     for _ in range(15):
         world.collector.offer(fleet.probed("time"))
@@ -304,7 +305,7 @@ def test_with_a_token_only_its_bearer_is_served() -> None:
 
 @pytest.mark.anyio
 async def test_a_scrape_reads_the_view_in_the_loop_and_survives_a_stuck_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpwatch.telemetry.metrics.VIEW_TIMEOUT", 0.05)
+    monkeypatch.setattr("mcpwatch.telemetry.fleet_collector.VIEW_TIMEOUT", 0.05)
     threads: list[str] = []
     seen = ScrapeSnapshot(fleet.plan("time"), fleet.view("time"))
 

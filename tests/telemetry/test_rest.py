@@ -8,7 +8,7 @@ from pathlib import Path
 from mcpwatch.bus import Bus
 from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry import families as of
-from mcpwatch.telemetry.metrics import SETTLE_AT
+from mcpwatch.telemetry.fleet_collector import SETTLE_AT
 from mcpwatch.telemetry.service import Telemetry, TelemetryContext
 from mcpwatch.telemetry.spec import TelemetrySpec
 from tests.telemetry import fleet

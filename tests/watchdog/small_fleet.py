@@ -12,14 +12,13 @@ from mcpwatch.model.fact import Fact
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec
-from mcpwatch.model.time import WallTime
-from mcpwatch.model.view import SelfView, Usage
+from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
 from tests.virtual import VirtualClock, VirtualLoop, ended, run
 from tests.watchdog.step_runtime import StepRuntime
-from tests.watchdog.world_prober import Memory, VirtualSchedule
+from tests.watchdog.world_prober import DAEMON, Memory, VirtualSchedule
 
 CHECK = CheckSpec("mcp", interval=30.0, vantages=("direct",))
 GOOD = ProbeResult(Outcome.SUCCESS)
@@ -38,7 +37,6 @@ def route(name: str, owner: str = "") -> RouteSpec:
 
 
 PROXY = member("proxy", kind="proxy")
-DAEMON = SelfView(pid=7, version="1", started_at=WallTime(5.0))
 FRONT = ProxySpec("gateway", "proxy", "127.0.0.1:1", "http://127.0.0.1")
 
 

@@ -15,6 +15,7 @@ from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
 from tests.runtimes.bench import INSTANCE, running
+from tests.watchdog.world_prober import DAEMON
 
 
 @asynccontextmanager
@@ -32,7 +33,7 @@ async def supervised(
         def guard(work: Coroutine[Any, Any, None], name: str) -> None:
             living.add(tasks.create_task(work, name=name))
 
-        fleet = Fleet(lambda _: runtime, Prober(), SystemClock(), hear, guard, store)
+        fleet = Fleet(lambda _: runtime, Prober(), SystemClock(), hear, guard, store, daemon=DAEMON)
         try:
             await fleet.begin(Plan(members=specs))
             yield fleet

@@ -190,16 +190,20 @@ def test_a_start_that_its_carrier_lost_meanwhile_ends_in_a_generation_of_its_own
     staged(play, "theirs")
 
 
-def test_a_pending_start_is_abandoned_when_its_carrier_starts_a_newer_one_or_a_stop_is_asked() -> None:
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_pending_start_is_abandoned_when_its_carrier_starts_a_newer_one_or_a_stop_is_asked(newer: bool) -> None:
     async def play(stage: Stage) -> None:
         stage.runtime.start_takes = 50.0
         stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
         await asyncio.sleep(1.0)
-        stage.actor.exited(Exited("time", 1, code=1))
-        stage.actor.appeared(55, None)
-        stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
-        await asyncio.sleep(1.0)
-        assert (stage.actor.state.phase, stage.runtime.started) == (Phase.STOPPED, [])
+        if newer:
+            stage.actor.exited(Exited("time", 1, code=1))
+            stage.actor.appeared(55, None)
+            await asyncio.sleep(50.0)
+        else:
+            stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
+            await asyncio.sleep(1.0)
+        assert (stage.actor.state.phase, stage.runtime.started) == (Phase.STARTING if newer else Phase.STOPPED, [])
 
     staged(play, "theirs")
 

@@ -137,6 +137,9 @@ def test_another_name_and_other_tools_are_another_server_and_both_names_are_told
     small = House()
     small.see(listed("a", "b"))
     assert small.see(replace(listed("a", "x"), server=ServerInfo("x2", "2"))).outcome is Outcome.SUCCESS, "half of them is no other"
+    most = House()
+    most.see(listed("a", "b", "c"))
+    assert most.see(replace(listed("a", "x"), server=ServerInfo("x2", "2"))).symptom is Symptom.WRONG_SERVER, "a third is"
     empty = House()
     empty.see(listed("a"))
     empty.see(listed(version="2"))

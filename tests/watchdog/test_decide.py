@@ -64,15 +64,15 @@ def normal(world: World, now: Instant) -> World:
     state = world.state
 
     def shift(at: Instant | None) -> Instant | None:
-        return None if at is None else Instant(max(-4, ceil((at - now) / GRID)) * GRID)
+        return None if at is None else Instant(max(-3, ceil((at - now) / GRID)) * GRID)
 
     return replace(
         world,
         state=replace(
             state,
-            generation=min(state.generation, 2),
+            generation=min(state.generation, 1),
             restarts=0,
-            failures=min(state.failures, 3),
+            failures=min(state.failures, 2),
             starts=tuple(Instant(start - now) for start in state.starts if now - start < SMALL.period)[-2:],
             ready_at=shift(state.ready_at),
             wake_at=shift(state.wake_at),

@@ -276,8 +276,11 @@ def test_what_a_gateways_log_said_of_a_former_life_of_a_server_is_no_reason_now(
 
     assert cause("polluted", 60.0) == "polluted"
     assert cause("polluted", 59.0) == "member_hung"
-    assert cause("polluted", 59.0, started_at=None) == "polluted"
+    assert cause("polluted", 0.5, started_at=None) == "polluted"
     assert cause("failed", 70.0) == "member_hung"
+    well_once = replace(bad(Symptom.TIMEOUT), succeeded=True)
+    assert cause("polluted", 80.0, through=well_once) == "polluted", "it began to fail at 95 s"
+    assert cause("polluted", 79.5, through=well_once) == "member_hung"
 
 
 def test_stopped_processes_are_let_run_again_unless_they_are_being_ended() -> None:
@@ -329,3 +332,15 @@ def test_a_banner_on_the_stdout_of_a_server_that_works_is_told_and_nothing_is_do
 def test_what_a_server_that_is_gone_last_wrote_is_part_of_the_evidence() -> None:
     gone = replace(FETCH, direct=bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL), words="Error: no module named time")
     assert "it last wrote: Error: no module named time" in one(gone, PROXY).evidence
+
+
+@pytest.mark.parametrize("symptom", [Symptom.OVERLOADED, Symptom.RPC_ERROR, Symptom.HTTP_STATUS])
+@pytest.mark.parametrize(
+    ("words", "ours"), [("too many sessions", True), ("Session limit reached", True), ("429 too many requests", False)]
+)
+def test_a_limit_of_sessions_is_told_with_what_our_own_checks_have_to_do_with_it(symptom: Symptom, words: str, ours: bool) -> None:
+    seen = bad(symptom)
+    assert seen.result is not None
+    finding = one(replace(FETCH, direct=replace(seen, result=replace(seen.result, message=words))), PROXY)
+    assert (finding.cause, finding.rung) == ("overloaded", None)
+    assert ("each check of mcpwatch opens a session too" in finding.text) == ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable
 from dataclasses import replace
 
@@ -18,7 +19,8 @@ from mcpwatch.model.spec import Plan, PlanDiff
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog import decide as d
-from tests.watchdog.small_fleet import DAEMON, PROXY, SmallFleet, fleet_story, member, plan, route
+from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
+from tests.watchdog.world_prober import DAEMON
 
 BAD = ProbeResult(Outcome.FAILURE, Symptom.REFUSED)
 A, B = member("a", fingerprint="f1"), member("b", fingerprint="f1")
@@ -327,7 +329,10 @@ def test_a_stop_stops_everything_and_nothing_begins_after_it() -> None:
         assert small.phases() == {"a": Phase.STOPPED, "proxy": Phase.STOPPED}
         assert small.runtimes["process"].graces == [("proxy", 10.0), ("proxy", 0.0), ("a", 0.0)], "the first is killed"
         probes, names = len(small.probed), len(small.names)
-        small.fleet.actors["a"].tell(d.WantUp(small.clock.now(), "too late"))
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            small.fleet.actors["a"].tell(d.WantUp(small.clock.now(), "too late"))
+        assert warned == [], "what does not begin is closed"
         await asyncio.sleep(100.0)
         assert (len(small.probed), small.runtimes["process"].started) == (probes, [1, 1])
         assert {name.partition(" ")[0] for name in small.names[names:]} <= {"stop"}

@@ -10,8 +10,8 @@ import pytest
 
 from mcpwatch.model.fact import Diagnosed, RepairTried
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Hindered, LogHint, Paused, Traits
+from mcpwatch.model.spec import MemberSpec, Traits
+from mcpwatch.ports import Hindered, LogHint, Paused
 from mcpwatch.watchdog.fleet import Fleet
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World, WorldRuntime
@@ -281,16 +281,20 @@ def test_a_proxy_whose_own_url_for_a_member_leads_nowhere_is_never_restarted_for
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(words: str) -> None:
+@pytest.mark.parametrize("restarts", [1, 0], ids=["from the start", "later"])
+def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(words: str, restarts: int) -> None:
     async def play(world: World, fleet: Fleet) -> None:
         await asyncio.sleep(60.0)
         world.servers["a"].no_way = words
         await asyncio.sleep(400.0)
-        assert tried(world) == [("restart_proxy", "proxy"), ("quarantine", "proxy")]
+        assert [rung for rung, _ in tried(world) if rung != "quarantine"] == ["restart_proxy"] * restarts
         assert causes(fleet) == ["upstream_unreachable"]
         assert verdict(fleet, "b") is Verdict.HEALTHY
+        world.servers["a"].no_way = ""
+        await asyncio.sleep(20.0)
+        assert verdict(fleet, "a") is (Verdict.UNHEALTHY if restarts else Verdict.HEALTHY), "where no restart had cut the session"
 
-    staged(TBXARK, [Server("a", "process"), Server("b", "process")], play)
+    staged(TBXARK, [Server("a", "process", no_way=words if restarts else ""), Server("b", "process")], play)
 
 
 def test_a_member_that_came_after_the_proxy_failed_to_reach_it_gets_its_route_by_a_restart_of_the_proxy() -> None:

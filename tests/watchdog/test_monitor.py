@@ -10,9 +10,9 @@ import pytest
 from mcpwatch.model.fact import MemberChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Symptom, Target
-from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff
+from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff, Traits
 from mcpwatch.model.view import Diagnosis
-from mcpwatch.ports import Exited, Incarnation, LogHint, Traits
+from mcpwatch.ports import Exited, Incarnation, LogHint
 from tests.watchdog.small_fleet import CHECK, PROXY, SmallFleet, fleet_story, member, plan, route
 
 A = member("a", route="a")

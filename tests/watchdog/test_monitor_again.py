@@ -10,7 +10,8 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.ports import Exited, LogHint, Traits
+from mcpwatch.model.spec import Traits
+from mcpwatch.ports import Exited, LogHint
 from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan, route
 from tests.watchdog.test_monitor import BAD, CANARY, CHECK, DIRECT, INNER, ROUTE, A, begun, end, forget
 

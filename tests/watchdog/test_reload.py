@@ -19,6 +19,7 @@ from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.runtimes.external import ExternalSpec
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
+from tests.watchdog.world_prober import DAEMON
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +74,7 @@ async def test_a_gateway_replaces_what_it_hosts_by_itself_and_nothing_else(runti
         def guard(work: Coroutine[Any, Any, None], name: str) -> None:
             living.append(tasks.create_task(work, name=name))
 
-        fleet = Fleet(lambda _: carrier, Prober(), SystemClock(), facts.put_nowait, guard, store)
+        fleet = Fleet(lambda _: carrier, Prober(), SystemClock(), facts.put_nowait, guard, store, daemon=DAEMON)
         await fleet.begin(before)
         while not isinstance(await facts.get(), MemberStarted):
             pass

@@ -9,9 +9,9 @@ import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Streaks, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target
-from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, RestartPolicy
+from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, RestartPolicy, Traits
 from mcpwatch.model.time import Instant
-from mcpwatch.ports import Incarnation, Traits
+from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint

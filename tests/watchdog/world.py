@@ -14,9 +14,9 @@ from typing import Literal
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.probe import Stage, Symptom
-from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.spec import MemberSpec, Traits
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, LogHint, RuntimeEvent, Traits
+from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, LogHint, RuntimeEvent
 
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[

@@ -12,8 +12,9 @@ from typing import Any
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
-from mcpwatch.ports import Traits
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, Upstream
+from mcpwatch.model.time import WallTime
+from mcpwatch.model.view import SelfView
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses
@@ -23,6 +24,7 @@ from tests.watchdog.world import HONEST, PROXY, Server, Session, World, WorldRun
 INTERVAL = 5.0
 TIMEOUT = 3.0
 LATENCY = 0.02
+DAEMON = SelfView(pid=7, version="1", started_at=WallTime(5.0))
 
 
 class WorldProber:
@@ -275,7 +277,9 @@ async def watched(
         runs=lambda pid, _: world.of_pid(pid).alive,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
-    fleet = Fleet(runtimes.__getitem__, WorldProber(world), clock, world.facts.append, guard, Memory(), senses=senses)  # type: ignore[arg-type]
+    fleet = Fleet(
+        runtimes.__getitem__, WorldProber(world), clock, world.facts.append, guard, Memory(), daemon=DAEMON, senses=senses
+    )  # type: ignore[arg-type]
     fleet.monitor.learn(traits)
     world.hear = fleet.monitor.hear
     guard(world.run_proxy(), "proxy")

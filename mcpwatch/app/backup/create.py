@@ -57,11 +57,6 @@ def _named_files(value: Value, key: str = "") -> Iterator[str]:
         yield value
 
 
-def default_directory(paths: StatePaths) -> Path:
-    """Where backups are kept unless told otherwise."""
-    return paths.root / "backups" / "fleet"
-
-
 def create(source: Source, directory: Path, passphrase: str | None, now: WallTime) -> Path:
     """Write an archive and verify it as written; its path. Raises `BackupError`.
 
@@ -122,7 +117,7 @@ def _state_files(paths: StatePaths) -> Iterator[Path]:
         here = Path(folder)
         if here == paths.root:
             names[:] = [name for name in names if name not in _LEFT]
-        names[:] = [name for name in names if here / name != default_directory(paths)]
+        names[:] = [name for name in names if here / name != paths.backups]
         for name in files:
             path = here / name
             left = here == paths.root and (name in _LEFT or name in _STORE)

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from mcpwatch.app.backup.archive import BackupError
-from mcpwatch.app.backup.create import Source, create, default_directory, prune
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.clock import Clock
 from mcpwatch.model import cron
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.registry import KindSpec
+
+if TYPE_CHECKING:  # with it come archives and the reading of configurations; a daemon that makes no backups does without
+    from mcpwatch.app.backup.create import Source
 
 LONGEST_WAIT = 3600.0
 """Seconds after which the clock is looked at again: it may have been set."""
@@ -35,7 +36,7 @@ class BackupSpec(KindSpec):
 
     def directory(self, base: Path, paths: StatePaths) -> Path:
         """Where they go; a relative `dir` is below the configuration's own directory."""
-        return default_directory(paths) if self.dir is None else base / Path(self.dir).expanduser()
+        return paths.backups if self.dir is None else base / Path(self.dir).expanduser()
 
 
 SECTION = ("backup", BackupSpec)
@@ -83,6 +84,8 @@ class ScheduledBackup:
         spec, at = self._spec, self._clock.wall()
         if spec is None:
             return
+        from mcpwatch.app.backup.archive import BackupError
+
         try:
             text = await asyncio.to_thread(self._made, spec)
             self._publish(Troubled(at=at, text=text, level="info", subject="backup", cleared=True))
@@ -90,6 +93,8 @@ class ScheduledBackup:
             self._publish(Troubled(at=at, text=f"no backup was made: {error}", level="error", subject="backup"))
 
     def _made(self, spec: BackupSpec) -> str:
+        from mcpwatch.app.backup.create import create, prune
+
         source = self._source()
         directory = spec.directory(source.config.absolute().parent, source.paths)
         secret = spec.passphrase.get_secret_value() if spec.passphrase else None

@@ -78,7 +78,7 @@ def tokens(patient: Patient) -> Iterator[Finding]:
                 why = "it can be guessed, and with it every tool can be called"
                 yield Finding("tokens", "error", f"{owner}: a token {what}", why, "mcpwatch token rotate")
     host = proxy.listen.rpartition(":")[0]
-    if not proxy.tokens and host not in ("127.0.0.1", "localhost", "[::1]") and proxy.kind != "external":
+    if not proxy.tokens and host not in ("127.0.0.1", "localhost", "[::1]") and proxy.traits.runs:
         what = f"{proxy.member}: listens on {proxy.listen} and asks for no token"
         yield Finding("tokens", "warning", what, "everyone on the network may call every tool", "set proxy.auth.tokens")
 

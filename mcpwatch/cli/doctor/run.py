@@ -15,6 +15,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor import configuration, machine, programs
 from mcpwatch.cli.doctor.clients import clients_files
+from mcpwatch.cli.doctor.cold_start import ColdStart, cold_starts, too_slow
 from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.doctor.shortages import shortages
 from mcpwatch.cli.edit.proof import daemon_on
@@ -32,9 +33,9 @@ CHECKS = (
 """What is looked at, by the word that a finding carries."""
 
 
-def doctor(config: Path | None, *, fix: bool, as_json: bool) -> int:
+def doctor(config: Path | None, *, fix: bool, as_json: bool, measure: bool = False) -> int:
     """Examine the fleet. Exits 1 when an error is left, else 0; warnings alone are no failure."""
-    found = examine(config)
+    found, starts = _examined(config, measure=measure)
     mended: list[tuple[Finding, str]] = []
     if fix:
         for finding in found:
@@ -43,24 +44,32 @@ def doctor(config: Path | None, *, fix: bool, as_json: bool) -> int:
                     mended.append((finding, finding.mend()))
                 except (OSError, McpwatchError) as error:
                     mended.append((finding, f"could not be mended: {error}"))
-        found = examine(config) if mended else found
+        again = (finding for finding in examine(config) if finding.check != "cold start") if mended else ()
+        found = [*again, *too_slow(starts)] if mended else found
     if as_json:
         say_json({
             "findings": [_plain(finding) for finding in found],
             "mended": [{"what": finding.what, "done": done} for finding, done in mended],
+            "cold_starts": [one.plain() for one in starts],
         })  # fmt: skip
     else:
         _print(found, mended)
+        if starts:
+            say(f"cold starts beside start_grace: {'; '.join(one.text for one in starts)}")
     return exits.UNHEALTHY if any(finding.level == "error" for finding in found) else exits.OK
 
 
 def examine(config: Path | None) -> list[Finding]:
     """Everything that is found, the worst first. A missing file is a finding too."""
+    return _examined(config)[0]
+
+
+def _examined(config: Path | None, *, measure: bool = False) -> tuple[list[Finding], list[ColdStart]]:
     paths = state_paths(ControlSettings.state_dir)
     try:
         file = file_in_use(config)
     except ConfigError as error:
-        return [Finding("file", "error", str(error), "there is no fleet without it", "mcpwatch init")]
+        return [Finding("file", "error", str(error), "there is no fleet without it", "mcpwatch init")], []
     environ = dict(os.environ)
     status = None
     with contextlib.suppress(McpwatchError):
@@ -68,20 +77,21 @@ def examine(config: Path | None) -> list[Finding]:
     try:
         loaded = load(file, all_kinds(), environ)
     except ConfigError as error:
-        return [Finding("file", "error", str(error), "'up' and 'reload' refuse the file", f"edit {file}")]
+        return [Finding("file", "error", str(error), "'up' and 'reload' refuse the file", f"edit {file}")], []
     plan = None
     if not loaded.faults:
         with contextlib.suppress(ConfigError):
             plan = build(loaded.config, all_kinds(), state_dir=paths.root, world=loaded.world)
     patient = Patient(file, loaded, plan, paths, status, environ)
-    found = [*_plainly(patient), *asyncio.run(_slowly(patient))]
-    return sorted(found, key=lambda finding: (finding.level != "error", CHECKS.index(finding.check)))
+    starts = cold_starts(patient, measure=measure)
+    found = [*_plainly(patient), *too_slow(starts), *asyncio.run(_slowly(patient))]
+    return sorted(found, key=lambda finding: (finding.level != "error", CHECKS.index(finding.check))), starts
 
 
 def _plainly(patient: Patient) -> Iterator[Finding]:
     for part in (
         configuration.faults, configuration.readable, configuration.tokens, configuration.argv_secrets, configuration.tracked,
-        programs.proxy_version, programs.launchers, programs.interpreters, programs.engine,
+        programs.versions, programs.pins, programs.interpreters, programs.engine,
         machine.state_directory, machine.limits, shortages, machine.clock, machine.leftovers, machine.watchdog, clients_files,
     ):  # fmt: skip
         yield from part(patient)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from mcpwatch.clients.formats.edit import DROP
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import EditRefused, Step, Syntax
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.config.load import document_of, load_plan
+from mcpwatch.config.load import document_of, load, load_plan
 from mcpwatch.foreign.dialects import Dialect, convert, detect
 from mcpwatch.foreign.document import spell
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
@@ -139,10 +139,23 @@ class FleetFile:
         text = self.with_changes({("env_file",): REMOVED}).text if coming else self.text
         return load_plan(self.path, all_kinds(), {**(values or {}), **os.environ}, state_dir, text=text)
 
+    def faults(self) -> tuple[Fault, ...]:
+        """Every fault that this text has on any machine."""
+        return load(self.path, all_kinds(), os.environ, text=self.text, anywhere=True).faults
+
+    def fault_of(self, name: str, faults: Iterable[Fault]) -> str:
+        """The first of these that a member has, or the empty string."""
+        place = spell((*self.box, name))
+        return next((fault.message for fault in faults if _within(fault.path, place)), "")
+
     def env_files(self) -> list[Path]:
         """The `env_file`s it names, absolute."""
         written: str | list[str] = self.document.get("env_file") or []
         return [self.path.absolute().parent / name for name in ([written] if isinstance(written, str) else written)]
+
+
+def _within(path: str, place: str) -> bool:
+    return path.startswith(place) and path[len(place) : len(place) + 1] in ("", ".", "[")
 
 
 def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:

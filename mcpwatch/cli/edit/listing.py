@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,16 +14,20 @@ from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.table import coloured, fit, table, terminal_width
 from mcpwatch.config import yaml
-from mcpwatch.model.errors import McpwatchError
+from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
 
 Format = Literal["table", "names", "json", "yaml"]
 _SHOWN = 60
 
 
 def list_members(config: Path | None, form: Format) -> int:
-    """Print the members of the file. Values of `env`, `headers` and tokens are never shown."""
+    """Print the members of the file. Values of `env`, `headers` and tokens are never shown.
+
+    Raises `ConfigError` with every fault of the file, after what could be listed was.
+    """
     file = read_fleet_file(file_in_use(config))
-    rows = [row(file, name) for name in file.members]
+    faults = file.faults()
+    rows = [row(file, name, faults) for name in file.members]
     status: dict[str, Any] | None = None
     if form in ("table", "json"):
         with contextlib.suppress(McpwatchError):
@@ -44,15 +49,16 @@ def list_members(config: Path | None, form: Format) -> int:
         width = terminal_width()
         for line in table(("NAME", "HOW", "RUNS", "STATE", "DESCRIPTION"), cells, colour=coloured()):
             say(fit(line, width) if width else line)
+    if faults:
+        raise ConfigError(*faults)
     return exits.OK
 
 
-def row(file: FleetFile, name: str) -> dict[str, Any]:
+def row(file: FleetFile, name: str, faults: Sequence[Fault]) -> dict[str, Any]:
     """One member in plain words: name, how it is carried, what it runs, whether it is switched on."""
-    try:
-        member = file.as_ours(name)
-    except McpwatchError as error:
-        return {"name": name, "how": "faulty", "runs": str(error).splitlines()[0], "enabled": False, "description": ""}
+    if fault := file.fault_of(name, faults):
+        return {"name": name, "how": "faulty", "runs": fault, "enabled": False, "description": ""}
+    member = file.as_ours(name)
     how, runs = _carried(member)
     return {
         "name": name,

@@ -19,7 +19,7 @@ PROOF_WAIT = 120.0
 CLIENTS_WAIT = 15.0
 """Seconds that clients' files are waited for: `hold_up` is 5 s unless told otherwise."""
 
-_PAUSE = 0.15
+_PAUSE = 0.05
 _UNDECIDED = 3.0
 _DIAGNOSED = 10.0
 

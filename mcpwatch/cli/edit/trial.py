@@ -1,6 +1,7 @@
-"""Trying a server before it counts: a watchdog of its own in a scratch directory, with that one member behind a gateway.
+"""Trying a server before it counts: by itself where that shows all, else by a watchdog of its own with that one member.
 
-The fleet is not touched. The watchdog ends with this process, also when that is killed (parent death signal on Linux).
+That watchdog has a scratch directory and a gateway, and says why a server does not answer. The fleet is not touched. It ends with
+this process, also when that is killed (parent death signal on Linux).
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch import journal
+from mcpwatch.app.kinds import all_kinds
 from mcpwatch.cli.control import ControlSettings, call
+from mcpwatch.cli.edit.alone import ANSWERED, results_alone
 from mcpwatch.cli.edit.proof import one_of
-from mcpwatch.model.errors import McpwatchError, NoDaemon
+from mcpwatch.config.load import load_plan
+from mcpwatch.model.errors import ConfigError, McpwatchError, NoDaemon
+from mcpwatch.model.probe import Symptom
 
 TRIAL_WAIT = 120.0
 """Seconds that a server is given by default to answer its first handshake: `uvx` and `npx` download at the first start."""
@@ -34,6 +39,8 @@ _DIAGNOSED = 4.0
 _ENDS = 3
 """Starts after which a server that always ends is given up."""
 _STOP = 30.0
+_LEAST = 10.0
+"""Seconds that the whole trial of a server gets at least, which did not answer by itself."""
 
 _PROGRAM = (
     "import sys\n"
@@ -73,7 +80,7 @@ class Trial:
 def try_member(
     name: str, member: Mapping[str, Any], base: Path, env_files: Sequence[Path], values: Mapping[str, str], wait: float = TRIAL_WAIT
 ) -> Trial:
-    """Start the member behind a gateway, prove its route with every check, and stop it. `base`: where relative paths begin.
+    """Start the member, run every check of it, and stop it. `base`: where relative paths begin.
 
     `values` are variables beside those of the environment. Raises `TrialFailed` with the cause and its last lines.
     """
@@ -83,10 +90,29 @@ def try_member(
         config = scratch / "trial.json"
         config.write_text(json.dumps(_config(name, member, base, env_files, wait)), encoding="utf-8")
         config.chmod(0o600)
+        began = time.monotonic()
+        trial = _alone(name, config, base, values, wait)
+        if trial is not None:
+            return trial
+        wait = max(_LEAST, wait - (time.monotonic() - began))
         with _watchdog(scratch, config, base, values) as process, _settings(scratch / "state"):
             return _proved(name, process, scratch, wait)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _alone(name: str, config: Path, base: Path, values: Mapping[str, str], wait: float) -> Trial | None:
+    """What the server shows by itself, if it answers. Raises `TrialTimedOut` when it says nothing in time."""
+    with contextlib.suppress(ConfigError):  # the whole trial says what is wrong
+        plan = load_plan(config, all_kinds(), {**values, **os.environ}, config.parent / "state")
+        results = results_alone(name, plan, base if base.is_dir() else config.parent, wait)
+        if results and all(result.outcome in ANSWERED for result in results):
+            first = results[0]
+            return Trial(tuple(tool.name for tool in first.tools or ()), first.tokens or 0, sum(one.seconds for one in results))
+        if results and results[-1].symptom is Symptom.TIMEOUT:
+            said = f"\n    {results[-1].said}" if results[-1].said else ""
+            raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {results[-1].message}{said}")
+    return None
 
 
 def _config(name: str, member: Mapping[str, Any], base: Path, env_files: Sequence[Path], wait: float) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
@@ -15,7 +16,8 @@ from mcpwatch.cli.export import compose, kubernetes, quadlet, systemd
 from mcpwatch.cli.export.parts import HEADING
 from mcpwatch.cli.export.service import Fleet, fleet
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.model.errors import UsageError
+from mcpwatch.cli.versions import old_for_export
+from mcpwatch.model.errors import ConfigError, UsageError
 
 Format = Literal["compose", "quadlet", "systemd", "kubernetes"]
 FORMATS: Mapping[Format, Callable[[Fleet], dict[str, str]]] = {
@@ -44,6 +46,8 @@ def export(form: Format, directory: Path, config: Path | None, *, force: bool, a
     for service in (*found.services, found.proxy):
         for note in service.notes:
             say(f"! {service.name}: {note}")
+    for old in old_for_export(form, os.environ):
+        say(f"! {old.what}: {old.program.lacks}")
     for name, why in found.left:
         say(f"! {name}: not taken along: {why}")
     return exits.OK
@@ -52,8 +56,15 @@ def export(form: Format, directory: Path, config: Path | None, *, force: bool, a
 def rendered(form: Format, path: Path) -> tuple[Fleet, dict[str, str]]:
     """The fleet in a file, and the texts of one format by path. Raises `ConfigError`."""
     file = read_fleet_file(path)
-    found = fleet(file.document, {name: file.as_ours(name) for name in file.members})
+    if faults := file.faults():
+        raise ConfigError(*faults)
+    found = fleet(file.document, {name: _written(file.as_ours(name)) for name in file.members})
     return found, FORMATS[form](found)
+
+
+def _written(member: Mapping[str, Any]) -> dict[str, Any]:
+    """A key without a value is as good as none."""
+    return {key: value for key, value in member.items() if value is not None}
 
 
 def _replace(directory: Path, texts: Mapping[str, str], *, force: bool) -> None:

@@ -25,6 +25,18 @@ class OpenWebUISpec(ClientSpec, frozen=True):
     )
 
 
+_KEYS = ("url", "path", "type", "auth_type", "key", "headers", "config", "info", "x_mcpwatch")
+"""What an element of ours has, in the order in which we write it."""
+
+
+def as_written(element: Entry) -> Entry:
+    """An element of ours as it was written: Open WebUI orders its keys anew, and fills in what it knows and we do not."""
+    if not element.get("x_mcpwatch"):
+        return element
+    ours = {key: element[key] for key in _KEYS if key in element}
+    return ours | {key: value for key, value in element.items() if key not in ours and value}
+
+
 def _remote(link: Link) -> Entry:
     return {
         "url": link.url,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import json_edit
 from mcpwatch.gateway.settings import ToolRules
 
 Rename = Callable[[str], str | None]
@@ -34,7 +34,7 @@ def own_name(rules: ToolRules, shown: str) -> str | None:
 
 def items(body: bytes, key: str) -> list[bytes]:
     """The raw items of list `key` in an answer; empty when it has none."""
-    span = message.locate(body, ("result", key))
+    span = json_edit.locate(body, ("result", key))
     if span is None:
         return []
     try:
@@ -45,7 +45,7 @@ def items(body: bytes, key: str) -> list[bytes]:
 
 def renamed(item: bytes, key: str, rename: Rename) -> bytes | None:
     """One raw item with its `key` renamed, `None` when it is to be hidden."""
-    span = message.locate(item, (key,))
+    span = json_edit.locate(item, (key,))
     if span is None:
         return item
     own = json.loads(item[span[0] : span[1]])
@@ -58,15 +58,15 @@ def renamed(item: bytes, key: str, rename: Rename) -> bytes | None:
 def filtered(body: bytes, key: str, rename: Rename) -> bytes:
     """An answer whose list `key` holds only what `rename` shows, under its shown names."""
     kept = [new for item in items(body, key) if (new := renamed(item, "name", rename)) is not None]
-    return message.with_value(body, ("result", key), b"[" + b",".join(kept) + b"]")
+    return json_edit.with_value(body, ("result", key), b"[" + b",".join(kept) + b"]")
 
 
 def parameter(data: bytes, *path: str) -> Any:
     """The value at `path` below `params` of a message, `None` when there is none."""
-    span = message.locate(data, ("params", *path))
+    span = json_edit.locate(data, ("params", *path))
     return json.loads(data[span[0] : span[1]]) if span is not None else None
 
 
 def with_parameter(data: bytes, value: str, *path: str) -> bytes:
     """A message with the string at `path` below `params` replaced."""
-    return message.with_value(data, ("params", *path), json.dumps(value).encode())
+    return json_edit.with_value(data, ("params", *path), json.dumps(value).encode())

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from mcpwatch.gateway.protocol import message, stateless_protocol
+from mcpwatch.gateway.protocol import json_edit, message, stateless_protocol
 from mcpwatch.gateway.protocol.message import Envelope
 
 _UNKNOWN = {b"-32002": b"%d" % message.INVALID_PARAMS}
@@ -27,14 +27,14 @@ def enveloped(data: bytes, client: dict[str, Any], capabilities: dict[str, Any],
     if level is not None:
         meta[stateless_protocol.LEVEL_KEY] = level
     fresh = json.dumps(meta, separators=(",", ":")).encode()[1:-1]
-    return message.with_members(data, ("params", "_meta"), fresh, stateless_protocol.ENVELOPE.__contains__)
+    return json_edit.with_members(data, ("params", "_meta"), fresh, stateless_protocol.ENVELOPE.__contains__)
 
 
 def bare(data: bytes) -> bytes:
     """A request of the stateless wire without its envelope, for a member that would refuse it; every other byte stays."""
-    if message.locate(data, ("params", "_meta")) is None:
+    if json_edit.locate(data, ("params", "_meta")) is None:
         return data
-    return message.with_members(data, ("params", "_meta"), b"", stateless_protocol.ENVELOPE.__contains__)
+    return json_edit.with_members(data, ("params", "_meta"), b"", stateless_protocol.ENVELOPE.__contains__)
 
 
 def discovery(server: bytes) -> bytes:
@@ -65,10 +65,10 @@ def greeting(discovered: bytes, version: str) -> bytes:
 
 def completed(data: bytes, method: str) -> bytes:
     """A handshake-era answer as the stateless wire wants it: fields that every result has, and its code for an unknown resource."""
-    if method == "resources/read" and (code := message.locate(data, ("error", "code"))) is not None:
+    if method == "resources/read" and (code := json_edit.locate(data, ("error", "code"))) is not None:
         return data[: code[0]] + _UNKNOWN.get(data[code[0] : code[1]], data[code[0] : code[1]]) + data[code[1] :]
-    span = message.locate(data, ("result",))
-    if span is None or message.locate(data, ("result", "resultType")) is not None:
+    span = json_edit.locate(data, ("result",))
+    if span is None or json_edit.locate(data, ("result", "resultType")) is not None:
         return data
     extra = b'"resultType":"complete"'
     if method.endswith("/list") or method == "resources/read":
@@ -84,13 +84,13 @@ def input_required(answer: bytes) -> tuple[dict[str, bytes], bytes | None] | Non
     """
     if b"input_required" not in answer:
         return None
-    span = message.locate(answer, ("result",))
+    span = json_edit.locate(answer, ("result",))
     body: Any = json.loads(answer[span[0] : span[1]]) if span is not None else None
     if not isinstance(body, dict) or body.get("resultType") != "input_required":  # pyright: ignore[reportUnknownMemberType]
         return None
-    asks = message.locate(answer, ("result", "inputRequests"))
-    state = message.locate(answer, ("result", "requestState"))
-    found = {key: answer[start:end] for key, _, start, end in message.members(answer, asks[0])} if asks is not None else {}
+    asks = json_edit.locate(answer, ("result", "inputRequests"))
+    state = json_edit.locate(answer, ("result", "requestState"))
+    found = {key: answer[start:end] for key, _, start, end in json_edit.members(answer, asks[0])} if asks is not None else {}
     return found, answer[state[0] : state[1]] if state is not None else None
 
 
@@ -102,17 +102,17 @@ def with_input(request: bytes, answers: dict[str, bytes], state: bytes | None) -
         parts.append(b'"inputResponses":{' + inside + b"}")
     if state is not None:
         parts.append(b'"requestState":' + state)
-    return message.with_members(request, ("params",), b",".join(parts), {"inputResponses", "requestState"}.__contains__)
+    return json_edit.with_members(request, ("params",), b",".join(parts), {"inputResponses", "requestState"}.__contains__)
 
 
 def without_subscription(change: bytes) -> bytes:
     """A change as a handshake session knows it: without the id of the listening stream that it came on."""
-    return message.with_members(change, ("params", "_meta"), b"", message.SUBSCRIPTION.__eq__)
+    return json_edit.with_members(change, ("params", "_meta"), b"", message.SUBSCRIPTION.__eq__)
 
 
 def as_input(question: bytes) -> bytes:
     """A handshake-era question as raw JSON, the way the stateless wire puts it into a result."""
-    span = message.locate(question, ("params",))
+    span = json_edit.locate(question, ("params",))
     method = json.dumps(message.peek(question).method).encode()
     return b'{"method":%b,"params":%b}' % (method, question[span[0] : span[1]] if span is not None else b"{}")
 
@@ -125,8 +125,8 @@ def requiring(asks: dict[str, bytes], state: str) -> bytes:
 
 def inputs(request: bytes) -> dict[str, bytes]:
     """The answers that a request comes back with: results as raw JSON by key."""
-    span = message.locate(request, ("params", "inputResponses"))
-    return {key: request[start:end] for key, _, start, end in message.members(request, span[0])} if span is not None else {}
+    span = json_edit.locate(request, ("params", "inputResponses"))
+    return {key: request[start:end] for key, _, start, end in json_edit.members(request, span[0])} if span is not None else {}
 
 
 def progress_token(envelope: Envelope) -> bytes | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from msgspec import UNSET
 
 from mcpwatch import __version__
-from mcpwatch.gateway.protocol import message, tools
+from mcpwatch.gateway.protocol import json_edit, message, tools
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import McpRequest
@@ -120,11 +120,11 @@ async def _count(member: Member) -> int:
     params: dict[str, object] = {}
     for _ in range(PAGES):
         body = await member.main.ask("tools/list", params, HEALTH_LIMIT)
-        if message.locate(body, ("result",)) is None:
+        if json_edit.locate(body, ("result",)) is None:
             raise UpstreamUnavailable(member.name, "tools/list answered with an error", 5)
         shown = tools.filtered(body, "tools", lambda own: tools.shown_name(member.settings.tools, own))
         count += len(tools.items(shown, "tools"))
-        span = message.locate(body, ("result", "nextCursor"))
+        span = json_edit.locate(body, ("result", "nextCursor"))
         if span is None:
             break
         params = {"cursor": json.loads(body[span[0] : span[1]])}
@@ -143,7 +143,7 @@ async def _last(exchange: Exchange, envelope: Envelope) -> bytes:
 
 
 def _version(server: bytes) -> str:
-    span = message.locate(server, ("serverInfo", "version"))
+    span = json_edit.locate(server, ("serverInfo", "version"))
     return str(json.loads(server[span[0] : span[1]])) if span is not None else ""
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from msgspec import UNSET
 
-from mcpwatch.gateway.protocol import message, stateless_protocol, tools, translation
+from mcpwatch.gateway.protocol import json_edit, message, stateless_protocol, tools, translation
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.answer_filter import Filter, QuietLog
 from mcpwatch.gateway.session.exchange import Exchange
@@ -148,7 +148,7 @@ async def _reply(request: McpRequest, exchange: Exchange) -> None:
 
 def _code(answer: bytes) -> int | None:
     """The code of an answer that is an error; `None` also when the member wrote no whole number there."""
-    span = message.locate(answer, ("error", "code"))
+    span = json_edit.locate(answer, ("error", "code"))
     try:
         return int(answer[span[0] : span[1]]) if span is not None else None
     except ValueError:
@@ -174,10 +174,10 @@ async def _mirrored(
     for _ in range(PAGES):
         answer = await _page(session, parsed["params"]["_meta"], cursor, native=native)
         found += tools.items(answer, "tools")
-        span = message.locate(answer, ("result", "nextCursor"))
+        span = json_edit.locate(answer, ("result", "nextCursor"))
         cursor = json.loads(answer[span[0] : span[1]]) if span is not None else None
         if not isinstance(cursor, str):
-            if not native and message.locate(answer, ("result", "tools")) and not any(b"x-mcp-header" in tool for tool in found):
+            if not native and json_edit.locate(answer, ("result", "tools")) and not any(b"x-mcp-header" in tool for tool in found):
                 request.target.plain_until = time.monotonic() + PLAIN_FOR
             break
     objects = [cast("dict[str, Any]", tool) for tool in map(json.loads, found) if isinstance(tool, dict)]

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from mcpwatch import __version__
-from mcpwatch.gateway.protocol import message, tools
+from mcpwatch.gateway.protocol import json_edit, message, tools
 from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
 from mcpwatch.gateway.session.session import Session
@@ -222,7 +222,7 @@ class GroupSession(SessionOutput):
             if body is None:
                 break
             found += tools.items(body, key)
-            span = message.locate(body, ("result", "nextCursor"))
+            span = json_edit.locate(body, ("result", "nextCursor"))
             cursor = json.loads(body[span[0] : span[1]]) if span is not None else None
             if not isinstance(cursor, str) or cursor == params.get("cursor"):
                 break
@@ -277,5 +277,5 @@ def _can(member: Member, capability: str) -> bool:
 
 
 def _capabilities(member: Member) -> dict[str, Any]:
-    span = message.locate(member.main.server, ("capabilities",))
+    span = json_edit.locate(member.main.server, ("capabilities",))
     return json.loads(member.main.server[span[0] : span[1]]) if span is not None else {}

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from mcpwatch.gateway.protocol import message, translation
+from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import FINAL, PART, Delivery, Peer, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.mux import Mux
@@ -80,9 +80,9 @@ class InputRequiredRequest:
         if self._over:
             return
         self._asked = {number: other for number, other in self._asked.items() if other != key}
-        span = message.locate(data, ("result",))
+        span = json_edit.locate(data, ("result",))
         if span is None:
-            refused = message.locate(data, ("error",))
+            refused = json_edit.locate(data, ("error",))
             raw_id = message.raw_id(self._envelope) or b"null"
             error = data[refused[0] : refused[1]] if refused else b'{"code":-32603,"message":"no answer"}'
             self._end(b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id, error))

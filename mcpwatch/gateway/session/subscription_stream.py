@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import json_edit, message
 from mcpwatch.gateway.protocol.call import PART, Sink
 from mcpwatch.gateway.protocol.message import SUBSCRIPTION, Envelope
 from mcpwatch.gateway.session.target import OneSession
@@ -33,12 +33,12 @@ async def listen(session: OneSession, parsed: dict[str, Any], envelope: Envelope
         honored["resourceSubscriptions"] = uris
     mark = b'"%b":%b' % (SUBSCRIPTION.encode(), raw_id)
     told = message.notification(ACKNOWLEDGED, {"notifications": honored})
-    sink.deliver(message.with_members(told, ("params", "_meta"), mark, SUBSCRIPTION.__eq__), PART)
+    sink.deliver(json_edit.with_members(told, ("params", "_meta"), mark, SUBSCRIPTION.__eq__), PART)
     kinds = {f"notifications/{kind}/list_changed" for kind, flag in KINDS.items() if flag in honored} | {UPDATED}
 
     def heard(data: bytes) -> None:
         if message.peek(data).method in kinds:
-            sink.deliver(message.with_members(data, ("params", "_meta"), mark, SUBSCRIPTION.__eq__), PART)
+            sink.deliver(json_edit.with_members(data, ("params", "_meta"), mark, SUBSCRIPTION.__eq__), PART)
 
     session.connect(heard)
 

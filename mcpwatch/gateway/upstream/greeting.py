@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import json_edit, message
 from mcpwatch.gateway.protocol.call import Peer
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
@@ -36,13 +36,13 @@ class Greeted:
 async def greet(mux: Mux, own: Peer, hello: Handshake, wire: str, lost: asyncio.Future[str]) -> Greeted:
     """Greet a member that was just opened. Raises `LinkFailed`; `Refused` when it answered with an error."""
     data = await _introduce(mux, own, hello, lost)
-    if wire == "stdio" and hello.method == "initialize" and message.locate(data, ("result",)) is None:
+    if wire == "stdio" and hello.method == "initialize" and json_edit.locate(data, ("result",)) is None:
         other = await _introduce(mux, own, DISCOVER, lost)
-        if message.locate(other, ("result", "supportedVersions")) is not None:
+        if json_edit.locate(other, ("result", "supportedVersions")) is not None:
             hello, data = DISCOVER, other
     body: dict[str, Any] = json.loads(data)
     result: Any = body.get("result")
-    span = message.locate(data, ("result",))
+    span = json_edit.locate(data, ("result",))
     if not isinstance(result, dict) or span is None:
         error: Any = body.get("error")
         said: Any = error.get("message") if isinstance(error, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import message, translation
+from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.lifecycle import Phase
@@ -70,7 +70,7 @@ class InteractivePool:
 
     async def serve(self, who: ClientIdentity, envelope: Envelope, data: bytes, sink: Sink) -> InteractiveRequest | None:
         """Begin a request, or go on with one that waits. `None` when it names a state that is not known. Raises `Down`."""
-        span = message.locate(data, ("params", "requestState"))
+        span = json_edit.locate(data, ("params", "requestState"))
         if span is not None:
             state = str(json.loads(data[span[0] : span[1]]))
             visit = self._waiting.get(state)
@@ -198,7 +198,7 @@ class InteractiveRequest:
             asyncio.get_running_loop().call_soon(self._ask)
         elif self._sink is not None:
             if self._token is not None:
-                data = message.with_value(data, ("params", "progressToken"), self._token)
+                data = json_edit.with_value(data, ("params", "progressToken"), self._token)
             self._sink.deliver(data, PART)
 
     def go_on(self, envelope: Envelope, data: bytes, sink: Sink) -> None:

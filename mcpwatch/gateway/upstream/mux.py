@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import message, translation
+from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Call, Peer, PeerState, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.counts import Counts
@@ -278,7 +278,7 @@ class Mux:
             return
         call.until = min(call.until, time.monotonic() + CANCELLED_LINGER)
         call.method = ""
-        self._send(message.one_line(message.with_value(data, ("params", "requestId"), b"%d" % call.number)), None)
+        self._send(message.one_line(json_edit.with_value(data, ("params", "requestId"), b"%d" % call.number)), None)
 
     def _unsubscribe(self, which: bytes) -> None:
         if not self._wishes.wanted(which):

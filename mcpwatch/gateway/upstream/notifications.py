@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Raw
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import json_edit, message
 from mcpwatch.gateway.protocol.call import PART, Call, Peer, PeerState
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.questions import Questions
@@ -58,7 +58,7 @@ class Notifications:
         """What belongs to a `subscriptions/listen` request of the stateless wire."""
         call = call_of(self._calls(), raw)
         if call is not None:
-            call.sink.deliver(message.with_value(data, ("params", "_meta", message.SUBSCRIPTION), call.raw_id), PART)
+            call.sink.deliver(json_edit.with_value(data, ("params", "_meta", message.SUBSCRIPTION), call.raw_id), PART)
 
     def _broadcast(self, data: bytes, related: int | None) -> None:
         call = self._calls().get(related) if related is not None else None

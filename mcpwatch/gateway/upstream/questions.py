@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from msgspec import Raw
 
-from mcpwatch.gateway.protocol import message, translation
+from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import PART, Call, Peer, PeerState, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.request_ids import number_of
@@ -132,7 +132,7 @@ class Questions:
         """The member cancels its question."""
         for number, ask in list(self._asks.items()):
             if ask.raw_id == raw:
-                ask.peer.push(message.with_value(data, ("params", "requestId"), b"%d" % number))
+                ask.peer.push(json_edit.with_value(data, ("params", "requestId"), b"%d" % number))
                 self.forget(number)  # a client does not answer what was cancelled
 
     def settle(self, number: int) -> None:

@@ -87,7 +87,7 @@ def discard() -> None:
 def container_file(process: subprocess.Popen[bytes]) -> Path | None:
     """Where a child that is a docker client writes the id of its container, if it is one."""
     words = tuple(str(word) for word in process.args) if isinstance(process.args, (list, tuple)) else ()
-    return stdio_container.file_of(words[len(_lifeline()) :])
+    return stdio_container.file_of(words[len(lifeline()) :])
 
 
 def environment(asked: Command) -> dict[str, str]:
@@ -109,7 +109,7 @@ def _spawn(asked: Command) -> Begun:
             asked.stderr.parent.mkdir(parents=True, exist_ok=True)
             stderr = asked.stderr.open("ab", buffering=0)
         process = Begun(
-            [*_lifeline(), program, *words[1:]],
+            [*lifeline(), program, *words[1:]],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=asked.cwd, start_new_session=True,
         )  # fmt: skip
         process.mark = mark
@@ -122,7 +122,7 @@ def _spawn(asked: Command) -> Begun:
 
 
 @functools.cache
-def _lifeline() -> tuple[str, ...]:
+def lifeline() -> tuple[str, ...]:
     """Words before the command that let the kernel end the child with us (Linux with util-linux).
 
     Safe here only because children are spawned by the main thread, which lives as long as the process: the signal is

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from mcpwatch.gateway.protocol import message, stateless_protocol, tools
+from mcpwatch.gateway.protocol import json_edit, message, stateless_protocol, tools
 from mcpwatch.gateway.protocol.message import MODERN
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, STREAM
@@ -62,7 +62,7 @@ class StatelessLink(HttpLink):
             response = await self._request(body, data)
             if response.status == 400 and body["method"] == "tools/call":
                 refusal = await response.read()
-                span = message.locate(refusal, ("error", "code"))
+                span = json_edit.locate(refusal, ("error", "code"))
                 if span is None or refusal[span[0] : span[1]] != b"%d" % stateless_protocol.HEADER_MISMATCH:
                     self._hear(refusal, number, False, data)
                     return
@@ -94,7 +94,7 @@ class StatelessLink(HttpLink):
                 for item in tools.items(answer, "tools"):
                     tool: dict[str, Any] = json.loads(item)
                     found[str(tool.get("name"))] = tool.get("inputSchema")
-                span = message.locate(answer, ("result", "nextCursor"))
+                span = json_edit.locate(answer, ("result", "nextCursor"))
                 if span is None:
                     break
                 params = stateless_protocol.QUESTION | {"cursor": json.loads(answer[span[0] : span[1]])}
@@ -108,7 +108,7 @@ async def _answer_of(response: Response) -> bytes:
         return await response.read()
     try:
         async for event in response.events():
-            if event.data and message.locate(event.data, ("result",)) is not None:
+            if event.data and json_edit.locate(event.data, ("result",)) is not None:
                 return event.data
     finally:
         response.close()

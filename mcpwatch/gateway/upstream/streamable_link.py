@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, Raw
 
-from mcpwatch.gateway.protocol import batch, message, reading
+from mcpwatch.gateway.protocol import batch, json_edit, message, reading
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
 from mcpwatch.gateway.upstream.request_ids import number_of
@@ -223,7 +223,7 @@ class HttpLink(Remote):
             return answered
         if envelope.method is UNSET:
             if not isinstance(envelope.id, Raw) or bytes(envelope.id) != b"%d" % number:
-                body = message.with_value(body, ("id",), b"%d" % number)
+                body = json_edit.with_value(body, ("id",), b"%d" % number)
             if not self._ends.take(body, number):
                 return answered  # a body in JSON that is no message, as of a refusal: the status tells
             if sent is self._hello:
@@ -233,7 +233,7 @@ class HttpLink(Remote):
         return answered
 
     def _greeted(self, body: bytes) -> None:
-        span = message.locate(body, ("result", "protocolVersion"))
+        span = json_edit.locate(body, ("result", "protocolVersion"))
         if span is not None:
             self._version = body[span[0] : span[1]].decode().strip('"')
             if self._session is not None and not self._listening:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from mcpwatch.gateway.protocol import message
+from mcpwatch.gateway.protocol import json_edit
 from mcpwatch.gateway.protocol.call import Peer, PeerState
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -55,13 +55,13 @@ class Subscriptions:
 
 def uri(data: bytes) -> bytes:
     """The `uri` parameter of a message as raw JSON."""
-    span = message.locate(data, ("params", "uri"))
+    span = json_edit.locate(data, ("params", "uri"))
     return data[span[0] : span[1]] if span else b"null"
 
 
 def level(data: bytes) -> int:
     """The `level` parameter of a message as its place in `LEVELS`, 0 when it is none of them."""
-    span = message.locate(data, ("params", "level"))
+    span = json_edit.locate(data, ("params", "level"))
     try:
         return LEVELS.index(json.loads(data[span[0] : span[1]])) if span else 0
     except ValueError:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mcpwatch.gateway.protocol import batch, message
+from mcpwatch.gateway.protocol import batch, json_edit, message
 from mcpwatch.gateway.upstream import greeting
 from mcpwatch.gateway.upstream.availability import SOON, Availability
 from mcpwatch.gateway.upstream.child import Exit
@@ -97,7 +97,7 @@ class Upstream(Availability):
         if known.index(asked) > known.index(self.protocol):
             return self.server, self.protocol
         if asked not in self._agreed:
-            self._agreed[asked] = message.with_value(self.server, ("protocolVersion",), b'"%b"' % asked.encode())
+            self._agreed[asked] = json_edit.with_value(self.server, ("protocolVersion",), b'"%b"' % asked.encode())
         return self._agreed[asked], asked
 
     # --- life ---

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from mcpwatch.gateway.protocol import message, stateless_protocol, translation
+from mcpwatch.gateway.protocol import json_edit, message, stateless_protocol, translation
 from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery, Peer
 from mcpwatch.gateway.upstream.mux import Mux
 
@@ -130,7 +130,7 @@ class UpstreamSubscription:
         if request not in self._requests:
             return
         self._requests.remove(request)
-        if not request.acknowledged and message.locate(data, ("error",)) is not None:
+        if not request.acknowledged and json_edit.locate(data, ("error",)) is not None:
             self._deaf = True
             log.info("%s: cannot be listened to: %s", self._name, json.loads(data)["error"].get("message"))
             return

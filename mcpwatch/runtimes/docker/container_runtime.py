@@ -27,11 +27,11 @@ from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, H
 from mcpwatch.runtimes.docker.launch import reach
 from mcpwatch.runtimes.docker.logs import Follower, LogFile
 from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
-from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.docker.refusal import EngineAway
 from mcpwatch.runtimes.docker.spec import ContainerSpec, DockerSpec
 from mcpwatch.runtimes.kernel import detect
 from mcpwatch.runtimes.process_table import ProcessTable
+from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.stopped import in_cgroup, resume_tree
 
 RECONCILE_SECONDS = 15.0
@@ -118,7 +118,7 @@ class ContainerRuntime(ABC):
         """`directory` is the state directory, `instance` its mark (12 hex digits). Does nothing yet."""
         self._logs = directory / "logs"
         self._instance = instance
-        self._records = Records(directory / self.name)
+        self._records = Records(directory, self.name)
         self._hosts: dict[tuple[str | None, str | None], _Host] = {}
         self._live: dict[str, _Live] = {}
         self.let_go: dict[str, int] = {}
@@ -280,7 +280,7 @@ class ContainerRuntime(ABC):
         started_at = WallTime(container.started / 1e9)
         live.usage = Usage(pid=container.pid, started_at=started_at, container=container.id)
         if not live.foreign:
-            self._records.write(Record(spec.name, container.id, live.generation))
+            self._records.note(Record(spec.name, live.generation, container=container.id))
         fingerprint = container.labels.fingerprint if container.labels and not live.foreign else spec.fingerprint
         direct = live.direct = reach(spec.direct, container) if spec.direct else None
         live.asked = spec.direct

@@ -21,6 +21,7 @@ from docker.types.daemon import CancellableStream
 from docker.utils import kwargs_from_env
 from urllib3.exceptions import HTTPError
 
+from mcpwatch.foreign.programs import program
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_container
 from mcpwatch.runtimes.docker.options import LABEL_INSTANCE, CreateOptions
@@ -34,7 +35,7 @@ CALL_SECONDS = 30
 """Longest answer to an ordinary call."""
 PULL_SECONDS = 600
 """Longest pull or build."""
-OLDEST_API = (1, 41)
+OLDEST = program("docker")
 BROKEN = (OSError, HTTPException, HTTPError)
 """What a connection that breaks raises; requests' own errors are OSErrors."""
 
@@ -62,10 +63,10 @@ class Engine:
 
     def _open(self) -> docker.DockerClient:
         """A client that speaks the engine's own version. Raises `RuntimeFailed` when that is too old."""
-        asking = self._client_of("1.41")
+        asking = self._client_of(OLDEST.oldest)
         version = str(asking.api.version(api_version=False).get("ApiVersion", "0.0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_API:
-            raise RuntimeFailed(f"{self.where} speaks API {version}; mcpwatch needs 1.41 (Docker 20.10) or newer", permanent=True)
+        if OLDEST.too_old(version):
+            raise RuntimeFailed(f"{self.where} speaks API {version}; mcpwatch needs {OLDEST.oldest} or newer", permanent=True)
         asking.close()
         return self._client_of(version)
 

@@ -128,7 +128,7 @@ class ContainerSpec(KindSpec):
     cpus: float | None = Field(None, gt=0, description="CPU limit, in cores.")
     pids: int | None = Field(None, gt=0, description="Limit of processes and threads.")
     healthcheck: HealthcheckSpec | None = Field(None, description="The engine's own health check.")
-    log: RotationSpec = Field(RotationSpec(), description="Rotation of the engine's log files.")  # pyright: ignore[reportCallIssue]
+    log: RotationSpec = Field(RotationSpec.unwritten(), description="Rotation of the engine's log files.")
     user: Text | None = Field(None, description="User, e.g. `1000:1000`.")
     read_only: bool = Field(False, description="Read-only root file system.")
     cap_drop: Texts = Field((), description="Capabilities to drop, e.g. `ALL`.")

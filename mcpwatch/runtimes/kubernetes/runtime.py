@@ -19,7 +19,6 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Alone, Appeared, Exited, Fence, Gone, Hindered, Incarnation, RuntimeEvent
-from mcpwatch.runtimes.docker.record import Record, Records
 from mcpwatch.runtimes.kubernetes.api import Cluster
 from mcpwatch.runtimes.kubernetes.carried import CarriedMember
 from mcpwatch.runtimes.kubernetes.causes import Cause
@@ -30,6 +29,7 @@ from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of
 from mcpwatch.runtimes.kubernetes.sweep import sweep
 from mcpwatch.runtimes.kubernetes.view import ClusterView, Seat
 from mcpwatch.runtimes.kubernetes.workload import Workload
+from mcpwatch.runtimes.record import Record, Records
 
 START_SHARE = 0.9
 """Of the start grace, how much a start waits for a pod to run: what the cluster says then is told before the grace is over."""
@@ -48,7 +48,7 @@ class KubernetesRuntime:
         """`directory` is the state directory, `instance` its mark (12 hex digits). Does nothing yet."""
         self.fence: Fence = Alone()
         self._logs = directory / "logs"
-        self._records = Records(directory / self.name)
+        self._records = Records(directory, self.name)
         self._instance = instance
         self._views: dict[tuple[str | None, str | None], ClusterView] = {}
         self._members: dict[str, CarriedMember] = {}
@@ -90,7 +90,7 @@ class KubernetesRuntime:
             return
         if member.generation != living.generation:
             member.generation = living.generation
-            self._records.write(Record(living.member, "/".join(member.life.run), living.generation))
+            self._records.note(Record(living.member, living.generation, container="/".join(member.life.run)))
 
     async def release(self, spec: MemberSpec) -> None:
         """The next start is a rollout: the present pods serve until their successors are ready."""
@@ -208,7 +208,7 @@ class KubernetesRuntime:
     def _took(self, member: CarriedMember, fingerprint: str) -> Incarnation:
         """A run lives: remember it, and copy what it says."""
         life = member.life
-        self._records.write(Record(member.spec.name, "/".join(life.run), member.generation))
+        self._records.note(Record(member.spec.name, member.generation, container="/".join(life.run)))
         self._tell_cause(member, member.cause())
         member.follow_log(self._logs)
         started = WallTime(life.started) if life.started else None

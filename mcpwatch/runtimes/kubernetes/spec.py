@@ -128,7 +128,7 @@ class KubernetesSpec(KindSpec):
     cpus: float | None = Field(None, gt=0, description="CPU request, in cores. No limit is set.")
     user: int | None = Field(10001, ge=0, description="User id in the container; `null` for that of the image.")
     read_only: bool = Field(True, description="Read-only root file system, with a writable /tmp.")
-    probe: ProbeSpec = Field(ProbeSpec(), description="How the kubelet asks the member.")  # pyright: ignore[reportCallIssue]
+    probe: ProbeSpec = Field(ProbeSpec.unwritten(), description="How the kubelet asks the member.")
     service_account: ObjectName | None = Field(None, description="Service account. Its token is mounted only when one is named.")
     pull_secrets: Texts = Field((), description="Secrets for pulling the image.")
     node_selector: Pairs = Field({}, description="Labels that the node must have.")

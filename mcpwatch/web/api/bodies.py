@@ -15,7 +15,7 @@ Length = Annotated[float, Field(ge=0, le=1e9)]
 class Asked(BaseModel):
     """The root: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
 
 
 class ProbeBody(Asked):

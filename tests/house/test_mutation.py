@@ -1,0 +1,79 @@
+"""The mutation test: no mutant reaches a process of this machine, and what is kept of a run is true of the code of today."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.parts import ROOT
+from tools import mutant_record
+from tools.mutant_cell import OUTSIDE
+from tools.mutant_record import EQUIVALENT, Record, table
+from tools.mutants import mutants
+
+IN_CELL = """
+import json, os
+from tools.mutant_cell import enter
+enter()
+print(json.dumps(sorted(name for name in os.listdir("/proc") if name.isdecimal())))
+"""
+
+
+def cell(**variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", IN_CELL]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="process namespaces are Linux's")
+def test_mutants_see_no_process_of_this_machine_or_do_not_run() -> None:
+    ended = cell()
+    if not ended.returncode:
+        assert json.loads(ended.stdout) == ["1", "2"]
+    else:  # this machine lets nobody have a namespace
+        assert (ended.stdout, "unshare" in ended.stderr) == ("", True)
+    claimed = cell(**{OUTSIDE: str(Path("/proc/self/ns/pid").readlink())})
+    assert (claimed.returncode, claimed.stdout) == (1, "")
+    assert claimed.stderr == "no mutant runs without a process namespace of its own: this one is the machine's\n"
+    missing = cell(PATH="")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "unshare of util-linux): [Errno 2]" in missing.stderr
+
+
+def test_a_kill_is_kept_while_its_file_is_the_same_and_a_survivor_while_the_tests_are_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutant_record, "ROOT", tmp_path)
+    room, tests = tmp_path / "mcpwatch" / "room", tmp_path / "test_code.py"
+    room.mkdir(parents=True)
+    code = room / "code.py"
+    code.write_text("def larger(a, b):\n    return a > b\n")
+    tests.write_text("assert True\n")
+
+    def record() -> Record:
+        return Record(tmp_path / "kept", [tests])
+
+    dead, alive = mutants(code)
+    record().add(dead, 3, killed=True)
+    record().add(alive, 3, killed=False)
+    assert [record().tests(mutant) for mutant in (dead, alive)] == [-1, 3]
+    lines, score = table("room", [dead, alive], record())
+    assert (score, lines[0]) == (50.0, f"survived 3 tests, line 2: mcpwatch/room/code.py: return a > b: {alive.text}")
+    assert lines[-2].startswith("| code.py | 2 | 1 | 0 | 0 | 50.0 % |")
+    tests.write_text("assert 1\n")
+    assert [record().tests(mutant) for mutant in (dead, alive)] == [-1, None]
+    code.write_text("def larger(a, b):\n    return b > a\n")
+    assert [record().tests(mutant) for mutant in mutants(code)] == [None, None]
+    assert table("room", mutants(code), record())[0][-2].startswith("| code.py | 2 | 0 | 0 | 2 | 0.0 % |")
+
+
+def test_each_mutant_said_to_be_equivalent_is_of_a_line_that_is_there_and_has_a_reason() -> None:
+    for line in EQUIVALENT.read_text().splitlines():
+        name, _, reason = line.partition("  # ")
+        path, _, change = name.partition(": ")
+        assert reason
+        assert any(code.strip() and change.startswith(f"{code.strip()}: ") for code in (ROOT / path).read_text().splitlines()), line
