@@ -48,7 +48,7 @@ from mcpwatch.registry import find
 from mcpwatch.runtimes import RUNTIMES
 from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.lock import Lock
-from mcpwatch.runtimes.port import PortWatch
+from mcpwatch.runtimes.port import PortWatch, child_of
 from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
@@ -305,6 +305,7 @@ class Daemon:
             listening=ports.listening,
             places=ports.places,
             rival=ports.rival,
+            child=child_of,
             runs=ports.runs,
             notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,

@@ -48,9 +48,10 @@ class ExternalRuntime:
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Nothing is ever seen; ends when closed."""
+        nothing: tuple[RuntimeEvent, ...] = ()
         await self._closed.wait()
-        return
-        yield
+        for event in nothing:
+            yield event
 
     def usage(self, member: str) -> Usage | None:
         """Not to be seen from here."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.ports import CHILD_MARK
 from mcpwatch.runtimes.stopped import in_cgroup
 
 LISTEN = "0A"
@@ -99,6 +100,18 @@ def _family(pid: int) -> set[int]:
     for _ in range(DEPTH):
         pids |= {child for one in pids for child in _children(one)}
     return pids
+
+
+def child_of(proxy: int, route: str, known: int) -> int:
+    """The process below a foreign proxy that serves a route, by its mark; the one known before while that lives; else 0."""
+    wanted = f"{CHILD_MARK}={route}".encode()
+    if known and _lives(known):
+        return known
+    for pid in sorted(_family(proxy) - {proxy}):
+        with contextlib.suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and _lives(pid):
+                return pid
+    return 0
 
 
 def command_name(pid: int) -> str:

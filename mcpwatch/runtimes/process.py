@@ -44,7 +44,7 @@ END_WAIT = 5.0
 EXEC_WAIT = 1.0
 """Seconds that a start which the last watchdog did not finish is given to show its mark."""
 EXEC_LOOK = 0.05
-BACKGROUND_AFTER, BACKGROUND_WAIT = 30.0, 1.5
+BACKGROUND_AFTER, BACKGROUND_WAIT = 10.0, 15.0
 """Seconds of life before which an end with code 0 may be that of one that goes into the background, and for what that takes."""
 REMEMBER_AFTER = 1.0
 """Seconds after a start when its tree is looked at: a child without our mark that left the session is known by descent then."""

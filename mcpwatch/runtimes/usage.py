@@ -39,32 +39,28 @@ class Meter:
         """Members that ended since a look beside the loop began; `None`: none is under way."""
 
     def look(self, member: str, mains: Callable[[], Mapping[str, int]]) -> Usage | None:
-        """What a member uses. `mains` (name to main pid) is asked for only when its sample is old or of another process.
+        """What a member uses, `None` while that is not known. `mains`: the main process of each member.
 
         Who asks again and again is told the last sample while the next is taken beside the loop: it takes long where many run.
         """
         age = time.monotonic() - self._at
-        if member not in self._samples or age >= RECENT:
-            self._refresh(mains(), fresh=age < EVERY)
-        elif age >= EVERY and self._ended is None:
+        if age >= RECENT:
+            self._refresh(mains())
+        elif self._ended is None and (age >= EVERY or (member not in self._samples and member in mains())):
             self._refresh_beside(mains())
         return self.usage(member)
 
-    def _refresh(self, mains: Mapping[str, int], *, fresh: bool) -> None:
-        """Sample all again if the last sample is old, else those that are new."""
-        todo = {member: pid for member, pid in mains.items() if not fresh or self._main.get(member) != pid}
-        if not todo:
-            return
-        if not fresh:
+    def _refresh(self, mains: Mapping[str, int]) -> None:
+        if mains:
             self._at = time.monotonic()
-        with contextlib.suppress(ProcUnreadable):  # the last samples stay
-            self.keep(self.take(todo))
+            with contextlib.suppress(ProcUnreadable):  # the last samples stay
+                self.keep(self.take(mains))
 
     def _refresh_beside(self, mains: Mapping[str, int]) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._refresh(mains, fresh=False)
+            self._refresh(mains)
             return
         self._at, self._ended = time.monotonic(), set()
         taken = loop.run_in_executor(None, self.take, mains)

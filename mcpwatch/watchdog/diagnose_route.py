@@ -24,7 +24,7 @@ from mcpwatch.watchdog.snapshot import (
     ProxyLogHint,
     evidence_with_log,
 )
-from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
+from mcpwatch.watchdog.starts import inside, mounting_until, starting_until, unserved_since
 from mcpwatch.watchdog.ways import no_way
 
 RECONNECT_GRACE = 45.0
@@ -185,6 +185,10 @@ def _unreached(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSna
 def _hidden(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
     """The route looks fine, from the proxy's memory: the start times tell that nobody is behind it."""
     direct = member.direct
+    if member.child_gone and inside(member) and not snapshot.reconnects:
+        text = f"the server '{member.name}' inside the proxy is gone (its process ended), and this proxy never starts it again"
+        found = _finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")
+        return replace(found, evidence=(*found.evidence, "the route still answers: from the proxy's memory, which proves nothing"))
     believable = not (snapshot.holds_sessions and snapshot.lists_from_cache) or snapshot.reconnects or seen.proved
     if believable or direct is None or seen.verdict is not Verdict.HEALTHY or direct.verdict is not Verdict.HEALTHY:
         return None
@@ -288,14 +292,5 @@ def _finding(
         seen_at=member.through.began_at if member.through is not None else None,
         seen_until=member.through.at if member.through is not None else None,
         look_at=f"the log of '{subject}' and how it reaches '{member.name}'",
-        unserved_since=_unserved_since(snapshot, member),
+        unserved_since=unserved_since(snapshot, member),
     )
-
-
-def _unserved_since(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
-    """When the proxy began, where it never served the member since, which has not changed since either: it had its try."""
-    proxy, seen = snapshot.front, member.through
-    if proxy is None or proxy.started_at is None or seen is None or seen.succeeded:
-        return None
-    times = [member.started_at, member.changed_at, member.direct.since if member.direct is not None else None]
-    return proxy.started_at if all(time is None or time < proxy.started_at for time in times) else None

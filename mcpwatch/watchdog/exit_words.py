@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 
+from mcpwatch.model.text import plain
 from mcpwatch.ports import Exited as RuntimeExited
 
 _REFUSED = re.compile(
@@ -37,7 +38,8 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
 
 def telling(tail: tuple[str, ...]) -> str:
     """The line that tells most: a refused option, below which Go programs print their whole usage; else the last."""
-    told = [line.strip() for line in tail if line.strip() and not _HINT.match(line.strip())] or [line.strip() for line in tail]
+    lines = [plain(line) for line in tail]
+    told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)
     if told and not _LETTER.search(told[-1]):  # the end of a dump: "}"
         told = (

@@ -116,8 +116,6 @@ class Mender:
     def close(self) -> None:
         """Start no more repairs."""
         self._enabled = False
-        if self._timer is not None:
-            self._timer.cancel()
 
     # Looking again.
 
@@ -189,7 +187,6 @@ class Mender:
                 if found.key not in proof.outcomes:
                     self._came_of(proof, found, "useless")
         self._tell_end(proof)
-        self.soon()
 
     def _came_of(self, proof: Proof, found: Finding, outcome: Outcome) -> None:
         """What a repair was for one of its findings: told at once, so that nothing waits for what the others come to."""

@@ -14,10 +14,12 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Symptom, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
+from mcpwatch.model.text import plain
 from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import Exited, LogHint, Prober
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache, member_verdict
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
@@ -63,8 +65,7 @@ class FleetMonitor:
         self._hints: dict[str, ProxyLogHint] = {}
         self._deep: set[str] = set()
         """Members that are asked by calls too, because what they list may come from a memory."""
-        self._frozen: set[str] = set()
-        """Members of whom processes were last seen to be stopped, though nothing that is asked of them shows it."""
+        self._behind = Behind(context.senses)
         self._deaths = ProbeDeaths()
         self._closed = False
         listener = Listener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
@@ -76,7 +77,9 @@ class FleetMonitor:
     def snapshot(self) -> FleetSnapshot:
         """The fleet at this moment."""
         plan = self._plan()
-        known = Known(self.traits, self._engines_gone, tuple(self._hints.values()), self._deaths.alone, frozenset(self._frozen))
+        known = Known(
+            self.traits, self._engines_gone, tuple(self._hints.values()), self._deaths.alone, self._behind.frozen, self._behind.gone
+        )
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     def tell_routes(self) -> None:
@@ -110,7 +113,7 @@ class FleetMonitor:
     def hear(self, hint: LogHint) -> None:
         """The proxy's own log said something of a route (or, with `ready`, of all): look through it again, and at the cause."""
         if hint.member or hint.meaning == "exhausted":
-            self._hints[hint.member] = ProxyLogHint(hint.member, hint.meaning, hint.text, self._clock.now())
+            self._hints[hint.member] = ProxyLogHint(hint.member, hint.meaning, plain(hint.text), self._clock.now())
             if len(self._hints) > FLEET_HINTS:
                 self._hints.pop(next(iter(self._hints)))
             self._run(self.probing.of(hint.member, "route"))
@@ -183,6 +186,7 @@ class FleetMonitor:
         name, generation = actor.spec.name, actor.state.generation
         if actor.spec.kind == "proxy":
             self._hints.clear()
+            self._behind.renew()
         self.probing.renew(name, generation)
         self.renew(actor)
         proof = self._proof(actor)
@@ -259,25 +263,25 @@ class FleetMonitor:
             self._judge(actor, scheduled, after)
         if scheduled.key.vantage == "direct" and before.failing and not after.failing:
             self._recovered(actor)
-        if self._freezes(scheduled, after) or not self._quiet(before, after):
+        if self._hides(scheduled, after) or not self._quiet(before, after):
             self.soon()
 
-    def _freezes(self, scheduled: ScheduledCheck, after: CheckHistory) -> bool:
-        """Whether what answers from a memory, and was asked nothing that only the server behind it can answer, or its proxy, has
-        stopped processes: then the kernel alone knows that nothing works."""
+    def _hides(self, scheduled: ScheduledCheck, after: CheckHistory) -> bool:
+        """Look at the processes where a memory answered and nothing was asked that only the server behind it can answer. Whether
+        any of the fleet are stopped or gone: then the kernel alone knows that something does not work."""
         actor, proxy = self._actors[scheduled.member], self.proxy()
         routed = scheduled.key.vantage == "route"
-        unproved = after.latest is not None and not after.failing and not proved(after.latest)
-        asleep = unproved and (self.traits.lists_from_cache if routed else scheduled.member in self._deep)
-        for one in {proxy, actor} if routed else {actor}:
-            living = one.incarnation if one is not None else None
-            if one is None or living is None or living.pid is None:
-                continue
-            if asleep and self._senses.stopped(frozenset({living.pid})):
-                self._frozen.add(one.spec.name)
-            elif scheduled.member == one.spec.name or asleep:
-                self._frozen.discard(one.spec.name)
-        return bool(self._frozen)
+        remembers = self.traits.lists_from_cache if routed else scheduled.member in self._deep
+        if after.latest is not None and not after.failing and remembers and not proved(after.latest):
+            mains = {
+                one.spec.name: one.incarnation.pid
+                for one in (actor, proxy if routed else None)
+                if one is not None and one.incarnation is not None and one.incarnation.pid is not None
+            }
+            self._behind.look_at(mains.items())
+            if routed and proxy is not None and actor.spec.direct is None and actor.spec.name not in mains:
+                self._behind.look_inside(actor.spec.name, scheduled.key.subject, mains.get(proxy.spec.name, 0))
+        return bool(self._behind.frozen or self._behind.gone)
 
     def _judge(self, actor: MemberActor, scheduled: ScheduledCheck, after: CheckHistory) -> None:
         verdict = member_verdict(self.probing.histories, scheduled.key.subject, scheduled.key.vantage)

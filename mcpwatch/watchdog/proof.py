@@ -31,8 +31,9 @@ class Proof:
         same = next((one for one in found_now if one.key == found.key), None)
         if same is None:
             return "proved" if well(snapshot, found, self.begun) else "void" if ready else None
-        again = self.done is not None and same in ready and same.seen_at is not None and same.seen_at >= self.done
-        return "useless" if again and self.done is not None and snapshot.at - self.done >= AGAIN else None
+        if self.done is None or same not in ready or same.seen_at is None or same.seen_at < self.done:
+            return None
+        return "useless" if snapshot.at - self.done >= AGAIN else None
 
 
 def well(snapshot: FleetSnapshot, found: Finding, since: Instant) -> bool:

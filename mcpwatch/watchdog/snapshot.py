@@ -151,6 +151,8 @@ class MemberSnapshot:
     """When it last began, became ready or ended."""
     listens_on: tuple[int, ...] = ()
     """Ports that its processes listen on, looked up when nothing answers where it should."""
+    child_gone: bool = False
+    """Its process inside the proxy ended, and the proxy does not start it again."""
     listens_at: tuple[str, ...] = ()
     """Where exactly these are, when none of them is where it should answer."""
     asked_at: str = ""

@@ -51,6 +51,15 @@ def mounting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant |
     return _ahead(Instant(proxy.started_at + member.start_grace), snapshot.at)
 
 
+def unserved_since(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
+    """When the proxy began, where it never served the member since, which has not changed since either: it had its try."""
+    proxy, seen = snapshot.front, member.through
+    if proxy is None or proxy.started_at is None or seen is None or seen.succeeded:
+        return None
+    times = [member.started_at, member.changed_at, member.direct.since if member.direct is not None else None]
+    return proxy.started_at if all(time is None or time < proxy.started_at for time in times) else None
+
+
 def _served(member: MemberSnapshot) -> bool:
     """Whether the route was once well in the proxy's present run."""
     return member.through is not None and member.through.succeeded

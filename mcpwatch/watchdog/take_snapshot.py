@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -23,14 +24,15 @@ from mcpwatch.watchdog.ways import elsewhere
 class Known:
     """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words.
 
-    `frozen`: who had stopped processes though nothing failed.
+    `frozen`: who had stopped processes though nothing failed; `gone`: servers inside the proxy whose process ended.
     """
 
     traits: Traits = Traits()
     engines_gone: Mapping[str, str] = field(default_factory=dict[str, str])
     proxy_log: tuple[ProxyLogHint, ...] = ()
     alone: Mapping[str, str] = field(default_factory=dict[str, str])
-    frozen: frozenset[str] = frozenset()
+    frozen: AbstractSet[str] = frozenset()
+    gone: AbstractSet[str] = frozenset()
 
 
 def take_snapshot(
@@ -39,7 +41,11 @@ def take_snapshot(
     """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
     ways = {one.name: one.url for one in plan.proxy.upstreams} if plan.proxy else {}
     members = tuple(
-        replace(_member(actor, histories, known.alone.get(name, ""), now), proxy_url=_proxy_url(actor, ways.get(name, "")))
+        replace(
+            _member(actor, histories, known.alone.get(name, ""), now),
+            proxy_url=_proxy_url(actor, ways.get(name, "")),
+            child_gone=name in known.gone,
+        )
         for name, actor in actors.items()
     )
     return FleetSnapshot(
@@ -125,7 +131,7 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
 
 
 def _looked_up(
-    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, frozen: frozenset[str]
+    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, frozen: AbstractSet[str]
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     mains: dict[str, tuple[int, str]] = {}  # pid and container

@@ -230,7 +230,7 @@ def test_a_modern_server_that_began_slowly_is_asked_again_and_a_slow_old_one_is_
     failure, wire, network = opened(begins, Eras())
     assert (failure, wire.name) == (None, "stateless")
     assert [asked.rpc for asked in network.asked] == ["server/discover", "initialize", "server/discover"]
-    assert slow.closed
+    assert (slow.closed, network.aborted) == (True, True)
     failure, wire, network = opened(lambda asked: slow if asked.rpc == "server/discover" else old(asked), Eras())
     assert (failure, wire.name) == (None, "http")
     failure, wire, network = opened(lambda asked: slow if asked.rpc == "server/discover" else Answer(404), Eras())

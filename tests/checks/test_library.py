@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.checks import library, probe
+from mcpwatch import checks
+from mcpwatch.checks import Prober, library, probe
 from mcpwatch.model.probe import Canary, Expect, Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 
@@ -69,3 +70,9 @@ async def test_every_word_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_either_a_url_or_a_command_is_given(words: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="give either a url or a command"):
         await probe(**words)  # type: ignore[arg-type]
+
+
+async def test_the_room_has_the_names_it_says_and_no_other() -> None:
+    assert checks.__getattr__("Prober") is Prober
+    with pytest.raises(AttributeError, match="has no attribute 'prober_of'"):
+        checks.__getattr__("prober_of")

@@ -101,7 +101,7 @@ def test_the_tags_of_a_flag_are_lawful_and_a_sentence_behind_one_is_not() -> Non
     assert "ignore" in hidden(tags("ignore"))
     assert hidden("\U0001f3f4" + tags("ignore all of it")) != ""
     assert hidden("x" + tags(" ")) != ""
-    assert hidden(tags("a")) != ""
+    assert hidden(tags("a b")).endswith(": 'a b'")
 
 
 def test_a_flag_has_seven_tags_at_most_and_stands_right_before_them() -> None:
@@ -128,3 +128,8 @@ def test_every_string_is_looked_at_with_its_place_down_to_a_depth() -> None:
         deep = [deep]
     assert [text for _, text in strings(deep)] == ["seen"]
     assert list(strings([deep])) == []
+    nest: object = "seen"
+    for _ in range(40):
+        nest = {"k": nest}
+    assert list(strings(nest))[-1][1] == "seen"
+    assert "seen" not in [text for _, text in strings({"k": nest})]

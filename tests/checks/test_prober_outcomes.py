@@ -204,7 +204,7 @@ def test_a_probe_that_took_longer_than_expected_is_slow_and_names_the_slowest_st
     assert (bare.message, bare.stage) == ("the probe took 3.000 s, expected at most 2.5 s", None)
 
 
-@pytest.mark.parametrize(("days", "outcome"), [(29.5, Outcome.DEGRADED), (30.5, Outcome.SUCCESS), (None, Outcome.SUCCESS)])
+@pytest.mark.parametrize(("days", "outcome"), [(29.5, Outcome.DEGRADED), (30.0, Outcome.SUCCESS), (None, Outcome.SUCCESS)])
 def test_a_certificate_that_expires_sooner_than_expected_degrades(days: float | None, outcome: Outcome) -> None:
     async def secured(probe: Probe) -> None:
         if days is not None:

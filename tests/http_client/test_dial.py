@@ -32,7 +32,7 @@ def dialling(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> list[str]:
     """`connect` with `dial` for a network; every address dialled is noted. A number is after how many seconds it answers."""
     dialled: list[str] = []
 
-    async def create_connection(factory: object, address: str, port: int) -> tuple[asyncio.BaseTransport, Connection]:
+    async def create_connection(_factory: object, address: str, port: int) -> tuple[asyncio.BaseTransport, Connection]:
         dialled.append(address)
         made = dial(address)
         if isinstance(made, (int, float)):

@@ -12,7 +12,8 @@ from collections.abc import Generator
 
 import pytest
 
-from mcpwatch.runtimes.port import PortWatch
+from mcpwatch.ports import CHILD_MARK
+from mcpwatch.runtimes.port import PortWatch, child_of
 from tests.runtimes.bench import INSTANCE
 
 BRIDGE = """
@@ -105,3 +106,27 @@ def test_whoever_listens_on_that_port_of_another_address_takes_nothing_away() ->
 def test_the_places_where_a_process_listens_are_told_as_people_write_them(address: str, place: str) -> None:
     with listener(address) as (pid, port):
         assert PortWatch(INSTANCE).places(pid) == (place.format(port),)
+
+
+def test_the_process_of_a_route_inside_a_proxy_is_found_by_its_mark_until_it_ends() -> None:
+    words = ["sh", "-c", f"{CHILD_MARK}=a sleep 600 & {CHILD_MARK}=ab sleep 600 & echo up; wait"]
+    proxy = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert proxy.stdout is not None
+        proxy.stdout.readline()
+        deadline = time.monotonic() + 60.0
+        while not ((one := child_of(proxy.pid, "a", 0)) and (other := child_of(proxy.pid, "ab", 0))):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert one != other
+        assert child_of(proxy.pid, "b", 0) == 0
+        os.kill(one, signal.SIGKILL)
+        while child_of(proxy.pid, "a", one):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert child_of(proxy.pid, "ab", other) == other
+    finally:
+        os.killpg(proxy.pid, signal.SIGKILL)
+        proxy.wait()
+        assert proxy.stdout is not None
+        proxy.stdout.close()

@@ -11,6 +11,7 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.runtimes import process
 from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.process_table import MARK, ProcessTable
 from mcpwatch.runtimes.record import Records
@@ -348,8 +349,9 @@ async def test_a_server_that_puts_itself_into_the_background_is_told_as_such_and
 
 @pytest.mark.parametrize(("code", "listens"), [(0, False), (1, True)])
 async def test_an_end_that_leaves_a_helper_behind_or_is_a_failure_is_no_step_into_the_background(
-    tmp_path: Path, code: int, listens: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, listens: bool
 ) -> None:
+    monkeypatch.setattr(process, "BACKGROUND_WAIT", 1.0)
     async with running(tmp_path) as runtime:
         text = DAEMON.format(sessions=(1,), code=code, before=0.0, listens=listens)
         await runtime.start(python(str(tmp_path / "pid"), code=text), 1)

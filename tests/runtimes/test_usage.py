@@ -60,10 +60,22 @@ async def test_who_asks_again_is_told_the_last_sample_while_the_next_is_taken_in
     assert [one is threading.main_thread() for one in table.threads[1:]] == [False]
 
 
+async def test_a_member_that_just_began_is_known_as_soon_as_a_thread_has_looked(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "EVERY", 30.0)
+    meter, mains = usage.Meter(table), {"a": 7}
+    meter.look("a", lambda: mains)
+    mains["b"] = 8
+    assert meter.look("b", lambda: mains) is None
+    assert meter.look("nobody", lambda: mains) is None
+    await until(lambda: meter.look("b", lambda: mains) is not None)
+    assert [one is threading.main_thread() for one in table.threads] == [True, False]
+
+
 async def test_a_member_that_ended_meanwhile_is_not_shown_with_what_its_former_life_used(table: Table) -> None:
     meter = usage.Meter(table)
-    for name in ("a", "b"):
-        meter.look(name, lambda: {"a": 7, "b": 8})
+    meter.look("a", lambda: {"a": 7, "b": 8})
     table.free.clear()
     meter.look("a", lambda: {"a": 7, "b": 8})
     meter.forget("a")

@@ -149,6 +149,7 @@ NODE = (
         (NODE, "exited with code 1: [cause]: Error: connect ECONNREFUSED 127.0.0.1:80"),
         (("what it had: {", "}"), "exited with code 1: what it had: {"),
         (("}", "]"), "exited with code 1: ]"),
+        (("\x1b[1;31mError: no such\ttable\x1b[0m\x07",), "exited with code 1: Error: no such table"),
     ],
 )
 def test_an_end_is_told_by_the_line_that_says_something(tail: tuple[str, ...], words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -350,6 +351,28 @@ def test_a_container_that_left_its_network_is_put_on_it_again_and_no_proxy_is_re
         assert world.starts["proxy"] == 1
 
     staged(traits, [Server("box", "process"), Server("other", "process")], play)
+
+
+@pytest.mark.parametrize(
+    "traits", [TBXARK, replace(TBXARK, reconnects=True, mounts_late=True)], ids=["keeps sessions", "reconnects"]
+)
+def test_a_server_inside_the_proxy_whose_process_ended_is_found_though_its_list_is_answered_and_no_tool_may_be_called(
+    traits: Traits,
+) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(30.0)
+        world.servers["x"].alive = False
+        await asyncio.sleep(60.0)
+        if traits.reconnects:
+            assert tried(world) == [], "that one starts it again itself"
+            return
+        assert tried(world) == [("restart_proxy", "proxy")]
+        assert ("child_died", "proxy") in named(world)
+        assert world.well("x")
+        assert causes(fleet) == []
+        assert not world.harm
+
+    staged(traits, [Server("x", "inside", uncallable=True), Server("y", "inside", uncallable=True)], play)
 
 
 def test_one_routes_useless_repairs_leave_the_next_routes_stale_session_its_own() -> None:

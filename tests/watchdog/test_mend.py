@@ -14,7 +14,8 @@ from mcpwatch.model.probe import Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding
 from mcpwatch.watchdog.ladder import Attempt, Step
-from mcpwatch.watchdog.proof import well
+from mcpwatch.watchdog.proof import Proof, well
+from mcpwatch.watchdog.repair import Act
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from tests.watchdog.mend_bench import GOOD, HUNG, Bench, failing, staged
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY
@@ -408,3 +409,18 @@ def test_a_repair_is_proved_by_what_it_was_about_seen_well_since_it_began(
 ) -> None:
     fleet = FleetSnapshot(Instant(100.0), (member, PROXY), "proxy")
     assert well(fleet, replace(FOUND, about=about), Instant(90.0)) is proved
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "now", "outcome"), [(70.0, 100.0, "useless"), (69.9, 100.0, None), (70.0, 99.9, None), (None, 100.0, None)]
+)
+def test_a_repair_was_useless_when_the_same_is_seen_since_and_time_enough_has_passed(
+    seen_at: float | None, now: float, outcome: str | None
+) -> None:
+    same = Finding(
+        "member_hung", "fetch", "hangs", "member:fetch", rung="restart", seen_at=None if seen_at is None else Instant(seen_at)
+    )
+    proof = Proof(Act(Step("restart", "fetch"), (same,)), Instant(60.0), {}, done=Instant(70.0))
+    assert proof.outcome(same, FleetSnapshot(Instant(now), (), "proxy"), (same,)) == outcome
+    held = replace(same, hold="it is starting")
+    assert proof.outcome(held, FleetSnapshot(Instant(now), (), "proxy"), (held,)) is None

@@ -274,6 +274,7 @@ async def watched(
         nudge=world.nudge,
         schedule=VirtualSchedule,
         listening=world.listening,
+        child=lambda _, route, __: world.pid(route) if world.servers[route].alive else 0,
         runs=lambda pid, _: world.of_pid(pid).alive,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
