@@ -139,6 +139,18 @@ def test_an_open_state_directory_and_an_interrupted_edit_are_found_and_mended(fl
     assert said(fleet) == {}
 
 
+def test_what_killed_trials_left_is_found_and_removed_and_that_of_living_ones_stays(fleet: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    dead, living = (tmp_path / "tmp" / f"mcpwatch-try-{pid}-x" for pid in (ended.pid, os.getpid()))
+    dead.mkdir()
+    living.mkdir()
+    assert said(fleet)["leftovers"] == "1 directories of trials that were killed"
+    assert doctor(fleet, fix=True, as_json=True) == 0
+    assert (dead.exists(), living.exists()) == (False, True)
+    assert said(fleet) == {}
+
+
 def test_every_finding_is_told_with_its_reason_and_its_command(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(fleet, {"proxy": {"auth": {"tokens": ["changeme"]}}, "members": {}})
     assert doctor(fleet, fix=False, as_json=False) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from mcpwatch import journal
+from mcpwatch.app.hang import of_memory
 from tests.e2e.daemon import Daemon
 from tests.e2e.test_supervision import lives
-from tests.parts import pids_group
+from tests.parts import ROOT, pids_group
 
 WAIT = 120.0
 
@@ -144,3 +146,60 @@ def test_a_machine_that_gives_out_no_more_processes_is_named_and_the_member_come
     finally:
         daemon.close()
         group.rmdir()
+
+
+NO_MEMORY = """import os, signal
+try:
+    import _testcapi
+except ImportError:
+    _testcapi = None
+def refuse(*_):
+    with open(os.environ["REFUSE"]) as file:
+        first, count = map(int, file.read().split())
+    _testcapi.set_nomemory(first, first + count)
+signal.signal(signal.SIGUSR2, refuse)
+"""
+"""What every interpreter of the fleet loads at its start: on a signal, allocations are refused."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_memory_that_is_refused_at_any_moment_costs_no_member_and_at_most_a_start_anew(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("_testcapi")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_MEMORY, encoding="utf-8")
+    dial = tmp_path / "refuse"
+    daemon = counting(tmp_path)
+    daemon.env |= {"REFUSE": str(dial), "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
+    luck = random.Random(seed)
+    try:
+        daemon.start()
+        daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run", WAIT)
+        before = lives(daemon)
+        assert daemon.process is not None
+        for _ in range(8):
+            dial.write_text(f"{int(10 ** luck.uniform(0, 5))} {luck.choice([1, 1, 10, 100])}", encoding="utf-8")
+            os.kill(daemon.process.pid, signal.SIGUSR2)
+            daemon.run("events", "-n", "3", timeout=WAIT)
+            daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]) and s["members"], "it answers", WAIT)
+        assert lives(daemon) == before
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+    finally:
+        daemon.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "so"),
+    [
+        (MemoryError(), True),
+        (ExceptionGroup("", [ValueError(), ExceptionGroup("", [MemoryError()])]), True),
+        (ValueError(), False),
+        (ExceptionGroup("", [ValueError()]), False),
+    ],
+)
+def test_refused_memory_is_known_however_it_comes_out(error: Exception, so: bool) -> None:
+    last = RuntimeError("cleaning up")
+    last.__context__ = error
+    assert of_memory(last) is so

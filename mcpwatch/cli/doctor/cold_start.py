@@ -6,6 +6,7 @@ As the store has it, else as measured on request, from an empty cache; else it i
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from typing import Any, Literal, cast
 
 from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
-from mcpwatch.cli.edit.trial import TRIAL_WAIT, try_member
+from mcpwatch.cli.edit.trial import PREFIX, TRIAL_WAIT, try_member
 from mcpwatch.cli.versions import commands
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.model.errors import McpwatchError, StoreError
@@ -107,7 +108,7 @@ def durations(facts: Iterable[Mapping[str, object]]) -> Iterator[tuple[float, bo
 def _measured(one: ColdStart, file: Path) -> ColdStart:
     """Start it once from an empty cache, as `add` tries a server."""
     fleet = read_fleet_file(file)
-    with tempfile.TemporaryDirectory(prefix="mcpwatch-cold-") as cache:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as cache:
         caches = {"UV_CACHE_DIR": f"{cache}/uv", "npm_config_cache": f"{cache}/npm"}
         member = {key: _with_env(value, caches) if key in CARRIED else value for key, value in fleet.as_ours(one.member).items()}
         try:

@@ -32,7 +32,8 @@ from mcpwatch.model.probe import Symptom
 TRIAL_WAIT = 120.0
 """Seconds that a server is given by default to answer its first handshake: `uvx` and `npx` download at the first start."""
 
-_PREFIX = "mcpwatch-try-"
+PREFIX = "mcpwatch-try-"
+"""Begins the name of a directory for a trial; the pid of the command follows, so that those of killed ones are swept."""
 _PAUSE = 0.1
 _DIAGNOSED = 4.0
 """Seconds for which a diagnosis must stand before the trial is called off."""
@@ -85,7 +86,7 @@ def try_member(
     `values` are variables beside those of the environment. Raises `TrialFailed` with the cause and its last lines.
     """
     _sweep()
-    scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
         config = scratch / "trial.json"
         config.write_text(json.dumps(_config(name, member, base, env_files, wait)), encoding="utf-8")
@@ -239,8 +240,8 @@ def _free_port() -> int:
 
 def _sweep() -> None:
     """Remove what trials that were killed left behind."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
         with contextlib.suppress(OSError, ValueError):
             if time.time() - left.stat().st_mtime > _STOP * 2 and not _alive(int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
