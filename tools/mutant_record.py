@@ -20,33 +20,20 @@ EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 """Mutants that no test can kill: `file: line of code: change  # reason`."""
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """What tells these files, with what they contain, from others."""
-    found = hashlib.sha256()
-    for path in sorted(paths):
-        content = path.read_bytes()
-        found.update(f"{path} {len(content)}\n".encode() + content)
-    return found.hexdigest()
-
-
 class Record:
     """The mutants that were tried, by what their file contained."""
 
     def __init__(self, place: Path, tests: Iterable[Path]) -> None:
         self._place = place
-        self._tests = digest(tests)
+        self._tests = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(tests))).hexdigest()
         self._codes: dict[Path, str] = {}
-        self._count: dict[str, int] = {}
+        self._ends: dict[str, tuple[str, int]] = {}
         self.read()
 
     def read(self) -> None:
         """Read what was added since."""
         lines = self._place.read_text().splitlines() if self._place.exists() else []
-        self._count = {}
-        for line in lines:
-            key, tests, count = json.loads(line)
-            if count < 0 or tests == self._tests:
-                self._count[key] = count
+        self._ends = {key: (tests, count) for key, tests, count in map(json.loads, lines)}
 
     def add(self, mutant: Mutant, count: int, *, killed: bool) -> None:
         """Keep that a mutant was tried with so many tests."""
@@ -55,7 +42,13 @@ class Record:
 
     def tests(self, mutant: Mutant) -> int | None:
         """How many tests a mutant survived; below 0 when it was killed, `None` when it was not tried."""
-        return self._count.get(self._key(mutant))
+        _, count = self._ends.get(self._key(mutant), ("", None))
+        return count
+
+    def stands(self, mutant: Mutant, tests: int) -> bool:
+        """Whether a mutant need not be tried again with so many tests of today."""
+        by, count = self._ends.get(self._key(mutant), ("", 0))
+        return count < 0 or (by == self._tests and count >= tests)
 
     @cached_property
     def equivalent(self) -> frozenset[str]:

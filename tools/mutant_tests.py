@@ -6,6 +6,7 @@ of them when the room or their helpers changed.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -14,14 +15,14 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
-from tools.mutant_record import ROOT, digest
+from tools.mutant_record import ROOT
 from tools.mutants import Mutant
 
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"
@@ -125,7 +126,7 @@ def traced(room: Path, tests: Sequence[Path], budget: float) -> Coverage:
     shared += [
         path for folder in {file.parent for file in files} for path in folder.glob("*.py") if not path.name.startswith("test_")
     ]
-    places = {file: kept / f"{digest([file, *shared])}.json" for file in files}
+    places = {file: kept / f"{_digest([file, *shared])}.json" for file in files}
     missing = [file for file in sorted(files) if not places[file].exists()]
     if missing:
         _trace(room, {file: places[file] for file in missing})
@@ -169,6 +170,15 @@ def _trace(room: Path, places: dict[Path, Path]) -> None:
         os._exit(1)
     if os.waitpid(child, 0)[1]:
         raise SystemExit("the quick tests cannot be run without any mutation")
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    """What tells these files, with what they contain, from others."""
+    found = hashlib.sha256()
+    for path in sorted(paths):
+        content = path.read_bytes()
+        found.update(f"{path} {len(content)}\n".encode() + content)
+    return found.hexdigest()
 
 
 def quiet() -> None:

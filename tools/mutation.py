@@ -98,9 +98,8 @@ def _room(name: str, asked: argparse.Namespace, keep: Path) -> float:
 
 
 def _untried(chosen: list[Mutant], coverage: Coverage, record: Record) -> list[Mutant]:
-    """Those that were not tried yet, or with fewer tests than now."""
-    ran = {mutant: record.tests(mutant) for mutant in chosen}
-    return [mutant for mutant, count in ran.items() if count is None or 0 <= count < len(coverage.of(mutant))]
+    """Those that were not tried yet, or with other or fewer tests than now."""
+    return [mutant for mutant in chosen if not record.stands(mutant, len(coverage.of(mutant)))]
 
 
 def tried(chosen: list[Mutant], coverage: Coverage, tests: list[Path], jobs: int, record: Record) -> None:

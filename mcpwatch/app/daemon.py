@@ -92,6 +92,8 @@ class Daemon:
         self._prober: SheddingProber
         self._status: StatusFile | None = None
         self._stop = asyncio.Event()
+        self.begun = False
+        """Whether it leads its fleet, or did."""
         self._leave = False
         self._exec = False
         self._living: set[asyncio.Task[None]] = set()
@@ -192,6 +194,7 @@ class Daemon:
                 if self._descriptors.carries:
                     text += f"; the limit of open files carries about {self._descriptors.carries}"
                 self.bus.publish(DaemonStarted(at=self.clock.wall(), text=text, pid=os.getpid(), adopted=adopted))
+                self.begun = True
                 notify(f"READY=1\nSTATUS={text}")
                 slow.watch()  # from here on: nobody waits for an answer before
                 gc.freeze()  # what is loaded now stays: a collection that looks through it holds up a restart for milliseconds

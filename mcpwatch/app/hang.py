@@ -11,6 +11,9 @@ import faulthandler
 import os
 import signal
 from collections.abc import Callable, Generator, Mapping
+from typing import cast
+
+from mcpwatch.app.upgrade import exec_anew
 
 HANG_AFTER = 60.0
 """Seconds without a turn of the loop after which it counts as hung. `MCPWATCH_HANG_AFTER` changes it, 0 switches it off."""
@@ -18,7 +21,29 @@ LOOKS = 6
 """Alarms in that time. They are counted instead of seconds, because a frozen or suspended process gets one alarm when it wakes."""
 STDERR = 2
 HUNG = "MCPWATCH_HUNG"
-"""Tells the new program why it was started."""
+"""Tells the new program why it was started: after so many seconds, or `MEMORY`."""
+MEMORY = "memory"
+
+
+def of_memory(error: BaseException | None) -> bool:
+    """Whether memory was refused: in an exception, in one of its group, or in the one that was being handled when it came."""
+    while error is not None:
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions if isinstance(error, BaseExceptionGroup) else ()
+        if isinstance(error, MemoryError) or any(of_memory(one) for one in inner):
+            return True
+        error = error.__context__
+    return False
+
+
+def out_of_memory(*, anew: bool) -> None:
+    """Say that the loop was refused memory: nothing here can be relied on, not even an orderly end. Start anew, if told."""
+    then = b"starting anew, members stay" if anew else b"members stay, 'mcpwatch up' takes them over"
+    with contextlib.suppress(OSError):
+        os.write(STDERR, b"mcpwatch: the watchdog was refused memory; %s\n" % then)
+    if anew:
+        _disarm()
+        os.environ[HUNG] = MEMORY
+        exec_anew()
 
 
 class HangWatch:
@@ -87,6 +112,8 @@ def hang_after(environment: Mapping[str, str]) -> float:
 def was_hung() -> str:
     """What to tell when this program was started by the alarm of its predecessor, else nothing. Tells it once."""
     seconds = os.environ.pop(HUNG, "")
+    if seconds == MEMORY:
+        return "the watchdog was refused memory and started itself anew; its members stayed"
     return f"the watchdog hung for {seconds}s and started itself anew; where it hung is in its output" if seconds else ""
 
 

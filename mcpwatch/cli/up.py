@@ -13,6 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from mcpwatch.app import hang
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.app.plan_reader import apart, read_plan
@@ -44,7 +45,15 @@ def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) 
     plan, told = apart(file, partial(_read, file, paths.root))  # before there are threads
     for words in told:
         print(f"mcpwatch: warning: {words}", file=sys.stderr)  # noqa: T201
-    return asyncio.run(_run(Options(file, paths, watch, live, _format(log_format)), plan))
+    daemon = Daemon(Options(file, paths, watch, live, _format(log_format)))
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(_run(daemon, plan))
+        except Exception as error:
+            if not hang.of_memory(error):
+                raise
+            hang.out_of_memory(anew=daemon.begun)
+            return exits.INTERNAL
 
 
 def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
@@ -66,9 +75,8 @@ def _format(word: str) -> LogFormat | None:
     return formats.get(word)
 
 
-async def _run(options: Options, plan: Plan) -> int:
-    daemon = Daemon(options)
-    if not options.live:
+async def _run(daemon: Daemon, plan: Plan) -> int:
+    if not daemon.options.live:
         return await daemon.run(plan)
     try:
         return await daemon.run(plan, _live)

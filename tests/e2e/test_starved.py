@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mcpwatch import journal
+from mcpwatch.app.hang import of_memory
 from tests.e2e.daemon import Daemon
 from tests.e2e.test_supervision import lives
-from tests.parts import pids_group
+from tests.parts import ROOT, pids_group
 
 WAIT = 120.0
 
 
-IDLE = (sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(600)")
-
-
-def limited(directory: Path, limit: int, count: int, program: Sequence[str] = IDLE) -> Daemon:
+def limited(directory: Path, limit: int, count: int) -> Daemon:
     """A fleet of idle processes, each checked every second, under a limit of open files that cannot be raised."""
     check = {"process": {"interval": "1s"}}
-    sleeper = {"command": program[0], "args": list(program[1:])}
+    sleeper = {"command": sys.executable, "args": ["-S", "-c", "import time; print('up', flush=True); time.sleep(600)"]}
     members = {f"m{number}": {"route": False, "process": sleeper, "checks": check} for number in range(count)}
     daemon = Daemon(directory, {"version": 1, "proxy": {"kind": "none"}, "members": members})
     daemon.wrap = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"]
@@ -47,32 +45,6 @@ def test_a_watchdog_with_sixty_four_descriptors_serves_its_commands_and_leaves_n
             daemon.wait(lambda _, name=name: daemon.member(name)["generation"] == 2, "it is started again", WAIT)
         assert daemon.run("restart", "m3").returncode == 0
         daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run again", WAIT)
-        assert daemon.stop() == 0
-        assert daemon.marked() == []
-        assert "Traceback" not in daemon.said()
-    finally:
-        daemon.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_fleet_that_needs_more_than_its_thousand_descriptors_is_served_and_told_and_leaves_no_orphan(tmp_path: Path) -> None:
-    limit, count = 1024, 1010
-    daemon = limited(tmp_path, limit, count, ("sleep", "900"))
-    try:
-        daemon.start()
-        daemon.wait(lambda s: all(m["phase"] not in ("stopped", "starting") for m in s["members"]), "all were tried", 600)
-        carried = daemon.status()["daemon"]["carries"]
-        assert carried == 856
-        running = [m["name"] for m in daemon.status()["members"] if m["phase"] == "running"]
-        assert carried < len(running) < count
-        refused = [str(m["reason"]) for m in daemon.status()["members"] if m["phase"] in ("backoff", "failed")]
-        assert refused
-        assert all("open files" in reason or "files may be opened" in reason for reason in refused)
-        daemon.wait(
-            lambda _: "its limit of open files is reached (1024, carries about 856 members)" in daemon.said(), "it is told", WAIT
-        )
-        assert daemon.run("restart", running[0], timeout=WAIT).returncode == 0
         assert daemon.stop() == 0
         assert daemon.marked() == []
         assert "Traceback" not in daemon.said()
@@ -144,3 +116,60 @@ def test_a_machine_that_gives_out_no_more_processes_is_named_and_the_member_come
     finally:
         daemon.close()
         group.rmdir()
+
+
+NO_MEMORY = """import os, signal
+try:
+    import _testcapi
+except ImportError:
+    _testcapi = None
+def refuse(*_):
+    with open(os.environ["REFUSE"]) as file:
+        first, count = map(int, file.read().split())
+    _testcapi.set_nomemory(first, first + count)
+signal.signal(signal.SIGUSR2, refuse)
+"""
+"""What every interpreter of the fleet loads at its start: on a signal, allocations are refused."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_memory_that_is_refused_at_any_moment_costs_no_member_and_at_most_a_start_anew(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("_testcapi")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_MEMORY, encoding="utf-8")
+    dial = tmp_path / "refuse"
+    daemon = counting(tmp_path)
+    daemon.env |= {"REFUSE": str(dial), "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
+    luck = random.Random(seed)
+    try:
+        daemon.start()
+        daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run", WAIT)
+        before = lives(daemon)
+        assert daemon.process is not None
+        for _ in range(8):
+            dial.write_text(f"{int(10 ** luck.uniform(0, 5))} {luck.choice([1, 1, 10, 100])}", encoding="utf-8")
+            os.kill(daemon.process.pid, signal.SIGUSR2)
+            daemon.run("events", "-n", "3", timeout=WAIT)
+            daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]) and s["members"], "it answers", WAIT)
+        assert lives(daemon) == before
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+    finally:
+        daemon.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "so"),
+    [
+        (MemoryError(), True),
+        (ExceptionGroup("", [ValueError(), ExceptionGroup("", [MemoryError()])]), True),
+        (ValueError(), False),
+        (ExceptionGroup("", [ValueError()]), False),
+    ],
+)
+def test_refused_memory_is_known_however_it_comes_out(error: Exception, so: bool) -> None:
+    last = RuntimeError("cleaning up")
+    last.__context__ = error
+    assert of_memory(last) is so

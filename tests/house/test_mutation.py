@@ -61,11 +61,14 @@ def test_a_kill_is_kept_while_its_file_is_the_same_and_a_survivor_while_the_test
     record().add(dead, 3, killed=True)
     record().add(alive, 3, killed=False)
     assert [record().tests(mutant) for mutant in (dead, alive)] == [-1, 3]
+    assert [record().stands(mutant, 3) for mutant in (dead, alive)] == [True, True]
+    assert [record().stands(mutant, 4) for mutant in (dead, alive)] == [True, False]
     lines, score = table("room", [dead, alive], record())
     assert (score, lines[0]) == (50.0, f"survived 3 tests, line 2: mcpwatch/room/code.py: return a > b: {alive.text}")
     assert lines[-2].startswith("| code.py | 2 | 1 | 0 | 0 | 50.0 % |")
     tests.write_text("assert 1\n")
-    assert [record().tests(mutant) for mutant in (dead, alive)] == [-1, None]
+    assert [record().stands(mutant, 3) for mutant in (dead, alive)] == [True, False]
+    assert table("room", [dead, alive], record())[1] == 50.0, "until it is tried again it counts as it was"
     code.write_text("def larger(a, b):\n    return b > a\n")
     assert [record().tests(mutant) for mutant in mutants(code)] == [None, None]
     assert table("room", mutants(code), record())[0][-2].startswith("| code.py | 2 | 0 | 0 | 2 | 0.0 % |")
