@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from mcpwatch.app import status
-from mcpwatch.bus import Bus
-from mcpwatch.model.fact import MemberChanged
+from mcpwatch.model.fact import Fact, MemberChanged
 
 
 @pytest.mark.anyio
@@ -19,8 +20,10 @@ async def test_one_slow_write_holds_up_the_next_for_a_bounded_time(tmp_path: Pat
     monkeypatch.setattr(status, "LONGEST", 0.0)
     monkeypatch.setattr(status, "SHARE", 1e9)
     fact = MemberChanged.__new__(MemberChanged)
+    hooks: list[Callable[[Fact], None]] = []
+    bus = cast("Any", SimpleNamespace(hook=hooks.append))
     written: asyncio.Queue[None] = asyncio.Queue()
-    file = status.StatusFile(cast("Any", None), tmp_path / "status.json", Bus())
+    file = status.StatusFile(cast("Any", None), tmp_path / "status.json", bus)
 
     async def write() -> None:
         await asyncio.to_thread(lambda: None)
@@ -30,6 +33,6 @@ async def test_one_slow_write_holds_up_the_next_for_a_bounded_time(tmp_path: Pat
     running = asyncio.create_task(file.run())
     async with asyncio.timeout(10):
         for _ in range(2):
-            file._notice(fact)
+            hooks[0](fact)
             await written.get()
     running.cancel()
