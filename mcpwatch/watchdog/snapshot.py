@@ -76,6 +76,8 @@ class Observation:
     succeeded: bool = False
     unbroken: bool = False
     """It was never seen to fail, as far as is remembered."""
+    earlier: Symptom | None = None
+    """What the failure before the latest one of this streak complained of."""
 
     @property
     def symptom(self) -> Symptom | None:
@@ -99,8 +101,8 @@ class Observation:
 
     @property
     def mute(self) -> bool:
-        """Whether the thresholds are passed and it says nothing at all."""
-        return self.bad and self.symptom in MUTE_SYMPTOMS
+        """Whether the thresholds are passed and it says nothing at all. One silence right behind an answer is none."""
+        return self.bad and self.symptom in MUTE_SYMPTOMS and (self.earlier is None or self.earlier in MUTE_SYMPTOMS)
 
     @property
     def proved(self) -> bool:

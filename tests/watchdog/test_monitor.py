@@ -279,6 +279,9 @@ def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(symptom: 
         await asyncio.sleep(3.0)
         assert small.fleet.monitor.sick(small.fleet.actors["a"]) is sick
         assert not small.fleet.monitor.sick(small.fleet.actors["proxy"]), "it answers well"
+        assert small.fleet.monitor.said(small.fleet.actors["proxy"]) == ""
+        silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT)
+        assert small.fleet.monitor.said(small.fleet.actors["a"]) == ("" if silent else symptom.value)
 
     fleet_story(play)
 
