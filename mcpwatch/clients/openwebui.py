@@ -63,8 +63,9 @@ def _kept(client: httpx.Client, spec: OpenWebUISpec, written: Written) -> Writte
 def _foreign(text: str) -> list[Any]:
     """What is not ours, but for what Open WebUI fills in."""
     document: Any = json.loads(text)
-    items: Any = document.get(LIST) if isinstance(document, dict) else None
-    tables = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    items: Any = cast("Entry", document).get(LIST) if isinstance(document, dict) else None
+    listed = cast("list[Any]", items) if isinstance(items, list) else []
+    tables = [cast("Entry", item) for item in listed if isinstance(item, dict)]
     return [{key: value for key, value in item.items() if value} for item in tables if not item.get("x_mcpwatch")]
 
 

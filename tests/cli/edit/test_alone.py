@@ -95,7 +95,10 @@ def test_a_secret_that_a_server_says_as_it_ends_is_not_told(directory: Path, mon
     def proved(*_: Any) -> None:
         raise TrialFailed("x: exited with code 3\n    bad key s3cret-of-mine")
 
-    monkeypatch.setattr(trial, "_watchdog", lambda *_: contextlib.nullcontext())
+    def none(*_: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(trial, "_watchdog", none)
     monkeypatch.setattr(trial, "_proved", proved)
     ends = {"stdio": {"command": sys.executable, "args": ["-c", "raise SystemExit(3)"], "env": {"KEY": "${VALUE}"}}}
     with pytest.raises(TrialFailed, match=r"bad key \*\*\*$"):
