@@ -28,7 +28,16 @@ from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
-from mcpwatch.watchdog.snapshot import ANSWERED_SYMPTOMS, ENGINES, GONE_SYMPTOMS, MUTE_SYMPTOMS, FleetSnapshot, ProxyLogHint, proved
+from mcpwatch.watchdog.snapshot import (
+    ANSWERED_SYMPTOMS,
+    ENGINES,
+    GONE_SYMPTOMS,
+    GREETED_STAGES,
+    MUTE_SYMPTOMS,
+    FleetSnapshot,
+    ProxyLogHint,
+    proved,
+)
 from mcpwatch.watchdog.take_snapshot import Known, take_snapshot
 
 STRUCK = 0.5
@@ -212,7 +221,7 @@ class FleetMonitor:
         latest = self.probing.history(proof).latest if proof is not None else None
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None:
+        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None or latest.stage in GREETED_STAGES:
             return True
         pid = actor.incarnation.pid if actor.incarnation is not None else None
         if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
@@ -223,9 +232,9 @@ class FleetMonitor:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
         proof = self._proof(actor)
         latest = self.probing.history(proof).latest if proof is not None else None
-        if latest is None or latest.symptom is None or latest.symptom in MUTE_SYMPTOMS:
+        if latest is None or latest.symptom is None or (latest.symptom in MUTE_SYMPTOMS and latest.stage not in GREETED_STAGES):
             return ""
-        return f"{latest.symptom.value}: {latest.message}".removesuffix(": ")
+        return f"{latest.symptom_text}: {latest.message}".removesuffix(": ")
 
     def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.

@@ -19,6 +19,10 @@ HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOIN
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
 MUTE_SYMPTOMS = HUNG_SYMPTOMS | GONE_SYMPTOMS
 """Symptoms of one that says nothing at all."""
+GREETED_STAGES = frozenset(
+    {Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST, Stage.PROMPTS_LIST, Stage.RESOURCES_LIST, Stage.CANARY, Stage.SAFE_CALL}
+)
+"""A probe that fails there was greeted: whoever answers has started."""
 CONFIG_SYMPTOMS = frozenset(
     {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED}
 )
