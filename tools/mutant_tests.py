@@ -182,7 +182,11 @@ def _digest(paths: Iterable[Path]) -> str:
 
 
 def quiet() -> None:
-    """Say nothing more: what tests print against a mutant tells nobody anything."""
+    """Say nothing more: what tests print against a mutant tells nobody anything. What holds a loop is not measured.
+
+    It would be told in a file that all forks share, so that a slow mutant failed each one after it; and tracing makes all slow.
+    """
+    os.environ["MCPWATCH_SLOW_CALLBACK"] = "0"
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)

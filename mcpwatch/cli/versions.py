@@ -98,7 +98,8 @@ def old_for_export(form: str, environ: Mapping[str, str]) -> Iterator[Old]:
         said = asked([found, *words[1:], *wanted.ask]) if found else ""
         if why := wanted.too_old(said):
             yield Old(wanted, why)
-            return
+        if version_of(said):
+            return  # this one would run it, whatever else is there
 
 
 def _proxy(plan: Plan | None, environ: Mapping[str, str]) -> Iterator[_Use]:

@@ -45,9 +45,28 @@ def sync(job: Job, spec: OpenWebUISpec, backups: Backups) -> Written:
         if _read(client, spec) != text:
             raise ClientFileError(f"{spec.url}: its list is being changed; left alone for now")
         write(client, spec, written.after or "{}")
+        return _kept(client, spec, written)
+
+
+def _kept(client: httpx.Client, spec: OpenWebUISpec, written: Written) -> Written:
+    """With the list as Open WebUI spells it; as written where that is not known or not ours alone: undo then takes out ours."""
+    try:
         kept = _read(client, spec)
-        ledger = replace(written.outcome.ledger, file=digest(kept))
-        return replace(written, after=kept, outcome=replace(written.outcome, ledger=ledger))
+    except ClientFileError:
+        return written
+    if _foreign(kept) != _foreign(written.after or "{}"):
+        return written  # somebody changed it since
+    ledger = replace(written.outcome.ledger, file=digest(kept))
+    return replace(written, after=kept, outcome=replace(written.outcome, ledger=ledger))
+
+
+def _foreign(text: str) -> list[Any]:
+    """What is not ours, but for what Open WebUI fills in."""
+    document: Any = json.loads(text)
+    items: Any = cast("Entry", document).get(LIST) if isinstance(document, dict) else None
+    listed = cast("list[Any]", items) if isinstance(items, list) else []
+    tables = [cast("Entry", item) for item in listed if isinstance(item, dict)]
+    return [{key: value for key, value in item.items() if value} for item in tables if not item.get("x_mcpwatch")]
 
 
 def fetch(spec: OpenWebUISpec) -> str:

@@ -152,3 +152,11 @@ def test_the_real_programs_of_this_machine_tell_their_versions_and_are_new_enoug
         assert version_of(said), (key, said)
         assert program(key).too_old(said) == "", key
     assert "-expand-env" in asked([str(part("tbxark")), "--help"])
+
+
+def test_an_old_compose_beside_one_that_does_is_not_named(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "docker", "2.26.1")
+    put(tmp_path, "docker-compose", "1.29.2")
+    write(fleet, {"members": STDIO})
+    assert export("compose", tmp_path / "out", fleet, force=False, as_json=False) == 0
+    assert "is older than" not in capsys.readouterr().out

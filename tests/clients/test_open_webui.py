@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class FakeOpenWebUI(ThreadingHTTPServer):
         self.document: dict[str, Any] = {"TOOL_SERVER_CONNECTIONS": [FOREIGN]}
         self.posts = 0
         self.status = 200
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens right after a list was posted."""
 
     @property
     def url(self) -> str:
@@ -52,6 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
             elements = json.loads(body)["TOOL_SERVER_CONNECTIONS"]
             self.owner.document = {"TOOL_SERVER_CONNECTIONS": [FILLED_IN | element for element in elements]}
             self.owner.posts += 1
+            self.owner.meanwhile()
         self._answer()
 
     def _allowed(self) -> bool:
@@ -121,3 +124,16 @@ async def test_one_that_is_away_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     here = room(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": "http://127.0.0.1:9", "allow_literal": True})
     await here.after(0)
     assert "ConnectError; left alone" in (await here.api.table({}))[0]["error"]
+
+
+async def test_what_another_adds_right_after_a_write_outlives_an_undo(webui: FakeOpenWebUI, tmp_path: Path) -> None:
+    other = FOREIGN | {"url": "http://other:8000"}
+
+    def added() -> None:
+        webui.document = {"TOOL_SERVER_CONNECTIONS": [*webui.document["TOOL_SERVER_CONNECTIONS"], other]}
+
+    webui.meanwhile = added
+    here = await settled(tmp_path, {"time": Verdict.HEALTHY}, {"kind": "open-webui", "url": webui.url, "allow_literal": True})
+    webui.meanwhile = lambda: None
+    await here.api.undo({"client": "open-webui"})
+    assert [item["url"] for item in webui.document["TOOL_SERVER_CONNECTIONS"]] == [FOREIGN["url"], other["url"]]

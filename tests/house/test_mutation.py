@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mcpwatch.slow import VARIABLE
 from tests.parts import ROOT
 from tools import mutant_record
 from tools.mutant_cell import OUTSIDE
@@ -80,3 +81,11 @@ def test_each_mutant_said_to_be_equivalent_is_of_a_line_that_is_there_and_has_a_
         path, _, change = name.partition(": ")
         assert reason
         assert any(code.strip() and change.startswith(f"{code.strip()}: ") for code in (ROOT / path).read_text().splitlines()), line
+
+
+def test_a_slow_mutant_is_not_told_to_those_after_it() -> None:
+    program = "from tools.mutant_tests import quiet\nfrom tests.held import Held\nimport os, sys\n"
+    program += "quiet()\nheld = Held()\nheld.begin()\n"
+    program += "if not os.fork():\n    held._tell('slow')\n    os._exit(0)\nos.wait()\nsys.exit(len(held.fresh()))\n"
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, timeout=60).returncode == 0

@@ -28,6 +28,8 @@ from mcpwatch.cli.edit.proof import one_of
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, McpwatchError, NoDaemon
 from mcpwatch.model.probe import Symptom
+from mcpwatch.model.spec import Plan
+from mcpwatch.telemetry.redact import Redactor
 
 TRIAL_WAIT = 120.0
 """Seconds that a server is given by default to answer its first handshake: `uvx` and `npx` download at the first start."""
@@ -87,32 +89,42 @@ def try_member(
     """
     _sweep()
     scratch = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    plan: Plan | None = None
     try:
         config = scratch / "trial.json"
         config.write_text(json.dumps(_config(name, member, base, env_files, wait)), encoding="utf-8")
         config.chmod(0o600)
         began = time.monotonic()
-        trial = _alone(name, config, base, values, wait)
+        plan = _plan(config, values)
+        trial = _alone(name, plan, base if base.is_dir() else scratch, wait) if plan else None
         if trial is not None:
             return trial
         wait = max(_LEAST, wait - (time.monotonic() - began))
         with _watchdog(scratch, config, base, values) as process, _settings(scratch / "state"):
             return _proved(name, process, scratch, wait)
+    except TrialFailed as error:
+        hidden = Redactor((*values.values(), *(plan.secrets if plan else ())))
+        raise type(error)(hidden.known(str(error))) from None  # a server may say its secrets
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _alone(name: str, config: Path, base: Path, values: Mapping[str, str], wait: float) -> Trial | None:
+def _plan(config: Path, values: Mapping[str, str]) -> Plan | None:
+    """The plan of the trial; `None` where it has a fault: the whole trial says which."""
+    with contextlib.suppress(ConfigError):
+        return load_plan(config, all_kinds(), {**values, **os.environ}, config.parent / "state")
+    return None
+
+
+def _alone(name: str, plan: Plan, base: Path, wait: float) -> Trial | None:
     """What the server shows by itself, if it answers. Raises `TrialTimedOut` when it says nothing in time."""
-    with contextlib.suppress(ConfigError):  # the whole trial says what is wrong
-        plan = load_plan(config, all_kinds(), {**values, **os.environ}, config.parent / "state")
-        results = results_alone(name, plan, base if base.is_dir() else config.parent, wait)
-        if results and all(result.outcome in ANSWERED for result in results):
-            first = results[0]
-            return Trial(tuple(tool.name for tool in first.tools or ()), first.tokens or 0, sum(one.seconds for one in results))
-        if results and results[-1].symptom is Symptom.TIMEOUT:
-            said = f"\n    {results[-1].said}" if results[-1].said else ""
-            raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {results[-1].message}{said}")
+    results = results_alone(name, plan, base, wait)
+    if results and all(result.outcome in ANSWERED for result in results):
+        first = results[0]
+        return Trial(tuple(tool.name for tool in first.tools or ()), first.tokens or 0, sum(one.seconds for one in results))
+    if results and results[-1].symptom is Symptom.TIMEOUT:
+        said = f"\n    {results[-1].said}" if results[-1].said else ""
+        raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {results[-1].message}{said}")
     return None
 
 
@@ -203,7 +215,11 @@ def _proved(name: str, process: subprocess.Popen[bytes], scratch: Path, wait: fl
         if ended or (diagnosed and time.monotonic() - diagnosed > _DIAGNOSED):
             raise TrialFailed(_why(name, status, scratch))
         time.sleep(_PAUSE)
-    raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {_why(name, call('GET', '/status'), scratch)}")
+    try:
+        why = _why(name, call("GET", "/status"), scratch)
+    except McpwatchError:
+        why = "the trial had not begun: this machine is busy, or give it more time with --timeout"
+    raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {why}")
 
 
 def _listed(name: str, seconds: float) -> Trial:

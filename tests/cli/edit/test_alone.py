@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcpwatch.cli.edit import trial
-from mcpwatch.cli.edit.trial import TrialTimedOut, try_member
+from mcpwatch.cli.edit.trial import TrialFailed, TrialTimedOut, try_member
 
 SERVER = """
 import json, os, sys
@@ -86,3 +89,34 @@ def test_all_else_has_the_whole_trial(written: dict[str, Any], directory: Path, 
     with pytest.raises(AssertionError, match="a watchdog was started"):
         try_member("x", written, directory, (), {}, 60.0)
     assert "OF_THIS_SHELL" in os.environ
+
+
+def test_a_secret_that_a_server_says_as_it_ends_is_not_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def proved(*_: Any) -> None:
+        raise TrialFailed("x: exited with code 3\n    bad key s3cret-of-mine")
+
+    def none(*_: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(trial, "_watchdog", none)
+    monkeypatch.setattr(trial, "_proved", proved)
+    ends = {"stdio": {"command": sys.executable, "args": ["-c", "raise SystemExit(3)"], "env": {"KEY": "${VALUE}"}}}
+    with pytest.raises(TrialFailed, match=r"bad key \*\*\*$"):
+        try_member("x", ends, directory, (), {"VALUE": "s3cret-of-mine"}, 60.0)
+
+
+def test_a_trial_that_does_not_begin_in_time_says_so_and_names_no_directory_of_its_own(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+
+    @contextlib.contextmanager
+    def slow(*_: Any) -> Generator[subprocess.Popen[bytes]]:
+        with subprocess.Popen(sleeper, stdin=subprocess.PIPE) as process:
+            yield process
+
+    monkeypatch.setattr(trial, "_watchdog", slow)
+    monkeypatch.setattr(trial, "_LEAST", 0.2)
+    with pytest.raises(TrialTimedOut, match=r"x: no proof within 0\.2s; the trial had not begun") as caught:
+        try_member("x", {"url": "http://127.0.0.1:1/sse"}, directory, (), {}, 0.2)
+    assert trial.PREFIX not in str(caught.value)
