@@ -25,7 +25,7 @@ class ToolRules:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """One member: a stdio command or a URL. Equal settings mean that a reload leaves it alone."""
+    """One member: a stdio command or a URL. Equal settings mean that a reload leaves it alone; time limits are no part of them."""
 
     name: str
     command: str | None = None
@@ -46,7 +46,7 @@ class ServerSettings:
     tools: ToolRules = ToolRules()
     restart: RestartPolicy = field(default=RestartPolicy(), compare=False)
     """Of a server with a command. One with a URL is tried for ever, with the pauses of this policy alone."""
-    start_grace: float = 0.0
+    start_grace: float = field(default=0.0, compare=False)
     """Seconds from spawn to its first answer that this server may take, where that is more than `Limits.start`."""
 
 

@@ -31,12 +31,13 @@ class ActorListener:
     """Whom an actor tells: `on_start` of every incarnation that lives, `on_change` of every change of want, phase or verdict.
 
     `sick` is asked at the end of a start that was never proven: whether the member runs and says itself what is wrong with it, so
-    that another start cannot help.
+    that another start cannot help. `said`: what a member that answers was last seen to say, empty for one that is silent.
     """
 
     on_start: Callable[[MemberActor], None]
     on_change: Callable[[MemberActor], None]
     sick: Callable[[MemberActor], bool]
+    said: Callable[[MemberActor], str]
 
 
 class MemberActor:
@@ -221,6 +222,11 @@ class MemberActor:
         if self.state.phase is Phase.STARTING and not ours:
             self._began(living, adopted=False)
 
+    @property
+    def lives(self) -> bool:
+        """Whether the present generation is known to have begun. Before that whatever answers for it is another."""
+        return self.incarnation is not None and self.incarnation.generation in (None, self.state.generation)
+
     async def reached(self, *phases: Phase) -> None:
         """Return when the member is in one of the phases. The caller bounds the wait."""
         while self.state.phase not in phases:
@@ -341,8 +347,9 @@ class MemberActor:
 
     def _slow(self) -> str:
         """What to do about a start that took too long, where it was on its way to the end."""
-        lives = self.incarnation is not None and self.incarnation.generation == self.state.generation
-        return "; it was still starting: raise start_grace if it needs longer" if lives else ""
+        if self.lives and (said := self._listener.said(self)):
+            return f"; it answers, but {said}"
+        return "; it was still starting: raise start_grace if it needs longer" if self.lives else ""
 
     def close(self) -> None:
         """No more ticks."""

@@ -264,7 +264,7 @@ def _judged(state: MemberState, event: Event, rules: Rules, unit: float) -> Step
 
 def _start_failed(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
     assert isinstance(event, StartFailed)
-    if state.phase is not Phase.STARTING:
+    if state.phase not in (Phase.STARTING, Phase.RUNNING):  # what proved it before its start was known was another's answer
         return state, ()
     if event.permanent:
         return _parked(_counted(state, event.at, rules), event.at, rules), ()

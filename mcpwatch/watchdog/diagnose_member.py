@@ -125,9 +125,14 @@ def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool
     return member.port in member.listens_on and seen.symptom is Symptom.REFUSED
 
 
+def port_holder(member: MemberSnapshot) -> str:
+    """Who else holds the port of one that is down, empty when nothing says so."""
+    return member.foreign_port or ("another program" if _PORT_TAKEN.search(member.last_exit) else "")
+
+
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
-    if member.foreign_port or _PORT_TAKEN.search(member.last_exit):
-        return _finding(snapshot, member, "port_taken", f"its port is held by {member.foreign_port or 'another program'}")
+    if holder := port_holder(member):
+        return _finding(snapshot, member, "port_taken", f"its port is held by {holder}")
     if _BACKGROUND in member.last_exit:
         return _finding(snapshot, member, "daemonised", f"the member is down: {member.last_exit}")
     if member.oom:

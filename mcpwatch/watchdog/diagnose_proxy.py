@@ -12,7 +12,7 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, by_symptom
+from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, by_symptom, port_holder
 from mcpwatch.watchdog.diagnose_route import newer, since_change
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung, undoing
 from mcpwatch.watchdog.snapshot import MUTE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, evidence, said
@@ -37,6 +37,8 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
         return None
     if proxy.planned:
         return _whole(snapshot, proxy, "planned_restart", "it is being restarted as asked")
+    if proxy.down and (holder := port_holder(proxy)):
+        return _whole(snapshot, proxy, "port_taken", f"the proxy's port is held by {holder}")
     if proxy.down or proxy.phase is Phase.STOPPING:  # a repair ends it: what it hosts goes with it, and is not to blame
         return _whole(snapshot, proxy, "proxy_down", f"the proxy is down ({proxy.last_exit or proxy.phase})")
     if proxy.phase is not Phase.RUNNING:

@@ -269,7 +269,9 @@ def _coming(snapshot: FleetSnapshot) -> tuple[tuple[str, Instant], ...]:
     for member in snapshot.members:
         if not member.route or member.want is Want.DOWN or member.runtime in {"hosted", "external"}:
             continue
-        began = member.started_at if member.phase is Phase.STARTING else None
+        began: Instant | None = None
+        if member.phase in (Phase.STARTING, Phase.STOPPING):  # to be started again: what it was started last is its former life
+            began = max((at for at in (member.started_at, member.changed_at) if at is not None), default=None)
         if member.phase is Phase.BACKOFF and member.failures <= 1:
             began = member.changed_at
         if began is not None and snapshot.at - began < SETTLE_LIMIT:

@@ -81,7 +81,7 @@ class Fleet:
         self.mender = Mender(context, self.monitor.snapshot, FleetHands(self.actors, self.monitor, context))
         self._events = RuntimeEventRouter(self.actors, self.monitor, context)
         self._recycler = Recycler(self.actors, clock, publish)
-        self._listener = ActorListener(self._on_start, lambda _: self._soon(), self.monitor.sick)
+        self._listener = ActorListener(self._on_start, lambda _: self._soon(), self.monitor.sick, self.monitor.said)
 
     def _soon(self) -> None:
         """Something happened: consider the fleet."""

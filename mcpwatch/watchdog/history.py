@@ -63,6 +63,8 @@ class CheckHistory:
     flapping: bool = False
     succeeded: bool = False
     """It was well once in this generation."""
+    earlier: Symptom | None = None
+    """What the failure before the latest one of this streak complained of."""
 
     @property
     def failing(self) -> bool:
@@ -150,6 +152,7 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
         recent=recent,
         flapping=flapping,
         succeeded=history.succeeded or not failed,
+        earlier=history.symptom if failed and history.streaks.failures else None,
     )
 
 

@@ -28,7 +28,16 @@ from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
-from mcpwatch.watchdog.snapshot import ANSWERED_SYMPTOMS, ENGINES, GONE_SYMPTOMS, FleetSnapshot, ProxyLogHint, proved
+from mcpwatch.watchdog.snapshot import (
+    ANSWERED_SYMPTOMS,
+    ENGINES,
+    GONE_SYMPTOMS,
+    GREETED_STAGES,
+    MUTE_SYMPTOMS,
+    FleetSnapshot,
+    ProxyLogHint,
+    proved,
+)
 from mcpwatch.watchdog.take_snapshot import Known, take_snapshot
 
 STRUCK = 0.5
@@ -212,12 +221,20 @@ class FleetMonitor:
         latest = self.probing.history(proof).latest if proof is not None else None
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None:
+        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None or latest.stage in GREETED_STAGES:
             return True
         pid = actor.incarnation.pid if actor.incarnation is not None else None
         if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
             return False
         return bool(self._senses.listening(pid))
+
+    def said(self, actor: MemberActor) -> str:
+        """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
+        proof = self._proof(actor)
+        latest = self.probing.history(proof).latest if proof is not None else None
+        if latest is None or latest.symptom is None or (latest.symptom in MUTE_SYMPTOMS and latest.stage not in GREETED_STAGES):
+            return ""
+        return f"{latest.symptom_text}: {latest.message}".removesuffix(": ")
 
     def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.
@@ -291,7 +308,8 @@ class FleetMonitor:
         symptom = after.latest.symptom_text if after.latest else ""
         reason = f"{scheduled.key.check} {scheduled.key.vantage}: {symptom or 'ok'}"
         starting = actor.state.phase is Phase.STARTING
-        actor.tell(d.Judged(self._clock.now(), reason, actor.state.generation, verdict, proven=not after.failing))
+        proven = not after.failing and (actor.lives or not starting or actor.spec.runtime != "process")
+        actor.tell(d.Judged(self._clock.now(), reason, actor.state.generation, verdict, proven=proven))
         if starting and actor.state.phase is Phase.RUNNING:
             for one in self.probing.of_member(scheduled.member):  # what failed before it was ready says nothing of it now
                 if self.probing.history(one).failing:

@@ -19,6 +19,10 @@ HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOIN
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
 MUTE_SYMPTOMS = HUNG_SYMPTOMS | GONE_SYMPTOMS
 """Symptoms of one that says nothing at all."""
+GREETED_STAGES = frozenset(
+    {Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST, Stage.PROMPTS_LIST, Stage.RESOURCES_LIST, Stage.CANARY, Stage.SAFE_CALL}
+)
+"""A probe that fails there was greeted: whoever answers has started."""
 CONFIG_SYMPTOMS = frozenset(
     {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED}
 )
@@ -76,6 +80,8 @@ class Observation:
     succeeded: bool = False
     unbroken: bool = False
     """It was never seen to fail, as far as is remembered."""
+    earlier: Symptom | None = None
+    """What the failure before the latest one of this streak complained of."""
 
     @property
     def symptom(self) -> Symptom | None:
@@ -99,8 +105,8 @@ class Observation:
 
     @property
     def mute(self) -> bool:
-        """Whether the thresholds are passed and it says nothing at all."""
-        return self.bad and self.symptom in MUTE_SYMPTOMS
+        """Whether the thresholds are passed and it says nothing at all. One silence right behind an answer is none."""
+        return self.bad and self.symptom in MUTE_SYMPTOMS and (self.earlier is None or self.earlier in MUTE_SYMPTOMS)
 
     @property
     def proved(self) -> bool:

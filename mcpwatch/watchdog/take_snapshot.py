@@ -94,6 +94,7 @@ def _observation(history: CheckHistory) -> Observation:
         proxy_generation=history.proxy_generation,
         deep=history.deep,
         succeeded=history.succeeded,
+        earlier=history.earlier,
         unbroken=bool(history.recent) and not any(history.recent),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import Any, cast
 
 import anyio
@@ -21,6 +22,7 @@ from mcpwatch.gateway.session.sessions import Sessions
 from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
 from mcpwatch.gateway.upstream import child
 from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.model.policy import RestartPolicy
 from tests.gateway.inside import LIMIT, Taken, inside
 from tests.gateway.program import TINY, call, request
 
@@ -101,5 +103,29 @@ async def test_no_counter_goes_back_when_a_session_ends_or_a_reload_takes_a_memb
         await second.main.ready()
         after = counters(second)
         assert all(before[name] <= ended[name] <= after[name] for name in before), (before, ended, after)
+    finally:
+        await fleet.stop()
+
+
+@pytest.mark.parametrize("change", [
+    {"start_grace": 90.0}, {"restart": RestartPolicy(condition="never")}, {"limits": Limits(start=5.0)},
+    {"limits": Limits(call=7.0)}, {"limits": Limits(body=1000, sessions_per_token=3)},
+], ids=["start grace", "policy", "start", "call", "bytes"])  # fmt: skip
+async def test_a_changed_time_limit_or_policy_is_taken_over_by_the_server_that_runs(change: dict[str, Any]) -> None:
+    tiny = ServerSettings("tiny", command=TINY["command"], args=tuple(TINY["args"]))
+    limits = change.get("limits", Limits())
+    after = replace(tiny, **{name: value for name, value in change.items() if name != "limits"})
+    fleet = Fleet(None, lambda _: None)
+    try:
+        await fleet.apply(Settings(servers=(tiny,)), lambda _: None)
+        first = fleet.members["tiny"]
+        await first.main.ready()
+        assert await fleet.apply(Settings(servers=(after,), limits=limits), lambda _: None) == []
+        assert fleet.members["tiny"] is first
+        assert first.settings.start_grace == after.start_grace
+        assert first.main.start_limit == max(limits.start, after.start_grace)
+        assert first.main.mux.call_limit == limits.call
+        assert first.main.record.policy == after.restart
+        assert await fleet.apply(Settings(servers=(replace(after, cwd="/"),), limits=limits), lambda _: None) == ["tiny"]
     finally:
         await fleet.stop()

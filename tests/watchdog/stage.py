@@ -25,10 +25,14 @@ class Stage:
         self.facts: list[Fact] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.sick = False
+        self.said = ""
         self.began: list[int] = []
         self.heard: list[Phase] = []
         listener = ActorListener(
-            lambda one: self.began.append(one.state.generation), lambda one: self.heard.append(one.state.phase), lambda _: self.sick
+            lambda one: self.began.append(one.state.generation),
+            lambda one: self.heard.append(one.state.phase),
+            lambda _: self.sick,
+            lambda _: self.said,
         )
         self.on_fact: Callable[[], None] = lambda: None
         context = Context(clock, self.hear, self.spawn, Senses(**senses))

@@ -105,7 +105,7 @@ class Crew:
         self.tasks: list[asyncio.Task[Any]] = []
         self.context = Context(clock, self.facts.append, self.spawn)
         self.runtimes = {spec.name: StepRuntime("ours" if spec.runtime == "process" else "theirs", spec.runtime) for spec in specs}
-        ears = ActorListener(lambda _: None, lambda _: None, lambda _: False)
+        ears = ActorListener(lambda _: None, lambda _: None, lambda _: False, lambda _: "")
         self.actors = {spec.name: MemberActor(spec, self.runtimes[spec.name], self.context, ears) for spec in specs}
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

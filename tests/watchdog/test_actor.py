@@ -246,10 +246,18 @@ def test_a_start_that_is_over_its_grace_is_ended_unless_it_runs_and_says_itself_
         await asyncio.sleep(61.0)
         assert stage.runtime.stopped == [10.0]
         assert stage.actor.state.want is Want.UP
-        assert any("not ready within 60s of its start" in fact.text for fact in stage.facts)
+        assert any("not ready within 60s of its start; it was still starting" in fact.text for fact in stage.facts)
+
+    async def odd(stage: Stage) -> None:
+        stage.said = "session_lost: 404 for a session that it gave"
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(61.0)
+        assert any("of its start; it answers, but session_lost: 404 for" in fact.text for fact in stage.facts)
+        assert not any("raise start_grace" in fact.text for fact in stage.facts)
 
     staged(play)
     staged(silent)
+    staged(odd)
 
 
 def test_what_is_resumed_is_changed_so_that_earlier_answers_say_nothing() -> None:

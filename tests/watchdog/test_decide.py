@@ -319,12 +319,21 @@ def test_what_a_carrier_starts_though_nobody_wants_it_is_ended_as_a_generation_o
 
 
 def test_a_failed_start_says_nothing_of_a_member_that_is_not_starting() -> None:
-    running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=3)
-    assert decide(running, StartFailed(Instant(5.0), generation=3), RULES["ours"]).state == running
+    for phase in (Phase.STOPPED, Phase.STOPPING, Phase.BACKOFF, Phase.FAILED):
+        resting = MemberState(want=Want.UP, phase=phase, generation=3)
+        assert decide(resting, StartFailed(Instant(5.0), generation=3), RULES["ours"]).state == resting
     starting = MemberState(want=Want.UP, phase=Phase.STARTING, generation=3)
     assert decide(starting, StartFailed(Instant(5.0), generation=2), RULES["ours"]).state == starting
     failed = decide(starting, StartFailed(Instant(5.0), generation=3, permanent=True), RULES["ours"]).state
     assert (failed.phase, failed.wake_at) == (Phase.FAILED, 5.0 + GRID)
+
+
+def test_a_start_that_failed_after_another_answered_for_it_is_a_failed_start() -> None:
+    running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=3, ready_at=Instant(4.0))
+    after = decide(running, StartFailed(Instant(5.0), generation=3), RULES["ours"])
+    assert after.state.phase in (Phase.STARTING, Phase.BACKOFF)
+    assert after.state.failures == 1
+    assert decide(running, StartFailed(Instant(5.0), generation=2), RULES["ours"]).state == running
 
 
 def test_what_its_carrier_takes_along_is_no_failure_and_is_given_time_to_come_back() -> None:

@@ -19,6 +19,8 @@ def test_a_proxy_that_is_down_speaks_for_its_routes_but_not_for_a_member_that_is
     lost = replace(HOSTED, phase=Phase.BACKOFF)
     assert causes(FETCH, lost, down) == [("proxy_down", "proxy", None)]
     assert causes(replace(FETCH, phase=Phase.FAILED), down) == [("proxy_down", "proxy", None), ("member_down", "fetch", None)]
+    for taken in (replace(down, foreign_port="pid 7 (mcp-proxy)"), replace(down, last_exit="listen: address already in use")):
+        assert causes(FETCH, lost, taken) == [("port_taken", "proxy", None)]
 
 
 def test_a_proxy_that_is_being_ended_by_a_repair_speaks_for_what_it_hosts() -> None:
@@ -244,3 +246,12 @@ def test_exhaustion_is_told_only_with_a_failure_that_it_explains() -> None:
     assert cause(failing, hint=replace(hint, at=Instant(40.1)))
     own = found(replace(FETCH, through=None), replace(PROXY, direct=seen(Symptom.REFUSED, Stage.CONNECT)), proxy_log=(hint,))
     assert [one.cause for one in own.found] == ["proxy_exhausted"]
+
+
+def test_one_silence_right_behind_answers_is_no_silence() -> None:
+    """A proxy that refuses what is too much (503) and is late once is loaded, not hung."""
+    late = bad(Symptom.TIMEOUT, Stage.OPEN)
+    assert late.mute
+    assert replace(late, earlier=Symptom.TIMEOUT).mute
+    assert not replace(late, earlier=Symptom.OVERLOADED).mute
+    assert not replace(late, earlier=Symptom.HTTP_STATUS).mute

@@ -337,6 +337,10 @@ def test_a_restart_of_the_proxy_waits_for_its_budget_and_for_members_that_are_co
     assert held(replace(coming, started_at=Instant(70.1)))[1] == pytest.approx(100.1)
     for changes in ({"route": None}, {"want": Want.DOWN}, {"runtime": "hosted"}, {"runtime": "external"}):
         assert held(replace(coming, **changes)) == ("", None)  # pyright: ignore[reportArgumentType]
+    for phase in (Phase.STOPPING, Phase.STARTING):  # as an operator asked; its former life began long ago
+        again = replace(coming, phase=phase, started_at=Instant(5.0), changed_at=Instant(99.9))
+        assert held(again) == ("waiting for time, so that one restart serves all", pytest.approx(129.9))
+        assert held(replace(again, want=Want.DOWN)) == ("", None)
     ended = replace(coming, phase=Phase.BACKOFF, changed_at=Instant(98.0), failures=1)
     assert held(ended) == ("waiting for time, so that one restart serves all", 128.0)
     assert held(replace(ended, failures=2)) == ("", None), "it dies again and again"

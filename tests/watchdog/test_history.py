@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from mcpwatch.model.member import Streaks, Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult
+from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew, worst
@@ -198,3 +198,10 @@ def test_a_streak_remembers_since_when_it_lasts_and_a_broken_prober_does_not_end
     assert after(GOOD, GOOD, BAD, BAD, BROKEN, BAD).since == 2.0
     assert after(GOOD, BAD, BAD, GOOD, GOOD).since == 3.0
     assert after(BAD).since == 0.0
+
+
+def test_a_streak_remembers_what_the_failure_before_the_latest_complained_of() -> None:
+    busy, late = (replace(BAD, symptom=symptom) for symptom in (Symptom.OVERLOADED, Symptom.TIMEOUT))
+    assert [after(*results).earlier for results in ((busy,), (busy, late), (busy, late, late), (busy, late, GOOD, late))] == [
+        None, Symptom.OVERLOADED, Symptom.TIMEOUT, None,
+    ]  # fmt: skip

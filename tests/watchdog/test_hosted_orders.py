@@ -156,7 +156,7 @@ class Play:
         self.tasks: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._loop = loop
-        listener = ActorListener(lambda _: None, lambda _: None, lambda _: False)
+        listener = ActorListener(lambda _: None, lambda _: None, lambda _: False, lambda _: "")
         self.runtime = HostedRuntime(directory, INSTANCE, admin=gateway)
         self.actor = MemberActor(TIME, self.runtime, Context(clock, self.facts.append, self.spawn), listener)
 

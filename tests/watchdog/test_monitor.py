@@ -9,7 +9,7 @@ import pytest
 
 from mcpwatch.model.fact import MemberChanged
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Symptom, Target
+from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, Symptom, Target
 from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff, Traits
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import Exited, Incarnation, LogHint
@@ -273,14 +273,21 @@ def test_what_failed_before_it_was_ready_says_nothing_of_it_when_it_is() -> None
     ("symptom", "listens", "sick"),
     [(Symptom.AUTH, False, True), (Symptom.REFUSED, True, True), (Symptom.REFUSED, False, False), (Symptom.TIMEOUT, True, False)],
 )
-def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(symptom: Symptom, listens: bool, sick: bool) -> None:
+@pytest.mark.parametrize("greeted", [False, True])
+def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
+    symptom: Symptom, listens: bool, sick: bool, greeted: bool
+) -> None:
     async def play(small: SmallFleet) -> None:
         small.listening = (9000,) if listens else ()
-        small.answers["http://h/a"] = ProbeResult(Outcome.FAILURE, symptom)
+        small.answers["http://h/a"] = ProbeResult(Outcome.FAILURE, symptom, Stage.TOOLS_LIST if greeted else Stage.INITIALIZE)
         await small.fleet.begin(plan(A, PROXY, routes=(route("a"),)))
         await asyncio.sleep(3.0)
-        assert small.fleet.monitor.sick(small.fleet.actors["a"]) is sick
+        assert small.fleet.monitor.sick(small.fleet.actors["a"]) is (sick or greeted)
         assert not small.fleet.monitor.sick(small.fleet.actors["proxy"]), "it answers well"
+        assert small.fleet.monitor.said(small.fleet.actors["proxy"]) == ""
+        silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT) and not greeted
+        assert small.fleet.monitor.said(small.fleet.actors["a"]).startswith("" if silent else symptom.value)
+        assert bool(small.fleet.monitor.said(small.fleet.actors["a"])) is not silent
 
     fleet_story(play)
 

@@ -43,12 +43,11 @@ class Fleet:
     async def apply(self, settings: Settings, serve: Callable[[dict[str, Member]], None]) -> list[str]:
         """Serve these settings: only members whose settings changed are touched. Returns their names."""
         wanted = {server.name: server for server in settings.servers}
-        same_limits = settings.limits == self._limits
         self._limits = settings.limits
         old = self.members
-        kept = {name: member for name, member in old.items() if same_limits and wanted.get(name) == member.settings}
+        kept = {name: member for name, member in old.items() if wanted.get(name) == member.settings}
         for name, member in kept.items():
-            member.retune(wanted[name])
+            member.retune(wanted[name], settings.limits)
         gone = [member for name, member in old.items() if name not in kept]
         self.members = {name: kept.get(name) or self._start(server) for name, server in wanted.items()}
         changed = sorted({member.name for member in gone} | (wanted.keys() - kept.keys()))

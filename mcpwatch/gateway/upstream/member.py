@@ -98,6 +98,10 @@ class Member:
         return self.main.wire or (self.settings.transport if self.settings.transport != "auto" else "http")
 
     @property
+    def _start_limit(self) -> float:
+        return max(self._limits.start, self.settings.start_grace)
+
+    @property
     def upstreams(self) -> list[Upstream]:
         """The main upstream and those of single sessions."""
         modern_one = [self._modern.upstream] if self._modern is not None else []
@@ -152,11 +156,12 @@ class Member:
         for upstream in self.upstreams:
             upstream.nudge()
 
-    def retune(self, settings: ServerSettings) -> None:
+    def retune(self, settings: ServerSettings, limits: Limits) -> None:
         """Take over what can change without another process."""
-        self.settings = settings
+        self.settings, self._limits = settings, limits
         for upstream in self.upstreams:
             upstream.record.policy = settings.restart
+            upstream.start_limit, upstream.mux.call_limit = self._start_limit, limits.call
 
     async def stop(self) -> None:
         """End every upstream."""
@@ -166,7 +171,7 @@ class Member:
     def _run(self, hello: Handshake, tell: Callable[[LifecycleEvent], None]) -> Running:
         upstream = Upstream(
             self.name, self._link, hello, tell,
-            start_limit=max(self._limits.start, self.settings.start_grace), call_limit=self._limits.call,
+            start_limit=self._start_limit, call_limit=self._limits.call,
             restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))

@@ -36,14 +36,15 @@ class Mux:
     def __init__(self, name: str, send: Callable[[bytes, int | None], int], call_limit: float, counts: Counts) -> None:
         self._name = name
         self._send = send
-        self._call_limit = call_limit
+        self.call_limit = call_limit
+        """Seconds for which a call may be silent; read at each call."""
         self._ids = RequestIds()
         self._calls: dict[int, Call] = {}
         self._unread: list[Call] = []
         self._places: dict[Peer, PeerState] = {}
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._wishes = Subscriptions(self._places)
-        self._notifications = Notifications(lambda: self._calls, self._places, self.questions, call_limit)
+        self._notifications = Notifications(lambda: self._calls, self._places, self.questions, lambda: self.call_limit)
         self.unmatched = 0
         self.heard = -math.inf
         """When the member last said something (monotonic seconds)."""
@@ -111,7 +112,7 @@ class Mux:
         number = self._ids.new(self._calls)
         token = None if envelope.params is message.NO_PARAMS else translation.progress_token(envelope)
         method = envelope.method
-        call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self._call_limit)
+        call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self.call_limit)
         place = self._places.get(peer)
         if place is not None and method in METHODS and self._wishes.take(place, method, data):
             sink.deliver(message.result(raw_id, b"{}"), FINAL)

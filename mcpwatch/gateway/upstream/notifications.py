@@ -19,14 +19,14 @@ from mcpwatch.gateway.upstream.subscriptions import level, uri
 
 
 class Notifications:
-    """Those of one link. `calls` are the requests under way by number, `places` the sessions; `call_limit` is in seconds."""
+    """Those of one link. `calls` are the requests under way by number, `places` the sessions; `call_limit` gives seconds."""
 
     def __init__(
         self,
         calls: Callable[[], Mapping[int, Call]],
         places: Mapping[Peer, PeerState],
         questions: Questions,
-        call_limit: float,
+        call_limit: Callable[[], float],
     ) -> None:
         self._calls, self._places, self._questions, self._call_limit = calls, places, questions, call_limit
 
@@ -38,7 +38,7 @@ class Notifications:
                 token = bytes(params.progress_token)
                 call = call_of(self._calls(), token)
                 if call is not None and call.token is not None:
-                    call.until = time.monotonic() + self._call_limit
+                    call.until = time.monotonic() + self._call_limit()
                     call.sink.deliver(message.with_known(data, ("params", "progressToken"), token, call.token), PART)
             case "notifications/cancelled" if params is not None and isinstance(params.request_id, Raw):
                 self._questions.withdraw(bytes(params.request_id), data)

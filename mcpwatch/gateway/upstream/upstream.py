@@ -53,7 +53,7 @@ class Upstream(Availability):
         counts: Counts | None = None,
     ) -> None:
         super().__init__(name)
-        self._make_link, self._hello, self._tell, self._start_limit = make_link, hello, tell, start_limit
+        self._make_link, self._hello, self._tell, self.start_limit = make_link, hello, tell, start_limit
         self.counts = counts or Counts()
         self.mux = Mux(name, self._send, call_limit, self.counts)
         self._gateway = GatewayPeer()
@@ -184,7 +184,7 @@ class Upstream(Availability):
         self._enter(Phase.STARTING)
         watch = loop.create_task(self.life.watch(), name=f"watch of {self.name}")
         try:
-            async with asyncio.timeout(self._start_limit):
+            async with asyncio.timeout(self.start_limit):
                 await before(lost, link.open())
                 self._tell(LifecycleEvent("started", self.name, link.pid, generation))
                 await self._greet(link, lost)
@@ -197,7 +197,7 @@ class Upstream(Availability):
             reason = str(error)
             self._permanent, self.refused = error.permanent, isinstance(error, greeting.Refused)
         except TimeoutError:
-            reason = f"did not answer initialize within {self._start_limit:g} s"
+            reason = f"did not answer initialize within {self.start_limit:g} s"
         finally:
             watch.cancel()
             if self.phase is not Phase.HELD:
