@@ -400,7 +400,7 @@ def test_a_mark_outlasts_a_scan_by_another_thread_at_any_line_of_ours(monkeypatc
                 table.scan()
             return between
 
-        def called(frame: FrameType, event: str, _: object) -> Any:  # noqa: ARG001
+        def called(frame: FrameType, event: str, _: object) -> Any:
             return between if frame.f_code is code and due else None
 
         before = sys.gettrace()
