@@ -38,7 +38,7 @@ def apart(config: Path, work: Callable[[], T]) -> T:
 
     Whatever that process cannot do, a faulty file included, is done again here: what is raised is the same.
     """
-    if threading.active_count() > 1 or not config.is_file():  # a pipe can be read but once
+    if threading.active_count() > 1 or not os.path.isfile(config):  # noqa: PTH113 - raises nothing; a pipe can be read but once
         return work()
     source, target = os.pipe()
     try:
@@ -48,6 +48,7 @@ def apart(config: Path, work: Callable[[], T]) -> T:
         os.close(target)
         return work()
     if not child:
+        os.close(source)  # else who writes would wait for itself to read, should the parent be killed
         _hand_over(work, target)
     os.close(target)
     with os.fdopen(source, "rb") as pipe:

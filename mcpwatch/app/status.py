@@ -17,6 +17,8 @@ STATUS_EVERY = 5.0
 """Seconds between writes, at most, and only after a change."""
 SHARE = 20.0
 """A pause is so many times as long as the last write, where that is longer: what a large fleet costs stays a small share."""
+LONGEST = 60.0
+"""Seconds of the longest pause: a disk that stood still once must not leave an old status behind for long."""
 
 
 class StatusFile:
@@ -37,7 +39,7 @@ class StatusFile:
             self._changed.clear()
             began = loop.time()
             await self.write()
-            pause = max(STATUS_EVERY, SHARE * (loop.time() - began))
+            pause = min(LONGEST, max(STATUS_EVERY, SHARE * (loop.time() - began)))
 
     async def write(self) -> None:
         """Write it now; a disk that refuses is told by others."""

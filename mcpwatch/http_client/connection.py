@@ -35,6 +35,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self._wire: asyncio.Transport | None = None
+        """The transport under TLS, or the same."""
         self.closed = False
         self._idle_since = 0.0
         self._reset()
@@ -58,8 +60,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow."""
-        return not self.closed and (not self.busy or (self.complete and self._keep and not self._excess))
+        """Whether another request may follow: not behind one that the server answered without taking it whole."""
+        if self.closed or not self.busy:
+            return not self.closed
+        sent = self._wire is None or not self._wire.get_write_buffer_size()
+        return self.complete and self._keep and not self._excess and sent
 
     @property
     def fresh(self) -> bool:
@@ -126,7 +131,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = self._wire = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse; count what is not body."""

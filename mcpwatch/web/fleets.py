@@ -7,23 +7,22 @@ goes to its own address alone.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcpwatch import __version__
 from mcpwatch.clock import Clock
-from mcpwatch.http_client.trust import Contexts, Trust, TrustFailed
+from mcpwatch.http_client.client import Client, Response
+from mcpwatch.http_client.failure import HttpFailed
+from mcpwatch.http_client.trust import Trust
+from mcpwatch.model.probe import Symptom
 from mcpwatch.model.view import FleetView
 from mcpwatch.web.page.summary import summary
 from mcpwatch.web.page.views import counts, light
 from mcpwatch.web.spec import FleetSpec
 from mcpwatch.web.words import fleet_state
-
-if TYPE_CHECKING:
-    import httpx
 
 WAIT = 8.0
 """Seconds in which a watchdog must have answered whole."""
@@ -81,13 +80,12 @@ def summary_of(view: FleetView) -> dict[str, Any]:
 
 
 class Fleets:
-    """This fleet and those of the configuration. `close` ends its connections."""
+    """This fleet and those of the configuration."""
 
     def __init__(self, view: Callable[[], FleetView], specs: Callable[[], Mapping[str, FleetSpec]], clock: Clock) -> None:
         self._view = view
         self._specs = specs
         self._clock = clock
-        self._contexts = Contexts()
         self._asking = asyncio.Lock()
         self._kept: tuple[float, Mapping[str, FleetSpec], list[dict[str, Any]]] | None = None
 
@@ -123,44 +121,36 @@ class Fleets:
 
     async def _asked(self, spec: FleetSpec) -> bytes:
         """The body of its summary. Raises `_NotKnown`."""
-        import httpx
-
         token = spec.token.get_secret_value()
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        client = Client(spec.url, trust=Trust(ca_file=spec.ca_file))
         try:
-            verify = await asyncio.to_thread(self._contexts.of, Trust(ca_file=spec.ca_file)) if _tls(spec) else False
-            async with (
-                httpx.AsyncClient(verify=verify, timeout=WAIT, follow_redirects=False) as client,
-                client.stream("GET", f"{spec.url}/api/v1/summary", headers=headers) as answer,
-            ):
-                return await _body(answer)
-        except TrustFailed as error:
-            raise _NotKnown(str(error)) from error
-        except httpx.TimeoutException as error:
-            raise TimeoutError from error
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
-            raise _NotKnown(f"cannot be reached: {str(error) or type(error).__name__}"[:300]) from error
+            return await _body(await client.request("GET", f"{spec.url}/api/v1/summary", headers))
+        except HttpFailed as error:
+            raise _NotKnown(f"cannot be reached: {error.reason}"[:300]) from error
+        finally:
+            client.close()
 
 
 class _NotKnown(Exception):
     """The text says why."""
 
 
-def _tls(spec: FleetSpec) -> bool:
-    return spec.url.lower().startswith("https:")
-
-
-async def _body(answer: httpx.Response) -> bytes:
-    """The whole body of a good answer. Raises `_NotKnown`."""
-    if answer.status_code in (401, 403):
-        raise _NotKnown(f"it answered {answer.status_code}: set a token of it under web.fleets")
-    if answer.status_code == 404:
-        raise _NotKnown("it answered 404: no mcpwatch, or one that is too old to tell a summary")
-    if answer.status_code != 200:
-        raise _NotKnown(f"it answered {answer.status_code}")
-    found = bytearray()
-    async for part in answer.aiter_bytes():
-        found += part
-        if len(found) > LARGEST:
-            raise _NotKnown(f"its answer is longer than {LARGEST} bytes")
-    return bytes(found)
+async def _body(answer: Response) -> bytes:
+    """The whole body of a good answer. Raises `_NotKnown` and `HttpFailed`."""
+    try:
+        if answer.status in (401, 403):
+            raise _NotKnown(f"it answered {answer.status}: set a token of it under web.fleets")
+        if answer.status == 404:
+            raise _NotKnown("it answered 404: no mcpwatch, or one that is too old to tell a summary")
+        if answer.status != 200:
+            raise _NotKnown(f"it answered {answer.status}")
+        if answer.oddity:
+            raise _NotKnown(answer.oddity)
+        return await answer.read(LARGEST)
+    except HttpFailed as error:
+        if error.symptom is Symptom.TOO_LARGE:
+            raise _NotKnown(f"its answer is longer than {LARGEST} bytes") from error
+        raise
+    finally:
+        answer.close()

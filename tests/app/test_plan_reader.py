@@ -97,6 +97,39 @@ def test_a_parent_that_ignores_its_children_gets_the_plan(tmp_path: Path) -> Non
     assert read(tmp_path, file, before="signal.signal(signal.SIGCHLD, signal.SIG_IGN)") == {"loaded": [], str(file): "same"}
 
 
+def test_a_parent_that_is_killed_leaves_no_process_that_waits_for_it(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from mcpwatch.app import plan_reader
+
+def work() -> bytes:
+    print("reading", flush=True)
+    sys.stdin.readline()
+    return bytes(1_000_000)
+
+plan_reader.apart(Path(sys.executable), work)
+"""
+    begun = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert begun.stdin is not None
+    assert begun.stdout is not None
+    assert begun.stdout.readline() == "reading\n"
+    begun.kill()
+    begun.wait()
+    begun.stdin.write("go on\n")
+    begun.stdin.flush()
+    assert begun.stdout.read() == ""  # ends when nobody has it any more
+    begun.stdin.close()
+    begun.stdout.close()
+
+
+def test_a_place_that_cannot_even_be_looked_at_is_told_as_one_line(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "mcpwatch", "--state-dir", str(tmp_path), "up", "-c", str(tmp_path / ("a" * 300))]
+    done = subprocess.run(argv, env=dict(os.environ), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert "File name too long" in done.stderr
+
+
 def test_a_faulty_file_is_told_with_file_and_line(tmp_path: Path) -> None:
     file = written(tmp_path, EVERY.replace("keep: 3", "kep: 3"))
     assert read(tmp_path, file)[str(file)] == f"{file}:12: logs.kep: unknown key; did you mean 'keep'?"

@@ -76,3 +76,29 @@ async def test_an_answer_is_read_alike_by_a_check_and_by_the_gateway(kind: str) 
     assert found[0] == found[1]
     assert isinstance(found[0], tuple)
     assert found[0][0] == wanted
+
+
+async def test_a_server_that_refuses_a_large_request_unread_is_asked_again_on_a_new_connection() -> None:
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n")
+        await closed.wait()  # it neither reads on nor hangs up
+        writer.close()
+
+    closed = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    client = Client(url)
+    try:
+        for _ in range(2):
+            answer = await client.request("POST", url, {}, b"x" * 20_000_000)
+            assert (answer.status, await answer.read()) == (413, b"")
+    finally:
+        client.close()
+        closed.set()
+        server.close()
+    assert asked == 2

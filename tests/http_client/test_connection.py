@@ -25,6 +25,10 @@ class Socket(asyncio.Transport):
         self.written = b""
         self.ended = ""
         self.paused = False
+        self.unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -174,6 +178,16 @@ async def test_a_connection_lost_before_or_within_an_answer_is_told_by_how_it_en
     await asyncio.sleep(0)
     wired.connection.connection_lost(error or OSError())
     assert (await failure_of(reading)).reason == f"the connection was {words} in the middle of its answer"
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_no_request_is_sent_behind_one_that_was_answered_before_it_was_taken_whole(encrypted: bool) -> None:
+    wired = Wired()
+    if encrypted:
+        wired.connection.transport = Socket()
+    wired.socket.unsent = 1
+    await wired.answered(WHOLE)
+    assert (await wired.body(), wired.connection.reusable) == (b"ok", False)
 
 
 async def test_the_end_of_an_idle_connection_is_no_failure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -176,6 +177,38 @@ async def test_a_token_goes_to_its_own_address_alone_and_lookers_share_one_quest
             made.clock.move(module.KEPT + 1)
             await told(made)
             assert (len(first), len(second)) == (2, 2)
+
+
+@pytest.mark.anyio
+async def test_a_token_that_cannot_be_sent_is_not_shown_and_nothing_is_sent(tmp_path: Path) -> None:
+    async with answering(*ok(GOOD)) as (url, asked):
+        others = {str(number): {"url": url, "token": f"secret-of{bad}the-fleet"} for number, bad in enumerate("\r\n\0")}
+        async with room(tmp_path, fleets=others) as made:
+            found = await told(made)
+        assert asked == []
+    for one in found.values():
+        assert "line break or NUL" in one["unknown"]
+        assert "secret" not in one["unknown"]
+
+
+@pytest.mark.anyio
+async def test_a_proxy_of_the_environment_never_sees_the_token_of_a_fleet_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with answering(*ok(GOOD)) as (proxy, seen), answering(*ok(GOOD)) as (url, asked):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        async with room(tmp_path, fleets={"one": {"url": url, "token": "the-token-of-one"}}) as made:
+            assert (await told(made))["one"]["summary"] == GOOD
+        assert (seen, len(asked)) == ([], 1)
+
+
+@pytest.mark.anyio
+async def test_a_compressed_answer_is_not_unpacked(tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}"
+    async with answering(head, bomb[:60_000]) as (url, _), room(tmp_path, fleets={"one": {"url": url}}) as made:
+        assert "compressed" in (await told(made))["one"]["unknown"]
 
 
 @pytest.mark.anyio
