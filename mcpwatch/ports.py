@@ -87,6 +87,7 @@ class Moved:
     """A member that runs on answers at another place than before: its container has another address."""
 
     member: str
+    generation: int
     direct: Target
 
 

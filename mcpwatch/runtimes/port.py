@@ -68,7 +68,7 @@ class PortWatch:
         there = [one for one in _listeners() if one.port == port]
         wanted = {inode for one in _family(pid) for inode in _sockets(one)} if len(there) > 1 else set[str]()
         own = {one.address for one in there if one.inode in wanted}
-        others = {one.inode for one in there if one.inode not in wanted and any(_shared(one.address, our) for our in own)}
+        others = {one.inode for one in there if one.inode not in wanted and any(_takes(one.address, our) for our in own)}
         found = _holder(frozenset(others)) if others else None
         return f"pid {found} ({command_name(found)})" if found else "another program" if others else ""
 
@@ -96,9 +96,10 @@ def listened_on(pids: Iterable[int]) -> tuple[int, ...]:
 
 def _family(pid: int) -> set[int]:
     """A process and what is below it."""
-    pids = {pid}
+    pids = level = {pid}
     for _ in range(DEPTH):
-        pids |= {child for one in pids for child in _children(one)}
+        level = {child for one in level for child in _children(one)} - pids
+        pids = pids | level
     return pids
 
 
@@ -202,9 +203,12 @@ def _place(address: IPv4Address | IPv6Address, port: int) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
-def _shared(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
-    """Whether a connection to one of two addresses that are listened on may come to the other."""
-    return one == other or one.is_unspecified or other.is_unspecified
+def _takes(theirs: IPv4Address | IPv6Address, ours: IPv4Address | IPv6Address) -> bool:
+    """Whether who listens on their address gets connections that are meant for ours: who named an address comes before who did not.
+
+    IPv4 and IPv6 are two worlds, unless one socket serves both, which nobody else can see: then nothing is said.
+    """
+    return theirs == ours or (ours.is_unspecified and ours.version == theirs.version)
 
 
 def listening(port: int) -> Iterator[str]:

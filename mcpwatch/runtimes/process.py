@@ -92,7 +92,7 @@ class ProcessRuntime:
         self._start_rate = StartRate()
         self._turns = Turns()
         self._remembering: asyncio.Task[None] | None = None
-        self._opened = False
+        self._opened = self._closing = False
 
     # -- ports.Runtime ------------------------------------------------------------------------------------------------
 
@@ -209,6 +209,7 @@ class ProcessRuntime:
 
     async def close(self) -> None:
         """Stop watching. Members live on."""
+        self._closing = True
         sweeps = [live.swept for live in self._live.values() if live.swept]
         await asyncio.gather(*sweeps, *self._moves, return_exceptions=True)
         self._exits.close()
@@ -361,7 +362,8 @@ class ProcessRuntime:
         end = Exited(member, live.record.generation, code, number, oom=oom, detail=detail)
         if not live.record.planned:
             self._containers_later(member)
-            if code == 0 and time.time() - live.record.started_at < BACKGROUND_AFTER and self._left(live):
+            young = time.time() - live.record.started_at < BACKGROUND_AFTER
+            if code == 0 and young and not self._exits.childless(pid):
                 live.swept = asyncio.get_running_loop().create_task(self._background(live, pid, end))
                 return False
         self._events.put_nowait(end)
@@ -374,23 +376,21 @@ class ProcessRuntime:
         live.swept = asyncio.get_running_loop().create_task(self._sweep(live, pid))
         return False
 
-    def _left(self, live: _Live) -> dict[int, str]:
-        """Who lives of a tree whose main process ended: pids, and how they call themselves."""
-        try:
-            found = self._trees.find(live.root, self._table.scan())
-        except ProcUnreadable:
-            return {}
-        return {pid: name for pid in found if (name := command_name(pid))}
-
     async def _background(self, live: _Live, pid: int, end: Exited) -> None:
         """One that ended well and at once, and left others: when these begin to listen, it put itself into the background."""
         deadline = time.monotonic() + BACKGROUND_WAIT
-        while (left := self._left(live)) and time.monotonic() < deadline and not live.record.planned:
-            if (ports := listened_on(left)) and (who := next(one for one in sorted(left) if listened_on((one,)))):
-                where = f"{left[who]} (pid {who}), which it started, listens on port {', '.join(map(str, ports))}"
-                end = replace(end, detail=f"it put itself into the background: {where}; it is ended with it", final=True)
-                break
-            await asyncio.sleep(EXEC_LOOK)
+        try:
+            while left := self._trees.find(live.root, await self._trees.look()):
+                ports = listened_on(left)
+                if who := next((one for one in sorted(left) if listened_on((one,))), 0) if ports else 0:
+                    where = f"{command_name(who)} (pid {who}), which it started, listens on port {', '.join(map(str, ports))}"
+                    end = replace(end, detail=f"it put itself into the background: {where}; it is ended with it", final=True)
+                    break
+                if time.monotonic() >= deadline or live.record.planned or self._closing:
+                    break
+                await asyncio.sleep(EXEC_LOOK)
+        except ProcUnreadable:
+            pass
         self._events.put_nowait(end)
         self._trees.strike(live.root)
         await self._sweep(live, pid)

@@ -143,8 +143,8 @@ class ProcessTable:
 
     def __init__(self, features: Features) -> None:
         self._procfs = features.procfs
-        self._marks: dict[tuple[int, int], Marks] = {}
-        self._settled: set[tuple[int, int]] = set()
+        self._read: tuple[dict[tuple[int, int], Marks], set[tuple[int, int]]] = {}, set()
+        """Marks, and whose are settled: replaced together, because scans are made in several threads."""
 
     def boot(self) -> str:
         """The identity of this boot."""
@@ -214,12 +214,13 @@ class ProcessTable:
         found: dict[int, Proc] = {}
         marks: dict[tuple[int, int], Marks] = {}
         settled: set[tuple[int, int]] = set()
+        old, believed = self._read
         for name in reversed(_numbers()):  # the youngest first: they are the first to be gone
             if not name.isdigit() or (proc := _stat(int(name))) is None:
                 continue
             key = (proc.pid, proc.ticks)
-            known = self._marks.get(key, _UNMARKED)
-            if key not in self._settled:
+            known = old.get(key, _UNMARKED)
+            if key not in believed:
                 # A young process may stand between fork and exec, with its parent's marks; one that overwrites its own had them.
                 seen = _environ_marks(proc.pid) if proc.alive else _UNMARKED
                 known = seen if seen[0] else known
@@ -227,8 +228,7 @@ class ProcessTable:
             if proc.ticks < young:
                 settled.add(key)
             found[proc.pid] = proc if known == _UNMARKED else replace(proc, mark=known[0], hosted=known[1])
-        self._settled = settled
-        self._marks = marks
+        self._read = marks, settled
         return found
 
 

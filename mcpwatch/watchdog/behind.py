@@ -32,6 +32,11 @@ class Behind:
             else:
                 self.frozen.discard(name)
 
+    def answered(self, member: str) -> None:
+        """It answered itself what only it can answer: whatever its processes seemed to be, it is there."""
+        self.gone.discard(member)
+        self._pids.pop(member, None)
+
     def look_inside(self, member: str, route: str, proxy: int) -> None:
         """Whether the process of a server inside the proxy, which was seen in this run, still lives."""
         known = self._pids.get(member, 0)

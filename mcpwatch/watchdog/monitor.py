@@ -289,7 +289,10 @@ class FleetMonitor:
         actor, proxy = self._actors[scheduled.member], self.proxy()
         routed = scheduled.key.vantage == "route"
         remembers = self.traits.lists_from_cache if routed else scheduled.member in self._deep
-        if after.latest is not None and not after.failing and remembers and not proved(after.latest):
+        well = after.latest if not after.failing else None
+        if routed and well is not None and proved(well):
+            self._behind.answered(actor.spec.name)
+        if well is not None and remembers and not proved(well):
             mains = {
                 one.spec.name: one.incarnation.pid
                 for one in (actor, proxy if routed else None)

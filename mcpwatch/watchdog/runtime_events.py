@@ -63,7 +63,8 @@ class RuntimeEventRouter:
             case Hindered():
                 self._take_hindered(event)
             case Moved():
-                if (actor := self._actors.get(event.member)) is not None and actor.incarnation is not None:
+                actor = self._actors.get(event.member)
+                if actor is not None and actor.incarnation is not None and actor.incarnation.generation == event.generation:
                     actor.incarnation = replace(actor.incarnation, direct=event.direct)
                     self._monitor.renew(actor)
             case Gone():

@@ -17,6 +17,9 @@ from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observatio
 FIRST_LOOK = 10.0
 """Seconds that the first look at a member of others may come after the proxy's: it was there before, and nobody had looked."""
 
+READ_LATE = 0.5
+"""Seconds after which a line is read at the latest, as a rule: what was read sooner may be of a time before the member was well."""
+
 _NO_WAY = re.compile(
     r"connection refused|ECONNREFUSED|no such host|no route to host|network is unreachable|host is down|server misbehaving"
     r"|name or service not known|nodename nor servname|temporary failure in name resolution|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH"
@@ -60,7 +63,7 @@ def _logged(snapshot: FleetSnapshot, member: MemberSnapshot) -> str:
     if hint is None or hint.meaning not in ("failed", "lost") or not _NO_WAY.search(hint.text):
         return ""
     since = _well_since(member)
-    return hint.text if since is not None and hint.at >= since else ""
+    return hint.text if since is not None and hint.at >= since + READ_LATE else ""
 
 
 def _well_since(member: MemberSnapshot) -> Instant | None:

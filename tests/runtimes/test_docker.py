@@ -321,3 +321,17 @@ async def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
         event = await lab.event()
         assert isinstance(event, Gone)
         assert not event.back
+
+
+async def test_a_container_made_anew_is_on_its_networks_again_and_that_is_told(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        net = f"net-{lab.instance}"
+        spec = lab.spec(networks=[net])
+        living = await lab.runtime.start(spec, 1)
+        docker("network", "disconnect", net, living.container or "")
+        assert isinstance(left := await lab.event(), Hindered)
+        assert left.cause == "network_disconnected"
+        await lab.runtime.stop(spec, 1.0)
+        await lab.exited()
+        await lab.runtime.start(spec, 2)
+        assert await lab.event() == Hindered("one")

@@ -65,6 +65,8 @@ family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 server = socket.socket(family)
 if sys.argv[3] == "shared":
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+if family == socket.AF_INET6:
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 server.bind((sys.argv[1], int(sys.argv[2])))
 server.listen()
 print(server.getsockname()[1], flush=True)
@@ -97,9 +99,25 @@ def test_a_second_program_on_the_same_port_is_found_by_looking_at_who_listens(ou
         assert watch.rival(pid, port) == ""
 
 
-def test_whoever_listens_on_that_port_of_another_address_takes_nothing_away() -> None:
-    with listener("127.0.0.1", how="alone") as (pid, port), listener("127.0.0.2", port, how="alone"):
+@pytest.mark.parametrize(
+    ("ours", "theirs", "how"),
+    [
+        ("127.0.0.1", "127.0.0.2", "alone"),
+        ("127.0.0.1", "0.0.0.0", "shared"),
+        ("127.0.0.1", "::", "alone"),
+        ("0.0.0.0", "::", "alone"),
+        ("::", "0.0.0.0", "alone"),
+        ("::1", "::", "shared"),
+    ],
+)
+def test_whoever_listens_on_that_port_of_another_address_takes_nothing_away(ours: str, theirs: str, how: str) -> None:
+    with listener(ours, how=how) as (pid, port), listener(theirs, port, how=how):
         assert PortWatch(INSTANCE).rival(pid, port) == ""
+
+
+def test_who_names_the_address_at_which_a_member_is_asked_takes_its_connections() -> None:
+    with listener("0.0.0.0") as (pid, port), listener("127.0.0.1", port) as (other, _):
+        assert PortWatch(INSTANCE).rival(pid, port).startswith(f"pid {other} (")
 
 
 @pytest.mark.parametrize(("address", "place"), [("127.0.0.1", "127.0.0.1:{}"), ("::1", "[::1]:{}"), ("127.0.0.7", "127.0.0.7:{}")])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.runtimes import process
-from mcpwatch.runtimes.kernel import Features
+from mcpwatch.runtimes import process, process_table
+from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.process_table import MARK, ProcessTable
 from mcpwatch.runtimes.record import Records
 from mcpwatch.runtimes.spawn import ProcessSpec
@@ -357,3 +361,60 @@ async def test_an_end_that_leaves_a_helper_behind_or_is_a_failure_is_no_step_int
         await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
         end = await next_exit(runtime.watch())
         assert (end.code, end.final, end.detail) == (code, False, "")
+
+
+async def test_an_end_is_told_though_whoever_listened_is_gone_before_it_is_known_who_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fleeting(pids: Iterable[int]) -> tuple[int, ...]:
+        return () if isinstance(pids, tuple) else (9000,)
+
+    monkeypatch.setattr(process, "BACKGROUND_WAIT", 0.2)
+    monkeypatch.setattr(process, "listened_on", fleeting)
+    async with running(tmp_path) as runtime:
+        text = DAEMON.format(sessions=(1,), code=0, before=0.0, listens=False)
+        await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
+        end = await next_exit(runtime.watch())
+        assert (end.code, end.final, end.detail) == (0, False, "")
+
+
+async def test_a_watchdog_that_ends_does_not_wait_for_what_may_step_into_the_background(tmp_path: Path) -> None:
+    async with running(tmp_path) as runtime:
+        text = DAEMON.format(sessions=(1,), code=0, before=0.0, listens=False)
+        living = await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
+        await until(lambda: not alive(living.pid or 0))
+        async with asyncio.timeout(process.BACKGROUND_WAIT / 3):
+            await runtime.close()
+
+
+def test_a_mark_outlasts_a_scan_by_another_thread_at_any_line_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_table, "SETTLED", 0.0)
+    code = ProcessTable._scan_proc.__code__  # pyright: ignore[reportPrivateUsage]
+
+    def interrupted(table: ProcessTable, line: int, pid: int) -> None:
+        due = [True]
+
+        def between(frame: FrameType, event: str, _: object) -> Any:
+            if due and event == "line" and frame.f_lineno == line and frame.f_locals.get("name", str(pid)) == str(pid):
+                due.clear()
+                table.scan()
+            return between
+
+        def called(frame: FrameType, event: str, _: object) -> Any:
+            return between if frame.f_code is code and due else None
+
+        before = sys.gettrace()
+        sys.settrace(called)
+        try:
+            table.scan()
+        finally:
+            sys.settrace(before)
+
+    with subprocess.Popen(["sleep", "600"], env={MARK: "a/b/1"}) as ours:
+        try:
+            for line in sorted({line for _, _, line in code.co_lines() if line}):
+                table = ProcessTable(detect())
+                interrupted(table, line, ours.pid)
+                assert table.scan().procs[ours.pid].mark == "a/b/1", f"lost at line {line}"
+        finally:
+            ours.kill()

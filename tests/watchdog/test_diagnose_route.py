@@ -415,3 +415,13 @@ def test_what_was_well_a_moment_ago_is_looked_at_again_though_the_verdict_is_not
     assert told(replace(FETCH, through=recovering), SERVED, TBXARK) == ["look at fetch"]
     assert told(replace(FETCH, direct=recovering), SERVED, TBXARK) == ["look at fetch"]
     assert told(FETCH, SERVED, replace(TBXARK, direct=recovering)) == ["look at proxy"]
+
+
+@pytest.mark.parametrize(("read", "cause"), [(80.1, "stale_session"), (85.0, "upstream_unreachable")])
+def test_a_line_that_may_have_been_written_before_the_member_was_well_keeps_no_repair_away(read: float, cause: str) -> None:
+    member = replace(REBORN, through=bad(Symptom.SESSION_LOST), proxy_url="http://inner:9000/sse")
+    assert member.direct is not None
+    member = replace(member, started_at=Instant(80.0), changed_at=Instant(80.0), direct=replace(member.direct, since=Instant(80.0)))
+    line = ProxyLogHint("fetch", "lost", "MCP Ping failed: dial tcp 172.18.0.5:9000: connect: connection refused", Instant(read))
+    ((found, rung, _),) = named(member, TBXARK, proxy_log=(line,))
+    assert (found, rung) == (cause, "restart_proxy" if cause == "stale_session" else None)

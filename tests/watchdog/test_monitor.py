@@ -13,6 +13,8 @@ from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff, Traits
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import Exited, Incarnation, LogHint
+from mcpwatch.watchdog.behind import Behind
+from mcpwatch.watchdog.senses import Senses
 from tests.watchdog.small_fleet import CHECK, PROXY, SmallFleet, fleet_story, member, plan, route
 
 A = member("a", route="a")
@@ -426,3 +428,14 @@ def test_a_probe_that_was_cut_just_before_counts_as_its_cause(pause: float, stru
         assert (DIRECT not in small.probed) is struck
 
     fleet_story(play)
+
+
+def test_a_server_that_answered_itself_is_there_whatever_became_of_the_process_that_was_seen() -> None:
+    found = [7, 0, 0]
+    behind = Behind(Senses(child=lambda _proxy, _route, _known: found.pop(0)))
+    for _ in range(2):
+        behind.look_inside("x", "x", 1)
+    assert behind.gone == {"x"}
+    behind.answered("x")
+    behind.look_inside("x", "x", 1)
+    assert behind.gone == set()

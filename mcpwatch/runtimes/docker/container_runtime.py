@@ -24,7 +24,7 @@ from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Moved, Paused, P
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard, Rewired
-from mcpwatch.runtimes.docker.launch import reach
+from mcpwatch.runtimes.docker.launch import placed, reach
 from mcpwatch.runtimes.docker.logs import Follower, LogFile
 from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
 from mcpwatch.runtimes.docker.refusal import EngineAway
@@ -57,8 +57,7 @@ class _Live:
     last: Sample | None = None
     usage: Usage = Usage()
     networks: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    """Networks that it should be on, and those of them that it left."""
+    """Networks that it should be on."""
     asked: Target | None = None
     direct: Target | None = None
     """Where it should answer, as written and as found."""
@@ -123,6 +122,8 @@ class ContainerRuntime(ABC):
         self._live: dict[str, _Live] = {}
         self.let_go: dict[str, int] = {}
         """By member, which run of a container that is not ours the next start must replace."""
+        self._missing: dict[str, tuple[str, ...]] = {}
+        """By member, the networks that its container was told to have left; another container of it may be on them again."""
         self._connecting = asyncio.Lock()
         self._due = 0.0
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
@@ -203,7 +204,7 @@ class ContainerRuntime(ABC):
         if live is None:
             return
         await asyncio.to_thread(live.host.engine.unpause, live.container)
-        for network in () if live.foreign else live.missing:
+        for network in () if live.foreign else self._missing.get(spec.name, ()):
             await asyncio.to_thread(live.host.engine.join, live.container, network)
         pid = live.usage.pid
         if pid is not None and in_cgroup(pid, live.container):
@@ -340,14 +341,14 @@ class ContainerRuntime(ABC):
     def _rewired(self, live: _Live, now: Container) -> None:
         """Tell when a container left a network that it should be on, when it is back, and at which address it answers now."""
         missing = tuple(network for network in live.networks if network not in now.networks)
-        if missing != live.missing:
+        if missing != self._missing.get(live.member, ()):
+            self._missing[live.member] = missing
             text = f"its container is not on the network {' and '.join(missing)} any more" if missing else ""
             self._events.put_nowait(Hindered(live.member, "network_disconnected" if missing else "", text))
-        direct = reach(live.asked, now) if live.asked is not None and live.direct is not None else None
+        direct = placed(live.asked, now) if live.asked is not None and live.direct is not None else None
         if direct is not None and direct != live.direct:
             live.direct = direct
-            self._events.put_nowait(Moved(live.member, direct))
-        live.missing = missing
+            self._events.put_nowait(Moved(live.member, live.generation, direct))
 
     def _ended(self, ended: Ended) -> None:
         live = next((live for live in self._live.values() if live.container == ended.container), None)

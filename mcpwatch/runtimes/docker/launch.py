@@ -119,8 +119,15 @@ def reach(direct: Target, container: Container) -> Target | None:
     """
     parts = urlsplit(direct.url)
     host, port = parts.hostname or "", parts.port
-    if port is None or _resolves(host) or host not in {container.name, container.name.removeprefix("mcp-"), container.id[:12]}:
+    if port is None or host not in {container.name, container.name.removeprefix("mcp-"), container.id[:12]} or _resolves(host):
         return None
+    return placed(direct, container)
+
+
+def placed(direct: Target, container: Container) -> Target | None:
+    """The same for one whose name means nothing here, without asking that again: a name server may take its time."""
+    parts = urlsplit(direct.url)
+    port = parts.port
     where = next((f"{_local(address)}:{number}" for inside, address, number in container.ports if inside == f"{port}/tcp"), None)
     if where is None and container.addresses:
         where = f"{container.addresses[0]}:{port}"
