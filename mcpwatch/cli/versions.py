@@ -43,15 +43,15 @@ class _Use:
     proxy: bool = False
 
 
-def asked(argv: Sequence[str]) -> str:
-    """What a program prints, or the empty string."""
+def asked(argv: Sequence[str], *, only_success: bool = False) -> str:
+    """What a program prints, or the empty string. `only_success`: nothing of one that exits with a failure."""
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=_ASK, check=False, stdin=subprocess.DEVNULL, errors="replace"
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout + done.stderr
+    return "" if only_success and done.returncode else done.stdout + done.stderr
 
 
 def commands(loaded: Loaded | None) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -137,7 +137,7 @@ def _judged(use: _Use) -> Old | None:
         return Old(one, why) if why else None
     why = one.too_old(said := asked([use.where, *one.ask]))
     if not why and one.option and not version_of(said):
-        text = asked([use.where, "--help"])
+        text = asked([use.where, "--help"], only_success=True)  # what fails says nothing of its version
         why = (
             f"{one.name} does not know {one.option}, as before {one.oldest}"
             if text.strip() and one.option.lstrip("-") not in text

@@ -111,6 +111,14 @@ def test_a_program_that_is_too_old_is_named_once_and_one_that_tells_nothing_is_n
     assert found in "".join(named)
 
 
+def test_a_program_that_fails_when_it_is_asked_says_nothing_of_its_version(fleet: Path, tmp_path: Path) -> None:
+    put(tmp_path, "mcp-proxy", "Traceback: no such option")
+    script = tmp_path / "bin" / "mcp-proxy"
+    script.write_text(script.read_text(encoding="utf-8") + "\nexit 2\n", encoding="utf-8")
+    write(fleet, {"proxy": {"kind": "tbxark"}, "members": STDIO})
+    assert old(fleet) == []
+
+
 def test_up_refuses_a_fleet_whose_proxy_is_too_old_before_anything_starts(fleet: Path, tmp_path: Path) -> None:
     put(tmp_path, "mcp-proxy", "v0.39.1")
     write(fleet, {"proxy": {"kind": "tbxark"}, "members": STDIO})

@@ -52,7 +52,7 @@ async def front(listen: str, inner: int) -> None:
 
 def main() -> None:
     generation, real, *arguments = sys.argv[1:]
-    if "-help" in arguments:
+    if {"-help", "--help"} & {*arguments}:
         print("  -config string\n  -expand-env\n  -check-config" + ("\n  -doctor" if generation == "C" else ""))
         return
     file = Path(arguments[arguments.index("-config") + 1])
