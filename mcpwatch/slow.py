@@ -73,17 +73,19 @@ def watch(
 
     def measured(self: Any) -> None:
         begun, collected = time.thread_time(), collections.spent()
-        run(self)
+        gc.callbacks.append(collections)  # only now: at the end of a deep recursion elsewhere it could not be called
+        try:
+            run(self)
+        finally:
+            gc.callbacks.remove(collections)
         busy = time.thread_time() - begun
         if busy > limit and (busy := busy - (collections.spent() - collected)) > limit and counts(self):
             say(f"{MARK} {busy:.3f}s of processor: {_named(self)}"[:2000])
 
     handle._run = measured
-    gc.callbacks.append(collections)
 
     def undo() -> None:
         handle._run = run
-        gc.callbacks.remove(collections)
 
     return undo
 

@@ -15,6 +15,8 @@ from mcpwatch.app.kinds import all_kinds
 from mcpwatch.registry import KindSpec
 from tests.parts import ROOT
 
+pytestmark = pytest.mark.slow
+
 # A program without threads, as `apart` wants it; a test runner has some.
 CODE = """
 import json, os, signal, sys

@@ -16,6 +16,8 @@ import pytest
 
 from tests.e2e.patience import Patience, Thread
 
+pytestmark = pytest.mark.slow
+
 SPIN = "while True: pass"
 SLEEP = "import time; time.sleep(600)"
 SECONDS = 1.5

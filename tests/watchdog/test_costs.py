@@ -16,6 +16,8 @@ from mcpwatch.config.diff import diff
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
 
+pytestmark = pytest.mark.slow
+
 FEW, MANY = 16, 64
 BAD = ProbeResult(Outcome.FAILURE, Symptom.AUTH, message="it refuses our token")
 ROOM = 1.02
