@@ -1,7 +1,7 @@
 """Reading the configuration. At the start in a process of its own, so that the watchdog never weighs what that takes.
 
 The parsers, the validators and what they leave behind end with that process. It hands over the plan, which is frozen data; with it
-come exactly those kinds that the plan speaks of. See ADR 0116.
+come exactly those kinds that the plan speaks of. See ADR 0114.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The connections of one probe: dialled through the stages of its timeline, never shared, always closed.
 
 One probe has one `ProbeTransport` with at most a handful of connections (ADR 0015), on the client that the gateway uses too
-(ADR 0122). What is worth sharing between probes - resolved names - is in `NameCache`. Knows HTTP; knows nothing of MCP.
+(ADR 0120). What is worth sharing between probes - resolved names - is in `NameCache`. Knows HTTP; knows nothing of MCP.
 """
 
 from __future__ import annotations
