@@ -62,8 +62,12 @@ def _logged(snapshot: FleetSnapshot, member: MemberSnapshot) -> str:
     hint = snapshot.hint(member.route)
     if hint is None or hint.meaning not in ("failed", "lost") or not _NO_WAY.search(hint.text):
         return ""
-    since = _well_since(member)
-    return hint.text if since is not None and hint.at >= since + READ_LATE else ""
+    since, proxy = _well_since(member), snapshot.front
+    if since is None:
+        return ""
+    began = proxy.started_at if proxy is not None else None
+    late = 0.0 if began is not None and began >= since else READ_LATE  # all that one says which began later is later
+    return hint.text if hint.at >= since + late else ""
 
 
 def _well_since(member: MemberSnapshot) -> Instant | None:

@@ -13,14 +13,14 @@ MEMBER = {
     "hang": {"member_hung"},
     "stale": {"stale_session"},
     "oom": {"member_oom"},
-    "partition": {"member_hung"},
+    "partition": {"member_hung", "network_disconnected"},
 }
 INSIDE = {"kill": {"child_died"}, "hang": {"member_hung", "proxy_hung"}, "stale": {"child_died"}, "oom": {"child_died"}}
 """A server inside the proxy ends as far as the proxy's pipe to it tells, which is all that can be seen of it; stopped, it is one
 of the stopped processes of its proxy."""
 
 KINDS: dict[str, dict[str, set[str]]] = {
-    "proxy": {**PROXY, "partition": {"proxy_hung", "stale_session"}},  # whichever probe comes first
+    "proxy": {**PROXY, "partition": {"proxy_hung", "stale_session", "network_disconnected"}},  # whichever probe comes first
     "fetch": MEMBER,
     "files": MEMBER,
     "postgres": MEMBER,

@@ -425,3 +425,6 @@ def test_a_line_that_may_have_been_written_before_the_member_was_well_keeps_no_r
     line = ProxyLogHint("fetch", "lost", "MCP Ping failed: dial tcp 172.18.0.5:9000: connect: connection refused", Instant(read))
     ((found, rung, _),) = named(member, TBXARK, proxy_log=(line,))
     assert (found, rung) == (cause, "restart_proxy" if cause == "stale_session" else None)
+    later = replace(TBXARK, started_at=Instant(80.05))  # all that it says was said since
+    ((found, rung, _),) = named(member, later, proxy_log=(line,))
+    assert (found, rung) == ("upstream_unreachable", None)
