@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import Symptom, Target
+from mcpwatch.model.probe import ProbeResult, Symptom, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
 from mcpwatch.model.text import plain
 from mcpwatch.model.view import Diagnosis, RouteView
@@ -217,8 +217,7 @@ class FleetMonitor:
 
     def sick(self, actor: MemberActor) -> bool:
         """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
-        proof = self._proof(actor)
-        latest = self.probing.history(proof).latest if proof is not None else None
+        latest = self._latest_proof(actor)
         if latest is None:
             return False
         if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None or latest.stage in GREETED_STAGES:
@@ -230,11 +229,15 @@ class FleetMonitor:
 
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
-        proof = self._proof(actor)
-        latest = self.probing.history(proof).latest if proof is not None else None
+        latest = self._latest_proof(actor)
         if latest is None or latest.symptom is None or (latest.symptom in MUTE_SYMPTOMS and latest.stage not in GREETED_STAGES):
             return ""
         return f"{latest.symptom_text}: {latest.message}".removesuffix(": ")
+
+    def _latest_proof(self, actor: MemberActor) -> ProbeResult | None:
+        """What the check that proves a start saw last."""
+        proof = self._proof(actor)
+        return self.probing.history(proof).latest if proof is not None else None
 
     def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
         """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.

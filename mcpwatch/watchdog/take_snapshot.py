@@ -40,14 +40,7 @@ def take_snapshot(
 ) -> FleetSnapshot:
     """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
     ways = {one.name: one.url for one in plan.proxy.upstreams} if plan.proxy else {}
-    members = tuple(
-        replace(
-            _member(actor, histories, known.alone.get(name, ""), now),
-            proxy_url=_proxy_url(actor, ways.get(name, "")),
-            child_gone=name in known.gone,
-        )
-        for name, actor in actors.items()
-    )
+    members = tuple(_member(actor, histories, known, now, _proxy_url(actor, ways.get(name, ""))) for name, actor in actors.items())
     return FleetSnapshot(
         at=now,
         members=_looked_up(members, actors, senses, known.frozen),
@@ -99,7 +92,7 @@ def _observation(history: CheckHistory) -> Observation:
     )
 
 
-def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) -> MemberSnapshot:
+def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant, proxy_url: str) -> MemberSnapshot:
     spec, state = actor.spec, actor.state
     reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
     return MemberSnapshot(
@@ -126,7 +119,9 @@ def _member(actor: MemberActor, histories: Histories, alone: str, now: Instant) 
         changed_at=actor.changed_at if spec.runtime != "external" else None,
         port=_port(spec),
         asked_at=urlsplit(spec.direct.url).netloc if spec.direct is not None else "",
-        alone=alone,
+        proxy_url=proxy_url,
+        child_gone=spec.name in known.gone,
+        alone=known.alone.get(spec.name, ""),
         budget_at=_budget(actor, now),
     )
 
