@@ -38,7 +38,9 @@ class Record:
 
     def add(self, mutant: Mutant, count: int, *, killed: bool) -> None:
         """Keep that a mutant was tried with so many tests."""
-        line = json.dumps([self._key(mutant), self._tests, -1 if killed else count]).encode()
+        key, end = self._key(mutant), (self._tests, -1 if killed else count)
+        self._ends[key] = end
+        line = json.dumps([key, *end]).encode()
         with self._place.open("a+b") as file:
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)

@@ -85,6 +85,7 @@ def test_a_line_that_was_cut_costs_its_own_mutant_only(tmp_path: Path) -> None:
         kept.write_bytes(whole[:-cut])
         resumed = Record(kept, [])
         resumed.add(third, 4, killed=False)
+        assert resumed.tests(third) == 4, "without reading it again"
         resumed.read()
         assert [resumed.tests(mutant) for mutant in (first, second, third)] == [-1, -1 if cut == 1 else None, 4]
         assert resumed.stands(second, 0) is (cut == 1)

@@ -93,6 +93,7 @@ def test_so_many_planned_restarts_follow_one_another_at_once_and_then_one_in_a_p
 )
 def test_a_row_of_planned_restarts_ends_when_two_periods_went_by_without_one(row: Row, now: float, count: int) -> None:
     assert after(row, POLICY, Instant(now)) == Row(count, Instant(now))
+    assert Row().count == 0
 
 
 @pytest.mark.parametrize(
@@ -167,8 +168,9 @@ def test_a_limit_is_said_to_be_kept_when_two_periods_went_by_below_it_and_a_new_
     watch.look(1129.9)
     assert watch.told() == [("warning", False)]
     watch.look(1130.0)
-    watch.look(1140.0)
     assert watch.told() == [("warning", False), ("info", True)]
+    watch.look(1140.0)
+    assert watch.told()[2:] == [], "once"
     assert watch.facts[-1].text == "one: it keeps below the memory that it may use"
     member.mib = 300.0
     for at in (1200.0, 1210.0, 1220.0):

@@ -1,0 +1,14 @@
+"""What a runtime can undo of what its engine tells, and how deep is looked again where nobody asked for more."""
+
+from __future__ import annotations
+
+from mcpwatch.watchdog.finding import LookAgain, undoing
+
+
+def test_a_runtime_undoes_a_lost_network_and_nothing_else() -> None:
+    assert undoing("network_disconnected") == "resume"
+    assert undoing("image_missing") is None
+
+
+def test_a_second_look_is_by_lists_unless_calls_are_asked_for() -> None:
+    assert not LookAgain("fetch").deep
