@@ -38,6 +38,7 @@ async def looked(small: SmallFleet, name: str = "inner") -> MemberSnapshot:
     """The member after a probe of its route now."""
     for check in small.fleet.monitor.probing.of(name, "route"):
         await small.fleet.monitor.probing.run(check)
+    await asyncio.sleep(0.05)  # what the kernel is asked may be told a moment later
     return shown(small, name)
 
 
@@ -45,6 +46,10 @@ def test_a_server_inside_a_proxy_that_answers_for_it_is_gone_when_its_process_is
     async def play(small: SmallFleet) -> None:
         await inside(small, A)
         assert not (await looked(small)).child_gone
+        small.children.clear()
+        assert (await looked(small)).child_gone
+        small.children = {SLOT: 21}
+        assert not (await looked(small)).child_gone, "the proxy started it again"
         small.children.clear()
         assert (await looked(small)).child_gone
         small.answers["http://p/inner"] = CALLED
@@ -103,22 +108,25 @@ def test_a_proxy_whose_process_is_not_known_is_nobodys_parent() -> None:
     fleet_story(play)
 
 
+async def stopped(small: SmallFleet, *, deep: bool = False) -> bool:
+    """Whether a process of the member is seen to be stopped after a look at it."""
+    await small.fleet.monitor.look("a", deep=deep)
+    await asyncio.sleep(0.05)
+    return shown(small, "a").stopped_processes
+
+
 def test_a_member_that_is_asked_by_calls_and_had_none_to_make_is_looked_at_by_its_processes() -> None:
     async def play(small: SmallFleet) -> None:
         small.runtime("bridges").pid = 200
         await begun(small, replace(A, runtime="bridges"))
         small.frozen = {201}
-        await small.fleet.monitor.look("a")
-        assert not shown(small, "a").stopped_processes, "lists are believed until they were no answer"
-        await small.fleet.monitor.look("a", deep=True)
-        assert shown(small, "a").stopped_processes
+        assert not await stopped(small), "lists are believed until they were no answer"
+        assert await stopped(small, deep=True)
         small.frozen.clear()
-        await small.fleet.monitor.look("a")
-        small.frozen = {201}
-        assert not shown(small, "a").stopped_processes
+        assert not await stopped(small)
         small.answers["http://h/a"] = CALLED
-        await small.fleet.monitor.look("a")
-        assert not shown(small, "a").stopped_processes, "it answered a call"
+        small.frozen = {201}
+        assert not await stopped(small), "it answered a call"
 
     fleet_story(play)
 
