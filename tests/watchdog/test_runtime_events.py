@@ -13,7 +13,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Paused, Preparing, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
@@ -146,7 +146,7 @@ def heard(
     *events: RuntimeEvent | RuntimeFailed,
     play: Callable[[Crew, Ears], None],
     seconds: float = 0.01,
-    living: Incarnation | None = None,
+    living: Any = None,
 ) -> None:
     """Let a runtime that carries one running member tell these events, and look at what came of them."""
 
