@@ -56,10 +56,10 @@ def telling(tail: tuple[str, ...]) -> str:
 
 
 def _behind_a_bridge(told: list[str]) -> list[str]:
-    """What the server behind our own bridge said last, where the bridge gave it up."""
+    """What the server behind our own bridge said, where the bridge gave it up."""
     if not told or not _GAVE_UP.search(told[-1]):
         return told
-    return [found["text"] for line in told if (found := _PASSED_ON.search(line))][-1:] or told
+    return [found["text"] for line in told if (found := _PASSED_ON.search(line))] or told
 
 
 def _signal_name(number: int) -> str:
