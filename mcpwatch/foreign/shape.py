@@ -20,8 +20,8 @@ def same(left: Value, right: Value) -> bool:
         if len(ours) != len(theirs):
             return False
         for one, other in zip(ours, theirs, strict=True):
-            kind = cast("object", type(one))
-            if kind is not cast("object", type(other)):
+            kind: Any = type(one)
+            if kind is not type(other):
                 return False
             if kind is dict or kind is list:
                 pair = (id(one), id(other))
