@@ -109,9 +109,19 @@ class Histories(dict[CheckKey, CheckHistory]):
             place = (key.subject, key.vantage)
             self._places[place] = tuple(one for one in self._places[place] if one != key)
 
+    def clock_set(self, by: float) -> None:
+        """The wall clock was set on by so many seconds: what was seen before was seen at other times of the new clock."""
+        for key, history in self.items():
+            self[key] = replace(history, wall=moved(history.wall, by), last_success=moved(history.last_success, by))
+
     def of(self, subject: str, vantage: str) -> tuple[tuple[CheckKey, CheckHistory], ...]:
         """The histories of a subject from a vantage, the plain `mcp` check first."""
         return tuple((key, self[key]) for key in self._places.get((subject, vantage), ()))
+
+
+def moved(at: WallTime | None, by: float) -> WallTime | None:
+    """A moment on a clock that was set on by so many seconds since."""
+    return None if at is None else WallTime(at + by)
 
 
 @dataclass(frozen=True, slots=True)

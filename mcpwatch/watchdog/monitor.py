@@ -91,6 +91,11 @@ class FleetMonitor:
         )
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
+    def clock_set(self, by: float) -> None:
+        """The wall clock was set on by so many seconds."""
+        self.probing.clock_set(by)
+        self._routes.clock_set(by)
+
     def tell_routes(self) -> None:
         """Every change of a route's verdict is a fact."""
         self._routes.tell(self._plan().routes, self.proxy(), self._diagnoses())

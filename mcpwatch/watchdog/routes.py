@@ -43,6 +43,10 @@ class Routes:
             for route in routes
         )
 
+    def clock_set(self, by: float) -> None:
+        """The wall clock was set on by so many seconds: verdicts are as old as they were."""
+        self._verdicts = {name: (verdict, WallTime(since + by)) for name, (verdict, since) in self._verdicts.items()}
+
     def tell(self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]) -> None:
         """Every change of a route's verdict is a fact."""
         names, causes = {route.name for route in routes}, by_route(diagnoses)

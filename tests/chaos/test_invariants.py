@@ -169,6 +169,7 @@ VIOLATIONS: list[tuple[str, str, Broken]] = [
     ("screens", "a pid that does not answer", screen(hosted={"pid": os.getpid()})),
     ("screens", "a member that is not there", screen(member={"name": "gnu"})),
     ("screens", "a route that is not well", screen(route={"verdict": "unhealthy"})),
+    ("screens", "an age that it has not", screen(route={"last_success": 0.0})),
     ("screens", "a fleet that is not well", screen(fleet={"healthy": False})),
     ("screens", "a client that lists something else", clients_screen),
     *(("files", f"half of {name}", file(name, lambda text: text[: len(text) // 2])) for name in FILES),

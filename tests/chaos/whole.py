@@ -112,7 +112,11 @@ class Whole(Chaos):
             *((self.disk_full,) if self.mounted else ()),
             *((self.set_clock, self.set_clock, self.set_clock_and_kill) if self.clock else ()),
         ]
-        self.without += [self.another_program_writes, self.harm_state_unwatched, *((self.set_clock_unwatched,) if self.clock else ())]
+        self.without += [
+            self.another_program_writes,
+            self.harm_state_unwatched,
+            *((self.set_clock_unwatched,) if self.clock else ()),
+        ]
 
     def config(self) -> dict[str, Any]:
         """The file as the model has it."""
