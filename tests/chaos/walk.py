@@ -29,7 +29,7 @@ class Walked:
 
 
 def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> Walked:
-    """Walk so many steps from an empty state directory; `whole`: over everything, each even one with a clock. `tell` hears each step.
+    """Walk so many steps from an empty state directory; `whole`: over everything, even seeds with a clock. `tell` hears each step.
 
     Raises `AssertionError` with what is not as it must be.
     """

@@ -1,4 +1,4 @@
-"""What the kernel itself refuses or hides, for real: a user's limit of processes, hidden processes, a process table that is gone."""
+"""What the kernel itself refuses or hides: a user's limit of processes, hidden processes, a process table that is gone."""
 
 from __future__ import annotations
 

@@ -249,3 +249,33 @@ def test_the_generation_of_a_restarted_container_is_remembered(tmp_path: Path) -
     assert records.load() == {"a/b": Record("a/b", 5, container="c0ffee")}
     records.drop("a/b")
     assert records.load() == {}
+
+
+def test_the_records_of_an_earlier_version_are_taken_in_once_and_never_over_newer_ones(tmp_path: Path) -> None:
+    old = tmp_path / "docker"
+    old.mkdir()
+    for name, text in {
+        "pg": '{"member": "pg", "container": "c0ffee", "generation": 7}',
+        "a%2Fb": '{"member": "a/b", "container": "01d", "generation": 3}',
+        "broken": "{",
+        "strange": '[{"member": 1}]',
+    }.items():
+        (old / f"{name}.json").write_text(text, encoding="utf-8")
+    records = Records(tmp_path, "docker")
+    records.write(Record("a/b", 5, container="beef"))
+    taken = {"pg": Record("pg", 7, container="c0ffee"), "a/b": Record("a/b", 5, container="beef")}
+    assert (records.any(), records.load(), old.exists()) == (True, taken, False)
+    records.drop("pg")
+    assert Records(tmp_path, "docker").load() == {"a/b": taken["a/b"]}
+
+
+def test_old_records_that_cannot_be_kept_now_stay_where_they_are(tmp_path: Path) -> None:
+    old = tmp_path / "swarm"
+    old.mkdir()
+    (old / "pg.json").write_text('{"member": "pg", "container": "c0ffee", "generation": 7}', encoding="utf-8")
+    (tmp_path / "run").write_text("in the way", encoding="utf-8")
+    records = Records(tmp_path, "swarm")
+    assert records.load() == {}
+    (tmp_path / "run").unlink()
+    assert records.load() == {"pg": Record("pg", 7, container="c0ffee")}
+    assert not old.exists()

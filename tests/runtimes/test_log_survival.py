@@ -154,6 +154,11 @@ async def test_a_lost_queue_of_inotify_costs_no_line(tmp_path: Path) -> None:
             os.close(wrote)
 
 
+def queued() -> int:
+    """Events that the kernel keeps for one descriptor of inotify."""
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+
+
 FILL = """
 import os, sys
 first, second, last = (os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) for path in sys.argv[2:])
@@ -165,7 +170,7 @@ os.write(last, b"two\\n")
 
 
 async def test_a_queue_of_inotify_that_the_kernel_really_lets_run_over_costs_no_line(tmp_path: Path) -> None:
-    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+    most = queued()
     if most > 1 << 18:
         pytest.skip(f"this machine queues {most} events of inotify: too many to fill")
     async with keeping(tmp_path):
@@ -178,7 +183,7 @@ async def test_a_queue_of_inotify_that_the_kernel_really_lets_run_over_costs_no_
         try:
             numbers = {member: inotify_watch(witness, path, IN_MODIFY) for member, path in raw.items()}
             # The loop stands still meanwhile, so that nobody takes an event from the queue.
-            subprocess.run([sys.executable, "-S", "-c", FILL, str(most // 2 + 1), *map(str, raw.values())], check=True)
+            subprocess.run([sys.executable, "-S", "-c", FILL, str(most // 2 + 1), *map(str, raw.values())], check=True)  # noqa: ASYNC221
             told: set[tuple[int, int]] = set()
             with contextlib.suppress(BlockingIOError):
                 while data := os.read(witness, 1 << 20):

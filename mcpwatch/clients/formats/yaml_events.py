@@ -23,8 +23,9 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
 _SCALAR, _MAP, _LIST = yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent
 _MAP_END, _LIST_END = yaml.MappingEndEvent, yaml.SequenceEndEvent
-_NO_NAME = object()
-"""Where a mapping waits for its next key."""
+_NO_NAME, _LISTED = object(), object()
+"""Where a mapping waits for its next key; where a list waits for its next element."""
+_type_of: Callable[[object], object] = type
 _Open = tuple[Any, Any, Any]
 """A container around the one that is read: its value, the key that waits for a value, and its own record and tag."""
 
@@ -75,7 +76,7 @@ class Document:
         name: Any = _NO_NAME
         opened: Any = None
         while True:
-            kind: Any = type(event)
+            kind = _type_of(event)
             if kind is _SCALAR:
                 text, style = event.value, event.style
                 shape(_STYLES.get(style, _QUOTED))
@@ -87,7 +88,8 @@ class Document:
                     anchors[event.anchor] = value
             elif kind is _MAP or kind is _LIST:
                 outer.append((here, name, opened))
-                here, name, opened = self._open(event, len(outer)), _NO_NAME, (len(self.shapes) - 1, event.tag)
+                here, name = self._open(event, len(outer)), _NO_NAME if kind is _MAP else _LISTED
+                opened = len(self.shapes) - 1, event.tag
                 event = take()
                 continue
             elif kind is _MAP_END or kind is _LIST_END:
@@ -95,12 +97,12 @@ class Document:
                 here, name, opened = outer.pop()
             else:
                 value = self._alias(event)
-            if type(here) is list:
+            if name is _LISTED:
                 here.append(value)
             elif here is None:
                 return value
             elif name is _NO_NAME:
-                name = value if type(value) is str else key_of(value)
+                name = value if _type_of(value) is str else key_of(value)
             else:
                 here[name if name not in here else f"{name}\0{len(here)}"] = value
                 name = _NO_NAME
@@ -111,8 +113,9 @@ class Document:
         if depth > MAX_DEPTH + 1:
             raise EditRefused(f"line {event.start_mark.line + 1}: nested deeper than {MAX_DEPTH} levels")
         shape, start, end, write = self._add
-        value: Value = {} if type(event) is _MAP else []
-        block, flow = (_MAPPING, _FLOW_MAPPING) if type(event) is _MAP else (_SEQUENCE, _FLOW_SEQUENCE)
+        is_map = _type_of(event) is _MAP
+        value: Value = {} if is_map else []
+        block, flow = (_MAPPING, _FLOW_MAPPING) if is_map else (_SEQUENCE, _FLOW_SEQUENCE)
         shape(flow if event.flow_style else block)
         start(event.start_mark.index)
         end(0)
@@ -129,9 +132,9 @@ class Document:
         start(event.end_mark.index)
         end(0)
         write("")
-        if tag and type(event) is _MAP_END and tag != "tag:yaml.org,2002:map":
+        if tag and _type_of(event) is _MAP_END and tag != "tag:yaml.org,2002:map":
             value["\0tag"] = str(tag)
-        elif tag and type(event) is _LIST_END and tag != "tag:yaml.org,2002:seq":
+        elif tag and _type_of(event) is _LIST_END and tag != "tag:yaml.org,2002:seq":
             value.insert(0, "\0" + str(tag))
         return value
 
