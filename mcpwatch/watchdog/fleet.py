@@ -19,14 +19,13 @@ from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import ProbeResult, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
-from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, FleetView, SelfView
 from mcpwatch.ports import Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.hands import FleetHands
-from mcpwatch.watchdog.history import moved
+from mcpwatch.watchdog.history import placed
 from mcpwatch.watchdog.mend import Mender
 from mcpwatch.watchdog.monitor import FleetMonitor, MonitorListener
 from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
@@ -70,7 +69,7 @@ class Fleet:
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
         self._memory = memory
-        self._clock = clock
+        self._clock, self._made_at = clock, clock.now()
         self._publish = publish
         self._guard = guard
         self._plan = Plan()
@@ -327,12 +326,13 @@ class Fleet:
         for actor in self.actors.values():
             actor.tell(d.Unwatched(now, "nobody watched"))
 
-    def clock_set(self, by: float) -> None:
-        """The wall clock was set on by so many seconds (negative: back): what is shown with its age is as old as it was."""
-        self.daemon = replace(self.daemon, started_at=WallTime(self.daemon.started_at + by))
+    def clock_set(self) -> None:
+        """The wall clock was set: what is shown with its age is as old as it was."""
+        now, wall = self._clock.now(), self._clock.wall()
+        self.daemon = replace(self.daemon, started_at=placed(self.daemon.started_at, self._made_at, now, wall) or wall)
         for actor in self.actors.values():
-            actor.since, actor.verdict_since = moved(actor.since, by), moved(actor.verdict_since, by)
-        self.monitor.clock_set(by)
+            actor.clock_set(now, wall)
+        self.monitor.clock_set(now, wall)
 
     def recycle(self) -> None:
         """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""

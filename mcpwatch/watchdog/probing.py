@@ -165,9 +165,9 @@ class Probing:
         """Watching was interrupted until now: failures of probes begun before say nothing, and what was due before is not late."""
         self._gap_at = at
 
-    def clock_set(self, by: float) -> None:
-        """The wall clock was set on by so many seconds: checks go by the new one, and lags measured across the step say nothing."""
-        self.histories.clock_set(by)
+    def clock_set(self) -> None:
+        """The wall clock was set: checks go by the new one, and lags measured across the step say nothing."""
+        self.histories.clock_set(self._clock.now(), self._clock.wall())
         self.schedule.realign()
         self._lags = ()
 

@@ -119,7 +119,7 @@ async def test_a_lag_that_began_with_the_gap_is_one_and_a_clock_that_was_set_mak
     assert probing.worst_lag == 0.5
     realigned: list[bool] = []
     monkeypatch.setattr(probing.schedule, "realign", lambda: realigned.append(True))
-    probing.clock_set(0.0)
+    probing.clock_set()
     assert (probing.worst_lag, realigned) == (0.0, [True])
 
 
