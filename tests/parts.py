@@ -123,6 +123,10 @@ def missing(part: str) -> str:
         return "" if os.geteuid() == 0 else "needs root"
     if part == "mount":
         return _no_mount()
+    if part == "other-user":
+        return _refused(*as_other_user(), "prlimit", "--nproc")
+    if part == "proc-mount":
+        return _refused("unshare", "--mount", "mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc")
     if part == "user-namespace":
         return _no_user_namespace()
     if part == "pids-group":
@@ -146,11 +150,30 @@ def _no_mount() -> str:
         return done.stderr.strip()
 
 
-@functools.cache
+OTHER_USER = 54321
+"""Number of a user who owns nothing here."""
+
+
+def as_other_user() -> list[str]:
+    """A command before another: it runs as another user, who may read and run what root may, and nothing more."""
+    may = "+dac_override,+dac_read_search"
+    who = [f"--reuid={OTHER_USER}", f"--regid={OTHER_USER}", "--clear-groups"]
+    return ["setpriv", *who, *(f"--{which}=-all,{may}" for which in ("inh-caps", "ambient-caps", "bounding-set")), "--"]
+
+
 def _no_user_namespace() -> str:
     """Why no user namespace can be made here, or the empty string."""
-    done = subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True, text=True, check=False)
-    return done.stderr.strip()
+    return _refused("unshare", "--user", "--map-root-user", "true")
+
+
+@functools.cache
+def _refused(*command: str) -> str:
+    """What a command says that fails here, or the empty string."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} failed"
 
 
 def pids_group(name: str = "mcpwatch-test") -> Path:

@@ -185,7 +185,11 @@ class Alerts:
             view = self._fleet.view()
             self._met = self._met or bool(view.members) or self.clock.now() - self._started > EMPTY_GRACE
             if self._met:
+                await asyncio.sleep(0)  # of a thousand members each of the three takes a while: others have their turn in between
                 events.append(self._scrubbed_view(view))
+                await asyncio.sleep(0)
+                if self._stopping:
+                    return
         self._decide(self.ledger.book, events)
 
     def _looks(self) -> bool:

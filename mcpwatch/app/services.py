@@ -172,7 +172,7 @@ class Services:
     def _on_gap(self, gap: Gap) -> None:
         """Time that was not watched is told and held against nobody; by a clock that was set, checks go from now on."""
         if gap.cause == "clock_step":
-            self._fleet.monitor.probing.clock_set()
+            self._fleet.clock_set()
         else:
             self._fleet.unwatched()
         self._bus.publish(WatchGap(at=self._clock.wall(), text=gap.text, level="warning", seconds=gap.seconds, cause=gap.cause))

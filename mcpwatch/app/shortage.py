@@ -68,7 +68,7 @@ class Descriptors:
             return
         self._hold()
         used = descriptors.used()
-        free = 0 if used is None else self.limit - used
+        free = self.limit - (used or 0)  # what nothing tells is no shortage: the reserve shows one all the same
         self._calm = CALM - 1 if 2 * free > self.limit else 0
         self.probes = max(1, min(PROBES_MOST, probing + (free - SPARE) // PER_PROBE))
         short = free < SPARE or len(self._spare) < SPARE

@@ -5,10 +5,11 @@ Values may be shared and may hold themselves (YAML's aliases).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 Value = Any
+_type_of: Callable[[object], object] = type
 
 
 def same(left: Value, right: Value) -> bool:
@@ -20,8 +21,8 @@ def same(left: Value, right: Value) -> bool:
         if len(ours) != len(theirs):
             return False
         for one, other in zip(ours, theirs, strict=True):
-            kind = cast("object", type(one))
-            if kind is not cast("object", type(other)):
+            kind = _type_of(one)
+            if kind is not _type_of(other):
                 return False
             if kind is dict or kind is list:
                 pair = (id(one), id(other))

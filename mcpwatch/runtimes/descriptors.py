@@ -6,10 +6,14 @@ Owns numbers only. What is given up when descriptors run short is decided in `ap
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
+import sys
 from collections.abc import MutableMapping
 
+DIRECTORY = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+"""Where the kernel shows what this process has open."""
 INHERITED = "MCPWATCH_NOFILE"
 """Environment variable with the soft limit that the watchdog was started with: it outlives an upgrade in place."""
 OWN = 40
@@ -58,15 +62,15 @@ def give_back(pid: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (int(words), hard))
 
 
-def used(directory: str = "/proc/self/fd") -> int | None:
-    """How many descriptors are open now; `None` where that is not to be known (not even one is left to look with).
+def used(directory: str = DIRECTORY) -> int | None:
+    """How many descriptors are open now: all, where not even one is left to look with. `None` where nothing tells it.
 
     Linux 6.2 and newer tell it as the size of the directory, which costs one call and no descriptor; older ones have it listed.
     """
     try:
-        return os.stat(directory).st_size or len(os.listdir(directory))  # noqa: PTH116, PTH208
-    except OSError:
-        return None
+        return (os.stat(directory).st_size if sys.platform == "linux" else 0) or len(os.listdir(directory))  # noqa: PTH116, PTH208
+    except OSError as error:
+        return limit() if error.errno in (errno.EMFILE, errno.ENFILE) else None
 
 
 def carries(most: int) -> int:

@@ -1,7 +1,8 @@
 """How an end is learned: a pidfd in the event loop for children and adopted processes alike, and the reaping of orphans.
 
 A child's corpse is kept until its tree is known to be empty: as long as it lies there its number, and so its session's, is nobody
-else's. Without pidfd (macOS, old kernels) one look every `POLL` seconds does the same. Knows pids, not why.
+else's. Without pidfd (macOS, old kernels, more members than the limit of open files carries) one look every `POLL` seconds does
+the same. Knows pids, not why.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mcpwatch.runtimes import descriptors
 from mcpwatch.runtimes.kernel import Features, exit_status, open_pidfd, split_status
 from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, zombie_status
 
@@ -44,6 +46,7 @@ class ExitWatch:
         self._features = features
         self._died = died
         self._followed: dict[int, _Followed] = {}
+        self._pidfds = 0
         self._reap: asyncio.TimerHandle | None = None
         self._hooked = False
 
@@ -59,13 +62,14 @@ class ExitWatch:
         """Follow a process until its end, which may already have come."""
         followed = _Followed(member, pid, ticks, child)
         self._followed[pid] = followed
-        if self._features.pidfd:
+        if self._features.pidfd and self._has_room():
             followed.pidfd = open_pidfd(pid)
         if followed.pidfd is not None and not child and not self._is(followed):
             os.close(followed.pidfd)  # the number was another's by the time the pidfd was opened
             followed.pidfd = None
         loop = asyncio.get_running_loop()
         if followed.pidfd is not None:
+            self._pidfds += 1
             loop.add_reader(followed.pidfd, self._ended, followed)
         else:
             followed.poll = loop.call_soon(self._look, followed)
@@ -152,6 +156,12 @@ class ExitWatch:
                 asyncio.get_running_loop().remove_reader(followed.pidfd)
             os.close(followed.pidfd)
             followed.pidfd = None
+            self._pidfds -= 1
+
+    def _has_room(self) -> bool:
+        """Whether one more may cost a descriptor: as many as the limit carries have one; the rest is for logs and commands."""
+        most = descriptors.carries(descriptors.limit())
+        return not most or self._pidfds < most
 
     def _reap_soon(self) -> None:
         if self._reap is None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcpwatch import journal
+from mcpwatch.clock import SystemClock
 from mcpwatch.journal import BITE, Cursor
 from mcpwatch.runtimes.kernel import punch_hole
 
@@ -23,6 +25,12 @@ FLOOD = 32 << 20
 SKIP = 32 << 20
 """Bytes that are counted and dropped in one go."""
 MICRO = 1e-6
+CLOCK_SET = 60.0
+"""Seconds by which the wall clock may go beside the one that cannot be set and still be steady."""
+
+
+def _boot() -> float:
+    return SystemClock().now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,13 @@ class LoggingFailed(Exception):
 class LogStamper:
     """The raw file, log files and cursor of one stream. `bite` brings the log on."""
 
-    def __init__(self, folder: Path, name: str, limits: Limits, *, holes: bool = True) -> None:
+    def __init__(self, folder: Path, name: str, limits: Limits, *, holes: bool = True, boot: Callable[[], float] = _boot) -> None:
+        """`boot` tells seconds on a clock that cannot be set."""
+        self._boot = boot
+        self._clocks: tuple[float, float] | None = None
+        """The wall clock and the boot clock when lines were stamped last."""
+        self._ages_from = 0.0
+        """On the boot clock: before, the times of files are those of a wall clock that was set since."""
         self._folder = folder
         self._name = name
         self.limits = limits
@@ -191,6 +205,7 @@ class LogStamper:
 
     def _stamp(self, lines: list[tuple[int, bytes]], now: float) -> None:
         """Append the lines, then move the cursor; rotate when that is due."""
+        ages = self._knows_ages(now)
         at = self._next(now)
         block = _block(at, [text for _, text in lines])
         written, error = self._append(block)
@@ -206,7 +221,15 @@ class LogStamper:
         if error:
             raise error
         if self._cursor.size >= self.limits.max_bytes or now - (self._first or at) >= self.limits.max_age:
-            self._rotate(now)
+            self._rotate(now, ages=ages)
+
+    def _knows_ages(self, now: float) -> bool:
+        """Whether the age of a file can be told: not before the clock has run steadily for a while, nor soon after it was set."""
+        before, boot = self._clocks, self._boot()
+        self._clocks = now, boot
+        if before is not None and abs((now - before[0]) - (boot - before[1])) > CLOCK_SET:
+            self._ages_from = boot + self.limits.keep_age
+        return before is not None and boot >= self._ages_from
 
     def _next(self, now: float) -> float:
         """The next stamp: whole microseconds, later than the last one whatever the clock does."""
@@ -268,8 +291,8 @@ class LogStamper:
         self._cursor = replace(self._cursor, size=self._cursor.size + len(block), note=False)
         self._save()
 
-    def _rotate(self, now: float) -> None:
-        """Give the file its name for good and begin another; then drop what is too old or too many."""
+    def _rotate(self, now: float, *, ages: bool) -> None:
+        """Give the file its name for good and begin another; then drop what is too many and, where `ages` are known, too old."""
         assert self._log is not None
         assert self._first is not None
         first = os.pread(self._log, journal.STAMP, 0).decode("ascii", "replace")
@@ -282,7 +305,7 @@ class LogStamper:
         old = journal.files(self._folder, self._name)[:-1]
         for path in old[: max(0, len(old) - self.limits.keep)]:
             path.unlink(missing_ok=True)
-        for path in old:
+        for path in old if ages else ():
             if path.exists() and now - path.stat().st_mtime > self.limits.keep_age:
                 path.unlink(missing_ok=True)
 

@@ -32,6 +32,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _STATES = {"zombie": "Z", "stopped": "T", "tracing-stop": "t"}
 """psutil's words for states, in the kernel's letters."""
 _UNMARKED = ("", "")
+_OWN_STAT = "/proc/self/stat"
+_NOT_OURS = "/proc: cannot be read: it does not show the watchdog itself; mount the process table of its own namespace there"
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that say nothing of the process, only that we cannot look."""
 
@@ -147,12 +149,15 @@ class ProcessTable:
         """Marks, and whose are settled: replaced together, because scans are made in several threads."""
 
     def boot(self) -> str:
-        """The identity of this boot."""
+        """The identity of this boot. Raises `ProcUnreadable`."""
         if self._procfs:
             return boot_id()
         import psutil
 
-        return f"{psutil.boot_time():.0f}"
+        try:
+            return f"{psutil.boot_time():.0f}"
+        except OSError as error:
+            raise ProcUnreadable(f"/proc: cannot be read: {error.strerror}") from error
 
     def started_at(self, ticks: int) -> float:
         """When a process with this start began, in epoch seconds."""
@@ -300,9 +305,12 @@ def _read(path: str) -> bytes | None:
 
 def _numbers() -> list[str]:
     try:
-        return os.listdir("/proc")  # noqa: PTH208
+        names = os.listdir("/proc")  # noqa: PTH208
     except OSError as error:
         raise ProcUnreadable(f"/proc: cannot be read: {error.strerror}") from error
+    if str(os.getpid()) not in names:
+        raise ProcUnreadable(_NOT_OURS)
+    return names
 
 
 def _read_stat(pid: int) -> bytes | None:
@@ -311,6 +319,8 @@ def _read_stat(pid: int) -> bytes | None:
     except OSError as error:
         if error.errno in _SHORT:
             raise ProcUnreadable(f"/proc: cannot be read: {error.strerror}") from error
+        if not os.path.exists(_OWN_STAT):  # noqa: PTH110 - nothing at all is seen, not only this one
+            raise ProcUnreadable(_NOT_OURS) from error
         return None
     try:
         return os.read(fd, 2048)

@@ -52,13 +52,16 @@ class Records:
 
     def __init__(self, directory: Path, runtime: str) -> None:
         self._directory = directory / "run" / runtime
+        self._old = directory / runtime
 
     def any(self) -> bool:
         """Whether anything was ever started from this state directory."""
+        self._take_in()
         return next(self._directory.glob("*.json"), None) is not None
 
     def load(self) -> dict[str, Record]:
         """All readable records by member. A broken or newer one is left out: what runs is found by its mark anyway."""
+        self._take_in()
         found: dict[str, Record] = {}
         try:
             paths = sorted(self._directory.glob("*.json"))
@@ -111,6 +114,18 @@ class Records:
         """Forget a member that is no longer in the plan."""
         with contextlib.suppress(OSError):
             self._path(member).unlink()
+
+    def _take_in(self) -> None:
+        """What an earlier version kept of containers and pods, `<state>/<runtime>/<member>.json`, unless there is newer; once."""
+        with contextlib.suppress(OSError, RuntimeFailed):  # what cannot be kept now stays where it is
+            for path in sorted(self._old.glob("*.json")) if self._old.is_dir() else ():
+                with contextlib.suppress(ValueError, TypeError, LookupError):
+                    said = json.loads(path.read_bytes())
+                    old = Record(str(said["member"]), int(said["generation"]), container=str(said["container"]))
+                    if not self._path(old.member).exists():
+                        self.write(old)
+                path.unlink()
+            self._old.rmdir()
 
     def _path(self, member: str) -> Path:
         return self._directory / f"{quote(member, safe='')}.json"

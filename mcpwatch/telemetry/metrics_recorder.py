@@ -61,7 +61,7 @@ class MetricsRecorder:
             facts.RepairProved: lambda f: self._of_member(of.REPAIRS, f.member, f.outcome),
             facts.PlanApplied: self._config_taken,
             facts.ConfigRejected: self._config_refused,
-            facts.WatchGap: lambda f: self._series.add(of.WATCH_GAP, (f.cause,), f.seconds),
+            facts.WatchGap: lambda f: self._series.add(of.WATCH_GAP, (f.cause,), abs(f.seconds)),
             facts.Troubled: lambda f: self._series.set(of.TROUBLE, (f.subject,), 0 if f.cleared else 1),
             facts.AlertChanged: lambda f: self._series.add(of.ALERTS, (f.new,)),
             facts.NotificationSent: lambda f: self._series.add(of.NOTIFICATIONS, (f.receiver, "sent")),

@@ -23,6 +23,7 @@ from mcpwatch.ports import Exited as RuntimeExited
 from mcpwatch.ports import Incarnation, Replacing, Runtime
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.exit_words import describe_exit
+from mcpwatch.watchdog.history import placed
 from mcpwatch.watchdog.senses import Context
 
 
@@ -59,6 +60,7 @@ class MemberActor:
         """How often it was let run again: what was asked before that says nothing."""
         self.since: WallTime | None = None
         self.verdict_since: WallTime | None = None
+        self._verdict_at: Instant | None = None
         self.reason = ""
         self.last_exit = ""
         self._given_up = -1
@@ -142,6 +144,11 @@ class MemberActor:
             self._changed.set()
             self._listener.on_change(self)
 
+    def clock_set(self, now: Instant, wall: WallTime) -> None:
+        """The wall clock was set, and shows `wall`: phase and verdict are as old as they were."""
+        self.since = placed(self.since, self.changed_at, now, wall)
+        self.verdict_since = placed(self.verdict_since, self._verdict_at, now, wall)
+
     def _tell_change(self, change: d.Publish) -> None:
         """A change of want, phase or verdict is a fact with a reason."""
         wall = self._clock.wall()
@@ -149,7 +156,7 @@ class MemberActor:
             self.since = wall
             self.changed_at = self.now()
         if change.field == "verdict":
-            self.verdict_since = wall
+            self.verdict_since, self._verdict_at = wall, self.now()
         self.reason = change.reason or self.reason
         text = f"{self.spec.name}: {change.field} {change.old} -> {change.new}" + (f" ({change.reason})" if change.reason else "")
         bad = change.new in (Phase.FAILED, Phase.BACKOFF, Verdict.UNHEALTHY)

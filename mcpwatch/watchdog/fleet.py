@@ -25,6 +25,7 @@ from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.hands import FleetHands
+from mcpwatch.watchdog.history import placed
 from mcpwatch.watchdog.mend import Mender
 from mcpwatch.watchdog.monitor import FleetMonitor, MonitorListener
 from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
@@ -68,7 +69,7 @@ class Fleet:
         self._carrier = carry
         self._runtimes: dict[str, Runtime] = {}
         self._memory = memory
-        self._clock = clock
+        self._clock, self._made_at = clock, clock.now()
         self._publish = publish
         self._guard = guard
         self._plan = Plan()
@@ -324,6 +325,14 @@ class Fleet:
         self.monitor.probing.gap(now)
         for actor in self.actors.values():
             actor.tell(d.Unwatched(now, "nobody watched"))
+
+    def clock_set(self) -> None:
+        """The wall clock was set: what is shown with its age is as old as it was."""
+        now, wall = self._clock.now(), self._clock.wall()
+        self.daemon = replace(self.daemon, started_at=placed(self.daemon.started_at, self._made_at, now, wall) or wall)
+        for actor in self.actors.values():
+            actor.clock_set(now, wall)
+        self.monitor.clock_set(now, wall)
 
     def recycle(self) -> None:
         """Restart, as planned, every member whose whole tree has grown beyond the memory its policy allows."""

@@ -27,6 +27,9 @@ FLAP_TURNS = 5
 FLAP_RATE, CALM_RATE = 0.2, 0.1
 """Share of failures from which on a check flaps, and below which it is calm again."""
 
+CLOCK_SET = 2.0
+"""Seconds by which the wall clock must be off for it to have been set."""
+
 _WORST_FIRST = (Verdict.UNHEALTHY, Verdict.DEGRADED, Verdict.HEALTHY)
 
 
@@ -56,6 +59,7 @@ class CheckHistory:
     wall: WallTime | None = None
     since: Instant | None = None
     last_success: WallTime | None = None
+    success_at: Instant | None = None
     generation: int = 0
     proxy_generation: int = 0
     deep: bool = False
@@ -109,9 +113,23 @@ class Histories(dict[CheckKey, CheckHistory]):
             place = (key.subject, key.vantage)
             self._places[place] = tuple(one for one in self._places[place] if one != key)
 
+    def clock_set(self, now: Instant, wall: WallTime) -> None:
+        """The wall clock was set, and shows `wall`: what was seen before it was seen at other times of the new one."""
+        for key, history in self.items():
+            success = placed(history.last_success, history.success_at, now, wall)
+            self[key] = replace(history, wall=placed(history.wall, history.at, now, wall), last_success=success)
+
     def of(self, subject: str, vantage: str) -> tuple[tuple[CheckKey, CheckHistory], ...]:
         """The histories of a subject from a vantage, the plain `mcp` check first."""
         return tuple((key, self[key]) for key in self._places.get((subject, vantage), ()))
+
+
+def placed(told: WallTime | None, at: Instant | None, now: Instant, wall: WallTime) -> WallTime | None:
+    """A moment on the wall clock as it is now, `told` by it as it was then; a clock that was not set since leaves it as it is."""
+    if told is None or at is None:
+        return told
+    meant = WallTime(wall - (now - at))
+    return meant if abs(meant - told) > CLOCK_SET else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +164,7 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
         wall=sight.wall,
         since=sight.at if turned else history.since,
         last_success=history.last_success if failed else sight.wall,
+        success_at=history.success_at if failed else sight.at,
         generation=sight.generation,
         proxy_generation=sight.proxy_generation,
         deep=sight.deep,
@@ -193,7 +212,8 @@ def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHis
 
 def renew(history: CheckHistory, generation: int) -> CheckHistory:
     """The history of a new generation: verdict and streaks begin again, what was last seen stays for people to read."""
-    return CheckHistory(latest=history.latest, wall=history.wall, last_success=history.last_success, generation=generation)
+    last, at = history.last_success, history.success_at
+    return CheckHistory(latest=history.latest, wall=history.wall, last_success=last, success_at=at, generation=generation)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

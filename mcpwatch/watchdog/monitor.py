@@ -15,6 +15,7 @@ from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import ProbeResult, Symptom, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
 from mcpwatch.model.text import plain
+from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import Exited, LogHint, Prober
 from mcpwatch.watchdog import decide as d
@@ -91,6 +92,11 @@ class FleetMonitor:
         behind, hints = self._behind, tuple(self._hints.values())
         known = Known(self.traits, self._engines_gone, hints, self._deaths.alone, behind.frozen, behind.gone, self._mounting)
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
+
+    def clock_set(self, now: Instant, wall: WallTime) -> None:
+        """The wall clock was set, and shows `wall`."""
+        self.probing.clock_set()
+        self._routes.clock_set(now, wall)
 
     def tell_routes(self) -> None:
         """Every change of a route's verdict is a fact."""

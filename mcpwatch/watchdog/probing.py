@@ -167,6 +167,7 @@ class Probing:
 
     def clock_set(self) -> None:
         """The wall clock was set: checks go by the new one, and lags measured across the step say nothing."""
+        self.histories.clock_set(self._clock.now(), self._clock.wall())
         self.schedule.realign()
         self._lags = ()
 

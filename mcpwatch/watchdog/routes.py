@@ -8,11 +8,11 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.spec import RouteSpec
-from mcpwatch.model.time import WallTime
+from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import Publish
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.history import Histories
+from mcpwatch.watchdog.history import Histories, placed
 from mcpwatch.watchdog.views import by_route, route_view, verdict_of
 
 
@@ -24,7 +24,7 @@ class Routes:
         self._histories = histories
         self._clock = clock
         self._publish = publish
-        self._verdicts: dict[str, tuple[Verdict, WallTime]] = {}
+        self._verdicts: dict[str, tuple[Verdict, WallTime, Instant]] = {}
 
     def views(
         self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]
@@ -38,24 +38,29 @@ class Routes:
                 proxy,
                 self._histories,
                 causes.get(route.name, ()),
-                self._verdicts.get(route.name, (None, None))[1],
+                self._verdicts[route.name][1] if route.name in self._verdicts else None,
             )
             for route in routes
         )
+
+    def clock_set(self, now: Instant, wall: WallTime) -> None:
+        """The wall clock was set, and shows `wall`: verdicts are as old as they were."""
+        held = self._verdicts.items()
+        self._verdicts = {name: (verdict, placed(since, at, now, wall) or wall, at) for name, (verdict, since, at) in held}
 
     def tell(self, routes: Sequence[RouteSpec], proxy: MemberActor | None, diagnoses: tuple[Diagnosis, ...]) -> None:
         """Every change of a route's verdict is a fact."""
         names, causes = {route.name for route in routes}, by_route(diagnoses)
         self._verdicts = {name: held for name, held in self._verdicts.items() if name in names}
         for route in routes:
-            actor, wall = self._actors.get(route.member), self._clock.wall()
+            actor, wall, now = self._actors.get(route.member), self._clock.wall(), self._clock.now()
             about = causes.get(route.name, ())
             verdict = verdict_of(route, actor, proxy, self._histories, about)
-            old, _ = self._verdicts.get(route.name, (Verdict.UNKNOWN, wall))
+            old = self._verdicts[route.name][0] if route.name in self._verdicts else Verdict.UNKNOWN
             if old is verdict:
-                self._verdicts.setdefault(route.name, (verdict, wall))
+                self._verdicts.setdefault(route.name, (verdict, wall, now))
                 continue
-            self._verdicts[route.name] = (verdict, wall)
+            self._verdicts[route.name] = (verdict, wall, now)
             shown = route_view(route, actor, proxy, self._histories, about, wall)
             why = shown.message or shown.symptom or _reason(actor, proxy)
             self._publish(

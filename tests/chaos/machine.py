@@ -38,6 +38,8 @@ LONG = 600.0
 VERBS = ("start", "stop", "restart")
 STARVED = 4
 """Load of each processor at which an upgrade may be refused for the time that it takes."""
+NEAR = 5.0
+"""Seconds by which what is shown may be off in its age."""
 TREE = 2
 """A member is its main process and one child."""
 
@@ -49,6 +51,16 @@ def quiet_port() -> int:
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def ages(status: dict[str, Any]) -> list[tuple[str, float]]:
+    """For how many seconds each thing that is shown with its age is said to be so."""
+    moments = {("daemon", "started_at"): status["daemon"]["started_at"]}
+    moments |= {
+        (member["name"], key): member[key] for member in status["members"] for key in ("since", "verdict_since", "started_at")
+    }
+    moments |= {(f"/{route['name']}", key): route[key] for route in status["routes"] for key in ("verdict_since", "last_success")}
+    return [(" ".join(what), status["at"] - moment) for what, moment in moments.items() if moment is not None]
 
 
 class NothingToDoError(Exception):
@@ -78,6 +90,7 @@ class Chaos:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="mwchaos-"))
+        self.began = time.monotonic()
         self.ports: dict[str, int] = {name: quiet_port() for name in NAMES}
         self.versions: dict[str, int] = dict.fromkeys(self.names, 0)
         self.named: set[str] = {"ant", "bee"}
@@ -385,6 +398,8 @@ class Chaos:
             return f"status shows {sorted(seen.members)}"
         if not seen.status["healthy"] and self.all_well():
             return f"all runs, and the fleet is told as not healthy: {seen.status['diagnoses']}"
+        if wrong := {what: round(age) for what, age in ages(seen.status) if not -NEAR < age < time.monotonic() - self.began + NEAR}:
+            return f"told as so many seconds old: {wrong}"
         for name, member in seen.members.items():
             pid = member["pid"]
             if name in self.named & self.stopped and (member["phase"], pid) != ("stopped", None):

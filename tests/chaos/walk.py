@@ -29,7 +29,7 @@ class Walked:
 
 
 def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> Walked:
-    """Walk so many steps from an empty state directory; `whole`: over everything, each fifth with a clock. `tell` hears each step.
+    """Walk so many steps from an empty state directory; `whole`: over everything, even seeds with a clock. `tell` hears each step.
 
     Raises `AssertionError` with what is not as it must be.
     """
@@ -41,7 +41,7 @@ def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], 
 def into(walked: Walked, number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> None:
     """The same; what was done before something was found is in `walked`."""
     luck = random.Random(number)
-    chaos = Whole(luck, clock=number % 5 == 0) if whole else Chaos()
+    chaos = Whole(luck, clock=number % 2 == 0) if whole else Chaos()
     try:
         chaos.start_watchdog()
         for _ in range(steps):

@@ -54,6 +54,8 @@ KINDS = {
     "disk_full": "disk",
     "short_of_descriptors": "descriptors",
     "set_clock": "clock",
+    "set_clock_and_kill": "clock",
+    "set_clock_unwatched": "clock",
     "add_or_remove": "reloads",
     "change": "reloads",
     "edit_unwatched": "reloads",
@@ -108,9 +110,13 @@ class Whole(Chaos):
             self.short_of_descriptors,
             self.hostile_member,
             *((self.disk_full,) if self.mounted else ()),
-            *((self.set_clock,) * 3 if self.clock else ()),
+            *((self.set_clock, self.set_clock, self.set_clock_and_kill) if self.clock else ()),
         ]
-        self.without += [self.another_program_writes, self.harm_state_unwatched]
+        self.without += [
+            self.another_program_writes,
+            self.harm_state_unwatched,
+            *((self.set_clock_unwatched,) if self.clock else ()),
+        ]
 
     def config(self) -> dict[str, Any]:
         """The file as the model has it."""
@@ -277,13 +283,29 @@ class Whole(Chaos):
             filler.unlink()
 
     def set_clock(self, _: str = "") -> None:
-        """The wall clock of the watchdog is set by up to an hour."""
-        assert self.clock
-        fresh = self.clock.with_name("clock.new")
-        fresh.write_text(f"{self.luck.randrange(-3600, 3600):+d}\n")
+        """The wall clock of the watchdog and of all that it started is set on or back: by seconds, hours or years."""
         with self.no_call_lost():
-            fresh.replace(self.clock)
+            self.clock_jumps()
             self.answering("the watchdog answers under another clock")
+
+    def set_clock_and_kill(self, name: str) -> None:
+        """The same while a member dies, and is to be started again after a pause."""
+        self.kill_member(name)
+        self.clock_jumps()
+
+    def set_clock_unwatched(self, _: str = "") -> None:
+        """The same while no watchdog runs: what its files say is later or long before."""
+        self.clock_jumps()
+
+    def clock_jumps(self) -> None:
+        """Another offset from the machine's clock."""
+        assert self.clock
+        most = self.luck.choice([5, 300, 3600, 86_400, 4 * 365 * 86_400])
+        off = self.luck.randrange(-most, most)
+        self.trace[-1] += f": {off:+d}s"
+        fresh = self.clock.with_name("clock.new")
+        fresh.write_text(f"{off:+d}\n")
+        fresh.replace(self.clock)
 
     # -- what must hold ------------------------------------------------------------------------------------------------
 

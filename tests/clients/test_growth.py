@@ -55,6 +55,8 @@ TOML: dict[str, Callable[[int], str]] = {
     "an array over lines": lambda n: "a = [\n" + "  1, # one\n" * n + "]\n",
     "a string of quotes": lambda n: "a = '''" + "''\n" * n + "'''\n",
     "escaped quotes": lambda n: 'a = """' + '\\"""\\' * n + '\\"""',
+    "escaped quotes that are closed": lambda n: 'a = """' + '\\"""b' * n + '"""\n',
+    "backslashes before the end": lambda n: 'a = """' + "\\\\" * n + '"""\n',
     "a string never closed": lambda n: 'a = "' + '\\"' * n,
     "one inline table": lambda n: "mcp_servers = { " + ", ".join(f"k{i} = {{ a = 1 }}" for i in range(n)) + " }\n",
     "one dotted key": lambda n: "a" + ".a" * n + " = 1\n",

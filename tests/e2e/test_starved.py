@@ -52,6 +52,28 @@ def test_a_watchdog_with_sixty_four_descriptors_serves_its_commands_and_leaves_n
         daemon.close()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_more_members_than_descriptors_carry_all_run_are_restarted_and_leave_no_orphan(tmp_path: Path) -> None:
+    daemon = limited(tmp_path, 96, 56)
+    try:
+        daemon.start()
+        status = daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run", WAIT)
+        assert status["daemon"]["carries"] < 56
+        before = lives(daemon)
+        for name in ("m0", "m55"):
+            os.kill(before[name][0], signal.SIGKILL)
+            daemon.wait(lambda _, name=name: daemon.member(name)["generation"] == 2, "it is started again", WAIT)
+            assert daemon.run("restart", name, timeout=WAIT).returncode == 0
+        after = daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run again", WAIT)
+        assert {m["name"]: m["generation"] for m in after["members"] if m["generation"] != 1} == {"m0": 3, "m55": 3}
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+        assert "Too many open files" not in daemon.said()
+    finally:
+        daemon.close()
+
+
 COUNT = "import time\nfor n in range(10**9):\n print(n, flush=True)\n time.sleep(0.2)"
 
 

@@ -86,6 +86,9 @@ def test_a_clock_that_is_set_stops_no_check_judges_nobody_and_moves_no_budget(tm
         set_clock(clock, step)
         daemon.wait(lambda _: "the wall clock was set" in daemon.said(), "the step is told", WAIT)
         assert abs(float(gaps(daemon, "clock_step")[0]["seconds"]) - step) < 60.0
+        daemon.wait(
+            lambda s: max(ages(s)) < 600.0 and min(ages(s)) > -60.0, "nothing is shown as older or younger than it is", WAIT
+        )
         probed_on(daemon, "time", "bridge", more=5)
         assert lives(daemon) == before
         assert [text for text in condemned(daemon) if not text.startswith("frail")] == []
@@ -94,6 +97,13 @@ def test_a_clock_that_is_set_stops_no_check_judges_nobody_and_moves_no_budget(tm
         assert daemon.member("frail")["generation"] == 2
     finally:
         daemon.close()
+
+
+def ages(status: dict[str, Any]) -> list[float]:
+    """Seconds for which all that is shown with its age is said to be so."""
+    moments = [status["daemon"]["started_at"], *(member[key] for member in status["members"] for key in ("since", "started_at"))]
+    moments += [route[key] for route in status["routes"] for key in ("verdict_since", "last_success")]
+    return [status["at"] - moment for moment in moments if moment is not None]
 
 
 def gaps(daemon: Daemon, cause: str) -> list[dict[str, Any]]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from mcpwatch.foreign.file import Unreadable, read
 from mcpwatch.foreign.scan import bracket_end, plain, string_end, trivia_end
 from mcpwatch.foreign.shape import deeper, same, within
 from mcpwatch.foreign.variables import Expansion, expand, read_env, spelled
-from mcpwatch.model.errors import ConfigError
+from tests.growth import must_be_linear
 
 VARIABLES = {"A": "x"}
 
@@ -58,23 +56,7 @@ HOSTILE: dict[str, tuple[Callable[[str], object], Callable[[int], str]]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_eight_times_the_text_takes_about_eight_times_the_time(name: str) -> None:
-    work, text = HOSTILE[name]
-
-    def cost(size: int) -> float:
-        given, started = text(size), time.thread_time()
-        with suppress(ConfigError):
-            work(given)
-        return time.thread_time() - started
-
-    size = 50
-    while cost(size) < 0.003 and size < 50_000:
-        size *= 2
-    factor = 0.0
-    for _ in range(4):
-        factor = cost(size * 8) / max(0.001, cost(size))
-        if factor < 24:
-            return
-    pytest.fail(f"{factor:.0f} times the CPU time for 8 times the text")
+    must_be_linear(*HOSTILE[name])
 
 
 JSON = st.recursive(

@@ -270,3 +270,33 @@ def test_a_container_ended_for_its_memory_when_the_kernel_killed_it_just_now(
     code: int | None, flag: bool, ago: int | None, told: bool
 ) -> None:
     assert by_memory(code, flag, ago) is told
+
+
+def test_the_records_of_an_earlier_version_are_taken_in_once_and_never_over_newer_ones(tmp_path: Path) -> None:
+    old = tmp_path / "docker"
+    old.mkdir()
+    for name, text in {
+        "pg": '{"member": "pg", "container": "c0ffee", "generation": 7}',
+        "a%2Fb": '{"member": "a/b", "container": "01d", "generation": 3}',
+        "broken": "{",
+        "strange": '[{"member": 1}]',
+    }.items():
+        (old / f"{name}.json").write_text(text, encoding="utf-8")
+    records = Records(tmp_path, "docker")
+    records.write(Record("a/b", 5, container="beef"))
+    taken = {"pg": Record("pg", 7, container="c0ffee"), "a/b": Record("a/b", 5, container="beef")}
+    assert (records.any(), records.load(), old.exists()) == (True, taken, False)
+    records.drop("pg")
+    assert Records(tmp_path, "docker").load() == {"a/b": taken["a/b"]}
+
+
+def test_old_records_that_cannot_be_kept_now_stay_where_they_are(tmp_path: Path) -> None:
+    old = tmp_path / "swarm"
+    old.mkdir()
+    (old / "pg.json").write_text('{"member": "pg", "container": "c0ffee", "generation": 7}', encoding="utf-8")
+    (tmp_path / "run").write_text("in the way", encoding="utf-8")
+    records = Records(tmp_path, "swarm")
+    assert records.load() == {}
+    (tmp_path / "run").unlink()
+    assert records.load() == {"pg": Record("pg", 7, container="c0ffee")}
+    assert not old.exists()

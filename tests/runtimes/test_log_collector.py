@@ -250,6 +250,32 @@ async def test_files_rotate_by_size_and_age_keep_their_name_and_are_dropped_when
     assert len(journal.files(tmp_path / "logs/time", "stdout")) == 5
 
 
+@pytest.mark.parametrize("set_on", [0.0, 4_000_000.0], ids=["that passes", "that is set on"])
+async def test_lines_are_dropped_after_a_time_that_passes_and_not_after_one_by_which_the_clock_is_set(
+    tmp_path: Path, set_on: float
+) -> None:
+    boot = 1000.0
+    stream = LogStamper(tmp_path / "logs/time", "stdout", Limits(max_age=60, keep_age=3600), boot=lambda: boot)
+    now = time.time()
+
+    def passes(seconds: float, by: float = 0.0) -> None:
+        nonlocal boot, now
+        boot, now = boot + seconds, now + seconds + by
+
+    write(tmp_path, b"one\n")
+    stream.bite(now)
+    passes(61.0)
+    write(tmp_path, b"one\n")
+    stream.bite(now)  # this file is whole
+    passes(*((100.0, set_on) if set_on else (4000.0,)))
+    for _ in range(2):
+        write(tmp_path, b"two\n")
+        stream.bite(now)
+        passes(61.0)
+    stream.close()
+    assert ("one" in stamped(tmp_path)) is bool(set_on)
+
+
 async def test_the_file_s_limits_take_effect_on_what_is_already_open(tmp_path: Path) -> None:
     spec = LogsSpec.model_validate({"max_size": "1KiB", "keep": 2, "max_age": "1h", "keep_age": "1d"})
     limits = limits_of(Plan(sections=(("logs", spec),)))

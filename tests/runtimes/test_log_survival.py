@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +17,7 @@ import pytest
 from mcpwatch import journal
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.runtimes import log_stamper
-from mcpwatch.runtimes.kernel import IN_Q_OVERFLOW, detect
+from mcpwatch.runtimes.kernel import IN_MODIFY, IN_Q_OVERFLOW, detect, inotify_open, inotify_watch
 from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.runtimes.log_stamper import Limits, LoggingFailed, LogStamper
 from tests.runtimes.bench import until
@@ -148,6 +152,48 @@ async def test_a_lost_queue_of_inotify_costs_no_line(tmp_path: Path) -> None:
         finally:
             os.close(read)
             os.close(wrote)
+
+
+def queued() -> int:
+    """Events that the kernel keeps for one descriptor of inotify."""
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+
+
+FILL = """
+import os, sys
+first, second, last = (os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) for path in sys.argv[2:])
+for _ in range(int(sys.argv[1])):  # in turn: the kernel takes two events in a row of one file for one
+    os.write(first, b"x\\n")
+    os.write(second, b"x\\n")
+os.write(last, b"two\\n")
+"""
+
+
+async def test_a_queue_of_inotify_that_the_kernel_really_lets_run_over_costs_no_line(tmp_path: Path) -> None:
+    most = queued()
+    if most > 1 << 18:
+        pytest.skip(f"this machine queues {most} events of inotify: too many to fill")
+    async with keeping(tmp_path):
+        raw = {member: tmp_path / "logs" / member / "stdout.raw" for member in ("a", "b", "time")}
+        for member in raw:
+            write(tmp_path, b"one\n", member)
+        await until(lambda: all(texts(tmp_path, None, member) == ["one"] for member in raw))
+        witness = inotify_open()
+        assert witness is not None
+        try:
+            numbers = {member: inotify_watch(witness, path, IN_MODIFY) for member, path in raw.items()}
+            # The loop stands still meanwhile, so that nobody takes an event from the queue.
+            subprocess.run([sys.executable, "-S", "-c", FILL, str(most // 2 + 1), *map(str, raw.values())], check=True)  # noqa: ASYNC221
+            told: set[tuple[int, int]] = set()
+            with contextlib.suppress(BlockingIOError):
+                while data := os.read(witness, 1 << 20):
+                    told |= {(number, mask) for number, mask, _, _ in struct.iter_unpack("=iIII", data)}
+        finally:
+            os.close(witness)
+        assert {(-1, IN_Q_OVERFLOW), (numbers["a"], IN_MODIFY)} <= told
+        assert (numbers["time"], IN_MODIFY) not in told, "the write that nobody is told of"
+        await until(lambda: stamped(tmp_path) == ["one", "two"])
+        await until(lambda: all(len(texts(tmp_path, None, member)) == most // 2 + 2 for member in ("a", "b")))
 
 
 async def test_more_streams_than_may_be_open_are_all_kept(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
 from mcpwatch.model.spec import Plan, PlanDiff
+from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog import decide as d
@@ -427,5 +428,35 @@ def test_what_is_wrong_is_shown_with_its_cause_and_gone_when_it_is_well() -> Non
         small.answers.clear()
         await asyncio.sleep(60.0)
         assert small.fleet.view().diagnoses == ()
+
+    fleet_story(play)
+
+
+@pytest.mark.parametrize("by", [-3600.0, 86_400.0])
+def test_what_is_shown_with_its_age_is_as_old_as_it_was_when_the_wall_clock_is_set(
+    monkeypatch: pytest.MonkeyPatch, by: float
+) -> None:
+    async def play(small: SmallFleet) -> None:
+        def ages() -> list[float]:
+            view, wall = small.fleet.view(), small.clock.wall()
+            members = [moment for one in view.members for moment in (one.since, one.verdict_since)]
+            routes = [moment for one in view.routes for moment in (one.last_success, one.verdict_since)]
+            probes = [probe.at for one in (*view.members, *view.routes) for probe in one.probes]
+            return [wall - moment for moment in (*members, *routes, *probes) if moment is not None]
+
+        await begun(small, A, PROXY, routes=(route("a"),))
+        await asyncio.sleep(60.0)
+        before, started = ages(), small.fleet.view().daemon.started_at
+        true = small.clock.wall
+        monkeypatch.setattr(small.clock, "wall", lambda: WallTime(true() + by))
+        small.fleet.clock_set()
+        assert len(before) > 7
+        assert ages() == pytest.approx(before, abs=0.001)
+        assert small.fleet.view().daemon.started_at != started
+
+        monkeypatch.setattr(small.clock, "wall", true)
+        await asyncio.sleep(45.0)  # checks have run by the clock as it is now before anybody notices that it was set
+        small.fleet.clock_set()
+        assert all(0.0 <= age <= 60.0 + 45.0 + 10.0 for age in ages())
 
     fleet_story(play)

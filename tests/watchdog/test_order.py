@@ -96,6 +96,24 @@ def test_all_stop_the_hosted_then_the_proxy_then_each_before_what_it_depends_on(
     crewed((*EVERYBODY, MemberSpec("third", "server", "process", object())), play)
 
 
+@pytest.mark.parametrize("room", [True, False])
+def test_a_member_whose_stops_failed_is_stopped_once_more_when_the_others_have_let_go(
+    caplog: pytest.LogCaptureFixture, room: bool
+) -> None:
+    async def play(crew: Crew) -> None:
+        for actor in crew.actors.values():
+            actor.tell(d.WantUp(crew.clock.now(), "wanted"))
+        await asyncio.sleep(1.0)
+        crew.runtimes["app"].stop_fails = "/proc: cannot be read: Too many open files"
+        if room:
+            crew.loop.call_later(17.0, lambda: setattr(crew.runtimes["app"], "stop_fails", ""))
+        await stop_in_order(list(crew.actors.values()))
+        assert (crew.runtimes["app"].stopped == [0.0]) is room
+        assert ("app: may still run: /proc: cannot be read" in caplog.text) is not room
+
+    crewed((DB, APP), play)
+
+
 def test_members_that_depend_on_one_another_are_stopped_together() -> None:
     async def play(crew: Crew) -> None:
         for actor in crew.actors.values():

@@ -10,18 +10,24 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from mcpwatch.clients.formats.path import EditRefused, Value
-from mcpwatch.clients.formats.yaml_scalar import key_of, value_of
+from mcpwatch.clients.formats.yaml_scalar import TYPED, key_of, value_of
 
 MAX_DEPTH = 100
 """Levels of nesting; the parser's own cost grows with them, so that deeper text is left alone as soon as it shows."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
 _SCALAR, _MAP, _LIST = yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent
+_MAP_END, _LIST_END = yaml.MappingEndEvent, yaml.SequenceEndEvent
+_NO_NAME, _LISTED = object(), object()
+"""Where a mapping waits for its next key; where a list waits for its next element."""
+_type_of: Callable[[object], object] = type
+_Open = tuple[Any, Any, Any]
+"""A container around the one that is read: its value, the key that waits for a value, and its own record and tag."""
 
 
 class Shape(IntEnum):
@@ -39,7 +45,7 @@ class Shape(IntEnum):
     FLOW_LIST = 8
 
 
-_QUOTED, _PLAIN, _BLOCK, _ALIAS, _END = (int(shape) for shape in tuple(Shape)[:5])
+_QUOTED, _PLAIN, _BLOCK, _ALIAS, _END, _MAPPING, _FLOW_MAPPING, _SEQUENCE, _FLOW_SEQUENCE = (int(shape) for shape in Shape)
 _STYLES = {None: _PLAIN, "": _PLAIN, "|": _BLOCK, ">": _BLOCK}
 
 
@@ -61,64 +67,85 @@ class Document:
         self._take = take
         self._anchors: dict[str, Value] = {}
 
-    def read(self, event: Any, depth: int) -> Value:
-        """Record the thing that begins with `event`, up to its end; its value."""
-        kind = cast("object", type(event))
-        mark = event.start_mark
-        if kind is _SCALAR:
-            value = value_of(event)
-            if event.anchor:
-                self._anchors[event.anchor] = value
-            add_shape, add_start, add_end, add_text = self._add
-            add_shape(_STYLES.get(event.style, _QUOTED))
-            add_start(mark.index)
-            add_end(event.end_mark.index)
-            add_text(event.value)
-            return value
-        if depth > MAX_DEPTH:
-            raise EditRefused(f"line {mark.line + 1}: nested deeper than {MAX_DEPTH} levels")
-        if kind is not _MAP and kind is not _LIST:
-            self._record(_ALIAS, mark, event.end_mark.index)
-            return self._anchors.get(event.anchor, f"*{event.anchor}")
-        here = len(self.shapes)
-        flow = bool(event.flow_style)
-        self._record((Shape.MAP if kind is _MAP else Shape.LIST) + flow, mark, 0)
-        value, end = self._mapping(event, depth + 1) if kind is _MAP else self._sequence(event, depth + 1)
-        self.ends[here] = len(self.shapes)
-        self._record(_END, end.end_mark, 0)
+    def read(self, event: Any) -> Value:
+        """Record the thing that begins with `event`, up to its end; its value. One turn for each event: calls would cost twice."""
+        take, anchors = self._take, self._anchors
+        shape, start, end, write = self._add
+        outer: list[_Open] = []
+        here: Any = None
+        name: Any = _NO_NAME
+        opened: Any = None
+        while True:
+            kind = _type_of(event)
+            if kind is _SCALAR:
+                text, style = event.value, event.style
+                shape(_STYLES.get(style, _QUOTED))
+                start(event.start_mark.index)
+                end(event.end_mark.index)
+                write(text)
+                value = text if not event.tag and (style or text[:1] not in TYPED) else value_of(event)
+                if event.anchor:
+                    anchors[event.anchor] = value
+            elif kind is _MAP or kind is _LIST:
+                outer.append((here, name, opened))
+                here, name = self._open(event, len(outer)), _NO_NAME if kind is _MAP else _LISTED
+                opened = len(self.shapes) - 1, event.tag
+                event = take()
+                continue
+            elif kind is _MAP_END or kind is _LIST_END:
+                value = self._close(event, here, *opened)
+                here, name, opened = outer.pop()
+            else:
+                value = self._alias(event)
+            if name is _LISTED:
+                here.append(value)
+            elif here is None:
+                return value
+            elif name is _NO_NAME:
+                name = value if _type_of(value) is str else key_of(value)
+            else:
+                here[name if name not in here else f"{name}\0{len(here)}"] = value
+                name = _NO_NAME
+            event = take()
+
+    def _open(self, event: Any, depth: int) -> Value:
+        """An empty container, recorded; `depth` counts it."""
+        if depth > MAX_DEPTH + 1:
+            raise EditRefused(f"line {event.start_mark.line + 1}: nested deeper than {MAX_DEPTH} levels")
+        shape, start, end, write = self._add
+        is_map = _type_of(event) is _MAP
+        value: Value = {} if is_map else []
+        block, flow = (_MAPPING, _FLOW_MAPPING) if is_map else (_SEQUENCE, _FLOW_SEQUENCE)
+        shape(flow if event.flow_style else block)
+        start(event.start_mark.index)
+        end(0)
+        write("")
+        if event.anchor:
+            self._anchors[event.anchor] = value
         return value
 
-    def _record(self, shape: int, mark: Any, end: int) -> None:
-        self.shapes.append(shape)
-        self.starts.append(mark.index)
-        self.ends.append(end)
-        self.texts.append("")
+    def _close(self, event: Any, value: Any, number: int, tag: str | None) -> Value:
+        """The container `value`, which began with record `number`, whole."""
+        shape, start, end, write = self._add
+        self.ends[number] = len(self.shapes)
+        shape(_END)
+        start(event.end_mark.index)
+        end(0)
+        write("")
+        if tag and _type_of(event) is _MAP_END and tag != "tag:yaml.org,2002:map":
+            value["\0tag"] = str(tag)
+        elif tag and _type_of(event) is _LIST_END and tag != "tag:yaml.org,2002:seq":
+            value.insert(0, "\0" + str(tag))
+        return value
 
-    def _mapping(self, event: Any, depth: int) -> tuple[dict[str, Value], Any]:
-        value: dict[str, Value] = {}
-        if event.anchor:
-            self._anchors[event.anchor] = value
-        take, read = self._take, self.read
-        while type(inner := take()) is not yaml.MappingEndEvent:
-            name = read(inner, depth)
-            item = read(take(), depth)
-            if type(name) is not str:
-                name = key_of(name)
-            value[name if name not in value else f"{name}\0{len(value)}"] = item
-        if event.tag and event.tag != "tag:yaml.org,2002:map":
-            value["\0tag"] = str(event.tag)
-        return value, inner
-
-    def _sequence(self, event: Any, depth: int) -> tuple[list[Value], Any]:
-        value: list[Value] = []
-        if event.anchor:
-            self._anchors[event.anchor] = value
-        take, read = self._take, self.read
-        while type(inner := take()) is not yaml.SequenceEndEvent:
-            value.append(read(inner, depth))
-        if event.tag and event.tag != "tag:yaml.org,2002:seq":
-            value.insert(0, "\0" + str(event.tag))
-        return value, inner
+    def _alias(self, event: Any) -> Value:
+        """The value of an anchor, shared."""
+        shape, start, end, write = self._add
+        shape(_ALIAS)
+        start(event.start_mark.index)
+        end(event.end_mark.index)
+        write("")
+        return self._anchors.get(event.anchor, f"*{event.anchor}")
 
 
 def documents(text: str) -> list[Document]:
@@ -129,7 +156,7 @@ def documents(text: str) -> list[Document]:
         while (event := take()) is not None:
             if not isinstance(event, _FRAME):
                 found.append(Document(text, take))
-                found[-1].value = found[-1].read(event, 0)
+                found[-1].value = found[-1].read(event)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise EditRefused(f"not valid YAML: {line}{error.problem}") from None

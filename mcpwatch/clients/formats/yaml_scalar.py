@@ -16,7 +16,8 @@ _TAG = "tag:yaml.org,2002:"
 _LONGEST = 64
 """Characters of a plain scalar beyond which it is taken for a text without a look at the patterns of numbers."""
 _RESOLVERS: dict[str | None, list[tuple[str, Any]]] = cast("Any", yaml.SafeLoader).yaml_implicit_resolvers
-_ANY = None in _RESOLVERS
+TYPED = frozenset(sign or "" for sign in _RESOLVERS)
+"""The first signs of plain scalars that may be something else than a text; of those with any other sign none is."""
 _BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
@@ -26,8 +27,10 @@ def value_of(event: Any) -> Value:
     tag: str | None = event.tag
     if tag and tag != "!":
         return text if tag == _TAG + "str" else f"\0{tag} {text}"
-    if event.style or not event.implicit[0] or len(text) > _LONGEST or not (_ANY or text[:1] in _RESOLVERS):
+    if event.style or not event.implicit[0] or len(text) > _LONGEST or text[:1] not in TYPED:
         return text
+    if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
+        return int(text)
     tag = _resolved(text)
     if tag == "str":
         return text
@@ -35,8 +38,6 @@ def value_of(event: Any) -> Value:
         return None
     if tag == "bool":
         return _BOOLS[text.lower()]
-    if tag == "int" and text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
-        return int(text)
     return f"\0{tag} {text}"
 
 
@@ -48,7 +49,7 @@ def key_of(value: Value) -> str:
 @functools.lru_cache(1024)
 def _resolved(text: str) -> str:
     """The type that YAML 1.1 gives a short plain scalar, without its prefix."""
-    for tag, pattern in _RESOLVERS.get(text[:1], []) + _RESOLVERS.get(None, []):
+    for tag, pattern in _RESOLVERS.get(text[:1], []):
         if pattern.match(text):
             return tag.removeprefix(_TAG)
     return "str"
