@@ -241,6 +241,7 @@ class Fleet:
                 self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         self._add(fresh)
+        self._in_order(plan)
         self.monitor.rewatch()
         anew = next((self.actors[name] for name in stay if self.actors[name].spec.kind == "proxy"), None)
         for name in stay:
@@ -260,6 +261,12 @@ class Fleet:
         )
         self.monitor.soon()
         await self._kept()
+
+    def _in_order(self, plan: Plan) -> None:
+        """Members in the plan's start order, also those that came later: they are shown in it, and stopped in its reverse."""
+        ordered = {member.name: self.actors[member.name] for member in plan.members}
+        self.actors.clear()
+        self.actors.update(ordered)
 
     def _kept_down(self, actor: MemberActor) -> bool:
         """Whether a member is down because an operator or the file says so: a changed command is no reason to start it."""
