@@ -100,6 +100,8 @@ def _notes(paths: StatePaths, directories: Sequence[Path], foreign: Sequence[Pat
         yield f"{paths.root} is the state directory because no other was named; name one with --state-dir"
     if backups := len(known(paths.backups)):
         yield f"with it {backups} backup{'s' * (backups != 1)} of the fleet in {paths.backups}"
+    if any((paths.root / "backups" / "clients").glob("*")):
+        yield "with it what 'mcpwatch clients undo' needs: AI clients keep the routes that mcpwatch wrote into their files"
     for one in foreign:
         yield f"left: {one}: not made by mcpwatch"
 

@@ -101,7 +101,7 @@ def test_clean_says_whose_choice_the_directory_was_and_which_backups_go_and_leav
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(ControlSettings, "state_dir", None)
     state = tmp_path / "mcpwatch"
-    for name in ("logs/time", "backups/fleet", "photos"):
+    for name in ("logs/time", "backups/fleet", "backups/clients/cursor-1", "photos"):
         (state / name).mkdir(parents=True)
     for name in (
         "state.db",
@@ -112,10 +112,11 @@ def test_clean_says_whose_choice_the_directory_was_and_which_backups_go_and_leav
     ):
         (state / name).touch()
     assert clean(yes=True, dry_run=True, as_json=False) == 0
-    assert capsys.readouterr().out.splitlines()[:5] == [
+    assert capsys.readouterr().out.splitlines()[:6] == [
         f"would remove: directory {state}",
         f"{state} is the state directory because no other was named; name one with --state-dir",
         f"with it 1 backup of the fleet in {state}/backups/fleet",
+        "with it what 'mcpwatch clients undo' needs: AI clients keep the routes that mcpwatch wrote into their files",
         f"left: {state}/notes.txt: not made by mcpwatch",
         f"left: {state}/photos: not made by mcpwatch",
     ]
