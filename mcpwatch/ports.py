@@ -196,6 +196,15 @@ class Replacing(Protocol):
         ...
 
 
+@runtime_checkable
+class Holding(Protocol):
+    """A runtime whose carrier starts its members by itself, but for those that an operator stopped."""
+
+    def hold(self, member: str, *, down: bool) -> None:
+        """Have the carrier leave this member down whenever it begins; or not any more. Never raises."""
+        ...
+
+
 class Prober(Protocol):
     """Runs checks. One instance serves the whole daemon."""
 

@@ -19,7 +19,7 @@ from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Troubled
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Alone, Fence, Fenced, Incarnation, Publish, Runtime, RuntimeEvent
+from mcpwatch.ports import Alone, Fence, Fenced, Holding, Incarnation, Publish, Runtime, RuntimeEvent
 from mcpwatch.runtimes.kubernetes.leader_spec import LeaderSpec
 
 SUBJECT = "leader"
@@ -140,6 +140,11 @@ class FencedRuntime:
         """As `ports.Runtime`."""
         self._check()
         await self._runtime.stop(spec, grace)
+
+    def hold(self, member: str, *, down: bool) -> None:
+        """As `ports.Holding`, where the runtime is one."""
+        if isinstance(self._runtime, Holding):
+            self._runtime.hold(member, down=down)
 
     async def resume(self, spec: MemberSpec) -> None:
         """As `ports.Runtime`."""

@@ -12,25 +12,37 @@ import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mcpwatch.clients.rotate import admit
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
+
+if TYPE_CHECKING:
+    from mcpwatch.config.load import Loaded
 
 T = TypeVar("T")
 
 
 def read_plan(config: Path, state_dir: Path) -> Plan:
     """The plan in a file, with what a rotation of tokens adds. Raises `ConfigError`."""
+    return read_file(config, state_dir)[1]
+
+
+def read_file(config: Path, state_dir: Path) -> tuple[Loaded, Plan]:
+    """The file as it is written and the plan in it, by one reading. Raises `ConfigError` with every fault."""
     try:
         from mcpwatch.app.kinds import all_kinds
-        from mcpwatch.config.load import load_plan
+        from mcpwatch.config.load import load
+        from mcpwatch.config.plan import build
     except ImportError as error:  # at a reload: another version was installed over the one that runs, or it was removed
         words = f"cannot be read by the code that is on disk now ({error}); run 'mcpwatch upgrade'"
         raise ConfigError(Fault("", words, str(config))) from None
 
-    return admit(load_plan(config, all_kinds(), dict(os.environ), state_dir), state_dir)
+    loaded = load(config, all_kinds(), dict(os.environ))
+    if loaded.faults:
+        raise ConfigError(*loaded.faults)
+    return loaded, admit(build(loaded.config, all_kinds(), state_dir=state_dir, world=loaded.world), state_dir)
 
 
 def apart(config: Path, work: Callable[[], T]) -> T:

@@ -6,13 +6,16 @@ Containers are told by their label, so that those of others and of other fleets 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import sys
 from collections.abc import Generator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mcpwatch.app.backup.create import known
 from mcpwatch.app.paths import StatePaths, state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -23,6 +26,11 @@ from mcpwatch.runtimes.adoption import marks_of
 from mcpwatch.runtimes.kernel import detect
 from mcpwatch.runtimes.process_table import ProcessTable
 
+OURS = (
+    "backups", "control.sock", "edits", "lock", "logs", "mcp.sock", "mcpwatch.log", "proxy", "rotation.json", "run", "spool",
+    "state.db*", "status.json", ".*.mcpwatch-*",
+)  # fmt: skip
+"""Patterns of what mcpwatch itself makes in a state directory; whatever else is there stays."""
 MARKS = ("state.db", "lock", "edits", "status.json", "logs", "proxy", "control.sock")
 """Names of which one at least must be there: a directory without any is not a state directory, and is left alone."""
 
@@ -40,26 +48,32 @@ def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool)
         raise UsageError(f"still running: {living}; take them over with 'mcpwatch up' and stop them with 'mcpwatch down' first")
     containers, networks, trouble = _on_engine(paths, names)
     directories = [paths.logs / name for name in dict.fromkeys(names) if _is_name(name) and (paths.logs / name).is_dir()]
+    foreign: list[Path] = []
     if not names and paths.root.is_dir() and any((paths.root / mark).exists() for mark in MARKS):
-        directories = [paths.root]
+        directories, foreign = [paths.root], _foreign(paths.root)
     engine = [*(f"container {name}" for name in containers), *(f"network {name}" for name in networks)]
     found = [*engine, *(f"directory {directory}" for directory in directories)]
     if not as_json:
         for line in found or ["nothing to remove"]:
             say(f"{'would remove' if dry_run else 'to be removed'}: {line}" if found else line)
+        for line in _notes(paths, directories, foreign):
+            say(line)
         if trouble:
             say(f"no containers looked for: {trouble}")
     if dry_run or not found:
         if as_json:
-            say_json({"removed": [], "would_remove": found} if dry_run else {"removed": []})
+            say_json({"removed": [], **({"would_remove": found} if dry_run else {}), **_left(foreign)})
         return exits.OK
     if not yes and not _agreed():
         raise UsageError("nothing was removed; say --yes to remove without being asked")
     removed = _removed_from_engine(containers, networks)
     for directory in directories:
-        _remove(directory)
+        _remove(directory, kept=foreign)
         removed.append(f"directory {directory}")
-    _tell(removed, as_json=as_json)
+    if as_json:
+        say_json({"removed": removed, **_left(foreign)})
+    else:
+        say(f"removed: {', '.join(removed)}")
     return exits.OK
 
 
@@ -69,19 +83,44 @@ def _living(instance: str, names: Sequence[str]) -> str:
     return ", ".join(f"{name} (pid {min(pids)})" for name, pids in sorted(marks.items()) if name in names or not names)
 
 
-def _remove(directory: Path) -> None:
+def _foreign(root: Path) -> list[Path]:
+    """What is in the state directory and not of mcpwatch."""
+    return sorted(one for one in root.iterdir() if not any(fnmatch(one.name, pattern) for pattern in OURS))
+
+
+def _left(foreign: Sequence[Path]) -> dict[str, list[str]]:
+    return {"left": [str(one) for one in foreign]} if foreign else {}
+
+
+def _notes(paths: StatePaths, directories: Sequence[Path], foreign: Sequence[Path]) -> Generator[str]:
+    """What whoever says yes should know of the state directory: whose choice it was, which backups are in it, what stays."""
+    if paths.root not in directories:
+        return
+    if ControlSettings.state_dir is None and not os.environ.get("MCPWATCH_STATE_DIR"):
+        yield f"{paths.root} is the state directory because no other was named; name one with --state-dir"
+    if backups := len(known(paths.backups)):
+        yield f"with it {backups} backup{'s' * (backups != 1)} of the fleet in {paths.backups}"
+    if any((paths.root / "backups" / "clients").glob("*")):
+        yield "with it what 'mcpwatch clients undo' needs: AI clients keep the routes that mcpwatch wrote into their files"
+    for one in foreign:
+        yield f"left: {one}: not made by mcpwatch"
+
+
+def _remove(directory: Path, kept: Sequence[Path]) -> None:
+    """Remove a directory, but for what is kept in it. Raises `UsageError`."""
     try:
-        shutil.rmtree(directory)
+        if not kept:
+            shutil.rmtree(directory)
+        for one in sorted(directory.iterdir()) if kept else ():
+            if one in kept:
+                continue
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            else:
+                one.unlink()
     except OSError as error:
         why = "it is a symbolic link; remove it by hand" if directory.is_symlink() else error.strerror
         raise UsageError(f"{directory}: cannot be removed: {why}") from None
-
-
-def _tell(names: list[str], *, as_json: bool) -> None:
-    if as_json:
-        say_json({"removed": names})
-    elif names:
-        say(f"removed: {', '.join(names)}")
 
 
 def _agreed() -> bool:

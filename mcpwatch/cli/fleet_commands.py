@@ -65,6 +65,7 @@ def clean(
 ) -> None:
     """Remove what mcpwatch made: its containers, networks and state directory. Never your configuration or clients' files.
 
+    What else is in the state directory stays; backups of the fleet that are kept there go with it.
     With names, only the containers and logs of those members.
     """
     from mcpwatch.cli.clean import clean as run

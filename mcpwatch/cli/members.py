@@ -35,9 +35,12 @@ def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait
     if unknown is not None:
         raise UsageError(f"no member '{unknown}'{suggest(unknown, known)}; nothing was done")
     wanted = list(dict.fromkeys(names)) if names else (known if verb != "stop" else known[::-1])
-    with_proxy = _hosted(status, wanted) if verb == "restart" else {}
-    shown = [_one(verb, name, wait=wait) for name in wanted if name not in with_proxy]
-    shown += [_follow(verb, member["name"], member, wait=wait, after=member["generation"]) for member in with_proxy.values()]
+    inside = _hosted(status, wanted) if verb == "restart" else {}
+    down = [name for name, member in inside.items() if member["phase"] not in ("starting", "running")]
+    shown = [_one(verb, name, wait=wait) for name in wanted if name not in inside]
+    shown += [_one("start", name, wait=wait) for name in down]
+    back = [member for name, member in inside.items() if name not in down]
+    shown += [_follow(verb, member["name"], member, wait=wait, after=member["generation"]) for member in back]
     if as_json:
         say_json(shown[0] if len(names) == 1 else shown)
     else:
@@ -49,12 +52,13 @@ def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait
 
 
 def _hosted(status: dict[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Members that live inside a proxy which is restarted too: they come back with it, and are not restarted once more."""
+    """Members that live inside a proxy which is restarted too: they come back with it, and are not restarted once more.
+
+    One that is down is started when the proxy is back: before that it would be started by both.
+    """
     if status.get("proxy") not in wanted:
         return {}
-    inside = (
-        member for member in status["members"] if member["runtime"] == "hosted" and member["phase"] in ("starting", "running")
-    )
+    inside = (member for member in status["members"] if member["runtime"] == "hosted")
     return {member["name"]: member for member in inside if member["name"] in wanted}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from mcpwatch.app import hang
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
-from mcpwatch.app.plan_reader import apart, read_plan
+from mcpwatch.app.plan_reader import apart, read_file
 from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
@@ -60,8 +60,8 @@ def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
     """The plan, and what is told of foreign programs that are too old for it. Raises `ConfigError`."""
     from mcpwatch.cli.versions import warnings
 
-    told = warnings(file, state)
-    return read_plan(file, state), told
+    loaded, plan = read_file(file, state)
+    return plan, warnings(loaded, plan, os.environ)
 
 
 def rehearse_here(config: Path | None) -> int:

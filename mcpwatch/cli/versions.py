@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcpwatch.app.kinds import all_kinds
-from mcpwatch.config.load import Loaded, load
-from mcpwatch.config.plan import build
+from mcpwatch.config.load import Loaded
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.foreign.programs import PROGRAMS, Program, program, version_of
 from mcpwatch.model.errors import ConfigError, Fault
@@ -72,20 +69,13 @@ def old_programs(loaded: Loaded | None, plan: Plan | None, environ: Mapping[str,
         return [found for found in pool.map(_judged, uses) if found is not None] if uses else []
 
 
-def warnings(file: Path, state: Path) -> list[str]:
+def warnings(loaded: Loaded, plan: Plan, environ: Mapping[str, str]) -> list[str]:
     """What is told of a fleet before it begins. Raises `ConfigError` for a proxy that is too old: nothing works then."""
-    if not os.path.isfile(file):  # noqa: PTH113 - what cannot be looked at is told by who reads it
-        return []  # a pipe can be read but once
-    try:
-        loaded = load(file, all_kinds(), os.environ)
-        plan = build(loaded.config, all_kinds(), state_dir=state, world=loaded.world) if not loaded.faults else None
-    except ConfigError:
-        return []  # the daemon says what is wrong
     told: list[str] = []
-    for old in old_programs(loaded, plan, os.environ):
+    for old in old_programs(loaded, plan, environ):
         told.append(f"{old.what}; see 'mcpwatch doctor'")
         if old.proxy:
-            raise ConfigError(Fault("proxy", told[-1], str(file)))
+            raise ConfigError(Fault("proxy", told[-1], loaded.document.file))
     return told
 
 

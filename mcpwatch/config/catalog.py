@@ -43,6 +43,7 @@ class Entry(KindSpec):
     runtime: Runtime = Field(description="What runs it: `docker-stdio` is `docker run -i`, `mcpwatch` is this program.")
     package: str = ""
     version: str = ""
+    no_pin: str = Field("", description="Why the version is none that stays.")
     python: str = Field("", description="With `uvx`: the interpreter it needs, e.g. `>=3.12`.")
     more: tuple[str, ...] = Field((), description="With `uvx`: packages beside it, e.g. one that must not be too new.")
     args: tuple[str, ...] = ()

@@ -73,7 +73,10 @@ class _Builder:
         members = [self.member(by_name[name], proxy) for name in order]
         routes = tuple(self.route(member, proxy) for member in self.config.members if proxy and _route(member))
         if proxy is not None and self.config.proxy is not None:
-            members.append(self.proxy_member(self.config.proxy, proxy))
+            member = self.proxy_member(self.config.proxy, proxy)
+            members.append(member)
+            if proxy.traits.reloads:
+                proxy = replace(proxy, process=digest(member.name, member.fingerprint))
         return Plan(tuple(members), proxy, routes, self.config.sections, self.config.source, self.secrets())
 
     # --- members

@@ -36,6 +36,15 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     return foreign_file.load(found.text, str(path), os.environ if environ is None else environ)
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with the file: its time, size and inode; `None` where it cannot be seen."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
 def parse(document: object, file: str | None = None) -> Settings:
     """The settings in a parsed document. Raises `ConfigError` with every fault found."""
     if not isinstance(document, dict):

@@ -80,6 +80,10 @@ class Settings:
     limits: Limits = Limits()
     bridge: bool = False
     servers: tuple[ServerSettings, ...] = ()
+    held: frozenset[str] = frozenset()
+    """Servers with a command that are not started until somebody says so."""
+    process: str = ""
+    """Which process this is for, as its watchdog tells them apart; one of another process leaves it to that."""
 
 
 def split_listen(listen: str) -> tuple[str, int]:

@@ -63,6 +63,7 @@ class SettingsReader:
             groups=self._groups(document, {server.name for server in servers}),
             limits=Limits(**self._numbers(document, "limits", "limits", Limits)),
             servers=tuple(servers),
+            process=self._text(document.get("process"), "process") or "",
         )
         if self._faults:
             raise ConfigError(*self._faults)

@@ -138,6 +138,8 @@ class ProxySpec:
     contained: bool = False
     """Whether it runs in a container: then it listens on every address of that, and finds its files where they are mounted."""
     traits: Traits = Traits()
+    process: str = ""
+    """Of a proxy that reloads: differs when, and only when, another process of it is to read the file."""
 
 
 @dataclass(frozen=True, slots=True)

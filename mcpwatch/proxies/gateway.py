@@ -76,6 +76,7 @@ class Gateway:
         options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec.unwritten()
         body: dict[str, Any] = {
             "version": 1,
+            "process": proxy.process,
             "listen": proxy.listen,
             "base_url": proxy.base_url,
             "token_digests": _digests(proxy.tokens),

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.held import mark
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
@@ -48,7 +49,8 @@ class HostedRuntime:
     def __init__(self, directory: Path, instance: str, *, features: Features | None = None, admin: Admin | None = None) -> None:
         """`directory` is the state directory; the gateway's socket is `<directory>/proxy/admin.sock`."""
         del instance
-        self._admin = admin or AdminSocket(directory / "proxy" / "admin.sock")
+        self._socket = directory / "proxy" / "admin.sock"
+        self._admin = admin or AdminSocket(self._socket)
         self._records = Records(directory, self.name)
         self._table = ProcessTable(features or detect())
         self._meter = Meter(self._table)
@@ -84,6 +86,7 @@ class HostedRuntime:
         Raises `RuntimeFailed`.
         """
         path = f"/members/{quote(spec.name, safe='')}/start"
+        self.hold(spec.name, down=False)
         asked, told, last, wait = False, False, "the gateway is not up", max(START_WAIT, spec.start_grace)
         try:
             async with asyncio.timeout(wait):
@@ -135,6 +138,10 @@ class HostedRuntime:
         except TimeoutError:
             raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
         self._children.looked(spec.name, document)
+
+    def hold(self, member: str, *, down: bool) -> None:
+        """As `ports.Holding`: no gateway that begins, or reads its file again, starts it by itself."""
+        mark(self._socket, member, down=down)
 
     async def resume(self, spec: MemberSpec) -> None:
         """SIGCONT to whoever of the child's tree is stopped."""

@@ -20,7 +20,7 @@ from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import ProbeResult, Vantage
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.view import Diagnosis, FleetView, SelfView
-from mcpwatch.ports import Incarnation, Prober, Publish, Runtime, Store
+from mcpwatch.ports import Holding, Incarnation, Prober, Publish, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.contracts import Contracts
@@ -28,7 +28,7 @@ from mcpwatch.watchdog.hands import FleetHands
 from mcpwatch.watchdog.history import placed
 from mcpwatch.watchdog.mend import Mender
 from mcpwatch.watchdog.monitor import FleetMonitor, MonitorListener
-from mcpwatch.watchdog.order import at_rest, others_first, stop_in_order
+from mcpwatch.watchdog.order import at_rest, others_first, proved, stop_in_order
 from mcpwatch.watchdog.recycle import Recycler
 from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
 from mcpwatch.watchdog.senses import Context, Senses
@@ -125,8 +125,11 @@ class Fleet:
             raise UsageError(f"no member '{member}'{suggest(member, self.actors)}")
         self.mender.forget(member, actor.spec.route)
         self._memory.remember(ROOM, f"down:{member}", "1" if verb == "stop" else None)
+        self._hold(actor, down=verb == "stop")
         at, why = self._clock.now(), "an operator asked"
         match verb:
+            case "start" if (proxy := self._between_gateways(actor)) is not None:
+                self._spawn(self._start_behind(proxy, member, why), f"order {member}")
             case "start":
                 actor.tell(d.WantUp(at, why))
             case "stop":
@@ -134,6 +137,11 @@ class Fleet:
             case "restart":
                 actor.tell(d.WantRestart(at, why))
         await self._kept()
+
+    def _hold(self, actor: MemberActor, *, down: bool) -> None:
+        """A carrier that begins, or reads its file again, would start what an operator stopped."""
+        if isinstance(actor.runtime, Holding):
+            actor.runtime.hold(actor.spec.name, down=down)
 
     async def _kept(self) -> None:
         """Return when what an operator wants is on disk: this watchdog may be killed right after its answer."""
@@ -194,6 +202,7 @@ class Fleet:
     def _begin_member(self, spec: MemberSpec, living: Incarnation | None, *, held: bool) -> None:
         """Adopt a living member, start a wanted one, and keep down one that an operator stopped."""
         actor = self.actors[spec.name]
+        self._hold(actor, down=held)
         if living is not None:
             known = actor.state.generation if living.generation is None else living.generation
             # Where its runtime lost count, what it says must still be of this generation.
@@ -233,10 +242,15 @@ class Fleet:
                 self._respec(self.actors[name], spec)
         fresh = [spec for name in (*diff.add, *moved) if (spec := plan.member(name)) is not None]
         self._add(fresh)
+        self._in_order(plan)
         self.monitor.rewatch()
+        anew = next((self.actors[name] for name in stay if self.actors[name].spec.kind == "proxy"), None)
         for name in stay:
             if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
-                self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
+                if name in theirs and anew is not None:
+                    self._spawn(self._start_behind(anew, name, "its configuration changed"), f"order {name}")
+                else:
+                    self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
         for spec in fresh:
             if spec.want_up and spec.name not in down:
                 self._spawn(self._start_in_order(spec), f"order {spec.name}")
@@ -248,6 +262,12 @@ class Fleet:
         )
         self.monitor.soon()
         await self._kept()
+
+    def _in_order(self, plan: Plan) -> None:
+        """Members in the plan's start order, also those that came later: they are shown in it, and stopped in its reverse."""
+        ordered = {member.name: self.actors[member.name] for member in plan.members}
+        self.actors.clear()
+        self.actors.update(ordered)
 
     def _kept_down(self, actor: MemberActor) -> bool:
         """Whether a member is down because an operator or the file says so: a changed command is no reason to start it."""
@@ -312,6 +332,20 @@ class Fleet:
         actor = self.actors.get(spec.name)
         if actor is not None and actor.state.phase is Phase.STOPPED:
             actor.tell(d.WantUp(self._clock.now(), "the configuration wants it"))
+
+    def _between_gateways(self, actor: MemberActor) -> MemberActor | None:
+        """The proxy of a hosted member, while one process of it goes or the next one comes: each may start what it is asked to."""
+        proxy = self.monitor.proxy()
+        if proxy is None or actor.spec.runtime != "hosted" or not actor.spec.want_up:
+            return None
+        return proxy if proxy.state.phase in (Phase.STOPPING, Phase.STARTING) else None
+
+    async def _start_behind(self, proxy: MemberActor, name: str, why: str) -> None:
+        """Start a hosted member that is down when the gateway is there, if that has not started it and nobody stopped it."""
+        await proved(proxy)
+        actor = self.actors.get(name)
+        if actor is not None and actor.spec.want_up and f"down:{name}" not in self._memory.recall(ROOM):
+            actor.tell(d.WantUp(self._clock.now(), why))
 
     def _on_start(self, actor: MemberActor) -> None:
         self._memory.remember(ROOM, f"generation:{actor.spec.name}", str(actor.state.generation))

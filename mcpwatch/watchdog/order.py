@@ -36,9 +36,14 @@ async def others_first(spec: MemberSpec, plan: Plan, actors: Mapping[str, Member
         other = actors.get(name)
         if other is None or (other.state.want is Want.DOWN and not other.spec.want_up):
             continue
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(other.spec.start_grace + GATE_MARGIN):
-                await other.reached(Phase.RUNNING, Phase.FAILED)
+        await proved(other)
+
+
+async def proved(actor: MemberActor) -> None:
+    """Return when a member that starts is ready, has failed, or is out of grace."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(actor.spec.start_grace + GATE_MARGIN):
+            await actor.reached(Phase.RUNNING, Phase.FAILED)
 
 
 async def stop_in_order(actors: list[MemberActor]) -> None:

@@ -155,6 +155,22 @@ def test_a_configuration_from_a_pipe_is_read_once(tmp_path: Path) -> None:
         assert child.communicate(timeout=60)[0].strip() == "4"
 
 
+def test_a_start_reads_the_configuration_once(tmp_path: Path) -> None:
+    file = written(tmp_path, EVERY)
+    code = """
+import sys
+from pathlib import Path
+from mcpwatch.cli import up
+opened = []
+sys.addaudithook(lambda event, about: opened.append(event) if event == "open" and about[0] == sys.argv[2] else None)
+plan, told = up._read(Path(sys.argv[2]), Path(sys.argv[1]))
+print(len(plan.members), told, opened)
+"""
+    argv = [sys.executable, "-c", code, str(tmp_path / "state"), str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "4 [] ['open']", done.stderr
+
+
 def specs() -> list[Any]:
     kinds = all_kinds()
     rooms = (*kinds.checks, *kinds.runtimes, *kinds.proxies, *kinds.notifiers, *kinds.clients)

@@ -39,6 +39,7 @@ def test_an_entry_says_what_it_runs_what_it_needs_and_how_it_is_proved(name: str
     assert re.fullmatch(NAME_PATTERN, name)
     assert (entry.canary is None) == bool(entry.no_canary), "a canary, or why there is none"
     assert entry.runtime in ("url", "mcpwatch") or (entry.package and entry.version), "a package and its version"
+    assert (entry.version == "latest") == bool(entry.no_pin), "a version that stays, or why there is none"
     assert entry.url if entry.runtime in ("url", "docker") else not entry.url
     assert entry.homepage.startswith("https://")
     assert entry.licence

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mcpwatch.cli.control import ControlSettings
-from mcpwatch.cli.doctor.cold_start import durations
 from mcpwatch.cli.doctor.run import doctor
+from mcpwatch.cli.edit.start_times import durations
 from mcpwatch.model.fact import MemberChanged, MemberStarted
 from mcpwatch.model.json import fact_json
 from mcpwatch.model.time import WallTime

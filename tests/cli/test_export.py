@@ -149,6 +149,26 @@ def test_the_proxy_is_told_where_each_member_is(file: Path) -> None:
     assert config["mcpServers"]["git"]["options"] == {"toolFilter": {"mode": "allow", "list": ["git_log"]}}
 
 
+def test_what_is_of_this_machine_alone_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "fleet.yaml"
+    stdio = {"command": "mcp-server-git", "args": ["--repository", "/srv/a repo", "--db=/var/x.db", "/n\nRUN x", "https://h/p"]}
+    members = {
+        "git": {"stdio": {**stdio, "env": {"HOME_OF": "/home/me", "API_TOKEN": "/secret-1234567890", "U": "http://x/y"}}},
+        "near": {"url": "http://127.0.0.1:7/sse"}, "six": {"url": "http://[::1]:7/mcp"}, "far": {"url": "http://10.0.0.7/sse"},
+    }  # fmt: skip
+    file.write_text(json.dumps({"version": 1, "members": members}))
+    assert export("compose", tmp_path / "out", file, force=False, as_json=False) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("! ")]
+    loopback = "is on loopback, which in a container is the container; write where it is reached from there"
+    assert said == [
+        "! git: it names /home/me, /srv/a repo, /var/x.db of the old machine: see that it is there where it runs now",
+        f"! proxy: near: http://127.0.0.1:7/sse {loopback}",
+        f"! proxy: six: http://[::1]:7/mcp {loopback}",
+    ]
+    readme = (tmp_path / "out" / "mcp-proxy" / "README.md").read_text()
+    assert "- near: http://127.0.0.1:7/sse is on loopback" in readme
+
+
 def test_every_kubernetes_object_is_whole(file: Path) -> None:
     texts = rendered("kubernetes", file)[1]
     for name in ("time", "memory", "git", "pg", "proxy"):

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from mcpwatch.app.kinds import all_kinds
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.trial import Trial, TrialFailed, TrialTimedOut
@@ -23,7 +24,7 @@ from mcpwatch.cli.importing.canary import with_canary, without_canary
 from mcpwatch.cli.importing.found import Found, merged, servers_in
 from mcpwatch.cli.importing.run import bring_in, look
 from mcpwatch.cli.importing.wish import Wish
-from mcpwatch.config.load import read_document
+from mcpwatch.config.load import load_plan, read_document
 from mcpwatch.model.errors import ConfigError, UsageError
 
 HERE = Path(__file__).parent
@@ -77,6 +78,7 @@ def test_every_server_of_a_real_file_is_brought_in_or_named_with_a_reason(path: 
         ({"command": "x", "args": ["${workspaceFolder}"]}, "known to the editor only"),
         ({"url": "http://h/mcp", "oauth": {"clientId": "a"}}, "logs in by OAuth"),
         ({"command": "C:\\Program Files\\node.exe"}, "written for Windows"),
+        ({"url": "https://me:s3cret@h/sse"}, "has credentials in its URL"),
         ({"command": "cmd", "args": ["/c", "npx", "x"]}, "written for Windows"),
         ({"type": "ws", "url": "ws://h/mcp"}, "unknown transport 'ws'"),
         ({"command": "", "args": []}, "neither 'command' nor 'url'"),
@@ -153,6 +155,54 @@ def test_an_import_writes_one_edit_with_the_secrets_in_the_env_file(
     assert (tmp_path / ".env").read_text() == "API_KEY=s3cret-one\nTHREE_API_KEY=s3cret-two\n"
     assert set(read_fleet_file(fleet).members) == {"there", "a-b", "three"}
     assert source.read_bytes() == before
+
+
+def test_a_diff_shows_no_secret_that_was_there_before(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".env").write_text("# OLD=s3cret-old\nexport OTHER_KEY='s3cret other'\n")
+    fleet.write_text(FLEET.replace("{url: 'http://10.0.0.7:1/sse'}", "{url: 'http://h/sse', headers: {X-Api-Key: s3cret-mine}}"))
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {"a": {"command": sys.executable, "env": {"API_KEY": "s3cret-new"}}}}))
+    assert bring_in([source], Wish(fleet, test=False, dry_run=True)) == 0
+    said = capsys.readouterr().out
+    assert "s3cret" not in said
+    assert {" # OLD=********", " export OTHER_KEY=********", "+API_KEY=********"} <= set(said.splitlines())
+    assert "X-Api-Key: ********" in said
+
+
+def test_a_secret_in_a_url_goes_to_the_env_file_too(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    urls = {
+        "key": "http://127.0.0.1:1/sse?a=1&key=s3cret%2Bone&page=2",
+        "open": "http://127.0.0.1:1/sse?page=2&key=${KEY_OF_MINE}&monkey=banana",
+    }
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": {name: {"url": url} for name, url in urls.items()}}))
+    (tmp_path / ".env").write_text("KEY_OF_MINE=abcdef\n")
+    fleet.write_text(FLEET + "env_file: .env\n")
+    assert bring_in([source], Wish(fleet, test=False, yes=True)) == 0
+    assert "s3cret" not in capsys.readouterr().out
+    members = read_fleet_file(fleet).members
+    assert {name: members[name]["url"] for name in urls} == {
+        "key": "http://127.0.0.1:1/sse?a=1&key=${KEY_URL_KEY}&page=2",
+        "open": urls["open"],
+    }
+    assert (tmp_path / ".env").read_text().splitlines()[1:] == ["KEY_URL_KEY='s3cret%2Bone'"]
+    plan = load_plan(fleet, all_kinds(), {}, tmp_path / "state")
+    assert plan.proxy is not None
+    assert {one.name: one.url for one in plan.proxy.upstreams}["key"] == urls["key"]
+    assert "s3cret%2Bone" in plan.secrets, "masked wherever it is shown"
+
+
+def test_what_was_brought_in_before_is_there_already_though_its_secrets_went_to_the_env_file(fleet: Path, tmp_path: Path) -> None:
+    servers = {
+        "a": {"command": sys.executable, "env": {"API_KEY": "s3cret$one"}},
+        "b": {"url": "http://127.0.0.1:1/sse?key=s3cret-two"},
+    }
+    source = tmp_path / "mcp.json"
+    source.write_text(json.dumps({"mcpServers": servers}))
+    assert bring_in([source], Wish(fleet, test=False, yes=True)) == 0
+    assert {one.name: one.trouble for one in look([(source, "")], read_fleet_file(fleet), strict=True)} == dict.fromkeys(
+        "ab", "the fleet has it already"
+    )
 
 
 def test_only_those_that_are_named_come(fleet: Path, tmp_path: Path) -> None:

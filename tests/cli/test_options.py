@@ -93,6 +93,41 @@ def test_a_dry_run_of_clean_says_of_nothing_that_it_was_removed(
     assert (tmp_path / "state" / "logs").exists()
 
 
+def test_clean_says_whose_choice_the_directory_was_and_which_backups_go_and_leaves_what_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.delenv("MCPWATCH_STATE_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(ControlSettings, "state_dir", None)
+    state = tmp_path / "mcpwatch"
+    for name in ("logs/time", "backups/fleet", "backups/clients/cursor-1", "photos"):
+        (state / name).mkdir(parents=True)
+    for name in (
+        "state.db",
+        "state.db-wal",
+        ".status.json.mcpwatch-x1",
+        "backups/fleet/mcpwatch-20261129T030000Z.tar.gz",
+        "notes.txt",
+    ):
+        (state / name).touch()
+    assert clean(yes=True, dry_run=True, as_json=False) == 0
+    assert capsys.readouterr().out.splitlines()[:6] == [
+        f"would remove: directory {state}",
+        f"{state} is the state directory because no other was named; name one with --state-dir",
+        f"with it 1 backup of the fleet in {state}/backups/fleet",
+        "with it what 'mcpwatch clients undo' needs: AI clients keep the routes that mcpwatch wrote into their files",
+        f"left: {state}/notes.txt: not made by mcpwatch",
+        f"left: {state}/photos: not made by mcpwatch",
+    ]
+    assert clean(yes=True, dry_run=False, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "removed": [f"directory {state}"],
+        "left": [f"{state}/notes.txt", f"{state}/photos"],
+    }
+    assert sorted(path.name for path in state.rglob("*")) == ["notes.txt", "photos"]
+
+
 def test_a_name_given_twice_is_cleaned_once_and_a_link_is_left_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     monkeypatch.setattr(ControlSettings, "state_dir", tmp_path / "state")

@@ -128,7 +128,7 @@ async def test_a_nudge_begins_anew_where_an_attempt_to_connect_hangs(monkeypatch
 
 async def test_a_nudge_does_not_start_what_an_operator_stopped() -> None:
     async with answering() as (server, it):
-        await it.hold()
+        it.hold()
         it.nudge()
         await asyncio.sleep(0.05)
         assert it.phase is Phase.HELD

@@ -109,7 +109,7 @@ async def test_a_request_that_waits_for_its_member_to_start_is_answered_too() ->
         try:
             client.url = f"{url}/inside/mcp"
             await client.hello()
-            await member.main.hold()
+            member.main.hold()
             member.main.release()
             pending = await post(client, call(1, "t", n=1))
             async with asyncio.timeout(LIMIT):

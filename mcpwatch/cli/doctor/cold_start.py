@@ -8,21 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from mcpwatch.cli.doctor.finding import Finding, Patient
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
+from mcpwatch.cli.edit.start_times import durations
 from mcpwatch.cli.edit.trial import PREFIX, TRIAL_WAIT, try_member
 from mcpwatch.cli.versions import commands
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.model.errors import McpwatchError, StoreError
 from mcpwatch.store.history import read_facts
-
-CUT_OFF = "not ready within"
-"""How the watchdog begins to say that a start was ended because its grace was over."""
 
 CARRIED = ("stdio", "process")
 """Keys of a member under which its command and its variables stand."""
@@ -90,19 +88,6 @@ def _recorded(one: ColdStart, store: Path) -> ColdStart:
     if took is None:
         return one
     return ColdStart(one.member, one.launcher, one.grace, took[0], "cut off" if took[1] else "recorded")
-
-
-def durations(facts: Iterable[Mapping[str, object]]) -> Iterator[tuple[float, bool]]:
-    """Seconds from each start to its first proof; with `True`, to where it was cut off, so that it would have taken longer."""
-    began: dict[object, float] = {}
-    for fact in facts:
-        generation, at = fact.get("generation"), cast("float", fact.get("at", 0.0))
-        if fact["fact"] == "member_started" and not fact.get("adopted"):
-            began[generation] = at
-        elif fact["fact"] == "member_changed" and fact.get("field") == "phase" and fact.get("old") == "starting":
-            cut = str(fact.get("reason")).startswith(CUT_OFF)
-            if generation in began and (cut or fact.get("new") == "running"):
-                yield at - began.pop(generation), cut
 
 
 def _measured(one: ColdStart, file: Path) -> ColdStart:

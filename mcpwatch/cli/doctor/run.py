@@ -118,8 +118,9 @@ def _print(found: list[Finding], mended: list[tuple[Finding, str]]) -> None:
         say(f"    why: {finding.why}")
         say(f"    do:  {finding.command}{'   (or mcpwatch doctor --fix)' if finding.mend else ''}")
     errors = sum(finding.level == "error" for finding in found)
-    say(
-        f"{errors} errors, {len(found) - errors} warnings; looked at {', '.join(CHECKS)}"
-        if found
-        else f"nothing found; looked at {', '.join(CHECKS)}"
-    )
+    told = f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}" if found else "nothing found"
+    say(f"{told}; looked at {', '.join(CHECKS)}")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

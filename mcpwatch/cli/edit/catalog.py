@@ -69,6 +69,7 @@ def show_entry(name: str, *, as_json: bool) -> int:
     rows = [
         ("description", entry.description),
         ("runs", runs),
+        *((("version", f"{entry.version}: {entry.no_pin}"),) if entry.no_pin else ()),
         ("transports", ", ".join(entry.transports)),
         ("writes", {"choice": "as you choose: --read-only or --read-write"}.get(entry.writes, entry.writes)),
         ("canary", canary),

@@ -24,6 +24,7 @@ CARRIERS = ("stdio", "process", "docker", "swarm")
 
 _LONE_DOLLAR = re.compile(r"\$(?!\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\})")
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
+_QUERY = re.compile(r"[?&;]([^=&#;?]+)=([^&#;]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +214,8 @@ def pairs(options: Sequence[str], option: str, separator: str) -> dict[str, str]
 
 
 def secrets_of(member: Mapping[str, Any], named: frozenset[str] = frozenset()) -> dict[str, str]:
-    """The secrets that stand in plain text in a member's variables and headers: by their name, or because they are in `named`."""
-    found: dict[str, str] = {}
+    """The secrets in plain text in a member's variables, headers and URL: by their name, or because they are in `named`."""
+    found = {name: value.replace("$$", "$") for name, value, _ in _in_url(member)}
     for block in _secret_blocks(member):
         for name, value in block.items():
             plain = str(value).replace("$$", "$")
@@ -228,7 +229,19 @@ def with_references(member: Mapping[str, Any], references: Mapping[str, str]) ->
     made: dict[str, Any] = copy.deepcopy(dict(member))
     for block in _secret_blocks(made):
         block.update({name: text for name, text in references.items() if name in block})
+    for name, _, (begin, end) in sorted(_in_url(made), key=lambda one: one[2], reverse=True):
+        made["url"] = made["url"][:begin] + references.get(name, made["url"][begin:end]) + made["url"][end:]
     return made
+
+
+def _in_url(member: Mapping[str, Any]) -> list[tuple[str, str, tuple[int, int]]]:
+    """The secrets of a member's URL: `url_` and their name, their value as it is written there, and where that is."""
+    url = member.get("url")
+    if not isinstance(url, str):
+        return []
+    found = [(f"url_{match[1]}", match[2], match.span(2)) for match in _QUERY.finditer(url) if secret_name(match[1])]
+    names = [name for name, _, _ in found]
+    return [one for one in found if names.count(one[0]) == 1 and len(one[1]) >= MIN_SECRET and not _REFERENCE.search(one[1])]
 
 
 def _secret_blocks(member: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -170,7 +170,7 @@ def _proved(name: str) -> Prove:
             str(route["name"]) for route in before["routes"] if route["verdict"] == "healthy" and route["member"] != name
         )
         route = route_proved(name, well, PROOF_WAIT)
-        tools = "" if route["tools"] is None else f", {route['tools']} tools"
+        tools = "" if route["tools"] is None else f", {route['tools']} tool{'s' * (route['tools'] != 1)}"
         steps.tell("prove", f"{route['url']} through the proxy{tools}" if route["url"] else "it runs; it has no route")
         _clients(route["name"], steps, listed=True)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.cli.control import ControlSettings, call
@@ -22,12 +23,16 @@ from mcpwatch.cli.edit.secrets import Hidden
 from mcpwatch.cli.edit.steps import Steps
 from mcpwatch.cli.edit.transaction import Edit
 from mcpwatch.cli.out import say
+from mcpwatch.config.importers import literal_secrets
 from mcpwatch.model.errors import McpwatchError, NoDaemon
 
 Change = Callable[[FleetFile], FleetFile]
 Hide = Callable[[FleetFile], Hidden]
 Prove = Callable[[dict[str, Any], Steps], None]
 """Told the status before the edit; raises `McpwatchError` when the fleet does not do as meant."""
+
+_ENV_VALUE = re.compile(r"^([ +-]\s*(?:#\s*)?(?:export\s+)?[A-Za-z_][\w.-]*\s*=).+$", re.MULTILINE)
+"""A line of an env file within a diff, also one that is commented out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +146,23 @@ def show_diff(work: Work, steps: Steps) -> None:
     after, hidden = work.change(before), work.hidden(before)
     after.plan(state_paths(ControlSettings.state_dir).root, hidden.values)
     edits = [*([hidden.edit] if hidden.edit else []), _edit(before, after)]
-    text = "".join(_diff(edit, hidden.values) for edit in edits)
+    file = _diff(edits[-1], {**_literal(before), **_literal(after), **hidden.values})
+    text = (_ENV_VALUE.sub(r"\1********", _diff(hidden.edit, {})) if hidden.edit else "") + file
     if steps.as_json:
         steps.end(ok=True, dry_run=True, diff=text)
     else:
         say(text.rstrip("\n") or "nothing would change")
+
+
+def _literal(file: FleetFile) -> dict[str, str]:
+    """The secrets that stand in plain text in the fleet's file, by their place: lines around a change hold them too."""
+    found: dict[str, str] = {}
+    for path in literal_secrets(cast("object", file.document)):
+        value: Any = file.document
+        for step in path:
+            value = value[step]
+        found[str(path)] = str(value)
+    return found
 
 
 def _diff(edit: Edit, values: Mapping[str, str]) -> str:

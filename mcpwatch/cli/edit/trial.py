@@ -22,9 +22,10 @@ from typing import Any, cast
 
 from mcpwatch import journal
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.cli.control import ControlSettings, call
+from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.cli.edit.alone import ANSWERED, results_alone
 from mcpwatch.cli.edit.proof import one_of
+from mcpwatch.cli.edit.start_times import durations
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, McpwatchError, NoDaemon
 from mcpwatch.model.probe import Symptom
@@ -67,7 +68,10 @@ class TrialTimedOut(TrialFailed):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a server showed: its tools by name, and what the list weighs in a model's context."""
+    """What a server showed: its tools by name, what the list weighs in a model's context, and how long it took.
+
+    `seconds`: from its start to its first proof, as `durations` counts them; each further check of one tried alone starts it anew.
+    """
 
     tools: tuple[str, ...]
     tokens: int
@@ -121,7 +125,7 @@ def _alone(name: str, plan: Plan, base: Path, wait: float) -> Trial | None:
     results = results_alone(name, plan, base, wait)
     if results and all(result.outcome in ANSWERED for result in results):
         first = results[0]
-        return Trial(tuple(tool.name for tool in first.tools or ()), first.tokens or 0, sum(one.seconds for one in results))
+        return Trial(tuple(tool.name for tool in first.tools or ()), first.tokens or 0, first.seconds)
     if results and results[-1].symptom is Symptom.TIMEOUT:
         said = f"\n    {results[-1].said}" if results[-1].said else ""
         raise TrialTimedOut(f"{name}: no proof within {wait:g}s; {results[-1].message}{said}")
@@ -223,14 +227,20 @@ def _proved(name: str, process: subprocess.Popen[bytes], scratch: Path, wait: fl
 
 
 def _listed(name: str, seconds: float) -> Trial:
-    """Run every check of the route once more, canaries included, and count what it lists."""
+    """Run every check of the route once more, canaries included, and count what it lists. `seconds`: what the trial took."""
     for result in call("POST", "/probe", {"name": name, "vantage": "route"}):
         if result["outcome"] == "failure":
             raise TrialFailed(f"{name}: check {result['check']}: {result['symptom']}: {result['message']}")
     seen: list[dict[str, Any]] = call("GET", f"/tools/{name}")
     tools: dict[str, Any] = one_of(seen, "vantage", "route") or {"contract": {}, "tokens": 0}
     names = tuple(str(tool["name"]) for tool in tools["contract"].get("tools", []))
-    return Trial(names, int(tools["tokens"] or 0), seconds)
+    return Trial(names, int(tools["tokens"] or 0), _first_proof(name, seconds))
+
+
+def _first_proof(name: str, most: float) -> float:
+    """Seconds from the server's start to its first proof, or `most` where it was proved but its start is not known."""
+    facts = stream("/events", limit="1000", member=name)
+    return max((seconds for seconds, cut in durations(facts) if not cut), default=most)
 
 
 def _why(name: str, status: dict[str, Any], scratch: Path) -> str:

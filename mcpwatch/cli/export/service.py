@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -25,6 +26,9 @@ NETWORK = "mcp-net"
 MEMORY = "256m"
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+_PATH = re.compile(r"(?:--?[A-Za-z][\w-]*=)?(/[^\x00-\x1f\x7f]+)")
+"""A word of a command that names a file or directory of this machine, by itself or as the value of an option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def _bridge(name: str, about: str, stdio: Mapping[str, Any]) -> Service:
     if stdio.get("cwd"):
         notes = (*notes, f"it runs in {stdio['cwd']} on the old machine; mount what it needs from there")
     environment = _references(name, stdio.get("env"))
+    if paths := sorted({match[1] for text in (*words[1:], *environment.values()) if (match := _PATH.fullmatch(text))}):
+        notes = (*notes, f"it names {', '.join(paths)} of the old machine: see that it is there where it runs now")
     passed = ("--pass-environment",) if environment else ()
     argv = ("mcp-proxy", "--host", "0.0.0.0", "--port", str(PORT), *passed, "--", *command)  # noqa: S104 - inside a container
     return Service(name, about, argv, PORT, "/sse", bridge=BRIDGE, pip=pip, npm=npm, environment=environment, notes=notes)
@@ -236,6 +242,7 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> Service:
     route = next(iter((*inside, *sorted(servers))), "")
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     environment = {match[1]: match[0] for match in _REFERENCE.finditer(text)}
+    near = [f"{name}: {servers[name]['url']}" for name in sorted(servers) if _loopback(str(servers[name]["url"]))]
     return Service(
         "proxy",
         "The proxy in front: the only one that clients reach",
@@ -246,4 +253,16 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> Service:
         config=text,
         published=f"127.0.0.1:{port}",
         route=route,
+        notes=tuple(
+            f"{one} is on loopback, which in a container is the container; write where it is reached from there" for one in near
+        ),
     )
+
+
+def _loopback(url: str) -> bool:
+    """Whether a URL leads to whoever asks."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -26,6 +26,7 @@ _KNOWN = frozenset({
 })  # fmt: skip
 _SERVERS = frozenset({"fetch", "time", "git", "filesystem", "memory", "everything", "github", "playwright"})
 """Names by which people call a service that is an MCP server; those of databases and apps mean the database."""
+_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\\\")
 _INPUT = re.compile(r"\$\{input:[^}]*\}")
 
@@ -150,6 +151,8 @@ def _not_portable(entry: Mapping[str, Any]) -> str:
         return f"{places[0]} is known to the editor only"
     if entry.get("oauth") or (isinstance(entry.get("auth"), dict) and "oauth" in json.dumps(entry["auth"]).lower()):
         return "it logs in by OAuth in the client; the proxy cannot"
+    if _CREDENTIALS.match(str(entry.get("url") or "")):
+        return "has credentials in its URL, where every log shows them; add it with 'mcpwatch add NAME URL -H …'"
     args = cast("list[Any]", entry["args"]) if isinstance(entry.get("args"), list) else []
     words = [str(entry.get("command", "")), *(str(word) for word in args)]
     if any(_WINDOWS.search(word) for word in words) or words[0].lower() in ("cmd", "cmd.exe", "powershell", "powershell.exe"):

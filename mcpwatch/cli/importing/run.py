@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.cli import exits
@@ -38,6 +38,7 @@ from mcpwatch.config.load import read_document
 from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, UsageError
 
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _DOLLAR = ("gemini-cli", "qwen-code")
 """Clients that read `$VAR` in their files as a variable."""
 _SUFFIXES = (".json", ".jsonc", ".yaml", ".yml", ".toml")
@@ -112,12 +113,12 @@ def look(sources: Sequence[tuple[Path, str]], fleet: FleetFile, *, strict: bool)
             if strict and kind != _FOUND:
                 raise
             found.append(Found(source.name, {}, (str(source),), source.name, str(error)))
-    variables = _variables(fleet)
-    found = [_on_this_machine(one, variables) for one in found]
+    values = {**_variables(fleet), **os.environ}
+    found = [_on_this_machine(one, frozenset(values)) for one in found]
     proxy: Mapping[str, Any] = fleet.document.get("proxy") or {}
     listen = str(proxy.get("listen") or "127.0.0.1:9090")
     own = {listen, listen.replace("127.0.0.1", "localhost"), urlsplit(str(proxy.get("base_url") or "")).netloc} - {""}
-    known = {Found(name, fleet.as_ours(name), (), name).key for name in fleet.members}
+    known = {Found(name, _filled(fleet.as_ours(name), values), (), name).key for name in fleet.members}
     return merged(found, fleet.members, known, own)
 
 
@@ -138,12 +139,24 @@ def _needed(value: object) -> list[str]:
     return re.findall(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}", json.dumps(value, default=str))
 
 
-def _variables(fleet: FleetFile) -> frozenset[str]:
-    found = set(os.environ)
+def _variables(fleet: FleetFile) -> dict[str, str]:
+    """The variables of the fleet's env files."""
+    found: dict[str, str] = {}
     for path in fleet.env_files():
         if path.exists():
-            found |= set(read_env(path.read_text(encoding="utf-8"))[0])
-    return frozenset(found)
+            found |= read_env(path.read_text(encoding="utf-8"))[0]
+    return found
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    """A member with its variables filled in: a client's entry holds in plain text what an import once moved to the env file."""
+    if isinstance(value, dict):
+        return {key: _filled(item, values) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_filled(item, values) for item in cast("list[Any]", value)]
+    if not isinstance(value, str):
+        return value
+    return _REFERENCE.sub(lambda match: values.get(match[1], match[0]).replace("$", "$$"), value)
 
 
 def _work(path: Path, chosen: Sequence[Found], wish: Wish) -> Work:
@@ -259,7 +272,8 @@ def _print(found: Sequence[Found], kinds: Mapping[Path, str]) -> None:
 def _runs(one: Found) -> str:
     stdio: Mapping[str, Any] = one.member.get("stdio") or {}
     args: Sequence[Any] = stdio.get("args") or ()
-    words = [str(stdio.get("command") or one.member.get("url") or ""), *(str(word) for word in args)]
+    url = with_references(one.member, dict.fromkeys(secrets_of(one.member), "********")).get("url")
+    words = [str(stdio.get("command") or url or ""), *(str(word) for word in args)]
     return " ".join(words)[:50]
 
 

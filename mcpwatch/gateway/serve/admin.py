@@ -108,7 +108,7 @@ class Admin:
         if member is None:
             turn.answer(404, _json({"error": f"no member {name!r}; there are {', '.join(self._fleet.members) or 'none'}"}))
             return
-        await _do(member, command)
+        _do(member, command)
         turn.answer(200, _json({"member": name, "done": command}))
 
     async def _run_reload(self, turn: HttpExchange) -> None:
@@ -120,12 +120,12 @@ class Admin:
         turn.answer(200, _json({"changed": changed}))
 
 
-async def _do(member: Member, command: str) -> None:
+def _do(member: Member, command: str) -> None:
     match command:
         case "restart":
             member.main.restart()
         case "stop":
-            await member.main.hold()
+            member.main.hold()
         case "nudge":
             member.nudge()
         case _:

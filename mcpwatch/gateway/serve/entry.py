@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mcpwatch.gateway.dialects import load
+from mcpwatch.gateway.dialects import load, stamp
 from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, split_listen
 from mcpwatch.gateway.settings_reader import digest
 from mcpwatch.gateway.upstream import spawn
 from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.held import held
 
 
 def run_gateway(
@@ -29,7 +30,7 @@ def run_gateway(
     """
 
     def read() -> Settings:
-        settings = load(config)
+        settings = replace(load(config), held=held(admin) if admin else frozenset())
         return replace(settings, listen=listen) if listen else settings
 
     return _run(read, config, admin, logs, log_to)
@@ -53,16 +54,17 @@ def run_bridge(
 
 
 def _run(read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str) -> int:
+    seen = stamp(config) if config is not None else None
     settings = read()
     try:
         split_listen(settings.listen)
     except ValueError:
         raise ConfigError(Fault("listen", f"{settings.listen!r} is no HOST:PORT")) from None
     gc.disable()  # nothing that is loaded now is ever garbage; the program turns it on when it serves
-    spawn.begin(settings.servers, logs)
+    spawn.begin(tuple(server for server in settings.servers if server.name not in settings.held), logs)
     try:
         from mcpwatch.gateway.serve.program import run
 
-        return run(settings, read, config, admin, logs, log_to)
+        return run(settings, read, config, admin, logs, log_to, seen=seen)
     finally:
         spawn.discard()

@@ -49,7 +49,7 @@ class Fleet:
         for name, member in kept.items():
             member.retune(wanted[name], settings.limits)
         gone = [member for name, member in old.items() if name not in kept]
-        self.members = {name: kept.get(name) or self._start(server) for name, server in wanted.items()}
+        self.members = {name: kept.get(name) or self._start(server, settings.held) for name, server in wanted.items()}
         changed = sorted({member.name for member in gone} | (wanted.keys() - kept.keys()))
         serve(self.members)
         if gone:
@@ -92,8 +92,11 @@ class Fleet:
         """Every member as the admin API shows it."""
         return [show(member) for member in self.members.values()]
 
-    def _start(self, server: ServerSettings) -> Member:
-        return Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
+    def _start(self, server: ServerSettings, held: frozenset[str]) -> Member:
+        member = Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
+        if server.command is not None and server.name in held:
+            member.main.hold()  # before its task has begun
+        return member
 
     def _happened(self, happening: LifecycleEvent) -> None:
         text = {key: value for key, value in asdict(happening).items() if key not in {"name", "member"} and value is not None}

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from typing import Any
 import uvloop
 
 from mcpwatch import slow
+from mcpwatch.gateway.dialects import stamp
 from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.serve.admin import Admin
 from mcpwatch.gateway.serve.app import App
@@ -30,6 +32,8 @@ from mcpwatch.model.errors import ConfigError
 
 LOOK_EVERY = 0.5
 """Seconds between looks at the configuration file."""
+SUCCESSOR_WAIT = 120.0
+"""Seconds that a file for another process is left to the gateway that takes this one's place; then it is taken here."""
 GIVE_UP_LOOK = 0.2
 """Seconds between looks of a bridge at its server."""
 GIVE_UP_AFTER = 3
@@ -41,11 +45,16 @@ log = logging.getLogger("mcpwatch.gateway")
 
 
 def run(
-    settings: Settings, read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str
-) -> int:
-    """Serve until SIGTERM or SIGINT; `read` gives the settings again at a reload. Returns the exit code."""
+    settings: Settings, read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str,
+    *, seen: tuple[int, int, int] | None = None,
+) -> int:  # fmt: skip
+    """Serve until SIGTERM or SIGINT; `read` gives the settings again at a reload, `seen` is the file's stamp before its reading.
+
+    Returns the exit code.
+    """
     _log_to(log_to)
     program = Program(settings, read, config, admin, logs)
+    program.seen = seen
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(program.run())
 
@@ -60,6 +69,8 @@ class Program:
         self._read = read
         self._config = config
         self._admin_path = admin
+        self.seen: tuple[int, int, int] | None = None
+        """The stamp of the file that the settings were read from, where it is known: what was written after that is news."""
         self._app = App(settings)
         self._fleet = Fleet(logs, self._app.member_changed)
         self._admin = Admin(self._fleet, self._reload, self._app.token_uses, self._app.sessions.clients)
@@ -67,6 +78,8 @@ class Program:
         self._gave_up = ""
         self._exit_code: int | None = None
         self._reloading = asyncio.Lock()
+        self._left: tuple[str, float] | None = None
+        """The process that the file is for, and until when it is left to that."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -168,6 +181,8 @@ class Program:
     async def _reload(self) -> list[str]:
         async with self._reloading:
             settings = self._read()
+            if self._leave(settings.process):
+                return []
             if settings.listen != self._settings.listen:
                 log.warning("listen changed from %s to %s; that takes a restart", self._settings.listen, settings.listen)
                 settings = replace(settings, listen=self._settings.listen)
@@ -175,6 +190,21 @@ class Program:
             self._settings = settings
             log.info("configuration read again; changed: %s", ", ".join(changed) or "no server")
             return changed
+
+    def _leave(self, process: str) -> bool:
+        """Whether the file is for a gateway that is about to take this one's place: what it hosts is started by that, and once."""
+        known = self._left is not None and self._left[0] == process
+        if process == self._settings.process or (known and self._overdue()):
+            self._left = None
+            return False
+        if not known:
+            self._left = process, time.monotonic() + SUCCESSOR_WAIT
+            log.info("the configuration is for the gateway that takes this one's place; left to that")
+        return True
+
+    def _overdue(self) -> bool:
+        """Whether that gateway should have been here long ago."""
+        return self._left is not None and time.monotonic() >= self._left[1]
 
     async def _try_reload(self) -> None:
         try:
@@ -187,12 +217,12 @@ class Program:
 
     async def _look(self, path: Path) -> None:
         """Read the file again when it changed, once it has stopped changing."""
-        known = _stamp(path)
+        known = self.seen or stamp(path)
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            stamp = _stamp(path)
-            if stamp != known and stamp is not None:
-                known = stamp
+            now = stamp(path)
+            if now is not None and (now != known or self._overdue()):
+                known = now
                 await self._try_reload()
 
 
@@ -214,14 +244,6 @@ def _socket(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _log_to(target: str) -> None:

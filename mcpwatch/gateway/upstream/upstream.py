@@ -118,7 +118,7 @@ class Upstream(Availability):
             if self._link is not None:
                 await asyncio.shield(self._link.close())
 
-    async def hold(self) -> None:
+    def hold(self) -> None:
         """Close it and keep it closed until `release`."""
         self._wanted.clear()
         self._enter(Phase.HELD)

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.cli.edit import trial
+from mcpwatch.cli import control
+from mcpwatch.cli.edit import alone, trial
 from mcpwatch.cli.edit.trial import TrialFailed, TrialTimedOut, try_member
+from mcpwatch.model.probe import ProbeResult
+from mcpwatch.model.spec import Plan
+from tests.checks.test_stdio import SPEAK
 
 SERVER = """
 import json, os, sys
@@ -120,3 +124,39 @@ def test_a_trial_that_does_not_begin_in_time_says_so_and_names_no_directory_of_i
     with pytest.raises(TrialTimedOut, match=r"x: no proof within 0\.2s; the trial had not begun") as caught:
         try_member("x", {"url": "http://127.0.0.1:1/sse"}, directory, (), {}, 0.2)
     assert trial.PREFIX not in str(caught.value)
+
+
+def test_what_a_start_took_is_its_first_proof_alone_though_each_further_check_starts_the_server_anew(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none_begun(monkeypatch)
+    seen: list[ProbeResult] = []
+
+    def kept(name: str, plan: Plan, base: Path, wait: float) -> list[ProbeResult] | None:
+        seen.extend(alone.results_alone(name, plan, base, wait) or ())
+        return seen
+
+    monkeypatch.setattr(trial, "results_alone", kept)
+    found = try_member("x", {**member(), "checks": {"one": {"kind": "mcp"}, "two": {"kind": "mcp"}}}, directory, (), {}, 60.0)
+    assert len(seen) > 1
+    assert found.seconds == seen[0].seconds > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_what_a_start_took_in_a_whole_trial_is_counted_from_the_spawn_and_not_from_that_of_the_watchdog(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def kept(path: str, **query: str) -> Generator[dict[str, Any]]:
+        for fact in control.stream(path, **query):
+            told.append(fact)
+            yield fact
+
+    monkeypatch.setattr(trial, "stream", kept)
+    bridge = {"stdio": {"command": sys.executable, "args": ["-c", SPEAK]}, "bridge": {"listen": "127.0.0.1:1"}}
+    found = try_member("x", bridge, directory, (), {}, 120.0)
+    begun = next(fact for fact in told if fact["fact"] == "member_started")
+    proved = next(fact for fact in told if fact["fact"] == "member_changed" and fact["new"] == "running")
+    assert found.seconds == proved["at"] - begun["at"] > 0
