@@ -35,6 +35,7 @@ class Fleet:
         self._logs = logs
         self._connected = connected
         self._limits = Limits()
+        self._replica = ""
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
         self.sequence = 0
@@ -43,7 +44,7 @@ class Fleet:
     async def apply(self, settings: Settings, serve: Callable[[dict[str, Member]], None]) -> list[str]:
         """Serve these settings: only members whose settings changed are touched. Returns their names."""
         wanted = {server.name: server for server in settings.servers}
-        self._limits = settings.limits
+        self._limits, self._replica = settings.limits, settings.replica
         old = self.members
         kept = {name: member for name, member in old.items() if wanted.get(name) == member.settings}
         for name, member in kept.items():
@@ -93,7 +94,9 @@ class Fleet:
         return [show(member) for member in self.members.values()]
 
     def _start(self, server: ServerSettings) -> Member:
-        return Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
+        member = Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
+        member.seats.replica = self._replica
+        return member
 
     def _happened(self, happening: LifecycleEvent) -> None:
         text = {key: value for key, value in asdict(happening).items() if key not in {"name", "member"} and value is not None}
