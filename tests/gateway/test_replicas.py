@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
@@ -14,7 +15,10 @@ import httpx
 import pytest
 
 from mcpwatch.gateway.dialects import parse
+from mcpwatch.gateway.serve.replicas import gone
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.errors import ConfigError
+from mcpwatch.model.probe import Symptom
 from tests.e2e.daemon import free_port
 from tests.gateway.program import HELLO, LIMIT, TINY, Gateway, Http, call, gateway, http, request, sse, text
 from tests.gateway.test_eras import post
@@ -181,6 +185,14 @@ def known() -> Generator[Known]:
 async def test_a_session_of_a_replica_that_is_gone_is_begun_anew(known: Known) -> None:
     for url in (f"http://127.0.0.1:{free_port()}", "http://gw-1.invalid:9090"):
         assert (await known.ask(url)).status_code == 404
+
+
+def test_a_resolver_that_does_not_answer_takes_no_replica_for_gone() -> None:
+    for code, is_gone in ((socket.EAI_NONAME, True), (socket.EAI_AGAIN, False)):
+        error = HttpFailed("the name does not resolve", Symptom.UNRESOLVED)
+        error.__cause__ = socket.gaierror(code, "")
+        assert gone(error) is is_gone
+    assert not gone(HttpFailed("cut", Symptom.REFUSED, sent=True))
 
 
 async def test_a_session_of_a_replica_that_cannot_be_reached_is_kept_for_later(known: Known) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -23,9 +24,6 @@ HEAD_LIMIT = 600.0
 """Seconds until the other replica must have begun its answer."""
 PASSED = b"mcpwatch-replica"
 """On a request that was passed on once, the name of who did; it is never passed on again."""
-GONE = frozenset({Symptom.REFUSED, Symptom.UNRESOLVED})
-"""Signs that the other replica runs no more, and its sessions with it."""
-
 _STAYS = frozenset(
     {b"connection", b"keep-alive", b"content-length", b"transfer-encoding", b"expect", b"te", b"trailer", b"upgrade"}
     | {b"accept-encoding", PASSED}
@@ -102,7 +100,7 @@ class Replicas:
         """Tell the client: a replica that is gone took its sessions with it; one that cannot be reached may be back soon."""
         if request.turn.begun:
             request.turn.cut()
-        elif error.symptom in GONE and not error.sent:
+        elif gone(error):
             self.lost[other] += 1
             request.lost_session()
         elif not error.sent:
@@ -111,6 +109,16 @@ class Replicas:
         else:
             text = f"replica {other!r}: {error}"
             request.respond(502, message.error(_raw_id(request), message.MEMBER_DOWN, text, error.data))
+
+
+def gone(error: HttpFailed) -> bool:
+    """Whether this says that the other replica runs no more, and its sessions with it.
+
+    Nothing listens there, or there is no such name; a resolver that does not answer says nothing of it.
+    """
+    why = error.__cause__
+    unknown = isinstance(why, socket.gaierror) and why.errno in {socket.EAI_NONAME, socket.EAI_NODATA}
+    return not error.sent and (error.symptom is Symptom.REFUSED or unknown)
 
 
 async def _copy(request: McpRequest, response: Response) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Appeared, Exited, Incarnation, Preparing
+from mcpwatch.ports import Appeared, Exited, Incarnation, Moved, Preparing
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.logs import Follower
 from mcpwatch.runtimes.record import Record, Records
@@ -33,7 +34,7 @@ from mcpwatch.runtimes.swarm.manager import (
     update_service,
 )
 from mcpwatch.runtimes.swarm.replicas import Begun, Over, Step, advance, living, shortage
-from mcpwatch.runtimes.swarm.services import AGAIN, Refused, SwarmServices, carrier_of, killed_for_memory
+from mcpwatch.runtimes.swarm.services import AGAIN, Refused, SwarmServices, carrier_of, direct_of, killed_for_memory
 from mcpwatch.runtimes.swarm.spec import service_name
 from mcpwatch.runtimes.swarm.task import Task, failure
 
@@ -54,6 +55,7 @@ class _Carried:
     generation: int = 0
     present: Task | None = None
     quiet: bool = True
+    direct: Target | None = None
     anew: bool = False
     """The next start replaces what runs."""
     given_up: threading.Event = field(default_factory=threading.Event)
@@ -160,7 +162,9 @@ class ReplicatedServices(SwarmServices):
         self._records.note(Record(member.spec.name, member.generation, container=task.id))
         if not member.followers:
             member.followers = self._follow(member.engine, member.spec, member.service.name)
-        return self._living(member.spec, member.generation, member.service, task, sight)
+        living = self._living(member.spec, member.generation, member.service, task, sight)
+        member.direct = living.direct
+        return living
 
     def _launch(self, member: _Carried, given_up: threading.Event, generation: int, tell: Tell) -> tuple[Task, Sight]:
         """Write the service where that is needed, and wait for its tasks. Blocking. Raises `Refused`."""
@@ -232,7 +236,15 @@ class ReplicatedServices(SwarmServices):
         member.present = next((task for task in tasks if task.id == present), None)
         for step in steps:
             self._tell_step(member, step, sight, oom)
+        self._tell_place(member, service, sight)
         self._hinder(member.spec.name, *_wrong(member, service, sight))
+
+    def _tell_place(self, member: _Carried, service: Service, sight: Sight) -> None:
+        """Tell where it is reached now, when that is another node."""
+        found = direct_of(member.spec, service, member.present, sight) if member.present else None
+        if found is not None and found != member.direct:
+            member.direct = found
+            self._events.put_nowait(Moved(member.spec.name, member.generation, found))
 
     def _tell_step(self, member: _Carried, step: Step, sight: Sight, oom: bool) -> None:
         name = member.spec.name
@@ -243,6 +255,7 @@ class ReplicatedServices(SwarmServices):
                 member.generation += 1
                 self._take(member, task, sight)
                 self._events.put_nowait(Appeared(name, container=task.container))
+                member.direct = None  # who hears of the return does not know the place
 
     def _followers(self) -> list[Follower]:
         return [follower for member in self._members.values() for follower in member.followers]
