@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from mcpwatch.runtimes.swarm.places import Places
-from mcpwatch.runtimes.swarm.replicas import Begun, Over, advance, living, shortage
+from mcpwatch.runtimes.swarm.replicas import Begun, Over, advance, living, shortage, unfinished
 from mcpwatch.runtimes.swarm.service import SCRIPT, probe, task_template
-from mcpwatch.runtimes.swarm.spec import SwarmSpec, TaskProbeSpec
+from mcpwatch.runtimes.swarm.spec import SwarmSpec
 from mcpwatch.runtimes.swarm.task import End, Node, Task
 from tests.gateway.program import TINY, gateway
 
@@ -59,6 +59,7 @@ def test_what_ran_on_a_node_that_is_down_runs_no_more() -> None:
     [
         ((task("a"), task("b")), "", ""),
         ((task("a"), task("b", "starting")), "", ""),
+        ((task("a"), task("b", "new", node="", words="created")), "", ""),
         ((task("a"), task("b", "pending", node="", words="no suitable node (busy)")), "unschedulable", "1 of 2 tasks run: no"),
         ((task("a"), task("b", "rejected", words="No such image: x:1")), "image_pull", "has no image x:1"),
         ((task("a"), task("b", node="n2")), "node_not_ready", "1 of 2 tasks run: node two (10.0.0.2) is down; the swarm moves"),
@@ -72,6 +73,12 @@ def test_what_is_missing_is_named(tasks: tuple[Task, ...], cause: str, says: str
     assert named == cause
     assert says in words
     assert bool(words) == bool(cause)
+
+
+def test_a_start_that_takes_too_long_says_what_its_newest_task_does() -> None:
+    assert "docker node ls" in unfinished((), NODES, rolling=False)
+    words = unfinished((task("a"), task("b", "starting", created=1)), NODES, rolling=True)
+    assert "the newest task on node one (10.0.0.1) is starting; it counts as running when its probe succeeded; raise" in words
 
 
 def test_who_restarts_ended_tasks_is_one_alone() -> None:
@@ -98,12 +105,15 @@ def test_what_cannot_be_is_refused(written: dict[str, Any], fault: str) -> None:
 
 
 def test_the_probe_of_a_task_is_its_health_check_at_its_own_port() -> None:
-    asked = TaskProbeSpec.model_validate({"kind": "mcpwatch", "interval": "5s", "timeout": "4s"})
-    check = probe(asked, "http://mcp-one:8080/mcp", 60.0)
+    asked = {"kind": "mcpwatch", "interval": "5s", "timeout": "4s"}
+    one = SwarmSpec.model_validate({"image": "a", "probe": asked, "ports": ["0.0.0.0:9072:8081"]})
+    check, mapped = (probe(one, f"http://mcp-one:{port}/mcp", 60.0) for port in (8080, 9072))
     assert check is not None
+    assert mapped is not None
+    assert "http://127.0.0.1:8081/mcp" in mapped["Test"]
     assert check["Test"] == ["CMD", "mcpwatch", "check", "--url", "http://127.0.0.1:8080/mcp", "--timeout", "3s"]
     assert (check["Interval"], check["Retries"], check["StartPeriod"]) == (5_000_000_000, 3, 33_000_000_000)
-    assert probe(TaskProbeSpec.unwritten(), "http://mcp-one:8080/mcp", 60.0) is None
+    assert probe(SwarmSpec.model_validate({"image": "a"}), "http://mcp-one:8080/mcp", 60.0) is None
 
 
 def ask(url: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Hindered, RuntimeEvent
+from mcpwatch.ports import Appeared, Exited, Hindered, Replacing, RuntimeEvent, Sharing
 from mcpwatch.runtimes.docker.container import nanoseconds
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
@@ -50,6 +50,11 @@ def spec(lab: Lab, code: str = GOOD, *, fingerprint: str = "f1", start_grace: fl
     return MemberSpec("one", "server", "swarm", carrier, fingerprint, direct, stop_grace=2.0, start_grace=start_grace)
 
 
+async def release(lab: Lab, one: MemberSpec) -> None:
+    assert isinstance(lab.runtime, Replacing)
+    await lab.runtime.release(one)
+
+
 async def heard(lab: Lab, *kinds: type[RuntimeEvent]) -> Any:
     """The next event of these kinds."""
     async with asyncio.timeout(BOUND):
@@ -73,10 +78,10 @@ def version(lab: Lab) -> int:
 async def test_a_restart_is_an_update_in_which_the_old_task_goes_when_the_new_one_was_proved_by_mcp(tmp_path: Path) -> None:
     async with laboratory(tmp_path, SwarmRuntime) as lab:
         one = spec(lab, replicas=1, probe=PROBE)
-        assert isinstance(lab.runtime, SwarmRuntime)
+        assert isinstance(lab.runtime, Sharing)
         assert lab.runtime.supervises(one) == "theirs"
         first = await lab.runtime.start(one, 1)
-        await lab.runtime.release(one)
+        await release(lab, one)
         assert inspected(first.container)["State"]["Running"]
         second = await lab.runtime.start(one, 2)
         assert second.container != first.container
@@ -98,7 +103,7 @@ async def test_a_new_version_that_is_not_proved_is_rolled_back_named_and_the_old
     async with laboratory(tmp_path, SwarmRuntime) as lab:
         one = spec(lab, replicas=1, probe=PROBE)
         first = await lab.runtime.start(one, 1)
-        await lab.runtime.release(one)
+        await release(lab, one)
         bad = spec(lab, BAD, fingerprint="f2", start_grace=40.0, replicas=1, probe=PROBE)
         with pytest.raises(RuntimeFailed, match=r"the swarm went back to the version before: its task on node .* failed") as failed:
             await lab.runtime.start(bad, 2)
@@ -216,3 +221,17 @@ async def test_secrets_and_configs_are_files_of_every_replica_and_no_variable(tm
         finally:
             for kind in ("secret", "config"):
                 docker(kind, "rm", name, check=False)
+
+
+@on_a_swarm
+async def test_a_task_that_ended_before_its_restart_is_brought_back_and_not_replaced(tmp_path: Path) -> None:
+    async with laboratory(tmp_path, SwarmRuntime) as lab:
+        one = spec(lab, replicas=1)
+        first = await lab.runtime.start(one, 1)
+        written = version(lab)
+        docker("kill", first.container or "")
+        await release(lab, one)
+        second = await lab.runtime.start(one, 2)
+        assert second.container != first.container
+        assert version(lab) == written
+        await lab.runtime.stop(one, 2)

@@ -143,7 +143,7 @@ def _described(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSp
         grace=spec.stop_grace,
         secrets=_kept(engine, "secret", carrier.secrets, ""),
         configs=_kept(engine, "config", carrier.configs, "/"),
-        check=probe(carrier.probe, spec.direct.url if spec.direct else "", spec.start_grace),
+        check=probe(carrier, spec.direct.url if spec.direct else "", spec.start_grace),
     )
     words: Raw = {
         "task_template": template,

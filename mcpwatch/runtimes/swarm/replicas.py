@@ -64,9 +64,9 @@ def shortage(tasks: Sequence[Task], nodes: Mapping[str, Node], replicas: int, im
     count = f"{len(run)} of {replicas} tasks run: "
     newest = sorted((task for task in tasks if task not in run), key=lambda task: task.created, reverse=True)
     waiting = next((task for task in newest if not task.over and task.state != "running"), None)
-    if waiting is not None and not waiting.node and waiting.words:
+    if waiting is not None and "no suitable node" in waiting.words:
         cause, words = refusal(waiting, nodes, image)
-        return (cause, count + words) if cause else ("", "")
+        return cause, count + words
     failed = [task for task in newest if task.state in {"failed", "rejected"}]
     if failed and (named := refusal(failed[0], nodes, image))[0]:
         return named[0], count + named[1]
@@ -77,6 +77,18 @@ def shortage(tasks: Sequence[Task], nodes: Mapping[str, Node], replicas: int, im
         if node is not None and node.down and task.desired != "remove" and not task.over:
             return "node_not_ready", f"{count}node {node_name(node, task.node)} is down; the swarm moves what ran there"
     return "", ""
+
+
+def unfinished(tasks: Sequence[Task], nodes: Mapping[str, Node], *, rolling: bool) -> str:
+    """Why a start or an update has not come to its end although nothing is named: what the newest task does."""
+    newest = max(tasks, key=lambda task: task.created, default=None)
+    if newest is None:
+        return "the swarm made no task of it; look at its managers: docker node ls"
+    where = f" on node {node_name(nodes.get(newest.node), newest.node)}" if newest.node else ""
+    what = "the update has not come to its end" if rolling else "no task of it runs yet"
+    words = f": {newest.words}" if newest.words not in {"", newest.state} else ""
+    probed = "; it counts as running when its probe succeeded" if newest.state == "starting" else ""
+    return f"{what}, the newest task{where} is {newest.state}{words}{probed}; raise start_grace if it needs longer"
 
 
 def _looping(failed: Sequence[Task], nodes: Mapping[str, Node], count: str) -> tuple[str, str]:

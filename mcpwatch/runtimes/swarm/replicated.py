@@ -23,6 +23,7 @@ from mcpwatch.runtimes.docker.logs import Follower
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.swarm.manager import (
     Placement,
+    Raw,
     Service,
     Sight,
     Update,
@@ -33,7 +34,7 @@ from mcpwatch.runtimes.swarm.manager import (
     our_service,
     update_service,
 )
-from mcpwatch.runtimes.swarm.replicas import Begun, Over, Step, advance, living, shortage
+from mcpwatch.runtimes.swarm.replicas import Begun, Over, Step, advance, living, shortage, unfinished
 from mcpwatch.runtimes.swarm.services import AGAIN, Refused, SwarmServices, carrier_of, direct_of, killed_for_memory
 from mcpwatch.runtimes.swarm.spec import service_name
 from mcpwatch.runtimes.swarm.task import Task, failure
@@ -41,6 +42,8 @@ from mcpwatch.runtimes.swarm.task import Task, failure
 START_SHARE = 0.9
 """Of the start grace, how much a start waits: what the swarm says then is told before the grace is over."""
 SHORTEST_WAIT = 5.0
+REPORTED_SECONDS = 1.5
+"""Within how long the managers hear of an end: a task that is to be replaced is looked at for so long, lest it ended by itself."""
 WENT_BACK = frozenset({"rollback_started", "rollback_completed", "rollback_paused"})
 _SIGKILL = 9
 
@@ -58,6 +61,8 @@ class _Carried:
     direct: Target | None = None
     anew: bool = False
     """The next start replaces what runs."""
+    released: str = ""
+    """The task that it shall replace."""
     given_up: threading.Event = field(default_factory=threading.Event)
     writing: threading.Lock = field(default_factory=threading.Lock)
     followers: tuple[Follower, ...] = ()
@@ -112,7 +117,7 @@ class ReplicatedServices(SwarmServices):
         member = await self._member(spec)
         member.given_up.set()
         member.quiet = member.anew = True
-        member.present = None
+        member.released, member.present = member.present.id if member.present else "", None
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """End all tasks and remove the service."""
@@ -177,18 +182,35 @@ class ReplicatedServices(SwarmServices):
             fresh = found is None
             if found is None:
                 member.service = create_service(engine, self._instance, spec, carrier, generation, "")
-            elif member.anew or (known := as_written(found, spec, carrier)) is None:
+            elif self._replaced(member, found, tell) or (known := as_written(found, spec, carrier)) is None:
                 member.service = update_service(engine, self._instance, spec, carrier, generation, found)
             else:
                 member.service = known
             rolling = not fresh and member.service.labels.generation == generation
         return self._wait(member, member.service, given_up, rolling, tell)
 
+    def _replaced(self, member: _Carried, found: Raw, tell: Tell) -> bool:
+        """Whether what runs shall be replaced: not what ended since that was asked for, which the swarm brings back by itself."""
+        if not member.anew or not member.released:
+            return member.anew
+        deadline = time.monotonic() + REPORTED_SECONDS
+        while True:
+            sight = look(member.engine, (str(found["ID"]),))
+            tasks = sight.every.get(str(found["ID"]), ())
+            if all(task.id != member.released for task in living(tasks, sight.nodes)):
+                break
+            if time.monotonic() >= deadline:
+                return True
+            time.sleep(AGAIN)
+        why = failure(tasks, sight.nodes)
+        tell(f"it ended before its restart, and the swarm brings it back{f': {why}' if why else ''}")
+        return False
+
     def _wait(self, member: _Carried, service: Service, given_up: threading.Event, rolling: bool, tell: Tell) -> tuple[Task, Sight]:
         """Return when the update is complete, or the first task runs. Blocking. Raises `Refused`."""
         spec, told = member.spec, ""
         deadline = time.monotonic() + max(SHORTEST_WAIT, spec.start_grace * START_SHARE)
-        cause, said = "", "the swarm does not say why no task of it runs"
+        sight = Sight({}, {})
         while time.monotonic() < deadline and not given_up.is_set():
             sight = look(member.engine, (service.id,))
             tasks, update = sight.every.get(service.id, ()), sight.updates.get(service.id)
@@ -197,15 +219,14 @@ class ReplicatedServices(SwarmServices):
                 raise Refused(*_went_back(tasks, sight, update))
             if run and (not rolling or (update is not None and update.state == "completed")):
                 return run[-1], sight
-            found, words = shortage(tasks, sight.nodes, service.replicas, carrier_of(spec).image or "")
-            cause, said = (found, words) if words else (cause, said)
+            _, words = shortage(tasks, sight.nodes, service.replicas, carrier_of(spec).image or "")
             if words and words != told:
                 told = words
                 tell(words)
             time.sleep(AGAIN)
-        if rolling:
-            said = "its update has not come to an end; raise start_grace if its tasks need longer, one after the other"
-        raise Refused(cause, said)
+        tasks = sight.every.get(service.id, ())
+        cause, words = shortage(tasks, sight.nodes, service.replicas, carrier_of(spec).image or "")
+        raise Refused(cause, words or unfinished(tasks, sight.nodes, rolling=rolling))
 
     def _end_written(self, member: _Carried, name: str, grace: float) -> None:
         with member.writing:  # what a start that was given up still writes comes first

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from mcpwatch.runtimes.docker.options import Labels, healthcheck, mount
 from mcpwatch.runtimes.docker.spec import published
 from mcpwatch.runtimes.swarm import task_probe
-from mcpwatch.runtimes.swarm.spec import SwarmSpec, TaskProbeSpec
+from mcpwatch.runtimes.swarm.spec import SwarmSpec
 
 SCRIPT = Path(task_probe.__file__).read_text(encoding="utf-8")
 """What the image's python3 runs as a probe."""
@@ -90,12 +90,16 @@ def task_template(
     }
 
 
-def probe(spec: TaskProbeSpec, url: str, start_grace: float) -> dict[str, Any] | None:
-    """The health check that speaks MCP to a task from inside it, at the port and path of `url`; `None` where none is wanted."""
+def probe(carrier: SwarmSpec, url: str, start_grace: float) -> dict[str, Any] | None:
+    """The health check that speaks MCP to a task from inside it, where `url` leads to; `None` where none is wanted.
+
+    A published port of `url` is the one inside that it leads to.
+    """
+    spec, parts = carrier.probe, urlsplit(url)
     if spec.kind == "none":
         return None
-    parts = urlsplit(url)
-    at = f"http://127.0.0.1:{parts.port or 80}{parts.path or '/'}"
+    inside = {outside: port.partition("/")[0] for _, outside, port in map(published, carrier.ports)}
+    at = f"http://127.0.0.1:{inside.get(parts.port, parts.port or 80)}{parts.path or '/'}"
     seconds = max(1, round(spec.timeout) - 1)
     said = {
         "python3": ["python3", "-c", SCRIPT, at, str(seconds)],
