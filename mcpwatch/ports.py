@@ -205,6 +205,15 @@ class Holding(Protocol):
         ...
 
 
+@runtime_checkable
+class Sharing(Protocol):
+    """A runtime whose carrier brings back some of its members by itself, and others not."""
+
+    def supervises(self, spec: MemberSpec) -> Literal["ours", "theirs"]:
+        """Who brings this member back when it ended."""
+        ...
+
+
 class Prober(Protocol):
     """Runs checks. One instance serves the whole daemon."""
 

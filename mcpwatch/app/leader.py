@@ -19,7 +19,7 @@ from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Troubled
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Alone, Fence, Fenced, Holding, Incarnation, Publish, Runtime, RuntimeEvent
+from mcpwatch.ports import Alone, Fence, Fenced, Holding, Incarnation, Publish, Replacing, Runtime, RuntimeEvent, Sharing
 from mcpwatch.runtimes.kubernetes.leader_spec import LeaderSpec
 
 SUBJECT = "leader"
@@ -135,6 +135,18 @@ class FencedRuntime:
     def number(self, living: Incarnation) -> None:
         """As `ports.Runtime`; counting is no act."""
         self._runtime.number(living)
+
+    def supervises(self, spec: MemberSpec) -> Literal["ours", "theirs"]:
+        """As `ports.Sharing`; of any other runtime, for all its members."""
+        return self._runtime.supervises(spec) if isinstance(self._runtime, Sharing) else self.supervision
+
+    async def release(self, spec: MemberSpec) -> None:
+        """As `ports.Replacing`; any other runtime ends what runs."""
+        self._check()
+        if isinstance(self._runtime, Replacing):
+            await self._runtime.release(spec)
+        else:
+            await self._runtime.stop(spec, spec.stop_grace)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """As `ports.Runtime`."""

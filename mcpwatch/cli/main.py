@@ -484,11 +484,14 @@ def gateway(
     ],
     listen: Annotated[str | None, typer.Option(help="Address to listen on, HOST:PORT or :PORT; overrides the file.")] = None,
     log: Annotated[Literal["stderr", "syslog"], typer.Option(help="Destination of the program's own log lines.")] = "stderr",
+    replica: Annotated[
+        str, typer.Option(envvar="MCPWATCH_REPLICA", help="Name of this gateway among the file's replicas.", show_envvar=False)
+    ] = "",
 ) -> None:
     """Run only the gateway: serve each server of a file at /<name>/sse and /<name>/mcp, and all of them at /sse and /mcp."""
     from mcpwatch.cli.serve import gateway as run
 
-    raise typer.Exit(run(config, listen=listen, log=log))
+    raise typer.Exit(run(config, listen=listen, log=log, replica=replica))
 
 
 @config_app.command()

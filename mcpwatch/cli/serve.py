@@ -22,6 +22,6 @@ def bridge(command: list[str], *, listen: str, name: str, sessions: Sessions, en
     return run_bridge(command, name=name, listen=listen, sessions=sessions, env=passed, log_to=log)
 
 
-def gateway(config: Path, *, listen: str | None, log: LogTo) -> int:
+def gateway(config: Path, *, listen: str | None, log: LogTo, replica: str = "") -> int:
     """Serve the servers of a file until a signal."""
-    return run_gateway(config, listen=listen, log_to=log)
+    return run_gateway(config, listen=listen, log_to=log, replica=replica)

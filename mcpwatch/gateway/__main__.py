@@ -19,6 +19,8 @@ def main() -> int:
     parser.add_argument("--admin", type=Path, help="path of the admin unix socket to make")
     parser.add_argument("--log-dir", type=Path, help="directory for the stderr of stdio servers")
     parser.add_argument("--log", choices=("stderr", "syslog"), default="stderr", help="where the gateway's own log goes")
+    name = os.environ.get("MCPWATCH_REPLICA", "")
+    parser.add_argument("--replica", default=name, help="the name of this gateway among the file's replicas; else MCPWATCH_REPLICA")
     bridge = parser.add_argument_group("bridge", "one stdio server instead of a file: --bridge-listen HOST:PORT -- COMMAND ARGS…")
     bridge.add_argument("--bridge-listen", help="HOST:PORT; serves the command after -- at /sse and /mcp")
     bridge.add_argument("--name", default="bridge", help="the server's name, in logs and below /NAME/")
@@ -34,7 +36,9 @@ def main() -> int:
             return run_bridge(
                 given.command, name=given.name, listen=given.bridge_listen, sessions=given.sessions, env=env, log_to=given.log
             )
-        return run_gateway(given.config, listen=given.listen, admin=given.admin, logs=given.log_dir, log_to=given.log)
+        return run_gateway(
+            given.config, listen=given.listen, admin=given.admin, logs=given.log_dir, log_to=given.log, replica=given.replica
+        )
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -79,6 +79,9 @@ class Settings:
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     limits: Limits = Limits()
     bridge: bool = False
+    replica: str = ""
+    """The name of this gateway among `replicas`: name and base URL of every gateway that serves this file, itself too."""
+    replicas: tuple[tuple[str, str], ...] = ()
     servers: tuple[ServerSettings, ...] = ()
     held: frozenset[str] = frozenset()
     """Servers with a command that are not started until somebody says so."""

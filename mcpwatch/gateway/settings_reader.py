@@ -28,6 +28,7 @@ DIGESTS = "token_digests"
 """The key for tokens of which only the digest is told."""
 _POLICY_WORDS = ("condition", "retry", "fatal_exit_codes")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_REPLICA = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class SettingsReader:
@@ -62,6 +63,7 @@ class SettingsReader:
             allowed_origins=self._texts(document.get("allowed_origins"), "allowed_origins"),
             groups=self._groups(document, {server.name for server in servers}),
             limits=Limits(**self._numbers(document, "limits", "limits", Limits)),
+            replicas=self._replicas(document.get("replicas")) if native else (),
             servers=tuple(servers),
             process=self._text(document.get("process"), "process") or "",
         )
@@ -142,6 +144,15 @@ class SettingsReader:
                 self._fault(f"groups.{group}", f"names {unknown!r}, which is no server of this file")
             found.append((group, listed))
         return tuple(found)
+
+    def _replicas(self, written: object) -> tuple[tuple[str, str], ...]:
+        pairs = self._pairs(written, "replicas")
+        for name, url in pairs:
+            if not _REPLICA.fullmatch(name):
+                self._fault(f"replicas.{name}", "is no usable name; use small letters, digits and '-'")
+            if not url.startswith(("http://", "https://")):
+                self._fault(f"replicas.{name}", f"{url!r} is no URL; write http://HOST:PORT")
+        return pairs
 
     def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[Limits]) -> dict[str, Any]:
         """An object of numbers, each named as a field of `shape`."""

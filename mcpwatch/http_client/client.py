@@ -120,7 +120,7 @@ class Response:
 
 
 class Client:
-    """Requests to one origin, by the proxy that the environment names for it. `headers` go with every request."""
+    """Requests to one origin, by the proxy that the environment names for it, unless `direct`. `headers` go with every request."""
 
     def __init__(
         self,
@@ -130,6 +130,7 @@ class Client:
         *,
         dialled_by: Dial | None = None,
         repeatable: frozenset[str] = REPEATABLE,
+        direct: bool = False,
     ) -> None:
         self.url = url
         self.headers = headers
@@ -140,7 +141,7 @@ class Client:
         self._proxy: ForwardProxy | None = None
         self._unusable = ""
         try:
-            self._proxy = forward_proxy(url, os.environ)
+            self._proxy = None if direct else forward_proxy(url, os.environ)
         except BadProxy as error:
             self._unusable = str(error)
 

@@ -20,7 +20,7 @@ from mcpwatch.model.restart import not_retried
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.ports import Exited as RuntimeExited
-from mcpwatch.ports import Incarnation, Replacing, Runtime
+from mcpwatch.ports import Incarnation, Replacing, Runtime, Sharing
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.exit_words import describe_exit
 from mcpwatch.watchdog.history import placed
@@ -104,8 +104,13 @@ class MemberActor:
     @property
     def rules(self) -> d.Rules:
         """What `decide` needs of the present spec."""
-        theirs = self.runtime.supervision == "theirs"
-        return d.Rules(self.spec.restart, self.spec.start_grace, self.spec.stop_grace, theirs)
+        return d.Rules(self.spec.restart, self.spec.start_grace, self.spec.stop_grace, self.theirs)
+
+    @property
+    def theirs(self) -> bool:
+        """Whether its carrier brings it back by itself, and we only follow."""
+        runtime = self.runtime
+        return (runtime.supervises(self.spec) if isinstance(runtime, Sharing) else runtime.supervision) == "theirs"
 
     def now(self) -> Instant:
         """The clock's instant, for events about this member."""
@@ -266,7 +271,7 @@ class MemberActor:
 
     def _started(self, living: Incarnation) -> None:
         """What was asked for lives. When its carrier lost it meanwhile, it is back already, and that is a generation of its own."""
-        if self.state.phase is Phase.BACKOFF and self.runtime.supervision == "theirs":
+        if self.state.phase is Phase.BACKOFF and self.theirs:
             self.appeared(living.pid, living.container)
         else:
             self._began(living, adopted=False)
@@ -315,7 +320,7 @@ class MemberActor:
 
     def _abandon_start(self) -> None:
         """Waiting for a carrier can take long, and the start of an earlier generation, or of what is to stop, is of no use."""
-        if self._begin is not None and self.runtime.supervision == "theirs":
+        if self._begin is not None and self.theirs:
             self._begin.cancel()
 
     async def resume(self) -> None:

@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve import pages
 from mcpwatch.gateway.serve.fleet import Fleet
+from mcpwatch.gateway.serve.replicas import Replicas
 from mcpwatch.gateway.session import session_output
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.member_target import MemberTarget
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 def shown(member: Member, sessions: Sessions | None = None) -> list[str]:
     """The lines of the page."""
-    return pages.metrics({member.name: member}, sessions or Sessions(Limits()), {}).decode().splitlines()
+    return pages.metrics({member.name: member}, sessions or Sessions(Limits()), {}, Replicas()).decode().splitlines()
 
 
 async def test_messages_that_no_stream_took_are_counted_after_their_session_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, RuntimeEvent
+from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Moved, RuntimeEvent
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
 from tests.runtimes.docker_lab import IMAGE, holds
@@ -58,7 +58,9 @@ class Fleet:
             **swarm,
         }
         direct = Target(f"http://mcp-{name}:8000/")
-        return MemberSpec(name, "server", "swarm", SwarmSpec.model_validate(written), "f1", direct, stop_grace=2.0)
+        return MemberSpec(
+            name, "server", "swarm", SwarmSpec.model_validate(written), "f1", direct, stop_grace=2.0, start_grace=120.0
+        )
 
     async def listen(self) -> None:
         async for event in self.runtime.watch():
@@ -179,6 +181,44 @@ async def test_a_drained_and_a_dead_node_are_named_and_the_next_generation_runs_
         until("the old task is gone", lambda: lost.docker("ps", "-q", "--filter", "name=mcp-one") == "")
         await one.runtime.stop(spec, 1)
     assert services(swarm) == []
+
+
+async def test_replicas_survive_a_node_and_are_updated_where_there_is_room(swarm: Swarm, tmp_path: Path) -> None:
+    manager = swarm.nodes[0]
+    async with fleet(swarm, tmp_path) as one:
+        spec = one.spec("one", replicas=2, constraints=[f"node.id!={node_id(manager)}"], ports=["0.0.0.0:8124:8000"])
+        first = await one.runtime.start(spec, 1)
+        until("both replicas serve", lambda: all(serves(node, 8124) for node in swarm.nodes[1:]))
+        home = one.node(first)
+        home.kill()
+        moved: Moved = await one.next(Moved)
+        other = next(node for node in swarm.nodes[1:] if node is not home)
+        assert (moved.generation, moved.direct.url) == (1, f"http://{other.address}:8124/")
+        causes = [(await one.next(Hindered)).cause]
+        while (
+            causes[-1] != "unschedulable"
+        ):  # first the node is down, then nothing takes what ran there: its port is taken elsewhere
+            causes.append((await one.next(Hindered)).cause)
+        assert set(causes) <= {"node_not_ready", "unschedulable"}
+        home.start()
+        until("the node is back", lambda: ready(manager) == 3)
+        cleared: Hindered = await one.next(Hindered)
+        while cleared.cause:
+            cleared = await one.next(Hindered)
+        until("both replicas serve", lambda: all(serves(node, 8124) for node in swarm.nodes[1:]))
+        await one.runtime.release(spec)
+        roomy = one.spec("one", replicas=2, ports=["0.0.0.0:8124:8000"])
+        second = await one.runtime.start(roomy, 2)
+        assert second.container != first.container
+        await one.runtime.stop(roomy, 2)
+    assert services(swarm) == []
+
+
+def serves(node: Node, port: int) -> bool:
+    try:
+        return fetch(f"http://{node.address}:{port}/") == 200
+    except OSError:
+        return False
 
 
 async def test_without_a_majority_of_managers_nothing_is_known_and_nothing_is_restarted(swarm: Swarm, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Rest, Serve
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve import guard, pages
+from mcpwatch.gateway.serve.replicas import Replicas
 from mcpwatch.gateway.serve.wires import Wires
 from mcpwatch.gateway.session.group import GroupTarget
 from mcpwatch.gateway.session.mcp_request import McpRequest
@@ -72,6 +73,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.sessions = Sessions(settings.limits)
+        self.replicas = Replicas()
         self._wires = wires = Wires(self.sessions, "")
         self._served: dict[tuple[str, str], Callable[[McpRequest], Rest]] = {
             ("messages", "POST"): wires.post_message, ("mcp", "POST"): wires.post, ("sse", "GET"): wires.open_sse,
@@ -89,6 +91,8 @@ class App:
     def serve(self, settings: Settings, members: dict[str, Member]) -> None:
         """Serve these members from now on. Sessions of members that are gone are closed."""
         self._limits = self.sessions.limits = settings.limits
+        self.sessions.replica = settings.replica
+        self.replicas.serve(settings.replica, settings.replicas)
         self.body_limit = int(settings.limits.body)
         self._members = members
         host = split_listen(settings.listen)[0]
@@ -154,6 +158,8 @@ class App:
     def _begin(self, route: Route, request: McpRequest) -> Rest:
         """Do what can be done at once; the rest, if there is any, is for a task."""
         serve = self._served.get((route.kind, request.turn.method))
+        if other := self.replicas.holder(route.kind, request.turn):
+            return self.replicas.pass_on(request, other)
         if serve is None:
             return self._finish(request, self._serve_page(route, request, request.turn.method))
         try:
@@ -220,7 +226,7 @@ class App:
         elif self._owner(turn.headers, self._everyone) is None:
             self._say(turn, 401, "a valid bearer token is needed", [(b"www-authenticate", b"Bearer")])
         else:
-            body = pages.metrics(self._members, self.sessions, self._refused)
+            body = pages.metrics(self._members, self.sessions, self._refused, self.replicas)
             turn.answer(200, body, b"text/plain; version=0.0.4; charset=utf-8", extra)
 
     def _options(self, turn: HttpExchange, route: Route | None, extra: Headers) -> None:

@@ -20,17 +20,19 @@ from mcpwatch.model.held import held
 
 def run_gateway(
     config: Path, *, listen: str | None = None, admin: Path | None = None, logs: Path | None = None, log_to: str = "stderr",
+    replica: str = "",
 ) -> int:  # fmt: skip
     """Serve the servers of a configuration file until SIGTERM or SIGINT.
 
     `config` is the native file, a TBXark `config.json`, an `mcp-servers.json` or a sparfenyuk file; it is read again when it
     changes and on SIGHUP. `listen` (`HOST:PORT` or `:PORT`) wins over the file. `admin` is the path of a unix socket to make.
     `logs` is the directory for the stderr of stdio servers. `log_to` is `stderr` or `syslog`.
+    `replica` is the name of this gateway among the `replicas` of the file.
     Returns the exit code; raises `ConfigError` before anything is started.
     """
 
     def read() -> Settings:
-        settings = replace(load(config), held=held(admin) if admin else frozenset())
+        settings = _named(replace(load(config), held=held(admin) if admin else frozenset()), replica)
         return replace(settings, listen=listen) if listen else settings
 
     return _run(read, config, admin, logs, log_to)
@@ -51,6 +53,17 @@ def run_bridge(
     server = ServerSettings(name, command[0], tuple(command[1:]), tuple((env or {}).items()), sessions=sessions)
     settings = Settings(listen=listen, digests=tuple(map(digest, tokens)), servers=(server,), bridge=True)
     return _run(lambda: settings, None, None, None, log_to)
+
+
+def _named(settings: Settings, replica: str) -> Settings:
+    """The settings of this one of several gateways. Raises `ConfigError` when its name is not among them."""
+    names = [name for name, _ in settings.replicas]
+    if not names:
+        return settings  # it stands alone, whatever it is called
+    if replica not in names:
+        given = f"{replica!r} is none of them" if replica else "which of them this one is, is not known"
+        raise ConfigError(Fault("replicas", f"{given}; give one of {', '.join(names)} with --replica or MCPWATCH_REPLICA"))
+    return replace(settings, replica=replica)
 
 
 def _run(read: Callable[[], Settings], config: Path | None, admin: Path | None, logs: Path | None, log_to: str) -> int:

@@ -35,6 +35,7 @@ class Fleet:
         self._logs = logs
         self._connected = connected
         self._limits = Limits()
+        self._replica = ""
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
         self.sequence = 0
@@ -43,7 +44,7 @@ class Fleet:
     async def apply(self, settings: Settings, serve: Callable[[dict[str, Member]], None]) -> list[str]:
         """Serve these settings: only members whose settings changed are touched. Returns their names."""
         wanted = {server.name: server for server in settings.servers}
-        self._limits = settings.limits
+        self._limits, self._replica = settings.limits, settings.replica
         old = self.members
         kept = {name: member for name, member in old.items() if wanted.get(name) == member.settings}
         for name, member in kept.items():
@@ -94,6 +95,7 @@ class Fleet:
 
     def _start(self, server: ServerSettings, held: frozenset[str]) -> Member:
         member = Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
+        member.seats.replica = self._replica
         if server.command is not None and server.name in held:
             member.main.hold()  # before its task has begun
         return member

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from mcpwatch import __version__
 from mcpwatch.gateway.protocol import json_edit, message, tools
 from mcpwatch.gateway.protocol.message import Envelope
+from mcpwatch.gateway.serve.replicas import Replicas
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.sessions import Sessions
@@ -79,8 +80,9 @@ def readiness(members: Mapping[str, Member]) -> tuple[int, bytes]:
     return (503 if down else 200), json.dumps(body).encode()
 
 
-def metrics(members: Mapping[str, Member], sessions: Sessions, refusals: Mapping[int, int]) -> bytes:
+def metrics(members: Mapping[str, Member], sessions: Sessions, refusals: Mapping[int, int], replicas: Replicas) -> bytes:
     """`/metrics` in the Prometheus text format."""
+    passed, lost = _by_replica(replicas.passed), _by_replica(replicas.lost)
     refused = {f'status="{status}"': count for status, count in sorted(refusals.items())}
     lines = [
         *_family("sessions", "gauge", "Open client sessions.", {"": len(sessions)}),
@@ -89,6 +91,8 @@ def metrics(members: Mapping[str, Member], sessions: Sessions, refusals: Mapping
         *_family("sessions_reaped_total", "counter", "Sessions closed because they were idle.", {"": sessions.reaped}),
         *_family("dropped_messages_total", "counter", "Messages dropped while no stream was open.", {"": sessions.dropped}),
         *_family("refused_total", "counter", "Requests refused, by status.", refused),
+        *_family("replica_passed_total", "counter", "Requests passed on to the replica whose session they name.", passed),
+        *_family("replica_lost_total", "counter", "Requests for a session of a replica that is gone.", lost),
     ]
     named = {f'member="{name}"': member for name, member in members.items()}
     for name, kind, text, value in _MEMBER_FAMILIES:
@@ -145,6 +149,10 @@ async def _last(exchange: Exchange, envelope: Envelope) -> bytes:
 def _version(server: bytes) -> str:
     span = json_edit.locate(server, ("serverInfo", "version"))
     return str(json.loads(server[span[0] : span[1]])) if span is not None else ""
+
+
+def _by_replica(counts: Mapping[str, int]) -> dict[str, int]:
+    return {f'replica="{name}"': count for name, count in sorted(counts.items())}
 
 
 def _family(name: str, kind: str, text: str, samples: Mapping[str, int]) -> list[str]:

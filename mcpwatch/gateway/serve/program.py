@@ -171,6 +171,7 @@ class Program:
         public.refuse()
         await self._fleet.settle(self._settings.limits.drain)
         self._app.sessions.end()
+        self._app.replicas.close()
         await asyncio.gather(public.drain(CLOSE_LIMIT), self._fleet.stop())
         self._admin.end()
         private.refuse()

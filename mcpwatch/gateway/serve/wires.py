@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import parse_qs
 
 from msgspec import UNSET
 
@@ -17,6 +16,7 @@ from mcpwatch.gateway.http.http_exchange import Rest
 from mcpwatch.gateway.protocol import batch, message, reading, stateless_protocol
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.serve import stateless_endpoint
+from mcpwatch.gateway.serve.session_id import SESSION, session_of_query
 from mcpwatch.gateway.serve.waiting_answer import WaitingAnswer
 from mcpwatch.gateway.session.batch_response import BatchResponse
 from mcpwatch.gateway.session.mcp_request import McpRequest
@@ -25,7 +25,6 @@ from mcpwatch.gateway.session.sessions import Sessions
 from mcpwatch.gateway.session.target import ClientSession
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 
-SESSION = b"mcp-session-id"
 PRIMING = b"2025-11-25"
 """The protocol version whose clients know events without data."""
 
@@ -55,7 +54,7 @@ class Wires:
         """POST: a message of a session; its answer goes back on the stream."""
         if not request.is_json():
             return None
-        session = self._sessions.find(request, _named_session(request.turn.query))
+        session = self._sessions.find(request, session_of_query(request.turn.query))
         if session is None:
             request.lost_session()
             return None
@@ -279,11 +278,3 @@ def _batch(request: McpRequest, session: ClientSession) -> list[bytes] | None:
 def _primed(request: McpRequest) -> bool:
     """Whether the client knows events that only tell an id."""
     return request.headers.get(b"mcp-protocol-version") == PRIMING
-
-
-def _named_session(query: bytes) -> str:
-    name, _, value = query.partition(b"=")
-    if name == b"session_id" and b"&" not in value:
-        return value.decode("latin-1")
-    asked = parse_qs(query.decode("latin-1"))
-    return (asked.get("session_id") or asked.get("sessionId") or [""])[0]

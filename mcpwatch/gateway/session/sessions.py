@@ -34,6 +34,8 @@ class Sessions:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.replica = ""
+        """What stands before the id of each session where there are several gateways: the name of this one."""
         self.visits = Visits()
         self.slow = 0
         self.reaped = 0
@@ -80,6 +82,8 @@ class Sessions:
             raise TooMany
         session = request.target.begin(request.owner)
         session.checking = request.checking
+        if self.replica:
+            session.id = f"{self.replica}.{session.id}"
         self._by_id[session.id] = session, request.target
         self._owned[request.owner] += 1
         return session

@@ -63,6 +63,8 @@ class InteractivePool:
 
     def __init__(self, open_own: Callable[[bytes], Running]) -> None:
         self._open_own = open_own
+        self.replica = ""
+        """What stands before each state where there are several gateways: the name of this one."""
         self._free: list[PooledUpstream] = []
         """The one that has been free longest comes first."""
         self._waiting: dict[str, InteractiveRequest] = {}
@@ -102,6 +104,8 @@ class InteractivePool:
     def wait(self, visit: InteractiveRequest) -> str:
         """A request waits for its client; its state."""
         state = secrets.token_urlsafe(24)
+        if self.replica:
+            state = f"{self.replica}.{state}"
         self._waiting[state] = visit
         visit.until(asyncio.get_running_loop().call_later(WAIT_LIMIT, self._give_up, state))
         return state

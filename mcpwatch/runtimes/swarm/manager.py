@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
@@ -15,12 +15,16 @@ from mcpwatch.runtimes.docker.engine import Engine
 from mcpwatch.runtimes.docker.launch import env_files
 from mcpwatch.runtimes.docker.logs import LogStream
 from mcpwatch.runtimes.docker.options import LABEL_INSTANCE, Labels, read_labels
-from mcpwatch.runtimes.swarm.service import Kept, endpoint, kept_file, kept_name, task_template
+from mcpwatch.runtimes.docker.refusal import line
+from mcpwatch.runtimes.swarm.service import Kept, endpoint, kept_file, kept_name, probe, rolling_back, task_template, updating
 from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name
 from mcpwatch.runtimes.swarm.task import Node, Task, latest, read_node, read_task
 
+Raw: TypeAlias = dict[str, Any]
+"""An object as a manager tells of it."""
 PLACED_LABEL = "mcpwatch.placement"
-"""On services whose node the swarm chooses: `any`."""
+"""On services whose node the swarm chooses: who starts ended tasks again, `any` (mcpwatch) or `replicas` (the swarm)."""
+Placement = Literal["here", "any", "replicas"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,15 +34,30 @@ class Service:
     id: str
     name: str
     labels: Labels
-    anywhere: bool
+    placement: Placement
+    replicas: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sight:
-    """What a manager told in one look: the newest task of each service (by the service's id), and every node."""
+    """What a manager told in one look: tasks and last update of each service (by the service's id), and every node."""
 
-    tasks: Mapping[str, Task]
+    every: Mapping[str, tuple[Task, ...]]
     nodes: Mapping[str, Node]
+    updates: Mapping[str, Update] = dataclasses.field(default_factory=dict[str, "Update"])
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """The newest task of each service."""
+        return {service: newest for service, among in self.every.items() if (newest := latest(among))}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Update:
+    """How the last update of a service went: `updating`, `completed`, `paused`, `rollback_started` and the like."""
+
+    state: str = ""
+    words: str = ""
 
 
 def manager_node(engine: Engine) -> str:
@@ -75,34 +94,68 @@ def create_service(engine: Engine, instance: str, spec: MemberSpec, carrier: Swa
 
     Raises `RuntimeFailed` when the name is taken, or a secret or config is missing.
     """
-    name, anywhere = service_name(spec.name, carrier), not node
+    name = service_name(spec.name, carrier)
+    if our_service(engine, instance, spec, carrier) is not None:
+        remove_service(engine, name)
+    words = _described(engine, instance, spec, carrier, generation, node)
+    with engine.calling(f"create service {name}") as api:
+        made = api.create_service(**words)
+    labels = Labels(instance, spec.name, generation, spec.fingerprint)
+    return Service(str(made["ID"]), name, labels, _placement(carrier), carrier.replicas or 1)
+
+
+def update_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec, generation: int, found: Raw) -> Service:
+    """Have a service of ours as it is written now: its tasks are replaced one after the other. Raises `RuntimeFailed`."""
+    words = _described(engine, instance, spec, carrier, generation, "")
+    with engine.calling(f"update service {words['name']}") as api:
+        api.update_service(found["ID"], version=found["Version"]["Index"], **words)
+    labels = Labels(instance, spec.name, generation, spec.fingerprint)
+    return Service(str(found["ID"]), str(words["name"]), labels, _placement(carrier), carrier.replicas or 1)
+
+
+def our_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec) -> Raw | None:
+    """The member's service as the manager tells of it, or `None`. Raises `RuntimeFailed` when the name is taken."""
+    name = service_name(spec.name, carrier)
     found = find_service(engine, name)
     if found is not None:
         labels = read_labels(found["Spec"].get("Labels") or {})
         if labels is None or labels.instance != instance or labels.member != spec.name:
             raise RuntimeFailed(f"{spec.name}: service {name!r} is not ours; choose another with swarm.name", permanent=True)
-        remove_service(engine, name)
+    return found
+
+
+def _placement(carrier: SwarmSpec) -> Placement:
+    if carrier.placement == "here":
+        return "here"
+    return "any" if carrier.replicas is None else "replicas"
+
+
+def _described(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec, generation: int, node: str) -> Raw:
+    """The service as the SDK takes it. Raises `RuntimeFailed` when a network, secret or config cannot be had."""
     for network in carrier.networks:
         engine.ensure_network(network, instance, "overlay")
-    labels = Labels(instance, spec.name, generation, spec.fingerprint)
+    labels, placement = Labels(instance, spec.name, generation, spec.fingerprint), _placement(carrier)
     template = task_template(
         carrier,
         node=node,
-        labels=None if anywhere else labels,
+        labels=labels if placement == "here" else None,
         environment={**env_files(spec.name, carrier.env_file), **carrier.environment},
         grace=spec.stop_grace,
         secrets=_kept(engine, "secret", carrier.secrets, ""),
         configs=_kept(engine, "config", carrier.configs, "/"),
+        check=probe(carrier, spec.direct.url if spec.direct else "", spec.start_grace),
     )
-    with engine.calling(f"create service {name}") as api:
-        made = api.create_service(
-            template,
-            name=name,
-            labels={**labels.written(), **({PLACED_LABEL: "any"} if anywhere else {})},
-            mode={"Replicated": {"Replicas": 1}},
-            endpoint_spec=endpoint(carrier),
-        )
-    return Service(str(made["ID"]), name, labels, anywhere)
+    words: Raw = {
+        "task_template": template,
+        "name": service_name(spec.name, carrier),
+        "labels": {**labels.written(), **({PLACED_LABEL: placement} if placement != "here" else {})},
+        "mode": {"Replicated": {"Replicas": carrier.replicas or 1}},
+        "endpoint_spec": endpoint(carrier),
+    }
+    if placement == "replicas":
+        template["ForceUpdate"] = generation
+        words |= {"update_config": updating(), "rollback_config": rolling_back()}
+    return words
 
 
 def empty_service(engine: Engine, name: str) -> str | None:
@@ -125,28 +178,59 @@ def our_services(engine: Engine, instance: str) -> list[Service]:
         written: dict[str, str] = raw["Spec"].get("Labels") or {}
         labels = read_labels(written)
         if labels is not None:
-            services.append(Service(str(raw["ID"]), str(raw["Spec"]["Name"]), labels, written.get(PLACED_LABEL) == "any"))
+            placement = _read_placement(written.get(PLACED_LABEL, ""))
+            services.append(Service(str(raw["ID"]), str(raw["Spec"]["Name"]), labels, placement, wanted_tasks(raw)))
     return services
 
 
+def _read_placement(word: str) -> Placement:
+    return "any" if word == "any" else "replicas" if word == "replicas" else "here"
+
+
+def as_written(found: Raw, spec: MemberSpec, carrier: SwarmSpec) -> Service | None:
+    """A service of ours, where it is what is written now."""
+    labels, wanted = read_labels(found["Spec"].get("Labels") or {}), wanted_tasks(found)
+    if labels is None or labels.fingerprint != spec.fingerprint or wanted != (carrier.replicas or 1):
+        return None
+    return Service(str(found["ID"]), str(found["Spec"]["Name"]), labels, _placement(carrier), wanted)
+
+
+def wanted_tasks(raw: Raw) -> int:
+    """How many tasks a service shall have."""
+    mode: Raw = raw["Spec"].get("Mode") or {}
+    replicated: Raw = mode.get("Replicated") or {}
+    return int(replicated.get("Replicas") or 0)
+
+
 def look(engine: Engine, services: Sequence[str]) -> Sight:
-    """The newest task of each service (by the service's id) and all nodes, in three calls."""
+    """The tasks of each service (by the service's id) and all nodes, in three calls."""
     with engine.calling("look at its tasks") as api:
-        there = {str(raw["ID"]) for raw in api.services()} if services else set[str]()
+        there: dict[str, Raw] = {str(raw["ID"]): raw for raw in api.services()} if services else {}
         known = [service for service in services if service in there]  # for one that is gone an engine refuses all
-        tasks = cast("list[dict[str, Any]]", api.tasks(filters={"service": known})) if known else []
-        nodes = {node.id: node for node in map(read_node, cast("list[dict[str, Any]]", api.nodes()))}
+        tasks = cast("list[Raw]", api.tasks(filters={"service": known})) if known else []
+        nodes = {node.id: node for node in map(read_node, cast("list[Raw]", api.nodes()))}
     by_service: dict[str, list[Task]] = {}
     for task in map(read_task, tasks):
         by_service.setdefault(task.service, []).append(task)
-    return Sight({service: newest for service, among in by_service.items() if (newest := latest(among))}, nodes)
+    return Sight(
+        {service: tuple(among) for service, among in by_service.items()}, nodes, {one: _update(there[one]) for one in known}
+    )
+
+
+def _update(raw: Raw) -> Update:
+    told: Raw = raw.get("UpdateStatus") or {}
+    return Update(str(told.get("State") or ""), line(told.get("Message") or ""))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceLog:
-    """The log of a service, wherever its task runs, as a follower of logs wants it. `running` is asked after a stream ended."""
+    """The log of a service, wherever its task runs, as a follower of logs wants it. `runs` is asked after a stream ended.
+
+    `lasting`: the swarm goes on with other tasks after one ended.
+    """
 
     engine: Engine
+    lasting: bool = False
 
     def logs(self, container: str, stream: str, since: float | None) -> LogStream:
         """Stamped output of one stream of service `container` from `since` on, until the service is removed."""
@@ -166,6 +250,8 @@ class ServiceLog:
     def runs(self, container: str) -> bool:
         """Whether the service still has a task that may write."""
         found = find_service(self.engine, container)
+        if self.lasting:
+            return found is not None
         task = look(self.engine, (str(found["ID"]),)).tasks.get(str(found["ID"])) if found else None
         return task is not None and not task.over
 

@@ -1,7 +1,8 @@
-"""The swarm runtime: one service of one task per member, restart condition `none`; each member by its placement.
+"""The swarm runtime: one service per member, by its placement and by who starts ended tasks again.
 
-`here`: on the node that mcpwatch speaks to, whose engine knows log, end and memory. `any`: where the swarm chooses (`placed`). Must
-not know: why a member is started or stopped.
+`here`: one task on the node that mcpwatch speaks to, whose engine knows log, end and memory. `any`: one task where the
+swarm chooses (`placed`). `any` with `replicas`: tasks that the swarm keeps (`replicated`). Must not know: why a member is started
+or stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.swarm.launch import ServiceLaunch
 from mcpwatch.runtimes.swarm.manager import remove_service
 from mcpwatch.runtimes.swarm.placed import PlacedServices
+from mcpwatch.runtimes.swarm.replicated import ReplicatedServices
+from mcpwatch.runtimes.swarm.services import carrier_of
 from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name
 
 
@@ -34,43 +37,57 @@ class SwarmRuntime:
         """`directory` is the state directory, `instance` its mark (12 hex digits). Touches no engine yet."""
         self._here = HereServices(directory, instance)
         self._placed = PlacedServices(directory, instance)
+        self._replicated = ReplicatedServices(directory, instance)
+
+    def supervises(self, spec: MemberSpec) -> Literal["ours", "theirs"]:
+        """The swarm brings back the tasks of a member with `replicas`, and no others."""
+        return "theirs" if self._of(spec) is self._replicated else "ours"
 
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
         """What runs and is wanted, wherever; what is ours and is not wanted is ended."""
-        here = tuple(spec for spec in specs if not _anywhere(spec))
-        placed = tuple(spec for spec in specs if _anywhere(spec))
-        return (*await self._here.owned(here), *await self._placed.owned(placed))
+        found: list[Incarnation] = []
+        for runtime in (self._here, self._placed, self._replicated):
+            found += await runtime.owned(tuple(spec for spec in specs if self._of(spec) is runtime))
+        return tuple(found)
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
         """Start the member's service. Raises `RuntimeFailed`."""
         return await self._of(spec).start(spec, generation)
 
     def number(self, living: Incarnation) -> None:
-        """Nothing appears by itself here: every start is asked for, with its number."""
+        """The number of a task that the swarm started by itself; every other start is asked for, with its number."""
+        self._replicated.number(living)
+
+    async def release(self, spec: MemberSpec) -> None:
+        """The next start replaces what runs: by a rolling update where there are replicas, else it ends first."""
+        if self._of(spec) is self._replicated:
+            await self._replicated.release(spec)
+        else:
+            await self.stop(spec, spec.stop_grace)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
-        """End the member's task and remove its service."""
+        """End the member's tasks and remove its service."""
         await self._of(spec).stop(spec, grace)
 
     async def resume(self, spec: MemberSpec) -> None:
         """Let a paused task run again, where its engine can be asked."""
-        if not _anywhere(spec):
+        if self._of(spec) is self._here:
             await self._here.resume(spec)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Every end of every task, once; and engines going and coming back."""
         events: asyncio.Queue[RuntimeEvent | RuntimeFailed] = asyncio.Queue()
 
-        async def listen(runtime: HereServices | PlacedServices) -> None:
+        async def listen(runtime: HereServices | PlacedServices | ReplicatedServices) -> None:
             try:
                 async for event in runtime.watch():
                     events.put_nowait(event)
             except RuntimeFailed as error:
                 events.put_nowait(error)
-            except Exception as error:  # noqa: BLE001 - told, and watched again: the other half goes on
+            except Exception as error:  # noqa: BLE001 - told, and watched again: the others go on
                 events.put_nowait(RuntimeFailed(f"{type(error).__name__}: {error}"))
 
-        listening = [asyncio.create_task(listen(runtime)) for runtime in (self._here, self._placed)]
+        listening = [asyncio.create_task(listen(runtime)) for runtime in (self._here, self._placed, self._replicated)]
         try:
             while True:
                 event = await events.get()
@@ -83,15 +100,19 @@ class SwarmRuntime:
 
     def usage(self, member: str) -> Usage | None:
         """What it used at the last look, as far as that can be known."""
-        return self._here.usage(member) or self._placed.usage(member)
+        return self._here.usage(member) or self._placed.usage(member) or self._replicated.usage(member)
 
     async def close(self) -> None:
         """Let go of every engine; no service is touched."""
         await self._here.close()
         await self._placed.close()
+        await self._replicated.close()
 
-    def _of(self, spec: MemberSpec) -> HereServices | PlacedServices:
-        return self._placed if _anywhere(spec) else self._here
+    def _of(self, spec: MemberSpec) -> HereServices | PlacedServices | ReplicatedServices:
+        carrier = spec.carrier
+        if not isinstance(carrier, SwarmSpec) or carrier.placement == "here":
+            return self._here
+        return self._placed if carrier.replicas is None else self._replicated
 
 
 class HereServices(ContainerRuntime):
@@ -102,11 +123,11 @@ class HereServices(ContainerRuntime):
 
     def launch(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> ServiceLaunch:
         """Always a new service: a task that ended is history to a swarm."""
-        return ServiceLaunch(engine, self._instance, spec, _carrier(spec), generation, tell)
+        return ServiceLaunch(engine, self._instance, spec, carrier_of(spec), generation, tell)
 
     def belongs(self, container: Container, spec: MemberSpec | None) -> bool:
         """By the service whose task it carries."""
-        return bool(container.service) and (spec is None or container.service == service_name(spec.name, _carrier(spec)))
+        return bool(container.service) and (spec is None or container.service == service_name(spec.name, carrier_of(spec)))
 
     def end(self, engine: Engine, container: Container, grace: float) -> Container | None:
         """SIGTERM, grace, SIGKILL to the container, then the service goes: the other way round the swarm would choose the grace."""
@@ -118,14 +139,3 @@ class HereServices(ContainerRuntime):
     def clear(self, engine: Engine, container: Container) -> None:
         """Remove the ended task's container, which the swarm would keep for a while."""
         engine.remove(container.id)
-
-
-def _carrier(spec: MemberSpec) -> SwarmSpec:
-    if not isinstance(spec.carrier, SwarmSpec):
-        raise RuntimeFailed(f"{spec.name}: not a service of a swarm ({type(spec.carrier).__name__})", permanent=True)
-    return spec.carrier
-
-
-def _anywhere(spec: MemberSpec) -> bool:
-    """Whether the swarm chooses the node of this member."""
-    return isinstance(spec.carrier, SwarmSpec) and spec.carrier.placement == "any"

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcpwatch.runtimes.docker.options import Labels, healthcheck, mount
 from mcpwatch.runtimes.docker.spec import published
+from mcpwatch.runtimes.swarm import task_probe
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
 
+SCRIPT = Path(task_probe.__file__).read_text(encoding="utf-8")
+"""What the image's python3 runs as a probe."""
+START_SHARE = 0.8
+"""Of the start grace, after how much a task that never answered is given up: an update that fails is rolled back within it."""
+_RESTARTED = {"Condition": "any", "Delay": 5_000_000_000}
+"""Ended tasks are started again by the swarm, after a pause (nanoseconds)."""
 _CORE = 1_000_000_000  # the engine counts billionths of a core and of a second
 
 
@@ -45,10 +54,13 @@ def task_template(
     grace: float = 10.0,
     secrets: Sequence[Kept] = (),
     configs: Sequence[Kept] = (),
+    check: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The one task: restart condition `none`, on `node` (empty: any), with our labels on its container, by which it is found again.
+    """A task: on `node` (empty: any), with our labels on its container, by which it is found again.
 
-    `labels` is `None` for a task that is found by its service; `grace` is seconds between SIGTERM and SIGKILL.
+    `labels` is `None` for a task that is found by its service; `grace` is seconds between SIGTERM and SIGKILL. Who starts an ended
+    task again is one alone: the swarm where `spec.replicas` is written, else mcpwatch (condition `none`). `check` is a health
+    check instead of that in the spec (`probe`).
     """
     container = _container(spec) | {
         "Labels": {**spec.labels, **(labels.written() if labels else {})},
@@ -57,11 +69,13 @@ def task_template(
         "Secrets": [{"SecretID": one.id, "SecretName": one.name, "File": _file(one, 0o400)} for one in secrets],
         "Configs": [{"ConfigID": one.id, "ConfigName": one.name, "File": _file(one, 0o444)} for one in configs],
     }
+    if check is not None:
+        container["Healthcheck"] = check
     limits = {"NanoCPUs": round(spec.cpus * _CORE) if spec.cpus else None, "MemoryBytes": spec.memory, "Pids": spec.pids}
     return {
         "ContainerSpec": _filled(container),
         "Resources": {"Limits": _filled(limits)},
-        "RestartPolicy": {"Condition": "none"},
+        "RestartPolicy": {"Condition": "none"} if spec.replicas is None else _RESTARTED,
         "Placement": _filled(
             {
                 "Constraints": [*([f"node.id=={node}"] if node else []), *spec.constraints],
@@ -74,6 +88,40 @@ def task_template(
         },
         "Networks": [{"Target": network} for network in spec.networks],
     }
+
+
+def probe(carrier: SwarmSpec, url: str, start_grace: float) -> dict[str, Any] | None:
+    """The health check that speaks MCP to a task from inside it, where `url` leads to; `None` where none is wanted.
+
+    A published port of `url` is the one inside that it leads to.
+    """
+    spec, parts = carrier.probe, urlsplit(url)
+    if spec.kind == "none":
+        return None
+    inside = {outside: port.partition("/")[0] for _, outside, port in map(published, carrier.ports)}
+    at = f"http://127.0.0.1:{inside.get(parts.port, parts.port or 80)}{parts.path or '/'}"
+    seconds = max(1, round(spec.timeout) - 1)
+    said = {
+        "python3": ["python3", "-c", SCRIPT, at, str(seconds)],
+        "mcpwatch": ["mcpwatch", "check", "--url", at, "--timeout", f"{seconds}s"],
+    }
+    return {
+        "Test": ["CMD", *said[spec.kind]],
+        "Interval": round(spec.interval * _CORE),
+        "Timeout": round(spec.timeout * _CORE),
+        "Retries": spec.failure_threshold,
+        "StartPeriod": round(max(0.0, start_grace * START_SHARE - spec.failure_threshold * spec.interval) * _CORE),
+    }
+
+
+def updating() -> dict[str, Any]:
+    """How the swarm replaces tasks: one after the other, each successor first; what fails is rolled back."""
+    return {"Parallelism": 1, "Order": "start-first", "FailureAction": "rollback", "Monitor": 5 * _CORE, "MaxFailureRatio": 0.0}
+
+
+def rolling_back() -> dict[str, Any]:
+    """How it goes back to the version before, whose tasks mostly still run."""
+    return {"Parallelism": 1, "Order": "start-first", "FailureAction": "pause", "Monitor": 5 * _CORE, "MaxFailureRatio": 0.0}
 
 
 def endpoint(spec: SwarmSpec) -> dict[str, Any]:

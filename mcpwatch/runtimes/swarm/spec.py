@@ -10,7 +10,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.docker.spec import ContainerSpec, Texts, published
+from mcpwatch.units import Span
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  # what a swarm publishes on, whether one wants it or not
 
@@ -27,12 +29,32 @@ def _kept(value: str) -> str:
 Kept = Annotated[str, AfterValidator(_kept)]
 
 
+class TaskProbeSpec(KindSpec):
+    """How the engine asks each task whether it serves, by MCP: its health check. A task counts as running when it was proved.
+
+    `python3`: a short program that the image's own python3 runs. `mcpwatch`: `mcpwatch check`, in images that have it. `none`: not
+    at all.
+    """
+
+    kind: Literal["none", "python3", "mcpwatch"] = Field("none", description="What of the image speaks MCP to the task.")
+    interval: Span = Field(10.0, description="Pause between two probes; the first one comes after it.")
+    timeout: Span = Field(10.0, description="Longest probe.")
+    failure_threshold: int = Field(3, ge=1, description="Failures in a row after which the swarm replaces the task.")
+
+
 class SwarmSpec(ContainerSpec):
-    """A service of one task, on the node whose engine mcpwatch speaks to (a manager) or, with `placement: any`, on any node."""
+    """A service of one task or several: on the node whose engine mcpwatch speaks to or, with `placement: any`, on any node."""
 
     placement: Literal["here", "any"] = Field(
         "here", description="`here`: on the engine mcpwatch speaks to, watched like a container. `any`: the swarm chooses the node."
     )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="Tasks at once, with `placement: any`. Where it is written, also as 1, the swarm starts ended tasks again, and "
+        "restarts and changes are rolling updates.",
+    )
+    probe: TaskProbeSpec = Field(TaskProbeSpec.unwritten(), description="How the engine asks each task by MCP.")
     preferences: Texts = Field((), description="Node labels to spread over, e.g. `node.labels.zone`.")
     secrets: tuple[Kept, ...] = Field((), description="Secrets of the swarm, each a file /run/secrets/NAME, or `NAME:FILE`.")
     configs: tuple[Kept, ...] = Field((), description="Configs of the swarm, each a file /NAME, or `NAME:/path`.")
@@ -47,6 +69,10 @@ class SwarmSpec(ContainerSpec):
             host, outside, _ = published(port)
             if host != _EVERYWHERE or outside is None:
                 raise ValueError(f"{port!r}: a swarm publishes on every address; say so: 0.0.0.0:9072:8080")
+        if self.replicas is not None and self.placement != "any":
+            raise ValueError("replicas need placement: any")
+        if self.probe.kind != "none" and self.healthcheck is not None:
+            raise ValueError("write probe or healthcheck; an engine has one health check for a task")
         if {"host", "none"} & set(self.networks):
             raise ValueError("a swarm's service joins overlay networks; remove 'host' and 'none'")
         return self

@@ -132,6 +132,15 @@ def refusal(task: Task | None, nodes: Mapping[str, Node], image: str) -> tuple[s
     return "", f"on node {where}: {task.words or task.state}"
 
 
+def failure(tasks: Sequence[Task], nodes: Mapping[str, Node]) -> str:
+    """How the newest task that failed did so, in one line; empty when none failed."""
+    failed = latest([task for task in tasks if task.state in {"failed", "rejected"}])
+    if failed is None:
+        return ""
+    code = f", exit code {failed.code}" if failed.code else ""
+    return f"its task on node {node_name(nodes.get(failed.node), failed.node)} failed{code}{_said(failed)}"
+
+
 def node_name(node: Node | None, identity: str) -> str:
     """What people call a node: its host name, with its address, because several may share a name."""
     if node is None:
