@@ -133,9 +133,9 @@ def run(chosen: list[Mutant], coverage: Coverage, jobs: int, start: Start, recor
             if not tests:
                 record.add(mutant, 0, killed=False)
                 continue
-            whole, each = coverage.limits(tests)
             busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-            running[start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole * busy)
+            whole, each = (busy * limit for limit in coverage.limits(tests))
+            running[start(mutant, tests, each)] = (mutant, len(tests), time.monotonic() + whole)
         for child, code in _ended(running):
             mutant, count, _ = running.pop(child)
             if mutant.way != "none" and code != LEFT:
