@@ -52,6 +52,7 @@ from mcpwatch.runtimes.port import PortWatch, child_of
 from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
+from mcpwatch.watchdog.beside import beside
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
 
@@ -300,7 +301,7 @@ class Daemon:
     def _senses(self) -> Senses:
         """What the fleet asks of this machine and of the gateway."""
         ports, tail = PortWatch(self.paths.instance), Tail(self.paths.root, self.logs.redact)
-        return Senses(
+        senses = Senses(
             tail=tail.of,
             words=tail.recent,
             stopped=StopWatch().stopped,
@@ -314,6 +315,7 @@ class Daemon:
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
             hold=self.bus.hold,
         )
+        return beside(senses, asyncio.to_thread, self.clock)
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -333,10 +333,15 @@ class MemberActor:
     def _tick(self) -> None:
         self._senses.notice()
         phase, due = self.state.phase, self.state.wake_at
-        if phase is Phase.STARTING and due is not None and self.now() >= due and self._listener.sick(self):
-            words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
-            self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
-            return
+        if phase is Phase.STARTING and due is not None and self.now() >= due:
+            sick = self._listener.sick(self)
+            if (answers := self._senses.open()) is not None:
+                self._spawn(self._tick_after(answers, self.state.generation), f"look at {self.spec.name}")
+                return
+            if sick:
+                words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
+                self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
+                return
         reasons = {
             Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start" + self._slow(),
             Phase.STOPPING: "not stopped in time, forced",
@@ -344,6 +349,12 @@ class MemberActor:
             Phase.FAILED: "one more try",
         }
         self.tell(d.Tick(self.now(), reasons.get(phase, "")))
+
+    async def _tick_after(self, answers: Callable[[], Awaitable[None]], generation: int) -> None:
+        """The end of a start, once the machine has said what it was asked; nothing, if it went on meanwhile."""
+        await answers()
+        if self.state.phase is Phase.STARTING and self.state.generation == generation:
+            self._tick()
 
     def _slow(self) -> str:
         """What to do about a start that took too long, where it was on its way to the end."""

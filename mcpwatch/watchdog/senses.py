@@ -33,7 +33,8 @@ class Senses:
     listen on. `child`: the process below a proxy that serves a route, or the one known before while that lives; else 0. `runs`:
     whether what a main process (of a container, or "") runs lives. `notice`: tells `Fleet.unwatched` now if time went by that
     nobody watched. `nudge`: have the proxy try these upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks
-    when they are due. `hold`: facts may wait for the next turn of the loop, because a start that goes before them is due.
+    when they are due. `hold`: facts may wait for the next turn of the loop, because a start that goes before them is due. `open`:
+    what to wait for before what was just asked is known, `None` when it is (`beside`: the machine is not read on the loop).
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
@@ -49,6 +50,7 @@ class Senses:
     nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule
     hold: Callable[[], None] = lambda: None
+    open: Callable[[], Callable[[], Awaitable[None]] | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

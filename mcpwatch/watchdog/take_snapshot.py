@@ -148,8 +148,8 @@ def _looked_up(
             continue
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
-        ports = senses.listening(pid) if symptom in GONE_SYMPTOMS and member.port is not None else ()
-        places = senses.places(pid) if ports else ()
+        lost = symptom in GONE_SYMPTOMS and member.port is not None
+        ports, places = (senses.listening(pid), senses.places(pid)) if lost else ((), ())
         rival = senses.rival(pid, member.port) if member.port is not None else ""
         child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
         seen = replace(member, stopped_processes=pid in stopped, listens_on=ports, listens_at=places, rival=rival, child_runs=child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -269,3 +270,35 @@ def test_what_is_resumed_is_changed_so_that_earlier_answers_say_nothing() -> Non
         assert stage.actor.changed_at == stage.clock.now()
 
     staged(play)
+
+
+@pytest.mark.parametrize("found", ["sick", "well", "silent"])
+def test_the_end_of_a_start_waits_for_what_the_machine_says_of_it_and_is_none_if_it_went_on_meanwhile(found: str) -> None:
+    asked: list[float] = []
+    stages: list[Stage] = []
+
+    async def told() -> None:
+        """A second later, and the first time only."""
+        await asyncio.sleep(1.0)
+        if found == "well":
+            stages[0].prove()
+        stages[0].sick = found == "sick"
+
+    def late() -> Callable[[], Awaitable[None]] | None:
+        asked.append(stages[0].clock.now())
+        return told if len(asked) == 1 else None
+
+    async def play(stage: Stage) -> None:
+        stages.append(stage)
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(60.5)
+        assert (asked, stage.actor.state.phase) == ([pytest.approx(60.0)], Phase.STARTING)
+        await asyncio.sleep(1.0)
+        if found == "silent":
+            assert stage.runtime.stopped == [10.0]
+        else:
+            verdict = Verdict.UNHEALTHY if found == "sick" else Verdict.HEALTHY
+            assert (stage.actor.state.phase, stage.actor.state.verdict) == (Phase.RUNNING, verdict)
+            assert stage.runtime.stopped == []
+
+    staged(play, open=late)
