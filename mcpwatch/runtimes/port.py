@@ -68,6 +68,16 @@ class PortWatch:
         wanted = {inode for one in _family(pid) for inode in _sockets(one)}
         return tuple(sorted({_place(one.address, one.port) for one in self._sockets.listeners() if one.inode in wanted}))
 
+    def inside(self, pid: int, container: str) -> tuple[str, ...]:
+        """Where the processes of a container of this machine listen, in order; empty unless all of that is its own loopback."""
+        if not in_cgroup(pid, container):
+            return ()
+        wanted = {inode for one in _family(pid) for inode in _sockets(one)}
+        found = [one for one in self._sockets.listeners(str(pid)) if one.inode in wanted]
+        return (
+            tuple(sorted({_place(one.address, one.port) for one in found})) if all(one.address.is_loopback for one in found) else ()
+        )
+
     def rival(self, pid: int, port: int) -> str:
         """Who listens where a process, or one below it, listens on this port too, so that each gets some of the connections."""
         there = [one for one in self._sockets.listeners() if one.port == port]

@@ -61,6 +61,8 @@ class MemberActor:
         self.verdict_since: WallTime | None = None
         self.reason = ""
         self.last_exit = ""
+        self._never_began = False
+        self._cannot_stop = False
         self._given_up = -1
         """The generation that was stopped because its start failed."""
         self.oom = False
@@ -177,7 +179,7 @@ class MemberActor:
         last = "" if planned else not_retried(self.spec.restart, end.code)
         words += f"; {last}" if last else ""
         if not planned or generation != self._given_up:
-            self.last_exit = "" if planned else words
+            self.last_exit, self._never_began = "" if planned else words, False
         self.oom = end.oom
         level: Level = "info" if planned else "warning"
         self._publish(
@@ -242,20 +244,24 @@ class MemberActor:
             ours = self.spec.runtime == "process"
             self.port_holder = await self._senses.port_holder(self.spec) if ours else ""
             if self.port_holder:
-                self.last_exit = f"its port is held by {self.port_holder}"
-                self.tell(d.StartFailed(self.now(), self.last_exit, generation=generation))
+                self._not_begun(f"its port is held by {self.port_holder}", generation)
                 return
             try:
+                await self._senses.prepare(self.spec)
                 living = await self.runtime.start(self.spec, generation)
             except RuntimeFailed as error:
-                self.last_exit = str(error)
-                self.tell(d.StartFailed(self.now(), str(error), generation=generation, permanent=error.permanent))
+                self._not_begun(str(error), generation, permanent=error.permanent)
                 return
             finally:
                 self._begin = None
             if self.state.generation != generation:
                 return
             self._started(living)
+
+    def _not_begun(self, why: str, generation: int, *, permanent: bool = False) -> None:
+        """A start failed: why is the reason until one succeeds."""
+        self.last_exit, self._never_began = why, True
+        self.tell(d.StartFailed(self.now(), why, generation=generation, permanent=permanent))
 
     def _started(self, living: Incarnation) -> None:
         """What was asked for lives. When its carrier lost it meanwhile, it is back already, and that is a generation of its own."""
@@ -266,8 +272,11 @@ class MemberActor:
 
     def _began(self, living: Incarnation, *, adopted: bool) -> None:
         """An incarnation lives: remember it, tell, and let it prove itself."""
+        self._stop_is_over()
         self.incarnation = living
         self.paused = False
+        if self._never_began:
+            self.last_exit, self._never_began = "", False
         age = self._clock.wall() - living.started_at if adopted and living.started_at is not None else 0.0
         self.started_at = Instant(self.now() - max(0.0, age))
         self.oom = self.oom and self.state.failures > 0  # told until it has proven itself
@@ -297,14 +306,27 @@ class MemberActor:
                 else:
                     await self.runtime.stop(self.spec, 0.0 if self.hurried else grace)
             except McpwatchError as error:
-                self._publish(
-                    Troubled(at=self._clock.wall(), text=str(error), level="error", subject="stop", member=self.spec.name)
-                )
+                self._cannot_stop = True
+                self._tell_stop(str(error))
                 return
+            self._stop_is_over()
             self.incarnation = None
             if self.state.then in ("again", "park"):  # nobody asked for it: why it was stopped is how it ended
                 self._given_up, self.last_exit = generation, self.reason
+            else:
+                self.last_exit = ""  # that of an earlier life says nothing of this end
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
+
+    def _tell_stop(self, text: str, *, cleared: bool = False) -> None:
+        level: Level = "info" if cleared else "error"
+        name = self.spec.name
+        self._publish(Troubled(at=self._clock.wall(), text=text, level=level, subject=f"stop {name}", cleared=cleared, member=name))
+
+    def _stop_is_over(self) -> None:
+        """What could not be stopped is stopped, or lives again: that is no trouble any more."""
+        if self._cannot_stop:
+            self._cannot_stop = False
+            self._tell_stop(f"{self.spec.name}: could be stopped, or ended by itself", cleared=True)
 
     def _abandon_start(self) -> None:
         """Waiting for a carrier can take long, and the start of an earlier generation, or of what is to stop, is of no use."""

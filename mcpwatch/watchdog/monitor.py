@@ -223,10 +223,12 @@ class FleetMonitor:
             return False
         if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None or latest.stage in GREETED_STAGES:
             return True
-        pid = actor.incarnation.pid if actor.incarnation is not None else None
-        if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
+        living = actor.incarnation
+        if living is None or living.pid is None or latest.symptom not in GONE_SYMPTOMS:
             return False
-        return bool(self._senses.listening(pid))
+        if living.container:
+            return bool(self._senses.inside(living.pid, living.container))
+        return actor.spec.runtime == "process" and bool(self._senses.listening(living.pid))
 
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""

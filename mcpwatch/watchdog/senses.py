@@ -19,6 +19,10 @@ async def _nobody(spec: MemberSpec) -> str:  # noqa: ARG001
     return ""
 
 
+async def _unprepared(spec: MemberSpec) -> None:
+    del spec
+
+
 async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
     return None
 
@@ -26,6 +30,9 @@ async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
 @dataclass(frozen=True, slots=True)
 class Senses:
     """Each field has a default that sees nothing.
+
+    `prepare`: has what a member reads at its start as the plan says. `inside`: where what runs in a container listens, when all of
+    that is its own loopback.
 
     `tail`: the last lines that a member wrote to stderr; `words`: the same, perhaps of some seconds ago. `stopped`: which of these
     main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string. `listening`: the
@@ -50,6 +57,8 @@ class Senses:
     nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule
     hold: Callable[[], None] = lambda: None
+    prepare: Callable[[MemberSpec], Awaitable[None]] = _unprepared
+    inside: Callable[[int, str], tuple[str, ...]] = lambda _pid, _container: ()
     open: Callable[[], Callable[[], Awaitable[None]] | None] = lambda: None
 
 

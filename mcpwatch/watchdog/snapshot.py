@@ -163,6 +163,10 @@ class MemberSnapshot:
     """Where exactly these are, when none of them is where it should answer."""
     asked_at: str = ""
     """The host and port that it is asked at."""
+    walled: tuple[str, ...] = ()
+    """Where it listens inside its container, when nobody outside can reach any of that; looked up when nothing answers."""
+    serves: tuple[str, ...] = ()
+    """What it says that it serves, where that is all and not what it is asked for; looked up when it does not serve that."""
     words: str = ""
     """What it, or what it runs, last wrote that tells something; looked up when what it runs seems to be gone."""
     rival: str = ""
@@ -192,8 +196,10 @@ class MemberSnapshot:
     @property
     def down(self) -> bool:
         """Whether it is down, or was and has not proven itself since. What answers is not down, whatever it says."""
-        alive = self.phase is Phase.STARTING and (self.listens_elsewhere or (self.own is not None and self.own.answered))
-        return self.restarting and not alive
+        alive = self.phase is Phase.STARTING and (
+            self.listens_elsewhere or self.walled or (self.own is not None and self.own.answered)
+        )
+        return self.restarting and not bool(alive)
 
     @property
     def listens_elsewhere(self) -> bool:

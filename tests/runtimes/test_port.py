@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +168,13 @@ def test_the_process_of_a_route_inside_a_proxy_is_found_by_its_mark_until_it_end
         proxy.wait()
         assert proxy.stdout is not None
         proxy.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"), [("127.0.0.1", ("127.0.0.1:{}",)), ("::1", ("[::1]:{}",)), ("0.0.0.0", ()), ("::", ())]
+)
+def test_a_container_that_listens_on_its_loopback_alone_is_found_by_looking_into_it(address: str, seen: tuple[str, ...]) -> None:
+    with listener(address) as (pid, port):
+        group = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()[0]
+        assert PortWatch(INSTANCE).inside(pid, group) == tuple(place.format(port) for place in seen)
+        assert PortWatch(INSTANCE).inside(pid, "0123456789abcdef") == (), "no container of that name is on this machine"

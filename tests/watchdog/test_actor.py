@@ -91,6 +91,34 @@ def test_a_start_that_fails_is_told_as_the_last_exit_and_a_permanent_one_is_park
     staged(play)
 
 
+def test_why_a_start_failed_is_no_reason_any_more_once_one_succeeded() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.fails = "the engine refused: no image was named"
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(0.5)
+        assert stage.actor.last_exit == "the engine refused: no image was named"
+        stage.runtime.fails = ""
+        await asyncio.sleep(60.0)
+        assert (stage.actor.lives, stage.actor.last_exit) == (True, "")
+
+    staged(play)
+
+
+@pytest.mark.parametrize("counts", [False, True], ids=["asked for", "a repair"])
+def test_how_an_earlier_life_ended_is_no_reason_of_a_stop_that_was_decided(counts: bool) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.exited(Exited("time", 1, code=7, detail="no key"))
+        await asyncio.sleep(1.0)
+        stage.prove()
+        assert stage.actor.last_exit == "exited with code 7: no key"
+        stage.actor.tell(d.WantRestart(stage.clock.now(), "it hangs", counts=counts))
+        await asyncio.sleep(1.0)
+        assert (stage.actor.state.generation, stage.actor.last_exit) == (3, "")
+
+    staged(play)
+
+
 def test_a_port_that_another_server_holds_is_told_and_the_member_is_not_started() -> None:
     async def held(spec: MemberSpec) -> str:
         del spec
