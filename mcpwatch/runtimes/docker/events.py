@@ -1,4 +1,4 @@
-"""The engine's event stream in a thread of its own: ends of containers, at once and without losing one.
+"""The event stream of the engine in a thread of its own: ends, pauses and changed networks of containers, none lost.
 
 Owns: listening, resuming after a dropped connection from the last event heard, telling when the engine is away and back.
 Must not know: members.
