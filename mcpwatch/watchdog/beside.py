@@ -99,7 +99,11 @@ class _Lookup:
         if self._late is not None and not self._late.done():
             return {}
         look = asyncio.get_running_loop().create_task(self._run(lambda: {question: ask() for question, ask in open_.items()}))
-        done, _ = await asyncio.wait({look}, timeout=PATIENCE)
+        try:
+            done, _ = await asyncio.wait({look}, timeout=PATIENCE)
+        except asyncio.CancelledError:
+            look.cancel()
+            raise
         self._late = None if done else look
         return look.result() if done else {}
 

@@ -29,11 +29,11 @@ from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
 from mcpwatch.watchdog.snapshot import (
-    ANSWERED_SYMPTOMS,
     ENGINES,
     GONE_SYMPTOMS,
     GREETED_STAGES,
     MUTE_SYMPTOMS,
+    UNSAID_SYMPTOMS,
     FleetSnapshot,
     ProxyLogHint,
     proved,
@@ -221,7 +221,7 @@ class FleetMonitor:
         latest = self._latest_proof(actor)
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None or latest.stage in GREETED_STAGES:
+        if latest.stage in GREETED_STAGES or refusal(latest) is not None or latest.symptom not in UNSAID_SYMPTOMS:
             return True
         living = actor.incarnation
         if living is None or living.pid is None or latest.symptom not in GONE_SYMPTOMS:

@@ -7,6 +7,15 @@ import re
 from mcpwatch.model.probe import ProbeResult, Symptom
 
 _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    (
+        "dependency",
+        re.compile(
+            r"no space left on device|\bENOSPC\b|disk quota exceeded|\bEDQUOT\b|disk is full|read-only file system|\bEROFS\b"
+            r"|permission denied|\bEACCES\b|operation not permitted|\bEPERM\b",
+            re.IGNORECASE,
+        ),
+        "it answers, but may not, or cannot, use the disk",
+    ),
     ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
     (
         "overloaded",

@@ -274,7 +274,19 @@ def test_what_failed_before_it_was_ready_says_nothing_of_it_when_it_is() -> None
 
 @pytest.mark.parametrize(
     ("symptom", "listens", "sick"),
-    [(Symptom.AUTH, False, True), (Symptom.REFUSED, True, True), (Symptom.REFUSED, False, False), (Symptom.TIMEOUT, True, False)],
+    [
+        (Symptom.AUTH, False, True),
+        (Symptom.REFUSED, True, True),
+        (Symptom.REFUSED, False, False),
+        (Symptom.TIMEOUT, True, False),
+        (Symptom.HTTP_STATUS, False, True),
+        (Symptom.BAD_REPLY, False, True),
+        (Symptom.SESSION_LOST, False, True),
+        (Symptom.NO_REPLY, False, True),
+        (Symptom.NO_ENDPOINT, False, True),
+        (Symptom.UPSTREAM_DOWN, False, False),
+        (Symptom.UNRESOLVED, False, False),
+    ],
 )
 @pytest.mark.parametrize("greeted", [False, True])
 def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
@@ -288,7 +300,7 @@ def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
         assert small.fleet.monitor.sick(small.fleet.actors["a"]) is (sick or greeted)
         assert not small.fleet.monitor.sick(small.fleet.actors["proxy"]), "it answers well"
         assert small.fleet.monitor.said(small.fleet.actors["proxy"]) == ""
-        silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT) and not greeted
+        silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT) and not greeted
         assert small.fleet.monitor.said(small.fleet.actors["a"]).startswith("" if silent else symptom.value)
         assert bool(small.fleet.monitor.said(small.fleet.actors["a"])) is not silent
 

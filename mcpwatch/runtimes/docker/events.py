@@ -22,6 +22,12 @@ LONGEST_PAUSE = 2.0
 """Seconds between two tries to reach an engine that is away."""
 
 
+STRUCK = 10_000_000_000
+"""Nanoseconds between the memory killer's blow and the end of a container that are put down to one another."""
+KILLED = 137
+"""The exit code of one that was killed by SIGKILL, as the memory killer does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A run of a container ended at `at` (nanoseconds, engine's clock). `now` is the container just after, if it still exists."""
@@ -63,6 +69,17 @@ class Rewired:
 Heard = Ended | Away | Back | Frozen | Rewired
 
 
+def out_of_memory(code: int | None, at: int, told_at: int | None, *, flagged: bool) -> bool:
+    """Whether an end (its exit code, and when) is the doing of the kernel's memory killer.
+
+    `told_at`: when the engine last told that it struck in the container (nanoseconds; `None`: never, as far as was heard);
+    `flagged`: the engine holds that it struck at some time. It may have struck some helper long ago, and the server lived on.
+    """
+    if told_at is not None:
+        return at - told_at <= STRUCK
+    return flagged and code == KILLED
+
+
 class Events:
     """Listens to one engine until closed; `post` is called from the thread with everything heard, in order."""
 
@@ -71,7 +88,7 @@ class Events:
         self._post = post
         self._since = ""
         self._last: tuple[int, str, str] = (0, "", "")
-        self._oom: set[str] = set()
+        self._oom: dict[str, int] = {}
         self._closed = threading.Event()
         self._stream: CancellableStream[dict[str, Any]] | None = None
         self._thread = threading.Thread(target=self._listen, name=f"docker-events {engine.where}", daemon=True)
@@ -135,11 +152,11 @@ class Events:
         elif action in ("pause", "unpause"):
             self._post(Frozen(container, back=action == "unpause"))
         elif action == "oom":
-            self._oom.add(container)
+            self._oom[container] = at
         elif action == "die":
             now = self._seen(container)
             attributes = actor.get("Attributes") or {}
             code = str(attributes.get("exitCode", ""))
-            oom = container in self._oom or (now is not None and now.oom)
-            self._oom.discard(container)
-            self._post(Ended(container, at, int(code) if code.lstrip("-").isdigit() else None, oom, now))
+            number = int(code) if code.lstrip("-").isdigit() else None
+            oom = out_of_memory(number, at, self._oom.pop(container, None), flagged=now is not None and now.oom)
+            self._post(Ended(container, at, number, oom, now))
