@@ -23,6 +23,9 @@ CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, 
 HEARD = 60.0
 """Seconds for which what a proxy's log said of the proxy itself is a reason for what fails now."""
 
+LAST_WORDS = 10.0
+"""Seconds between what a proxy's log said of a server and the end of the proxy that are put down to one another."""
+
 KERNEL_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT})
 """Those that need no process at all."""
 
@@ -40,7 +43,7 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
     if proxy.down and (holder := port_holder(proxy)):
         return _whole(snapshot, proxy, "port_taken", f"the proxy's port is held by {holder}")
     if proxy.down or proxy.phase is Phase.STOPPING:  # a repair ends it: what it hosts goes with it, and is not to blame
-        return _whole(snapshot, proxy, "proxy_down", f"the proxy is down ({proxy.last_exit or proxy.phase})")
+        return _down(snapshot, proxy)
     if proxy.phase is not Phase.RUNNING:
         return None
     if proxy.paused:
@@ -50,6 +53,18 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
     if proxy.hindered and any(one.bad for one in _failing(snapshot, proxy)):
         return _whole(snapshot, proxy, proxy.hindered, proxy.hindrance, undoing(proxy.hindered))
     return _exhausted(snapshot, proxy) or _silent(snapshot, proxy)
+
+
+def _down(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding:
+    """It is down. One that ended by itself while a server did not start names that, and what became of it."""
+    found = _whole(snapshot, proxy, "proxy_down", f"the proxy is down ({proxy.last_exit or proxy.phase})")
+    hint = max((one for one in snapshot.proxy_log if one.route and one.meaning == "failed"), key=lambda one: one.at, default=None)
+    ended = proxy.changed_at if proxy.changed_at is not None else snapshot.at
+    if hint is None or hint.at < ended - LAST_WORDS or not proxy.last_exit.startswith("exited with code"):
+        return found
+    text = f"the proxy is down: it ends when '{hint.route}' does not start ({hint.text})"
+    look_at = f"what '{hint.route}' needs to start; without it the proxy and all other routes work"
+    return replace(found, text=text, look_at=look_at, evidence=(*found.evidence, f"last exit: {proxy.last_exit}"))
 
 
 def own_trouble(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] | None:

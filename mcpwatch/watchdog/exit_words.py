@@ -17,6 +17,7 @@ _HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|informatio
 _GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+; giving up$")
 """The last line of our own bridge when what it runs ended; what that said stands above it."""
 _PASSED_ON = re.compile(r" INFO [^ :]+: stderr: (?P<text>.*\w.*)")
+_BOXED = re.compile(r"[\s|+]*[|+][\s|+-]*(?P<text>[\w.]+(?:Error|Exception|Exit|Interrupt)\b.*)")
 _TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b", re.IGNORECASE)
 _OWN_SIGNALS = frozenset(
     {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
@@ -46,6 +47,9 @@ def telling(tail: tuple[str, ...]) -> str:
     lines = [plain(line) for line in tail]
     told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)
+    boxed = [found["text"] for line in told if (found := _BOXED.match(line))]
+    if boxed and told[-1][:1] in "|+":  # an exception group of Python, which ends in a box
+        return boxed[-1]
     if told and not _LETTER.search(told[-1]):  # the end of a dump: "}"
         told = (
             [line for line in told if (word := _TROUBLE.search(line)) and ": " in line[word.end() :]]

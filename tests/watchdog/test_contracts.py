@@ -268,3 +268,16 @@ def test_another_name_at_an_address_is_told_until_it_is_accepted_though_all_tool
     house.contracts.pin("time")
     assert house.see(other).outcome is Outcome.SUCCESS
     assert house.see(listed("a", "b")).symptom in (Symptom.WRONG_SERVER, Symptom.MISSING_TOOLS)
+
+
+def test_an_empty_list_is_right_until_something_was_listed_and_drift_of_another_version() -> None:
+    """docs/adr/0123."""
+    house = House("warn")
+    assert house.see(listed()).outcome is Outcome.SUCCESS, "prompts and resources alone, perhaps"
+    assert house.see(listed("a")).outcome is Outcome.SUCCESS
+    empty = house.see(listed())
+    assert (empty.outcome, empty.symptom) == (Outcome.FAILURE, Symptom.EMPTY_TOOLS)
+    assert house.see(listed(version="2")).outcome is Outcome.SUCCESS, "told, as the policy says, and no failure"
+    strict = House("quarantine")
+    strict.see(listed("a"))
+    assert strict.see(listed(version="2")).symptom is Symptom.DRIFT

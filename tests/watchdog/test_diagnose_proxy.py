@@ -255,3 +255,27 @@ def test_one_silence_right_behind_answers_is_no_silence() -> None:
     assert replace(late, earlier=Symptom.TIMEOUT).mute
     assert not replace(late, earlier=Symptom.OVERLOADED).mute
     assert not replace(late, earlier=Symptom.HTTP_STATUS).mute
+
+
+@pytest.mark.parametrize(
+    ("last_exit", "meaning", "heard", "blamed"),
+    [
+        ("exited with code 1: McpError: Connection closed", "failed", 95.0, True),
+        ("exited with code 1: McpError: Connection closed", "failed", 60.0, False),
+        ("killed by SIGKILL", "failed", 95.0, False),
+        ("exited with code 1", "connected", 95.0, False),
+    ],
+)
+def test_a_proxy_that_ends_because_a_server_does_not_start_names_that(
+    last_exit: str, meaning: str, heard: float, *, blamed: bool
+) -> None:
+    hints = (
+        ProxyLogHint("time", "failed", "old", Instant(1.0)),
+        ProxyLogHint("fetch", meaning, "McpError: closed", Instant(heard)),
+    )
+    down = replace(PROXY, phase=Phase.FAILED, last_exit=last_exit, changed_at=Instant(96.0))
+    finding = one(FETCH, down, proxy_log=hints)
+    assert (finding.cause, finding.subject, finding.rung) == ("proxy_down", "proxy", None)
+    assert ("it ends when 'fetch' does not start (McpError: closed)" in finding.text) is blamed
+    assert ("'fetch' needs to start" in finding.look_at) is blamed
+    assert "'time'" not in finding.text

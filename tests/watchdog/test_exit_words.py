@@ -64,3 +64,17 @@ def test_the_last_line_of_a_program_that_ended_as_it_should_is_no_reason() -> No
 )
 def test_what_it_wrote_last_is_no_reason_of_an_end_that_came_from_without(number: int, code: int | None, words: str) -> None:
     assert describe_exit(Exited("a", 1, code=code, signal=number), ("free(): invalid pointer",)) == words
+
+
+def test_of_an_exception_group_the_last_error_is_told_and_not_the_end_of_its_box() -> None:
+    tail = (
+        "  + Exception Group Traceback (most recent call last):",
+        '  |   File "x.py", line 3, in connect',
+        "  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)",
+        "  +-+---------------- 1 ----------------",
+        "    | httpx.ConnectError: All connection attempts failed",
+        "    | ... (max_group_depth is 10)",
+        "    +------------------------------------",
+    )
+    for end in (5, 6, 7):
+        assert describe_exit(Exited("a", 1, code=1), tail[:end]).endswith(": httpx.ConnectError: All connection attempts failed")
