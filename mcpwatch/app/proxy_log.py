@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
 from mcpwatch import journal
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import LogHint, Look, ProxyKind
+from mcpwatch.ports import Look, ProxyKind
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import find
 from mcpwatch.runtimes.spawn import ProcessSpec
@@ -43,7 +42,6 @@ class ProxyLog:
         self._state = state
         self._follower: tuple[str, journal.Follower] | None = None
         self._looked = (-1, "")
-        self._turn = ""
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -89,14 +87,7 @@ class ProxyLog:
         for line in lines:
             hint = kind.hint(line.text)
             if hint is not None:
-                self._fleet.monitor.hear(self._named(hint) if kind.traits.starts_in_turn else hint)
-
-    def _named(self, hint: LogHint) -> LogHint:
-        """An error of a proxy that starts its servers in turn, before all are there, is of the one whose turn it is."""
-        if hint.meaning == "failed":
-            return replace(hint, member=hint.member or self._turn)
-        self._turn = hint.member
-        return hint
+                self._fleet.monitor.hear(hint)
 
     async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
         """Ask the proxy itself and, where it is a program of this machine, its usage."""

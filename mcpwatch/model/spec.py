@@ -104,7 +104,6 @@ class Traits:
     `lists_from_cache`: answers initialize, tools/list and ping with the upstream dead.
     `mounts_late`: a member that was down at the proxy's start gets its route when it comes up.
     `reconnects`, `reloads`, `dies_on_bad_command`: as the words say. `nudges`: it can be asked to try an upstream at once.
-    `starts_in_turn`: it starts its servers one after the other, and ends when one of them does not start.
     """
 
     holds_sessions: bool = False
@@ -113,7 +112,6 @@ class Traits:
     reconnects: bool = True
     reloads: bool = True
     dies_on_bad_command: bool = False
-    starts_in_turn: bool = False
     nudges: bool = False
     serves: tuple[Literal["sse", "http"], ...] = ("sse", "http")
     generation: str = ""

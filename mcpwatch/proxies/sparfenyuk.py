@@ -22,8 +22,6 @@ from mcpwatch.registry import Kind, KindSpec
 INSIDE = "/config"
 _BEARER = "Bearer "
 _OPEN = "a proxy of kind 'sparfenyuk' accepts every caller without a token; remove it, or use kind gateway"
-_ERROR = re.compile(r"^[\s|+]*(?P<error>[\w.]+(?:Error|Exception): .*\w.*)$")
-"""The last line of a traceback, also inside the boxes that an exception group draws."""
 _LINE = re.compile(r"^(?:\[[A-Z] [^\]]*\] |[A-Z]+:\s+)?(?P<text>.*)$")
 
 
@@ -51,7 +49,6 @@ class Sparfenyuk:
         reconnects=False,
         reloads=False,
         dies_on_bad_command=True,
-        starts_in_turn=True,
         serves=("sse", "http"),
         generation="",
         health="/status",
@@ -108,13 +105,13 @@ class Sparfenyuk:
         match = _LINE.match(line)
         text = match["text"] if match else line
         if text.startswith("Setting up named server '"):
-            return LogHint(text.split("'")[1], "connected", text[:300])
-        if "Uvicorn running on" in text or text.startswith("Application startup complete"):
+            return LogHint(text.split("'")[1], "mounting", text[:300])
+        if "Uvicorn running on" in text or text.startswith(("Application startup complete", "Serving MCP Servers")):
             return LogHint("", "ready", text[:300])
         if text.startswith(("Invalid config file format", "Error decoding JSON", "Configuration file not found")):
             return LogHint("", "bad_config", text[:300])
-        if found := _ERROR.match(text):
-            return LogHint("", "failed", found["error"][:300])
+        if text.startswith(("FileNotFoundError:", "mcp.shared.exceptions.McpError:")):
+            return LogHint("", "failed", text[:300])
         return None
 
 

@@ -23,9 +23,6 @@ CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, 
 HEARD = 60.0
 """Seconds for which what a proxy's log said of the proxy itself is a reason for what fails now."""
 
-LAST_WORDS = 10.0
-"""Seconds between what a proxy's log said of a server and the end of the proxy that are put down to one another."""
-
 KERNEL_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT})
 """Those that need no process at all."""
 
@@ -56,15 +53,17 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
 
 
 def _down(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding:
-    """It is down. One that ended by itself while a server did not start names that, and what became of it."""
+    """It is down. One that starts its servers one after the other, and ends with the first that fails, was at one of them."""
     found = _whole(snapshot, proxy, "proxy_down", f"the proxy is down ({proxy.last_exit or proxy.phase})")
-    hint = max((one for one in snapshot.proxy_log if one.route and one.meaning == "failed"), key=lambda one: one.at, default=None)
-    ended = proxy.changed_at if proxy.changed_at is not None else snapshot.at
-    if hint is None or hint.at < ended - LAST_WORDS or not proxy.last_exit.startswith("exited with code"):
+    at = next((one for one in snapshot.members if one.route and one.route == snapshot.mounting), None)
+    if at is None or not proxy.down:
         return found
-    text = f"the proxy is down: it ends when '{hint.route}' does not start ({hint.text})"
-    look_at = f"what '{hint.route}' needs to start; without it the proxy and all other routes work"
-    return replace(found, text=text, look_at=look_at, evidence=(*found.evidence, f"last exit: {proxy.last_exit}"))
+    hint = snapshot.hint(at.route)
+    told = (f"proxy log: {hint.text}",) if hint is not None else ()
+    own = (said(at.name, at.direct),) if at.direct is not None and at.direct.bad else ()
+    text = f"{found.text}: it was starting '{at.name}', and ends as a whole where one of its servers does not start"
+    look_at = f"'{at.name}' and what it needs, then the log of '{proxy.name}'; without '{at.name}' the others could be served"
+    return replace(found, text=text, evidence=(*found.evidence, *told, *own), look_at=look_at)
 
 
 def own_trouble(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] | None:

@@ -12,8 +12,6 @@ import pytest
 from mcpwatch.app import proxy_log
 from mcpwatch.app.proxy_log import ProxyLog, ask
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import LogHint
-from mcpwatch.proxies.sparfenyuk import Sparfenyuk
 
 
 class Followed(ProxyLog):
@@ -114,30 +112,3 @@ async def test_a_proxy_that_hangs_up_on_a_question_or_answers_nonsense_told_noth
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert await ask(f"http://127.0.0.1:{port}/sse", "/_readyz") == (0, "")
-
-
-class Follower:
-    """All lines at once."""
-
-    def __init__(self, lines: list[SimpleNamespace]) -> None:
-        self.lines = lines
-
-    def poll(self, limit: int) -> list[SimpleNamespace]:
-        return self.lines[:limit]
-
-
-def test_an_error_of_a_proxy_that_starts_its_servers_in_turn_is_of_the_one_whose_turn_it_is() -> None:
-    heard: list[LogHint] = []
-    log = ProxyLog(cast("Any", SimpleNamespace(monitor=SimpleNamespace(hear=heard.append))), Path("nowhere"))
-    lines = (
-        "Setting up named server 'time': mcp-server-time",
-        "Setting up named server 'files': mcp-server-filesystem /gone",
-        "  | mcp.shared.exceptions.McpError: Connection closed",
-        "Setting up named server 'time': mcp-server-time",
-        "Application startup complete.",
-        "httpx.ReadError: of a request, much later",
-    )
-    follower: Any = ("proxy", Follower([SimpleNamespace(text=line) for line in lines]))
-    log._follower = follower  # pyright: ignore[reportPrivateUsage]
-    log._hear(Sparfenyuk())  # pyright: ignore[reportPrivateUsage]
-    assert [hint.member for hint in heard if hint.meaning == "failed"] == ["files", ""]

@@ -257,25 +257,17 @@ def test_one_silence_right_behind_answers_is_no_silence() -> None:
     assert not replace(late, earlier=Symptom.HTTP_STATUS).mute
 
 
-@pytest.mark.parametrize(
-    ("last_exit", "meaning", "heard", "blamed"),
-    [
-        ("exited with code 1: McpError: Connection closed", "failed", 95.0, True),
-        ("exited with code 1: McpError: Connection closed", "failed", 60.0, False),
-        ("killed by SIGKILL", "failed", 95.0, False),
-        ("exited with code 1", "connected", 95.0, False),
-    ],
-)
-def test_a_proxy_that_ends_because_a_server_does_not_start_names_that(
-    last_exit: str, meaning: str, heard: float, *, blamed: bool
-) -> None:
-    hints = (
-        ProxyLogHint("time", "failed", "old", Instant(1.0)),
-        ProxyLogHint("fetch", meaning, "McpError: closed", Instant(heard)),
-    )
-    down = replace(PROXY, phase=Phase.FAILED, last_exit=last_exit, changed_at=Instant(96.0))
-    finding = one(FETCH, down, proxy_log=hints)
-    assert (finding.cause, finding.subject, finding.rung) == ("proxy_down", "proxy", None)
-    assert ("it ends when 'fetch' does not start (McpError: closed)" in finding.text) is blamed
-    assert ("'fetch' needs to start" in finding.look_at) is blamed
-    assert "'time'" not in finding.text
+def test_a_proxy_that_ends_with_the_first_server_that_does_not_start_names_the_one_it_was_starting() -> None:
+    down = replace(PROXY, phase=Phase.BACKOFF, last_exit="exited with code 1: Connection closed")
+    away = replace(FETCH, direct=bad(Symptom.REFUSED, Stage.CONNECT))
+    log = (ProxyLogHint("fetch", "mounting", "Setting up named server 'fetch': uvx"),)
+    told = found(TIME, away, down, mounting="fetch", proxy_log=log).found[0]
+    assert told.cause == "proxy_down"
+    assert told.text.endswith("it was starting 'fetch', and ends as a whole where one of its servers does not start")
+    assert told.look_at.startswith("'fetch' and what it needs")
+    assert any(line == "proxy log: Setting up named server 'fetch': uvx" for line in told.evidence)
+    assert any("refused" in line for line in told.evidence), "what is seen of that server itself is told too"
+    for plain in (found(TIME, away, down), found(TIME, away, down, mounting="unknown")):
+        assert "it was starting" not in plain.found[0].text
+    ending = replace(down, phase=Phase.STOPPING)
+    assert "it was starting" not in found(TIME, FETCH, ending, mounting="fetch").found[0].text

@@ -20,12 +20,9 @@ from mcpwatch.runtimes.docker.engine import Engine
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to reach an engine that is away."""
-
-
-STRUCK = 10_000_000_000
-"""Nanoseconds between the memory killer's blow and the end of a container that are put down to one another."""
-KILLED = 137
-"""The exit code of one that was killed by SIGKILL, as the memory killer does."""
+KILLED = 128 + 9
+SOON_AFTER = 10_000_000_000
+"""Nanoseconds after a kill for memory within which the end of the main process counts as its consequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +63,18 @@ class Rewired:
     now: Container
 
 
-Heard = Ended | Away | Back | Frozen | Rewired
+def by_memory(code: int | None, flag: bool, ago: int | None = None) -> bool:
+    """Whether a container ended for its memory. `flag`: something in it was killed for that once, as the engine says.
 
-
-def out_of_memory(code: int | None, at: int, told_at: int | None, *, flagged: bool) -> bool:
-    """Whether an end (its exit code, and when) is the doing of the kernel's memory killer.
-
-    `told_at`: when the engine last told that it struck in the container (nanoseconds; `None`: never, as far as was heard);
-    `flagged`: the engine holds that it struck at some time. It may have struck some helper long ago, and the server lived on.
+    `ago`: nanoseconds since the latest such kill that was heard of, `None` when none was. The kernel kills by SIGKILL alone; a
+    main process whose worker was killed may end with a code of its own, at once.
     """
-    if told_at is not None:
-        return at - told_at <= STRUCK
-    return flagged and code == KILLED
+    if ago is not None:
+        return ago <= SOON_AFTER
+    return flag and code in (None, KILLED)
+
+
+Heard = Ended | Away | Back | Frozen | Rewired
 
 
 class Events:
@@ -89,6 +86,7 @@ class Events:
         self._since = ""
         self._last: tuple[int, str, str] = (0, "", "")
         self._oom: dict[str, int] = {}
+        """When the kernel last killed something in a container for its memory: nanoseconds, engine's clock."""
         self._closed = threading.Event()
         self._stream: CancellableStream[dict[str, Any]] | None = None
         self._thread = threading.Thread(target=self._listen, name=f"docker-events {engine.where}", daemon=True)
@@ -157,6 +155,7 @@ class Events:
             now = self._seen(container)
             attributes = actor.get("Attributes") or {}
             code = str(attributes.get("exitCode", ""))
-            number = int(code) if code.lstrip("-").isdigit() else None
-            oom = out_of_memory(number, at, self._oom.pop(container, None), flagged=now is not None and now.oom)
-            self._post(Ended(container, at, number, oom, now))
+            ended = int(code) if code.lstrip("-").isdigit() else None
+            killed = self._oom.pop(container, None)
+            oom = by_memory(ended, now is not None and now.oom, at - killed if killed is not None else None)
+            self._post(Ended(container, at, ended, oom, now))
