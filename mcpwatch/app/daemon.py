@@ -40,7 +40,7 @@ from mcpwatch.config.diff import diff
 from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
 from mcpwatch.model.fact import ConfigRejected, DaemonStarted, DaemonStopped, MemberChanged, Troubled
 from mcpwatch.model.json import plain
-from mcpwatch.model.spec import Plan
+from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.view import SelfView
 from mcpwatch.ports import ProxyKind, Runtime
 from mcpwatch.proxies import PROXIES
@@ -52,6 +52,7 @@ from mcpwatch.runtimes.port import PortWatch, child_of
 from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
+from mcpwatch.watchdog.beside import beside
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
 
@@ -299,8 +300,8 @@ class Daemon:
 
     def _senses(self) -> Senses:
         """What the fleet asks of this machine and of the gateway."""
-        ports, tail = PortWatch(self.paths.instance), Tail(self.paths.root, self.logs.redact)
-        return Senses(
+        ports, tail = PortWatch(self.paths.instance), Tail(self.paths.root, self.logs.redact, self._began)
+        senses = Senses(
             tail=tail.of,
             words=tail.recent,
             stopped=StopWatch().stopped,
@@ -310,10 +311,34 @@ class Daemon:
             rival=ports.rival,
             child=child_of,
             runs=ports.runs,
+            inside=ports.inside,
+            prepare=self._put_right,
             notice=lambda: self.services.self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
             nudge=HostedRuntime(self.paths.root, self.paths.instance).nudge,
             hold=self.bus.hold,
         )
+        return beside(senses, asyncio.to_thread, self.clock)
+
+    def _began(self, member: str) -> float:
+        """When the present run of a member began, in epoch seconds, or 0 when that is not known."""
+        actor = self.fleet.actors.get(member)
+        living = actor.incarnation if actor is not None else None
+        return living.started_at or 0.0 if living is not None else 0.0
+
+    async def _put_right(self, member: MemberSpec) -> None:
+        """What a proxy reads is as the plan says before each of its starts, whoever changed it."""
+        proxy = self.fleet.plan().proxy
+        kind = find(PROXIES, proxy.kind) if proxy is not None and proxy.member == member.name else None
+        if proxy is None or kind is None:
+            return
+        try:
+            changed = write_files(kind.make().render(proxy, self.paths.root))
+        except McpwatchError as error:
+            self.bus.publish(Troubled(at=self.clock.wall(), text=str(error), level="warning", subject="proxy file"))
+            return
+        text = f"{member.name}: somebody had changed the file that it reads; it is as the configuration says again"
+        if changed:
+            self.bus.publish(Troubled(at=self.clock.wall(), text=text, level="warning", subject="proxy file", cleared=True))
 
     def _store_trouble(self, text: str | None) -> None:
         """Called in the store's thread: tell it on the loop."""

@@ -102,7 +102,7 @@ class ProxyLog:
 async def ask(url: str, path: str) -> tuple[int, str]:
     """Status and body of `GET path` at the origin of `url`; `(0, "")` when it does not answer in time."""
     parts = urlsplit(url)
-    with contextlib.suppress(OSError, TimeoutError, ValueError):
+    with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):
         async with asyncio.timeout(ASK_SECONDS):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
             try:

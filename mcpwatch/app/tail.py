@@ -12,21 +12,28 @@ TAIL = 20
 """Lines of stderr that go with the news of an exit."""
 KEPT = 5.0
 """Seconds for which `recent` answers what it read."""
+EARLY = 0.01
+"""Seconds by which a line may be older than the start that wrote it: two clocks of one machine are read."""
 TAIL_WIDTH = 500
 """Characters of each of them."""
 
 
 class Tail:
-    """Reads journals of the state directory `root`; `redact` takes the secrets out of a line."""
+    """Reads journals of the state directory `root`; `redact` takes the secrets out of a line.
 
-    def __init__(self, root: Path, redact: Callable[[str], str]) -> None:
+    `began`: when the present run of a member began, in epoch seconds, 0 when that is not known.
+    """
+
+    def __init__(self, root: Path, redact: Callable[[str], str], began: Callable[[str], float] = lambda _: 0.0) -> None:
         self._root = root
+        self._began = began
         self._redact = redact
         self._recent: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     def of(self, member: str) -> tuple[str, ...]:
-        """The last lines a member wrote to stderr, without secrets."""
-        lines = (self._redact(line.text) for line in journal.read(self._root, member, ("stderr",), TAIL))
+        """The last lines a member wrote to stderr in its present run, without secrets."""
+        since = self._began(member) - EARLY
+        lines = (self._redact(line.text) for line in journal.read(self._root, member, ("stderr",), TAIL) if line.at >= since)
         return tuple(line[:TAIL_WIDTH] for line in lines if line.strip())
 
     def recent(self, member: str) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ _GATEWAY = re.compile(
     re.IGNORECASE,
 )
 GATEWAY_WORDS_MAX = 400
+SERVICE_UNAVAILABLE = 503
 """Characters of a failed call's text beyond which it is taken for the tool's own classify."""
 
 RETRY_MAX = 604_800.0
@@ -108,7 +109,10 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
     said = said_in(body)
     error = rpc_error_in(body)
     text = said or "nothing"
+    wait = retry_after(headers.get("retry-after", ""))
     symptom = _symptom(status, said, error)
+    if symptom is Symptom.UPSTREAM_DOWN and status == SERVICE_UNAVAILABLE and wait is not None and error is None:
+        symptom = Symptom.OVERLOADED  # it says that it will be back; a gateway that lost a server says so in words of MCP
     location = one_line(without_query(headers.get("location", "")), TEXT_MAX) or "a place it does not name"
     known = {
         Symptom.AUTH: f"{what} was refused with HTTP {status}: the token is missing, wrong or expired",
@@ -116,7 +120,7 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
         Symptom.NOT_MOUNTED: f"{what} is not served (HTTP {status})",
         Symptom.SESSION_LOST: f"{what}: the server does not know the session any more (HTTP {status})",
         Symptom.REDIRECT: f"{what} is redirected (HTTP {status}) to {location}",
-        Symptom.OVERLOADED: f"{what}: the server has too much to do (HTTP {status})",
+        Symptom.OVERLOADED: f"{what}: the server takes no requests for now (HTTP {status})",
         Symptom.UPSTREAM_DOWN: f"{what}: what is behind this server does not answer (HTTP {status})",
         Symptom.TOO_LARGE: f"{what}: the server finds the request too large (HTTP {status})",
         Symptom.ERA_MISMATCH: f"{what}: the server speaks another wire of MCP (HTTP {status})",
@@ -128,7 +132,6 @@ def status_failure(status: int, headers: Mapping[str, str], body: bytes, what: s
     versions = rpc.told_versions(error) if error else ()
     if symptom is Symptom.ERA_MISMATCH and versions:
         message += f"; it supports protocol {', '.join(versions)}"
-    wait = retry_after(headers.get("retry-after", ""))
     if wait is not None:
         message += f"; it wants to be asked again in {wait:g} s"
     number = code if isinstance(code, int) and not isinstance(code, bool) else None

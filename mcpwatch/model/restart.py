@@ -38,10 +38,13 @@ class Next:
 
 
 def counted(policy: RestartPolicy, history: History, at: Instant, ready_at: Instant | None) -> History:
-    """One more unplanned end; earlier ones are forgotten if the member was stable since `ready_at` (`None`: never ready)."""
+    """One more unplanned end; earlier ones are forgotten if the member was stable since `ready_at` (`None`: never ready).
+
+    The budget is for a period, whatever happened in it; but a try that spent the whole of it counts once if it held.
+    """
     stable = ready_at is not None and at - ready_at >= max(STABLE, 2 * delay(policy, history.failures, 0.5))
     recent = tuple(end for end in history.ends if at - end < policy.period)
-    return History(1 if stable else history.failures + 1, (*recent, at))
+    return History(1, (*dict.fromkeys(recent), at)) if stable else History(history.failures + 1, (*recent, at))
 
 
 def after_exit(policy: RestartPolicy, code: int | None) -> Next | None:
@@ -72,7 +75,7 @@ def after_end(policy: RestartPolicy, history: History, at: Instant, unit: float)
 
 
 def one_try(policy: RestartPolicy, history: History, at: Instant) -> History:
-    """The history of a parked member that gets one more try: the next end spends the budget again."""
+    """The history of a parked member that gets one more try: the next end finds the budget spent, unless it was stable before."""
     return History(history.failures, (at,) * policy.intensity)
 
 

@@ -1,15 +1,17 @@
 """Who holds a port of this machine: told before a member that needs it is started, so that a stranger is not taken for it.
 
-Reads `/proc/net/tcp*` (a fraction of a millisecond); only when somebody listens are the owners looked for. Elsewhere than on Linux
-nobody is ever found, and the member itself fails to bind.
+Reads `/proc/net/tcp*` (a fraction of a millisecond, ten where the machine is large); only when somebody listens are the owners
+looked for. Elsewhere than on Linux nobody is ever found, and the member itself fails to bind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,8 @@ from mcpwatch.runtimes.stopped import in_cgroup
 LISTEN = "0A"
 DEPTH = 6
 """Generations of children that are looked through for a listening socket."""
+KEPT = 0.25
+"""Seconds for which a table of sockets counts, so that one look at a fleet reads it once."""
 _LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -29,6 +33,7 @@ class PortWatch:
     """Looks for strangers on the ports of members of one instance (12 hex digits)."""
 
     def __init__(self, instance: str) -> None:
+        self._sockets = SocketTables()
         self._mark = f"MCPWATCH_MARK={instance}/".encode()
 
     async def held_by(self, spec: MemberSpec) -> str:
@@ -48,7 +53,7 @@ class PortWatch:
             return False
         level = [pid]
         for _ in range(DEPTH):
-            found = next((one for one in level if _listens(one)), None)
+            found = next((one for one in level if self._sockets.listens(one)), None)
             if found is not None:
                 return any(_lives(child) for child in _children(found))
             level = [child for one in level for child in _children(one)]
@@ -56,16 +61,26 @@ class PortWatch:
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
-        return listened_on(_family(pid))
+        return listened_on(_family(pid), self._sockets.listeners())
 
     def places(self, pid: int) -> tuple[str, ...]:
         """Where a process, or one below it, listens: `[::1]:9072`, in order."""
         wanted = {inode for one in _family(pid) for inode in _sockets(one)}
-        return tuple(sorted({_place(one.address, one.port) for one in _listeners() if one.inode in wanted}))
+        return tuple(sorted({_place(one.address, one.port) for one in self._sockets.listeners() if one.inode in wanted}))
+
+    def inside(self, pid: int, container: str) -> tuple[str, ...]:
+        """Where the processes of a container of this machine listen, in order; empty unless all of that is its own loopback."""
+        if not in_cgroup(pid, container):
+            return ()
+        wanted = {inode for one in _family(pid) for inode in _sockets(one)}
+        found = [one for one in self._sockets.listeners(str(pid)) if one.inode in wanted]
+        return (
+            tuple(sorted({_place(one.address, one.port) for one in found})) if all(one.address.is_loopback for one in found) else ()
+        )
 
     def rival(self, pid: int, port: int) -> str:
         """Who listens where a process, or one below it, listens on this port too, so that each gets some of the connections."""
-        there = [one for one in _listeners() if one.port == port]
+        there = [one for one in self._sockets.listeners() if one.port == port]
         wanted = {inode for one in _family(pid) for inode in _sockets(one)} if len(there) > 1 else set[str]()
         own = {one.address for one in there if one.inode in wanted}
         others = {one.inode for one in there if one.inode not in wanted and any(_takes(one.address, our) for our in own)}
@@ -88,10 +103,10 @@ def _holder(inodes: frozenset[str]) -> int | None:
     return next((pid for pid in pids if _sockets(pid) & inodes), None)
 
 
-def listened_on(pids: Iterable[int]) -> tuple[int, ...]:
-    """The ports that these processes listen on, in order."""
+def listened_on(pids: Iterable[int], listeners: Iterable[Listening] | None = None) -> tuple[int, ...]:
+    """The ports that these processes listen on, in order. `listeners`: who does, else all of this machine now."""
     wanted = {inode for one in pids for inode in _sockets(one)}
-    return tuple(sorted({one.port for one in _listeners() if one.inode in wanted}))
+    return tuple(sorted({one.port for one in (_listeners() if listeners is None else listeners) if one.inode in wanted}))
 
 
 def _family(pid: int) -> set[int]:
@@ -164,18 +179,41 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _listens(pid: int) -> bool:
-    """Whether a process listens on a TCP port of its own network."""
-    wanted = _sockets(pid)
-    return any(one.inode in wanted for one in _listeners(str(pid)))
-
-
 class Listening(NamedTuple):
     """One listening TCP socket."""
 
     address: IPv4Address | IPv6Address
     port: int
     inode: str
+
+
+class SocketTables:
+    """Who listens, by network, kept for a moment: on a large machine the kernel takes 5 ms to write one table of one network."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._read: dict[str, tuple[float, tuple[Listening, ...]]] = {}
+
+    def listeners(self, pid: str = "self") -> tuple[Listening, ...]:
+        """Every listening TCP socket of the network of a process, as of `KEPT` seconds ago at most."""
+        network, now = _network(pid), self._now()
+        self._read = {name: kept for name, kept in self._read.items() if now - kept[0] < KEPT}
+        if network not in self._read:
+            self._read[network] = now, tuple(_listeners(pid))
+        return self._read[network][1]
+
+    def listens(self, pid: int) -> bool:
+        """Whether a process listens on a TCP port of its own network."""
+        wanted = _sockets(pid)
+        return bool(wanted) and any(one.inode in wanted for one in self.listeners(str(pid)))
+
+
+def _network(pid: str) -> str:
+    """The name of the network that a process sees; one of its own where that cannot be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115
+    except OSError:
+        return pid
 
 
 def _listeners(network: str = "self") -> Iterator[Listening]:
@@ -186,7 +224,7 @@ def _listeners(network: str = "self") -> Iterator[Listening]:
         except OSError:
             continue
         for line in lines:
-            fields = line.split()
+            fields = line.split(None, 10)
             if fields[3] == LISTEN:
                 address, _, port = fields[1].rpartition(":")
                 yield Listening(_address(address), int(port, 16), fields[9])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,6 +63,8 @@ class MemberActor:
         self._verdict_at: Instant | None = None
         self.reason = ""
         self.last_exit = ""
+        self._never_began = False
+        self._cannot_stop = False
         self._given_up = -1
         """The generation that was stopped because its start failed."""
         self.oom = False
@@ -189,7 +191,7 @@ class MemberActor:
         last = "" if planned else not_retried(self.spec.restart, end.code)
         words += f"; {last}" if last else ""
         if not planned or generation != self._given_up:
-            self.last_exit = "" if planned else words
+            self.last_exit, self._never_began = "" if planned else words, False
         self.oom = end.oom
         level: Level = "info" if planned else "warning"
         self._publish(
@@ -254,20 +256,24 @@ class MemberActor:
             ours = self.spec.runtime == "process"
             self.port_holder = await self._senses.port_holder(self.spec) if ours else ""
             if self.port_holder:
-                self.last_exit = f"its port is held by {self.port_holder}"
-                self.tell(d.StartFailed(self.now(), self.last_exit, generation=generation))
+                self._not_begun(f"its port is held by {self.port_holder}", generation)
                 return
             try:
+                await self._senses.prepare(self.spec)
                 living = await self.runtime.start(self.spec, generation)
             except RuntimeFailed as error:
-                self.last_exit = str(error)
-                self.tell(d.StartFailed(self.now(), str(error), generation=generation, permanent=error.permanent))
+                self._not_begun(str(error), generation, permanent=error.permanent)
                 return
             finally:
                 self._begin = None
             if self.state.generation != generation:
                 return
             self._started(living)
+
+    def _not_begun(self, why: str, generation: int, *, permanent: bool = False) -> None:
+        """A start failed: why is the reason until one succeeds."""
+        self.last_exit, self._never_began = why, True
+        self.tell(d.StartFailed(self.now(), why, generation=generation, permanent=permanent))
 
     def _started(self, living: Incarnation) -> None:
         """What was asked for lives. When its carrier lost it meanwhile, it is back already, and that is a generation of its own."""
@@ -278,8 +284,11 @@ class MemberActor:
 
     def _began(self, living: Incarnation, *, adopted: bool) -> None:
         """An incarnation lives: remember it, tell, and let it prove itself."""
+        self._stop_is_over()
         self.incarnation = living
         self.paused = False
+        if self._never_began:
+            self.last_exit, self._never_began = "", False
         age = self._clock.wall() - living.started_at if adopted and living.started_at is not None else 0.0
         self.started_at = Instant(self.now() - max(0.0, age))
         self.oom = self.oom and self.state.failures > 0  # told until it has proven itself
@@ -309,14 +318,27 @@ class MemberActor:
                 else:
                     await self.runtime.stop(self.spec, 0.0 if self.hurried else grace)
             except McpwatchError as error:
-                self._publish(
-                    Troubled(at=self._clock.wall(), text=str(error), level="error", subject="stop", member=self.spec.name)
-                )
+                self._cannot_stop = True
+                self._tell_stop(str(error))
                 return
+            self._stop_is_over()
             self.incarnation = None
             if self.state.then in ("again", "park"):  # nobody asked for it: why it was stopped is how it ended
                 self._given_up, self.last_exit = generation, self.reason
+            else:
+                self.last_exit = ""  # that of an earlier life says nothing of this end
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
+
+    def _tell_stop(self, text: str, *, cleared: bool = False) -> None:
+        level: Level = "info" if cleared else "error"
+        name = self.spec.name
+        self._publish(Troubled(at=self._clock.wall(), text=text, level=level, subject=f"stop {name}", cleared=cleared, member=name))
+
+    def _stop_is_over(self) -> None:
+        """What could not be stopped is stopped, or lives again: that is no trouble any more."""
+        if self._cannot_stop:
+            self._cannot_stop = False
+            self._tell_stop(f"{self.spec.name}: could be stopped, or ended by itself", cleared=True)
 
     def _abandon_start(self) -> None:
         """Waiting for a carrier can take long, and the start of an earlier generation, or of what is to stop, is of no use."""
@@ -345,10 +367,15 @@ class MemberActor:
     def _tick(self) -> None:
         self._senses.notice()
         phase, due = self.state.phase, self.state.wake_at
-        if phase is Phase.STARTING and due is not None and self.now() >= due and self._listener.sick(self):
-            words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
-            self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
-            return
+        if phase is Phase.STARTING and due is not None and self.now() >= due:
+            sick = self._listener.sick(self)
+            if (answers := self._senses.open()) is not None:
+                self._spawn(self._tick_after(answers, self.state.generation), f"look at {self.spec.name}")
+                return
+            if sick:
+                words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
+                self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
+                return
         reasons = {
             Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start" + self._slow(),
             Phase.STOPPING: "not stopped in time, forced",
@@ -356,6 +383,12 @@ class MemberActor:
             Phase.FAILED: "one more try",
         }
         self.tell(d.Tick(self.now(), reasons.get(phase, "")))
+
+    async def _tick_after(self, answers: Callable[[], Awaitable[None]], generation: int) -> None:
+        """The end of a start, once the machine has said what it was asked; nothing, if it went on meanwhile."""
+        await answers()
+        if self.state.phase is Phase.STARTING and self.state.generation == generation:
+            self._tick()
 
     def _slow(self) -> str:
         """What to do about a start that took too long, where it was on its way to the end."""

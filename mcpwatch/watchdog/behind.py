@@ -5,8 +5,10 @@ Asked only where a probe came back that no server behind it answered. It must no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
+from mcpwatch.watchdog.beside import settled
 from mcpwatch.watchdog.senses import Senses
 
 
@@ -18,29 +20,36 @@ class Behind:
         self.gone: set[str] = set()
         self._senses = senses
         self._pids: dict[str, int] = {}
+        self._run = 0
 
     def renew(self) -> None:
         """The proxy began: what it runs inside itself did too."""
+        self._run += 1
         self.gone.clear()
         self._pids.clear()
 
-    def look_at(self, mains: Iterable[tuple[str, int]]) -> None:
+    def keep(self, names: AbstractSet[str]) -> None:
+        """Only these members are in the plan: what was seen of others is forgotten."""
+        self.frozen &= names
+        self.gone &= names
+        self._pids = {name: pid for name, pid in self._pids.items() if name in names}
+
+    async def look_at(self, mains: Mapping[str, int]) -> None:
         """Whether a process below these main processes is stopped."""
-        for name, pid in mains:
-            if self._senses.stopped(frozenset({pid})):
-                self.frozen.add(name)
-            else:
-                self.frozen.discard(name)
+        stopped = await settled(self._senses, lambda: {one for one in mains if self._senses.stopped(frozenset({mains[one]}))})
+        self.frozen = (self.frozen - mains.keys()) | stopped
 
     def answered(self, member: str) -> None:
         """It answered itself what only it can answer: whatever its processes seemed to be, it is there."""
         self.gone.discard(member)
         self._pids.pop(member, None)
 
-    def look_inside(self, member: str, route: str, proxy: int) -> None:
+    async def look_inside(self, member: str, route: str, proxy: int) -> None:
         """Whether the process of a server inside the proxy, which was seen in this run, still lives."""
-        known = self._pids.get(member, 0)
-        found = self._senses.child(proxy, route, known)
+        known, run = self._pids.get(member, 0), self._run
+        found = await settled(self._senses, lambda: self._senses.child(proxy, route, known))
+        if run != self._run or known != self._pids.get(member, 0):
+            return  # that was of another run, or it answered meanwhile
         if found:
             self._pids[member] = found
             self.gone.discard(member)

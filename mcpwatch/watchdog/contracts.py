@@ -10,6 +10,7 @@ on purpose, and so did a route that lists what its member lists: that is drift. 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -29,6 +30,8 @@ TURNS, CALM = 3, 20
 """Changes between two servers from which on they are said to answer in turn, and looks without one after which they do not."""
 HISTORY = 20
 """Contracts kept per subject and vantage."""
+
+_NUMBERS = re.compile(r"[\W_]*\b[0-9a-f]*\d[0-9a-f]*\b|[\d\W_]+", re.IGNORECASE)
 
 Policy = Literal["ignore", "warn", "degrade", "quarantine"]
 
@@ -63,6 +66,12 @@ def judge(policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned
 def tool_names(contract: str) -> frozenset[str]:
     """The names of the tools of a contract."""
     return frozenset(str(tool["name"]) for tool in json.loads(contract).get("tools", []))
+
+
+def renamed(before: str, now: str) -> bool:
+    """Whether two names that servers gave themselves are of different servers: numbers in a name are versions, hosts, instances."""
+    old, new = (_NUMBERS.sub("", name).casefold() for name in (before, now))
+    return bool(old) and bool(new) and old != new
 
 
 def _strangers(pinned: str, listed: str) -> bool:
@@ -144,18 +153,24 @@ class Contracts:
                 self._keep(key, kept)
                 self._listed[key] = generation
             return result
-        if pin.contract == contract:
+        words = f"'{server.name}' answers where '{pin.server}' was"
+        other = words if renamed(pin.server, server.name) else ""
+        found = changes(pin.contract, contract) if pin.contract != contract else ()
+        if not found and not other:
             self._listed[key] = generation
             return result
         if pin.server and server.name and pin.server != server.name and _strangers(pin.contract, contract):
-            return _failed(result, Symptom.WRONG_SERVER, f"'{server.name}' answers where '{pin.server}' was")
-        found = changes(pin.contract, contract)
-        if not found:
-            return result
-        if self._seen[key][-1].contract != contract:
+            return _failed(result, Symptom.WRONG_SERVER, words)
+        latest = self._seen[key][-1]
+        if latest.contract != contract or renamed(latest.server, server.name):
             self._keep(key, kept)
-            self._tell(watched, found)
-        return judge(watched.check.contract, found, result, pin.version, on_purpose=self._on_purpose(watched, contract, generation))
+            self._tell(watched, found, other)
+        on_purpose = self._on_purpose(watched, contract, generation)
+        told = judge(watched.check.contract, found, result, pin.version, on_purpose=on_purpose) if found else result
+        if other and told.outcome is Outcome.SUCCESS:
+            words += "; when that is meant, accept it with 'mcpwatch pin'"
+            return replace(told, outcome=Outcome.DEGRADED, symptom=Symptom.WRONG_SERVER, stage=Stage.TOOLS_LIST, message=words)
+        return told
 
     def _on_purpose(self, watched: ScheduledCheck, contract: str, generation: int) -> bool:
         """Whether the server itself lists something else now: a new incarnation that never listed the pinned contract, or a route
@@ -222,14 +237,16 @@ class Contracts:
         history = self._seen[key] = [*self._seen.get(key, []), kept][-HISTORY:]
         self._memory.remember(SEEN, key, json.dumps([asdict(one) for one in history]))
 
-    def _tell(self, watched: ScheduledCheck, found: tuple[Change, ...]) -> None:
-        worst = severity(found)
+    def _tell(self, watched: ScheduledCheck, found: tuple[Change, ...], other: str) -> None:
+        worst = "breaking" if other else severity(found)
+        words = [other] if other else []
+        words += [f"its contract changed ({worst}): {'; '.join(str(change) for change in found[:5])}"] if found else []
         level: Level = "warning" if worst != "compatible" else "info"
         subject = watched.key.subject
         self._publish(
             ToolsChanged(
                 at=self._clock.wall(),
-                text=f"{subject}: its contract changed ({worst}): {'; '.join(str(change) for change in found[:5])}",
+                text=f"{subject}: {'; '.join(words)}",
                 level=level,
                 member=watched.member,
                 route=subject if watched.key.vantage == "route" else "",

@@ -61,18 +61,15 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if member.phase is not Phase.RUNNING and not (member.phase is Phase.STARTING and member.restarting):
         return None
     seen = member.own
+    if (served := _serves_others(snapshot, member)) is not None:
+        return served
     if (until := cold_until(snapshot, member)) is not None:
         text = f"'{member.name}' answers, and what it runs is still starting; it is given {until - snapshot.at:.0f}s more"
         return replace(_finding(snapshot, member, "starting", text), hold="waiting for its start", until=until)
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
-    if seen is not None and seen.bad and _refused_where_it_listens(member, seen):
-        where = f"at {', '.join(member.listens_at)}" if member.listens_at else f"on port {member.port}"
-        text = f"it listens {where}, but not at {member.asked_at or 'the address'}, where it should answer"
-        return _finding(snapshot, member, "wrong_port", text)
-    if member.listens_elsewhere and seen is not None and seen.symptom in GONE_SYMPTOMS and not _cut_short(seen):
-        ports = ", ".join(str(port) for port in member.listens_on)
-        return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
+    if seen is not None and (elsewhere := _out_of_reach(snapshot, member, seen)) is not None:
+        return elsewhere
     if seen is None:
         return _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
@@ -82,6 +79,34 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
         return _finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
     found = by_symptom(snapshot, member, seen)
     return found if seen.bad or found.rung is None else replace(found, rung=None, hold="waiting for its start")
+
+
+def _serves_others(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    """A bridge that is up and serves something else than what it is asked for: there is nothing to wait for."""
+    seen = member.own
+    if not member.serves or seen is None or not seen.bad or seen.symptom is not Symptom.NOT_MOUNTED or seen.succeeded:
+        return None
+    named = ", ".join(f"'{name}'" for name in member.serves)
+    text = f"it is up and says that all it serves is {named}, and that is not what its url asks for: make the two agree"
+    return _finding(snapshot, member, "config", text)
+
+
+def _out_of_reach(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
+    """It listens, but not where it is asked."""
+    if seen.bad and _refused_where_it_listens(member, seen):
+        where = f"at {', '.join(member.listens_at)}" if member.listens_at else f"on port {member.port}"
+        text = f"it listens {where}, but not at {member.asked_at or 'the address'}, where it should answer"
+        return _finding(snapshot, member, "wrong_port", text)
+    if seen.symptom not in GONE_SYMPTOMS or _cut_short(seen):
+        return None
+    if member.walled:
+        where = ", ".join(member.walled)
+        text = f"it listens at {where} inside its container, where nobody else reaches it: have it listen on 0.0.0.0"
+        return _finding(snapshot, member, "config", text)
+    if not member.listens_elsewhere:
+        return None
+    ports = ", ".join(str(port) for port in member.listens_on)
+    return _finding(snapshot, member, "wrong_port", f"it listens on port {ports}, not on {member.port}, where it should answer")
 
 
 def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:

@@ -18,6 +18,10 @@ _GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+; giving up
 """The last line of our own bridge when what it runs ended; what that said stands above it."""
 _PASSED_ON = re.compile(r" INFO [^ :]+: stderr: (?P<text>.*\w.*)")
 _TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b", re.IGNORECASE)
+_OWN_SIGNALS = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
+)
+"""Signals that a program brings upon itself, as a rule: its last words tell of them. Of others it knows nothing."""
 _GROUP = re.compile(r"^[\s|+-]*\|\s*|^\s*\+[-+]+.*$")
 """How Python draws a group of exceptions: bars before each line, rules between them."""
 _CUT = re.compile(r"^\.\.\. \(max_group_(depth|width) is \d+\)$|^\(\d+ sub-exceptions?\)$")
@@ -35,7 +39,8 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
     if end.oom:
         words += " (out of memory)"
     said = "" if end.detail.startswith(("killed by", "exited")) else end.detail
-    said = said or (telling(tail) if end.code else "")
+    own = end.signal in _OWN_SIGNALS if end.signal is not None else bool(end.code)
+    said = said or (telling(tail) if own else "")
     return f"{words}: {said}" if said else words
 
 

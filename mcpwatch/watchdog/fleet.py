@@ -315,6 +315,7 @@ class Fleet:
         actor.tell(d.WantDown(self._clock.now(), "removed from the configuration"))
         await at_rest(actor)
         actor.close()
+        self._events.removed(actor)
         del self.actors[name]
         self.mender.forget(name, actor.spec.route)
 

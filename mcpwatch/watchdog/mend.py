@@ -8,7 +8,7 @@ carried or probed (`Hands`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from mcpwatch.clock import Clock
@@ -16,6 +16,7 @@ from mcpwatch.model.fact import Diagnosed, RepairProved, RepairTried
 from mcpwatch.model.member import Phase
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
+from mcpwatch.watchdog.beside import settled
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, changed
@@ -72,10 +73,12 @@ class Mender:
         self._clock = context.clock
         self._publish = context.publish
         self._spawn = context.spawn
+        self._senses = context.senses
         self._look = look
         self._hands = hands
         self._timer: asyncio.TimerHandle | None = None
         self._due = False
+        self._asking = False
         self._delay = LOOK_DELAY
         self._looking: dict[str, float] = {}
         self._busy: set[str] = set()
@@ -93,11 +96,28 @@ class Mender:
         self._delay = min(LOOK_DELAY_MAX, max(LOOK_DELAY, LOOK_SHARE * (self._clock.now() - began)))
 
     def consider(self) -> None:
-        """Look at the fleet as it is now: tell what is new and what is gone, and take the steps that fit."""
-        if not self._enabled:
+        """Look at the fleet as it is now: tell what is new and what is gone, and take the steps that fit.
+
+        Where the machine has something to say first, that is asked beside the loop, and the fleet looked at again.
+        """
+        if not self._enabled or self._asking:
             return
-        now = self._clock.now()
         snapshot = self._look()
+        if (answers := self._senses.open()) is not None:
+            self._asking = True
+            self._spawn(self._consider_after(answers), "look at the machine")
+            return
+        self._decide(snapshot)
+
+    async def _consider_after(self, answers: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await answers()
+        finally:
+            self._asking = False
+        self.consider()
+
+    def _decide(self, snapshot: FleetSnapshot) -> None:
+        now = self._clock.now()
         findings = diagnose(snapshot)
         decision = decide_repairs(findings, self.attempts, now)
         before, self.current = self.current, decision.shown
@@ -173,7 +193,7 @@ class Mender:
     async def _repair(self, act: Act, tried: tuple[Attempt, ...]) -> None:
         proof = Proof(act, self._clock.now(), {(one.about, one.cause): one for one in tried})
         try:
-            async with asyncio.timeout(self._patience(act)) as bound:
+            async with asyncio.timeout(self._patience(act, self._look())) as bound:
                 routes = tuple(route for found in act.findings for route in found.affects)
                 await self._hands.carry(act.step, act.findings[0], routes)
                 proof.done = self._clock.now()
@@ -194,11 +214,11 @@ class Mender:
         self.attempts = changed(self.attempts, proof.tried[found.key], outcome=outcome, ended=self._clock.now())
         self.soon()
 
-    def _patience(self, act: Act) -> float:
+    def _patience(self, act: Act, snapshot: FleetSnapshot) -> float:
         if act.step.rung in LIGHT_PROOF:
             return LIGHT_PROOF[act.step.rung]
         routes = {route for found in act.findings for route in found.affects}
-        involved = [one for one in self._look().members if one.name == act.step.subject or one.route in routes]
+        involved = [one for one in snapshot.members if one.name == act.step.subject or one.route in routes]
         return max([PROOF_TIMEOUT, *(one.start_grace + PROOF_MARGIN for one in involved)])
 
     async def _prove(self, proof: Proof, bound: asyncio.Timeout) -> None:
@@ -208,7 +228,7 @@ class Mender:
         """
         while pending := [found for found in proof.act.findings if found.key not in proof.outcomes]:
             await asyncio.gather(*(self._hands.prove(found) for found in pending))
-            snapshot = self._look()
+            snapshot = await settled(self._senses, self._look)
             found_now = diagnose(snapshot).found
             until = [one.until for one in found_now if one.cause == "starting" and one.about in {found.about for found in pending}]
             if until and (due := bound.when()) is not None:

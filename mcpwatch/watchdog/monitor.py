@@ -30,11 +30,11 @@ from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths
 from mcpwatch.watchdog.snapshot import (
-    ANSWERED_SYMPTOMS,
     ENGINES,
     GONE_SYMPTOMS,
     GREETED_STAGES,
     MUTE_SYMPTOMS,
+    UNSAID_SYMPTOMS,
     FleetSnapshot,
     ProxyLogHint,
     proved,
@@ -149,6 +149,7 @@ class FleetMonitor:
     def rewatch(self) -> None:
         """Schedule exactly the checks of the plan."""
         self._deaths.keep({member.name: member.fingerprint for member in self._plan().members})
+        self._behind.keep({member.name for member in self._plan().members})
         wanted = [
             ScheduledCheck(CheckKey(member.name, check.name, "direct"), check, member.name)
             for member in self._plan().members
@@ -230,12 +231,14 @@ class FleetMonitor:
         latest = self._latest_proof(actor)
         if latest is None:
             return False
-        if latest.symptom in ANSWERED_SYMPTOMS or refusal(latest) is not None or latest.stage in GREETED_STAGES:
+        if latest.stage in GREETED_STAGES or refusal(latest) is not None or latest.symptom not in UNSAID_SYMPTOMS:
             return True
-        pid = actor.incarnation.pid if actor.incarnation is not None else None
-        if pid is None or actor.spec.runtime != "process" or latest.symptom not in GONE_SYMPTOMS:
+        living = actor.incarnation
+        if living is None or living.pid is None or latest.symptom not in GONE_SYMPTOMS:
             return False
-        return bool(self._senses.listening(pid))
+        if living.container:
+            return bool(self._senses.inside(living.pid, living.container))
+        return actor.spec.runtime == "process" and bool(self._senses.listening(living.pid))
 
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
@@ -311,10 +314,19 @@ class FleetMonitor:
                 for one in (actor, proxy if routed else None)
                 if one is not None and one.incarnation is not None and one.incarnation.pid is not None
             }
-            self._behind.look_at(mains.items())
-            if routed and proxy is not None and actor.spec.direct is None and actor.spec.name not in mains:
-                self._behind.look_inside(actor.spec.name, scheduled.key.subject, mains.get(proxy.spec.name, 0))
+            inside = routed and proxy is not None and actor.spec.direct is None and actor.spec.name not in mains
+            holder = mains.get(proxy.spec.name, 0) if inside and proxy is not None else 0
+            self._spawn(self._ask_kernel(scheduled, mains, holder), f"look behind {scheduled.member}")
         return bool(self._behind.frozen or self._behind.gone)
+
+    async def _ask_kernel(self, scheduled: ScheduledCheck, mains: Mapping[str, int], holder: int) -> None:
+        """What runs below these main processes; `holder`: the proxy's, where the server runs inside that, else 0."""
+        await self._behind.look_at(mains)
+        if holder:
+            await self._behind.look_inside(scheduled.member, scheduled.key.subject, holder)
+        self._behind.keep(self._actors.keys())
+        if self._behind.frozen or self._behind.gone:
+            self.soon()
 
     def _judge(self, actor: MemberActor, scheduled: ScheduledCheck, after: CheckHistory) -> None:
         verdict = member_verdict(self.probing.histories, scheduled.key.subject, scheduled.key.vantage)

@@ -76,13 +76,26 @@ class RuntimeEventRouter:
         if actor is None or actor.hindered == (event.cause, event.text):
             return
         before, actor.hindered = actor.hindered[0], (event.cause, event.text)
+        if before not in ("", "member_down", event.cause):
+            self._over(event.member, before)
         if event.cause == "member_down":  # that it is down was told already; this is why it stays so
             actor.reason = event.text
         elif event.cause and event.cause != before:
             actor.reason = event.text
             text = f"{event.member}: {event.text}"
-            self._publish(Troubled(at=self._clock.wall(), text=text, level="warning", subject=event.cause, member=event.member))
+            subject = f"{event.cause} {event.member}"
+            self._publish(Troubled(at=self._clock.wall(), text=text, level="warning", subject=subject, member=event.member))
         self._monitor.soon()
+
+    def removed(self, actor: MemberActor) -> None:
+        """A member is no longer of the plan: what was told of it is over."""
+        self._take_hindered(Hindered(actor.spec.name))
+
+    def _over(self, member: str, cause: str) -> None:
+        text = f"{member}: no longer {cause.replace('_', ' ')}"
+        self._publish(
+            Troubled(at=self._clock.wall(), text=text, level="info", subject=f"{cause} {member}", cleared=True, member=member)
+        )
 
     def _take_gone(self, runtime: Runtime, event: Gone) -> None:
         if self.closing:

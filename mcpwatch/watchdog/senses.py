@@ -19,6 +19,10 @@ async def _nobody(spec: MemberSpec) -> str:  # noqa: ARG001
     return ""
 
 
+async def _unprepared(spec: MemberSpec) -> None:
+    del spec
+
+
 async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
     return None
 
@@ -27,13 +31,17 @@ async def _nothing(routes: Sequence[str]) -> object:  # noqa: ARG001
 class Senses:
     """Each field has a default that sees nothing.
 
+    `prepare`: has what a member reads at its start as the plan says. `inside`: where what runs in a container listens, when all of
+    that is its own loopback.
+
     `tail`: the last lines that a member wrote to stderr; `words`: the same, perhaps of some seconds ago. `stopped`: which of these
     main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string. `listening`: the
     ports that the processes below a main process listen on; `places`: where exactly; `rival`: who else listens on a port that they
     listen on. `child`: the process below a proxy that serves a route, or the one known before while that lives; else 0. `runs`:
     whether what a main process (of a container, or "") runs lives. `notice`: tells `Fleet.unwatched` now if time went by that
     nobody watched. `nudge`: have the proxy try these upstreams at once; raises `RuntimeFailed`. `schedule`: makes what runs checks
-    when they are due. `hold`: facts may wait for the next turn of the loop, because a start that goes before them is due.
+    when they are due. `hold`: facts may wait for the next turn of the loop, because a start that goes before them is due. `open`:
+    what to wait for before what was just asked is known, `None` when it is (`beside`: the machine is not read on the loop).
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
@@ -49,6 +57,9 @@ class Senses:
     nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule
     hold: Callable[[], None] = lambda: None
+    prepare: Callable[[MemberSpec], Awaitable[None]] = _unprepared
+    inside: Callable[[int, str], tuple[str, ...]] = lambda _pid, _container: ()
+    open: Callable[[], Callable[[], Awaitable[None]] | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

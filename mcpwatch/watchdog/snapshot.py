@@ -19,6 +19,11 @@ HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOIN
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
 MUTE_SYMPTOMS = HUNG_SYMPTOMS | GONE_SYMPTOMS
 """Symptoms of one that says nothing at all."""
+UNSAID_SYMPTOMS = frozenset(
+    {None, *GONE_SYMPTOMS, Symptom.TIMEOUT, Symptom.UNRESOLVED, Symptom.UPSTREAM_DOWN, Symptom.EXITED, Symptom.NOT_FOUND}
+)
+"""Symptoms at the end of a start that may be of one still starting, or of what stands before it. All others a running server shows:
+it took what it was asked, and what it answered, or that it answered nothing, is the trouble."""
 GREETED_STAGES = frozenset(
     {Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST, Stage.PROMPTS_LIST, Stage.RESOURCES_LIST, Stage.CANARY, Stage.SAFE_CALL}
 )
@@ -163,6 +168,10 @@ class MemberSnapshot:
     """Where exactly these are, when none of them is where it should answer."""
     asked_at: str = ""
     """The host and port that it is asked at."""
+    walled: tuple[str, ...] = ()
+    """Where it listens inside its container, when nobody outside can reach any of that; looked up when nothing answers."""
+    serves: tuple[str, ...] = ()
+    """What it says that it serves, where that is all and not what it is asked for; looked up when it does not serve that."""
     words: str = ""
     """What it, or what it runs, last wrote that tells something; looked up when what it runs seems to be gone."""
     rival: str = ""
@@ -192,8 +201,10 @@ class MemberSnapshot:
     @property
     def down(self) -> bool:
         """Whether it is down, or was and has not proven itself since. What answers is not down, whatever it says."""
-        alive = self.phase is Phase.STARTING and (self.listens_elsewhere or (self.own is not None and self.own.answered))
-        return self.restarting and not alive
+        alive = self.phase is Phase.STARTING and (
+            self.listens_elsewhere or self.walled or (self.own is not None and self.own.answered)
+        )
+        return self.restarting and not bool(alive)
 
     @property
     def listens_elsewhere(self) -> bool:

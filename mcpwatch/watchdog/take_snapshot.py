@@ -12,6 +12,7 @@ from mcpwatch.model.probe import Symptom
 from mcpwatch.model.spec import MemberSpec, Plan, Traits
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.bridge_words import all_served
 from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, worst
 from mcpwatch.watchdog.senses import Senses
@@ -144,19 +145,35 @@ def _looked_up(
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
     for told in members:
-        member = replace(told, words=telling(senses.words(told.name))) if _silenced(told) else told
+        member = _with_words(told, actors[told.name].spec, senses.words(told.name)) if _silenced(told) else told
         if member.name not in mains:
             made.append(member)
             continue
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
-        ports = senses.listening(pid) if symptom in GONE_SYMPTOMS and member.port is not None else ()
-        places = senses.places(pid) if ports else ()
+        lost = symptom in GONE_SYMPTOMS and member.port is not None
+        ports, places = (senses.listening(pid), senses.places(pid)) if lost else ((), ())
         rival = senses.rival(pid, member.port) if member.port is not None else ""
         child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
-        seen = replace(member, stopped_processes=pid in stopped, listens_on=ports, listens_at=places, rival=rival, child_runs=child)
+        walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
+        seen = replace(
+            member,
+            stopped_processes=pid in stopped,
+            listens_on=ports,
+            listens_at=places,
+            rival=rival,
+            child_runs=child,
+            walled=walled,
+        )
         made.append(seen)
     return tuple(made)
+
+
+def _with_words(member: MemberSnapshot, spec: MemberSpec, lines: tuple[str, ...]) -> MemberSnapshot:
+    """With what it wrote in its present run: what tells most, and what it serves where that is something else."""
+    steps = urlsplit(spec.direct.url).path.split("/") if spec.direct is not None else []
+    serves = () if member.runtime == "external" else all_served(lines)
+    return replace(member, words=telling(lines), serves=() if set(serves) & set(steps) else serves)
 
 
 def _silenced(member: MemberSnapshot) -> bool:

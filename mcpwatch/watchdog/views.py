@@ -102,7 +102,8 @@ def route_view(
     symptom, message = (bad.symptom_text, bad.message) if bad else ("", "")
     fallen = next((one for one in (actor, proxy) if one is not None and one.state.phase is not Phase.RUNNING), None)
     if verdict is Verdict.UNHEALTHY and fallen is not None:
-        symptom, message = "upstream_down", f"{fallen.spec.name}: {fallen.last_exit or fallen.state.phase}"
+        ended = fallen.last_exit if fallen.state.phase is not Phase.STOPPING else ""  # else it is of an earlier life
+        symptom, message = "upstream_down", f"{fallen.spec.name}: {ended or fallen.state.phase}"
     tools, tokens = next(((len(result.tools), result.tokens) for result in results if result.tools is not None), (None, None))
     successes = [history.last_success for _, history in found if history.last_success is not None]
     return RouteView(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from mcpwatch.app import proxy_log
-from mcpwatch.app.proxy_log import ProxyLog
+from mcpwatch.app.proxy_log import ProxyLog, ask
 from mcpwatch.model.member import Phase
 
 
@@ -98,3 +98,17 @@ async def test_a_new_proxy_is_followed_from_the_moment_it_is_told_of(tmp_path: P
     assert followed is not None
     assert followed[0] == "proxy"
     task.cancel()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0", b"HTTP/1.0 \r\n\r\n", b"\r\n\r\n", b"HTTP/1.0 OK\r\n\r\n"])
+@pytest.mark.anyio
+async def test_a_proxy_that_hangs_up_on_a_question_or_answers_nonsense_told_nothing(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await ask(f"http://127.0.0.1:{port}/sse", "/_readyz") == (0, "")

@@ -249,3 +249,24 @@ def test_a_server_that_is_called_as_its_route_lists_from_a_cache() -> None:
 )
 def test_the_prefixes_of_two_paths_are_what_stands_before_their_common_end(public: str, local: str, found: tuple[str, str]) -> None:
     assert prefixes(public, local) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "symptom"),
+    [
+        (503, {"retry-after": "3600"}, b"Scheduled maintenance", Symptom.OVERLOADED),
+        (503, {"retry-after": "3600"}, b"<html><body>down for maintenance</body></html>", Symptom.OVERLOADED),
+        (503, {}, b"Scheduled maintenance", Symptom.UPSTREAM_DOWN),
+        (503, {"retry-after": "soon"}, b"", Symptom.UPSTREAM_DOWN),
+        (503, {"retry-after": "5"}, error(-32000, "upstream 'time' is down"), Symptom.UPSTREAM_DOWN),
+        (502, {"retry-after": "5"}, b"Bad Gateway", Symptom.UPSTREAM_DOWN),
+    ],
+)
+def test_who_says_when_to_ask_again_is_there_and_takes_no_requests_for_now(
+    status: int, headers: dict[str, str], body: bytes, symptom: Symptom
+) -> None:
+    failure = status_failure(status, headers, body, "POST /mcp")
+    assert failure.symptom is symptom
+    if symptom is Symptom.OVERLOADED:
+        assert "takes no requests for now (HTTP 503)" in failure.message
+        assert failure.message.endswith("it wants to be asked again in 3600 s")

@@ -123,3 +123,27 @@ def hosted(name: str) -> set[int]:
         except OSError:
             continue
     return {pid for pid in found if alive(pid)}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["by its path", "by its name"])
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [("file", "has no execute permission for this user; chmod"), ("link", "is a link to /nowhere"), ("nothing", "was not found")],
+)
+def test_a_command_that_is_there_and_cannot_be_run_is_not_said_to_be_missing(
+    tmp_path: Path, made: str, told: str, *, whole: bool
+) -> None:
+    place = tmp_path / "server"
+    if made == "file":
+        place.write_text("#!/bin/sh\n", encoding="utf-8")
+        place.chmod(0o644)
+    elif made == "link":
+        place.symlink_to("/nowhere")
+    asked = spawn.Command("time", (str(place) if whole else "server",), env=(("PATH", str(tmp_path)),))
+    with pytest.raises(spawn.SpawnFailed, match=told):
+        spawn.take(asked)
+
+
+def test_a_command_that_is_a_directory_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(spawn.SpawnFailed, match="is a directory"):
+        spawn.take(spawn.Command("time", (str(tmp_path),)))

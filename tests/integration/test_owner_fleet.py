@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -233,3 +235,41 @@ def test_the_real_proxy_is_not_restarted_for_a_url_of_its_own_that_leads_nowhere
         daemon.wait(lambda _: daemon.route("a")["probes"][0]["failures"] > looked + 10, "it is looked at again and again", 90)
         assert repairs(daemon) == []
         assert generations(daemon) == {"a": 1, "b": 1, "proxy": 1}
+
+
+@pytest.mark.timeout(400)
+def test_a_proxy_whose_file_somebody_changed_starts_on_what_the_configuration_says(tmp_path: Path) -> None:
+    members = {name: process_bridge(tmp_path / "bridges", name) for name in ("a", "b")}
+    with running(tmp_path, owner_fleet(tbxark_process(), members)) as daemon:
+        proven(daemon)
+        path = daemon.state / "proxy" / "config.json"
+        rendered = path.read_text(encoding="utf-8")
+        changed = json.loads(rendered)
+        del changed["mcpServers"]["a"]
+        path.write_text(json.dumps(changed), encoding="utf-8")
+        os.kill(daemon.member("proxy")["usage"]["pid"], signal.SIGKILL)
+        daemon.wait(lambda _: generations(daemon)["proxy"] == 2, "it is started again", 60)
+        proven(daemon)
+        assert path.read_text(encoding="utf-8") == rendered
+        assert generations(daemon) == {"a": 1, "b": 1, "proxy": 2}
+        assert repairs(daemon) == []
+        told = [fact["text"] for fact in daemon.events() if fact["fact"] == "troubled" and fact["subject"] == "proxy file"]
+        assert told == ["proxy: somebody had changed the file that it reads; it is as the configuration says again"]
+
+
+@pytest.mark.timeout(400)
+def test_a_bridge_that_serves_its_server_by_another_name_is_told_so_at_once_and_nothing_is_restarted(tmp_path: Path) -> None:
+    members = {name: process_bridge(tmp_path / "bridges", name) for name in ("a", "b")}
+    with running(tmp_path, owner_fleet(tbxark_process(), members)) as daemon:
+        proven(daemon)
+        path = tmp_path / "bridges" / "a.json"
+        written = json.loads(path.read_text(encoding="utf-8"))
+        written["mcpServers"]["clock"] = written["mcpServers"].pop("a")
+        path.write_text(json.dumps(written), encoding="utf-8")
+        os.kill(daemon.member("a")["usage"]["pid"], signal.SIGKILL)
+        daemon.wait(lambda _: "config" in named(daemon, "a"), "what it serves is named", 120)
+        (fact,) = [fact for fact in daemon.events() if fact["fact"] == "diagnosed" and fact["cause"] == "config"]
+        assert "says that all it serves is 'clock'" in fact["text"]
+        daemon.wait(lambda _: daemon.member("a")["probes"][0]["failures"] > 10, "it is looked at again and again", 90)
+        assert generations(daemon)["a"] == 2, "the one that was killed, and no more"
+        assert [text for text in repairs(daemon) if text.endswith(" of a")] == []

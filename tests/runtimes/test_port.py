@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from mcpwatch.ports import CHILD_MARK
+from mcpwatch.runtimes import port as port_module
 from mcpwatch.runtimes.port import PortWatch, child_of
 from tests.runtimes.bench import INSTANCE
 
@@ -90,13 +92,31 @@ def listener(address: str, port: int = 0, how: str = "shared") -> Generator[tupl
 
 @pytest.mark.parametrize(("ours", "theirs"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::1", "::1")])
 def test_a_second_program_on_the_same_port_is_found_by_looking_at_who_listens(ours: str, theirs: str) -> None:
-    watch = PortWatch(INSTANCE)
     with listener(ours) as (pid, port):
-        assert watch.rival(pid, port) == ""
+        assert PortWatch(INSTANCE).rival(pid, port) == ""
         with listener(theirs, port) as (other, _):
-            assert watch.rival(pid, port).startswith(f"pid {other} (")
-            assert watch.rival(other, port).startswith(f"pid {pid} (")
-        assert watch.rival(pid, port) == ""
+            assert PortWatch(INSTANCE).rival(pid, port).startswith(f"pid {other} (")
+            assert PortWatch(INSTANCE).rival(other, port).startswith(f"pid {pid} (")
+        assert PortWatch(INSTANCE).rival(pid, port) == ""
+
+
+def test_one_look_reads_the_sockets_of_a_network_once_and_a_later_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    plainly, now = port_module._listeners, [5.0]  # pyright: ignore[reportPrivateUsage]
+
+    def noting(network: str = "self") -> Iterator[port_module.Listening]:
+        read.append(network)
+        return plainly(network)
+
+    monkeypatch.setattr(port_module, "_listeners", noting)
+    tables = port_module.SocketTables(lambda: now[0])
+    with listener("127.0.0.1") as (pid, port):
+        assert tables.listens(pid)
+        assert port in [one.port for one in tables.listeners()], "the same network, and so the same table"
+        assert len(read) == 1
+        now[0] += port_module.KEPT
+        assert tables.listens(pid)
+        assert len(read) == 2
 
 
 @pytest.mark.parametrize(
@@ -148,3 +168,13 @@ def test_the_process_of_a_route_inside_a_proxy_is_found_by_its_mark_until_it_end
         proxy.wait()
         assert proxy.stdout is not None
         proxy.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"), [("127.0.0.1", ("127.0.0.1:{}",)), ("::1", ("[::1]:{}",)), ("0.0.0.0", ()), ("::", ())]
+)
+def test_a_container_that_listens_on_its_loopback_alone_is_found_by_looking_into_it(address: str, seen: tuple[str, ...]) -> None:
+    with listener(address) as (pid, port):
+        group = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()[0]
+        assert PortWatch(INSTANCE).inside(pid, group) == tuple(place.format(port) for place in seen)
+        assert PortWatch(INSTANCE).inside(pid, "0123456789abcdef") == (), "no container of that name is on this machine"

@@ -14,7 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding
 from mcpwatch.watchdog.ladder import Step
 from mcpwatch.watchdog.mend import Mender
-from mcpwatch.watchdog.senses import Context
+from mcpwatch.watchdog.senses import Context, Senses
 from mcpwatch.watchdog.snapshot import FleetSnapshot, Observation
 from tests.virtual import VirtualClock, VirtualLoop, ended, run
 from tests.watchdog.scenes import FETCH, OK, PROXY, TIME
@@ -39,7 +39,10 @@ class Bench:
         """Seconds that each look at the fleet takes."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self.loop, self.clock = loop, clock
-        self.mender = Mender(Context(clock, self.facts.append, self.spawn), self.look_now, self)
+        self.open: Callable[[], Callable[[], Awaitable[None]] | None] = lambda: None
+        """What of the machine is still to be told after a look."""
+        senses = Senses(open=lambda: self.open())  # noqa: PLW0108 - a test gives another
+        self.mender = Mender(Context(clock, self.facts.append, self.spawn, senses), self.look_now, self)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

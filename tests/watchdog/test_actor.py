@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -86,6 +87,34 @@ def test_a_start_that_fails_is_told_as_the_last_exit_and_a_permanent_one_is_park
         await asyncio.sleep(1.0)
         assert (stage.actor.state.phase, stage.actor.last_exit) == (Phase.FAILED, "no such image")
         assert stage.runtime.started == []
+
+    staged(play)
+
+
+def test_why_a_start_failed_is_no_reason_any_more_once_one_succeeded() -> None:
+    async def play(stage: Stage) -> None:
+        stage.runtime.fails = "the engine refused: no image was named"
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(0.5)
+        assert stage.actor.last_exit == "the engine refused: no image was named"
+        stage.runtime.fails = ""
+        await asyncio.sleep(60.0)
+        assert (stage.actor.lives, stage.actor.last_exit) == (True, "")
+
+    staged(play)
+
+
+@pytest.mark.parametrize("counts", [False, True], ids=["asked for", "a repair"])
+def test_how_an_earlier_life_ended_is_no_reason_of_a_stop_that_was_decided(counts: bool) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        stage.actor.exited(Exited("time", 1, code=7, detail="no key"))
+        await asyncio.sleep(1.0)
+        stage.prove()
+        assert stage.actor.last_exit == "exited with code 7: no key"
+        stage.actor.tell(d.WantRestart(stage.clock.now(), "it hangs", counts=counts))
+        await asyncio.sleep(1.0)
+        assert (stage.actor.state.generation, stage.actor.last_exit) == (3, "")
 
     staged(play)
 
@@ -269,3 +298,35 @@ def test_what_is_resumed_is_changed_so_that_earlier_answers_say_nothing() -> Non
         assert stage.actor.changed_at == stage.clock.now()
 
     staged(play)
+
+
+@pytest.mark.parametrize("found", ["sick", "well", "silent"])
+def test_the_end_of_a_start_waits_for_what_the_machine_says_of_it_and_is_none_if_it_went_on_meanwhile(found: str) -> None:
+    asked: list[float] = []
+    stages: list[Stage] = []
+
+    async def told() -> None:
+        """A second later, and the first time only."""
+        await asyncio.sleep(1.0)
+        if found == "well":
+            stages[0].prove()
+        stages[0].sick = found == "sick"
+
+    def late() -> Callable[[], Awaitable[None]] | None:
+        asked.append(stages[0].clock.now())
+        return told if len(asked) == 1 else None
+
+    async def play(stage: Stage) -> None:
+        stages.append(stage)
+        stage.actor.tell(d.WantUp(stage.clock.now(), "wanted"))
+        await asyncio.sleep(60.5)
+        assert (asked, stage.actor.state.phase) == ([pytest.approx(60.0)], Phase.STARTING)
+        await asyncio.sleep(1.0)
+        if found == "silent":
+            assert stage.runtime.stopped == [10.0]
+        else:
+            verdict = Verdict.UNHEALTHY if found == "sick" else Verdict.HEALTHY
+            assert (stage.actor.state.phase, stage.actor.state.verdict) == (Phase.RUNNING, verdict)
+            assert stage.runtime.stopped == []
+
+    staged(play, open=late)

@@ -93,12 +93,14 @@ def test_a_stop_that_fails_is_told_and_forced_when_its_time_is_over() -> None:
         stage.actor.tell(d.WantDown(stage.clock.now(), "an operator asked"))
         await asyncio.sleep(1.0)
         (trouble,) = (fact for fact in stage.facts if isinstance(fact, Troubled))
-        assert (trouble.level, trouble.text, trouble.subject, trouble.member) == ("error", "no such engine", "stop", "time")
+        assert (trouble.level, trouble.text, trouble.subject, trouble.member) == ("error", "no such engine", "stop time", "time")
         assert stage.actor.state.phase is Phase.STOPPING
         stage.runtime.stop_fails = ""
         await asyncio.sleep(15.0)
         assert (stage.actor.state.phase, stage.actor.incarnation) == (Phase.STOPPED, None)
         assert stage.actor.reason == "an operator asked"
+        troubles = [(fact.subject, fact.cleared) for fact in stage.facts if isinstance(fact, Troubled)]
+        assert troubles == [("stop time", False), ("stop time", True)], "a trouble that is over is told to be"
 
     staged(play)
 

@@ -13,7 +13,7 @@ from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Fact, ToolsChanged
 from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool
 from mcpwatch.model.spec import CheckSpec
-from mcpwatch.watchdog.contracts import Contracts, Policy
+from mcpwatch.watchdog.contracts import Contracts, Policy, renamed
 from mcpwatch.watchdog.history import CheckKey
 from mcpwatch.watchdog.probing import ScheduledCheck
 from tests.watchdog.world_prober import Memory
@@ -235,3 +235,49 @@ def test_a_server_that_lists_more_and_less_in_turn_is_no_two_servers() -> None:
     house.see(listed("a", "b", "c"))
     seen = [house.see(listed("a", "b", *more)) for _ in range(5) for more in ((), ("c",))]
     assert Symptom.WRONG_SERVER not in {one.symptom for one in seen}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "other"),
+    [
+        ("ext", "somebody-else", True),
+        ("time", "Time", False),
+        ("time-1.2.3", "time-1.3.0", False),
+        ("worker 4f9a2b", "worker 90c1d7", False),
+        ("server-7f", "server", False),
+        ("", "time", False),
+        ("time", "", False),
+        ("42", "43", False),
+    ],
+)
+def test_a_number_in_a_name_makes_no_other_server(before: str, now: str, *, other: bool) -> None:
+    assert renamed(before, now) is other
+
+
+@pytest.mark.parametrize("tools", [("a", "b"), ("a", "b", "c")], ids=["the same tools", "one more"])
+def test_another_name_at_an_address_is_told_until_it_is_accepted_though_all_tools_are_there(tools: tuple[str, ...]) -> None:
+    house = House()
+    house.see(listed("a", "b"))
+    other = replace(listed(*tools), server=ServerInfo("somebody-else", "9"))
+    for _ in range(2):
+        found = house.see(other)
+        assert (found.outcome, found.symptom) == (Outcome.DEGRADED, Symptom.WRONG_SERVER)
+        assert found.message.startswith("'somebody-else' answers where 'x' was")
+    (told,) = house.facts
+    assert "'somebody-else' answers where 'x' was" in told.text
+    house.contracts.pin("time")
+    assert house.see(other).outcome is Outcome.SUCCESS
+    assert house.see(listed("a", "b")).symptom in (Symptom.WRONG_SERVER, Symptom.MISSING_TOOLS)
+
+
+def test_an_empty_list_is_right_until_something_was_listed_and_drift_of_another_version() -> None:
+    """docs/adr/0123."""
+    house = House("warn")
+    assert house.see(listed()).outcome is Outcome.SUCCESS, "prompts and resources alone, perhaps"
+    assert house.see(listed("a")).outcome is Outcome.SUCCESS
+    empty = house.see(listed())
+    assert (empty.outcome, empty.symptom) == (Outcome.FAILURE, Symptom.EMPTY_TOOLS)
+    assert house.see(listed(version="2")).outcome is Outcome.SUCCESS, "told, as the policy says, and no failure"
+    strict = House("quarantine")
+    strict.see(listed("a"))
+    assert strict.see(listed(version="2")).symptom is Symptom.DRIFT

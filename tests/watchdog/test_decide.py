@@ -285,6 +285,23 @@ def test_a_parked_member_gets_one_try_and_is_parked_again_by_one_more_crash() ->
     assert again.state.wake_at == Instant(121.0)
 
 
+@pytest.mark.parametrize(("held", "phase"), [(59.0, Phase.FAILED), (61.0, Phase.STARTING)])
+def test_one_try_of_a_parked_member_that_held_is_no_crash_loop_any_more(held: float, phase: Phase) -> None:
+    rules = Rules(restart=RestartPolicy(intensity=3, period=600.0))
+    parked = MemberState(want=Want.UP, phase=Phase.FAILED, generation=4, failures=3, wake_at=Instant(100.0))
+    tried = decide(parked, Tick(Instant(100.0)), rules).state
+    proven = decide(tried, Judged(Instant(110.0), generation=5, verdict=Verdict.HEALTHY, proven=True), rules).state
+    killed = decide(proven, Exited(Instant(110.0 + held), generation=5), rules).state
+    assert killed.phase is phase
+    if phase is Phase.STARTING:
+        loop = killed
+        for number in range(rules.restart.intensity - 1):
+            assert loop.phase is not Phase.FAILED
+            at = Instant(110.0 + held + number)
+            loop = decide(replace(loop, phase=Phase.STARTING), Exited(at, generation=loop.generation), rules).state
+        assert loop.phase is Phase.FAILED, "the budget holds as ever"
+
+
 def test_failures_are_forgotten_after_stable_health_but_not_before() -> None:
     rules = Rules()
     running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=7, failures=4, ready_at=Instant(0.0))

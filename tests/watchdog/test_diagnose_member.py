@@ -344,3 +344,28 @@ def test_a_limit_of_sessions_is_told_with_what_our_own_checks_have_to_do_with_it
     finding = one(replace(FETCH, direct=replace(seen, result=replace(seen.result, message=words))), PROXY)
     assert (finding.cause, finding.rung) == ("overloaded", None)
     assert ("each check of mcpwatch opens a session too" in finding.text) == ours
+
+
+UNSERVED = replace(bad(Symptom.NOT_MOUNTED), succeeded=False)
+
+
+def test_a_bridge_that_is_up_and_serves_something_else_is_not_still_starting() -> None:
+    other = replace(FETCH, started_at=Instant(90.0), child_runs=True, direct=UNSERVED, serves=("clock", "git"))
+    finding = one(other, PROXY)
+    assert (finding.cause, finding.subject, finding.rung, finding.hold) == ("config", "fetch", None, "")
+    assert "all it serves is 'clock', 'git'" in finding.text
+    assert one(replace(other, serves=()), PROXY).cause == "starting"
+    served = replace(UNSERVED, succeeded=True)
+    assert one(replace(other, direct=served), PROXY).cause == "member_failing", "it served it in this very run"
+    assert found(replace(other, direct=replace(UNSERVED, verdict=Verdict.UNKNOWN)), PROXY).found[0].cause == "starting", "once only"
+
+
+@pytest.mark.parametrize("symptom", [Symptom.REFUSED, Symptom.CUT])
+def test_what_listens_to_nobody_outside_its_container_is_not_restarted_for_it(symptom: Symptom) -> None:
+    walled = replace(FETCH, runtime="docker", direct=bad(symptom, Stage.CONNECT), walled=("127.0.0.1:8080",))
+    finding = one(walled, PROXY)
+    assert (finding.cause, finding.rung) == ("config", None)
+    assert "it listens at 127.0.0.1:8080 inside its container" in finding.text
+    again = replace(walled, phase=Phase.STARTING, failures=3)
+    assert one(again, PROXY).cause == "config", "what runs and says why is not down"
+    assert causes(replace(again, walled=()), PROXY) == [("member_down", "fetch", None)]

@@ -60,3 +60,31 @@ def test_what_a_carrier_says_that_the_code_says_already_leaves_room_for_the_prog
 
 def test_the_last_line_of_a_program_that_ended_as_it_should_is_no_reason() -> None:
     assert describe_exit(Exited("a", 1, code=0), ("listening on port 80",)) == "exited with code 0"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (9, 137, "killed by SIGKILL"),
+        (15, 143, "killed by SIGTERM"),
+        (2, None, "killed by SIGINT"),
+        (6, 134, "killed by SIGABRT: free(): invalid pointer"),
+        (11, None, "killed by SIGSEGV: free(): invalid pointer"),
+    ],
+)
+def test_what_it_wrote_last_is_no_reason_of_an_end_that_came_from_without(number: int, code: int | None, words: str) -> None:
+    assert describe_exit(Exited("a", 1, code=code, signal=number), ("free(): invalid pointer",)) == words
+
+
+def test_of_an_exception_group_the_last_error_is_told_and_not_the_end_of_its_box() -> None:
+    tail = (
+        "  + Exception Group Traceback (most recent call last):",
+        '  |   File "x.py", line 3, in connect',
+        "  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)",
+        "  +-+---------------- 1 ----------------",
+        "    | httpx.ConnectError: All connection attempts failed",
+        "    | ... (max_group_depth is 10)",
+        "    +------------------------------------",
+    )
+    for end in (5, 6, 7):
+        assert describe_exit(Exited("a", 1, code=1), tail[:end]).endswith(": httpx.ConnectError: All connection attempts failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,9 @@ from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff, Traits
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import Exited, Incarnation, LogHint
 from mcpwatch.watchdog.behind import Behind
+from mcpwatch.watchdog.beside import Question, beside
 from mcpwatch.watchdog.senses import Senses
+from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.small_fleet import CHECK, PROXY, SmallFleet, fleet_story, member, plan, route
 
 A = member("a", route="a")
@@ -271,7 +274,19 @@ def test_what_failed_before_it_was_ready_says_nothing_of_it_when_it_is() -> None
 
 @pytest.mark.parametrize(
     ("symptom", "listens", "sick"),
-    [(Symptom.AUTH, False, True), (Symptom.REFUSED, True, True), (Symptom.REFUSED, False, False), (Symptom.TIMEOUT, True, False)],
+    [
+        (Symptom.AUTH, False, True),
+        (Symptom.REFUSED, True, True),
+        (Symptom.REFUSED, False, False),
+        (Symptom.TIMEOUT, True, False),
+        (Symptom.HTTP_STATUS, False, True),
+        (Symptom.BAD_REPLY, False, True),
+        (Symptom.SESSION_LOST, False, True),
+        (Symptom.NO_REPLY, False, True),
+        (Symptom.NO_ENDPOINT, False, True),
+        (Symptom.UPSTREAM_DOWN, False, False),
+        (Symptom.UNRESOLVED, False, False),
+    ],
 )
 @pytest.mark.parametrize("greeted", [False, True])
 def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
@@ -285,7 +300,7 @@ def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
         assert small.fleet.monitor.sick(small.fleet.actors["a"]) is (sick or greeted)
         assert not small.fleet.monitor.sick(small.fleet.actors["proxy"]), "it answers well"
         assert small.fleet.monitor.said(small.fleet.actors["proxy"]) == ""
-        silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT) and not greeted
+        silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT) and not greeted
         assert small.fleet.monitor.said(small.fleet.actors["a"]).startswith("" if silent else symptom.value)
         assert bool(small.fleet.monitor.said(small.fleet.actors["a"])) is not silent
 
@@ -430,12 +445,61 @@ def test_a_probe_that_was_cut_just_before_counts_as_its_cause(pause: float, stru
     fleet_story(play)
 
 
+def seen_inside(*found: int) -> tuple[Behind, Callable[[], None]]:
+    """What is known of servers inside a proxy, and a look at one of them: the kernel tells these pids one after the other."""
+    pids = iter(found)
+    behind = Behind(Senses(child=lambda _proxy, _route, _known: next(pids), stopped=lambda asked: asked))
+
+    async def look(_loop: VirtualLoop, _clock: VirtualClock) -> None:
+        await behind.look_inside("x", "x", 1)
+
+    return behind, lambda: run(look)
+
+
 def test_a_server_that_answered_itself_is_there_whatever_became_of_the_process_that_was_seen() -> None:
-    found = [7, 0, 0]
-    behind = Behind(Senses(child=lambda _proxy, _route, _known: found.pop(0)))
-    for _ in range(2):
-        behind.look_inside("x", "x", 1)
+    behind, look = seen_inside(7, 0, 0)
+    look()
+    look()
     assert behind.gone == {"x"}
     behind.answered("x")
-    behind.look_inside("x", "x", 1)
+    look()
     assert behind.gone == set()
+
+
+def test_of_a_member_that_was_removed_nothing_is_kept_of_what_runs_behind_it() -> None:
+    behind, look = seen_inside(7, 0, 0)
+
+    async def at_processes(_loop: VirtualLoop, _clock: VirtualClock) -> None:
+        await behind.look_at({"x": 5, "y": 6})
+
+    run(at_processes)
+    look()
+    look()
+    assert (behind.frozen, behind.gone) == ({"x", "y"}, {"x"})
+    behind.keep({"y", "z"})
+    assert (behind.frozen, behind.gone) == ({"y"}, set())
+    look()
+    assert behind.gone == set(), "a new member of that name was not seen to live"
+
+
+def test_what_the_kernel_said_of_a_server_in_another_run_of_the_proxy_says_nothing_of_this_one() -> None:
+    late: list[asyncio.Event] = []
+    pids = iter([7, 0])
+
+    async def story(_loop: VirtualLoop, clock: VirtualClock) -> None:
+        async def run_late(work: Callable[[], dict[Question, object]]) -> dict[Question, object]:
+            found = work()
+            late.append(asyncio.Event())
+            await late[-1].wait()
+            return found
+
+        behind = Behind(beside(Senses(child=lambda _proxy, _route, _known: next(pids)), run_late, clock))
+        for change in (lambda: None, behind.renew):
+            looking = asyncio.get_running_loop().create_task(behind.look_inside("x", "x", 1))
+            await asyncio.sleep(2.0)
+            change()
+            late[-1].set()
+            await looking
+        assert behind.gone == set()
+
+    run(story)

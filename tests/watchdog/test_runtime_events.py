@@ -12,7 +12,7 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
 from mcpwatch.model.member import Phase, Want
-from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.spec import MemberSpec, PlanDiff
 from mcpwatch.ports import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
@@ -173,8 +173,10 @@ def test_what_an_engine_says_of_a_member_is_told_when_it_is_new_and_taken_back_i
 
     def play(crew: Crew, ears: Ears) -> None:
         assert warned(crew) == [
-            ("warning", "unschedulable", "one", "one: no node has room"),
-            ("warning", "image", "one", "one: no such image"),
+            ("warning", "unschedulable one", "one", "one: no node has room"),
+            ("info", "unschedulable one", "one", "one: no longer unschedulable"),
+            ("warning", "image one", "one", "one: no such image"),
+            ("info", "image one", "one", "one: no longer image"),
         ]
         assert crew.actors["one"].hindered == ("", "")
         assert crew.actors["one"].reason == "no such image"
@@ -239,3 +241,16 @@ def test_what_goes_with_a_proxy_that_is_being_stopped_is_planned(phase: Phase | 
         assert ears.said == ["soon"]
 
     crewed((MemberSpec("inner", "server", "hosted", object()), MemberSpec("proxy", "proxy", "process", object())), story)
+
+
+def test_what_was_told_of_a_member_is_over_when_the_plan_has_it_no_more() -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        world.events["process"].put_nowait(Hindered("own", "network_disconnected", "its container is not on the network net"))
+        await asyncio.sleep(0.01)
+        remaining = replace(fleet.plan(), members=tuple(one for one in fleet.plan().members if one.name != "own"))
+        remaining = replace(remaining, routes=tuple(one for one in remaining.routes if one.member != "own"))
+        await fleet.apply(remaining, PlanDiff(remove=("own",)))
+        about = [(subject, cleared) for subject, _, cleared in troubles(world)]
+        assert about == [("network_disconnected own", False), ("network_disconnected own", True)]
+
+    staged(play)

@@ -253,3 +253,29 @@ def test_the_fleet_is_told_with_the_traits_of_its_proxy_and_what_its_log_said() 
     assert (fleet.proxy, fleet.engine_gone, fleet.engines_gone, fleet.proxy_log) == ("front", "no answer", ("docker", "swarm"), log)
     assert (fleet.holds_sessions, fleet.lists_from_cache, fleet.nudges) == (True, True, True)
     assert (fleet.mounts_late, fleet.reconnects) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime", "serves"),
+    [("/time/sse", "process", ("clock",)), ("/clock/sse", "process", ()), ("/time/sse", "external", ())],
+)
+def test_what_a_bridge_serves_is_told_when_it_is_not_what_it_is_asked_for(path: str, runtime: str, serves: tuple[str, ...]) -> None:
+    lines = ("2026/11/30 02:24:31 <clock> Connected", "2026/11/30 02:24:31 All clients initialized")
+    spec = replace(SPEC, runtime=runtime, direct=Target(f"http://127.0.0.1:8000{path}"))
+    one = member(spec, seen(direct_mcp=failed(Symptom.NOT_MOUNTED)), Senses(words=lambda _: lines))
+    assert (one.serves, one.words) == (serves, lines[-1])
+
+
+def test_only_a_container_that_nobody_reaches_is_looked_into() -> None:
+    asked: list[tuple[int, str]] = []
+
+    def inside(pid: int, container: str) -> tuple[str, ...]:
+        asked.append((pid, container))
+        return ("127.0.0.1:8000",)
+
+    senses, living = Senses(inside=inside), Incarnation("fetch", 3, "", pid=7, container="c1")
+    refused = seen(direct_mcp=failed(Symptom.REFUSED))
+    assert member(SPEC, refused, senses, incarnation=living).walled == ("127.0.0.1:8000",)
+    assert member(SPEC, refused, senses, incarnation=replace(living, container=None)).walled == ()
+    assert member(SPEC, seen(direct_mcp=failed(Symptom.TIMEOUT)), senses, incarnation=living).walled == ()
+    assert asked == [(7, "c1")]

@@ -157,6 +157,8 @@ def test_a_route_whose_member_or_proxy_is_down_says_so_instead_of_what_was_seen_
     down = served(failing, member=Phase.FAILED, last_exit="exited with code 1")
     assert (down.verdict, down.symptom, down.message) == (Verdict.UNHEALTHY, "upstream_down", "fetch: exited with code 1")
     assert served(failing, member=Phase.BACKOFF).message == "fetch: backoff"
+    stopped = served(failing, member=Phase.STOPPING, last_exit="exited with code 1")
+    assert stopped.message == "fetch: stopping", "how an earlier life ended is no reason"
     assert served(failing, proxy=Phase.FAILED).message == "front: failed"
     first = served(failing, member=Phase.STOPPED)
     assert (first.verdict, first.symptom) == (Verdict.UNHEALTHY, "upstream_down")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, Upstream
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import SelfView
+from mcpwatch.watchdog.beside import Question, beside
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses
@@ -24,6 +25,8 @@ from tests.watchdog.world import HONEST, PROXY, Server, Session, World, WorldRun
 INTERVAL = 5.0
 TIMEOUT = 3.0
 LATENCY = 0.02
+MACHINE = 0.03
+"""Seconds that a look at the machine takes."""
 DAEMON = SelfView(pid=7, version="1", started_at=WallTime(5.0))
 
 
@@ -252,6 +255,13 @@ def plan_of(
     return Plan((*members, proxy), spec, tuple(routes))
 
 
+async def aside(work: Callable[[], dict[Question, Any]]) -> dict[Question, Any]:
+    """As a thread that looks at the machine and is late to tell it."""
+    found = work()
+    await asyncio.sleep(MACHINE)
+    return found
+
+
 @asynccontextmanager
 async def watched(
     loop: VirtualLoop, clock: VirtualClock, traits: Traits, servers: list[Server], **options: Any
@@ -278,6 +288,7 @@ async def watched(
         runs=lambda pid, _: world.of_pid(pid).alive,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
+    senses = beside(senses, aside, clock)
     fleet = Fleet(
         runtimes.__getitem__, WorldProber(world), clock, world.facts.append, guard, Memory(), daemon=DAEMON, senses=senses
     )  # type: ignore[arg-type]

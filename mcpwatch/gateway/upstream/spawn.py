@@ -101,7 +101,7 @@ def _spawn(asked: Command) -> Begun:
     env = environment(asked) | {"MCPWATCH_BEGUN": mark}
     program = shutil.which(asked.argv[0], path=env.get("PATH"))
     if program is None:
-        raise SpawnFailed(f"command {asked.argv[0]!r} was not found; install it or write its full path")
+        raise SpawnFailed(f"command {asked.argv[0]!r} {_missing(asked.argv[0], env.get('PATH'), asked.cwd)}")
     stderr: IO[bytes] | int = subprocess.PIPE
     words = stdio_container.tracked(asked.argv, os.environ.get(stdio_container.DIRECTORY))
     try:
@@ -119,6 +119,23 @@ def _spawn(asked: Command) -> Begun:
     finally:
         if not isinstance(stderr, int):
             stderr.close()
+
+
+def _missing(command: str, search: str | None, cwd: str | None) -> str:
+    """Why a command cannot be run, in words: what bears its name and is no program is told, rather than that nothing does."""
+    places = [Path(cwd or "", command)] if "/" in command else [Path(one or ".", command) for one in _folders(search)]
+    for place in places:
+        if place.is_dir() and "/" in command:
+            return "is a directory; write the path of the program in it"
+        if place.is_file():
+            return f"may not be executed: {place} has no execute permission for this user; chmod +x it"
+        if place.is_symlink():
+            return f"leads nowhere: {place} is a link to {os.readlink(place)}, which is not there"  # noqa: PTH115
+    return "was not found; install it or write its full path"
+
+
+def _folders(search: str | None) -> list[str]:
+    return (os.defpath if search is None else search).split(os.pathsep)
 
 
 @functools.cache
