@@ -20,10 +20,14 @@ def main() -> None:
     if fast.begins(sys.argv[1:]):
         from mcpwatch.cli.begin import begin
 
-        raise SystemExit(begin())
+        raise SystemExit(begin(_whole))
+    atexit.register(gc.freeze)  # a last collection would look through all that was loaded: a fifth of a short command
+    _whole()
+
+
+def _whole() -> None:
     from mcpwatch.cli.main import main as run
 
-    atexit.register(gc.freeze)  # a last collection would look through all that was loaded: a fifth of a short command
     run()
 
 

@@ -13,7 +13,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from mcpwatch.app import hang
 from mcpwatch.app.daemon import Daemon, Options
@@ -28,10 +28,13 @@ class Handover:
     target: int | None = None
 
 
-def begin() -> int:
-    """Run `up` as the arguments of this process say, until the watchdog is told to stop; returns the exit code."""
+def begin(whole: Callable[[], object]) -> int:
+    """Run `up` as the arguments of this process say, until the watchdog is told to stop; returns the exit code.
+
+    `whole` is the full program: what the forked process runs, and this one where it cannot fork.
+    """
     if threading.active_count() > 1:  # a fork would lose them
-        return _whole()
+        return _all(whole)
     source, target = os.pipe()
     with told(), _children_waited_for():
         try:
@@ -39,11 +42,11 @@ def begin() -> int:
         except OSError:
             os.close(source)
             os.close(target)
-            return _whole()
+            return _all(whole)
         if not child:
             os.close(source)  # else who writes would wait for itself to read, should the parent be killed
             Handover.target = target
-            return _whole()
+            return _all(whole)
         os.close(target)
         try:
             with os.fdopen(source, "rb") as pipe:
@@ -51,7 +54,7 @@ def begin() -> int:
         finally:  # interrupted as well: the pipe is closed, so that it ends
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:  # it was killed
-        return _whole()
+        return _all(whole)
     if not handed:
         return code
     options, plan = pickle.loads(handed)  # noqa: S301 - from this very program
@@ -97,11 +100,8 @@ async def _run(daemon: Daemon, plan: Plan) -> int:
             sys.stdout.flush()
 
 
-def _whole() -> int:
-    """Do all of it here, as any other command."""
-    from mcpwatch.cli.main import main
-
-    main()
+def _all(whole: Callable[[], object]) -> int:
+    whole()
     return exits.OK
 
 
