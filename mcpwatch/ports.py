@@ -234,13 +234,14 @@ class RenderedFile:
     kept: KeptFile | None = None
 
 
-LogMeaning = Literal["connecting", "connected", "failed", "lost", "ready", "bad_config", "exhausted", "polluted"]
+LogMeaning = Literal["connecting", "mounting", "connected", "failed", "lost", "ready", "bad_config", "exhausted", "polluted"]
 
 
 @dataclass(frozen=True, slots=True)
 class LogHint:
     """What one log line of a proxy means for one of its members (or for the proxy itself when `member` is empty).
 
+    `mounting`: it starts one server after the other, and is at this one.
     `exhausted`: the proxy has no file descriptor left. `polluted`: a server wrote a line to its stdout that is no message.
     """
 

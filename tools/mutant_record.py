@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import linecache
+import os
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -31,14 +32,20 @@ class Record:
         self.read()
 
     def read(self) -> None:
-        """Read what was added since."""
-        lines = self._place.read_text().splitlines() if self._place.exists() else []
-        self._ends = {key: (tests, count) for key, tests, count in map(json.loads, lines)}
+        """Read what was added since, but for a line that was cut when a run was interrupted: its mutant counts as not tried."""
+        lines = self._place.read_bytes().splitlines() if self._place.exists() else []
+        self._ends = {key: (tests, count) for key, tests, count in map(json.loads, filter(_whole, lines))}
 
     def add(self, mutant: Mutant, count: int, *, killed: bool) -> None:
         """Keep that a mutant was tried with so many tests."""
-        with self._place.open("a") as file:
-            file.write(json.dumps([self._key(mutant), self._tests, -1 if killed else count]) + "\n")
+        key, end = self._key(mutant), (self._tests, -1 if killed else count)
+        self._ends[key] = end
+        line = json.dumps([key, *end]).encode()
+        with self._place.open("a+b") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+            before = b"" if file.read() in {b"", b"\n"} else b"\n"  # a cut line ends here, and takes none with it
+            file.write(before + line + b"\n")
 
     def tests(self, mutant: Mutant) -> int | None:
         """How many tests a mutant survived; below 0 when it was killed, `None` when it was not tried."""
@@ -61,6 +68,14 @@ class Record:
 
     def _key(self, mutant: Mutant) -> str:
         return f"{mutant.path.relative_to(ROOT)} {self.code(mutant.path)} {mutant.place} {mutant.way}"
+
+
+def _whole(line: bytes) -> bool:
+    """Whether a line is all of a list: one that was cut is none."""
+    try:
+        return isinstance(json.loads(line), list)
+    except ValueError:
+        return False
 
 
 def named(mutant: Mutant) -> str:

@@ -99,9 +99,16 @@ def restarted(book: AlertBook, now: WallTime) -> AlertBook:
 
 
 def turn(
-    book: AlertBook, condition: Condition, active: bool, at: WallTime, why: str, checked_at: WallTime | None = None
+    book: AlertBook,
+    condition: Condition,
+    active: bool,
+    at: WallTime,
+    why: str,
+    checked_at: WallTime | None = None,
+    *,
+    its_own: bool = True,
 ) -> AlertBook:
-    """Set whether a condition is true. A first time opens an alert; a change is a flip."""
+    """Set whether a condition is true. A first time opens an alert; a change is a flip, unless it is not `its_own`."""
     old = book.alerts.get(f"{condition.name}:{condition.subject}")
     checked = checked_at or at
     if old is None:
@@ -119,7 +126,7 @@ def turn(
                 member=condition.member,
                 route=condition.route,
                 why=why,
-                flips=(at,),
+                flips=(at,) if its_own else (),
             )
         )
     checked, at = max(checked, old.checked_at), max(at, old.changed_at)
@@ -131,7 +138,8 @@ def turn(
         old = replace(old, why=why or old.why, severity=condition.severity, member=condition.member, expires_at=None)
     else:
         old = replace(old, ended=why)
-    flips = (*old.flips, at)[-FLIPS_KEPT:]
+    counts = its_own if active else old.changed_at in old.flips[-1:]  # what began as somebody else's ends as that
+    flips = (*old.flips, at)[-FLIPS_KEPT:] if counts else old.flips
     return book.with_alert(replace(old, active=active, changed_at=at, checked_at=checked, flips=flips))
 
 
@@ -238,7 +246,8 @@ def _route_changed(book: AlertBook, fact: RouteChanged) -> AlertBook:
 
 
 def _judge_route(book: AlertBook, name: str, seen: ObservedRoute, at: WallTime, why: str, checked_at: WallTime) -> AlertBook:
-    member = book.members.get(seen.member, ObservedMember())
+    member, proxy = book.members.get(seen.member, ObservedMember()), book.members.get(book.proxy)
+    its_own = proxy is None or proxy.phase not in ("stopping", "starting")  # else the proxy is on its way, and the routes with it
     for alert, verdict, severity in (
         ("route_down", "unhealthy", Severity.CRITICAL),
         ("route_degraded", "degraded", Severity.WARNING),
@@ -246,7 +255,8 @@ def _judge_route(book: AlertBook, name: str, seen: ObservedRoute, at: WallTime, 
         old = book.alerts.get(f"{alert}:{name}")
         unknown_keeps = seen.verdict == "unknown" and old is not None and old.active
         active = member.want == "up" and (seen.verdict == verdict or unknown_keeps)
-        book = turn(book, Condition(alert, name, severity, seen.member, name), active, at, why, checked_at)
+        condition = Condition(alert, name, severity, seen.member, name)
+        book = turn(book, condition, active, at, why, checked_at, its_own=its_own)
         now_open = book.alerts.get(f"{alert}:{name}")
         if now_open and active and seen.symptom and seen.symptom != now_open.symptom:
             book = book.with_alert(replace(now_open, symptom=seen.symptom))

@@ -1,4 +1,4 @@
-"""The rotation of a token, carried out: env file, proxy, clients, and the wait. Shell; `rotation` says what and when.
+"""The rotation of a token, carried out: env file, note (`rotation.json`), proxy, clients, and the wait. Shell.
 
 Needs of the daemon a way to load the configuration again; the configuration in turn asks `admit` for the second token.
 """

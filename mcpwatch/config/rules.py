@@ -22,7 +22,7 @@ from mcpwatch.model.restart import reachable
 from mcpwatch.units import spell_seconds
 
 Problem = tuple[Path, str]
-"""Proxy kinds that can host a stdio server themselves."""
+"""Where it is wrong, and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

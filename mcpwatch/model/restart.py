@@ -1,4 +1,5 @@
-"""The arithmetic of restarting, for everybody who restarts a member: what an end counts for, and what follows it. Pure.
+"""The arithmetic of restarting, for everybody who restarts a member: what an end counts for, what
+follows it, and after which pause (`delay`). Pure.
 
 The watchdog uses it for processes and containers, the gateway for the servers that it hosts (ADR 0077).
 """

@@ -105,8 +105,8 @@ class Sparfenyuk:
         match = _LINE.match(line)
         text = match["text"] if match else line
         if text.startswith("Setting up named server '"):
-            return LogHint(text.split("'")[1], "connected", text[:300])
-        if "Uvicorn running on" in text or text.startswith("Application startup complete"):
+            return LogHint(text.split("'")[1], "mounting", text[:300])
+        if "Uvicorn running on" in text or text.startswith(("Application startup complete", "Serving MCP Servers")):
             return LogHint("", "ready", text[:300])
         if text.startswith(("Invalid config file format", "Error decoding JSON", "Configuration file not found")):
             return LogHint("", "bad_config", text[:300])

@@ -40,7 +40,7 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
     if proxy.down and (holder := port_holder(proxy)):
         return _whole(snapshot, proxy, "port_taken", f"the proxy's port is held by {holder}")
     if proxy.down or proxy.phase is Phase.STOPPING:  # a repair ends it: what it hosts goes with it, and is not to blame
-        return _whole(snapshot, proxy, "proxy_down", f"the proxy is down ({proxy.last_exit or proxy.phase})")
+        return _down(snapshot, proxy)
     if proxy.phase is not Phase.RUNNING:
         return None
     if proxy.paused:
@@ -50,6 +50,20 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
     if proxy.hindered and any(one.bad for one in _failing(snapshot, proxy)):
         return _whole(snapshot, proxy, proxy.hindered, proxy.hindrance, undoing(proxy.hindered))
     return _exhausted(snapshot, proxy) or _silent(snapshot, proxy)
+
+
+def _down(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding:
+    """It is down. One that starts its servers one after the other, and ends with the first that fails, was at one of them."""
+    found = _whole(snapshot, proxy, "proxy_down", f"the proxy is down ({proxy.last_exit or proxy.phase})")
+    at = next((one for one in snapshot.members if one.route and one.route == snapshot.mounting), None)
+    if at is None or not proxy.down:
+        return found
+    hint = snapshot.hint(at.route)
+    told = (f"proxy log: {hint.text}",) if hint is not None else ()
+    own = (said(at.name, at.direct),) if at.direct is not None and at.direct.bad else ()
+    text = f"{found.text}: it was starting '{at.name}', and ends as a whole where one of its servers does not start"
+    look_at = f"'{at.name}' and what it needs, then the log of '{proxy.name}'; without '{at.name}' the others could be served"
+    return replace(found, text=text, evidence=(*found.evidence, *told, *own), look_at=look_at)
 
 
 def own_trouble(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] | None:

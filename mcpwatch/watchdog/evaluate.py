@@ -1,4 +1,4 @@
-"""What histories mean: the verdict of a member and of a route, and which probes have to call a tool. Pure.
+"""The verdict of a member and of a route, the worst of what their histories say, and which probes have to call a tool. Pure.
 
 Must not know causes or repairs.
 """

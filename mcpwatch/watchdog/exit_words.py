@@ -18,6 +18,9 @@ _GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+; giving up
 """The last line of our own bridge when what it runs ended; what that said stands above it."""
 _PASSED_ON = re.compile(r" INFO [^ :]+: stderr: (?P<text>.*\w.*)")
 _TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b", re.IGNORECASE)
+_GROUP = re.compile(r"^[\s|+-]*\|\s*|^\s*\+[-+]+.*$")
+"""How Python draws a group of exceptions: bars before each line, rules between them."""
+_CUT = re.compile(r"^\.\.\. \(max_group_(depth|width) is \d+\)$|^\(\d+ sub-exceptions?\)$")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -38,7 +41,8 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
 
 def telling(tail: tuple[str, ...]) -> str:
     """The line that tells most: a refused option, below which Go programs print their whole usage; else the last."""
-    lines = [plain(line) for line in tail]
+    lines = [_GROUP.sub("", plain(line)) for line in tail]
+    lines = [line for line in lines if not _CUT.match(line)]
     told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)
     if told and not _LETTER.search(told[-1]):  # the end of a dump: "}"
@@ -52,10 +56,10 @@ def telling(tail: tuple[str, ...]) -> str:
 
 
 def _behind_a_bridge(told: list[str]) -> list[str]:
-    """What the server behind our own bridge said last, where the bridge gave it up."""
+    """What the server behind our own bridge said, where the bridge gave it up."""
     if not told or not _GAVE_UP.search(told[-1]):
         return told
-    return [found["text"] for line in told if (found := _PASSED_ON.search(line))][-1:] or told
+    return [found["text"] for line in told if (found := _PASSED_ON.search(line))] or told
 
 
 def _signal_name(number: int) -> str:

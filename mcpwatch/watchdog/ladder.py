@@ -81,11 +81,11 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
         return Choice(None, finding.hold, finding.until, step)
     if any(one.outcome == "under_way" and _keeps_away(one, finding, step) for one in recent):
         return Choice(None, "a repair is under way", next=step)
-    if same:
-        wait = Instant((same[-1].ended or same[-1].at) + _pause(same))
+    if same and (ended := same[-1].ended) is not None:
+        wait = Instant(ended + _pause(same))
         if wait > now:
             return Choice(None, "the last repair was moments ago", wait, step)
-        if finding.seen_at is not None and same[-1].ended is not None and finding.seen_at < same[-1].ended:
+        if finding.seen_at is not None and finding.seen_at < ended:
             return Choice(None, "looking again after the last repair", next=step, look=True)
     if finding.seen_until is not None and now - finding.seen_until > FRESH and step.rung != "reconnect":
         return Choice(None, "looking again before it", next=step, look=True)

@@ -72,6 +72,8 @@ class FleetMonitor:
         self._diagnoses = ears.diagnoses
         self._engines_gone: dict[str, str] = {}
         self._hints: dict[str, ProxyLogHint] = {}
+        self._mounting = ""
+        """The route that the proxy starts at the moment, where it starts one after the other."""
         self._deep: set[str] = set()
         """Members that are asked by calls too, because what they list may come from a memory."""
         self._behind = Behind(context.senses)
@@ -86,9 +88,8 @@ class FleetMonitor:
     def snapshot(self) -> FleetSnapshot:
         """The fleet at this moment."""
         plan = self._plan()
-        known = Known(
-            self.traits, self._engines_gone, tuple(self._hints.values()), self._deaths.alone, self._behind.frozen, self._behind.gone
-        )
+        behind, hints = self._behind, tuple(self._hints.values())
+        known = Known(self.traits, self._engines_gone, hints, self._deaths.alone, behind.frozen, behind.gone, self._mounting)
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     def tell_routes(self) -> None:
@@ -126,7 +127,9 @@ class FleetMonitor:
             if len(self._hints) > FLEET_HINTS:
                 self._hints.pop(next(iter(self._hints)))
             self._run(self.probing.of(hint.member, "route"))
+            self._mounting = hint.member if hint.meaning == "mounting" else self._mounting
         elif hint.meaning == "ready":
+            self._mounting = ""
             self._run_routes()
         self.soon()
 
@@ -195,6 +198,7 @@ class FleetMonitor:
         name, generation = actor.spec.name, actor.state.generation
         if actor.spec.kind == "proxy":
             self._hints.clear()
+            self._mounting = ""
             self._behind.renew()
         self.probing.renew(name, generation)
         self.renew(actor)
@@ -322,6 +326,9 @@ class FleetMonitor:
 
     def _recovered(self, actor: MemberActor) -> None:
         """A member is well (again): a proxy that waits before it tries again is told not to, and the route is looked at."""
+        proxy = self.proxy()
+        if proxy is not None and self._mounting == actor.spec.route and proxy.state.phase in (Phase.FAILED, Phase.BACKOFF):
+            proxy.tell(d.WantUp(self._clock.now(), f"'{actor.spec.name}' is well again, with which it could not start"))
         if actor.spec.route and actor.spec.runtime != "hosted" and self.traits.nudges:
             self._spawn(self._reconnect(actor.spec.route), f"reconnect {actor.spec.route}")
         elif actor.spec.route:

@@ -7,6 +7,11 @@ import re
 from mcpwatch.model.probe import ProbeResult, Symptom
 
 _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    (
+        "dependency",
+        re.compile(r"no space left on|ENOSPC|disk (?:quota|is full|full)|EDQUOT|read-only file ?system|EROFS", re.IGNORECASE),
+        "it answers, but cannot write where it has to",
+    ),
     ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
     (
         "overloaded",
@@ -30,6 +35,11 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         "dependency",
         re.compile(r"ECONNREFUSED|connection refused|could not connect to|database is|no route to host|ENOTFOUND", re.IGNORECASE),
         "it answers, but what it depends on does not",
+    ),
+    (
+        "dependency",
+        re.compile(r"permission denied|EACCES|operation not permitted|EPERM", re.IGNORECASE),
+        "it answers, but this machine does not let it do what it has to",
     ),
 )
 """Words of a server by which it says itself that a restart cannot help: cause, words, text."""

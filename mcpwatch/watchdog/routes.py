@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import RouteChanged
-from mcpwatch.model.member import Verdict
+from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.spec import RouteSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, RouteView
@@ -57,7 +57,7 @@ class Routes:
                 continue
             self._verdicts[route.name] = (verdict, wall)
             shown = route_view(route, actor, proxy, self._histories, about, wall)
-            why = shown.message or shown.symptom or (actor.reason if actor else "")
+            why = shown.message or shown.symptom or _reason(actor, proxy)
             self._publish(
                 RouteChanged(
                     at=wall,
@@ -71,3 +71,11 @@ class Routes:
                     symptom=shown.symptom,
                 )
             )
+
+
+def _reason(actor: MemberActor | None, proxy: MemberActor | None) -> str:
+    """Why a route is as it is, where no probe of its own says so: what does not run, the member first."""
+    for one in (actor, proxy):
+        if one is not None and one.state.phase is not Phase.RUNNING:
+            return f"{one.spec.name}: {one.reason}" if one.reason else f"{one.spec.name}: {one.state.phase}"
+    return actor.reason if actor is not None else ""

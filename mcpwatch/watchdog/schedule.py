@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -44,7 +43,9 @@ def offset(name: str, interval: float, jobs: int = 0) -> float:
     digest = hashlib.sha256(name.encode()).digest()
     slot = min(SLOT, interval / SLOTS)
     slots = int(interval / slot)
-    parts = 1 << max(0, math.ceil(math.log2(max(1, jobs) / (slots * CROWD))))
+    parts = 1
+    while jobs > parts * slots * CROWD:
+        parts *= 2
     first = int.from_bytes(digest[:8], "big") * slots // 2**64
     return (first + int.from_bytes(digest[8:16], "big") * parts // 2**64 / parts) * slot
 

@@ -236,6 +236,8 @@ class FleetSnapshot:
     proxy_log: tuple[ProxyLogHint, ...] = ()
     """What the log of the proxy's present run last said of each route."""
     nudges: bool = False
+    mounting: str = ""
+    """The route that a proxy was starting when it last told, and which ends it as a whole where it cannot start."""
     _member: Mapping[str, MemberSnapshot] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ class Known:
     alone: Mapping[str, str] = field(default_factory=dict[str, str])
     frozen: AbstractSet[str] = frozenset()
     gone: AbstractSet[str] = frozenset()
+    mounting: str = ""
 
 
 def take_snapshot(
@@ -53,6 +54,7 @@ def take_snapshot(
         reconnects=known.traits.reconnects,
         proxy_log=known.proxy_log,
         nudges=known.traits.nudges,
+        mounting=known.mounting if known.traits.dies_on_bad_command else "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -466,3 +467,26 @@ def test_a_member_that_ended_and_is_not_restarted_is_down_until_it_is_no_longer_
     assert told(w.happen(w.member("fetch", "stopped", "phase"))) == [("ops", "first", ["down:fetch"])]
     assert told(w.happen(w.member("fetch", "down", "want"))) == [("ops", "resolved", ["down:fetch"])]
     assert w.happen(w.member("fetch", "up", "want"), w.member("fetch", "starting", "phase", generation=2)) == []
+
+
+def test_what_a_restart_of_the_proxy_does_to_its_routes_is_no_flapping_of_theirs():
+    w = world(for_=60.0)
+    w.rules = AlertPolicy(w.rules.route, flapping=Flapping(changes=4, period=600, quiet=300))
+    w.book = replace(w.book, proxy="proxy")
+    for _ in range(6):
+        w.after(20, w.member("proxy", "stopping", "phase"), w.route("time", "unhealthy"))
+        w.after(2, w.member("proxy", "running", "phase"), w.route("time", "healthy"))
+    assert w.after(600, step=10) == []
+    assert w.sent == []
+    for _ in range(6):
+        w.after(20, w.route("time", "unhealthy"))
+        w.after(2, w.route("time", "healthy"))
+    assert told(w.sent) == [("ops", "first", ["route_down:time"])], "what fails by itself flaps"
+
+
+def test_a_route_that_stays_down_after_a_restart_of_the_proxy_is_told_in_time():
+    w = world(for_=60.0)
+    w.book = replace(w.book, proxy="proxy")
+    w.happen(w.member("proxy", "stopping", "phase"), w.route("time", "unhealthy"))
+    w.after(2, w.member("proxy", "running", "phase"))
+    assert told(w.after(60, step=10)) == [("ops", "first", ["route_down:time"])]

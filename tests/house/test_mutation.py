@@ -75,6 +75,22 @@ def test_a_kill_is_kept_while_its_file_is_the_same_and_a_survivor_while_the_test
     assert table("room", mutants(code), record())[0][-2].startswith("| code.py | 2 | 0 | 0 | 2 | 0.0 % |")
 
 
+def test_a_line_that_was_cut_costs_its_own_mutant_only(tmp_path: Path) -> None:
+    code, kept = ROOT / "mcpwatch" / "watchdog" / "order.py", tmp_path / "kept"
+    first, second, third, *_ = mutants(code)
+    Record(kept, []).add(first, 3, killed=True)
+    Record(kept, []).add(second, 3, killed=True)
+    whole = kept.read_bytes()
+    for cut in (1, 2, whole.index(b"\n") // 2):
+        kept.write_bytes(whole[:-cut])
+        resumed = Record(kept, [])
+        resumed.add(third, 4, killed=False)
+        assert resumed.tests(third) == 4, "without reading it again"
+        resumed.read()
+        assert [resumed.tests(mutant) for mutant in (first, second, third)] == [-1, -1 if cut == 1 else None, 4]
+        assert resumed.stands(second, 0) is (cut == 1)
+
+
 def test_each_mutant_said_to_be_equivalent_is_of_a_line_that_is_there_and_has_a_reason() -> None:
     for line in EQUIVALENT.read_text().splitlines():
         name, _, reason = line.partition("  # ")

@@ -78,7 +78,7 @@ def test_its_routes_and_its_log_are_known() -> None:
     assert Sparfenyuk().routes(spec(), "time") == {"sse": "/servers/time/sse", "http": "/servers/time/mcp"}
     hint = Sparfenyuk().hint("[I 2026-11-21 04:10:00,123.123 mcp_proxy.mcp_server] Setting up named server 'time': mcp-server-time")
     assert hint is not None
-    assert (hint.member, hint.meaning) == ("time", "connected")
+    assert (hint.member, hint.meaning) == ("time", "mounting")
     ready = Sparfenyuk().hint("INFO:     Uvicorn running on http://127.0.0.1:9090 (Press CTRL+C to quit)")
     assert ready is not None
     assert ready.meaning == "ready"

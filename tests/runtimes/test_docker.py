@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.probe import Target
 from mcpwatch.ports import Gone, Hindered, Moved, Preparing
+from mcpwatch.runtimes.docker import events
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from tests.runtimes.docker_lab import IMAGE, docker, holds, laboratory
 
@@ -92,6 +94,20 @@ async def test_running_out_of_memory_is_named(tmp_path: Path) -> None:
         event = await lab.exited()
         assert event.oom
         assert "memory limit" in event.detail
+
+
+async def test_a_helper_that_ran_out_of_memory_long_ago_is_not_the_reason_of_a_later_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "SOON_AFTER", 0)  # long ago begins at once
+    async with laboratory(tmp_path) as lab:
+        incarnation = await lab.runtime.start(lab.spec(memory="48m"), 1)
+        helper = ["docker", "exec", incarnation.container or "", "python3", "-c", "x = bytearray(10**9); print(len(x))"]
+        assert (await asyncio.to_thread(subprocess.run, helper, capture_output=True, check=False)).returncode == 137
+        await asyncio.to_thread(docker, "stop", "-t", "1", incarnation.container or "")
+        event = await lab.exited()
+        assert not event.oom
+        assert "memory" not in event.detail
 
 
 async def test_stop_ends_the_whole_container_and_removes_it(tmp_path: Path) -> None:

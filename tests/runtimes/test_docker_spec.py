@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mcpwatch.model.probe import Target
 from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_container
+from mcpwatch.runtimes.docker.events import by_memory
 from mcpwatch.runtimes.docker.launch import reach
 from mcpwatch.runtimes.docker.logs import LogFile, split, stamp
 from mcpwatch.runtimes.docker.meter import sample, usage_between
@@ -249,3 +250,23 @@ def test_the_generation_of_a_restarted_container_is_remembered(tmp_path: Path) -
     assert records.load() == {"a/b": Record("a/b", 5, container="c0ffee")}
     records.drop("a/b")
     assert records.load() == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "flag", "ago", "told"),
+    [
+        (137, True, None, True),
+        (None, True, None, True),
+        (143, True, None, False),
+        (0, True, None, False),
+        (137, False, None, False),
+        (137, True, 1_000_000_000, True),
+        (1, True, 1_000_000_000, True),
+        (137, True, 1_260_000_000_000, False),
+        (143, True, 1_260_000_000_000, False),
+    ],
+)
+def test_a_container_ended_for_its_memory_when_the_kernel_killed_it_just_now(
+    code: int | None, flag: bool, ago: int | None, told: bool
+) -> None:
+    assert by_memory(code, flag, ago) is told

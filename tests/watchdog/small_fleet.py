@@ -84,7 +84,17 @@ class SmallFleet:
         self.nudged: list[str] = []
         self.nudge_fails: RuntimeFailed | None = None
         self.listening: tuple[int, ...] = ()
-        senses = Senses(schedule=VirtualSchedule, nudge=self.nudge, listening=lambda pid: self.listening if pid > 100 else (1,))
+        self.frozen: set[int] = set()
+        """Main processes below which processes are stopped."""
+        self.children: dict[tuple[int, str], int] = {}
+        """The process that serves a route inside the proxy with that main process."""
+        senses = Senses(
+            schedule=VirtualSchedule,
+            nudge=self.nudge,
+            listening=lambda pid: self.listening if pid > 100 else (1,),
+            stopped=lambda pids: pids & self.frozen,
+            child=lambda proxy, route, _known: self.children.get((proxy, route), 0),
+        )
         self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses, daemon=DAEMON)  # type: ignore[arg-type]
 
     def runtime(self, name: str) -> Carrier:

@@ -255,3 +255,19 @@ def test_one_silence_right_behind_answers_is_no_silence() -> None:
     assert replace(late, earlier=Symptom.TIMEOUT).mute
     assert not replace(late, earlier=Symptom.OVERLOADED).mute
     assert not replace(late, earlier=Symptom.HTTP_STATUS).mute
+
+
+def test_a_proxy_that_ends_with_the_first_server_that_does_not_start_names_the_one_it_was_starting() -> None:
+    down = replace(PROXY, phase=Phase.BACKOFF, last_exit="exited with code 1: Connection closed")
+    away = replace(FETCH, direct=bad(Symptom.REFUSED, Stage.CONNECT))
+    log = (ProxyLogHint("fetch", "mounting", "Setting up named server 'fetch': uvx"),)
+    told = found(TIME, away, down, mounting="fetch", proxy_log=log).found[0]
+    assert told.cause == "proxy_down"
+    assert told.text.endswith("it was starting 'fetch', and ends as a whole where one of its servers does not start")
+    assert told.look_at.startswith("'fetch' and what it needs")
+    assert any(line == "proxy log: Setting up named server 'fetch': uvx" for line in told.evidence)
+    assert any("refused" in line for line in told.evidence), "what is seen of that server itself is told too"
+    for plain in (found(TIME, away, down), found(TIME, away, down, mounting="unknown")):
+        assert "it was starting" not in plain.found[0].text
+    ending = replace(down, phase=Phase.STOPPING)
+    assert "it was starting" not in found(TIME, FETCH, ending, mounting="fetch").found[0].text

@@ -11,6 +11,15 @@ GO = ("flag provided but not defined: -expand-env", "Usage of mcp-proxy:", "  -c
 DOCKER = ("docker: no such image.", "", "Run 'docker run --help' for more information")
 PYTHON = ("usage: mcp-proxy [-h]", "mcp-proxy: error: unrecognized arguments: --named-server-config x")
 
+GROUP = (
+    "  + Exception Group Traceback (most recent call last):",
+    "  |     raise mapped_exc(message) from exc",
+    "  | httpx.ConnectError: All connection attempts failed",
+    "  +------------------------------------",
+    "    | ... (max_group_depth is 10)",
+    "    +------------------------------------",
+)
+
 
 @pytest.mark.parametrize(
     ("tail", "words"),
@@ -19,6 +28,7 @@ PYTHON = ("usage: mcp-proxy [-h]", "mcp-proxy: error: unrecognized arguments: --
         (PYTHON, f"exited with code 2: {PYTHON[1]} (is the program too old for it?)"),
         (DOCKER, "exited with code 2: docker: no such image."),
         (("Traceback", "ValueError: no key"), "exited with code 2: ValueError: no key"),
+        (GROUP, "exited with code 2: httpx.ConnectError: All connection attempts failed"),
         ((), "exited with code 2"),
         ((DOCKER[2],), f"exited with code 2: {DOCKER[2]}"),
     ],

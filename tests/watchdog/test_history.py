@@ -205,3 +205,5 @@ def test_a_streak_remembers_what_the_failure_before_the_latest_complained_of() -
     assert [after(*results).earlier for results in ((busy,), (busy, late), (busy, late, late), (busy, late, GOOD, late))] == [
         None, Symptom.OVERLOADED, Symptom.TIMEOUT, None,
     ]  # fmt: skip
+    slow = replace(SLOW, symptom=Symptom.SLOW)
+    assert [after(*results).earlier for results in ((slow, late), (late, slow))] == [None, None], "what is slow did not fail"

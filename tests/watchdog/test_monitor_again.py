@@ -207,3 +207,45 @@ def test_what_a_route_becomes_is_told() -> None:
         assert told[:2] == [("unknown", "healthy"), ("healthy", "unhealthy")]
 
     fleet_story(play)
+
+
+def test_a_proxy_that_gave_up_over_a_server_is_started_when_that_is_well_again() -> None:
+    async def play(small: SmallFleet) -> None:
+        await begun(small, A, member("b", route="b"), traits=Traits(dies_on_bad_command=True))
+        small.answers["http://h/a"] = small.answers["http://h/b"] = BAD
+        while small.phases()["proxy"] is not Phase.FAILED:
+            await asyncio.sleep(1.0)
+            if small.phases()["proxy"] in (Phase.RUNNING, Phase.STARTING):
+                small.fleet.monitor.hear(LogHint("b", "mounting", "Setting up 'b'"))
+                actor = small.fleet.actors["proxy"]
+                actor.exited(Exited("proxy", actor.state.generation, code=1), ())
+        (other,), (check,) = (small.fleet.monitor.probing.of(name, "direct") for name in ("a", "b"))
+        for one in (other, check):
+            await small.fleet.monitor.probing.run(one)
+        del small.answers["http://h/a"]
+        await small.fleet.monitor.probing.run(other)
+        await asyncio.sleep(0.1)
+        assert small.phases()["proxy"] is Phase.FAILED, "another server that is well again says nothing"
+        del small.answers["http://h/b"]
+        await small.fleet.monitor.probing.run(check)
+        await asyncio.sleep(2.0)
+        assert small.phases()["proxy"] is Phase.RUNNING
+
+    fleet_story(play)
+
+
+def test_a_proxy_that_somebody_stopped_stays_down_when_a_server_is_well_again() -> None:
+    async def play(small: SmallFleet) -> None:
+        await begun(small, A, traits=Traits(dies_on_bad_command=True))
+        (check,) = small.fleet.monitor.probing.of("a", "direct")
+        small.answers["http://h/a"] = BAD
+        await small.fleet.monitor.probing.run(check)
+        small.fleet.monitor.hear(LogHint("a", "mounting"))
+        await small.fleet.command("stop", "proxy")
+        await asyncio.sleep(2.0)
+        small.answers.clear()
+        await small.fleet.monitor.probing.run(check)
+        await asyncio.sleep(5.0)
+        assert small.phases()["proxy"] is Phase.STOPPED
+
+    fleet_story(play)

@@ -102,3 +102,15 @@ def test_a_route_that_left_the_plan_begins_again_and_the_others_go_on() -> None:
         assert sights.told(ROUTE, other) == [("info", "route time: unknown -> healthy")]
 
     crewed(MEMBERS, play)
+
+
+def test_a_route_whose_proxy_does_not_run_gives_the_proxy_as_the_reason() -> None:
+    async def play(crew: Crew) -> None:
+        sights = Sights(crew)
+        sights.see(Verdict.HEALTHY)
+        sights.told()
+        crew.put("proxy", want=Want.UP, phase=Phase.STARTING)
+        ((_, text),) = sights.told()
+        assert text.startswith("route time: healthy -> unknown (proxy: "), text
+
+    crewed(MEMBERS, play)

@@ -131,6 +131,9 @@ class Ears:
     def engine(self, runtime: str, gone: str) -> None:
         self.said.append((runtime, gone))
 
+    def renew(self, actor: MemberActor) -> None:
+        self.said.append(f"renew {actor.spec.name}")
+
     def ended(self, event: Exited, tail: tuple[str, ...]) -> None:
         self.said.append((event.member, *tail))
 
@@ -138,7 +141,13 @@ class Ears:
         return self.front
 
 
-def heard(runtime: str, *events: RuntimeEvent | RuntimeFailed, play: Callable[[Crew, Ears], None], seconds: float = 0.01) -> None:
+def heard(
+    runtime: str,
+    *events: RuntimeEvent | RuntimeFailed,
+    play: Callable[[Crew, Ears], None],
+    seconds: float = 0.01,
+    living: Any = None,
+) -> None:
     """Let a runtime that carries one running member tell these events, and look at what came of them."""
 
     async def story(crew: Crew) -> None:
@@ -146,6 +155,7 @@ def heard(runtime: str, *events: RuntimeEvent | RuntimeFailed, play: Callable[[C
         senses = Senses(hold=lambda: ears.said.append("hold"), tail=lambda member: (f"last words of {member}",))
         router = RuntimeEventRouter(crew.actors, ears, replace(crew.context, senses=senses))
         crew.put("one", want=Want.UP, phase=Phase.RUNNING, generation=1)
+        crew.actors["one"].incarnation = living
         crew.runtimes["one"].events = list(events)
         crew.spawn(router.follow(crew.runtimes["one"]), "follow")
         await asyncio.sleep(seconds)

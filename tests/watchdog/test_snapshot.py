@@ -44,7 +44,9 @@ def test_an_observation_tells_its_latest_result() -> None:
 
 def test_what_is_not_known_of_a_member_or_a_fleet_speaks_against_nobody() -> None:
     one = MemberSnapshot("a", "bridge", "process", Want.UP, Phase.RUNNING)
-    assert not any((one.oom, one.stopped_processes, one.planned, one.paused, one.child_runs, one.restarting, one.down))
+    assert not any(
+        (one.oom, one.stopped_processes, one.planned, one.paused, one.child_runs, one.child_gone, one.restarting, one.down)
+    )
     assert (one.failures, one.start_grace, one.own, one.budget_at) == (0, 60.0, None, None)
     fleet = FleetSnapshot(Instant(1.0), (one,))
     assert not any((fleet.holds_sessions, fleet.lists_from_cache, fleet.nudges, fleet.engine_gone))

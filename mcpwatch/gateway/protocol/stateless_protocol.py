@@ -1,4 +1,4 @@
-"""The rules of the stateless wire (2026-07-28): what a request must carry, and which HTTP status an error has.
+"""The rules of the stateless wire (2026-07-28): which requests belong to it, what they must carry, which HTTP status an error has.
 
 Pure. Must not know sessions, members or sockets.
 """

@@ -74,7 +74,7 @@ class Wires:
     # --- Streamable HTTP ---
 
     def post(self, request: McpRequest) -> Rest:
-        """POST: one message, on the wire that its headers name. Raises `TooMany`."""
+        """POST: one message, on the wire that its headers and body name (`stateless_protocol.wanted`). Raises `TooMany`."""
         if not request.is_json():
             return None
         if batch.is_one(request.turn.body):

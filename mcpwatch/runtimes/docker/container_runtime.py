@@ -23,7 +23,7 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Moved, Paused, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard, Rewired
+from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard, Rewired, by_memory
 from mcpwatch.runtimes.docker.launch import placed, reach
 from mcpwatch.runtimes.docker.logs import Follower, LogFile
 from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
@@ -266,7 +266,13 @@ class ContainerRuntime(ABC):
         generation = record.generation if record and record.container == container.id else labels.generation
         if not container.running:
             self._events.put_nowait(
-                _exited(spec.name, generation, container.exit_code, oom=container.oom, detail="ended unwatched")
+                _exited(
+                    spec.name,
+                    generation,
+                    container.exit_code,
+                    oom=by_memory(container.exit_code, container.oom),
+                    detail="ended unwatched",
+                )
             )
             return []
         live = _Live(spec.name, generation, host, container.id, started=container.started)
@@ -384,7 +390,7 @@ class ContainerRuntime(ABC):
             elif now.running:
                 self._finish(live, Exited(live.member, live.generation, detail="somebody restarted the container"))
             else:
-                self._finish(live, _exited(live.member, live.generation, now.exit_code, oom=now.oom))
+                self._finish(live, _exited(live.member, live.generation, now.exit_code, oom=by_memory(now.exit_code, now.oom)))
 
     async def _measure(self, live: _Live, now: Container) -> None:
         raw: Mapping[str, object] = await asyncio.to_thread(live.host.engine.stats, live.container)

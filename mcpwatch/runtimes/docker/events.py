@@ -1,4 +1,4 @@
-"""The engine's event stream in a thread of its own: ends of containers, at once and without losing one.
+"""The event stream of the engine in a thread of its own: ends, pauses and changed networks of containers, none lost.
 
 Owns: listening, resuming after a dropped connection from the last event heard, telling when the engine is away and back.
 Must not know: members.
@@ -20,6 +20,9 @@ from mcpwatch.runtimes.docker.engine import Engine
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to reach an engine that is away."""
+KILLED = 128 + 9
+SOON_AFTER = 10_000_000_000
+"""Nanoseconds after a kill for memory within which the end of the main process counts as its consequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,17 @@ class Rewired:
     now: Container
 
 
+def by_memory(code: int | None, flag: bool, ago: int | None = None) -> bool:
+    """Whether a container ended for its memory. `flag`: something in it was killed for that once, as the engine says.
+
+    `ago`: nanoseconds since the latest such kill that was heard of, `None` when none was. The kernel kills by SIGKILL alone; a
+    main process whose worker was killed may end with a code of its own, at once.
+    """
+    if ago is not None:
+        return ago <= SOON_AFTER
+    return flag and code in (None, KILLED)
+
+
 Heard = Ended | Away | Back | Frozen | Rewired
 
 
@@ -71,7 +85,8 @@ class Events:
         self._post = post
         self._since = ""
         self._last: tuple[int, str, str] = (0, "", "")
-        self._oom: set[str] = set()
+        self._oom: dict[str, int] = {}
+        """When the kernel last killed something in a container for its memory: nanoseconds, engine's clock."""
         self._closed = threading.Event()
         self._stream: CancellableStream[dict[str, Any]] | None = None
         self._thread = threading.Thread(target=self._listen, name=f"docker-events {engine.where}", daemon=True)
@@ -135,11 +150,12 @@ class Events:
         elif action in ("pause", "unpause"):
             self._post(Frozen(container, back=action == "unpause"))
         elif action == "oom":
-            self._oom.add(container)
+            self._oom[container] = at
         elif action == "die":
             now = self._seen(container)
             attributes = actor.get("Attributes") or {}
             code = str(attributes.get("exitCode", ""))
-            oom = container in self._oom or (now is not None and now.oom)
-            self._oom.discard(container)
-            self._post(Ended(container, at, int(code) if code.lstrip("-").isdigit() else None, oom, now))
+            ended = int(code) if code.lstrip("-").isdigit() else None
+            killed = self._oom.pop(container, None)
+            oom = by_memory(ended, now is not None and now.oom, at - killed if killed is not None else None)
+            self._post(Ended(container, at, ended, oom, now))
