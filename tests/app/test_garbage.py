@@ -59,11 +59,11 @@ def test_a_younger_collection_freezes_nothing(watched: LongLived) -> None:
 
 def test_what_is_frozen_ends_at_once_when_nothing_refers_to_it(watched: LongLived) -> None:
     kept = [Node() for _ in range(2 * MUCH)]
-    for one in kept:
-        one.next = None
+    for number in range(len(kept)):
+        kept[number].next = None
     gc.collect()
     ended = weakref.ref(kept[0])
-    del one, kept[0]
+    del kept[0]
     assert ended() is None
 
 
