@@ -25,6 +25,7 @@ class Node:
 @pytest.fixture
 def watched() -> Generator[LongLived]:
     """Freezes from a thousand objects on, thaws after two freezes; whatever lived before is frozen."""
+    gc.disable()  # the tests say when
     gc.collect()
     gc.freeze()
     one = LongLived(MUCH, 2)
@@ -32,6 +33,7 @@ def watched() -> Generator[LongLived]:
     yield one
     gc.callbacks.remove(one)
     gc.unfreeze()
+    gc.enable()
 
 
 def test_what_a_full_collection_leaves_is_looked_through_once(watched: LongLived) -> None:
