@@ -8,18 +8,26 @@ import sys
 
 from mcpwatch.cli import fast
 
-# httpx would import its own command line, and with it rich and pygments: 5 MB that the daemon has no use for.
-sys.modules.setdefault("httpx._main", None)  # pyright: ignore[reportArgumentType]
-
 
 def main() -> None:
     """Run the command line: what is asked most often without its libraries, all else with them."""
     done = fast.answer(sys.argv[1:])
     if done is not None:
         raise SystemExit(done)
+    from mcpwatch.left_out import leave_out
+
+    leave_out()
+    if fast.begins(sys.argv[1:]):
+        from mcpwatch.cli.begin import begin
+
+        raise SystemExit(begin(_whole))
+    atexit.register(gc.freeze)  # a last collection would look through all that was loaded: a fifth of a short command
+    _whole()
+
+
+def _whole() -> None:
     from mcpwatch.cli.main import main as run
 
-    atexit.register(gc.freeze)  # a last collection would look through all that was loaded: a fifth of a short command
     run()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,15 +18,26 @@ from mcpwatch.runtimes.process_table import ProcessTable
 
 TABLE = ProcessTable(Features())
 PATIENCE = 30.0
+RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+GIVEN: set[int] = set()
+"""Ports that `free_ports` gave."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, no two alike: a server whose port is taken would be restarted for ever."""
-    with contextlib.ExitStack() as end:
-        probes = [end.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Ports that nobody listens on now, none given twice: a server whose port is taken would be restarted for ever.
+
+    They lie below those that the kernel gives to connections: a client of the benchmark would take one while its server is dead.
+    """
+    found: list[int] = []
+    places = range(10_000, int(RANGE.read_text(encoding="ascii").split()[0]))
+    while len(found) < count:
+        port = random.choice(places)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in GIVEN:
+                GIVEN.add(port)
+                found.append(port)
+    return found
 
 
 def compiled(directory: Path) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -17,6 +16,7 @@ from typing import Any
 
 from mcpwatch import __version__, slow
 from mcpwatch.app.files import write_files
+from mcpwatch.app.garbage import settle
 from mcpwatch.app.hang import HangWatch, was_hung
 from mcpwatch.app.leader import Leadership
 from mcpwatch.app.logs import Screen, retune, set_up
@@ -198,7 +198,7 @@ class Daemon:
                 self.begun = True
                 notify(f"READY=1\nSTATUS={text}")
                 slow.watch()  # from here on: nobody waits for an answer before
-                gc.freeze()  # what is loaded now stays: a collection that looks through it holds up a restart for milliseconds
+                settle()
                 if observer is not None:
                     self._guard(observer(self), "observer")
                 await self._stop.wait()

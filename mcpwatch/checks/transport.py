@@ -55,14 +55,20 @@ class ProbeTransport:
     """The connections of one probe. A request of a probe changes nothing: on a connection closed meanwhile it is sent again."""
 
     def __init__(self, target: Target, names: NameCache, timeline: ProbeTimeline) -> None:
-        self._trust = Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
-        self._names = names
+        trust = Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
         self._timeline = timeline
-        self._connections: list[Connection] = []
-        self._client = Client(target.url, trust=self._trust, dialled_by=self._dial, repeatable=REPEATABLE | {"POST"})
-        self.certificate: dict[str, object] = {}
-        self.tls_version = ""
+        self.dialler = _Dialler(trust, names, timeline)
+        self._client = Client(target.url, trust=trust, dialled_by=self.dialler.dial, repeatable=REPEATABLE | {"POST"})
+
+    @property
+    def certificate(self) -> dict[str, object]:
+        """What the first server that shows one proves itself by; empty without TLS."""
+        return self.dialler.certificate
+
+    @property
+    def tls_version(self) -> str:
         """The TLS version of the first connection, `TLSv1.3`; empty without TLS."""
+        return self.dialler.tls_version
 
     async def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes = b"") -> Response:
         """Send a request on an idle connection or a new one. Raises `ProbeFailure`."""
@@ -79,7 +85,24 @@ class ProbeTransport:
             except HttpFailed as error:
                 raise failed(error) from error
 
-    async def _dial(self, url: Url, proxy: ForwardProxy | None) -> Connection:
+    def abort(self) -> None:
+        """Drop every connection at once. Never blocks."""
+        self.dialler.abort()
+
+
+class _Dialler:
+    """Dials and counts the connections of one probe. Knows not who asks: a probe that is over leaves no cycle to be collected."""
+
+    def __init__(self, trust: Trust, names: NameCache, timeline: ProbeTimeline) -> None:
+        self._trust = trust
+        self._names = names
+        self._timeline = timeline
+        self._connections: list[Connection] = []
+        self.certificate: dict[str, object] = {}
+        self.tls_version = ""
+
+    async def dial(self, url: Url, proxy: ForwardProxy | None) -> Connection:
+        """One more connection. Raises `ProbeFailure`, `HttpFailed`, `OSError`."""
         self._connections = [connection for connection in self._connections if not connection.closed]
         if len(self._connections) >= CONNECTIONS_MAX:
             raise ProbeFailure(Symptom.BAD_REPLY, f"the server leaves {CONNECTIONS_MAX} answers unfinished")
@@ -92,7 +115,7 @@ class ProbeTransport:
         return connection
 
     def abort(self) -> None:
-        """Drop every connection at once. Never blocks."""
+        """Drop every connection."""
         for connection in self._connections:
             connection.abort()
         self._connections = []

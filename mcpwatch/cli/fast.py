@@ -26,6 +26,10 @@ MOST = 64 << 20
 _NOT_HERE = ("MCPWATCH_URL", "_MCPWATCH_COMPLETE")
 """Variables with which the full program does something else."""
 
+UP_FLAGS = ("--plain", "--watch-config", "--no-watch-config")
+UP_VALUES = ("-c", "--config", "--log-format")
+"""Options of `up`, without and with a value, with which it runs the watchdog in this process."""
+
 
 def answer(arguments: Sequence[str]) -> int | None:
     """Print the answer and return the exit code, or do nothing and return `None`."""
@@ -40,6 +44,24 @@ def answer(arguments: Sequence[str]) -> int | None:
     except (OSError, ValueError, LookupError, TypeError):
         return None  # a daemon that is not there, an answer that is none, a terminal that cannot show it: the full program says so
     return None
+
+
+def begins(arguments: Sequence[str]) -> bool:
+    """Whether these arguments begin a watchdog in this process, in one of the shapes that are understood here."""
+    words = list(arguments)
+    while words and words[0] == "--state-dir":
+        del words[:2]
+    if words[:1] != ["up"] or os.environ.get("_MCPWATCH_COMPLETE"):
+        return False
+    del words[0]
+    while words:
+        if words[0] in UP_VALUES:
+            del words[:2]
+        elif words[0] in UP_FLAGS:
+            del words[0]
+        else:
+            return False
+    return True
 
 
 def _help() -> int | None:

@@ -5,7 +5,6 @@ It talks to the daemon through its API and knows no room's insides; `up` alone b
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,11 +16,12 @@ import typer
 from mcpwatch import __version__
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import clients as client_commands
-from mcpwatch.cli import exits, fleet_commands
+from mcpwatch.cli import fleet_commands
 from mcpwatch.cli.alerts import alerts_app, maintenance_app, silence_app
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit import catalog_commands
 from mcpwatch.cli.edit import commands as edit_commands
+from mcpwatch.cli.failure import told
 from mcpwatch.cli.names import WholeOption, some
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import positive_span, span
@@ -89,24 +89,8 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command line; every error mcpwatch raises on purpose is one line and its exit code."""
-    try:
+    with told():
         _run()
-    except McpwatchError as error:
-        print(f"mcpwatch: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)  # noqa: T201
-        if "up" in sys.argv[1:2] and sys.stderr.isatty():
-            print("mcpwatch: 'mcpwatch doctor' says what mends it", file=sys.stderr)  # noqa: T201
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(exits.OK) from None
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the interpreter would try once more at its end
-        print(f"mcpwatch: cannot write: {error.strerror}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(exits.INTERNAL) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
 
 
 def _version(wanted: bool) -> None:

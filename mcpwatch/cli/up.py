@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import os
-import shutil
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
-from mcpwatch.app import hang
 from mcpwatch.app.daemon import Daemon, Options
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.app.plan_reader import apart, read_file
-from mcpwatch.bus import Subscription
 from mcpwatch.cli import exits
+from mcpwatch.cli.begin import Handover, hand_over, run
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
-from mcpwatch.cli.status import event_line, render
-from mcpwatch.cli.table import coloured, fit, terminal_width
 from mcpwatch.model.errors import McpwatchError, NoDaemon
-from mcpwatch.model.json import fact_json, status_json
 from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat
 from mcpwatch.web.words import fleet_state
 
-REFRESH = 1.0
-RECENT = 8
 DETACH_WAIT = 15.0
 START_WAIT = 120.0
 """Seconds that `--wait` gives a fleet to start."""
-
-_log = logging.getLogger("mcpwatch.table")
 
 
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
     file, paths = config_file(config), state_paths(ControlSettings.state_dir)
-    plan, told = apart(file, partial(_read, file, paths.root))  # before there are threads
-    for words in told:
+    read = partial(_read, file, paths.root)
+    plan, warned = read() if Handover.target is not None else apart(file, read)  # before there are threads
+    for words in warned:
         print(f"mcpwatch: warning: {words}", file=sys.stderr)  # noqa: T201
-    daemon = Daemon(Options(file, paths, watch, live, _format(log_format)))
-    with asyncio.Runner() as runner:
-        try:
-            return runner.run(_run(daemon, plan))
-        except Exception as error:
-            if not hang.of_memory(error):
-                raise
-            hang.out_of_memory(anew=daemon.begun)
-            return exits.INTERNAL
+    options = Options(file, paths, watch, live, _format(log_format))
+    hand_over(options, plan)
+    return run(options, plan)
 
 
 def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
@@ -73,58 +56,6 @@ def rehearse_here(config: Path | None) -> int:
 def _format(word: str) -> LogFormat | None:
     formats: dict[str, LogFormat] = {"auto": "auto", "human": "human", "json": "json"}
     return formats.get(word)
-
-
-async def _run(daemon: Daemon, plan: Plan) -> int:
-    if not daemon.options.live:
-        return await daemon.run(plan)
-    try:
-        return await daemon.run(plan, _live)
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stdout.write("\x1b[?25h")
-            sys.stdout.flush()
-
-
-async def _live(daemon: Daemon) -> None:
-    """Redraw the table every second and after each change, with the latest facts under it."""
-    facts = daemon.bus.subscribe(size=256)
-    recent: list[str] = []
-    reader = asyncio.get_running_loop().create_task(_collect(facts, recent))
-    try:
-        sys.stdout.write("\x1b[2J\x1b[?25l")
-        while True:
-            _draw(daemon, recent)
-            await asyncio.sleep(REFRESH)
-    except (OSError, ValueError) as error:  # the terminal went away, and nothing is wrong with the fleet
-        _log.info("the table is not shown any more, its terminal is gone (%s); the watchdog goes on", error)
-    finally:
-        reader.cancel()
-        facts.close()
-        with contextlib.suppress(OSError, ValueError):
-            _draw(daemon, recent)
-
-
-async def _collect(facts: Subscription, recent: list[str]) -> None:
-    async for fact in facts:
-        if fact.level != "debug":
-            recent.append(event_line(fact_json(fact), colour=True))
-            del recent[:-RECENT]
-
-
-def _draw(daemon: Daemon, recent: list[str]) -> None:
-    width, height = shutil.get_terminal_size()
-    body = render(status_json(daemon.fleet.view()), colour=coloured(), now=time.time(), width=terminal_width())
-    lines = [
-        *body,
-        "",
-        *recent,
-        "",
-        "Ctrl-C stops the fleet; in another terminal: mcpwatch status, mcpwatch events -f, mcpwatch check",
-    ]
-    shown = [fit(line, width) for line in lines[: max(1, height - 1)]]
-    sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
-    sys.stdout.flush()
 
 
 def run_detached(config: Path | None, *, watch: bool, wait: bool = False) -> int:

@@ -162,6 +162,7 @@ class Connection(asyncio.Protocol):
         how = "reset" if isinstance(exc, ConnectionError) else f"lost ({exc})" if str(exc or "") else "closed"
         when = "in the middle of its answer" if self._headed.done() else "before it answered"
         self._fail(f"the connection was {how} {when}", Symptom.CUT)
+        self._parser = None  # it refers to this connection: a cycle for the garbage collector, of every request
 
     def _odd(self, text: str, data: bytes) -> None:
         """What came is no answer; behind a whole one it only ends the connection."""

@@ -16,10 +16,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler  # pyright: ignore[reportMissingTypeStubs]
-from apscheduler.triggers.base import BaseTrigger  # pyright: ignore[reportMissingTypeStubs]
-
+from mcpwatch.left_out import without_entry_points
 from mcpwatch.model import cron as model
+
+with without_entry_points():  # triggers and job stores of other packages, which nobody can ask for here
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler  # pyright: ignore[reportMissingTypeStubs]
+    from apscheduler.triggers.base import BaseTrigger  # pyright: ignore[reportMissingTypeStubs]
 
 Job = Callable[[float], Awaitable[None]]
 """Called with its lag: seconds between when it was due and now."""

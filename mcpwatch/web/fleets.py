@@ -37,7 +37,7 @@ _Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 class _Cause(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
     subject: _Text
     text: _Text
     next: _Text
@@ -46,7 +46,7 @@ class _Cause(BaseModel):
 class Summary(BaseModel):
     """What `GET /summary` gives: a fleet of any size in a few words and counts. Keys that are not known here are left out."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
     state: Annotated[str, Field(pattern="^(starting|healthy|unhealthy|stopping|stopped)$")]
     headline: _Text
     causes: Annotated[list[_Cause], Field(max_length=10)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -212,4 +214,20 @@ def test_the_names_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert module.NAMES_MAX == 4096
     monkeypatch.setattr(module, "NAMES_MAX", 3)
+    play(scene)
+
+
+def test_a_probe_that_is_over_leaves_no_cycle_to_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(timeline: ProbeTimeline) -> None:
+        net = Dialled(monkeypatch, timeline, HTTP)
+        await net.send()
+        net.transport.abort()
+        ended = weakref.ref(net.transport)
+        gc.disable()
+        try:
+            del net.transport
+            assert ended() is None
+        finally:
+            gc.enable()
+
     play(scene)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -307,3 +309,18 @@ async def test_an_aborted_connection_is_over_even_before_it_was_made() -> None:
     connection = Connection()
     connection.abort()
     assert (connection.closed, connection.reusable) == (True, False)
+
+
+async def test_a_connection_that_was_lost_leaves_no_cycle_to_the_garbage_collector() -> None:
+    wired = Wired()
+    ask = await wired.ask()
+    wired.hears(WHOLE)
+    await ask
+    ended = weakref.ref(wired.connection)
+    gc.disable()
+    try:
+        wired.connection.connection_lost(None)
+        del wired, ask
+        assert ended() is None
+    finally:
+        gc.enable()
