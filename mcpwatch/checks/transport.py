@@ -57,18 +57,18 @@ class ProbeTransport:
     def __init__(self, target: Target, names: NameCache, timeline: ProbeTimeline) -> None:
         trust = Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
         self._timeline = timeline
-        self._dialler = _Dialler(trust, names, timeline)
-        self._client = Client(target.url, trust=trust, dialled_by=self._dialler.dial, repeatable=REPEATABLE | {"POST"})
+        self.dialler = Dialler(trust, names, timeline)
+        self._client = Client(target.url, trust=trust, dialled_by=self.dialler.dial, repeatable=REPEATABLE | {"POST"})
 
     @property
     def certificate(self) -> dict[str, object]:
         """What the first server that shows one proves itself by; empty without TLS."""
-        return self._dialler.certificate
+        return self.dialler.certificate
 
     @property
     def tls_version(self) -> str:
         """The TLS version of the first connection, `TLSv1.3`; empty without TLS."""
-        return self._dialler.tls_version
+        return self.dialler.tls_version
 
     async def request(self, method: str, url: Url, headers: Mapping[str, str], body: bytes = b"") -> Response:
         """Send a request on an idle connection or a new one. Raises `ProbeFailure`."""
@@ -87,10 +87,10 @@ class ProbeTransport:
 
     def abort(self) -> None:
         """Drop every connection at once. Never blocks."""
-        self._dialler.abort()
+        self.dialler.abort()
 
 
-class _Dialler:
+class Dialler:
     """Dials and counts the connections of one probe. Knows not who asks: a probe that is over leaves no cycle to be collected."""
 
     def __init__(self, trust: Trust, names: NameCache, timeline: ProbeTimeline) -> None:

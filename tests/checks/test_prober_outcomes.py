@@ -97,8 +97,8 @@ def test_a_probe_that_works_tells_all_it_found() -> None:
         found = probe.found
         found.server, found.tools, found.fingerprint, found.contract = ServerInfo("m"), (Tool("t", "1"),), "f", "{}"
         found.tokens, found.lint, found.lists_from_cache = 5, ("line",), "shown"
-        probe.transport.tls_version = "TLSv1.3"
-        probe.transport.certificate = {"notAfter": time.strftime("%b %d %H:%M:%S %Y GMT", time.gmtime(time.time() + 864_030))}
+        probe.transport.dialler.tls_version = "TLSv1.3"
+        probe.transport.dialler.certificate = {"notAfter": time.strftime("%b %d %H:%M:%S %Y GMT", time.gmtime(time.time() + 864_030))}
 
     result = probed(finds)
     assert (result.outcome, result.symptom, result.message, result.seconds) == (Outcome.SUCCESS, None, "", 3)
@@ -209,7 +209,7 @@ def test_a_certificate_that_expires_sooner_than_expected_degrades(days: float | 
     async def secured(probe: Probe) -> None:
         if days is not None:
             until = time.gmtime(time.time() + days * 86_400)
-            probe.transport.certificate = {"notAfter": time.strftime("%b %d %H:%M:%S %Y GMT", until)}
+            probe.transport.dialler.certificate = {"notAfter": time.strftime("%b %d %H:%M:%S %Y GMT", until)}
 
     result = probed(secured, replace(CHECK, expect=Expect(certificate_days=30)))
     assert result.outcome is outcome
