@@ -98,7 +98,9 @@ def test_a_probe_that_works_tells_all_it_found() -> None:
         found.server, found.tools, found.fingerprint, found.contract = ServerInfo("m"), (Tool("t", "1"),), "f", "{}"
         found.tokens, found.lint, found.lists_from_cache = 5, ("line",), "shown"
         probe.transport.dialler.tls_version = "TLSv1.3"
-        probe.transport.dialler.certificate = {"notAfter": time.strftime("%b %d %H:%M:%S %Y GMT", time.gmtime(time.time() + 864_030))}
+        probe.transport.dialler.certificate = {
+            "notAfter": time.strftime("%b %d %H:%M:%S %Y GMT", time.gmtime(time.time() + 864_030))
+        }
 
     result = probed(finds)
     assert (result.outcome, result.symptom, result.message, result.seconds) == (Outcome.SUCCESS, None, "", 3)
