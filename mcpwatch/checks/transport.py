@@ -57,7 +57,7 @@ class ProbeTransport:
     def __init__(self, target: Target, names: NameCache, timeline: ProbeTimeline) -> None:
         trust = Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
         self._timeline = timeline
-        self.dialler = _Dialler(trust, names, timeline)
+        self.dialler = Dialler(trust, names, timeline)
         self._client = Client(target.url, trust=trust, dialled_by=self.dialler.dial, repeatable=REPEATABLE | {"POST"})
 
     @property
@@ -90,7 +90,7 @@ class ProbeTransport:
         self.dialler.abort()
 
 
-class _Dialler:
+class Dialler:
     """Dials and counts the connections of one probe. Knows not who asks: a probe that is over leaves no cycle to be collected."""
 
     def __init__(self, trust: Trust, names: NameCache, timeline: ProbeTimeline) -> None:
