@@ -174,9 +174,12 @@ class ProcessTable:
 
     def look(self, pid: int) -> Proc | None:
         """One process, or `None` when there is none of that number. Raises `ProcUnreadable`."""
-        if self._procfs:
-            return _stat(pid)
-        return _by_psutil(pid)
+        if not self._procfs:
+            return _by_psutil(pid)
+        found = _stat(pid)
+        if found is None and not os.path.exists(_OWN_STAT):  # noqa: PTH110 - nothing at all is seen, not only this one
+            raise ProcUnreadable(_NOT_OURS)
+        return found
 
     def sample(self, now: Snapshot, main: int) -> Sample:
         """What the tree of a member used when the snapshot was taken; only its descriptors are counted now."""
@@ -319,8 +322,6 @@ def _read_stat(pid: int) -> bytes | None:
     except OSError as error:
         if error.errno in _SHORT:
             raise ProcUnreadable(f"/proc: cannot be read: {error.strerror}") from error
-        if not os.path.exists(_OWN_STAT):  # noqa: PTH110 - nothing at all is seen, not only this one
-            raise ProcUnreadable(_NOT_OURS) from error
         return None
     try:
         return os.read(fd, 2048)
