@@ -23,6 +23,11 @@ from mcpwatch.runtimes.record import Record, Records
 LABELS = Labels("abc", "pg", 3, "f")
 
 
+def test_an_image_without_a_name_is_refused_as_that() -> None:
+    with pytest.raises(ValidationError, match="image is empty; write its name"):
+        DockerSpec.model_validate({"image": ""})
+
+
 @pytest.mark.parametrize(
     ("written", "fault"),
     [

@@ -177,6 +177,8 @@ class DockerSpec(ContainerSpec):
         origins = [name for name in ("image", "build", "container") if getattr(self, name) is not None]
         if len(origins) != 1:
             raise ValueError(f"write exactly one of image, build, container{'; found ' + ' and '.join(origins) if origins else ''}")
+        if self.image is not None and not self.image.strip():
+            raise ValueError("image is empty; write its name, or set the variable that it is taken from")
         if self.container is not None:
             extra = sorted(self.model_fields_set - {"container", "host", "context"})
             if extra:
