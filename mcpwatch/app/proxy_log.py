@@ -87,7 +87,7 @@ class ProxyLog:
         for line in lines:
             hint = kind.hint(line.text)
             if hint is not None:
-                self._fleet.monitor.hear(hint)
+                self._fleet.monitor.hear(hint, line.at)
 
     async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
         """Ask the proxy itself and, where it is a program of this machine, its usage."""

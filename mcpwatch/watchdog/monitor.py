@@ -24,6 +24,7 @@ from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache, member_verdict
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
+from mcpwatch.watchdog.mounting import Mounting
 from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
@@ -73,8 +74,7 @@ class FleetMonitor:
         self._diagnoses = ears.diagnoses
         self._engines_gone: dict[str, str] = {}
         self._hints: dict[str, ProxyLogHint] = {}
-        self._mounting = ""
-        """The route that the proxy starts at the moment, where it starts one after the other."""
+        self._mounting = Mounting()
         self._deep: set[str] = set()
         """Members that are asked by calls too, because what they list may come from a memory."""
         self._behind = Behind(context.senses)
@@ -90,7 +90,7 @@ class FleetMonitor:
         """The fleet at this moment."""
         plan = self._plan()
         behind, hints = self._behind, tuple(self._hints.values())
-        known = Known(self.traits, self._engines_gone, hints, self._deaths.alone, behind.frozen, behind.gone, self._mounting)
+        known = Known(self.traits, self._engines_gone, hints, self._deaths.alone, behind.frozen, behind.gone, self._culprit())
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     def clock_set(self, now: Instant, wall: WallTime) -> None:
@@ -126,18 +126,28 @@ class FleetMonitor:
         if not self._closed:
             self._changed()
 
-    def hear(self, hint: LogHint) -> None:
-        """The proxy's own log said something of a route (or, with `ready`, of all): look through it again, and at the cause."""
+    def hear(self, hint: LogHint, at: WallTime | None = None) -> None:
+        """The proxy's own log said something of a route (or, with `ready`, of all): look through it again, and at the cause.
+
+        `at`: when the line was stamped.
+        """
         if hint.member or hint.meaning == "exhausted":
             self._hints[hint.member] = ProxyLogHint(hint.member, hint.meaning, plain(hint.text), self._clock.now())
             if len(self._hints) > FLEET_HINTS:
                 self._hints.pop(next(iter(self._hints)))
             self._run(self.probing.of(hint.member, "route"))
-            self._mounting = hint.member if hint.meaning == "mounting" else self._mounting
+            if hint.meaning == "mounting":
+                living = proxy.incarnation if (proxy := self.proxy()) is not None else None
+                self._mounting.heard(hint.member, at, living.started_at if living is not None else None)
         elif hint.meaning == "ready":
-            self._mounting = ""
+            self._mounting.ready()
             self._run_routes()
         self.soon()
+
+    def _culprit(self) -> str:
+        """The route of the server with which the whole proxy ended; empty when it was none, or is not known."""
+        proxy = self.proxy()
+        return self._mounting.culprit(runs=proxy is not None and proxy.state.phase in (Phase.STARTING, Phase.RUNNING))
 
     def close(self) -> None:
         """Probe no more."""
@@ -205,7 +215,7 @@ class FleetMonitor:
         name, generation = actor.spec.name, actor.state.generation
         if actor.spec.kind == "proxy":
             self._hints.clear()
-            self._mounting = ""
+            self._mounting.begin()
             self._behind.renew()
         self.probing.renew(name, generation)
         self.renew(actor)
@@ -345,7 +355,7 @@ class FleetMonitor:
     def _recovered(self, actor: MemberActor) -> None:
         """A member is well (again): a proxy that waits before it tries again is told not to, and the route is looked at."""
         proxy = self.proxy()
-        if proxy is not None and self._mounting == actor.spec.route and proxy.state.phase in (Phase.FAILED, Phase.BACKOFF):
+        if proxy is not None and self._culprit() == actor.spec.route and proxy.state.phase in (Phase.FAILED, Phase.BACKOFF):
             proxy.tell(d.WantUp(self._clock.now(), f"'{actor.spec.name}' is well again, with which it could not start"))
         if actor.spec.route and actor.spec.runtime != "hosted" and self.traits.nudges:
             self._spawn(self._reconnect(actor.spec.route), f"reconnect {actor.spec.route}")

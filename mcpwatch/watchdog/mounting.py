@@ -1,0 +1,35 @@
+"""Which of its servers a proxy was starting when its latest run ended, where it starts one after the other. Pure.
+
+The log of an ended run may be read after the next one began: what was stamped before that belongs to the ended one.
+"""
+
+from __future__ import annotations
+
+from mcpwatch.model.time import WallTime
+
+
+class Mounting:
+    """What the log of one proxy told of its starts, in the order in which it was read."""
+
+    def __init__(self) -> None:
+        self._now = ""
+        self._ended = ""
+
+    def heard(self, route: str, at: WallTime | None, began: WallTime | None) -> None:
+        """It starts the server of this route. `at`: when the line was stamped; `began`: when the present run did."""
+        if at is not None and began is not None and at < began:
+            self._ended = route
+        else:
+            self._now = route
+
+    def ready(self) -> None:
+        """All servers were started: whatever ends it from now on is none of them."""
+        self._now = self._ended = ""
+
+    def begin(self) -> None:
+        """A new run began; what the run before was at is what that ended with."""
+        self._now, self._ended = "", self._now or self._ended
+
+    def culprit(self, *, runs: bool) -> str:
+        """The route with which the latest run that ended did so; empty when it was at none. `runs`: another is under way."""
+        return self._ended if runs else self._now or self._ended
