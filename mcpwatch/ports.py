@@ -269,7 +269,7 @@ class LogHint:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ProxyObservation:
     """What looking at a running proxy showed: its `-help`, its answer to `ProxyKind.asks`, a line of its log. Empty: not seen."""
 
     usage: str = ""
@@ -311,7 +311,7 @@ class ProxyKind(Protocol):
         """What a line of its log means, or `None`."""
         ...
 
-    def learn(self, look: Look) -> Traits:
+    def learn(self, look: ProxyObservation) -> Traits:
         """The traits that this look shows; the worst that is possible where it shows nothing."""
         ...
 

@@ -35,7 +35,7 @@ A cell names the next phase and, after a slash, what is done. `·` is nothing.
 """
 
 NOW = Instant(1000.0)
-RULES = d.Rules()
+RULES = d.LifecycleRules()
 
 
 def pages() -> Mapping[str, str]:
@@ -45,7 +45,7 @@ def pages() -> Mapping[str, str]:
     return {"docs/explanation/state-machine.md": text}
 
 
-def _table(rules: d.Rules) -> str:
+def _table(rules: d.LifecycleRules) -> str:
     phases = list(Phase)
     lines = ["| event | " + " | ".join(f"`{phase}`" for phase in phases) + " |", "|---|" + "---|" * len(phases)]
     for words, event in _events().items():
@@ -54,7 +54,7 @@ def _table(rules: d.Rules) -> str:
     return "\n".join(lines)
 
 
-def _events() -> dict[str, d.Event]:
+def _events() -> dict[str, d.StateEvent]:
     """Every kind of event, as a person would say it."""
     return {
         "someone wants it up": d.WantUp(NOW),
@@ -65,12 +65,12 @@ def _events() -> dict[str, d.Event]:
         "a probe succeeds": d.Judged(NOW, generation=1, verdict=Verdict.HEALTHY, proven=True),
         "a probe fails": d.Judged(NOW, generation=1, verdict=Verdict.UNHEALTHY),
         "the start failed": d.StartFailed(NOW, generation=1),
-        "it ended, first time": d.Exited(NOW, generation=1, code=1),
+        "it ended, first time": d.GenerationEnded(NOW, generation=1, code=1),
         "what carries it went away": d.Lost(NOW, generation=1),
-        "its carrier started it": d.Appeared(NOW),
+        "its carrier started it": d.CarrierRestarted(NOW),
         "the stop is done": d.Stopped(NOW, generation=1),
         "time passed unwatched": d.Unwatched(NOW),
-        "the deadline passed": d.Tick(NOW),
+        "the deadline passed": d.DeadlinePassed(NOW),
     }
 
 
@@ -82,7 +82,7 @@ def _state(phase: Phase) -> MemberState:
     return MemberState(want=want, phase=phase, verdict=verdict, generation=1, wake_at=NOW if passing else None)
 
 
-def _cell(phase: Phase, event: d.Event, rules: d.Rules) -> str:
+def _cell(phase: Phase, event: d.StateEvent, rules: d.LifecycleRules) -> str:
     before = _state(phase)
     decision = d.decide(before, event, rules)
     done = [type(action).__name__.lower() for action in decision.actions if not isinstance(action, d.Publish)]

@@ -23,9 +23,9 @@ Call = Callable[[], Awaitable[object]]
 def caller(kind: str, url: str) -> Call:
     client: Any
     if kind == "ours":
-        from mcpwatch.http_client.client import Client
+        from mcpwatch.http_client.client import HttpClient
 
-        client = Client(url)
+        client = HttpClient(url)
 
         async def call() -> object:
             return await (await client.request("POST", url, HEADERS, BODY)).read()

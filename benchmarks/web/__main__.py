@@ -26,7 +26,7 @@ from mcpwatch.model.fact import MemberChanged
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.web.objectives.hour import HOUR, Hour, to_json
-from mcpwatch.web.serve import Served, listen_tcp
+from mcpwatch.web.serve import PageServer, listen_tcp
 from tests.e2e.daemon import free_port, running
 from tests.gateway.program import TINY, gateway
 from tests.telemetry.fleet import names, probed
@@ -99,7 +99,7 @@ async def measured(routes: int, parts: set[str]) -> dict[str, object]:
         listener = listen_tcp("127.0.0.1:0")
         host, port = listener.getsockname()[:2]
         address = f"http://{host}:{port}"
-        served = Served(room.app, listener, limit=1024)
+        served = PageServer(room.app, listener, limit=1024)
         running_ = [asyncio.create_task(served.run()), asyncio.create_task(room.web.site.run())]
         await asyncio.sleep(0.5)
         if "pages" in parts:

@@ -27,7 +27,7 @@ from mcpwatch.store.measured import each_measured, read_latest, read_measured, r
 from mcpwatch.web.api.catalog import Handler
 from mcpwatch.web.api.logs import LogStreams
 from mcpwatch.web.objectives.hour import HOUR, OUTAGES, Hour, Outage, Seconds, add, from_json, last_outage, percentile
-from mcpwatch.web.objectives.meter import Meter
+from mcpwatch.web.objectives.meter import ObjectiveMeter
 from mcpwatch.web.objectives.report import SLOTS, Report, Total, bar, report_of, to_json
 from mcpwatch.web.spec import ObjectivesSpec
 
@@ -55,7 +55,9 @@ class Past:
 class Answers:
     """Answers for one daemon."""
 
-    def __init__(self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: Meter, logs: LogStreams) -> None:
+    def __init__(
+        self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: ObjectiveMeter, logs: LogStreams
+    ) -> None:
         self._fleet = fleet
         self._store = store
         self._clock = clock

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mcpwatch.model.spec import Plan
 from mcpwatch.telemetry.logs import LogFormat, Logging, configure
-from mcpwatch.telemetry.spec import LogsSpec, TelemetrySpec
+from mcpwatch.telemetry.spec import DaemonLogSpec, TelemetrySpec
 
 Screen = Literal["lines", "picture"]
 """What standard output shows: the log, or a picture of the fleet that no line may disturb."""
@@ -31,17 +31,17 @@ def retune(logs: Logging, plan: Plan, screen: Screen, format_: LogFormat | None)
         _log.info("the log goes to %s from here on", ", ".join(targets) or "nowhere")
 
 
-def _format(spec: LogsSpec, asked: LogFormat | None) -> LogFormat:
+def _format(spec: DaemonLogSpec, asked: LogFormat | None) -> LogFormat:
     """What the command line says, else what the file says; `auto` on the command line is for people where the file is silent."""
     if asked == "auto":
         return "human" if spec.format == "auto" else spec.format
     return asked or spec.format
 
 
-def _spec(plan: Plan) -> LogsSpec:
+def _spec(plan: Plan) -> DaemonLogSpec:
     section = plan.section("telemetry")
     return (section if isinstance(section, TelemetrySpec) else TelemetrySpec.unwritten()).logs
 
 
-def _targets(spec: LogsSpec, screen: Screen) -> tuple[str, ...]:
+def _targets(spec: DaemonLogSpec, screen: Screen) -> tuple[str, ...]:
     return tuple(target for target in spec.targets if not (screen == "picture" and target == "stderr"))

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mcpwatch import journal
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import Look, ProxyKind
+from mcpwatch.ports import ProxyKind, ProxyObservation
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import find
 from mcpwatch.runtimes.spawn import ProcessSpec
@@ -89,14 +89,14 @@ class ProxyLog:
             if hint is not None:
                 self._fleet.monitor.hear(hint, line.at)
 
-    async def _look(self, kind: ProxyKind, actor: MemberActor) -> Look:
+    async def _look(self, kind: ProxyKind, actor: MemberActor) -> ProxyObservation:
         """Ask the proxy itself and, where it is a program of this machine, its usage."""
         direct = (actor.incarnation.direct if actor.incarnation else None) or actor.spec.direct
         status, body = await ask(direct.url, kind.asks) if direct else (0, "")
         carrier = actor.spec.carrier
         usage = await asyncio.to_thread(_usage, carrier.command) if isinstance(carrier, ProcessSpec) and status in {0, 200} else ""
         last = journal.read(self._state, actor.spec.name, n=1)
-        return Look(usage, status, body, last[0].text if last else "")
+        return ProxyObservation(usage, status, body, last[0].text if last else "")
 
 
 async def ask(url: str, path: str) -> tuple[int, str]:

@@ -42,7 +42,7 @@ from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.web.api.catalog import Handler
 
 if TYPE_CHECKING:
-    from mcpwatch.app.backup.create import Source
+    from mcpwatch.app.backup.create import BackupSource
 
 RECYCLE_EVERY = 5.0
 """Seconds between looks at the memory of members that have a limit."""
@@ -157,7 +157,7 @@ class Services:
         at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
         return None if at is None else WallTime(float(at))
 
-    def _backup_source(self, paths: StatePaths) -> Source:
+    def _backup_source(self, paths: StatePaths) -> BackupSource:
         from mcpwatch.app.backup.create import source_of
 
         plan = self._fleet.plan()

@@ -10,8 +10,8 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.ports import Fleet
 from mcpwatch.telemetry.readings import CallsNow, ObjectiveNow, PromisesNow
-from mcpwatch.web.objectives.meter import Meter
-from mcpwatch.web.objectives.report import Objective, Report
+from mcpwatch.web.objectives.meter import ObjectiveMeter
+from mcpwatch.web.objectives.report import ObjectiveResult, Report
 
 WINDOW = 7 * 86_400.0
 """Seconds looked back, as `mcpwatch report` does."""
@@ -22,7 +22,7 @@ MADE_EVERY = 300.0
 class Standing:
     """Asked in the event loop at each scrape; never waits. `report` makes a report from a moment on."""
 
-    def __init__(self, fleet: Fleet, meter: Meter, clock: Clock, report: Callable[[float], Awaitable[Report]]) -> None:
+    def __init__(self, fleet: Fleet, meter: ObjectiveMeter, clock: Clock, report: Callable[[float], Awaitable[Report]]) -> None:
         self._fleet = fleet
         self._meter = meter
         self._clock = clock
@@ -56,7 +56,7 @@ class Standing:
             self._found = await self._report(self._clock.wall() - WINDOW)
 
 
-def objective_now(member: str, route: str, one: Objective) -> ObjectiveNow:
+def objective_now(member: str, route: str, one: ObjectiveResult) -> ObjectiveNow:
     """An objective in Prometheus' units: percent as a ratio."""
     scale = 100.0 if one.unit == "%" else 1.0
     measured = None if one.measured is None else one.measured / scale

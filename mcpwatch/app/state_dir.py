@@ -16,7 +16,7 @@ from typing import Any
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.model.errors import AlreadyRunning, McpwatchError
 from mcpwatch.runtimes.lock import Lock, clear_way
-from mcpwatch.web.serve import Served, listen_unix
+from mcpwatch.web.serve import PageServer, listen_unix
 
 CONTROL_STOP = 3.0
 """Seconds that open requests on the control socket are given at the end."""
@@ -32,7 +32,7 @@ class ControlSocket:
             clear_way(path)
         self._listener = listen_unix(path)
         self._inode = _inode(path)
-        self._served: Served | None = None
+        self._served: PageServer | None = None
         self._closing = False
         self._ended = asyncio.Event()
 
@@ -48,7 +48,7 @@ class ControlSocket:
             while not self._closing:
                 if self._listener.fileno() < 0:
                     self._listen()
-                self._served = Served(app, self._listener)
+                self._served = PageServer(app, self._listener)
                 await self._served.run()
         finally:
             self._ended.set()

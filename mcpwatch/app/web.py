@@ -33,7 +33,7 @@ from mcpwatch.web.api.control import FleetCommands, Operations
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.logs import LogStreams
 from mcpwatch.web.fleets import Fleets
-from mcpwatch.web.objectives.meter import Counted, Meter
+from mcpwatch.web.objectives.meter import Counted, ObjectiveMeter
 from mcpwatch.web.server import WebServer
 from mcpwatch.web.site import Site
 from mcpwatch.web.spec import WebSpec
@@ -68,7 +68,7 @@ class Web:
         self._fleet = fleet
         self._paths = paths
         self._store = store
-        self.meter = Meter(
+        self.meter = ObjectiveMeter(
             fleet,
             store,
             bus,

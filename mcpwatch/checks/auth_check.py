@@ -13,7 +13,7 @@ from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.registry import KindSpec
 
 if TYPE_CHECKING:
-    from mcpwatch.checks.caller import Caller
+    from mcpwatch.checks.caller import ProbeHttp
 
 WRONG_TOKEN = "mcpwatch-checks-that-this-is-refused"  # noqa: S105 - a token that is wrong on purpose
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
@@ -32,7 +32,7 @@ async def run_refusal(probe: Probe, spec: RefusalCheck) -> None:
         await _ask(probe.caller(stranger), who)
 
 
-async def _ask(caller: Caller, who: str) -> None:
+async def _ask(caller: ProbeHttp, who: str) -> None:
     from mcpwatch.checks.caller import ERROR_LIMIT, read
     from mcpwatch.checks.legacy import STREAM
     from mcpwatch.checks.streamable import ACCEPT

@@ -18,7 +18,7 @@ from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import ProbeTransport, failed
 from mcpwatch.http_client.client import Response
 from mcpwatch.http_client.failure import HttpFailed
-from mcpwatch.http_client.sse import Event, EventParser, shown
+from mcpwatch.http_client.sse import EventParser, ServerSentEvent, shown
 from mcpwatch.http_client.url import Url, as_requested, parse
 from mcpwatch.model.probe import Symptom, Target
 
@@ -33,10 +33,10 @@ AGENT = f"mcpwatch/{mcpwatch.__version__}"
 MIDDLEMEN = ("nginx", "openresty", "cloudflare", "haproxy", "envoy", "traefik", "varnish", "squid", "caddy", "apache")
 """Words in `Server` or `Via` that name a proxy which may buffer."""
 
-Events = AsyncGenerator[Event, None]
+Events = AsyncGenerator[ServerSentEvent, None]
 
 
-class Caller:
+class ProbeHttp:
     """Speaks HTTP for one probe of one target."""
 
     def __init__(self, target: Target, transport: ProbeTransport, timeline: ProbeTimeline) -> None:

@@ -20,13 +20,13 @@ from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import Kind, KindSpec
 
 if TYPE_CHECKING:
-    from mcpwatch.checks.caller import Caller
+    from mcpwatch.checks.caller import ProbeHttp
     from mcpwatch.checks.era import Eras
     from mcpwatch.checks.transport import ProbeTransport
 
 
 @dataclass(slots=True)
-class Findings:
+class ProbeFindings:
     """What a probe has learned so far; the prober makes its result of it, whatever happens next."""
 
     server: ServerInfo | None = None
@@ -58,15 +58,15 @@ class Probe:
     transport: ProbeTransport
     eras: Eras
     cache: ListCache
-    found: Findings = field(default_factory=Findings)
+    found: ProbeFindings = field(default_factory=ProbeFindings)
     wire: Wire | None = None
     """The session in use, if there is one; the prober closes it."""
 
-    def caller(self, target: Target | None = None) -> Caller:
+    def caller(self, target: Target | None = None) -> ProbeHttp:
         """What sends HTTP requests for this probe, to its own target or to another."""
-        from mcpwatch.checks.caller import Caller
+        from mcpwatch.checks.caller import ProbeHttp
 
-        return Caller(target or self.target, self.transport, self.timeline)
+        return ProbeHttp(target or self.target, self.transport, self.timeline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import LegacyWire
 from mcpwatch.checks.rpc import Message
@@ -65,7 +65,7 @@ class Eras:
 class FoundWire:
     """A wire that finds out which one it is. `open` asks as little as needed and remembers the answer."""
 
-    def __init__(self, caller: Caller, eras: Eras) -> None:
+    def __init__(self, caller: ProbeHttp, eras: Eras) -> None:
         self._caller = caller
         self._eras = eras
         self._modern = StatelessWire(caller)
@@ -184,14 +184,14 @@ def _open_question(failure: ProbeFailure) -> bool:
     return failure.symptom not in GATES
 
 
-def made(wire: Transport, caller: Caller) -> Wire:
+def made(wire: Transport, caller: ProbeHttp) -> Wire:
     """A wire of the given kind."""
     if wire == "sse":
         return LegacyWire(caller)
     return StatelessWire(caller) if wire == "stateless" else StreamableWire(caller)
 
 
-def choose(caller: Caller, eras: Eras) -> Wire:
+def choose(caller: ProbeHttp, eras: Eras) -> Wire:
     """The wire for a target: as its spec says; a path that ends in `/sse` is legacy; else one that finds out."""
     transport = caller.target.transport
     if transport == "auto":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import Caller, Events, events, middleman, must_be_stream, skip
+from mcpwatch.checks.caller import Events, ProbeHttp, events, middleman, must_be_stream, skip
 from mcpwatch.checks.failure import PLACE_MAX, REASON_MAX, ProbeFailure, one_line, without_query
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.wire import client_info, initialize_params, server_info
@@ -26,7 +26,7 @@ class LegacyWire:
 
     name: Transport = "sse"
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: ProbeHttp) -> None:
         self._caller = caller
         self._events: Events | None = None
         self._endpoint = caller.url.path

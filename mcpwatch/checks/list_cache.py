@@ -35,7 +35,7 @@ FAILED_TTL = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class CachedList:
     """What is known of one list of tools. `safe` names a tool that may be called without arguments as a proof, if there is one."""
 
     tools: tuple[Tool, ...]
@@ -66,11 +66,11 @@ class ListCache:
     """Shortcuts for all targets of a prober."""
 
     def __init__(self) -> None:
-        self._lists: OrderedDict[bytes, Listed] = OrderedDict()
+        self._lists: OrderedDict[bytes, CachedList] = OrderedDict()
         self._contracts: OrderedDict[bytes, str] = OrderedDict()
         self._others: OrderedDict[str, Others] = OrderedDict()
 
-    async def listed(self, digest: bytes, items: list[Message], *, modern: bool = False) -> Listed:
+    async def listed(self, digest: bytes, items: list[Message], *, modern: bool = False) -> CachedList:
         """What is to be known of a list; a long one is looked through in a thread. Raises `ProbeFailure` when it is none.
 
         `modern` lists are those of 2026-07-28, where the schema of an output is free.
@@ -105,10 +105,10 @@ class ListCache:
         self._others.pop(target.url, None)
 
 
-def _listed(items: list[Message], modern: bool) -> Listed:
+def _listed(items: list[Message], modern: bool) -> CachedList:
     shapes.tools(items, modern=modern)
     tools = expectations.tools_of(items)
-    return Listed(
+    return CachedList(
         tools,
         expectations.fingerprint(tools),
         weight(items),

@@ -22,11 +22,11 @@ Meta = dict[str, Any] | UnsetType
 Object = dict[str, Any]
 
 
-class Shape(msgspec.Struct):
+class ObjectShape(msgspec.Struct):
     """A JSON object; keys that no field names may hold anything."""
 
 
-class Implementation(Shape):
+class Implementation(ObjectShape):
     """`serverInfo`."""
 
     name: str
@@ -34,14 +34,14 @@ class Implementation(Shape):
     title: Text = UNSET
 
 
-class Changing(Shape):
+class Changing(ObjectShape):
     """A capability whose list may change."""
 
     listChanged: Flag = UNSET  # noqa: N815 - as on the wire
     subscribe: Flag = UNSET
 
 
-class Capabilities(Shape):
+class Capabilities(ObjectShape):
     """`capabilities` of a server."""
 
     tools: Changing | UnsetType = UNSET
@@ -51,7 +51,7 @@ class Capabilities(Shape):
     completions: Object | UnsetType = UNSET
 
 
-class Initialized(Shape):
+class Initialized(ObjectShape):
     """The result of `initialize`."""
 
     protocolVersion: Annotated[str, msgspec.Meta(min_length=1)]  # noqa: N815
@@ -61,7 +61,7 @@ class Initialized(Shape):
     meta: Meta = msgspec.field(default=UNSET, name="_meta")
 
 
-class ObjectSchema(Shape):
+class ObjectSchema(ObjectShape):
     """The top of a schema; what is inside is lint's (`mcpwatch.checks.schema`)."""
 
     type: Literal["object"]
@@ -69,7 +69,7 @@ class ObjectSchema(Shape):
     required: list[str] | UnsetType = UNSET
 
 
-class Annotations(Shape):
+class Annotations(ObjectShape):
     """`annotations` of a tool."""
 
     title: Text = UNSET
@@ -79,7 +79,7 @@ class Annotations(Shape):
     openWorldHint: Flag = UNSET  # noqa: N815
 
 
-class AnyTool(Shape):
+class AnyTool(ObjectShape):
     """What a tool is in every version; its output differs."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]

@@ -8,7 +8,7 @@ import re
 from typing import Any, cast
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.failure import WORD_MAX, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.checks.streamable import ACCEPT, reply_in
@@ -27,7 +27,7 @@ class StatelessWire:
 
     name: Transport = "stateless"
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: ProbeHttp) -> None:
         self._caller = caller
         self._number = 0
         self._awaited: rpc.Awaited | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from mcpwatch.checks import rpc
-from mcpwatch.checks.caller import REPLY_LIMIT, Caller, events, must_be_stream, read, skip
+from mcpwatch.checks.caller import REPLY_LIMIT, ProbeHttp, events, must_be_stream, read, skip
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STRAYS_MAX
 from mcpwatch.checks.rpc import Message
@@ -23,7 +23,7 @@ class StreamableWire:
 
     name: Transport = "http"
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: ProbeHttp) -> None:
         self._caller = caller
         self._headers: tuple[tuple[str, str], ...] = (ACCEPT,)
         self._session = ""

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from mcpwatch.checks.failure import REASON_MAX, ProbeFailure, one_line
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.http_client.client import REPEATABLE, Client, Response
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.client import REPEATABLE, HttpClient, Response
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.dial import dial, resolve, untimed
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import ForwardProxy
@@ -58,7 +58,7 @@ class ProbeTransport:
         trust = Trust(target.ca_file, target.insecure, target.cert_file, target.key_file)
         self._timeline = timeline
         self.dialler = Dialler(trust, names, timeline)
-        self._client = Client(target.url, trust=trust, dialled_by=self.dialler.dial, repeatable=REPEATABLE | {"POST"})
+        self._client = HttpClient(target.url, trust=trust, dialled_by=self.dialler.dial, repeatable=REPEATABLE | {"POST"})
 
     @property
     def certificate(self) -> dict[str, object]:
@@ -97,11 +97,11 @@ class Dialler:
         self._trust = trust
         self._names = names
         self._timeline = timeline
-        self._connections: list[Connection] = []
+        self._connections: list[ClientConnection] = []
         self.certificate: dict[str, object] = {}
         self.tls_version = ""
 
-    async def dial(self, url: Url, proxy: ForwardProxy | None) -> Connection:
+    async def dial(self, url: Url, proxy: ForwardProxy | None) -> ClientConnection:
         """One more connection. Raises `ProbeFailure`, `HttpFailed`, `OSError`."""
         self._connections = [connection for connection in self._connections if not connection.closed]
         if len(self._connections) >= CONNECTIONS_MAX:

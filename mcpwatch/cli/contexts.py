@@ -21,7 +21,7 @@ from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.status import render
 from mcpwatch.cli.table import coloured, paint, table, terminal_width
 from mcpwatch.config import yaml
-from mcpwatch.config.validate import Findings, validate
+from mcpwatch.config.validate import ConfigFindings, validate
 from mcpwatch.model.errors import ConfigError, McpwatchError, UsageError
 from mcpwatch.web.words import fleet_state
 
@@ -83,7 +83,7 @@ def load_contexts(path: Path) -> dict[str, ContextSpec]:
         raise UsageError(f"no contexts: {path} does not exist; write 'contexts: {{NAME: {{url: http://host:9465}}}}'") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    findings = Findings()
+    findings = ConfigFindings()
     made = validate(ContextsFile, document.data, (), findings, _no_secret_file)
     faults = [*document.faults, *(document.fault(where, message) for where, message in findings.faults)]
     if made is None or faults:

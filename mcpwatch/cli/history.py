@@ -16,7 +16,7 @@ from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, table
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.time import WallTime, iso
-from mcpwatch.store.history import History, read_history
+from mcpwatch.store.history import StoredHistory, read_history
 
 
 def show_history(name: str | None, *, since: str, as_json: bool) -> int:
@@ -44,11 +44,11 @@ def _remote(name: str | None, *, since: str, as_json: bool) -> int:
         return exits.OK
     for one in found:
         one["worst_hour"] = WallTime(datetime.fromisoformat(one["worst_hour"]).timestamp()) if one["worst_hour"] else None
-    _print([History(**one) for one in found], name)
+    _print([StoredHistory(**one) for one in found], name)
     return exits.OK
 
 
-def _print(found: list[History], name: str | None) -> None:
+def _print(found: list[StoredHistory], name: str | None) -> None:
     if not found:
         say(f"no probe of {name or 'anything'} since then")
         return
@@ -57,7 +57,7 @@ def _print(found: list[History], name: str | None) -> None:
         say(line)
 
 
-def _row(one: History) -> tuple[str, ...]:
+def _row(one: StoredHistory) -> tuple[str, ...]:
     worst = f"{iso(one.worst_hour)[:13]}h {_percent(one.worst_share)}" if one.worst_hour else ""
     times = (f"{one.mean * 1000:.0f} ms", f"{one.longest * 1000:.0f} ms")
     return (one.subject, one.vantage, one.check, str(one.probes), str(one.failures), _percent(one.share), *times, worst)

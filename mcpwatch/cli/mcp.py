@@ -78,11 +78,11 @@ async def _changes() -> AsyncIterator[None]:
 
 async def _on_socket(server: McpServer, socket: Path) -> None:
     """Serve HTTP on a unix socket until standard input ends: then the daemon that started us is gone."""
-    from mcpwatch.web.serve import Served, listen_unix
+    from mcpwatch.web.serve import PageServer, listen_unix
 
     listener = listen_unix(socket)
     async with serving(server) as app:
-        served = Served(app, listener)
+        served = PageServer(app, listener)
         loop = asyncio.get_running_loop()
         ended = loop.create_task(asyncio.to_thread(sys.stdin.buffer.read), name="standard input")
         running = loop.create_task(served.run(), name="serve")

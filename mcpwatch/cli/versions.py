@@ -12,7 +12,7 @@ from typing import Any
 
 from mcpwatch.config.load import Loaded
 from mcpwatch.foreign.launchers import launched
-from mcpwatch.foreign.programs import PROGRAMS, Program, program, version_of
+from mcpwatch.foreign.programs import PROGRAMS, ForeignProgram, program, version_of
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.spec import Plan
 
@@ -25,7 +25,7 @@ _PACKAGES = ("supergateway", "mcp-remote")
 class Old:
     """A program that is too old: `what` says so, with its place; `proxy`: nothing works without it."""
 
-    program: Program
+    program: ForeignProgram
     what: str
     proxy: bool = False
 
@@ -34,7 +34,7 @@ class Old:
 class _Use:
     """Where a program is found, or the version that the fleet's file writes for it."""
 
-    program: Program
+    program: ForeignProgram
     where: str = ""
     written: str = ""
     proxy: bool = False

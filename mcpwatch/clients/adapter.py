@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from mcpwatch.clients.formats.path import Element, Path, Syntax, Value
-from mcpwatch.clients.route import Bridge, ClientRoute, Link, Wire, bridge
+from mcpwatch.clients.route import Bridge, ClientEntry, ClientRoute, Wire, bridge
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import Duration
 
@@ -109,11 +109,11 @@ class Adapter:
     places: Mapping[str, Location]
     wires: tuple[Wire, ...]
     reference: str = ""
-    remote: Callable[[Link], dict[str, Value]] | None = None
+    remote: Callable[[ClientEntry], dict[str, Value]] | None = None
     stdio: Callable[[Bridge], dict[str, Value]] | None = None
     disabled: Callable[[dict[str, Value]], dict[str, Value]] | None = None
     listed_by: str = ""
-    extras: Callable[[str, Sequence[Link], Sequence[Link]], dict[Path, Value]] | None = None
+    extras: Callable[[str, Sequence[ClientEntry], Sequence[ClientEntry]], dict[Path, Value]] | None = None
     rename: Callable[[str], str] = _as_is
     refuses_empty: bool = False
     reload: str = "restart it"
@@ -137,7 +137,7 @@ class Adapter:
         entries: dict[Path, Value] = {}
         names: dict[Path, str] = {}
         skipped: list[Skipped] = []
-        links: tuple[list[Link], list[Link]] = ([], [])
+        links: tuple[list[ClientEntry], list[ClientEntry]] = ([], [])
         for route, listed in [*((route, True) for route in on), *((route, False) for route in off)]:
             found = self._entry(spec, route, token)
             if isinstance(found, str):
@@ -161,7 +161,7 @@ class Adapter:
     def _reference(self, spec: ClientSpec) -> str:
         return self.reference.replace("NAME", spec.token_env)
 
-    def _entry(self, spec: ClientSpec, route: ClientRoute, token: str) -> tuple[Link, dict[str, Value]] | str:
+    def _entry(self, spec: ClientSpec, route: ClientRoute, token: str) -> tuple[ClientEntry, dict[str, Value]] | str:
         """The link and its entry, or why there is none."""
         name = self.rename(spec.prefix + route.name)
         if self.remote is not None:
@@ -171,7 +171,7 @@ class Adapter:
                 if needs_literal and (why := _no_literal(spec, token, self.title)):
                     return why
                 bearer = f"Bearer {self._reference(spec) or token}" if route.guarded else ""
-                link = Link(name, wire, route.url(wire), bearer, spec.token_env, token if needs_literal else "")
+                link = ClientEntry(name, wire, route.url(wire), bearer, spec.token_env, token if needs_literal else "")
                 return link, self.remote(link)
         if self.stdio is None or spec.bridge == "none":
             return f"{self.title} speaks {_spell(self.wires)} only, and this route is not served so; set 'bridge: mcp-proxy'"
@@ -180,7 +180,7 @@ class Adapter:
             return f"this route is not served over {spec.transport}"
         if route.guarded and (why := _no_literal(spec, token, f"A stdio bridge for {self.title}")):
             return why
-        link = Link(name, wire, route.url(wire), "", spec.token_env, token if route.guarded else "")
+        link = ClientEntry(name, wire, route.url(wire), "", spec.token_env, token if route.guarded else "")
         return link, self.stdio(bridge(spec.bridge, link))
 
     @staticmethod

@@ -19,8 +19,8 @@ from mcpwatch.clients.formats.edit import DROP, edit
 from mcpwatch.clients.formats.path import EditRefused, Value
 from mcpwatch.clients.ledger import Ledger, digest
 from mcpwatch.clients.listening import listening
-from mcpwatch.clients.policy import Decision
-from mcpwatch.clients.reconcile import Outcome
+from mcpwatch.clients.policy import ListingDecision
+from mcpwatch.clients.reconcile import ReconcileResult
 from mcpwatch.clients.service import ClientsService
 from mcpwatch.clients.stale import Stale, elsewhere, stale
 from mcpwatch.clients.sync import Job, sync
@@ -91,7 +91,7 @@ class ClientsApi:
                 how = "restored to what it was before the last write"
             else:
                 nothing = Wanted(client.adapter.box(client.spec))
-                done = await writer.write(client, nothing, ledger, self._service.order(Decision((), ())))
+                done = await writer.write(client, nothing, ledger, self._service.order(ListingDecision((), ())))
                 writer.note(client, replace(done.written.outcome.ledger, paused=True))
                 why = "held a token that opens nothing any more" if dead else "changed by others since"
                 how = f"{why}, so only our entries were taken out: {done.written.outcome.summary}"
@@ -220,7 +220,10 @@ class ClientsApi:
             return
         text = None if data is None else data.decode("utf-8").removeprefix("\ufeff")
         lock = client.adapter.places[client.spec.scope].lock
-        sync(Job(client.spec.kind, path, lambda _: Outcome(text, ledger), ledger, lock, backup=False), self._service.writer.backups)
+        sync(
+            Job(client.spec.kind, path, lambda _: ReconcileResult(text, ledger), ledger, lock, backup=False),
+            self._service.writer.backups,
+        )
 
     def _purge(self, client: Client, apply: bool) -> tuple[Stale, ...]:
         writer, spec = self._service.writer, client.spec
@@ -229,16 +232,16 @@ class ClientsApi:
         path, ledger, syntax = writer.path(client), writer.ledger(client), client.adapter.syntax
         found: list[Stale] = []
 
-        def render(text: str | None) -> Outcome:
+        def render(text: str | None) -> ReconcileResult:
             routes = self._service.routes()
             offered = stale(syntax.parse(text or ""), client.adapter.box(spec), client.adapter.listed_by, routes, ledger)
             found[:] = [replace(item, alive=elsewhere(item.url, routes) and listening(item.url)) for item in offered]
             gone: dict[Any, Value] = {item.path: DROP for item in found if not item.alive}
             new = edit(syntax, text or "", gone).text if apply and gone and text is not None else text
-            return Outcome(new, replace(ledger, file=digest(new or "")))
+            return ReconcileResult(new, replace(ledger, file=digest(new or "")))
 
         lock = client.adapter.places[spec.scope].lock
-        at = self._service.order(Decision((), ())).at
+        at = self._service.order(ListingDecision((), ())).at
         written = sync(Job(spec.kind, path, render, ledger, lock, at=at), writer.backups)
         if written.changed:
             writer.note(client, written.outcome.ledger)

@@ -31,7 +31,7 @@ class ChangedMeanwhile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class FileSnapshot:
     """A file as read: `path` as the client names it, `real` where it is, `data` its bytes (`None`: there is none)."""
 
     path: Path
@@ -58,18 +58,18 @@ def resolve(path: Path) -> Path:
     return real
 
 
-def read(path: Path, real: Path) -> Snapshot:
+def read(path: Path, real: Path) -> FileSnapshot:
     """The file now. Raises `ClientFileError` for whatever must be left alone."""
     try:
         found = foreign.read(real, follow=False)
     except Unreadable as why:
         raise ClientFileError(f"{path}: {why}; left alone") from None
     if found is None:
-        return Snapshot(path, real, None)
+        return FileSnapshot(path, real, None)
     why = _hands_off(real, found.status)
     if why:
         raise ClientFileError(f"{path}: {why}; left alone")
-    return Snapshot(path, real, found.data, found.status)
+    return FileSnapshot(path, real, found.data, found.status)
 
 
 def _hands_off(real: Path, status: os.stat_result) -> str:
@@ -103,7 +103,7 @@ def make_directory(path: Path) -> None:
                 raise ClientFileError(f"{path}: {directory} cannot be made: {error.strerror}") from None
 
 
-def replace(before: Snapshot, text: str | None, checkpoint: Callable[[str], None] | None = None) -> str:
+def replace(before: FileSnapshot, text: str | None, checkpoint: Callable[[str], None] | None = None) -> str:
     """Put `text` in place of the file that was read as `before` (`None` removes it), if it still is as it was read.
 
     At every moment the name holds the old or the new file, complete. Raises `ChangedMeanwhile`, or `ClientFileError` when the
@@ -150,7 +150,7 @@ def _nothing(step: str) -> None:
     del step
 
 
-def _write(temporary: Path, data: bytes, before: Snapshot, step: Callable[[str], None]) -> None:
+def _write(temporary: Path, data: bytes, before: FileSnapshot, step: Callable[[str], None]) -> None:
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     step("created")
     with os.fdopen(fd, "wb") as file:
@@ -165,7 +165,7 @@ def _write(temporary: Path, data: bytes, before: Snapshot, step: Callable[[str],
         os.fsync(fd)
 
 
-def _like(fd: int, before: Snapshot) -> None:
+def _like(fd: int, before: FileSnapshot) -> None:
     """Give the new file the owner, mode, ACL and attributes of the old one."""
     status = before.status
     assert status is not None
@@ -193,7 +193,7 @@ def _attributes(path: Path) -> list[str]:
         raise
 
 
-def _swap(before: Snapshot, temporary: Path, data: bytes | None, step: Callable[[str], None]) -> None:
+def _swap(before: FileSnapshot, temporary: Path, data: bytes | None, step: Callable[[str], None]) -> None:
     if before.data is None:
         if data is not None:
             try:

@@ -19,7 +19,7 @@ UP = (Verdict.HEALTHY, Verdict.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenRoute:
     """One route as the fleet shows it now: its verdict through the proxy, the symptom when bad, whether it was stopped."""
 
     name: str
@@ -34,7 +34,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RouteStreak:
     """Since when a route is up (or down) without a break."""
 
     up: bool
@@ -45,12 +45,12 @@ class Held:
 class Book:
     """What is remembered between two looks: since when each route is as it is, and which routes are listed."""
 
-    held: Mapping[str, Held] = field(default_factory=dict[str, Held])
+    held: Mapping[str, RouteStreak] = field(default_factory=dict[str, RouteStreak])
     listed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ListingRules:
     """The part of a client's spec that decides. Seconds."""
 
     policy: Policy = "remove"
@@ -59,7 +59,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ListingDecision:
     """Which routes are listed, which are known and not listed, why anything changed or waits, and when to look again."""
 
     on: tuple[str, ...]
@@ -71,7 +71,9 @@ class Decision:
     """Why nothing may be removed now, or the empty string."""
 
 
-def advance(book: Book, seen: Sequence[Seen], now: Instant, rules: Rules, *, proxy_up: bool = True) -> tuple[Book, Decision]:
+def advance(
+    book: Book, seen: Sequence[SeenRoute], now: Instant, rules: ListingRules, *, proxy_up: bool = True
+) -> tuple[Book, ListingDecision]:
     """One look at the fleet. `seen` are the routes that exist; `proxy_up` is whether the proxy itself works."""
     kept = _keep(seen, proxy_up)
     held = {route.name: _hold(book.held.get(route.name), route, now, kept) for route in seen}
@@ -103,25 +105,25 @@ def advance(book: Book, seen: Sequence[Seen], now: Instant, rules: Rules, *, pro
     on = tuple(name for name in [*(route.name for route in seen), *sorted(book.listed - known)] if name in listed)
     off = tuple(route.name for route in seen if route.name not in listed)
     steady = {name: hold for name, hold in held.items() if hold is not None}
-    return Book(steady, frozenset(listed)), Decision(on, off, reasons, waiting, min(wakes, default=None), kept)
+    return Book(steady, frozenset(listed)), ListingDecision(on, off, reasons, waiting, min(wakes, default=None), kept)
 
 
-def _bad(route: Seen) -> str:
+def _bad(route: SeenRoute) -> str:
     if route.stopped:
         return "stopped"
     return f"unhealthy ({route.symptom})" if route.symptom else "unhealthy"
 
 
-def _hold(held: Held | None, route: Seen, now: Instant, kept: str) -> Held | None:
+def _hold(held: RouteStreak | None, route: SeenRoute, now: Instant, kept: str) -> RouteStreak | None:
     up = route.up
     if up is None:
         return held
     if not up and kept and not route.stopped:
-        return Held(False, now)
-    return held if held is not None and held.up == up else Held(up, now)
+        return RouteStreak(False, now)
+    return held if held is not None and held.up == up else RouteStreak(up, now)
 
 
-def _keep(seen: Sequence[Seen], proxy_up: bool) -> str:
+def _keep(seen: Sequence[SeenRoute], proxy_up: bool) -> str:
     if not proxy_up:
         return "the proxy itself is down"
     meant = [route for route in seen if not route.stopped]

@@ -32,7 +32,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReconcileResult:
     """The text the file should have (`None`: it should not exist), the ledger that goes with it, and what happened to whom."""
 
     text: str | None = field(repr=False)
@@ -59,7 +59,7 @@ def reconcile(
     force: bool = False,
     keep: bool = False,
     tokens: Tokens = NO_TOKENS,
-) -> Outcome:
+) -> ReconcileResult:
     """The new text for a file that now reads `text` (`None`: there is none).
 
     `overwrite` puts right what a person changed of ours; `force` does so too and takes over entries that only bear our name;
@@ -105,7 +105,7 @@ def reconcile(
     if new != text:
         kept = replace(kept, file=digest(new or ""), created=kept.created and new is not None)
     added, removed, changed = (tuple(names[verb]) for verb in ("added", "removed", "changed"))
-    return Outcome(new, kept, added, removed, changed, tuple(drift))
+    return ReconcileResult(new, kept, added, removed, changed, tuple(drift))
 
 
 def _leaving(document: Value, wanted: Wanted, ledger: Ledger) -> Iterator[tuple[str, Path, Value, str]]:
@@ -194,4 +194,4 @@ def _last(path: Path) -> str:
     return step if isinstance(step, str) else step.value
 
 
-Render = Callable[[str | None], Outcome]
+Render = Callable[[str | None], ReconcileResult]

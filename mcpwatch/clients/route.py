@@ -31,7 +31,7 @@ def client_route(spec: RouteSpec) -> ClientRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ClientEntry:
     """One entry to be spelled by an adapter: its name in the client, the wire and URL, and how the token gets there.
 
     `bearer` is the whole value of the Authorization header (a reference or, if allowed, the token itself), empty for an open
@@ -61,7 +61,7 @@ class Bridge:
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
-def bridge(program: Literal["mcp-proxy", "mcp-remote"], link: Link) -> Bridge:
+def bridge(program: Literal["mcp-proxy", "mcp-remote"], link: ClientEntry) -> Bridge:
     """The argv of PyPI `mcp-proxy` or npm `mcp-remote` for `link`; the token travels in the environment, never in argv."""
     if program == "mcp-proxy":
         wire = ("--transport", "streamablehttp") if link.wire == "http" else ()

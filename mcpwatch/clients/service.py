@@ -19,7 +19,7 @@ from mcpwatch.clients.adapter import Client
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.facts import changes, file_skipped, file_written
 from mcpwatch.clients.location import Machine
-from mcpwatch.clients.policy import Book, Decision, Rules, advance
+from mcpwatch.clients.policy import Book, ListingDecision, ListingRules, advance
 from mcpwatch.clients.route import ClientRoute, client_route
 from mcpwatch.clients.state import State, brought, proxy_up, ripe, seen_routes
 from mcpwatch.clients.tokens import Tokens, digest, dumps, loads
@@ -56,7 +56,7 @@ def client_key(client: Client) -> str:
     )
 
 
-class Watched(Protocol):
+class WatchedFleet(Protocol):
     """The part of `ports.Fleet` that this room needs."""
 
     def view(self) -> FleetView:
@@ -72,7 +72,7 @@ class ClientsService:
     """Keeps every client of the plan true."""
 
     def __init__(
-        self, fleet: Watched, store: Store, bus: Bus, clock: Clock, state_dir: Path, *, machine: Machine | None = None
+        self, fleet: WatchedFleet, store: Store, bus: Bus, clock: Clock, state_dir: Path, *, machine: Machine | None = None
     ) -> None:
         self._fleet = fleet
         self._bus = bus
@@ -163,11 +163,11 @@ class ClientsService:
         source = self._fleet.plan().source
         return Path(source).absolute().parent if source else None
 
-    def _decide(self, client: Client, book: Book, now: Instant) -> tuple[Book, Decision]:
+    def _decide(self, client: Client, book: Book, now: Instant) -> tuple[Book, ListingDecision]:
         spec = client.spec
-        return self._advance(book, now, Rules(spec.policy, spec.hold_up, spec.hold_down))
+        return self._advance(book, now, ListingRules(spec.policy, spec.hold_up, spec.hold_down))
 
-    def _advance(self, book: Book, now: Instant, rules: Rules) -> tuple[Book, Decision]:
+    def _advance(self, book: Book, now: Instant, rules: ListingRules) -> tuple[Book, ListingDecision]:
         view, planned = self._fleet.view(), {route.name for route in self._fleet.plan().routes}
         return advance(book, seen_routes(view, planned), now, rules, proxy_up=proxy_up(view))
 
@@ -224,7 +224,7 @@ class ClientsService:
             state = self._states.get(key) or State(self._first_book(client))
             book, decision = self._decide(client, state.book, now)
             if force:
-                book, decision = self._advance(book, now, Rules(client.spec.policy, 0.0, 0.0))
+                book, decision = self._advance(book, now, ListingRules(client.spec.policy, 0.0, 0.0))
             order = replace(self.order(decision, dry_run=dry_run), force=force)
             done = await self.writer.carry_out(client, order)
             if dry_run:
@@ -255,7 +255,7 @@ class ClientsService:
         proxy = self._fleet.plan().proxy
         return proxy.tokens[0] if proxy and proxy.tokens else ""
 
-    def order(self, decision: Decision, *, dry_run: bool = False) -> Order:
+    def order(self, decision: ListingDecision, *, dry_run: bool = False) -> Order:
         """An order as of now, for a command that decides itself."""
         return Order(self.routes(), decision, self._token(), self.tokens(), self._clock.wall(), dry_run=dry_run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mcpwatch.clients.policy import Book, Decision, Seen
+from mcpwatch.clients.policy import Book, ListingDecision, SeenRoute
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.writer import Done
 from mcpwatch.model.member import Phase, Verdict, Want
@@ -22,7 +22,7 @@ class State:
     """What is known of one client between two looks."""
 
     book: Book = field(default_factory=Book)
-    decision: Decision = field(default_factory=lambda: Decision((), ()))
+    decision: ListingDecision = field(default_factory=lambda: ListingDecision((), ()))
     done: Done | None = None
     error: str = ""
     told: str = ""
@@ -35,22 +35,22 @@ class State:
     """Why each route entered or left that the file does not show yet."""
 
 
-def seen_routes(view: FleetView, planned: set[str]) -> tuple[Seen, ...]:
+def seen_routes(view: FleetView, planned: set[str]) -> tuple[SeenRoute, ...]:
     """The routes of the plan as they are now: not served counts as unhealthy, whatever the last probe said.
 
     One that is not in the view yet is unknown: only a plan that does not name it takes it out of a client.
     """
     members = {member.name: member for member in view.members}
     seen = tuple(_seen(members.get(route.member), route) for route in view.routes if route.name in planned)
-    return (*seen, *(Seen(name, Verdict.UNKNOWN) for name in sorted(planned - {route.name for route in seen})))
+    return (*seen, *(SeenRoute(name, Verdict.UNKNOWN) for name in sorted(planned - {route.name for route in seen})))
 
 
-def _seen(member: MemberView | None, route: RouteView) -> Seen:
+def _seen(member: MemberView | None, route: RouteView) -> SeenRoute:
     if member is not None and member.want is Want.DOWN:
-        return Seen(route.name, route.verdict, "stopped", stopped=True)
+        return SeenRoute(route.name, route.verdict, "stopped", stopped=True)
     if member is not None and member.phase in _GONE and route.verdict is Verdict.UNKNOWN:
-        return Seen(route.name, Verdict.UNHEALTHY, f"its member is {member.phase.value}")
-    return Seen(route.name, route.verdict, route.symptom)
+        return SeenRoute(route.name, Verdict.UNHEALTHY, f"its member is {member.phase.value}")
+    return SeenRoute(route.name, route.verdict, route.symptom)
 
 
 def brought(state: State, done: Done, routes: Sequence[ClientRoute]) -> State:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from mcpwatch.clients.backups import Backups
-from mcpwatch.clients.files import ChangedMeanwhile, Snapshot, leftovers, link_of, make_directory, read, replace, resolve
+from mcpwatch.clients.files import ChangedMeanwhile, FileSnapshot, leftovers, link_of, make_directory, read, replace, resolve
 from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import Ledger
 from mcpwatch.clients.locks import locked
-from mcpwatch.clients.reconcile import Outcome, Render
+from mcpwatch.clients.reconcile import ReconcileResult, Render
 from mcpwatch.model.errors import ClientFileError
 from mcpwatch.model.time import WallTime
 
@@ -47,7 +47,7 @@ class Job:
 class Written:
     """What came of a job: `before` and `after` are texts, equal when nothing had to change."""
 
-    outcome: Outcome
+    outcome: ReconcileResult
     before: str | None = field(repr=False)
     after: str | None = field(repr=False)
     real: Path
@@ -115,7 +115,7 @@ def _tidy(job: Job, real: Path, backups: Backups) -> None:
             backups.keep(job.kind, job.path, leftover)
 
 
-def _rendered(job: Job, before: Snapshot) -> Written:
+def _rendered(job: Job, before: FileSnapshot) -> Written:
     try:
         outcome = job.render(before.text)
     except EditRefused as refusal:
@@ -123,7 +123,7 @@ def _rendered(job: Job, before: Snapshot) -> Written:
     return Written(outcome, before.text, outcome.text, before.real)
 
 
-def _fit_for_secrets(before: Snapshot) -> None:
+def _fit_for_secrets(before: FileSnapshot) -> None:
     """A file that is to hold a token must be for its owner only, and must not be about to be committed."""
     if before.status is not None and before.status.st_mode & 0o077:
         raise ClientFileError(f"{before.path}: others can read it, and it would hold a token; run 'chmod 600' on it first")

@@ -20,7 +20,7 @@ from mcpwatch.clients.formats.path import read as read_path
 from mcpwatch.clients.formats.path import write as spelled
 from mcpwatch.clients.ledger import DECLINED, Ledger, dumps, loads
 from mcpwatch.clients.location import Machine, name
-from mcpwatch.clients.policy import Decision
+from mcpwatch.clients.policy import ListingDecision
 from mcpwatch.clients.reconcile import reconcile
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.sync import Job, Written, preview, sync, tidy
@@ -42,7 +42,7 @@ class Order:
     """What to do for one client: the routes there are, the decision about them, and how firmly."""
 
     routes: Sequence[ClientRoute]
-    decision: Decision
+    decision: ListingDecision
     token: str = field(default="", repr=False)
     tokens: Tokens = field(default=Tokens(), repr=False)
     at: WallTime = WallTime(0)

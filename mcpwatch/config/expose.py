@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mcpwatch.config.models import MemberConfig, StdioConfig
-from mcpwatch.config.parse import Config, Member
+from mcpwatch.config.parse import Config, WrittenMember
 from mcpwatch.foreign.document import Path as Where
 
 NAME = "mcpwatch"
@@ -32,7 +32,7 @@ def exposed(config: Config, state_dir: Path) -> Config:
     args = ("-m", "mcpwatch", "--state-dir", str(state_dir), "mcp")
     stdio = StdioConfig.model_validate({"command": sys.executable, "args": args})
     written = MemberConfig.model_validate({"stdio": stdio.model_dump(), "description": "Asks mcpwatch what is down and why."})
-    member = Member(NAME, written, keys=frozenset({"stdio", "description"}))
+    member = WrittenMember(NAME, written, keys=frozenset({"stdio", "description"}))
     return replace(config, members=(*config.members, member), names=config.names | {NAME})
 
 

@@ -17,7 +17,7 @@ from mcpwatch.config import yaml
 from mcpwatch.config.parse import Config, Parser, runtime_keys
 from mcpwatch.config.plan import build
 from mcpwatch.config.rules import World, problems
-from mcpwatch.config.validate import Findings
+from mcpwatch.config.validate import ConfigFindings
 from mcpwatch.foreign import json_text
 from mcpwatch.foreign.dialects import OURS, Dialect, convert, demanded, detect, misplaced
 from mcpwatch.foreign.document import Document, Path, Value
@@ -62,7 +62,7 @@ def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str 
     document = read_document(path) if text is None else document_of(path, text)
     dialect = detect(document.data)
     world = _complete(path) if anywhere else machine(path, environ)
-    findings = Findings()
+    findings = ConfigFindings()
     faults: list[tuple[Path, Fault]] = []
 
     def complain(where: Path, message: str) -> None:

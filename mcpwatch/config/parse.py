@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from mcpwatch.config.models import CheckConfig, FileConfig, MemberConfig, Name, ProxyConfig
 from mcpwatch.config.specs import keys_of
-from mcpwatch.config.validate import Findings, validate
+from mcpwatch.config.validate import ConfigFindings, validate
 from mcpwatch.foreign.document import Path, Value
 from mcpwatch.foreign.variables import Read
 from mcpwatch.model.naming import suggest
@@ -37,7 +37,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class WrittenMember:
     """One member as written. `blocks` are the runtimes it names, normally none or one; `keys` is all that was written."""
 
     name: str
@@ -72,7 +72,7 @@ class Config:
 
     file: FileConfig = FileConfig()  # pyright: ignore[reportCallIssue]
     proxy: Proxy | None = None
-    members: tuple[Member, ...] = ()
+    members: tuple[WrittenMember, ...] = ()
     sections: tuple[tuple[str, BaseModel], ...] = ()
     names: frozenset[str] = frozenset()
     bare: bool = False
@@ -91,7 +91,7 @@ class Parser:
     """Parses with these kinds; `read` opens the files that `*_file` keys name."""
 
     kinds: Kinds
-    findings: Findings
+    findings: ConfigFindings
     read: Read
 
     def config(self, raw: Value, source: str = "") -> Config:
@@ -116,7 +116,7 @@ class Parser:
         ]
         return Config(file or FileConfig(), proxy, members, tuple(sections), names, bare, source)  # pyright: ignore[reportCallIssue]
 
-    def members(self, raw: Value) -> tuple[tuple[Member, ...], frozenset[str]]:
+    def members(self, raw: Value) -> tuple[tuple[WrittenMember, ...], frozenset[str]]:
         """All members that can be built, and the names of all that were written."""
         if raw is None:
             return (), frozenset()
@@ -126,7 +126,7 @@ class Parser:
         made = [member for name, value in raw.items() if (member := self.member(name, value)) is not None]
         return tuple(made), frozenset(raw)
 
-    def member(self, name: str, raw: Value) -> Member | None:
+    def member(self, name: str, raw: Value) -> WrittenMember | None:
         """One member, or `None` when too little of it is right."""
         path = ("members", name)
         try:
@@ -139,7 +139,7 @@ class Parser:
         own = self.unknown(raw, path, {*keys_of(MemberConfig), *runtime_keys(self.kinds), "checks"})
         written = validate(MemberConfig, _only(own, keys_of(MemberConfig)), path, self.findings, self.read)
         blocks, checks = self.blocks(own, path), self.checks(own.get("checks"), (*path, "checks"))
-        return Member(name, written, blocks, checks, frozenset(own)) if written is not None else None
+        return WrittenMember(name, written, blocks, checks, frozenset(own)) if written is not None else None
 
     def proxy(self, raw: Value) -> Proxy | None:
         """The proxy; without the key the embedded gateway. `None` when too little of it is right."""

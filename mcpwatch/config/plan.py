@@ -15,7 +15,7 @@ from mcpwatch.config.addresses import bridge_url, local, public
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, Common, StdioConfig
 from mcpwatch.config.order import start_order
-from mcpwatch.config.parse import Check, Config, Member, Proxy, runtime_keys
+from mcpwatch.config.parse import Check, Config, Proxy, WrittenMember, runtime_keys
 from mcpwatch.config.rules import World, hosted, problems
 from mcpwatch.config.secrets import named_secrets, unwrapped
 from mcpwatch.foreign.document import spell
@@ -23,7 +23,7 @@ from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Target, Transport, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, UpstreamSpec
 from mcpwatch.model.text import canonical, digest
 from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kinds, KindSpec, find
@@ -81,7 +81,7 @@ class _Builder:
 
     # --- members
 
-    def member(self, member: Member, proxy: ProxySpec | None) -> MemberSpec:
+    def member(self, member: WrittenMember, proxy: ProxySpec | None) -> MemberSpec:
         written = member.written
         runtime, carrier = self.carrier(member)
         direct = self.direct(member)
@@ -100,7 +100,7 @@ class _Builder:
             **self.policy(written),
         )
 
-    def fingerprint(self, member: Member, runtime: str, carrier: KindSpec) -> str:
+    def fingerprint(self, member: WrittenMember, runtime: str, carrier: KindSpec) -> str:
         """Changes when, and only when, the running incarnation must be replaced."""
         stdio = member.written.stdio
         inner: object = None
@@ -139,7 +139,7 @@ class _Builder:
         grace = self.defaults.start_grace if written.start_grace is None else written.start_grace
         return made | ({"start_grace": grace} if grace != MemberSpec.__dataclass_fields__["start_grace"].default else {})
 
-    def carrier(self, member: Member) -> tuple[str, KindSpec]:
+    def carrier(self, member: WrittenMember) -> tuple[str, KindSpec]:
         """The runtime of a member and the spec it takes."""
         written = member.written
         if written.stdio and written.bridge:
@@ -188,7 +188,7 @@ class _Builder:
             made |= read_env(self.world.read(self.world.place(name)))[0]
         return made | stdio.env
 
-    def direct(self, member: Member) -> Target | None:
+    def direct(self, member: WrittenMember) -> Target | None:
         """Where the member itself answers MCP, when something outside its runtime can reach it."""
         written = member.written
         if written.bridge:
@@ -207,7 +207,7 @@ class _Builder:
 
     # --- checks
 
-    def checks(self, member: Member) -> tuple[CheckSpec, ...]:
+    def checks(self, member: WrittenMember) -> tuple[CheckSpec, ...]:
         """The checks written, and the default one unless a handshake check is written or switched off."""
         made = [spec for check in member.checks if (spec := self.written_check(check)) is not None]
         handshake = any(check.written.kind == "mcp" and check.written.tool is None for check in member.checks)
@@ -230,7 +230,7 @@ class _Builder:
 
     # --- routes and proxy
 
-    def route(self, member: Member, proxy: ProxySpec) -> RouteSpec:
+    def route(self, member: WrittenMember, proxy: ProxySpec) -> RouteSpec:
         name = _route(member) or member.name
         assert self.kind is not None
         paths = self.kind.routes(proxy, name)
@@ -273,7 +273,7 @@ class _Builder:
             traits=proxy.traits,
         )
 
-    def upstream(self, member: Member) -> Upstream:
+    def upstream(self, member: WrittenMember) -> UpstreamSpec:
         """How the proxy reaches one member."""
         written = member.written
         stdio = written.stdio
@@ -287,7 +287,7 @@ class _Builder:
         name, tokens = _route(member) or member.name, _plain(written.auth.tokens)
         if stdio is not None and written.bridge is None:
             env = tuple(sorted(self.env(stdio).items()))
-            return Upstream(
+            return UpstreamSpec(
                 name,
                 "stdio",
                 self.program(stdio.command),
@@ -305,7 +305,7 @@ class _Builder:
         if self.config.embedded:
             options |= _trust(direct)
         url, pairs = written.upstream_url or direct.url, tuple(sorted(headers.items()))
-        return Upstream(name, direct.transport, url=url, headers=pairs, tokens=tokens, options=canonical(options))
+        return UpstreamSpec(name, direct.transport, url=url, headers=pairs, tokens=tokens, options=canonical(options))
 
     def proxy_member(self, proxy: Proxy, spec: ProxySpec) -> MemberSpec:
         kind = self.kind
@@ -372,12 +372,12 @@ def _behind_the_cache(check: CheckSpec) -> CheckSpec:
     return check if check.canary is not None else replace(check, safe_call=True)
 
 
-def _route(member: Member) -> str | None:
+def _route(member: WrittenMember) -> str | None:
     """The public name of a member, or `None` when it has no route."""
     return (member.name if member.written.route is None else member.written.route) or None
 
 
-def _serves(member: Member) -> bool:
+def _serves(member: WrittenMember) -> bool:
     """Whether the proxy is told of it: a hosted server that is switched off would be started by being named."""
     return _route(member) is not None and (member.written.enabled or not hosted(member))
 

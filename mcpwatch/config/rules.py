@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from mcpwatch.config import expose
 from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
-from mcpwatch.config.parse import Check, Config, Member
+from mcpwatch.config.parse import Check, Config, WrittenMember
 from mcpwatch.config.port_conflicts import port_clashes
 from mcpwatch.foreign.document import Path, spell
 from mcpwatch.foreign.names import RESERVED, servable
@@ -59,7 +59,7 @@ def problems(config: Config, world: World, runtimes: frozenset[str]) -> list[Pro
     return found
 
 
-def _carried(member: Member, config: Config, runtimes: frozenset[str]) -> Iterator[Problem]:
+def _carried(member: WrittenMember, config: Config, runtimes: frozenset[str]) -> Iterator[Problem]:
     written = member.written
     runs = [key for key in ("stdio", *sorted(runtimes)) if key in member.keys]
     if len(runs) > 1:
@@ -76,12 +76,12 @@ def _carried(member: Member, config: Config, runtimes: frozenset[str]) -> Iterat
         yield (*member.path, "stdio"), f"a proxy of kind '{kind}' cannot host it; add bridge: {{listen: 127.0.0.1:9071}}"
 
 
-def hosted(member: Member) -> bool:
+def hosted(member: WrittenMember) -> bool:
     """Whether the proxy itself runs it: a stdio server without a bridge."""
     return member.written.stdio is not None and "bridge" not in member.keys
 
 
-def _reached(member: Member) -> Iterator[Problem]:
+def _reached(member: WrittenMember) -> Iterator[Problem]:
     written = member.written
     if member.blocks and "url" not in member.keys and written.route != "":
         yield member.path, "needs 'url', where it answers MCP; or 'route: false' when it serves no MCP"
@@ -97,7 +97,7 @@ def _reached(member: Member) -> Iterator[Problem]:
         yield (*member.path, "auth"), "guards a route, and 'route: false' says there is none"
 
 
-def _commands(member: Member, config: Config, world: World) -> Iterator[Problem]:
+def _commands(member: WrittenMember, config: Config, world: World) -> Iterator[Problem]:
     if not member.written.enabled:
         return
     stdio = member.written.stdio
@@ -157,7 +157,7 @@ def _restarts(path: Path, written: RestartConfig | None, config: Config) -> Iter
         )
 
 
-def _check(check: Check, member: Member | None, config: Config) -> Iterator[Problem]:
+def _check(check: Check, member: WrittenMember | None, config: Config) -> Iterator[Problem]:
     written = check.written
     if {"interval", "cron"} <= written.model_fields_set and written.interval is not None and written.cron is not None:
         yield (*check.path, "cron"), "'interval' is written too; keep one of them"
@@ -201,7 +201,7 @@ def _proxy(config: Config, world: World) -> Iterator[Problem]:
 
 
 def _names(config: Config) -> Iterator[Problem]:
-    routes: dict[str, Member] = {}
+    routes: dict[str, WrittenMember] = {}
     for member in config.members:
         if config.proxy is not None and member.name == config.proxy.written.name:
             yield member.path, "is the name of the proxy; rename one of them (proxy.name)"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from mcpwatch.config import yaml
 from mcpwatch.config.load import load
 from mcpwatch.config.merge import effective_restart
-from mcpwatch.config.parse import Config, Member
+from mcpwatch.config.parse import Config, WrittenMember
 from mcpwatch.config.plan import build
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.spec import CheckSpec, Plan
@@ -59,7 +59,7 @@ def _file(config: Config, plan: Plan) -> dict[str, Any]:
     return made
 
 
-def _member(member: Member, config: Config, plan: Plan) -> dict[str, Any]:
+def _member(member: WrittenMember, config: Config, plan: Plan) -> dict[str, Any]:
     spec = plan.member(member.name)
     route = next((route for route in plan.routes if route.member == member.name), None)
     written = member.written

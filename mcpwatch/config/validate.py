@@ -27,7 +27,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(slots=True)
-class Findings:
+class ConfigFindings:
     """Faults by path, secret values met, and the document paths that were read from a `*_file`."""
 
     faults: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
@@ -39,7 +39,7 @@ class Findings:
             self.faults.append((path, message))
 
 
-def validate(model: type[M], raw: Value, path: Path, findings: Findings, read: Read) -> M | None:
+def validate(model: type[M], raw: Value, path: Path, findings: ConfigFindings, read: Read) -> M | None:
     """`raw` (found at `path`) as a `model`; faults go to `findings`. `None` when nothing can be built from what is left."""
     data = _copy(raw)
     _Filler(model, path, findings, read).fill(data)
@@ -56,7 +56,9 @@ def validate(model: type[M], raw: Value, path: Path, findings: Findings, read: R
     return None
 
 
-def _clean(model: type[BaseModel], data: Value, error: ValidationError, path: Path, pruned: set[Path], findings: Findings) -> bool:
+def _clean(
+    model: type[BaseModel], data: Value, error: ValidationError, path: Path, pruned: set[Path], findings: ConfigFindings
+) -> bool:
     """Tell each fault of this round and remove its value from `data`. False when the root itself is faulty."""
     doomed: set[Path] = set()
     for detail in error.errors(include_url=False, include_input=False):
@@ -142,7 +144,7 @@ class _Filler:
 
     model: type[BaseModel]
     path: Path
-    findings: Findings
+    findings: ConfigFindings
     read: Read
 
     def fill(self, value: Value, where: Path = ()) -> None:

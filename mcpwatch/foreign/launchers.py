@@ -20,7 +20,7 @@ _VERSIONED = re.compile(r"==[\w.]|(?<=.)@v?\d[\w.+-]*$")
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class PackageLaunch:
     """A package that a launcher fetches: `package` as written, with its version; `command` is what is run of it, with `args`.
 
     `more`: packages installed beside it (`--with`). `python`: the interpreter asked for.
@@ -39,7 +39,7 @@ class Launch:
         return bool(_VERSIONED.search(self.package)) or "://" in self.package or self.package.startswith((".", "/"))
 
 
-def launched(words: Sequence[str]) -> Launch | None:
+def launched(words: Sequence[str]) -> PackageLaunch | None:
     """What a command line fetches and runs, or `None` when it is no launcher (or names no package)."""
     program, rest = words[0].rpartition("/")[2] if words else "", list(words[1:])
     if program == "uv" and rest[:2] == ["tool", "run"]:
@@ -51,14 +51,14 @@ def launched(words: Sequence[str]) -> Launch | None:
             return None
         command = re.split(r"[=@<>\[~! ]", left[0])[0] if left else source
         more = tuple(value for name, value in options if name in ("--with", "-w"))
-        return Launch("uvx", source or left[0], command, tuple(left[1:]), more, _last(options, "--python", "-p"))
+        return PackageLaunch("uvx", source or left[0], command, tuple(left[1:]), more, _last(options, "--python", "-p"))
     if program in ("npx", "pnpx"):
         options, left = _options(rest, _NPX_VALUES)
         source = _last(options, "--package", "-p")
         if not (left or source):
             return None
         command = _AFTER_NAME.sub("", left[0]) if left else _AFTER_NAME.sub("", source)
-        return Launch("npx", source or left[0], command, tuple(left[1:]))
+        return PackageLaunch("npx", source or left[0], command, tuple(left[1:]))
     return None
 
 

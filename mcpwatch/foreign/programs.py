@@ -9,7 +9,7 @@ _FIRST_LINE = re.compile(r"(?:[A-Za-z@][\w@/ -]*[ @])?v?(\d+)\.(\d+)(?:\.(\d+))?
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ForeignProgram:
     """A program of others. `ask` are the words that make it tell its version; none: it is never asked.
 
     `option` is named by its help from the oldest version on: for builds that tell no version. `use`: what needs it.
@@ -39,36 +39,36 @@ def _spell(version: tuple[int, ...]) -> str:
     return ".".join(str(part) for part in version)
 
 
-PROGRAMS: tuple[Program, ...] = (
-    Program("docker", "Docker Engine API", "1.41", "refused by the docker runtime; 1.41 came with Docker 20.10"),
-    Program(
+PROGRAMS: tuple[ForeignProgram, ...] = (
+    ForeignProgram("docker", "Docker Engine API", "1.41", "refused by the docker runtime; 1.41 came with Docker 20.10"),
+    ForeignProgram(
         "tbxark", "TBXark/mcp-proxy", "0.40", "`-expand-env`: `${NAME}` in its file would be taken literally",
         ("-version",), "-expand-env",
     ),
-    Program(
+    ForeignProgram(
         "sparfenyuk", "sparfenyuk/mcp-proxy", "0.8", "`--named-server-config`: several servers in one proxy",
         ("--version",), "--named-server-config",
     ),
-    Program("npx", "Node.js", "18", "the servers of the catalogue need it", ("--version",), use="`npx`"),
-    Program("uvx", "uv", "0.4", "`uvx PACKAGE==VERSION`", ("--version",), use="`uvx`"),
-    Program("supergateway", "supergateway", "3.0", "Streamable HTTP", ("--version",)),
-    Program(
+    ForeignProgram("npx", "Node.js", "18", "the servers of the catalogue need it", ("--version",), use="`npx`"),
+    ForeignProgram("uvx", "uv", "0.4", "`uvx PACKAGE==VERSION`", ("--version",), use="`uvx`"),
+    ForeignProgram("supergateway", "supergateway", "3.0", "Streamable HTTP", ("--version",)),
+    ForeignProgram(
         "mcp-remote", "mcp-remote", "0.1.16", "a server that it connects to can run commands here (CVE-2025-6514)", ("--version",)
     ),
-    Program("compose", "Docker Compose", "2.0", "files without `version:`", ("version", "--short"), use="`export compose`"),
-    Program(
+    ForeignProgram("compose", "Docker Compose", "2.0", "files without `version:`", ("version", "--short"), use="`export compose`"),
+    ForeignProgram(
         "podman", "Podman", "5.2", "`.build` units; `.container` units alone need 4.4", ("--version",), use="`export quadlet`"
     ),
-    Program(
+    ForeignProgram(
         "kubernetes", "Kubernetes", "1.22", "server-side apply; tried on 1.33 and 1.34", use="`export kubernetes` and `kubernetes:`"
     ),
-    Program(
+    ForeignProgram(
         "python", "Python", "3.11", "single servers need 3.12 or 3.13: their catalogue entries ask `uvx` for it", use="mcpwatch"
     ),
 )  # fmt: skip
 """All of them. A fleet is examined only for those that it uses."""
 
 
-def program(key: str) -> Program:
+def program(key: str) -> ForeignProgram:
     """The one of that key."""
     return next(one for one in PROGRAMS if one.key == key)

@@ -47,11 +47,11 @@ class ServerSettings:
     restart: RestartPolicy = field(default=RestartPolicy(), compare=False)
     """Of a server with a command. One with a URL is tried for ever, with the pauses of this policy alone."""
     start_grace: float = field(default=0.0, compare=False)
-    """Seconds from spawn to its first answer that this server may take, where that is more than `Limits.start`."""
+    """Seconds from spawn to its first answer that this server may take, where that is more than `ServingLimits.start`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServingLimits:
     """Bounds of the gateway. Bytes, seconds, counts; the defaults stand here and nowhere else."""
 
     body: int = 8 * 1024 * 1024
@@ -77,7 +77,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    limits: Limits = Limits()
+    limits: ServingLimits = ServingLimits()
     bridge: bool = False
     replica: str = ""
     """The name of this gateway among `replicas`: name and base URL of every gateway that serves this file, itself too."""

@@ -14,8 +14,8 @@ from mcpwatch.foreign.names import servable
 from mcpwatch.gateway.settings import (
     DEFAULT_LISTEN,
     SESSIONS,
-    Limits,
     ServerSettings,
+    ServingLimits,
     Sessions,
     Settings,
     ToolRules,
@@ -62,7 +62,7 @@ class SettingsReader:
             allowed_hosts=self._texts(document.get("allowed_hosts"), "allowed_hosts"),
             allowed_origins=self._texts(document.get("allowed_origins"), "allowed_origins"),
             groups=self._groups(document, {server.name for server in servers}),
-            limits=Limits(**self._numbers(document, "limits", "limits", Limits)),
+            limits=ServingLimits(**self._numbers(document, "limits", "limits", ServingLimits)),
             replicas=self._replicas(document.get("replicas")) if native else (),
             servers=tuple(servers),
             process=self._text(document.get("process"), "process") or "",
@@ -154,7 +154,7 @@ class SettingsReader:
                 self._fault(f"replicas.{name}", f"{url!r} is no URL; write http://HOST:PORT")
         return pairs
 
-    def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[Limits]) -> dict[str, Any]:
+    def _numbers(self, holder: dict[str, Any], key: str, path: str, shape: type[ServingLimits]) -> dict[str, Any]:
         """An object of numbers, each named as a field of `shape`."""
         return self._checked_numbers(self._object(holder, key, path), path, tuple(shape.__dataclass_fields__), ())
 

@@ -6,11 +6,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.dial import dial
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import REJECTED, BadProxy, ForwardProxy, forward_proxy
-from mcpwatch.http_client.sse import ANSWER_LIMIT, Event, EventParser, shown
+from mcpwatch.http_client.sse import ANSWER_LIMIT, EventParser, ServerSentEvent, shown
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 from mcpwatch.http_client.url import Url, parse
 from mcpwatch.model.probe import Symptom
@@ -26,14 +26,14 @@ SHOWN = 200
 """Characters of a header of the upstream that an error shows."""
 _TO = "what its configuration names is no URL; write http://HOST:PORT/PATH or https://HOST/PATH"
 
-Dial = Callable[[Url, ForwardProxy | None], Awaitable[Connection]]
+Dial = Callable[[Url, ForwardProxy | None], Awaitable[ClientConnection]]
 """Opens a connection to a server, by a proxy or without. Raises `HttpFailed`."""
 
 
 class Response:
     """An answer whose head has come. Read it to the end or close it. Names of headers are in lower case."""
 
-    def __init__(self, body: Connection, keep: Callable[[Connection], None]) -> None:
+    def __init__(self, body: ClientConnection, keep: Callable[[ClientConnection], None]) -> None:
         self._body = body
         self._keep = keep
         self._over = False
@@ -96,7 +96,7 @@ class Response:
         while (part := await self.part()) is not None:
             yield part
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
         """The body as server-sent events. Raises `HttpFailed` when it is cut."""
         parser = EventParser()
         while (part := await self.part()) is not None:
@@ -119,7 +119,7 @@ class Response:
             self._body.abort()
 
 
-class Client:
+class HttpClient:
     """Requests to one origin, by the proxy that the environment names for it, unless `direct`. `headers` go with every request."""
 
     def __init__(
@@ -137,7 +137,7 @@ class Client:
         self._trust = trust
         self._dial = dialled_by or self._within_limit
         self._repeatable = repeatable
-        self._idle: list[Connection] = []
+        self._idle: list[ClientConnection] = []
         self._proxy: ForwardProxy | None = None
         self._unusable = ""
         try:
@@ -189,7 +189,7 @@ class Client:
         except ValueError:
             raise HttpFailed(_TO, Symptom.UNRESOLVED) from None
 
-    async def _within_limit(self, to: Url, proxy: ForwardProxy | None) -> Connection:
+    async def _within_limit(self, to: Url, proxy: ForwardProxy | None) -> ClientConnection:
         where = proxy.shown if proxy is not None else to.host
         try:
             async with asyncio.timeout(CONNECT_LIMIT):
@@ -220,7 +220,7 @@ class Client:
             raise HttpFailed("a line break or NUL in the head of a request", connected=True)  # no sign that the server is gone
         return (head + "\r\n\r\n").encode("latin-1", "replace")
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: ClientConnection) -> None:
         """Keep a connection whose answer was read to its end."""
         if connection.reusable and len(self._idle) < IDLE_KEPT:
             connection.idle()
@@ -233,7 +233,7 @@ class Client:
         while self._idle:
             self._idle.pop().abort()
 
-    def _kept(self) -> Connection | None:
+    def _kept(self) -> ClientConnection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.fresh:

@@ -30,7 +30,7 @@ IDLE_SAFE = 4.0
 _TIMEOUT = re.compile(r"(?:^|[,\s])timeout=(\d{1,6})", re.IGNORECASE)
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One socket, one request at a time."""
 
     def __init__(self) -> None:

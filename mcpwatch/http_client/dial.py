@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from mcpwatch.http_client import tls
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import ForwardProxy, authority, tunnel
 from mcpwatch.http_client.keepalive import notice_vanished
@@ -49,7 +49,7 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def connect(host: str, port: int, addresses: tuple[str, ...]) -> Connection:
+async def connect(host: str, port: int, addresses: tuple[str, ...]) -> ClientConnection:
     """A TCP connection to the first address that takes one. Raises `HttpFailed`, and `OSError` when this process cannot."""
     loop = asyncio.get_running_loop()
     last: OSError | None = None
@@ -57,7 +57,7 @@ async def connect(host: str, port: int, addresses: tuple[str, ...]) -> Connectio
         limit = None if address == addresses[-1] else FALLBACK_AFTER
         try:
             async with asyncio.timeout(limit):
-                transport, connection = await loop.create_connection(Connection, address, port)
+                transport, connection = await loop.create_connection(ClientConnection, address, port)
         except TimeoutError:
             if limit is None:
                 raise
@@ -81,7 +81,9 @@ def untimed(stage: Stage) -> None:
     del stage
 
 
-async def dial(url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names = resolve, enter: Enter = untimed) -> Connection:
+async def dial(
+    url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names = resolve, enter: Enter = untimed
+) -> ClientConnection:
     """Connect to a server. Raises `HttpFailed`, not `connected`, and `OSError` when this process cannot."""
     near = (proxy.host, proxy.port) if proxy is not None else (url.host, url.port)
     try:
@@ -102,7 +104,7 @@ async def dial(url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names 
     return connection
 
 
-async def _secure(connection: Connection, url: Url, trust: Trust, proxy: ForwardProxy | None, enter: Enter) -> None:
+async def _secure(connection: ClientConnection, url: Url, trust: Trust, proxy: ForwardProxy | None, enter: Enter) -> None:
     """Through the proxy's tunnel, if there is one, and the TLS handshake. Raises `HttpFailed`."""
     if connection.transport is None:
         raise HttpFailed("the connection was closed before the TLS handshake", Symptom.CUT)

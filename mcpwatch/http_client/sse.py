@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(slots=True)
-class Event:
+class ServerSentEvent:
     """One server-sent event. `retry`: the pause before a new connection that the server asked for last (milliseconds)."""
 
     name: str = "message"
@@ -48,11 +48,11 @@ class EventParser:
         """Bytes of that line and of the data of the event so far."""
         self._skip_lf = False
         self._first = True
-        self._event = Event()
+        self._event = ServerSentEvent()
         self._data: list[bytes] = []
         self.retry: int | None = None
 
-    def feed(self, part: bytes) -> list[Event]:
+    def feed(self, part: bytes) -> list[ServerSentEvent]:
         """The events that are complete after `part`. Raises `HttpFailed`."""
         if not part:
             return []
@@ -63,7 +63,7 @@ class EventParser:
             part = part.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         first, *lines = part.split(b"\n")
         self._keep(first)
-        found: list[Event] = []
+        found: list[ServerSentEvent] = []
         for line in lines:
             whole, self._rest = b"".join(self._rest), []
             self._size -= len(whole)
@@ -85,7 +85,7 @@ class EventParser:
                 f"one event of the stream is larger than {shown(self._limit)}", Symptom.TOO_LARGE, connected=True, sent=True
             )
 
-    def _line(self, line: bytes) -> Event | None:
+    def _line(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
             self._first = False
             line = line.removeprefix(_BOM)
@@ -104,9 +104,9 @@ class EventParser:
             self.retry = int(value)
         return None
 
-    def _end(self) -> Event | None:
+    def _end(self) -> ServerSentEvent | None:
         """An empty line: the event is whole. One without data is none, as the standard says."""
-        event, self._event = self._event, Event()
+        event, self._event = self._event, ServerSentEvent()
         data, self._data = self._data, []
         self._size = 0
         if not data:

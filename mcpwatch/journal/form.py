@@ -39,7 +39,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class StampCursor:
     """How far a raw file was stamped: its inode and offset, and the size of the log file that this made.
 
     `note` is set while the collector writes a line of its own, which no raw line stands for.
@@ -102,7 +102,7 @@ def files(folder: Path, stream: str) -> list[Path]:
     return [folder / name for name in (*old, *current)]
 
 
-def read_cursor(path: Path) -> Cursor | None:
+def read_cursor(path: Path) -> StampCursor | None:
     """The cursor of a stream; `None` when there is none or it is damaged."""
     try:
         text = path.read_bytes().rstrip()
@@ -112,10 +112,10 @@ def read_cursor(path: Path) -> Cursor | None:
         raw, offset, log, size, note = (int(word) for word in words[:5])
     except (OSError, ValueError):
         return None
-    return Cursor(raw, offset, log, size, bool(note))
+    return StampCursor(raw, offset, log, size, bool(note))
 
 
-def cursor_bytes(cursor: Cursor) -> bytes:
+def cursor_bytes(cursor: StampCursor) -> bytes:
     """A cursor as it stands in its file: always the same length, with a checksum."""
     body = f"{cursor.raw} {cursor.offset} {cursor.log} {cursor.size} {int(cursor.note)}".encode()
     return (body + f" {zlib.crc32(body)}".encode()).ljust(127) + b"\n"
@@ -140,7 +140,7 @@ def cut(data: bytes) -> list[tuple[int, bytes]]:
             return found
 
 
-def in_flight(log: int, cursor: Cursor) -> bytes:
+def in_flight(log: int, cursor: StampCursor) -> bytes:
     """The complete lines that the open log file has beyond its cursor: stamped already, whatever the cursor says of the raw file.
 
     Lines are appended first and the cursor is written then, so a reader between the two, and whoever comes after a SIGKILL between

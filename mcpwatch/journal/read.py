@@ -16,8 +16,8 @@ from mcpwatch.journal.form import (
     BITE,
     STAMP,
     STREAMS,
-    Cursor,
     Line,
+    StampCursor,
     cut,
     directory,
     files,
@@ -105,7 +105,7 @@ def _stamped(state: Path, member: str, stream: str, n: int | None, since: float 
     return _since(state, member, stream, since) if since is not None else _last(state, member, stream, n)
 
 
-def _late(state: Path, member: str, stream: str, cursor: Cursor | None, edge: float, n: int | None) -> list[Line]:
+def _late(state: Path, member: str, stream: str, cursor: StampCursor | None, edge: float, n: int | None) -> list[Line]:
     """The last `n` complete lines of the raw file that are not in the log, of which the lines up to `edge` were read."""
     folder = directory(state, member)
     ahead = 0

@@ -48,7 +48,7 @@ DETAIL_LIMIT = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ContractChange:
     """One difference between two contracts. `detail` says where, e.g. `argument 'path' is now required`."""
 
     kind: ItemKind
@@ -92,29 +92,29 @@ def fingerprints(contract: str) -> dict[tuple[ItemKind, str], str]:
     return {place: digest(canonical(entry)) for place, entry in _items(contract).items()}
 
 
-def changes(old: str, new: str) -> tuple[Change, ...]:
+def changes(old: str, new: str) -> tuple[ContractChange, ...]:
     """What differs between two contracts, worst first. Raises `ValueError` when a text is no contract.
 
     A list that one of the two does not hold at all (not asked for, or not offered) is not compared, except for tools.
     """
     before, after = _items(old), _items(new)
     silent = _silent(old) | _silent(new)
-    found: list[Change] = []
+    found: list[ContractChange] = []
     for place in before.keys() | after.keys():
         kind, name = place
         if kind in silent:
             continue
         if place not in after:
-            found.append(Change(kind, name, "removed", "breaking"))
+            found.append(ContractChange(kind, name, "removed", "breaking"))
         elif place not in before:
-            found.append(Change(kind, name, "added", "compatible"))
+            found.append(ContractChange(kind, name, "added", "compatible"))
         elif before[place] != after[place]:
             found += _item_changes(kind, name, before[place], after[place])
     rank = {"breaking": 0, "description": 1, "compatible": 2}
     return tuple(sorted(found, key=lambda change: (rank[change.severity], change.kind, change.name, change.turn)))
 
 
-def severity(found: Iterable[Change]) -> Severity:
+def severity(found: Iterable[ContractChange]) -> Severity:
     """The worst severity among changes: breaking, then description (what a model reads changed), then compatible."""
     present = {change.severity for change in found}
     return "breaking" if "breaking" in present else "description" if "description" in present else "compatible"
@@ -177,40 +177,42 @@ def _silent(contract: str) -> set[ItemKind]:
     return {kind for kind, section, _ in SECTIONS if section not in body and kind != "tool"}
 
 
-def _item_changes(kind: ItemKind, name: str, old: Definition, new: Definition) -> list[Change]:
-    found: list[Change] = []
+def _item_changes(kind: ItemKind, name: str, old: Definition, new: Definition) -> list[ContractChange]:
+    found: list[ContractChange] = []
     sides: tuple[tuple[str, Direction], ...] = (("inputSchema", "input"), ("outputSchema", "output"))
     for key, direction in sides:
         found += [
-            Change(kind, name, turn, level, detail[:DETAIL_LIMIT])
+            ContractChange(kind, name, turn, level, detail[:DETAIL_LIMIT])
             for turn, level, detail in compare(old.get(key), new.get(key), direction)
         ]
     if old.get("arguments") != new.get("arguments"):
         found += _argument_changes(kind, name, old.get("arguments"), new.get("arguments"))
     found += [
-        Change(kind, name, "description", "description", f"its {key} changed")
+        ContractChange(kind, name, "description", "description", f"its {key} changed")
         for key in ("title", "description")
         if old.get(key) != new.get(key)
     ]
     if old.get("mimeType") != new.get("mimeType"):
-        found.append(Change(kind, name, "tightened", "breaking", "its mimeType changed"))
+        found.append(ContractChange(kind, name, "tightened", "breaking", "its mimeType changed"))
     if old.get("annotations") != new.get("annotations"):
         found.append(_annotation_change(kind, name, old.get("annotations"), new.get("annotations")))
     return found
 
 
-def _argument_changes(kind: ItemKind, name: str, old: object, new: object) -> list[Change]:
+def _argument_changes(kind: ItemKind, name: str, old: object, new: object) -> list[ContractChange]:
     before, after = _arguments(old), _arguments(new)
-    found = [Change(kind, name, "tightened", "breaking", f"argument '{gone}' is gone") for gone in before.keys() - after.keys()]
+    found = [
+        ContractChange(kind, name, "tightened", "breaking", f"argument '{gone}' is gone") for gone in before.keys() - after.keys()
+    ]
     for argument, required in after.items():
         if argument not in before:
             turn, level = ("tightened", "breaking") if required else ("loosened", "compatible")
-            found.append(Change(kind, name, cast("Turn", turn), cast("Severity", level), f"new argument '{argument}'"))
+            found.append(ContractChange(kind, name, cast("Turn", turn), cast("Severity", level), f"new argument '{argument}'"))
         elif required and not before[argument]:
-            found.append(Change(kind, name, "tightened", "breaking", f"argument '{argument}' is now required"))
+            found.append(ContractChange(kind, name, "tightened", "breaking", f"argument '{argument}' is now required"))
         elif before[argument] and not required:
-            found.append(Change(kind, name, "loosened", "compatible", f"argument '{argument}' is no longer required"))
-    return found or [Change(kind, name, "description", "description", "the description of its arguments changed")]
+            found.append(ContractChange(kind, name, "loosened", "compatible", f"argument '{argument}' is no longer required"))
+    return found or [ContractChange(kind, name, "description", "description", "the description of its arguments changed")]
 
 
 def _arguments(value: object) -> dict[str, bool]:
@@ -218,11 +220,11 @@ def _arguments(value: object) -> dict[str, bool]:
     return {str(entry.get("name")): bool(entry.get("required")) for entry in entries}
 
 
-def _annotation_change(kind: ItemKind, name: str, old: object, new: object) -> Change:
+def _annotation_change(kind: ItemKind, name: str, old: object, new: object) -> ContractChange:
     before = cast("Definition", old) if isinstance(old, dict) else {}
     after = cast("Definition", new) if isinstance(new, dict) else {}
     worse = (before.get("readOnlyHint") is True and after.get("readOnlyHint") is not True) or (
         before.get("destructiveHint") is False and after.get("destructiveHint") is not False
     )
     keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return Change(kind, name, "annotations", "breaking" if worse else "compatible", f"changed: {', '.join(keys)}")
+    return ContractChange(kind, name, "annotations", "breaking" if worse else "compatible", f"changed: {', '.join(keys)}")

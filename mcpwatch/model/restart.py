@@ -19,7 +19,7 @@ SHORTEST = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class RestartHistory:
     """The unplanned ends of one member: how many in a row, and when those within the policy's period were, oldest first."""
 
     failures: int = 0
@@ -37,14 +37,14 @@ class Next:
     pause: float | None = None
 
 
-def counted(policy: RestartPolicy, history: History, at: Instant, ready_at: Instant | None) -> History:
+def counted(policy: RestartPolicy, history: RestartHistory, at: Instant, ready_at: Instant | None) -> RestartHistory:
     """One more unplanned end; earlier ones are forgotten if the member was stable since `ready_at` (`None`: never ready).
 
     The budget is for a period, whatever happened in it; but a try that spent the whole of it counts once if it held.
     """
     stable = ready_at is not None and at - ready_at >= max(STABLE, 2 * delay(policy, history.failures, 0.5))
     recent = tuple(end for end in history.ends if at - end < policy.period)
-    return History(1, (*dict.fromkeys(recent), at)) if stable else History(history.failures + 1, (*recent, at))
+    return RestartHistory(1, (*dict.fromkeys(recent), at)) if stable else RestartHistory(history.failures + 1, (*recent, at))
 
 
 def after_exit(policy: RestartPolicy, code: int | None) -> Next | None:
@@ -67,16 +67,16 @@ def not_retried(policy: RestartPolicy, code: int | None) -> str:
     return f"not retried: exit code {code} is fatal (restart.fatal_exit_codes); start it by hand when it is mended"
 
 
-def after_end(policy: RestartPolicy, history: History, at: Instant, unit: float) -> Next:
+def after_end(policy: RestartPolicy, history: RestartHistory, at: Instant, unit: float) -> Next:
     """What follows an unplanned end that `history` already counts; `unit` in [0, 1) places the pause within the jitter."""
     if exceeded(policy, history.ends, at):
         return Next("parked", policy.retry)
     return Next("again", delay(policy, history.failures, unit))
 
 
-def one_try(policy: RestartPolicy, history: History, at: Instant) -> History:
+def one_try(policy: RestartPolicy, history: RestartHistory, at: Instant) -> RestartHistory:
     """The history of a parked member that gets one more try: the next end finds the budget spent, unless it was stable before."""
-    return History(history.failures, (at,) * policy.intensity)
+    return RestartHistory(history.failures, (at,) * policy.intensity)
 
 
 def delay(policy: RestartPolicy, failures: int, unit: float) -> float:

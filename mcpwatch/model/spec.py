@@ -79,7 +79,7 @@ class RouteSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
+class UpstreamSpec:
     """How the proxy reaches one member: a stdio command it hosts itself, or a URL."""
 
     name: str
@@ -132,7 +132,7 @@ class ProxySpec:
     listen: str
     base_url: str
     tokens: tuple[str, ...] = field(default=(), repr=False)
-    upstreams: tuple[Upstream, ...] = ()
+    upstreams: tuple[UpstreamSpec, ...] = ()
     options: object = field(default=None, repr=False)
     """The proxy kind's own frozen spec."""
     contained: bool = False

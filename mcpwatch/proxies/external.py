@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from mcpwatch.model.spec import ProxySpec, Traits
-from mcpwatch.ports import LogHint, Look, RenderedFile
+from mcpwatch.ports import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 _SHAPES: dict[str, dict[Literal["sse", "http"], str]] = {
@@ -47,7 +47,7 @@ class RoutePatterns(KindSpec):
     http: Pattern | None = Field(None, description="Streamable HTTP, e.g. `/{name}/mcp`.")
 
 
-class ExternalSpec(KindSpec):
+class UnmanagedProxySpec(KindSpec):
     """What is known of a proxy that others run."""
 
     like: Literal["tbxark", "sparfenyuk", "gateway"] = Field(
@@ -81,7 +81,7 @@ class External:
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The patterns as written, else those of the kind it is like."""
-        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec.unwritten()
+        options = proxy.options if isinstance(proxy.options, UnmanagedProxySpec) else UnmanagedProxySpec.unwritten()
         written = options.routes
         if written is not None and (written.sse or written.http):
             found: dict[Literal["sse", "http"], str] = {}
@@ -94,11 +94,11 @@ class External:
 
     def root(self, proxy: ProxySpec) -> str:
         """As written, else as clients do."""
-        options = proxy.options if isinstance(proxy.options, ExternalSpec) else ExternalSpec.unwritten()
+        options = proxy.options if isinstance(proxy.options, UnmanagedProxySpec) else UnmanagedProxySpec.unwritten()
         parts = urlsplit(options.url or proxy.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""
         return self.traits
 
@@ -107,4 +107,4 @@ class External:
         return None
 
 
-KIND: Kind[External] = Kind("external", ExternalSpec, External, "a proxy that others run: watched, never started")
+KIND: Kind[External] = Kind("external", UnmanagedProxySpec, External, "a proxy that others run: watched, never started")

@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
-from mcpwatch.model.spec import ProxySpec, Traits, Upstream
-from mcpwatch.ports import LogHint, Look, RenderedFile
+from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
+from mcpwatch.ports import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
 
@@ -113,7 +113,7 @@ class Gateway:
         """By the address it listens on."""
         return ""
 
-    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""
         return self.traits
 
@@ -128,7 +128,7 @@ def _directory(state_dir: Path) -> Path:
     return state_dir / "proxy"
 
 
-def _server(upstream: Upstream) -> dict[str, Any]:
+def _server(upstream: UpstreamSpec) -> dict[str, Any]:
     """One server of the native configuration."""
     options = cast("dict[str, Any]", json.loads(upstream.options))
     common: dict[str, Any] = {"token_digests": _digests(upstream.tokens)} if upstream.tokens else {}

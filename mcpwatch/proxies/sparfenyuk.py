@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Traits, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, Look, RenderedFile
+from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, ProxyObservation, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -96,7 +96,7 @@ class Sparfenyuk:
         """By the address it listens on."""
         return ""
 
-    def learn(self, look: Look) -> Traits:  # noqa: ARG002
+    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
         """There is but one generation of it."""
         return self.traits
 
@@ -129,7 +129,7 @@ def _flags(proxy: ProxySpec, host: str, port: str) -> tuple[str, ...]:
     return ("--host", host, "--port", port, *(("--stateless",) if options.stateless else ()), *origins)
 
 
-def _faults(upstream: Upstream) -> list[Fault]:
+def _faults(upstream: UpstreamSpec) -> list[Fault]:
     where = f"members.{upstream.name}"
     asked = cast("dict[str, Any]", json.loads(upstream.options))
     other = [name for name, value in upstream.headers if not _bearer(name, value)]
@@ -149,7 +149,7 @@ def _faults(upstream: Upstream) -> list[Fault]:
     return found
 
 
-def _server(upstream: Upstream, proxy: ProxySpec) -> dict[str, Any]:
+def _server(upstream: UpstreamSpec, proxy: ProxySpec) -> dict[str, Any]:
     if upstream.transport == "stdio":
         env = {**dict(upstream.env), CHILD_MARK: upstream.name}
         return {"command": upstream.command, "args": list(upstream.args), "env": env}

@@ -19,8 +19,8 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.spec import ProxySpec, Traits, Upstream
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, Look, RenderedFile
+from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
+from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, ProxyObservation, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -113,7 +113,7 @@ class Tbxark:
         """By the address it listens on."""
         return ""
 
-    def learn(self, look: Look) -> Traits:
+    def learn(self, look: ProxyObservation) -> Traits:
         """The traits of the generation that this shows: its own answer first, then its usage, then the shape of its log."""
         asked = generation_of_ready(look.status, look.body) if look.status else ""
         told = generation_of_help(look.usage)
@@ -197,7 +197,7 @@ def _address(proxy: ProxySpec) -> str:
     return f":{proxy.listen.rpartition(':')[2]}" if proxy.contained else proxy.listen
 
 
-def _faults(upstream: Upstream) -> list[Fault]:
+def _faults(upstream: UpstreamSpec) -> list[Fault]:
     """What this proxy cannot do, said before it is tried."""
     asked = cast("dict[str, Any]", json.loads(upstream.options))
     where = f"members.{upstream.name}"
@@ -220,7 +220,7 @@ def _faults(upstream: Upstream) -> list[Fault]:
     return found
 
 
-def _server(upstream: Upstream, proxy: ProxySpec, directory: Path) -> dict[str, Any]:
+def _server(upstream: UpstreamSpec, proxy: ProxySpec, directory: Path) -> dict[str, Any]:
     asked = cast("dict[str, Any]", json.loads(upstream.options))
     options: dict[str, Any] = {
         key: asked[key] for key in ("panicIfInvalid", "logEnabled", "disabled", "toolFilter") if key in asked
@@ -251,7 +251,7 @@ def _server(upstream: Upstream, proxy: ProxySpec, directory: Path) -> dict[str, 
     return made
 
 
-def _child(upstream: Upstream, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
+def _child(upstream: UpstreamSpec, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
     """A stdio server as this proxy may run it: with its stderr going somewhere, because the pipe it would get is not read.
 
     A child that writes 64 KiB of stderr to generation A or B hangs for ever. The journal's raw file, or the container's own stderr,
@@ -267,7 +267,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _wire(upstream: Upstream) -> str:
+def _wire(upstream: UpstreamSpec) -> str:
     """Without the word this proxy takes any URL for SSE, also one that ends in /mcp."""
     if upstream.transport in {"http", "stateless"}:
         return "streamable-http"

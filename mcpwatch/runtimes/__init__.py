@@ -6,7 +6,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.ports import Runtime
 from mcpwatch.registry import Kind
 from mcpwatch.runtimes.docker.spec import DockerSpec
-from mcpwatch.runtimes.external import ExternalRuntime, ExternalSpec
+from mcpwatch.runtimes.external import ExternalMemberSpec, ExternalRuntime
 from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec
 from mcpwatch.runtimes.process import ProcessRuntime
@@ -45,6 +45,6 @@ RUNTIMES: tuple[Kind[Runtime], ...] = (
     Kind("swarm", SwarmSpec, _swarm, "a service of one task in a Docker swarm"),
     Kind("kubernetes", KubernetesSpec, _kubernetes, "a workload in a Kubernetes cluster"),
     Kind("hosted", HostedSpec, HostedRuntime, "a stdio server inside the gateway"),
-    Kind("external", ExternalSpec, ExternalRuntime, "run by others, only watched"),
+    Kind("external", ExternalMemberSpec, ExternalRuntime, "run by others, only watched"),
 )
 """`make(directory, instance)` of each: the state directory and its mark (12 hex digits)."""

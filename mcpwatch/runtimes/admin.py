@@ -29,7 +29,7 @@ class Reply:
     body: Any
 
 
-class Admin(Protocol):
+class AdminClient(Protocol):
     """The way to one gateway."""
 
     async def request(self, method: str, path: str) -> Reply:
@@ -48,11 +48,11 @@ class AdminSocket:
         self._socket = socket
 
     async def request(self, method: str, path: str) -> Reply:
-        """As `Admin.request`."""
+        """As `AdminClient.request`."""
         return await request(self._socket, method, path)
 
     def events(self) -> AsyncIterator[tuple[str, Any]]:
-        """As `Admin.events`."""
+        """As `AdminClient.events`."""
         return events(self._socket)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mcpwatch.runtimes.process_table import Proc, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot
 from mcpwatch.runtimes.record import Record
 
 Marks = Mapping[str, Mapping[int, int]]
@@ -17,14 +17,14 @@ Marks = Mapping[str, Mapping[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProcess:
     """The main process of a member, and the generation that it is."""
 
     main: Proc
     generation: int
 
 
-def marks_of(now: Snapshot, instance: str) -> dict[str, dict[int, int]]:
+def marks_of(now: ProcessSnapshot, instance: str) -> dict[str, dict[int, int]]:
     """Every living process that carries a mark of this instance."""
     found: dict[str, dict[int, int]] = {}
     for proc in now.procs.values():
@@ -35,7 +35,7 @@ def marks_of(now: Snapshot, instance: str) -> dict[str, dict[int, int]]:
     return found
 
 
-def recognise(record: Record | None, boot: str, marks: Mapping[int, int], now: Snapshot, ours: str) -> Found | None:
+def recognise(record: Record | None, boot: str, marks: Mapping[int, int], now: ProcessSnapshot, ours: str) -> FoundProcess | None:
     """The member's main process, or `None` when none lives. `marks` are its own; `ours` is `<instance>/<member>/`."""
     if record is not None and record.boot != boot:
         record = None  # what it names died with its machine
@@ -43,7 +43,7 @@ def recognise(record: Record | None, boot: str, marks: Mapping[int, int], now: S
         proc = now.procs.get(record.pid)
         # A program may overwrite its environment (setproctitle), so a missing mark is no proof against it; another's mark is.
         if proc and proc.alive and proc.ticks == record.ticks and proc.mark in ("", f"{ours}{record.generation}"):
-            return Found(proc, record.generation)
+            return FoundProcess(proc, record.generation)
     intended = record is not None and record.pid is None and not record.ended
     least = 0 if record is None else record.generation if intended else record.generation + 1
     return _eldest((pid for pid, generation in marks.items() if generation >= least), marks, now)
@@ -60,10 +60,10 @@ def unfinished(last: Iterable[Record], boot: str, marks: Marks) -> bool:
     )
 
 
-def _eldest(pids: Iterable[int], marks: Mapping[int, int], now: Snapshot) -> Found | None:
+def _eldest(pids: Iterable[int], marks: Mapping[int, int], now: ProcessSnapshot) -> FoundProcess | None:
     """The first process of the newest generation that leads a session, as every main process does, and is nobody's guest."""
     leaders = [now.procs[pid] for pid in pids if now.procs[pid].sid == pid and not now.procs[pid].hosted]
     if not leaders:
         return None
     main = min(leaders, key=lambda proc: (-marks[proc.pid], proc.ticks, proc.pid))
-    return Found(main, marks[main.pid])
+    return FoundProcess(main, marks[main.pid])

@@ -13,7 +13,7 @@ from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 
 
-class ExternalSpec(KindSpec):
+class ExternalMemberSpec(KindSpec):
     """Nothing to say: the member's `url` is all there is."""
 
 

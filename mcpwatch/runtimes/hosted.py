@@ -20,13 +20,13 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
-from mcpwatch.runtimes.admin import Admin, AdminSocket
-from mcpwatch.runtimes.hosted_children import RESTING, Children, Document, read_document
+from mcpwatch.runtimes.admin import AdminClient, AdminSocket
+from mcpwatch.runtimes.hosted_children import RESTING, Children, HostedDocument, read_document
 from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.stopped import resume_tree
-from mcpwatch.runtimes.usage import Meter
+from mcpwatch.runtimes.usage import UsageMeter
 
 START_WAIT = 20.0
 """Seconds that a start waits for the gateway to come and to run the child; the member's start grace where that is longer."""
@@ -46,14 +46,16 @@ class HostedRuntime:
     name = "hosted"
     supervision: Literal["ours", "theirs"] = "theirs"
 
-    def __init__(self, directory: Path, instance: str, *, features: Features | None = None, admin: Admin | None = None) -> None:
+    def __init__(
+        self, directory: Path, instance: str, *, features: Features | None = None, admin: AdminClient | None = None
+    ) -> None:
         """`directory` is the state directory; the gateway's socket is `<directory>/proxy/admin.sock`."""
         del instance
         self._socket = directory / "proxy" / "admin.sock"
         self._admin = admin or AdminSocket(self._socket)
         self._records = Records(directory, self.name)
         self._table = ProcessTable(features or detect())
-        self._meter = Meter(self._table)
+        self._meter = UsageMeter(self._table)
         self._children = Children()
         self._closed = False
 
@@ -195,12 +197,12 @@ class HostedRuntime:
         self._records.note(known)
         return Incarnation(spec.name, generation, spec.fingerprint, pid, started_at=WallTime(known.started_at))
 
-    async def _look(self) -> Document:
+    async def _look(self) -> HostedDocument:
         """What the gateway carries now. Raises `RuntimeFailed` when it is away."""
         return read_document((await self._admin.request("GET", "/members")).body)
 
 
-def _at_rest(member: str, document: Document) -> bool:
+def _at_rest(member: str, document: HostedDocument) -> bool:
     """Whether the gateway holds it, or does not know it, and nothing of it runs."""
     child = document.child(member)
     return child.pid is None and child.phase in ("held", "")

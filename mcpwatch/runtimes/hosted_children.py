@@ -22,7 +22,7 @@ RESTING = frozenset({"backoff", "failed", "ended"})
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class HostedChild:
     """A hosted server as the gateway tells of it, as far as it matters here."""
 
     name: str = ""
@@ -39,16 +39,16 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class HostedDocument:
     """What a gateway (its pid) carries after so many events; `None` where it does not say so."""
 
     gateway: int | None = None
     sequence: int | None = None
-    children: tuple[Child, ...] = ()
+    children: tuple[HostedChild, ...] = ()
 
-    def child(self, name: str) -> Child:
+    def child(self, name: str) -> HostedChild:
         """The one of that name; one that is nowhere when there is none."""
-        return next((child for child in self.children if child.name == name), Child(name))
+        return next((child for child in self.children if child.name == name), HostedChild(name))
 
 
 class Children:
@@ -57,7 +57,7 @@ class Children:
     def __init__(self) -> None:
         self.pids: dict[str, int] = {}
         self._numbers: dict[str, dict[int, int]] = {}
-        self._seen: dict[str, tuple[Document, int]] = {}
+        self._seen: dict[str, tuple[HostedDocument, int]] = {}
         self._heard: dict[str, int] = {}
         self._hindered: set[str] = set()
         self._gateway: int | None = None
@@ -72,7 +72,7 @@ class Children:
         self.pids[member] = pid
         return numbers[pid]
 
-    def looked(self, member: str, document: Document) -> None:
+    def looked(self, member: str, document: HostedDocument) -> None:
         """A stop or a start of this member ended with this document: whatever happened before it is accounted for."""
         self._seen[member] = document, self._stream
         if document.child(member).pid is None:
@@ -82,7 +82,7 @@ class Children:
         """From now on it is another stream that is heard."""
         self._stream += 1
 
-    def outdated(self, member: str, document: Document) -> bool:
+    def outdated(self, member: str, document: HostedDocument) -> bool:
         """Whether more was heard of this member since this document was written."""
         if document.sequence is None or document.gateway != self._gateway:
             return False
@@ -118,7 +118,7 @@ class Children:
             return stream == self._stream  # it was another gateway that answered while this stream was open: a later one
         return sequence < seen.sequence or (sequence == seen.sequence and not shown)
 
-    def _shown(self, child: Child) -> tuple[RuntimeEvent, ...]:
+    def _shown(self, child: HostedChild) -> tuple[RuntimeEvent, ...]:
         """A snapshot shows one. One that is another than it was ended while nothing was heard: that is told too."""
         held = self.pids.get(child.name)
         over = child.lives or child.phase in RESTING
@@ -127,7 +127,7 @@ class Children:
             return missed
         return (*missed, *self._begun(child.name), *self._appeared(child.name, child.pid))
 
-    def _not_begun(self, child: Child) -> tuple[RuntimeEvent, ...]:
+    def _not_begun(self, child: HostedChild) -> tuple[RuntimeEvent, ...]:
         """The gateway tried to bring it back, and nothing ran: why is the reason now, and not how it ended before."""
         if not child.error:
             return ()
@@ -146,7 +146,7 @@ class Children:
         self.pids[member] = pid
         return (Appeared(member, pid),)
 
-    def _ended(self, child: Child, pid: int, *, past: bool = False) -> tuple[RuntimeEvent, ...]:
+    def _ended(self, child: HostedChild, pid: int, *, past: bool = False) -> tuple[RuntimeEvent, ...]:
         """An end has the number of the process that ended, however late it is told. For one without a number, nobody waits."""
         numbers, living = self._numbers.get(child.name, {}), self.pids.get(child.name)
         generation = numbers.get(pid)
@@ -161,25 +161,25 @@ class Children:
         return (Exited(child.name, generation, child.code, child.signal, detail=child.error),)
 
 
-def read_document(data: object) -> Document:
+def read_document(data: object) -> HostedDocument:
     """A document of the gateway, from parsed JSON."""
     if not isinstance(data, dict):
-        return Document()
+        return HostedDocument()
     fields = cast("dict[str, object]", data)
     members = fields.get("members")
     children = tuple(read_child(member) for member in cast("list[object]", members)) if isinstance(members, list) else ()
-    return Document(_number(fields, "pid"), _number(fields, "sequence"), children)
+    return HostedDocument(_number(fields, "pid"), _number(fields, "sequence"), children)
 
 
-def read_child(data: object, key: str = "name") -> Child:
+def read_child(data: object, key: str = "name") -> HostedChild:
     """One server of a document, or with `key="member"` the one an event is about, from parsed JSON."""
     if not isinstance(data, dict):
-        return Child()
+        return HostedChild()
     fields = cast("dict[str, object]", data)
     last = fields.get("last_exit")
     ended = cast("dict[str, object]", last) if isinstance(last, dict) else fields
     text = [str(fields.get(name) or "") for name in (key, "phase", "error")]
-    return Child(text[0], text[1], _number(fields, "pid"), text[2], _number(ended, "code"), _number(ended, "signal"))
+    return HostedChild(text[0], text[1], _number(fields, "pid"), text[2], _number(ended, "code"), _number(ended, "signal"))
 
 
 def _number(data: object, name: str) -> int | None:

@@ -34,7 +34,7 @@ from mcpwatch.runtimes.kernel import (
     inotify_open,
     inotify_watch,
 )
-from mcpwatch.runtimes.log_stamper import Limits, LoggingFailed, LogStamper
+from mcpwatch.runtimes.log_stamper import LoggingFailed, LogStamper, RotationLimits
 
 POLL = 0.5
 """Seconds between two looks where there is no inotify."""
@@ -70,7 +70,7 @@ class LogCollector:
         publish: Publish,
         *,
         clock: Clock | None = None,
-        limits: Limits | None = None,
+        limits: RotationLimits | None = None,
         features: Features | None = None,
         free: Callable[[Path], int] | None = None,
         on_lines: Callable[[], None] = lambda: None,
@@ -89,7 +89,7 @@ class LogCollector:
         self._logs = state / "logs"
         self._publish = publish
         self._clock = clock or SystemClock()
-        self._limits = limits or Limits()
+        self._limits = limits or RotationLimits()
         self._features = features or detect()
         self._free = free or _free
         self._on_lines = on_lines
@@ -132,7 +132,7 @@ class LogCollector:
         while (await self._turn(everything=True)).more:
             pass
 
-    def retune(self, limits: Limits) -> None:
+    def retune(self, limits: RotationLimits) -> None:
         """Rotate by other limits from the next line on."""
         self._limits = limits
         for stream in self._streams.values():

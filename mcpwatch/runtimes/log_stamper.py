@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mcpwatch import journal
 from mcpwatch.clock import SystemClock
-from mcpwatch.journal import BITE, Cursor
+from mcpwatch.journal import BITE, StampCursor
 from mcpwatch.runtimes.kernel import punch_hole
 
 GRAIN = 4096
@@ -34,7 +34,7 @@ def _boot() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RotationLimits:
     """When a log file is rotated, and how much is kept: bytes, seconds, files of each stream, seconds."""
 
     max_bytes: int = 10 << 20
@@ -50,7 +50,9 @@ class LoggingFailed(Exception):
 class LogStamper:
     """The raw file, log files and cursor of one stream. `bite` brings the log on."""
 
-    def __init__(self, folder: Path, name: str, limits: Limits, *, holes: bool = True, boot: Callable[[], float] = _boot) -> None:
+    def __init__(
+        self, folder: Path, name: str, limits: RotationLimits, *, holes: bool = True, boot: Callable[[], float] = _boot
+    ) -> None:
         """`boot` tells seconds on a clock that cannot be set."""
         self._boot = boot
         self._clocks: tuple[float, float] | None = None
@@ -63,7 +65,7 @@ class LogStamper:
         self._raw: int | None = None
         self._log: int | None = None
         self._cursor_fd: int | None = None
-        self._cursor = Cursor()
+        self._cursor = StampCursor()
         self._first: float | None = None
         self._last = 0.0
         self._dropped = 0
@@ -145,13 +147,13 @@ class LogStamper:
         known = journal.read_cursor(self._path("cursor"))
         inode, log = os.fstat(raw).st_ino, os.fstat(self._log)
         if known is None or known.raw != inode:
-            self._cursor = Cursor(inode, journal.first_data(raw), log.st_ino, log.st_size)
+            self._cursor = StampCursor(inode, journal.first_data(raw), log.st_ino, log.st_size)
         elif known.reaches_into(log):
             self._cursor = self._recover(raw, known)
         else:  # nothing of the raw file was in flight
             self._cursor = replace(known, log=log.st_ino, size=log.st_size, note=False)
 
-    def _recover(self, raw: int, known: Cursor) -> Cursor:
+    def _recover(self, raw: int, known: StampCursor) -> StampCursor:
         """Lines reached the log and the cursor did not: skip as many raw ones. A torn last line is taken back."""
         assert self._log is not None
         ahead = journal.in_flight(self._log, known)

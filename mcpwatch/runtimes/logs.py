@@ -6,13 +6,13 @@ from pydantic import Field
 
 from mcpwatch.model.spec import Plan
 from mcpwatch.registry import KindSpec
-from mcpwatch.runtimes.log_stamper import Limits
+from mcpwatch.runtimes.log_stamper import RotationLimits
 from mcpwatch.units import Size, Span
 
-_DEFAULT = Limits()
+_DEFAULT = RotationLimits()
 
 
-class LogsSpec(KindSpec):
+class MemberLogsSpec(KindSpec):
     """Rotation of the members' logs, for each member and stream."""
 
     max_size: Size = Field(_DEFAULT.max_bytes, description="A log file that reaches this size is closed and another begun.")
@@ -21,10 +21,10 @@ class LogsSpec(KindSpec):
     keep_age: Span = Field(_DEFAULT.keep_age, description="Closed files older than this are deleted.")
 
 
-SECTION = ("logs", LogsSpec)
+SECTION = ("logs", MemberLogsSpec)
 
 
-def limits_of(plan: Plan) -> Limits:
+def limits_of(plan: Plan) -> RotationLimits:
     """The limits that a plan asks for, or the defaults."""
     spec = plan.section("logs")
-    return Limits(spec.max_size, spec.max_age, spec.keep, spec.keep_age) if isinstance(spec, LogsSpec) else _DEFAULT
+    return RotationLimits(spec.max_size, spec.max_age, spec.keep, spec.keep_age) if isinstance(spec, MemberLogsSpec) else _DEFAULT

@@ -25,19 +25,19 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Incarnation, RuntimeEvent
-from mcpwatch.runtimes.adoption import Found, marks_of, recognise, unfinished
+from mcpwatch.runtimes.adoption import FoundProcess, marks_of, recognise, unfinished
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.descriptors import keep_to_ourselves
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, become_subreaper, detect, signal_group
 from mcpwatch.runtimes.oom import OutOfMemory
 from mcpwatch.runtimes.port import command_name, listened_on
-from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot, ProcessTable, ProcUnreadable
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec, containers, end_lines, spawn
-from mcpwatch.runtimes.start_rate import StartRate, Turns
+from mcpwatch.runtimes.start_rate import StartRate, StartTurns
 from mcpwatch.runtimes.tree import Root, Trees
-from mcpwatch.runtimes.usage import Meter
+from mcpwatch.runtimes.usage import UsageMeter
 
 END_WAIT = 5.0
 """Seconds to wait for the news of an end after its process was seen gone."""
@@ -83,14 +83,14 @@ class ProcessRuntime:
         self._trees = Trees(self._table, self._cgroups, self._features, instance)
         self._records = Records(directory, runtime)
         self._exits = ExitWatch(self._table, self._features, self._died)
-        self._meter = Meter(self._table)
+        self._meter = UsageMeter(self._table)
         self._memory = OutOfMemory()
         self._live: dict[str, _Live] = {}
         self._last: dict[str, Record] = {}
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
         self._moves: set[asyncio.Task[object]] = set()
         self._start_rate = StartRate()
-        self._turns = Turns()
+        self._turns = StartTurns()
         self._remembering: asyncio.Task[None] | None = None
         self._opened = self._closing = False
 
@@ -245,7 +245,7 @@ class ProcessRuntime:
             self._exits.open()
             keep_to_ourselves()
 
-    def _adopt(self, record: Record | None, member: str, found: Found, boot: str, now: Snapshot) -> Incarnation:
+    def _adopt(self, record: Record | None, member: str, found: FoundProcess, boot: str, now: ProcessSnapshot) -> Incarnation:
         pid, ticks = found.main.pid, found.main.ticks
         if record is None or (record.boot, record.generation) != (boot, found.generation):
             record = Record(member, found.generation, boot=boot, started_at=self._table.started_at(ticks))

@@ -67,7 +67,7 @@ class Proc:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ProcessSnapshot:
     """All processes at one moment. The look began `at` (monotonic clock); whoever has `young` ticks or more was not settled yet.
 
     A thousand members are looked for in one snapshot: it is indexed once, when first asked.
@@ -163,14 +163,14 @@ class ProcessTable:
         """When a process with this start began, in epoch seconds."""
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / _HERTZ if self._procfs else ticks / _HERTZ
 
-    def scan(self) -> Snapshot:
+    def scan(self) -> ProcessSnapshot:
         """All processes now, with their marks. Raises `ProcUnreadable`."""
         at, young = time.monotonic(), self._young()
         procs = self._scan_proc(young) if self._procfs else _scan_psutil()
         children: dict[int, list[int]] = {}
         for proc in procs.values():
             children.setdefault(proc.ppid, []).append(proc.pid)
-        return Snapshot(procs, children, at, young)
+        return ProcessSnapshot(procs, children, at, young)
 
     def look(self, pid: int) -> Proc | None:
         """One process, or `None` when there is none of that number. Raises `ProcUnreadable`."""
@@ -181,17 +181,17 @@ class ProcessTable:
             raise ProcUnreadable(_NOT_OURS)
         return found
 
-    def sample(self, now: Snapshot, main: int) -> Sample:
+    def sample(self, now: ProcessSnapshot, main: int) -> UsageSample:
         """What the tree of a member used when the snapshot was taken; only its descriptors are counted now."""
         pids = sorted(now.of_member(main))
         if not self._procfs:
             return sample(pids, first=main)
         procs = [now.procs[pid] for pid in pids if now.procs[pid].alive]
         if not procs:
-            return Sample()
+            return UsageSample()
         cpu = sum(proc.cpu_seconds for proc in procs)
         fds = sum(_open_files(proc.pid) for proc in procs)
-        return Sample(cpu, sum(proc.rss for proc in procs), fds, len(procs), self.started_at(now.procs[main].ticks))
+        return UsageSample(cpu, sum(proc.rss for proc in procs), fds, len(procs), self.started_at(now.procs[main].ticks))
 
     def orphans(self, known: Iterable[int]) -> set[int] | None:
         """Our own living or dead children other than `known`; `None` when the kernel does not list children."""
@@ -250,7 +250,7 @@ def zombie_status(pid: int) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class UsageSample:
     """What a set of processes uses: seconds of processor since their start, bytes resident, open descriptors, how many."""
 
     cpu_seconds: float = 0.0
@@ -260,7 +260,7 @@ class Sample:
     started_at: float | None = None
 
 
-def sample(pids: Iterable[int], first: int | None = None) -> Sample:
+def sample(pids: Iterable[int], first: int | None = None) -> UsageSample:
     """What these processes use now, together; `started_at` (epoch seconds) is that of `first`. The vanished count nothing."""
     import psutil
 
@@ -278,15 +278,15 @@ def sample(pids: Iterable[int], first: int | None = None) -> Sample:
                 fds += process.num_fds()
         except (psutil.Error, OSError):
             continue
-    return Sample(cpu, rss, fds, count, started)
+    return UsageSample(cpu, rss, fds, count, started)
 
 
-def sample_self() -> Sample:
+def sample_self() -> UsageSample:
     """What this very process uses, without its children; psutil, which takes ten times as long, where there is no `/proc`."""
     pages, fds = (_read("/proc/self/statm") or b"").split(), descriptors.used()
     if len(pages) < 2 or fds is None:
         return sample((os.getpid(),))
-    return Sample(time.process_time(), int(pages[1]) * _PAGE, fds, 1)
+    return UsageSample(time.process_time(), int(pages[1]) * _PAGE, fds, 1)
 
 
 def _read(path: str) -> bytes | None:

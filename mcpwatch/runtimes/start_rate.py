@@ -33,7 +33,7 @@ TURN = 0.03
 """Seconds of processor that starts may take in one turn of the loop."""
 
 
-class Turns:
+class StartTurns:
     """Who is due starts at once until `TURN` is spent, and then in the loop's next turn: what came in is answered in between."""
 
     def __init__(self, spent: Callable[[], float] = time.thread_time) -> None:

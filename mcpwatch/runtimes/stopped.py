@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mcpwatch.runtimes.kernel import Features, detect, send_signal
-from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Snapshot
+from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable, ProcUnreadable
 
 KEPT = 1.0
 """Seconds for which what was seen of the same processes counts."""
@@ -24,7 +24,7 @@ class StopWatch:
     def __init__(self, features: Features | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._table = ProcessTable(features or detect())
         self._now = now
-        self._seen = Snapshot({})
+        self._seen = ProcessSnapshot({})
         self._seen_of: frozenset[int] = frozenset()
         self._until = 0.0
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal, signal_group
-from mcpwatch.runtimes.process_table import Proc, ProcessTable, ProcUnreadable, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot, ProcessTable, ProcUnreadable
 
 SHARE = 0.005
 """Seconds for which those who want a fresh scan wait for each other, so that a hundred stops cost one scan."""
@@ -53,9 +53,9 @@ class Trees:
         self._cgroups = cgroups
         self._features = features
         self._instance = instance
-        self._scan: asyncio.Future[Snapshot] | None = None
+        self._scan: asyncio.Future[ProcessSnapshot] | None = None
 
-    async def look(self) -> Snapshot:
+    async def look(self) -> ProcessSnapshot:
         """A snapshot taken after this call, shared with everyone who asks in the same few milliseconds."""
         if self._scan is None:
             loop = asyncio.get_running_loop()
@@ -63,7 +63,7 @@ class Trees:
             loop.call_later(SHARE, self._scan_now)
         return await asyncio.shield(self._scan)
 
-    def find(self, root: Root, now: Snapshot) -> set[int]:
+    def find(self, root: Root, now: ProcessSnapshot) -> set[int]:
         """Everyone of the member's tree alive in this snapshot, its main process included. Remembers their identities."""
         seeds = {proc.pid for proc in now.marked.get(f"{self._instance}/{root.member}", ())}
         seeds |= {pid for pid in self._cgroups.pids(root.member) if pid in now.procs}
@@ -89,7 +89,7 @@ class Trees:
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE[1])
 
-    def tell(self, pids: Iterable[int], now: Snapshot, number: signal.Signals) -> None:
+    def tell(self, pids: Iterable[int], now: ProcessSnapshot, number: signal.Signals) -> None:
         """Send a signal to exactly these processes of this snapshot, by pidfd, each identity verified."""
         for pid in pids:
             self._send(now.procs[pid], number)
@@ -123,7 +123,7 @@ class Trees:
         if seen and root.main == (seen.pid, seen.ticks) and seen.group == seen.pid:
             signal_group(seen.pid, signal.SIGKILL)
 
-    def _strike_groups(self, pids: set[int], now: Snapshot) -> None:
+    def _strike_groups(self, pids: set[int], now: ProcessSnapshot) -> None:
         """SIGKILL to every group of these processes in which no settled process was a stranger in this snapshot, taken just now.
 
         A group lies within one session, and nobody gets into a session from without.
@@ -177,7 +177,7 @@ class Trees:
         scan.set_result(found)
 
 
-def _untouchable(now: Snapshot) -> set[int]:
+def _untouchable(now: ProcessSnapshot) -> set[int]:
     """Ourselves, everything we descend from, and the first process of the machine."""
     found = {0, 1}
     pid = os.getpid()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Sample, Snapshot
+from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable, ProcUnreadable, UsageSample
 
 EVERY = 5.0
 """Seconds for which a sample is good."""
@@ -23,18 +23,18 @@ class Taken:
     """One look: when, the machine, and of each member its main process and what its tree uses."""
 
     at: float
-    tree: Snapshot
-    samples: Mapping[str, tuple[int, Sample]]
+    tree: ProcessSnapshot
+    samples: Mapping[str, tuple[int, UsageSample]]
 
 
-class Meter:
+class UsageMeter:
     """Keeps the latest sample of each member's tree."""
 
     def __init__(self, table: ProcessTable) -> None:
         self._table = table
         self._at = float("-inf")
         self._main: dict[str, int] = {}
-        self._samples: dict[str, tuple[float, Sample, float]] = {}  # when, what, percent of a core
+        self._samples: dict[str, tuple[float, UsageSample, float]] = {}  # when, what, percent of a core
         self._ended: set[str] | None = None
         """Members that ended since a look beside the loop began; `None`: none is under way."""
 

@@ -25,7 +25,7 @@ Row = tuple[str, str, str, int, int, int, int, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class StoredHistory:
     """How one check did from one vantage. Times in seconds; `share` of the probes that could tell, 1 when none could.
 
     `worst_hour` is when the hour with the smallest share began, `None` when every hour was good.
@@ -43,7 +43,7 @@ class History:
     worst_share: float
 
 
-def read_history(path: Path, *, since: float, subject: str | None = None) -> list[History]:
+def read_history(path: Path, *, since: float, subject: str | None = None) -> list[StoredHistory]:
     """One entry per check and vantage with probes in or after the hour of `since`. Raises `StoreError`."""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
@@ -70,12 +70,12 @@ def read_facts(path: Path, *, since: float | None = None, limit: int = 1000, mem
     return [json.loads(row[0]) for row in reversed(rows)]
 
 
-def _summed(hours: list[Row]) -> History:
+def _summed(hours: list[Row]) -> StoredHistory:
     subject, vantage, check = hours[0][:3]
     probes = sum(row[4] for row in hours)
     worst = min(hours, key=lambda row: _share([row]))
     bad = _share([worst]) < 1
-    return History(
+    return StoredHistory(
         subject,
         vantage,
         check,

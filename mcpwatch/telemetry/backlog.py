@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.model.time import WallTime, iso
-from mcpwatch.telemetry.segments import STAMP_WIDTH, Position, Source, Stamps, backlog, segments, sources
+from mcpwatch.telemetry.segments import STAMP_WIDTH, Position, SegmentSource, Stamps, backlog, segments, sources
 from mcpwatch.telemetry.spool import OWN, SPOOL, DeadLetters, saved_positions
 
 
@@ -18,7 +18,7 @@ def spool_status(state: Path) -> dict[str, Any]:
     """
     directory = state / SPOOL
     positions, stamps = saved_positions(directory), Stamps()
-    own = Source("mcpwatch", OWN, directory / OWN)
+    own = SegmentSource("mcpwatch", OWN, directory / OWN)
     shown: list[dict[str, object]] = []
     total, first = 0, None
     for source in (*sources(state), own):
@@ -43,7 +43,7 @@ def spool_status(state: Path) -> dict[str, Any]:
     }
 
 
-def oldest_line(source: Source, position: Position | None, stamps: Stamps) -> WallTime:
+def oldest_line(source: SegmentSource, position: Position | None, stamps: Stamps) -> WallTime:
     """When the oldest unshipped line was written; needs one."""
     for segment in segments(source):
         if position is None or segment.id > position.segment:

@@ -24,7 +24,7 @@ _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Source:
+class SegmentSource:
     """One stream of one member, in `directory`."""
 
     member: str
@@ -70,15 +70,18 @@ class Chunk:
     lost: int = 0
 
 
-def sources(state: Path) -> list[Source]:
+def sources(state: Path) -> list[SegmentSource]:
     """Every stream of every member's journal, in a stable order."""
     folders = ((member, journal.directory(state, member)) for member in journal.members(state))
     return [
-        Source(member, stream, folder) for member, folder in folders for stream in journal.STREAMS if journal.files(folder, stream)
+        SegmentSource(member, stream, folder)
+        for member, folder in folders
+        for stream in journal.STREAMS
+        if journal.files(folder, stream)
     ]
 
 
-def segments(source: Source) -> list[Segment]:
+def segments(source: SegmentSource) -> list[Segment]:
     """The files of a source that hold anything, oldest first; none when they change faster than they can be listed.
 
     The file being written is known by its content, so a rotation between listing and reading would hide the rotated one:
@@ -94,7 +97,7 @@ def segments(source: Source) -> list[Segment]:
     return []
 
 
-def read(source: Source, position: Position | None) -> Chunk | None:
+def read(source: SegmentSource, position: Position | None) -> Chunk | None:
     """The next lines of `source` after `position` (`None`: from the oldest line there is); `None` when there are none."""
     for _ in range(TRIES):
         try:
@@ -104,7 +107,7 @@ def read(source: Source, position: Position | None) -> Chunk | None:
     return None
 
 
-def backlog(source: Source, position: Position | None) -> int:
+def backlog(source: SegmentSource, position: Position | None) -> int:
     """Bytes of `source` after `position`."""
     left = 0
     for segment in segments(source):
@@ -148,7 +151,7 @@ def _segment(path: Path) -> Segment | None:
     return Segment(name, path, size) if name and size else None
 
 
-def _read(source: Source, position: Position | None) -> Chunk | None:
+def _read(source: SegmentSource, position: Position | None) -> Chunk | None:
     found = segments(source)
     if not found:
         return None

@@ -23,7 +23,7 @@ from mcpwatch.telemetry import batch as batches
 from mcpwatch.telemetry.backlog import oldest_line
 from mcpwatch.telemetry.batch import LogEntry, PushResponse
 from mcpwatch.telemetry.redact import Redactor
-from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, Source, Stamps, backlog, read, sources
+from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, SegmentSource, Stamps, backlog, read, sources
 from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
 from mcpwatch.telemetry.spool import SPOOL, DeadLetters, OwnSpool, Positions
@@ -172,7 +172,7 @@ class Shipper:
         self._dropped["spool_full"] += self._spool.trim(position, self._spec.spool_bytes)
         self._measure()
 
-    def _fill(self, batch: Batch, source: Source, until: int) -> None:
+    def _fill(self, batch: Batch, source: SegmentSource, until: int) -> None:
         position = self._positions.of.get(source.key)
         while batch.size < until and not batch.full and len(batch.entries) < self._spec.batch_lines:
             chunk = read(source, batch.positions.get(source.key, position))
@@ -181,7 +181,7 @@ class Shipper:
             batch.lost += 0 if source is self._spool.source else chunk.lost
             batch.positions[source.key] = self._take(batch, source, chunk, until)
 
-    def _take(self, batch: Batch, source: Source, chunk: Chunk, until: int) -> Position:
+    def _take(self, batch: Batch, source: SegmentSource, chunk: Chunk, until: int) -> Position:
         """Put lines of one chunk into the batch; where the source then stands."""
         own = source is self._spool.source
         oldest = round((self._wall() - self._spec.max_age) * 1e9)
@@ -207,7 +207,7 @@ class Shipper:
             last, offset = now, offset + length
         return replace(chunk.start, offset=offset, last=last)
 
-    def _entry(self, source: Source, at: int, text: str, *, own: bool) -> LogEntry:
+    def _entry(self, source: SegmentSource, at: int, text: str, *, own: bool) -> LogEntry:
         inline = self._spec.metadata == "inline"
         if own:
             try:

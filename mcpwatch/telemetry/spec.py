@@ -122,7 +122,7 @@ class LokiSpec(KindSpec):
     """Cap of the dead letters; the oldest are dropped and counted."""
 
 
-class LogsSpec(KindSpec):
+class DaemonLogSpec(KindSpec):
     """The daemon's own log."""
 
     format: LogFormat = "auto"
@@ -142,7 +142,7 @@ class OtelSpec(KindSpec):
     """Share of successful probes that are traced; failures and repairs always are."""
 
 
-class Objective(KindSpec):
+class PromisedObjective(KindSpec):
     """What a member promises."""
 
     availability: Ratio = 0.99
@@ -156,13 +156,13 @@ class TelemetrySpec(KindSpec):
 
     metrics: MetricsSpec | None = None
     loki: LokiSpec | None = None
-    logs: LogsSpec = LogsSpec.unwritten()
+    logs: DaemonLogSpec = DaemonLogSpec.unwritten()
     otel: OtelSpec | None = None
-    objective: Objective = Objective.unwritten()
-    objectives: dict[str, Objective] = Field(default_factory=dict)
+    objective: PromisedObjective = PromisedObjective.unwritten()
+    objectives: dict[str, PromisedObjective] = Field(default_factory=dict)
     """By member name; the others have `objective`."""
 
-    def promise(self, member: str) -> Objective:
+    def promise(self, member: str) -> PromisedObjective:
         """The objective of `member`."""
         return self.objectives.get(member, self.objective)
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from mcpwatch import journal
 from mcpwatch.model.time import WallTime
-from mcpwatch.telemetry.segments import Position, Segment, Source, segments
+from mcpwatch.telemetry.segments import Position, Segment, SegmentSource, segments
 
 SEGMENT_BYTES = 4 << 20
 OWN = "own"
@@ -33,7 +33,7 @@ class OwnSpool:
     """Records and facts of mcpwatch itself, waiting. Safe for threads; appending never raises and is one write."""
 
     def __init__(self, state: Path, wall: Callable[[], WallTime]) -> None:
-        self.source = Source("mcpwatch", OWN, state / SPOOL / OWN)
+        self.source = SegmentSource("mcpwatch", OWN, state / SPOOL / OWN)
         self.source.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._live = self.source.directory / f"{OWN}.log"
         self._wall = wall

@@ -80,7 +80,7 @@ class MemberActor:
         self._clock = context.clock
         self._publish = context.publish
         self._spawn = context.spawn
-        self._mailbox: deque[d.Event] = deque()
+        self._mailbox: deque[d.StateEvent] = deque()
         self._handling = False
         self._hands = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -104,9 +104,9 @@ class MemberActor:
         self._planned = self.state.generation + 1
 
     @property
-    def rules(self) -> d.Rules:
+    def rules(self) -> d.LifecycleRules:
         """What `decide` needs of the present spec."""
-        return d.Rules(self.spec.restart, self.spec.start_grace, self.spec.stop_grace, self.theirs)
+        return d.LifecycleRules(self.spec.restart, self.spec.start_grace, self.spec.stop_grace, self.theirs)
 
     @property
     def theirs(self) -> bool:
@@ -118,7 +118,7 @@ class MemberActor:
         """The clock's instant, for events about this member."""
         return self._clock.now()
 
-    def tell(self, event: d.Event) -> None:
+    def tell(self, event: d.StateEvent) -> None:
         """Handle an event now, or right after the one being handled."""
         if isinstance(event, d.WantRestart) and not event.counts:
             self.excuse()
@@ -132,7 +132,7 @@ class MemberActor:
         finally:
             self._handling = False
 
-    def _handle(self, event: d.Event) -> None:
+    def _handle(self, event: d.StateEvent) -> None:
         decision = d.decide(self.state, event, self.rules, random.random())  # noqa: S311
         if decision.state.generation != self.state.generation:
             self._abandon_start()
@@ -212,7 +212,7 @@ class MemberActor:
             self.excuse()
             self.tell(d.Lost(self.now(), "its configuration changed", generation=generation))
         else:
-            self.tell(d.Exited(self.now(), words, generation=generation, code=end.code, final=end.final))
+            self.tell(d.GenerationEnded(self.now(), words, generation=generation, code=end.code, final=end.final))
 
     def adopt(self, found: Incarnation) -> None:
         """A living incarnation was found at boot. One without a number is a generation of its own."""
@@ -230,7 +230,7 @@ class MemberActor:
         replaced, self.replacing = self.replacing, False  # a carrier need not tell the end of what it replaces
         if replaced and not ours:
             self.excuse()
-        self.tell(d.Appeared(self.now(), "started by its carrier"))
+        self.tell(d.CarrierRestarted(self.now(), "started by its carrier"))
         living = Incarnation(self.spec.name, self.state.generation, self.spec.fingerprint, pid, container)
         self.runtime.number(living)
         if self.state.phase is Phase.STARTING and not ours:
@@ -382,7 +382,7 @@ class MemberActor:
             Phase.BACKOFF: "the pause is over",
             Phase.FAILED: "one more try",
         }
-        self.tell(d.Tick(self.now(), reasons.get(phase, "")))
+        self.tell(d.DeadlinePassed(self.now(), reasons.get(phase, "")))
 
     async def _tick_after(self, answers: Callable[[], Awaitable[None]], generation: int) -> None:
         """The end of a start, once the machine has said what it was asked; nothing, if it went on meanwhile."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from mcpwatch.clock import Clock
-from mcpwatch.model.contract import Change, changes, collisions, severity, tokens
+from mcpwatch.model.contract import ContractChange, changes, collisions, severity, tokens
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Level, ToolsChanged
 from mcpwatch.model.naming import suggest
@@ -37,7 +37,7 @@ Policy = Literal["ignore", "warn", "degrade", "quarantine"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptContract:
     """One contract as kept: its text, the version of the server that listed it, and since when."""
 
     contract: str
@@ -46,7 +46,9 @@ class Kept:
     server: str = ""
 
 
-def judge(policy: Policy, found: tuple[Change, ...], result: ProbeResult, pinned_version: str, *, on_purpose: bool) -> ProbeResult:
+def judge(
+    policy: Policy, found: tuple[ContractChange, ...], result: ProbeResult, pinned_version: str, *, on_purpose: bool
+) -> ProbeResult:
     """What a result means when its contract differs from the pin. Pure. `on_purpose`: the server itself is another one now."""
     tools = [change for change in found if change.kind == "tool"]
     gone = [change.name for change in tools if change.turn == "removed"]
@@ -95,13 +97,13 @@ class _Turn:
     calm: int = 0
 
 
-class Turns:
+class ServerTurns:
     """Finds two servers that answer in turn at one address: contracts of strangers, to and fro within one generation."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Turn] = {}
 
-    def look(self, key: str, pin: Kept, kept: Kept, generation: int) -> str:
+    def look(self, key: str, pin: KeptContract, kept: KeptContract, generation: int) -> str:
         """What is told while two answer in turn; else the empty string."""
         other = kept.contract != pin.contract and _strangers(pin.contract, kept.contract)
         if not other and key not in self._last:
@@ -130,10 +132,10 @@ class Contracts:
         self._publish = publish
         self._listed: dict[str, int] = {}
         """The latest generation that listed the pinned contract, by vantage and subject."""
-        self._turns = Turns()
-        self._pins = {key: Kept(**json.loads(text)) for key, text in memory.recall(PINS).items()}
-        self._seen: dict[str, list[Kept]] = {
-            key: [Kept(**one) for one in json.loads(text)] for key, text in memory.recall(SEEN).items()
+        self._turns = ServerTurns()
+        self._pins = {key: KeptContract(**json.loads(text)) for key, text in memory.recall(PINS).items()}
+        self._seen: dict[str, list[KeptContract]] = {
+            key: [KeptContract(**one) for one in json.loads(text)] for key, text in memory.recall(SEEN).items()
         }
 
     def refine(self, watched: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
@@ -143,7 +145,7 @@ class Contracts:
             return result
         key = f"{watched.key.vantage}:{watched.key.subject}"
         server = result.server or ServerInfo()
-        kept = Kept(contract, server.version, self._clock.wall(), server.name)
+        kept = KeptContract(contract, server.version, self._clock.wall(), server.name)
         pin = self._pins.get(key)
         if pin is not None and (other := self._turns.look(key, pin, kept, generation)):
             return _failed(result, Symptom.WRONG_SERVER, other)
@@ -229,15 +231,15 @@ class Contracts:
         routes = [{"name": name, "tools": len(listed[name]), "tokens": tokens(latest[name].contract)} for name in sorted(latest)]
         return {"routes": routes, "collisions": {name: sorted(owners) for name, owners in collisions(listed).items()}}
 
-    def _pin(self, key: str, kept: Kept) -> None:
+    def _pin(self, key: str, kept: KeptContract) -> None:
         self._pins[key] = kept
         self._memory.remember(PINS, key, json.dumps(asdict(kept)))
 
-    def _keep(self, key: str, kept: Kept) -> None:
+    def _keep(self, key: str, kept: KeptContract) -> None:
         history = self._seen[key] = [*self._seen.get(key, []), kept][-HISTORY:]
         self._memory.remember(SEEN, key, json.dumps([asdict(one) for one in history]))
 
-    def _tell(self, watched: ScheduledCheck, found: tuple[Change, ...], other: str) -> None:
+    def _tell(self, watched: ScheduledCheck, found: tuple[ContractChange, ...], other: str) -> None:
         worst = "breaking" if other else severity(found)
         words = [other] if other else []
         words += [f"its contract changed ({worst}): {'; '.join(str(change) for change in found[:5])}"] if found else []

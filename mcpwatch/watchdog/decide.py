@@ -19,7 +19,7 @@ from typing import Literal
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
 from mcpwatch.model.policy import RestartPolicy
-from mcpwatch.model.restart import History, Next, after_end, after_exit, counted, exceeded, one_try
+from mcpwatch.model.restart import Next, RestartHistory, after_end, after_exit, counted, exceeded, one_try
 from mcpwatch.model.time import Instant, later
 
 STOP_MARGIN = 5.0
@@ -30,7 +30,7 @@ CARRIER_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class LifecycleRules:
     """What `decide` needs of a member's spec. `theirs`: the carrier itself restarts the member and we only follow."""
 
     restart: RestartPolicy = RestartPolicy()
@@ -40,7 +40,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StateEvent:
     """The root: something happened at an instant. `reason` is shown to people and never read."""
 
     at: Instant
@@ -48,31 +48,31 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class WantUp(Event):
+class WantUp(StateEvent):
     """Someone wants the member up. Earlier failures are forgotten: an operator asked, or the spec changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class WantDown(Event):
+class WantDown(StateEvent):
     """Someone wants the member down."""
 
 
 @dataclass(frozen=True, slots=True)
-class WantRestart(Event):
+class WantRestart(StateEvent):
     """Someone wants a new generation. `counts` when it answers a failure, so that it is limited like a crash."""
 
     counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted(Event):
+class Adopted(StateEvent):
     """At boot, a living generation was found and taken over."""
 
     generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Judged(Event):
+class Judged(StateEvent):
     """Probes of a generation came to a verdict. `proven` when the latest of them succeeded."""
 
     generation: int = 0
@@ -81,7 +81,7 @@ class Judged(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class StartFailed(Event):
+class StartFailed(StateEvent):
     """The runtime could not start a generation. `permanent` when trying again soon cannot help."""
 
     generation: int = 0
@@ -89,7 +89,7 @@ class StartFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Exited(Event):
+class GenerationEnded(StateEvent):
     """A generation ended by itself. `code` is its exit code, or `None` when a signal ended it or it cannot be known.
 
     `final`: another start would end the same way.
@@ -101,47 +101,47 @@ class Exited(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Lost(Event):
+class Lost(StateEvent):
     """What carries the member went away, and the member with it; not the member's fault."""
 
     generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Appeared(Event):
+class CarrierRestarted(StateEvent):
     """The carrier started a new incarnation by itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped(Event):
+class Stopped(StateEvent):
     """A stop is done: nothing of the generation is alive."""
 
     generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Unwatched(Event):
+class Unwatched(StateEvent):
     """Nobody watched for a while, until now: what was due meanwhile may have happened unseen."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tick(Event):
+class DeadlinePassed(StateEvent):
     """A deadline may have passed."""
 
 
-EVENTS: tuple[type[Event], ...] = (
+EVENTS: tuple[type[StateEvent], ...] = (
     WantUp,
     WantDown,
     WantRestart,
     Adopted,
     Judged,
     StartFailed,
-    Exited,
+    GenerationEnded,
     Lost,
-    Appeared,
+    CarrierRestarted,
     Stopped,
     Unwatched,
-    Tick,
+    DeadlinePassed,
 )
 
 
@@ -174,28 +174,28 @@ Action = Start | Stop | Publish
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Transition:
     """The next state and what to do, in order."""
 
     state: MemberState
     actions: tuple[Action, ...] = ()
 
 
-def decide(state: MemberState, event: Event, rules: Rules, unit: float = 0.5) -> Decision:
+def decide(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float = 0.5) -> Transition:
     """What `event` means in `state`. `unit` is a random number in [0, 1) for the jitter. Total; never raises."""
     if getattr(event, "generation", state.generation) != state.generation and not isinstance(event, Adopted):
-        return Decision(state)
+        return Transition(state)
     handler = _HANDLERS.get(type(event))
     if handler is None:
-        return Decision(state)
+        return Transition(state)
     after, effects = handler(state, event, rules, unit)
-    return Decision(after, (*effects, *_changes(state, after, event.reason)))
+    return Transition(after, (*effects, *_changes(state, after, event.reason)))
 
 
 Step = tuple[MemberState, tuple[Start | Stop, ...]]
 
 
-def _want_up(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _want_up(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     wanted = replace(state, want=Want.UP, failures=0, starts=())
     match state.phase:
         case Phase.STOPPED | Phase.FAILED | Phase.BACKOFF:
@@ -206,7 +206,7 @@ def _want_up(state: MemberState, event: Event, rules: Rules, unit: float) -> Ste
             return wanted, ()
 
 
-def _want_down(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _want_down(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     wanted = replace(state, want=Want.DOWN)
     match state.phase:
         case Phase.STARTING | Phase.RUNNING:
@@ -219,7 +219,7 @@ def _want_down(state: MemberState, event: Event, rules: Rules, unit: float) -> S
             return _rest(wanted, Phase.STOPPED), ()
 
 
-def _want_restart(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _want_restart(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     assert isinstance(event, WantRestart)
     match state.phase:
         case Phase.STARTING | Phase.RUNNING if event.counts:
@@ -236,7 +236,7 @@ def _want_restart(state: MemberState, event: Event, rules: Rules, unit: float) -
             return state, ()
 
 
-def _adopted(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _adopted(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     assert isinstance(event, Adopted)
     if state.phase is not Phase.STOPPED or event.generation < state.generation:
         return state, ()
@@ -251,7 +251,7 @@ def _adopted(state: MemberState, event: Event, rules: Rules, unit: float) -> Ste
     return taken, ()
 
 
-def _judged(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _judged(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     assert isinstance(event, Judged)
     match state.phase:
         case Phase.STARTING if event.proven:
@@ -262,7 +262,7 @@ def _judged(state: MemberState, event: Event, rules: Rules, unit: float) -> Step
             return state, ()
 
 
-def _start_failed(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
+def _start_failed(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:
     assert isinstance(event, StartFailed)
     if state.phase not in (Phase.STARTING, Phase.RUNNING):  # what proved it before its start was known was another's answer
         return state, ()
@@ -271,8 +271,8 @@ def _start_failed(state: MemberState, event: Event, rules: Rules, unit: float) -
     return _again(_counted(state, event.at, rules), event.at, rules, unit)
 
 
-def _exited(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
-    assert isinstance(event, Exited)
+def _exited(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:
+    assert isinstance(event, GenerationEnded)
     if state.phase not in (Phase.STARTING, Phase.RUNNING):
         return state, ()
     decided = Next("parked") if event.final else after_exit(rules.restart, event.code)
@@ -284,7 +284,7 @@ def _exited(state: MemberState, event: Event, rules: Rules, unit: float) -> Step
     return _again(after, event.at, rules, unit)
 
 
-def _lost(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _lost(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     match state.phase:
         case Phase.STARTING | Phase.RUNNING:
             away = _rest(state, Phase.BACKOFF)
@@ -293,7 +293,7 @@ def _lost(state: MemberState, event: Event, rules: Rules, unit: float) -> Step: 
             return state, ()
 
 
-def _appeared(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _appeared(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     match state.phase:
         case Phase.STOPPED if state.want is Want.DOWN:
             return _stopping(replace(state, generation=state.generation + 1), event.at, rules, "rest")
@@ -304,7 +304,7 @@ def _appeared(state: MemberState, event: Event, rules: Rules, unit: float) -> St
             return state, ()
 
 
-def _stopped(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:
+def _stopped(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:
     if state.phase is not Phase.STOPPING:
         return state, ()
     match state.then:
@@ -318,13 +318,13 @@ def _stopped(state: MemberState, event: Event, rules: Rules, unit: float) -> Ste
             return _parked(state, event.at, rules), ()
 
 
-def _unwatched(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _unwatched(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     if state.phase is not Phase.STARTING:
         return state, ()
     return replace(state, wake_at=later(event.at, rules.start_grace)), ()
 
 
-def _tick(state: MemberState, event: Event, rules: Rules, unit: float) -> Step:  # noqa: ARG001
+def _tick(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
     if state.wake_at is None or event.at < state.wake_at:
         return state, ()
     match state.phase:
@@ -338,29 +338,29 @@ def _tick(state: MemberState, event: Event, rules: Rules, unit: float) -> Step: 
         case Phase.BACKOFF:
             return _starting(state, event.at, rules)
         case Phase.FAILED:
-            last = one_try(rules.restart, History(state.failures, state.starts), event.at)
+            last = one_try(rules.restart, RestartHistory(state.failures, state.starts), event.at)
             return _starting(replace(state, starts=last.ends), event.at, rules)
         case Phase.STOPPED | Phase.RUNNING:
             return replace(state, wake_at=None), ()
 
 
-_HANDLERS: dict[type[Event], Callable[[MemberState, Event, Rules, float], Step]] = {
+_HANDLERS: dict[type[StateEvent], Callable[[MemberState, StateEvent, LifecycleRules, float], Step]] = {
     WantUp: _want_up,
     WantDown: _want_down,
     WantRestart: _want_restart,
     Adopted: _adopted,
     Judged: _judged,
     StartFailed: _start_failed,
-    Exited: _exited,
+    GenerationEnded: _exited,
     Lost: _lost,
-    Appeared: _appeared,
+    CarrierRestarted: _appeared,
     Stopped: _stopped,
     Unwatched: _unwatched,
-    Tick: _tick,
+    DeadlinePassed: _tick,
 }
 
 
-def _starting(state: MemberState, at: Instant, rules: Rules) -> Step:
+def _starting(state: MemberState, at: Instant, rules: LifecycleRules) -> Step:
     """A new generation begins."""
     begun = replace(
         state,
@@ -376,7 +376,7 @@ def _starting(state: MemberState, at: Instant, rules: Rules) -> Step:
     return begun, (Start(begun.generation),)
 
 
-def _stopping(state: MemberState, at: Instant, rules: Rules, then: Then) -> Step:
+def _stopping(state: MemberState, at: Instant, rules: LifecycleRules, then: Then) -> Step:
     """The living generation is being ended."""
     deadline = later(at, rules.stop_grace + STOP_MARGIN)
     ending = replace(state, phase=Phase.STOPPING, verdict=Verdict.UNKNOWN, wake_at=deadline, then=then)
@@ -388,21 +388,21 @@ def _rest(state: MemberState, phase: Phase) -> MemberState:
     return replace(state, phase=phase, verdict=Verdict.UNKNOWN, ready_at=None, wake_at=None, then="rest")
 
 
-def _parked(state: MemberState, at: Instant, rules: Rules) -> MemberState:
+def _parked(state: MemberState, at: Instant, rules: LifecycleRules) -> MemberState:
     """The budget is spent: FAILED, with one more try after the policy's `retry`."""
     retry = rules.restart.retry
     return replace(_rest(state, Phase.FAILED), wake_at=None if retry is None else later(at, retry))
 
 
-def _counted(state: MemberState, at: Instant, rules: Rules) -> MemberState:
+def _counted(state: MemberState, at: Instant, rules: LifecycleRules) -> MemberState:
     """One more unplanned end."""
-    history = counted(rules.restart, History(state.failures, state.starts), at, state.ready_at)
+    history = counted(rules.restart, RestartHistory(state.failures, state.starts), at, state.ready_at)
     return replace(state, failures=history.failures, starts=history.ends)
 
 
-def _again(state: MemberState, at: Instant, rules: Rules, unit: float) -> Step:
+def _again(state: MemberState, at: Instant, rules: LifecycleRules, unit: float) -> Step:
     """An unplanned end, already counted: start at once, after a pause, or not at all."""
-    step = after_end(rules.restart, History(state.failures, state.starts), at, unit)
+    step = after_end(rules.restart, RestartHistory(state.failures, state.starts), at, unit)
     if step.step == "parked" and rules.theirs:
         return _stopping(state, at, rules, "park")
     if step.step == "parked":

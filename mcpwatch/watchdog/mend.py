@@ -21,7 +21,7 @@ from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, changed
 from mcpwatch.watchdog.proof import Proof
-from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
+from mcpwatch.watchdog.repair import Act, RepairDecision, decide_repairs
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.snapshot import FleetSnapshot
 
@@ -274,7 +274,7 @@ class Mender:
         for key in before.keys() - after.keys():
             self._publish(_diagnosed(self._clock, before[key], cleared=True))
 
-    def _wake(self, decision: Decision, now: Instant) -> None:
+    def _wake(self, decision: RepairDecision, now: Instant) -> None:
         """Consider again when the earliest pause is over."""
         if self._timer is not None:
             self._timer.cancel()

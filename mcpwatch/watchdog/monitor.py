@@ -25,7 +25,7 @@ from mcpwatch.watchdog.contracts import Contracts
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache, member_verdict
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.mounting import Mounting
-from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
@@ -80,7 +80,7 @@ class FleetMonitor:
         self._behind = Behind(context.senses)
         self._deaths = ProbeDeaths()
         self._closed = False
-        listener = Listener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
+        listener = ProbeListener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
         self.probing = Probing(prober, context, listener)
         self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)
 

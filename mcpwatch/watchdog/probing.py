@@ -67,7 +67,7 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ProbeListener:
     """Whom the probing asks and tells.
 
     `aim`: what to run a check against (`None`: not now). `proving`: whether this generation of a member is still starting.
@@ -87,7 +87,7 @@ class Listener:
 class Probing:
     """All checks of the fleet."""
 
-    def __init__(self, prober: Prober, context: Context, listener: Listener) -> None:
+    def __init__(self, prober: Prober, context: Context, listener: ProbeListener) -> None:
         self.histories = Histories()
         self.schedule = context.senses.schedule()
         self._listener = listener

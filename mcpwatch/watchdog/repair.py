@@ -35,7 +35,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RepairDecision:
     """What to show, what to do now, and when to consider again at the latest without anything having happened."""
 
     shown: tuple[Diagnosis, ...] = ()
@@ -45,7 +45,7 @@ class Decision:
     """Findings that must be seen again before anything is done about them."""
 
 
-def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant) -> Decision:
+def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant) -> RepairDecision:
     """What follows from what was found and what was tried before."""
     chosen = [(found, choose(found, attempts, now)) for found in findings.found]
     acts: dict[Step, list[Finding]] = {}
@@ -53,7 +53,7 @@ def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Insta
         if choice.step is not None:
             acts.setdefault(choice.step, []).append(found)
     wakes = [choice.wait_until for _, choice in chosen if choice.wait_until is not None and choice.wait_until > now]
-    return Decision(
+    return RepairDecision(
         _shown(chosen),
         tuple(Act(step, tuple(found)) for step, found in acts.items()),
         min(wakes, default=None),

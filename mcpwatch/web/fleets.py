@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mcpwatch import __version__
 from mcpwatch.clock import Clock
-from mcpwatch.http_client.client import Client, Response
+from mcpwatch.http_client.client import HttpClient, Response
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.trust import Trust
 from mcpwatch.model.probe import Symptom
@@ -123,7 +123,7 @@ class Fleets:
         """The body of its summary. Raises `_NotKnown`."""
         token = spec.token.get_secret_value()
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        client = Client(spec.url, trust=Trust(ca_file=spec.ca_file))
+        client = HttpClient(spec.url, trust=Trust(ca_file=spec.ca_file))
         try:
             return await _body(await client.request("GET", f"{spec.url}/api/v1/summary", headers))
         except HttpFailed as error:

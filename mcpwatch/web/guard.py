@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcpwatch.clock import Clock
 from mcpwatch.web.caller import Caller
 from mcpwatch.web.problems import problem
-from mcpwatch.web.sessions import COOKIE, Sessions, genuine
+from mcpwatch.web.sessions import COOKIE, LoginSessions, genuine
 from mcpwatch.web.spec import WebSpec, loopback
 from mcpwatch.web.throttle import Throttle
 
@@ -51,10 +51,10 @@ Told = Callable[[str, int], None]
 """Called with the peer and its number of wrong tokens."""
 
 
-class Guard:
+class GuardMiddleware:
     """ASGI middleware. `told` hears of failed logins."""
 
-    def __init__(self, app: ASGIApp, spec: WebSpec, sessions: Sessions, clock: Clock, told: Told) -> None:
+    def __init__(self, app: ASGIApp, spec: WebSpec, sessions: LoginSessions, clock: Clock, told: Told) -> None:
         self._app = app
         self._spec = spec
         self._host = spec.listen.rpartition(":")[0].strip("[]").lower()

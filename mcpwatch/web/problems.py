@@ -38,7 +38,7 @@ TYPES: dict[int, tuple[str, str]] = {
 """Type and title by status. `type` in a document is a URN, because mcpwatch serves no page for it."""
 
 
-class Refused(McpwatchError):
+class RequestRefused(McpwatchError):
     """A request that is refused with a status of its own."""
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -56,7 +56,7 @@ def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, 
 
 async def on_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """What mcpwatch raises on purpose, as a problem."""
-    if isinstance(error, Refused):
+    if isinstance(error, RequestRefused):
         return problem(error.status, str(error), headers=error.headers)
     if isinstance(error, ConfigError):
         return problem(422, str(error), faults=[str(fault) for fault in error.faults])

@@ -38,7 +38,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Served:
+class PageServer:
     """A running server. `run` until `stop`. `limit`: connections at once."""
 
     def __init__(self, app: Any, listener: socket.socket, limit: int | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import Troubled
-from mcpwatch.web.serve import Served, listen_tcp
+from mcpwatch.web.serve import PageServer, listen_tcp
 from mcpwatch.web.spec import DEFAULT_LISTEN, WebSpec
 
 REBIND_EVERY = 30.0
@@ -73,7 +73,7 @@ class WebServer:
                 continue
             if told and spec.listen != DEFAULT_LISTEN:
                 self._tell(f"the page is served on {spec.listen}", cleared=True)
-            served = Served(self._build(spec), listener, limit=CONNECTIONS)
+            served = PageServer(self._build(spec), listener, limit=CONNECTIONS)
             host, port = listener.getsockname()[:2]
             self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             self._note(f"the status page is at {self.url}")

@@ -26,7 +26,7 @@ class _Session:
     until: Instant
 
 
-class Sessions:
+class LoginSessions:
     """All sessions of one watchdog."""
 
     def __init__(self) -> None:

@@ -20,13 +20,13 @@ from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import ERRORS, Api
-from mcpwatch.web.guard import Guard
+from mcpwatch.web.guard import GuardMiddleware
 from mcpwatch.web.page.forms import Forms
 from mcpwatch.web.page.live import Live
 from mcpwatch.web.page.pages import Pages
 from mcpwatch.web.page.public import Public
-from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
-from mcpwatch.web.sessions import Sessions
+from mcpwatch.web.problems import RequestRefused, on_error, on_failure, on_http_error
+from mcpwatch.web.sessions import LoginSessions
 from mcpwatch.web.spec import WebSpec
 from mcpwatch.web.streams import EventStream, Viewers
 
@@ -45,7 +45,7 @@ class Site:
         self._bus = bus
         self._clock = clock
         self._viewers = viewers
-        self._sessions = Sessions()
+        self._sessions = LoginSessions()
         self._pages = Pages(api, fleet, clock, WebSpec.unwritten(), lambda: "")
         self._live = Live(bus, self._pages.rendered)
         self._mcp_socket = mcp_socket
@@ -63,14 +63,14 @@ class Site:
         if self._relay is not None:
             await self._relay.close()
 
-    def build(self, spec: WebSpec) -> Guard:
+    def build(self, spec: WebSpec) -> GuardMiddleware:
         """The application."""
         self._viewers.limit = spec.viewers
         pages = Pages(self._api, self._fleet, self._clock, spec, lambda: self._live.mark)
         names = frozenset(one.name or one.role for one in spec.tokens)
         self._sessions.keep(names)
         inner = Starlette()
-        guard = Guard(inner, spec, self._sessions, self._clock, self._told)
+        guard = GuardMiddleware(inner, spec, self._sessions, self._clock, self._told)
         forms = Forms(self._api, pages, self._sessions, self._clock, guard.login, guard.slowed)
         api = Starlette(routes=self._api.routes(), exception_handlers=ERRORS)
         inner.router.routes += [
@@ -102,7 +102,7 @@ class Site:
         """The stream of changes for one open page."""
         try:
             self._viewers.room()
-        except Refused as error:
+        except RequestRefused as error:
             return await on_error(request, error)
         last = request.headers.get("last-event-id") or request.query_params.get("after", "")
         return EventStream(self._live.stream(last), "text/event-stream", self._viewers)

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from mcpwatch.web.problems import Refused
+from mcpwatch.web.problems import RequestRefused
 
 SEND_TIMEOUT = 10.0
 """Seconds a viewer may take to read what was sent; then its connection is cut."""
@@ -56,9 +56,9 @@ class Viewers:
         self._timer = loop.call_later(LOOK_EVERY, self._look) if self.open else None
 
     def room(self) -> None:
-        """Raises `Refused` when one more is too many."""
+        """Raises `RequestRefused` when one more is too many."""
         if self.open >= self.limit:
-            raise Refused(503, f"{self.limit} event streams are open already; try again later", {"Retry-After": "5"})
+            raise RequestRefused(503, f"{self.limit} event streams are open already; try again later", {"Retry-After": "5"})
 
 
 class EventStream:

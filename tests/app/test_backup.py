@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.app.backup.archive import BackupError, unpack
-from mcpwatch.app.backup.create import Source, create, known, prune
+from mcpwatch.app.backup.create import BackupSource, create, known, prune
 from mcpwatch.app.backup.restore import restore
 from mcpwatch.app.backup.schedule import BackupSpec, ScheduledBackup
 from mcpwatch.app.paths import StatePaths
@@ -24,7 +24,7 @@ SECRET = "tok-0123456789"
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> BackupSource:
     """A fleet with an env file, a store, a client's backup, and what does not belong into a backup."""
     home, state = tmp_path / "home", tmp_path / "state"
     (state / "logs" / "time").mkdir(parents=True)
@@ -42,14 +42,14 @@ def source(tmp_path: Path) -> Source:
         store.execute("CREATE TABLE facts (text)")
         store.execute("INSERT INTO facts VALUES ('it happened')")
     store.close()
-    return Source(home / "fleet.yaml", [home / ".env"], (SECRET,), StatePaths(state))
+    return BackupSource(home / "fleet.yaml", [home / ".env"], (SECRET,), StatePaths(state))
 
 
-def made(source: Source, tmp_path: Path, passphrase: str | None = None) -> Path:
+def made(source: BackupSource, tmp_path: Path, passphrase: str | None = None) -> Path:
     return create(source, tmp_path / "out", passphrase, NOW)
 
 
-def test_without_a_passphrase_nothing_secret_is_in_it_and_that_is_told(source: Source, tmp_path: Path) -> None:
+def test_without_a_passphrase_nothing_secret_is_in_it_and_that_is_told(source: BackupSource, tmp_path: Path) -> None:
     path = made(source, tmp_path)
     assert path.name == "mcpwatch-20261129T030000Z.tar.gz"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -59,7 +59,7 @@ def test_without_a_passphrase_nothing_secret_is_in_it_and_that_is_told(source: S
     assert SECRET.encode() not in gzip.decompress(path.read_bytes())
 
 
-def test_a_configuration_with_secrets_is_not_written_in_plain(source: Source, tmp_path: Path) -> None:
+def test_a_configuration_with_secrets_is_not_written_in_plain(source: BackupSource, tmp_path: Path) -> None:
     source.config.write_text(f"token: {SECRET}")
     with pytest.raises(BackupError, match="holds secrets in plain text"):
         made(source, tmp_path)
@@ -67,7 +67,7 @@ def test_a_configuration_with_secrets_is_not_written_in_plain(source: Source, tm
 
 
 @pytest.mark.slow  # age makes a passphrase hard to guess: each use of it takes a second
-def test_with_a_passphrase_secrets_are_in_it_encrypted_and_come_back(source: Source, tmp_path: Path) -> None:
+def test_with_a_passphrase_secrets_are_in_it_encrypted_and_come_back(source: BackupSource, tmp_path: Path) -> None:
     path = made(source, tmp_path, "correct horse")
     whole = gzip.decompress(path.read_bytes())
     assert SECRET.encode() not in whole
@@ -94,7 +94,7 @@ def test_with_a_passphrase_secrets_are_in_it_encrypted_and_come_back(source: Sou
     assert not (source.paths.root / "logs").exists()
 
 
-def test_a_restore_refuses_to_overwrite_or_moves_aside(source: Source, tmp_path: Path) -> None:
+def test_a_restore_refuses_to_overwrite_or_moves_aside(source: BackupSource, tmp_path: Path) -> None:
     archive = unpack(made(source, tmp_path))
     source.config.write_text("mine")
     with pytest.raises(BackupError, match="is there already; nothing was changed"):
@@ -106,7 +106,7 @@ def test_a_restore_refuses_to_overwrite_or_moves_aside(source: Source, tmp_path:
     assert source.config.with_name("fleet.yaml.before-restore").read_text() == "mine"
 
 
-def test_every_damage_is_refused_whole(source: Source, tmp_path: Path) -> None:
+def test_every_damage_is_refused_whole(source: BackupSource, tmp_path: Path) -> None:
     path = made(source, tmp_path)
     whole, files = gzip.decompress(path.read_bytes()), unpack(path).files
     hits = 0
@@ -125,7 +125,7 @@ def test_every_damage_is_refused_whole(source: Source, tmp_path: Path) -> None:
             unpack(path)
 
 
-def test_old_backups_go_and_the_newest_stay(source: Source, tmp_path: Path) -> None:
+def test_old_backups_go_and_the_newest_stay(source: BackupSource, tmp_path: Path) -> None:
     for day in range(4):
         create(source, tmp_path / "out", None, WallTime(NOW + day * 86_400))
     gone = prune(tmp_path / "out", 2)
@@ -147,7 +147,7 @@ class _Clock:
         return Instant(0.0)
 
 
-def test_the_watchdog_makes_one_at_its_time_and_tells_it(source: Source, tmp_path: Path) -> None:
+def test_the_watchdog_makes_one_at_its_time_and_tells_it(source: BackupSource, tmp_path: Path) -> None:
     told: list[Fact] = []
     spec = BackupSpec(cron="* * * * *", dir=str(tmp_path / "out"))  # pyright: ignore[reportCallIssue]
 

@@ -26,7 +26,7 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.runtimes.kernel import Features
-from mcpwatch.runtimes.process_table import ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable
 from tests.e2e.daemon import Daemon
 
 NAMES = ("ant", "bee", "cat")
@@ -72,7 +72,7 @@ class Seen:
     """One look: what the status says, the processes there are, and those of the fleet by the member in their mark."""
 
     status: dict[str, Any]
-    processes: Snapshot
+    processes: ProcessSnapshot
     trees: dict[str, set[int]]
 
     @property
@@ -451,7 +451,7 @@ class Chaos:
         """Where a member writes its lines."""
         return "stdout"
 
-    def trees(self, now: Snapshot) -> dict[str, set[int]]:
+    def trees(self, now: ProcessSnapshot) -> dict[str, set[int]]:
         """Living processes by the member in their mark."""
         found: dict[str, set[int]] = {}
         for proc in now.procs.values():

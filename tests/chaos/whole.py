@@ -24,7 +24,7 @@ import httpx
 
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.runtimes.process_table import Snapshot
+from mcpwatch.runtimes.process_table import ProcessSnapshot
 from tests.chaos.client_files import HOSTILE, ClientFiles
 from tests.chaos.machine import LONG, NAMES, Chaos, NothingToDoError, Seen, quiet_port
 from tests.e2e.load import CallFailed, Load, Session
@@ -379,7 +379,7 @@ class Whole(Chaos):
             self.trace.append(str(error))
             return []
 
-    def trees(self, now: Snapshot) -> dict[str, set[int]]:
+    def trees(self, now: ProcessSnapshot) -> dict[str, set[int]]:
         """A hosted server bears the mark of its gateway, and its own name besides."""
         found = super().trees(now)
         for pid in tuple(found.get("proxy", ())):

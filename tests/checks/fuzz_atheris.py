@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["mcpwatch.checks", "mcpwatch.http_clien
     from mcpwatch.checks.failure import ProbeFailure
     from mcpwatch.checks.schema import lint_tools
     from mcpwatch.http_client.client import Response
-    from mcpwatch.http_client.connection import Connection
+    from mcpwatch.http_client.connection import ClientConnection
     from mcpwatch.http_client.failure import HttpFailed
     from mcpwatch.model.contract import changes, snapshot
 
@@ -54,7 +54,7 @@ class Wire(asyncio.Transport):
 
 async def answer(pieces: list[bytes]) -> None:
     """Feed pieces to a line as an answer and read it as a probe would: as events, or as a body."""
-    line = Connection()
+    line = ClientConnection()
     line.connection_made(Wire())
     exchange = asyncio.create_task(line.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import LegacyWire
 from mcpwatch.model.probe import Target
@@ -46,7 +46,7 @@ def failure_of(server: Server, method: str = "", target: Target = TARGET) -> Pro
     """How opening, or the first call of `method`, fails."""
     found: list[ProbeFailure] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = LegacyWire(caller)
         if method:
             await wire.open()

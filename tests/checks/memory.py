@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import ProbeTransport
 from mcpwatch.http_client.client import Response
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.url import Url
 from mcpwatch.model.probe import Target
 from tests.virtual import VirtualClock, VirtualLoop, run
@@ -54,11 +54,11 @@ class Answer:
         return self.pieces.pop(0) if self.pieces and not self.closed else None
 
     def response(self) -> Response:
-        def keep(connection: Connection) -> None:
+        def keep(connection: ClientConnection) -> None:
             del connection
             self.kept = True
 
-        return Response(cast("Connection", self), keep)
+        return Response(cast("ClientConnection", self), keep)
 
     def say(self, piece: bytes) -> None:
         self.pieces.append(piece)
@@ -116,14 +116,14 @@ class Network:
 
 
 def play(
-    server: Callable[[Asked], Answer], scene: Callable[[Caller, Network], Awaitable[None]], target: Target, timeout: float = 10
+    server: Callable[[Asked], Answer], scene: Callable[[ProbeHttp, Network], Awaitable[None]], target: Target, timeout: float = 10
 ) -> None:
     """Run a scene against a server in memory, in virtual time, within the deadlines of a probe."""
 
     async def within(loop: VirtualLoop, clock: VirtualClock) -> None:
         timeline, network = ProbeTimeline(timeout), Network(server)
         async with timeline.scope:
-            await scene(Caller(target, cast("ProbeTransport", network), timeline), network)
+            await scene(ProbeHttp(target, cast("ProbeTransport", network), timeline), network)
 
     run(within)
 

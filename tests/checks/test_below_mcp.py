@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from mcpwatch.checks.auth_check import RefusalCheck, run_refusal
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.context import Probe
 from mcpwatch.checks.era import Eras
 from mcpwatch.checks.failure import ProbeFailure
@@ -27,7 +27,7 @@ def checked(
     """How a check of a target ended, and what was asked."""
     found: list[tuple[ProbeFailure | None, Network, Probe]] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         check = CheckSpec("x", expect=expect or Expect())
         probe = Probe(check, target, "direct", caller.timeline, cast("Any", network), Eras(), ListCache())
         failure: ProbeFailure | None = None

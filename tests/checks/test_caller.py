@@ -8,7 +8,7 @@ import pytest
 
 import mcpwatch
 from mcpwatch.checks import caller as module
-from mcpwatch.checks.caller import SETTLE, Caller, events, middleman, must_be_stream, parse_url, read, settle, skip
+from mcpwatch.checks.caller import SETTLE, ProbeHttp, events, middleman, must_be_stream, parse_url, read, settle, skip
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.http_client.client import Response
 from mcpwatch.http_client.failure import HttpFailed
@@ -23,7 +23,7 @@ def sent(target: Target) -> Asked:
     """A GET as the server sees it."""
     found: list[Asked] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         await caller.get((("Accept", "*/*"),))
         found.append(network.asked[0])
 
@@ -48,7 +48,7 @@ def test_a_request_says_who_asks_and_carries_the_token_and_the_headers_of_its_ta
 
 
 def test_messages_are_posted_as_json_to_the_target_or_to_another_path() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         await caller.post(b'{"a": 1}')
         await caller.post(b"{}", (("X", "y"),), "/m?s=1")
         await caller.delete(())
@@ -118,7 +118,7 @@ async def test_a_body_whose_status_said_everything_is_read_over_to_a_bound() -> 
 
 
 def test_an_error_is_read_to_a_bound_only() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         failure = await caller.refuse(await caller.get(()), "GET /x")
         assert (failure.symptom, failure.said) == (Symptom.HTTP_STATUS, "broken")
         assert network.answers[0].closed

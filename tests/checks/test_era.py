@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from mcpwatch.checks import Prober, era
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.era import Eras, FoundWire
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.transport import ProbeTransport
@@ -100,7 +100,7 @@ def opened(server: Callable[[Asked], Answer], eras: Eras, target: Target = MCP) 
     """How opening a wire that finds out ended, and what was asked."""
     found: list[tuple[ProbeFailure | None, FoundWire, Network]] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = FoundWire(caller, eras)
         try:
             await wire.open()
@@ -171,7 +171,7 @@ def test_the_wire_found_is_remembered_when_it_opened_and_forgotten_when_it_is_se
 
 
 def test_a_wire_found_is_used_and_ended_as_the_one_it_is() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = FoundWire(caller, Eras())
         await wire.open()
         with pytest.raises(ProbeFailure):
@@ -179,7 +179,7 @@ def test_a_wire_found_is_used_and_ended_as_the_one_it_is() -> None:
         await wire.close()
         assert [asked.rpc or asked.method for asked in network.asked[-2:]] == ["tools/list", "DELETE"]
         other = Network(old)
-        FoundWire(Caller(MCP, cast("ProbeTransport", other), caller.timeline), Eras()).abort()
+        FoundWire(ProbeHttp(MCP, cast("ProbeTransport", other), caller.timeline), Eras()).abort()
         assert other.aborted
 
     def server(asked: Asked) -> Answer:
@@ -241,7 +241,7 @@ def test_a_modern_server_that_began_slowly_is_asked_again_and_a_slow_old_one_is_
 def test_a_slow_discover_may_take_its_share_of_the_time_left() -> None:
     took: list[float] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         await FoundWire(caller, Eras()).open()
         took.append(caller.timeline.seconds)
 
@@ -272,10 +272,10 @@ def test_the_wires_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_wire_of_a_target_is_as_its_spec_says_or_by_its_path_or_found_out() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         def kind(url: str, transport: Transport = "auto") -> str:
             target = Target(url, transport)
-            return era.choose(Caller(target, cast("ProbeTransport", network), caller.timeline), Eras()).name
+            return era.choose(ProbeHttp(target, cast("ProbeTransport", network), caller.timeline), Eras()).name
 
         assert [kind("http://h/x", wire) for wire in ("sse", "http", "stateless")] == ["sse", "http", "stateless"]
         assert [kind(f"http://h/{path}") for path in ("sse", "time/sse/", "sse?x=1", "mcp", "lapsse")] == [

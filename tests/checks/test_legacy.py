@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STRAYS_MAX, LegacyWire
 from mcpwatch.model.probe import Stage, Symptom
@@ -19,7 +19,7 @@ NOTE = {"jsonrpc": "2.0", "method": "notifications/message"}
 def test_a_session_posts_to_its_endpoint_and_ends_with_its_stream() -> None:
     server = Server()
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = LegacyWire(caller)
         await wire.open()
         assert await wire.call("tools/list", {}) == {}
@@ -75,7 +75,7 @@ def test_a_server_that_asks_while_it_is_asked_is_answered() -> None:
 
     server.answers["tools/list"] = lists
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = LegacyWire(caller)
         await wire.open()
         assert await wire.call("tools/list", {}) == {"tools": []}
@@ -99,7 +99,7 @@ def test_other_messages_are_read_for_a_while(others: int, fails: bool) -> None:
         assert failure.message == "10000 other messages came instead of the answer to tools/list"
         return
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = LegacyWire(caller)
         await wire.open()
         assert await wire.call("tools/list", {}) == {}
@@ -214,7 +214,7 @@ async def _waits(wire: LegacyWire, stage: Stage) -> ProbeFailure | None:
 def silence(server: Server, stage: Stage) -> tuple[str, str] | None:
     found: list[ProbeFailure | None] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         found.append(await _waits(LegacyWire(caller), stage))
 
     play(server, scene, TARGET)
@@ -239,7 +239,7 @@ def test_silence_is_told_by_the_stage_and_by_what_stands_between() -> None:
 
 
 def test_a_request_that_was_never_taken_is_not_said_to_be() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = LegacyWire(caller)
         assert wire.silence(Stage.INITIALIZE) is None
         assert wire.remarks() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.legacy import LegacyWire
 from mcpwatch.model.probe import Symptom, Target
 from tests.checks.legacy_memory import TARGET, Server, failure_of
@@ -26,7 +26,7 @@ ENDPOINTS = [
 def test_an_endpoint_is_read_as_clients_read_it(told: str, asked: str) -> None:
     server = Server(event(told, "endpoint"))
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         await LegacyWire(caller).open()
         assert {asked.path for asked in network.asked[1:]} == {asked_path}
 
@@ -72,7 +72,7 @@ PUBLIC = Target("http://h/time/sse", public_url="https://public/mcp/time/sse")
 def test_an_endpoint_behind_a_path_prefix_is_posted_to_without_it(target: Target, told: str, asked: str) -> None:
     server = Server(event(told, "endpoint"))
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         await LegacyWire(caller).open()
         assert network.asked[-1].path == asked
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.stateless import StatelessWire, encoded, parameter_headers
 from mcpwatch.model.probe import Stage, Symptom, Target
@@ -32,7 +32,7 @@ def test_a_stateless_server_is_told_in_every_request_what_it_is() -> None:
         ]
         return modern(asked, tools=tools) if asked.rpc == "tools/list" else modern(asked)
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = StatelessWire(caller)
         await wire.open()
         assert (wire.server.wire, wire.server.protocol) == ("stateless", "2026-07-28")
@@ -67,7 +67,7 @@ def test_what_a_stateless_server_asks_of_us_in_its_stream_is_not_answered() -> N
         ping = {"jsonrpc": "2.0", "id": "q", "method": "ping"}
         return Answer(headers=SSE, pieces=[event(ping), event(result(asked))])
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         assert await StatelessWire(caller).call("tools/list", {}) == {}
         assert len(network.asked) == 1
 
@@ -75,7 +75,7 @@ def test_what_a_stateless_server_asks_of_us_in_its_stream_is_not_answered() -> N
 
 
 def test_a_stateless_server_that_wants_something_first_or_refuses_is_told() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = StatelessWire(caller)
         with pytest.raises(ProbeFailure) as caught:
             await wire.call("tools/list", {})
@@ -95,7 +95,7 @@ def test_a_stateless_server_that_wants_something_first_or_refuses_is_told() -> N
 
 
 def test_a_result_of_an_old_server_that_names_no_type_is_complete() -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         assert await StatelessWire(caller).call("tools/list", {}) == {"tools": None}
 
     play(lambda asked: json_of(result(asked, tools=None)), scene, TARGET)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mcpwatch.checks.caller import Caller
+from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.legacy import STRAYS_MAX
 from mcpwatch.checks.stateless import StatelessWire
@@ -31,7 +31,7 @@ def after_greeting(answer: Serves, session: str = "", *, closes: bool = False) -
     """Initialize, then call `tools/list`, which `answer` answers; the network and how the call failed."""
     seen: list[tuple[Network, ProbeFailure | None]] = []
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = StreamableWire(caller)
         try:
             await wire.open()
@@ -163,7 +163,7 @@ def test_a_server_that_refuses_our_answer_to_its_question_is_told() -> None:
             return asks(asked)
         return greets(asked) if asked.rpc else Answer(500)
 
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = StreamableWire(caller)
         await wire.open()
         with pytest.raises(ProbeFailure, match=r"POST /mcp \(an answer to the server's own request\) was answered with HTTP 500"):
@@ -191,7 +191,7 @@ def test_a_notification_answered_with_a_stream_is_left_and_one_refused_fails_the
     def refuses(asked: Asked) -> Answer:
         return greets(asked) if "id" in asked.body else Answer(400)
 
-    async def opened(caller: Caller, network: Network) -> None:
+    async def opened(caller: ProbeHttp, network: Network) -> None:
         wire = StreamableWire(caller)
         await wire.open()
         assert network.answers[-1].closed
@@ -199,7 +199,7 @@ def test_a_notification_answered_with_a_stream_is_left_and_one_refused_fails_the
         assert caller.timeline.stage is Stage.INITIALIZED
         assert [timing.stage for timing in caller.timeline.timings()] == [Stage.INITIALIZE]
 
-    async def refused(caller: Caller, network: Network) -> None:
+    async def refused(caller: ProbeHttp, network: Network) -> None:
         with pytest.raises(ProbeFailure, match=r"POST /mcp \(notifications/initialized\) was answered with HTTP 400"):
             await StreamableWire(caller).open()
 
@@ -209,7 +209,7 @@ def test_a_notification_answered_with_a_stream_is_left_and_one_refused_fails_the
 
 @pytest.mark.parametrize("kind", [StreamableWire, StatelessWire])
 def test_a_deadline_that_passed_is_told_by_what_came_instead(kind: type[StreamableWire | StatelessWire]) -> None:
-    async def scene(caller: Caller, network: Network) -> None:
+    async def scene(caller: ProbeHttp, network: Network) -> None:
         wire = kind(caller)
         assert wire.silence(Stage.INITIALIZE) is None
         with pytest.raises(ProbeFailure):

@@ -15,7 +15,7 @@ from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import CONNECTIONS_MAX, NAME_TTL, NameCache, ProbeTransport
 from mcpwatch.http_client.client import Response
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.dial import Enter
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import ForwardProxy
@@ -35,7 +35,7 @@ def play(scene: Callable[[ProbeTimeline], Awaitable[None]]) -> None:
 
 
 class Line:
-    """Stands for a `Connection`: every exchange is answered with 200, or fails as `fails` says."""
+    """Stands for a `ClientConnection`: every exchange is answered with 200, or fails as `fails` says."""
 
     status = 200
     headers: dict[str, str]
@@ -78,10 +78,10 @@ class Dialled:
         self.resolved: list[tuple[str, int]] = []
         waiting = iter(lines or [Line() for _ in range(20)])
 
-        async def dial(url: Url, trust: Trust, proxy: ForwardProxy | None, names: object, enter: Enter) -> Connection:
+        async def dial(url: Url, trust: Trust, proxy: ForwardProxy | None, names: object, enter: Enter) -> ClientConnection:
             self.dialled.append((url.host, url.port, trust))
             enter(Stage.CONNECT)
-            return cast("Connection", next(waiting))
+            return cast("ClientConnection", next(waiting))
 
         async def resolve(host: str, port: int) -> tuple[str, ...]:
             self.resolved.append((host, port))

@@ -21,7 +21,7 @@ from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.trial import Trial, TrialFailed, TrialTimedOut
 from mcpwatch.cli.importing.ask import ask
 from mcpwatch.cli.importing.canary import with_canary, without_canary
-from mcpwatch.cli.importing.found import Found, merged, servers_in
+from mcpwatch.cli.importing.found import FoundServer, merged, servers_in
 from mcpwatch.cli.importing.run import bring_in, look
 from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.config.load import load_plan, read_document
@@ -46,7 +46,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def found(data: Any, source: str = "a.json") -> dict[str, Found]:
+def found(data: Any, source: str = "a.json") -> dict[str, FoundServer]:
     return {one.original: one for one in servers_in(data, source)}
 
 
@@ -120,7 +120,7 @@ def test_the_same_server_of_several_clients_comes_once_and_names_stay_apart() ->
             "b",
         )
     ]
-    known = {Found("there", {"url": "http://h/sse"}, (), "there").key}
+    known = {FoundServer("there", {"url": "http://h/sse"}, (), "there").key}
     made = merged([*one, *two], {"taken"}, known, {"127.0.0.1:9090"})
     assert [(item.name, item.sources, item.trouble) for item in made] == [
         ("time", ("a", "b"), ""),
@@ -287,14 +287,14 @@ def test_the_first_import_makes_the_file(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_the_catalogues_canary_is_proposed_for_a_known_server(command: str, args: list[str], tool: str | None) -> None:
-    one = with_canary(Found("a", {"stdio": {"command": command, "args": args}}, (), "a"))
+    one = with_canary(FoundServer("a", {"stdio": {"command": command, "args": args}}, (), "a"))
     assert (one.member.get("checks", {}).get("canary", {}).get("tool"), one.proposed or None) == (tool, tool)
     assert without_canary(one).member == {"stdio": {"command": command, "args": args}}
 
 
 def test_no_canary_is_proposed_where_there_are_checks_or_nothing_is_run() -> None:
-    checked = Found("a", {"stdio": {"command": "mcp-server-time"}, "checks": {"mcp": {}}}, (), "a")
-    far = Found("b", {"url": "http://h/sse"}, (), "b")
+    checked = FoundServer("a", {"stdio": {"command": "mcp-server-time"}, "checks": {"mcp": {}}}, (), "a")
+    far = FoundServer("b", {"url": "http://h/sse"}, (), "b")
     assert [with_canary(one) for one in (checked, far)] == [checked, far]
 
 
@@ -351,14 +351,17 @@ def test_what_is_found_is_told_with_the_client_that_has_it(
 
 
 def test_the_wizard_asks_about_the_clients_of_the_chosen_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = [Found("a", {"stdio": {"command": "x"}}, ("cursor.json",), "a"), Found("b", {"url": "http://h"}, ("zed.json",), "b")]
+    here = [
+        FoundServer("a", {"stdio": {"command": "x"}}, ("cursor.json",), "a"),
+        FoundServer("b", {"url": "http://h"}, ("zed.json",), "b"),
+    ]
     asked: list[str] = []
 
     def confirm(question: str, default: bool) -> bool:
         asked.append(question)
         return True
 
-    def clients(some: Sequence[Found]) -> list[str]:
+    def clients(some: Sequence[FoundServer]) -> list[str]:
         return [source.removesuffix(".json") for one in some for source in one.sources if source != "zed.json"]
 
     def chosen(_: str, default: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Wanted
 from mcpwatch.clients.catalog import CLIENTS, ClientsSection
 from mcpwatch.clients.ledger import Ledger
-from mcpwatch.clients.reconcile import Outcome, reconcile
+from mcpwatch.clients.reconcile import ReconcileResult, reconcile
 from mcpwatch.clients.route import ClientRoute
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ def load(case: Path) -> tuple[Adapter, ClientSpec, str | None, Path]:
     return made.adapter, made.spec, text, next(case.glob("after*"))
 
 
-def run(adapter: Adapter, spec: ClientSpec, text: str | None, ledger: Ledger) -> Outcome:
+def run(adapter: Adapter, spec: ClientSpec, text: str | None, ledger: Ledger) -> ReconcileResult:
     off = ROUTES[1:] if spec.policy == "disable" else ()
     on = ROUTES[:1] if spec.policy == "disable" else ROUTES
     return reconcile(adapter.syntax, text, adapter.wanted(spec, on, off, TOKEN), ledger)

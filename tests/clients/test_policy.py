@@ -6,22 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.clients.policy import Book, Decision, Rules, Seen, advance
+from mcpwatch.clients.policy import Book, ListingDecision, ListingRules, SeenRoute, advance
 from mcpwatch.clients.state import seen_routes
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import FleetView, RouteView, SelfView
 
 UP, DOWN, UNKNOWN = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
-RULES = Rules("remove", hold_up=5, hold_down=60)
+RULES = ListingRules("remove", hold_up=5, hold_down=60)
 
 
 def walk(
-    steps: list[tuple[float, dict[str, Verdict]]], rules: Rules = RULES, listed: frozenset[str] = frozenset()
-) -> list[Decision]:
-    book, decisions = Book(listed=listed), list[Decision]()
+    steps: list[tuple[float, dict[str, Verdict]]], rules: ListingRules = RULES, listed: frozenset[str] = frozenset()
+) -> list[ListingDecision]:
+    book, decisions = Book(listed=listed), list[ListingDecision]()
     for at, verdicts in steps:
-        book, decision = advance(book, [Seen(name, verdict, "refused") for name, verdict in verdicts.items()], Instant(at), rules)
+        book, decision = advance(
+            book, [SeenRoute(name, verdict, "refused") for name, verdict in verdicts.items()], Instant(at), rules
+        )
         decisions.append(decision)
     return decisions
 
@@ -91,7 +93,7 @@ def test_time_spent_all_down_does_not_count_as_unhealthy() -> None:
 def test_a_proxy_that_is_down_takes_no_route_out() -> None:
     book = Book(listed=frozenset({"a"}))
     for at in range(0, 500, 20):
-        book, decision = advance(book, [Seen("a", DOWN), Seen("b", UP)], Instant(at), RULES, proxy_up=False)
+        book, decision = advance(book, [SeenRoute("a", DOWN), SeenRoute("b", UP)], Instant(at), RULES, proxy_up=False)
         assert ("a" in decision.on, decision.kept) == (True, "the proxy itself is down")
 
 
@@ -102,7 +104,7 @@ def test_an_unknown_verdict_changes_nothing() -> None:
 
 
 def test_policy_keep_lets_no_route_leave_for_its_health_but_one_that_is_gone_from_the_configuration() -> None:
-    rules = Rules("keep", 5, 60)
+    rules = ListingRules("keep", 5, 60)
     decisions = walk([(0, {"a": DOWN, "b": UP}), (1000, {"a": DOWN, "b": UP}), (1001, {"b": UP})], rules, frozenset({"a", "b"}))
     assert [decision.on for decision in decisions] == [("a", "b"), ("a", "b"), ("b",)]
     assert decisions[-1].reasons == {"a": "no longer in the configuration"}
@@ -115,7 +117,7 @@ def test_whatever_happens_a_route_leaves_only_beside_a_healthy_one_and_after_its
     book, at, names = Book(listed=frozenset("abc")), 0.0, "abc"
     for pause, verdicts in moves:
         at += pause
-        seen = [Seen(name, verdict) for name, verdict in zip(names, verdicts, strict=True)]
+        seen = [SeenRoute(name, verdict) for name, verdict in zip(names, verdicts, strict=True)]
         before, (book, decision) = book, advance(book, seen, Instant(at), RULES)
         for name in before.listed - book.listed:
             assert UP in verdicts

@@ -12,7 +12,7 @@ from mcpwatch.clients.adapter import Client, Wanted
 from mcpwatch.clients.catalog import made
 from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import Ledger, dumps, loads
-from mcpwatch.clients.reconcile import Outcome, reconcile
+from mcpwatch.clients.reconcile import ReconcileResult, reconcile
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.tokens import Tokens, digest
 
@@ -24,12 +24,12 @@ CLAUDE = made({"kind": "claude-code"})
 GEMINI = made({"kind": "gemini-cli"})
 
 
-def put(client: Client, text: str | None, *routes: ClientRoute, ledger: Ledger | None = None, **how: bool) -> Outcome:
+def put(client: Client, text: str | None, *routes: ClientRoute, ledger: Ledger | None = None, **how: bool) -> ReconcileResult:
     wanted = client.adapter.wanted(client.spec, routes, (), TOKEN)
     return reconcile(client.adapter.syntax, text, wanted, ledger or Ledger(), tokens=TOKENS, **how)
 
 
-def servers(outcome: Outcome) -> dict[str, Any]:
+def servers(outcome: ReconcileResult) -> dict[str, Any]:
     return json.loads(outcome.text or "{}")["mcpServers"]
 
 

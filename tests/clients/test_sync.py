@@ -22,7 +22,7 @@ import pytest
 from mcpwatch.clients import locks
 from mcpwatch.clients.backups import Backup, Backups
 from mcpwatch.clients.ledger import Ledger
-from mcpwatch.clients.reconcile import Outcome
+from mcpwatch.clients.reconcile import ReconcileResult
 from mcpwatch.clients.sync import Job, preview, sync
 from mcpwatch.model.errors import ClientFileError
 from mcpwatch.model.time import WallTime
@@ -141,7 +141,7 @@ def test_a_missing_file_is_made_for_its_owner_only(tmp_path: Path, backups: Back
 def test_what_need_not_change_is_not_written(file: Path, backups: Backups) -> None:
     sync(job(file, "time"), backups)
     before = file.stat()
-    again = sync(Job("claude-code", file, lambda text: Outcome(text, Ledger()), Ledger()), backups)
+    again = sync(Job("claude-code", file, lambda text: ReconcileResult(text, Ledger()), Ledger()), backups)
     assert (again.changed, file.stat().st_ino, file.stat().st_mtime_ns) == (False, before.st_ino, before.st_mtime_ns)
 
 
@@ -233,7 +233,7 @@ def test_a_file_of_root_is_left_alone_by_anyone_else() -> None:
 
 
 def test_a_token_is_not_written_where_others_can_read_it_or_git_would_take_it(file: Path, backups: Backups) -> None:
-    secret = Job("cline", file, lambda _: Outcome('{"key": "s3cret"}', Ledger()), Ledger(), secret=True)
+    secret = Job("cline", file, lambda _: ReconcileResult('{"key": "s3cret"}', Ledger()), Ledger(), secret=True)
     file.chmod(0o644)
     with pytest.raises(ClientFileError, match="chmod 600"):
         sync(secret, backups)

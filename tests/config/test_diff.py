@@ -13,7 +13,7 @@ from mcpwatch.config.diff import diff
 from mcpwatch.config.explain import changes, summary
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Target
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, UpstreamSpec
 from tests.config.plans import plan
 
 BASE = """\
@@ -82,7 +82,7 @@ MEMBERS = st.builds(
 def plans(draw: st.DrawFn) -> Plan:
     members = tuple(draw(st.lists(MEMBERS, max_size=5, unique_by=lambda member: member.name)))
     routes = tuple(RouteSpec(m.name, m.name, draw(st.sampled_from(["u", "v"])), Target("http://p/")) for m in members)
-    upstreams = tuple(Upstream(m.name, "sse", url="http://m/") for m in members)
+    upstreams = tuple(UpstreamSpec(m.name, "sse", url="http://m/") for m in members)
     proxy = ProxySpec("gateway", "proxy", "127.0.0.1:1", "http://p", upstreams=upstreams)
     last = MemberSpec("proxy", "proxy", "process", None, draw(st.sampled_from(["1", "2"])))
     sections = tuple((name, draw(st.integers(0, 1))) for name in draw(st.sets(st.sampled_from(["web", "alerts"]))))

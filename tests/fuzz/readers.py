@@ -11,7 +11,7 @@ import h11
 
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange
 from mcpwatch.gateway.http.request_reader import RequestReader
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.failure import HttpFailed
 
 HEAD_BYTES = 16 * 1024
@@ -152,7 +152,7 @@ class Transport:
 
 async def our_answer(data: bytes, cuts: tuple[int, ...] = ()) -> Answer:
     """What our client reads of the answer to a GET; the connection stays open."""
-    connection = Connection()
+    connection = ClientConnection()
     connection.connection_made(cast("asyncio.Transport", Transport()))
     asking = asyncio.get_running_loop().create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from mcpwatch.gateway.protocol import message, reading
 from mcpwatch.http_client.failure import HttpFailed
-from mcpwatch.http_client.sse import Event, EventParser
+from mcpwatch.http_client.sse import EventParser, ServerSentEvent
 from tests.fuzz.readers import Answer, Reading, answer_by_h11, by_h11, our_answer, ours
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -117,17 +117,17 @@ def events(data: bytes) -> None:
         assert len(data) > 10
 
 
-def by_the_standard(data: bytes) -> list[Event]:
+def by_the_standard(data: bytes) -> list[ServerSentEvent]:
     """Sections 9.2.5 and 9.2.6 of the standard, word by word, on bytes that have all come."""
     text = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    found: list[Event] = []
-    buffer, event, retry = b"", Event(), None
+    found: list[ServerSentEvent] = []
+    buffer, event, retry = b"", ServerSentEvent(), None
     for line in text.split(b"\n")[:-1]:
         if not line:
             if buffer:
                 event.data, event.retry = buffer.removesuffix(b"\n"), retry
                 found.append(event)
-            buffer, event = b"", Event()
+            buffer, event = b"", ServerSentEvent()
             continue
         if line.startswith(b":"):
             continue

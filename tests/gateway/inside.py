@@ -13,9 +13,9 @@ from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.call import FINAL, Delivery
 from mcpwatch.gateway.serve.app import App
-from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits, Settings
 from mcpwatch.gateway.upstream.link import Ends
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 
 LIMIT = 60.0
 
@@ -56,14 +56,14 @@ class Wire:
         self.closed.set()
 
 
-class Inside(Member):
+class Inside(ServedMember):
     """A member whose links are in `wires`, the main one first."""
 
     def __init__(self, wire: str = "stdio") -> None:
         self.wires: list[Wire] = []
         self.gate = anyio.Event()
         self._wire = wire
-        super().__init__(ServerSettings("inside", command="true"), Limits(), None, lambda _: None)
+        super().__init__(ServerSettings("inside", command="true"), ServingLimits(), None, lambda _: None)
 
     def _link(self, ends: Ends) -> Wire:
         self.wires.append(Wire(ends, self._wire, self.gate))
@@ -84,7 +84,7 @@ async def inside(wire: str = "stdio", *, starting: bool = False) -> AsyncGenerat
 
 
 @asynccontextmanager
-async def served(member: Member) -> AsyncGenerator[str]:
+async def served(member: ServedMember) -> AsyncGenerator[str]:
     """A gateway in this process that serves it; its base URL."""
     settings = Settings(servers=(member.settings,))
     app = App(settings)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve, Stream
+from mcpwatch.gateway.http.http_exchange import HttpExchange, OpenStream, Serve
 from mcpwatch.gateway.http.listener import Listener
 
 LIMIT = 30.0
@@ -22,7 +22,7 @@ class Mirror:
 
     body_limit: int = 1000
     seen: list[str] = field(default_factory=list[str])
-    streams: list[Stream] = field(default_factory=list[Stream])
+    streams: list[OpenStream] = field(default_factory=list[OpenStream])
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)

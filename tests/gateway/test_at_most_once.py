@@ -17,11 +17,11 @@ import pytest
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import Envelope
-from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream.link import Ends
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 from mcpwatch.gateway.upstream.remote import SseLink
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from tests.gateway.inside import Taken
 
@@ -164,7 +164,7 @@ def asking(name: str, number: int) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode()
 
 
-async def call(member: Member, name: str, number: int) -> dict[str, Any]:
+async def call(member: ServedMember, name: str, number: int) -> dict[str, Any]:
     """The answer to one call through a member's own connection to its upstream."""
     await member.main.ready()
     data = asking(name, number)
@@ -174,9 +174,9 @@ async def call(member: Member, name: str, number: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def member_of(upstream: Dropping, transport: str) -> AsyncGenerator[Member]:
+async def member_of(upstream: Dropping, transport: str) -> AsyncGenerator[ServedMember]:
     url = f"http://127.0.0.1:{upstream.port}/{'sse' if transport == 'sse' else 'mcp'}"
-    member = Member(ServerSettings("pay", url=url, transport=transport), Limits(), None, lambda _: None)  # pyright: ignore[reportArgumentType]
+    member = ServedMember(ServerSettings("pay", url=url, transport=transport), ServingLimits(), None, lambda _: None)  # pyright: ignore[reportArgumentType]
     try:
         yield member
     finally:
@@ -223,7 +223,7 @@ async def test_only_what_may_be_done_twice_is_sent_twice_and_only_once_more(meth
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    client = Client(url)
+    client = HttpClient(url)
     first = [await client.request("GET", url, {}) for _ in range(WARM)]
     for response in first:
         await response.read()
@@ -273,7 +273,7 @@ async def test_the_caller_over_sse_is_told_too() -> None:
 async def test_a_connection_that_was_closed_while_idle_costs_no_call(abort: bool) -> None:
     async with dropping() as upstream:
         url = f"http://127.0.0.1:{upstream.port}/mcp"
-        client = Client(url)
+        client = HttpClient(url)
         for number in range(20):
             response = await client.request("POST", url, {}, asking("pay", number))
             await response.read()
@@ -306,7 +306,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(line: str, 
     monkeypatch.setattr("mcpwatch.http_client.connection.time.monotonic", lambda: now)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    client = Client(url)
+    client = HttpClient(url)
     for after, expected in zip((0.0, 1.0, 3.9, 4.1), (1, 2, 3, 4) if "timeout=1" in line else (1, 1, 1, 2), strict=True):
         now += after
         await (await client.request("GET", url, {})).read()

@@ -16,8 +16,8 @@ import anyio
 import httpx
 import pytest
 
-from mcpwatch.gateway.settings import Limits, ServerSettings
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits
+from mcpwatch.gateway.upstream.member import ServedMember
 from tests.gateway.inside import LIMIT, served
 from tests.gateway.program import TINY, TLS, messages
 
@@ -33,7 +33,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def url() -> AsyncIterator[str]:
     """The tiny server behind a gateway in this process."""
-    member = Member(ServerSettings("tiny", sys.executable, tuple(TINY["args"])), Limits(), None, lambda _: None)
+    member = ServedMember(ServerSettings("tiny", sys.executable, tuple(TINY["args"])), ServingLimits(), None, lambda _: None)
     async with served(member) as found:
         yield f"{found}/tiny/mcp"
 

@@ -11,7 +11,7 @@ import pytest
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.upstream import questions
 from mcpwatch.gateway.upstream.counts import Counts
-from mcpwatch.gateway.upstream.lifecycle import Phase
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.gateway.upstream.mux import Mux
 from tests.gateway.inside import Taken
 from tests.gateway.test_nudge import Server, UrlLink, kept
@@ -107,8 +107,8 @@ async def test_no_odd_answer_to_the_greeting_ends_who_keeps_the_member(odd: Any,
     server.does = "answers"
     async with kept(server) as it:
         await server.reached(1)
-        while it.phase is Phase.STARTING:
+        while it.phase is UpstreamPhase.STARTING:
             await anyio.lowlevel.checkpoint()
         it.nudge()
-        if it.phase is not Phase.RUNNING:
+        if it.phase is not UpstreamPhase.RUNNING:
             await server.reached(2)

@@ -14,7 +14,7 @@ from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Budget, address_of
 from mcpwatch.http_client import connection as connections
 from mcpwatch.http_client import framing, sse
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.sse import EventParser
 from tests.gateway.wireless import READ, FakeTransport, Keeper, Wireless, held_bytes
@@ -187,7 +187,7 @@ CLIENT_STATES = {
 @pytest.mark.parametrize("state", CLIENT_STATES)
 async def test_an_endless_upstream_is_cut_or_left_in_the_socket_in_every_state_of_the_client(state: str) -> None:
     begin, again, most = CLIENT_STATES[state]
-    transport, connection = FakeTransport(), Connection()
+    transport, connection = FakeTransport(), ClientConnection()
     connection.connection_made(cast("asyncio.Transport", transport))
     asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)
@@ -235,7 +235,7 @@ def test_the_largest_answer_is_the_largest_event() -> None:
 
 
 async def test_what_an_upstream_sends_unasked_is_never_taken_for_an_answer() -> None:
-    transport, connection = FakeTransport(), Connection()
+    transport, connection = FakeTransport(), ClientConnection()
     connection.connection_made(cast("asyncio.Transport", transport))
     asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
     await asyncio.sleep(0)

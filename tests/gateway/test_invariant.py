@@ -15,9 +15,9 @@ from typing import Any
 import anyio
 import pytest
 
-from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream.link import Ends
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 from tests.gateway.hostile import Forger, readings
 from tests.gateway.inside import served
 from tests.gateway.program import HELLO, Sse, call, request, sse
@@ -117,13 +117,13 @@ class HostileWire:
             self._ends.on_pollution(data)
 
 
-class HostileMember(Member):
+class HostileMember(ServedMember):
     """A member on that wire."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.wires: list[HostileWire] = []
-        super().__init__(ServerSettings("it", command="true"), Limits(), None, lambda _: None)
+        super().__init__(ServerSettings("it", command="true"), ServingLimits(), None, lambda _: None)
 
     def _link(self, ends: Ends) -> HostileWire:
         self.wires.append(HostileWire(ends, self.seed))

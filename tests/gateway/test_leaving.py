@@ -17,7 +17,7 @@ from mcpwatch.gateway.serve import stateless_endpoint
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import McpRequest, stream
 from mcpwatch.gateway.session.passage import Passthrough
-from mcpwatch.gateway.session.target import Target
+from mcpwatch.gateway.session.target import RouteTarget
 from mcpwatch.gateway.session.visits import Visits
 from tests.gateway.channels import META
 from tests.gateway.raw import LIMIT, Mirror, get, listening, post
@@ -82,7 +82,7 @@ class Door(Mirror):
         return functools.partial(self._post, turn)
 
     async def _post(self, turn: HttpExchange) -> None:
-        request = McpRequest(turn, cast("Target", self.target), "", turn.headers, [])
+        request = McpRequest(turn, cast("RouteTarget", self.target), "", turn.headers, [])
         try:
             await stateless_endpoint.post(request, turn.body, message.peek(turn.body), Visits())
         finally:
@@ -149,7 +149,7 @@ async def test_a_stream_that_nobody_reads_ends() -> None:
         async def _answer(self, turn: HttpExchange) -> None:
             self.waiting.set()
             await self.go.wait()
-            await stream(McpRequest(turn, cast("Target", None), "", turn.headers, []), Exchange(), [])
+            await stream(McpRequest(turn, cast("RouteTarget", None), "", turn.headers, []), Exchange(), [])
             ended.set()
 
     app = Streams()

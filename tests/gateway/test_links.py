@@ -27,7 +27,7 @@ from mcpwatch.gateway.upstream.remote import SseLink
 from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.http_client import dial
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.trust import Contexts
 from tests.gateway.raw import Mirror, listening, post
@@ -145,12 +145,12 @@ async def test_a_method_that_is_no_header_value_never_reaches_a_stateless_upstre
 @pytest.mark.parametrize("mark", ["\r", "\n", "\0"])
 async def test_no_part_of_a_head_may_begin_another_line(mark: str) -> None:
     async with upstream(echo) as server:
-        client = Client(server.url)
+        client = HttpClient(server.url)
         for method, headers in ((f"GET{mark}", {}), ("GET", {f"X{mark}": "1"}), ("GET", {"X": f"1{mark}"})):
             with pytest.raises(HttpFailed, match="line break"):
                 await client.request(method, server.url, headers)
         with pytest.raises(HttpFailed, match="line break"):
-            await Client(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
+            await HttpClient(server.url, (("X", f"1{mark}"),)).request("GET", server.url, {})
         assert not server.connections
 
 
@@ -193,7 +193,7 @@ async def test_an_answer_that_is_given_up_leaves_no_socket() -> None:
         return answer(b"{}")[:-1]
 
     async with upstream(script) as server:
-        response = await Client(server.url).request("GET", server.url, {})
+        response = await HttpClient(server.url).request("GET", server.url, {})
         reading = asyncio.create_task(response.read())
         await anyio.lowlevel.checkpoint()
         reading.cancel()
@@ -221,7 +221,7 @@ async def test_a_link_that_closes_leaves_no_stream_open() -> None:
 
 async def test_a_kept_connection_is_not_lost_when_its_answer_is_closed_after_the_end() -> None:
     async with upstream(echo) as server:
-        client = Client(server.url)
+        client = HttpClient(server.url)
         for number in range(3):
             response = await client.request("POST", server.url, {}, asking("x", number))
             assert json.loads(await response.read())["id"] == number
@@ -262,7 +262,7 @@ async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         for _ in range(2):
             with pytest.raises(HttpFailed, match="TLS handshake"):
-                await Client("").request("GET", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+                await HttpClient("").request("GET", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
     assert len(made) == 1
 
 

@@ -14,7 +14,7 @@ import pytest
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.upstream import availability, sign_of_life
 from mcpwatch.gateway.upstream import upstream as upstream_module
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer, Handshake
 from mcpwatch.gateway.upstream.upstream import Upstream
@@ -105,7 +105,7 @@ async def test_a_nudge_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server()
     async with kept(server) as it:
         await server.reached(2)
-        while it.phase is not Phase.BACKOFF:  # noqa: ASYNC110  it is a matter of turns of the loop
+        while it.phase is not UpstreamPhase.BACKOFF:  # noqa: ASYNC110  it is a matter of turns of the loop
             await asyncio.sleep(0)
         server.does = "answers"
         it.nudge()
@@ -131,7 +131,7 @@ async def test_a_nudge_does_not_start_what_an_operator_stopped() -> None:
         it.hold()
         it.nudge()
         await asyncio.sleep(0.05)
-        assert it.phase is Phase.HELD
+        assert it.phase is UpstreamPhase.HELD
         assert server.attempts == 1
 
 
@@ -154,7 +154,7 @@ async def test_a_call_under_way_is_life(monkeypatch: pytest.MonkeyPatch) -> None
         raw = message.request(1, "tools/call", {"name": "slow"})
         number = it.mux.request(peer, message.peek(raw), raw, answer)
         await asyncio.sleep(0.2)
-        assert it.phase is Phase.RUNNING
+        assert it.phase is UpstreamPhase.RUNNING
         done = message.result(b"%d" % number, b"{}")
         it.mux.receive(done, message.peek(done))
         assert "result" in await answer.last()
@@ -205,4 +205,4 @@ async def test_a_quiet_upstream_that_says_anything_while_it_is_asked_is_not_drop
         said = message.notification("notifications/message", {"level": "info", "data": "busy"})
         it.mux.receive(said, message.peek(said))
         await asyncio.sleep(2 * sign_of_life.NUDGE_LIMIT)
-        assert (it.phase, server.attempts) == (Phase.RUNNING, 1)
+        assert (it.phase, server.attempts) == (UpstreamPhase.RUNNING, 1)

@@ -219,7 +219,7 @@ async def test_what_nobody_foresaw_in_one_file_ends_no_reading_of_the_next(
         return good
 
     failed = asyncio.Event()
-    running = program.Program(good, read, file, None, None)
+    running = program.GatewayProgram(good, read, file, None, None)
     looking = asyncio.get_running_loop().create_task(cast("Any", running)._look(file))
     await anyio.lowlevel.checkpoint()  # it has seen the first file
     with anyio.fail_after(LIMIT):

@@ -13,16 +13,16 @@ from anyio.lowlevel import checkpoint
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve import pages
-from mcpwatch.gateway.serve.fleet import Fleet
+from mcpwatch.gateway.serve.fleet import ServedMembers
 from mcpwatch.gateway.serve.replicas import Replicas
 from mcpwatch.gateway.session import session_output
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.member_target import MemberTarget
 from mcpwatch.gateway.session.session import Session
-from mcpwatch.gateway.session.sessions import Sessions
-from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
+from mcpwatch.gateway.session.sessions import ClientSessions
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits, Settings
 from mcpwatch.gateway.upstream import child
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 from mcpwatch.model.policy import RestartPolicy
 from tests.gateway.inside import LIMIT, Taken, inside
 from tests.gateway.program import TINY, call, request
@@ -30,15 +30,15 @@ from tests.gateway.program import TINY, call, request
 pytestmark = pytest.mark.anyio
 
 
-def shown(member: Member, sessions: Sessions | None = None) -> list[str]:
+def shown(member: ServedMember, sessions: ClientSessions | None = None) -> list[str]:
     """The lines of the page."""
-    return pages.metrics({member.name: member}, sessions or Sessions(Limits()), {}, Replicas()).decode().splitlines()
+    return pages.metrics({member.name: member}, sessions or ClientSessions(ServingLimits()), {}, Replicas()).decode().splitlines()
 
 
 async def test_messages_that_no_stream_took_are_counted_after_their_session_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_output, "UNSENT_MESSAGES", 2)
     async with inside() as member:
-        sessions = Sessions(Limits())
+        sessions = ClientSessions(ServingLimits())
         request = McpRequest(cast("Any", None), MemberTarget(member), "ann", {}, [])
         one, other = sessions.begin(request), sessions.begin(request)
         for session in (one, one, one, other, other, other):
@@ -51,7 +51,9 @@ async def test_messages_that_no_stream_took_are_counted_after_their_session_too(
 async def test_a_line_that_is_too_long_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "LINE_LIMIT", 1000)
     prints = "print('x' * 5000, end='', flush=True); input()"
-    member = Member(ServerSettings("long", command=sys.executable, args=("-c", prints)), Limits(), None, lambda _: None)
+    member = ServedMember(
+        ServerSettings("long", command=sys.executable, args=("-c", prints)), ServingLimits(), None, lambda _: None
+    )
     try:
         with anyio.fail_after(LIMIT):
             while 'mcpwatch_gateway_member_dropped_lines_total{member="long"} 1' not in shown(member):
@@ -60,7 +62,7 @@ async def test_a_line_that_is_too_long_is_counted(monkeypatch: pytest.MonkeyPatc
         await member.stop()
 
 
-def counters(member: Member) -> dict[str, int]:
+def counters(member: ServedMember) -> dict[str, int]:
     """The member's counters, by name."""
     named = (line.partition("{")[0] for line in shown(member))
     values = (line.rpartition(" ")[2] for line in shown(member))
@@ -81,7 +83,7 @@ async def counts(session: Session) -> None:
 
 async def test_no_counter_goes_back_when_a_session_ends_or_a_reload_takes_a_member_away_and_brings_it_back() -> None:
     tiny = ServerSettings("tiny", command=TINY["command"], args=tuple(TINY["args"]))
-    fleet = Fleet(None, lambda _: None)
+    fleet = ServedMembers(None, lambda _: None)
     try:
         await fleet.apply(Settings(servers=(tiny,)), lambda _: None)
         first = fleet.members["tiny"]
@@ -109,14 +111,14 @@ async def test_no_counter_goes_back_when_a_session_ends_or_a_reload_takes_a_memb
 
 
 @pytest.mark.parametrize("change", [
-    {"start_grace": 90.0}, {"restart": RestartPolicy(condition="never")}, {"limits": Limits(start=5.0)},
-    {"limits": Limits(call=7.0)}, {"limits": Limits(body=1000, sessions_per_token=3)},
+    {"start_grace": 90.0}, {"restart": RestartPolicy(condition="never")}, {"limits": ServingLimits(start=5.0)},
+    {"limits": ServingLimits(call=7.0)}, {"limits": ServingLimits(body=1000, sessions_per_token=3)},
 ], ids=["start grace", "policy", "start", "call", "bytes"])  # fmt: skip
 async def test_a_changed_time_limit_or_policy_is_taken_over_by_the_server_that_runs(change: dict[str, Any]) -> None:
     tiny = ServerSettings("tiny", command=TINY["command"], args=tuple(TINY["args"]))
-    limits = change.get("limits", Limits())
+    limits = change.get("limits", ServingLimits())
     after = replace(tiny, **{name: value for name, value in change.items() if name != "limits"})
-    fleet = Fleet(None, lambda _: None)
+    fleet = ServedMembers(None, lambda _: None)
     try:
         await fleet.apply(Settings(servers=(tiny,)), lambda _: None)
         first = fleet.members["tiny"]

@@ -11,9 +11,9 @@ import anyio
 import httpx
 import pytest
 
-from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import streamable_link
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 from tests.gateway.inside import LIMIT, served
 from tests.gateway.program import ACCEPT, HELLO, call, request
 from tests.gateway.test_links import Upstream, answer, upstream
@@ -68,7 +68,7 @@ LOGGED = 'id: two\ndata: {"jsonrpc":"2.0","method":"notifications/message","para
 async def behind(server: Polled) -> AsyncGenerator[tuple[str, Upstream]]:
     """That server behind a gateway in this process; the endpoint of its route."""
     async with upstream(server.script) as running:
-        member = Member(ServerSettings("it", url=running.url, transport="http"), Limits(), None, lambda _: None)
+        member = ServedMember(ServerSettings("it", url=running.url, transport="http"), ServingLimits(), None, lambda _: None)
         async with served(member) as url:
             yield f"{url}/it/mcp", running
 

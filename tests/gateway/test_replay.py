@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.gateway.session.replay import BYTES, EVENTS, SECONDS, STANDALONE, Gone, Replay, frame, parse
+from mcpwatch.gateway.session.replay import BYTES, EVENTS, SECONDS, STANDALONE, EventGone, Replay, frame, parse
 
 SIZES = st.sampled_from([1, 10, 5000, BYTES // 3, BYTES + 1])
 
@@ -31,7 +31,7 @@ def test_a_stream_is_taken_up_with_all_that_was_missed_or_not_at_all(events: lis
     replay.expire(expired + SECONDS)
     for stream, events_of in sent.items():
         for position, (number, _) in enumerate(events_of):
-            with suppress(Gone):
+            with suppress(EventGone):
                 assert [(kept.number, kept.data) for kept in replay.after(stream, number)] == events_of[position + 1 :]
 
 
@@ -41,7 +41,7 @@ def test_everything_recent_can_be_replayed_and_the_oldest_goes_first() -> None:
     numbers = [replay.add(stream, b"x%d" % at, at) for at in range(EVENTS + 10)]
     assert len(replay) == EVENTS
     assert [kept.data for kept in replay.after(stream, numbers[9])] == [b"x%d" % at for at in range(10, EVENTS + 10)]
-    with pytest.raises(Gone):
+    with pytest.raises(EventGone):
         replay.after(stream, numbers[8])
 
 
@@ -49,7 +49,7 @@ def test_a_stream_of_another_session_or_of_the_future_is_not_known() -> None:
     replay = Replay()
     number = replay.add(STANDALONE, b"x", 0)
     for stream, after in ((STANDALONE, number + 1), (7, 0), (7, number)):
-        with pytest.raises(Gone):
+        with pytest.raises(EventGone):
             replay.after(stream, after)
 
 
@@ -60,7 +60,7 @@ def test_a_finished_stream_is_forgotten_with_its_last_event() -> None:
     replay.close(stream)
     assert replay.after(stream, number) == []
     replay.expire(SECONDS)
-    with pytest.raises(Gone):
+    with pytest.raises(EventGone):
         replay.after(stream, number)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.upstream.child import Exit
-from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase
+from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase
 from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.own_requests import Handshake
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
@@ -123,7 +123,7 @@ class Hosted:
     def _tell(self, event: LifecycleEvent) -> None:
         self._connected += event.name == "connected"
 
-    async def phase(self, wanted: Phase, starts: int) -> None:
+    async def phase(self, wanted: UpstreamPhase, starts: int) -> None:
         """Return when it is in this phase, after so many starts."""
         with anyio.fail_after(LIMIT):
             while (self.upstream.phase, len(self.links)) != (wanted, starts):  # noqa: ASYNC110  a matter of turns of the loop
@@ -136,7 +136,7 @@ async def hosted(policy: RestartPolicy) -> AsyncGenerator[Hosted]:
     found = Hosted(policy)
     task = asyncio.get_running_loop().create_task(found.upstream.run())
     try:
-        await found.phase(Phase.RUNNING, 1)
+        await found.phase(UpstreamPhase.RUNNING, 1)
         yield found
     finally:
         task.cancel()
@@ -147,29 +147,29 @@ async def hosted(policy: RestartPolicy) -> AsyncGenerator[Hosted]:
 async def test_a_server_that_must_never_be_restarted_is_not_until_it_is_started_by_hand() -> None:
     async with hosted(RestartPolicy("never")) as it:
         it.links[0].end(1)
-        await it.phase(Phase.FAILED, 1)
+        await it.phase(UpstreamPhase.FAILED, 1)
         assert "exited with code 1" in str(it.upstream.down())
         it.upstream.nudge()
         await asyncio.sleep(0)
-        assert (it.upstream.phase, len(it.links)) == (Phase.FAILED, 1)
+        assert (it.upstream.phase, len(it.links)) == (UpstreamPhase.FAILED, 1)
         it.upstream.release()
-        await it.phase(Phase.RUNNING, 2)
+        await it.phase(UpstreamPhase.RUNNING, 2)
 
 
 @pytest.mark.anyio
 async def test_a_planned_restart_is_no_end_that_the_policy_judges() -> None:
     async with hosted(RestartPolicy("never")) as it:
         it.upstream.restart()
-        await it.phase(Phase.RUNNING, 2)
+        await it.phase(UpstreamPhase.RUNNING, 2)
 
 
 @pytest.mark.anyio
 async def test_a_server_that_ended_well_stays_ended() -> None:
     async with hosted(RestartPolicy("on-failure")) as it:
         it.links[0].end(1)
-        await it.phase(Phase.RUNNING, 2)
+        await it.phase(UpstreamPhase.RUNNING, 2)
         it.links[1].end(0)
-        await it.phase(Phase.ENDED, 2)
+        await it.phase(UpstreamPhase.ENDED, 2)
 
 
 @pytest.mark.anyio
@@ -177,9 +177,9 @@ async def test_the_budget_parks_a_hosted_server_and_one_more_try_follows() -> No
     policy = RestartPolicy(intensity=1, backoff=Backoff(first=0, max=0), retry=0.01)
     async with hosted(policy) as it:
         it.links[0].end(1)
-        await it.phase(Phase.RUNNING, 2)
+        await it.phase(UpstreamPhase.RUNNING, 2)
         it.links[1].end(1)
-        await it.phase(Phase.FAILED, 2)
-        await it.phase(Phase.RUNNING, 3)
+        await it.phase(UpstreamPhase.FAILED, 2)
+        await it.phase(UpstreamPhase.RUNNING, 3)
         it.links[2].end(1)
-        await it.phase(Phase.FAILED, 3)
+        await it.phase(UpstreamPhase.FAILED, 3)

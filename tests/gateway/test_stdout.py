@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import child, pollution
-from mcpwatch.gateway.upstream.lifecycle import Phase
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
+from mcpwatch.gateway.upstream.member import ServedMember
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer
 from tests.gateway.inside import LIMIT, Taken
 from tests.gateway.program import TINY
@@ -31,10 +31,10 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def tiny() -> AsyncGenerator[Member]:
+async def tiny() -> AsyncGenerator[ServedMember]:
     """The tiny server as a member in this process."""
     with anyio.fail_after(LIMIT):
-        member = Member(ServerSettings("tiny", sys.executable, tuple(TINY["args"])), Limits(), None, lambda _: None)
+        member = ServedMember(ServerSettings("tiny", sys.executable, tuple(TINY["args"])), ServingLimits(), None, lambda _: None)
         try:
             await member.main.ready()
             yield member
@@ -42,7 +42,7 @@ async def tiny() -> AsyncGenerator[Member]:
             await member.stop()
 
 
-def ask(member: Member, peer: GatewayPeer, number: int, tool: str, **arguments: Any) -> Taken:
+def ask(member: ServedMember, peer: GatewayPeer, number: int, tool: str, **arguments: Any) -> Taken:
     """A call of a session; where its answer comes."""
     answer = Taken()
     raw = json.dumps(tool_call(number, tool, **arguments)).encode()
@@ -76,7 +76,7 @@ async def test_an_answer_to_nobody_is_no_end_of_the_reader(member_id: bytes) -> 
     async with tiny() as member:
         line = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % member_id
         assert "result" in await ask(member, GatewayPeer(), 1, "write", hex=line.hex()).last()
-        assert member.main.phase is Phase.RUNNING
+        assert member.main.phase is UpstreamPhase.RUNNING
 
 
 async def test_a_server_that_closes_its_stdout_and_lives_is_noticed_and_its_calls_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

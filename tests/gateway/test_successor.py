@@ -41,7 +41,7 @@ async def test_a_file_whose_process_never_comes_is_taken_after_all(monkeypatch: 
         seen.append(file.read_text())
         return dialects.parse({"version": 1, "servers": {}, "process": file.read_text()})
 
-    running = program.Program(dialects.parse({"version": 1, "servers": {}, "process": "first"}), read, file, None, None)
+    running = program.GatewayProgram(dialects.parse({"version": 1, "servers": {}, "process": "first"}), read, file, None, None)
     looking = asyncio.get_running_loop().create_task(cast("Any", running)._look(file))
     await anyio.lowlevel.checkpoint()  # it has seen the first file
     with anyio.fail_after(LIMIT):

@@ -18,10 +18,10 @@ from mcpwatch.checks import CHECKS, Prober
 from mcpwatch.config.models import MemberConfig
 from mcpwatch.gateway import dialects
 from mcpwatch.gateway.upstream.member import trust_of
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Outcome, Target
-from mcpwatch.model.spec import CheckSpec, Upstream
+from mcpwatch.model.spec import CheckSpec, UpstreamSpec
 from mcpwatch.proxies.gateway import Gateway
 from mcpwatch.registry import find
 from tests.config.test_plan import STATE, plan
@@ -98,7 +98,7 @@ async def gateway_reaches(body: dict[str, Any]) -> bool:
     """By the file that it reads."""
     (server,) = dialects.parse({"version": 1, "servers": {"it": body}}).servers
     assert server.url is not None
-    client = Client(server.url, server.headers, trust_of(server))
+    client = HttpClient(server.url, server.headers, trust_of(server))
     try:
         async with asyncio.timeout(LIMIT):
             response = await client.request("GET", server.url, {})
@@ -170,6 +170,6 @@ def test_both_readers_use_the_key_of_a_member(key: str, tmp_path: Path) -> None:
 
 
 def test_an_upstream_has_no_word_that_the_gateway_does_not_read() -> None:
-    assert set(Upstream.__dataclass_fields__) == {
+    assert set(UpstreamSpec.__dataclass_fields__) == {
         "name", "transport", "command", "args", "env", "cwd", "url", "headers", "tokens", "options",
     }  # fmt: skip

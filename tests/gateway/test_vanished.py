@@ -17,7 +17,7 @@ import pytest
 from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.http_client import keepalive
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from tests.gateway.raw import Mirror, get, listening
 
@@ -50,7 +50,7 @@ async def test_the_kernel_watches_every_link_to_a_client_and_to_an_upstream() ->
         assert options(connection._transport.get_extra_info("socket")) == wanted
         app.go.set()
         url = "http://{}:{}".format(*client.writer.get_extra_info("peername"))
-        response: Any = await Client(url).request("GET", url + "/x", {})
+        response: Any = await HttpClient(url).request("GET", url + "/x", {})
         assert options(response._body.transport.get_extra_info("socket")) == wanted
         response.close()
 
@@ -159,7 +159,7 @@ async def test_an_upstream_whose_host_vanishes_during_a_call_is_noticed_long_bef
         assert server.stdout is not None
         port = await asyncio.to_thread(server.stdout.readline)
         url = f"http://{theirs}:{port.strip()}/mcp"
-        asking = asyncio.get_running_loop().create_task(Client(url).request("POST", url, {}, b"{}"))
+        asking = asyncio.get_running_loop().create_task(HttpClient(url).request("POST", url, {}, b"{}"))
         assert await asyncio.to_thread(server.stdout.readline) == "asked\n"
         unplug(name)
         async with asyncio.timeout(LIMIT):

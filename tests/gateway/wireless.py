@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Budget
-from mcpwatch.gateway.http.connection import Connection
+from mcpwatch.gateway.http.connection import ServerConnection
 from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve
 from mcpwatch.gateway.http.shared import Shared
 
@@ -91,7 +91,7 @@ class Wireless:
         self.app = app or Keeper()
         self.shared = Shared(self.app, head_bytes, budget or Budget(limits.CONNECTIONS, limits.CONNECTIONS_PER_ADDRESS))
         self.transport = FakeTransport(peer or ("127.0.0.1", 1))
-        self.connection = Connection(self.shared, asyncio.get_running_loop())
+        self.connection = ServerConnection(self.shared, asyncio.get_running_loop())
         self.connection.connection_made(cast("asyncio.Transport", self.transport))
         self.taken = 0
 

@@ -129,7 +129,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
         "toml: escaped quotes that are closed",
         "toml: backslashes before the end",
     ),
-    "clients.formats.yaml_tree:Node.children": ("yaml: mappings", "yaml: mappings outside"),
+    "clients.formats.yaml_tree:YamlNode.children": ("yaml: mappings", "yaml: mappings outside"),
     "clients.formats.yaml_tree:_back": ("yaml: blank lines at the end of a block scalar", "yaml: block scalars"),
     "clients.formats.yaml_tree:line_start": ("yaml: mappings",),
     "clients.rotation:_lines": ("env edited",),

@@ -12,7 +12,7 @@ from mcpwatch.checks.caller import read
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import NameCache, ProbeTransport
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.url import parse
 from mcpwatch.model.probe import Symptom, Target
@@ -59,7 +59,7 @@ async def test_an_answer_is_read_alike_by_a_check_and_by_the_gateway(kind: str) 
     found: list[object] = []
     async with saying(answer) as url:
         try:
-            response = await Client(url).request("POST", url, {}, b"{}")
+            response = await HttpClient(url).request("POST", url, {}, b"{}")
             found.append((response.status, response.headers, await response.read()))
         except HttpFailed as error:
             found.append((error.symptom, error.reason))
@@ -92,7 +92,7 @@ async def test_a_server_that_refuses_a_large_request_unread_is_asked_again_on_a_
     closed = asyncio.Event()
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    client = Client(url)
+    client = HttpClient(url)
     try:
         for _ in range(2):
             answer = await client.request("POST", url, {}, b"x" * 20_000_000)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.http_client.connection import HEAD_BYTES, UNREAD_LIMIT, Connection
+from mcpwatch.http_client.connection import HEAD_BYTES, UNREAD_LIMIT, ClientConnection
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
 
@@ -53,7 +53,7 @@ class Wired:
 
     def __init__(self, **extra: object) -> None:
         self.socket = Socket(**extra)
-        self.connection = Connection()
+        self.connection = ClientConnection()
         self.connection.connection_made(self.socket)
         self.hears = self.connection.data_received
 
@@ -127,7 +127,7 @@ async def test_what_was_left_unread_of_one_answer_is_not_taken_for_the_next() ->
 async def test_a_request_on_a_connection_that_is_gone_was_not_sent() -> None:
     wired = Wired()
     wired.connection.connection_lost(None)
-    for connection in (wired.connection, Connection()):
+    for connection in (wired.connection, ClientConnection()):
         failure = await failure_of(connection.exchange(ASK))
         assert (failure.symptom, failure.sent, failure.reason) == (
             Symptom.CUT,
@@ -301,12 +301,12 @@ async def test_what_tls_agreed_on_is_known_and_without_tls_there_is_nothing() ->
 
     secure = Wired(ssl_object=Secured(), peercert={"notAfter": "x"}).connection
     assert (secure.tls_version, secure.peer_certificate) == ("TLSv1.3", {"notAfter": "x"})
-    for bare in (Wired().connection, Connection()):
+    for bare in (Wired().connection, ClientConnection()):
         assert (bare.tls_version, bare.peer_certificate) == ("", {})
 
 
 async def test_an_aborted_connection_is_over_even_before_it_was_made() -> None:
-    connection = Connection()
+    connection = ClientConnection()
     connection.abort()
     assert (connection.closed, connection.reusable) == (True, False)
 

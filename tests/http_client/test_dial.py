@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.http_client import dial as module
-from mcpwatch.http_client.connection import Connection
+from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.dial import connect, resolve
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
@@ -25,19 +25,19 @@ async def failure_of(task: Any) -> HttpFailed:
     return caught.value
 
 
-Dial = Callable[[str], Connection | OSError | float]
+Dial = Callable[[str], ClientConnection | OSError | float]
 
 
 def dialling(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> list[str]:
     """`connect` with `dial` for a network; every address dialled is noted. A number is after how many seconds it answers."""
     dialled: list[str] = []
 
-    async def create_connection(_factory: object, address: str, port: int) -> tuple[asyncio.BaseTransport, Connection]:
+    async def create_connection(_factory: object, address: str, port: int) -> tuple[asyncio.BaseTransport, ClientConnection]:
         dialled.append(address)
         made = dial(address)
         if isinstance(made, (int, float)):
             await asyncio.sleep(made)
-            return asyncio.BaseTransport(), Connection()
+            return asyncio.BaseTransport(), ClientConnection()
         if isinstance(made, OSError):
             raise made
         return asyncio.BaseTransport(), made
@@ -47,8 +47,13 @@ def dialling(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> list[str]:
 
 
 async def test_the_first_address_that_takes_a_connection_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Connection()
-    answers: dict[str, Connection | OSError | float] = {"a": ConnectionRefusedError(111, "refused"), "b": 9.0, "c": made, "d": 9.0}
+    made = ClientConnection()
+    answers: dict[str, ClientConnection | OSError | float] = {
+        "a": ConnectionRefusedError(111, "refused"),
+        "b": 9.0,
+        "c": made,
+        "d": 9.0,
+    }
     dialled = dialling(monkeypatch, lambda address: answers[address])
     monkeypatch.setattr(module, "FALLBACK_AFTER", 0.01)
     assert await connect("host", 80, ("a", "b", "c", "d")) is made

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from mcpwatch.checks import CHECKS, Prober
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import BadProxy, ForwardProxy, forward_proxy, tunnel
 from mcpwatch.http_client.trust import Trust
@@ -289,7 +289,7 @@ async def probe(target: Target) -> ProbeResult:
 
 async def ask(url: str, trust: Trust) -> bytes:
     """What the gateway's client gets. Raises `HttpFailed`."""
-    client = Client(url, (), trust)
+    client = HttpClient(url, (), trust)
     try:
         async with asyncio.timeout(LIMIT):
             first = await (await client.request("GET", url, {})).read()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.app.proxy_log import ask
-from mcpwatch.ports import Look
+from mcpwatch.ports import ProxyObservation
 from mcpwatch.proxies import PROXIES
 from mcpwatch.proxies.tbxark import Tbxark
 from tests.e2e.daemon import free_port, running
@@ -41,27 +41,27 @@ async def test_the_answer_to_readyz_tells_the_generation(status: str, body: str,
     server, url = await answer(status, body)
     async with server:
         number, said = await ask(url, Tbxark.asks)
-    assert Tbxark().learn(Look(status=number, body=said)).generation == generation
+    assert Tbxark().learn(ProxyObservation(status=number, body=said)).generation == generation
 
 
 def test_a_healthy_newest_build_is_told_from_the_one_before_by_its_usage() -> None:
     well = '{"name":"p","serverCount":2,"status":"ok"}'
-    assert Tbxark().learn(Look(usage="-check-config -doctor", status=200, body=well)).generation == "C"
-    assert Tbxark().learn(Look(usage="-check-config", status=200, body=well)).generation == "B"
-    assert Tbxark().learn(Look(usage="-check-config -doctor", status=404)).generation == "A"
+    assert Tbxark().learn(ProxyObservation(usage="-check-config -doctor", status=200, body=well)).generation == "C"
+    assert Tbxark().learn(ProxyObservation(usage="-check-config", status=200, body=well)).generation == "B"
+    assert Tbxark().learn(ProxyObservation(usage="-check-config -doctor", status=404)).generation == "A"
 
 
 async def test_a_proxy_that_does_not_answer_is_taken_for_the_worst() -> None:
     assert await ask(f"http://127.0.0.1:{free_port()}/", "/_readyz") == (0, "")
-    assert Tbxark().learn(Look()) == Tbxark.traits
-    assert Tbxark().learn(Look(line="2026/11/21 01:36:38 <fetch> Connected")).generation == "A"
+    assert Tbxark().learn(ProxyObservation()) == Tbxark.traits
+    assert Tbxark().learn(ProxyObservation(line="2026/11/21 01:36:38 <fetch> Connected")).generation == "A"
 
 
 def test_every_other_kind_has_but_one_generation() -> None:
     for kind in PROXIES:
         made = kind.make()
         if not made.asks:
-            assert made.learn(Look(status=404)) == made.traits
+            assert made.learn(ProxyObservation(status=404)) == made.traits
 
 
 @pytest.mark.needs("tbxark")

@@ -11,15 +11,15 @@ import pytest
 from pydantic import ValidationError
 
 from mcpwatch.model.errors import ConfigError
-from mcpwatch.model.spec import ProxySpec, Upstream
-from mcpwatch.proxies.external import External, ExternalSpec
+from mcpwatch.model.spec import ProxySpec, UpstreamSpec
+from mcpwatch.proxies.external import External, UnmanagedProxySpec
 from mcpwatch.proxies.sparfenyuk import Sparfenyuk, SparfenyukSpec
 
 HERE = Path("/state")
-TIME = Upstream("time", "stdio", "mcp-server-time", ("--local-timezone", "UTC"), (("TZ", "UTC"),))
+TIME = UpstreamSpec("time", "stdio", "mcp-server-time", ("--local-timezone", "UTC"), (("TZ", "UTC"),))
 
 
-def spec(*upstreams: Upstream, **options: Any) -> ProxySpec:
+def spec(*upstreams: UpstreamSpec, **options: Any) -> ProxySpec:
     made = SparfenyukSpec.model_validate(options)
     return ProxySpec("sparfenyuk", "proxy", "127.0.0.1:9090", "http://127.0.0.1:9090", (), upstreams, made)
 
@@ -33,7 +33,7 @@ def test_a_stdio_server_is_named_as_it_is() -> None:
 
 
 def test_a_url_is_reached_through_a_second_copy_and_its_token_stays_out_of_every_argv() -> None:
-    upstream = Upstream("pg", "auto", url="http://mcp-postgres:8686/sse", headers=(("Authorization", "Bearer s3cret"),))
+    upstream = UpstreamSpec("pg", "auto", url="http://mcp-postgres:8686/sse", headers=(("Authorization", "Bearer s3cret"),))
     proxy = spec(upstream, binary="/opt/mcp-proxy")
     (file,) = Sparfenyuk().render(proxy, HERE)
     server = json.loads(file.text)["mcpServers"]["pg"]
@@ -87,11 +87,15 @@ def test_its_routes_and_its_log_are_known() -> None:
 
 def test_a_proxy_of_others_has_the_routes_of_what_it_is_like_or_those_written() -> None:
     plain = ProxySpec(
-        "external", "proxy", "127.0.0.1:9090", "http://10.0.0.7:8585", options=ExternalSpec.model_validate({"like": "sparfenyuk"})
+        "external",
+        "proxy",
+        "127.0.0.1:9090",
+        "http://10.0.0.7:8585",
+        options=UnmanagedProxySpec.model_validate({"like": "sparfenyuk"}),
     )
     assert External().routes(plain, "x")["sse"] == "/servers/x/sse"
-    written = replace(plain, options=ExternalSpec.model_validate({"routes": {"http": "/api/{name}/mcp"}}))
+    written = replace(plain, options=UnmanagedProxySpec.model_validate({"routes": {"http": "/api/{name}/mcp"}}))
     assert External().routes(written, "x") == {"http": "/api/x/mcp"}
     assert (External().render(plain, HERE), External().command(plain, HERE), External().hint("x")) == ((), (), None)
     with pytest.raises(ValidationError, match="is no route pattern"):
-        ExternalSpec.model_validate({"routes": {"sse": "sse"}})
+        UnmanagedProxySpec.model_validate({"routes": {"sse": "sse"}})

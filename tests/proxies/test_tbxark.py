@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.errors import ConfigError
-from mcpwatch.model.spec import ProxySpec, Upstream
+from mcpwatch.model.spec import ProxySpec, UpstreamSpec
 from mcpwatch.proxies.tbxark import (
     Tbxark,
     TbxarkSpec,
@@ -23,10 +23,10 @@ from mcpwatch.proxies.tbxark import (
 
 KIND = Tbxark()
 HERE = Path("/state")
-FETCH = Upstream("fetch", "sse", url="http://127.0.0.1:9072/sse")
+FETCH = UpstreamSpec("fetch", "sse", url="http://127.0.0.1:9072/sse")
 
 
-def spec(*upstreams: Upstream, **options: Any) -> ProxySpec:
+def spec(*upstreams: UpstreamSpec, **options: Any) -> ProxySpec:
     made = TbxarkSpec.model_validate(options)
     return ProxySpec("tbxark", "proxy", "127.0.0.1:9090", "http://box.lan:9090", ("s3cret-token",), upstreams, made)
 
@@ -75,13 +75,13 @@ def test_reconnecting_is_always_asked_for_because_old_builds_read_past_it() -> N
     ],
 )
 def test_the_wire_is_always_said_because_a_bare_url_is_taken_for_sse(transport: Any, url: str, wire: str) -> None:
-    upstream = Upstream("x", transport, url=url)
+    upstream = UpstreamSpec("x", transport, url=url)
     assert rendered(spec(upstream))["mcpServers"]["x"]["transportType"] == wire
 
 
 def test_a_child_that_floods_stderr_never_fills_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
     flood = "import sys; sys.stderr.write('x' * 300_000); sys.stderr.flush(); print(sys.argv[1:], end='')"
-    upstream = Upstream("loud", "stdio", "python3", ("-c", flood, "it's", "$HOME", "two words"), cwd=str(tmp_path))
+    upstream = UpstreamSpec("loud", "stdio", "python3", ("-c", flood, "it's", "$HOME", "two words"), cwd=str(tmp_path))
     (file,) = KIND.render(spec(upstream), tmp_path)
     server = json.loads(file.text)["mcpServers"]["loud"]
     done = subprocess.run([server["command"], *server["args"]], capture_output=True, encoding="utf-8", timeout=20)
@@ -91,7 +91,7 @@ def test_a_child_that_floods_stderr_never_fills_a_pipe_that_nobody_reads(tmp_pat
 
 
 def test_in_a_container_a_childs_stderr_is_the_containers_own() -> None:
-    proxy = replace(spec(Upstream("t", "stdio", "mcp-server-time")), contained=True)
+    proxy = replace(spec(UpstreamSpec("t", "stdio", "mcp-server-time")), contained=True)
     assert "/proc/1/fd/2" in " ".join(rendered(proxy)["mcpServers"]["t"]["args"])
     assert rendered(proxy)["mcpProxy"]["addr"] == ":9090"
     assert KIND.container(proxy, HERE)["volumes"] == ["/state/proxy:/config:ro"]

@@ -16,7 +16,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes import process
 from mcpwatch.runtimes.adoption import recognise
-from mcpwatch.runtimes.process_table import Proc, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.runtimes.tree import Root, Trees
@@ -79,7 +79,7 @@ async def test_a_member_whose_record_is_of_no_use_is_taken_over_by_its_mark_and_
 
 
 def test_what_a_dead_main_process_left_is_not_taken_for_it_while_there_is_a_record() -> None:
-    left = Snapshot({9: Proc(9, 1, 9, 500, mark="i/time/8")})
+    left = ProcessSnapshot({9: Proc(9, 1, 9, 500, mark="i/time/8")})
     ended = Record("time", 8, boot="b", pid=7, ticks=400, ended=True)
     died = Record("time", 8, boot="b", pid=7, ticks=400)
     assert recognise(ended, "b", {9: 8}, left, "i/time/") is None
@@ -95,7 +95,7 @@ def test_the_eldest_of_the_newest_generation_is_the_main_process_and_a_guest_nev
         Proc(41, 40, 40, 200, mark="i/time/8"),
         Proc(20, 1, 20, 190, mark="i/time/8", hosted="guest"),
     ]
-    found = recognise(None, "b", {5: 7, 20: 8, 30: 8, 40: 8, 41: 8}, Snapshot({proc.pid: proc for proc in procs}), "i/time/")
+    found = recognise(None, "b", {5: 7, 20: 8, 30: 8, 40: 8, 41: 8}, ProcessSnapshot({proc.pid: proc for proc in procs}), "i/time/")
     assert found is not None
     assert (found.main.pid, found.generation) == (40, 8)
 

@@ -16,7 +16,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.runtimes import hosted
-from mcpwatch.runtimes.external import ExternalRuntime, ExternalSpec
+from mcpwatch.runtimes.external import ExternalMemberSpec, ExternalRuntime
 from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
 from tests.runtimes.bench import INSTANCE, WAIT, until
 from tests.runtimes.fake_gateway import fake_gateway
@@ -204,7 +204,7 @@ async def test_usage_is_that_of_the_new_child_when_a_reload_replaced_it_without_
 
 async def test_an_external_member_is_taken_to_live_and_never_touched(state: Path) -> None:
     runtime = ExternalRuntime(state, INSTANCE)
-    spec = MemberSpec("legacy", "server", "external", ExternalSpec())
+    spec = MemberSpec("legacy", "server", "external", ExternalMemberSpec())
     assert await runtime.owned([spec]) == ()
     assert (await runtime.start(spec, 3)).pid is None
     await runtime.stop(spec, grace=0)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mcpwatch import journal
-from mcpwatch.runtimes.log_stamper import Limits, LogStamper
+from mcpwatch.runtimes.log_stamper import LogStamper, RotationLimits
 
 EPOCH = 1_700_000_000.0
 _armed: dict[str, Callable[[], None]] = {}
@@ -35,7 +35,7 @@ class Written:
     def __init__(self, state: Path, max_bytes: int = 1 << 30) -> None:
         self.folder = state / "logs" / "time"
         self.folder.mkdir(parents=True)
-        self._stream = LogStamper(self.folder, "stdout", Limits(max_bytes=max_bytes, keep=1_000_000, max_age=1e9))
+        self._stream = LogStamper(self.folder, "stdout", RotationLimits(max_bytes=max_bytes, keep=1_000_000, max_age=1e9))
         self.count = 0
 
     def write(self, lines: int = 1) -> None:
@@ -46,7 +46,7 @@ class Written:
             self.count += 1
 
     def rotate(self) -> None:
-        limits, self._stream.limits = self._stream.limits, Limits(max_bytes=1, keep=1_000_000, max_age=1e9)
+        limits, self._stream.limits = self._stream.limits, RotationLimits(max_bytes=1, keep=1_000_000, max_age=1e9)
         self.write()
         self._stream.limits = limits
 
@@ -135,7 +135,7 @@ class Halved:
     def __init__(self, state: Path, ahead: int, *, torn: bool = False) -> None:
         self.folder = state / "logs" / "time"
         self.folder.mkdir(parents=True)
-        stream = LogStamper(self.folder, "stdout", Limits())
+        stream = LogStamper(self.folder, "stdout", RotationLimits())
         self._append("raw", b"".join(b"line %d\n" % number for number in range(3)))
         stream.bite(EPOCH)
         stream.close()

@@ -21,8 +21,8 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.model.spec import Plan
 from mcpwatch.runtimes.kernel import detect
 from mcpwatch.runtimes.log_collector import LogCollector
-from mcpwatch.runtimes.log_stamper import Limits, LogStamper
-from mcpwatch.runtimes.logs import LogsSpec, limits_of
+from mcpwatch.runtimes.log_stamper import LogStamper, RotationLimits
+from mcpwatch.runtimes.logs import MemberLogsSpec, limits_of
 from tests.runtimes.bench import WAIT, next_exit, python, running, until
 
 pytestmark = pytest.mark.anyio
@@ -185,7 +185,7 @@ def collector_killed(state: Path, kills: int, seed: int) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
         subprocess.run([sys.executable, "-c", KILLER, str(folder), str(kills), str(seed)], check=True)
         lines = int(writer.communicate()[0])
-    stream = LogStamper(folder, "stdout", Limits(max_bytes=3000, keep=100_000))
+    stream = LogStamper(folder, "stdout", RotationLimits(max_bytes=3000, keep=100_000))
     while stream.bite(time.time()):
         pass
     stream.close()
@@ -211,7 +211,7 @@ def test_lines_in_the_log_that_the_cursor_does_not_know_are_not_stamped_again(tm
     """What a SIGKILL between the two writes leaves, made by hand; the last line is torn, as a full disk may leave it."""
     write(tmp_path, b"a\n")
     folder = tmp_path / "logs/time"
-    first = LogStamper(folder, "stdout", Limits())
+    first = LogStamper(folder, "stdout", RotationLimits())
     first.bite(1000.0)
     first.close()
     cursor = (folder / "stdout.cursor").read_bytes()
@@ -221,14 +221,14 @@ def test_lines_in_the_log_that_the_cursor_does_not_know_are_not_stamped_again(tm
             log.write(f"{journal.stamp(1001.0 + i)} line {i}\n".encode())
         log.write(journal.stamp(1050.0).encode() + b" line")
     assert (folder / "stdout.cursor").read_bytes() == cursor
-    again = LogStamper(folder, "stdout", Limits())
+    again = LogStamper(folder, "stdout", RotationLimits())
     again.bite(2000.0)
     again.close()
     assert stamped(tmp_path) == ["a", *(f"line {i}" for i in range(10))]
 
 
 async def test_files_rotate_by_size_and_age_keep_their_name_and_are_dropped_when_too_many(tmp_path: Path) -> None:
-    stream = LogStamper(tmp_path / "logs/time", "stdout", Limits(max_bytes=400, max_age=60, keep=3))
+    stream = LogStamper(tmp_path / "logs/time", "stdout", RotationLimits(max_bytes=400, max_age=60, keep=3))
     for i in range(100):
         write(tmp_path, b"0123456789 %d\n" % i)
         stream.bite(1_700_000_000.0 + i)
@@ -241,7 +241,7 @@ async def test_files_rotate_by_size_and_age_keep_their_name_and_are_dropped_when
         assert path.stat().st_size <= 460
     kept = stamped(tmp_path)
     assert kept == [f"0123456789 {i}" for i in range(100 - len(kept), 100)]
-    old = LogStamper(tmp_path / "logs/time", "stdout", Limits(max_age=60))
+    old = LogStamper(tmp_path / "logs/time", "stdout", RotationLimits(max_age=60))
     write(tmp_path, b"later\n")
     old.bite(1_700_000_500.0)
     write(tmp_path, b"much later\n")
@@ -255,7 +255,7 @@ async def test_lines_are_dropped_after_a_time_that_passes_and_not_after_one_by_w
     tmp_path: Path, set_on: float
 ) -> None:
     boot = 1000.0
-    stream = LogStamper(tmp_path / "logs/time", "stdout", Limits(max_age=60, keep_age=3600), boot=lambda: boot)
+    stream = LogStamper(tmp_path / "logs/time", "stdout", RotationLimits(max_age=60, keep_age=3600), boot=lambda: boot)
     now = time.time()
 
     def passes(seconds: float, by: float = 0.0) -> None:
@@ -277,10 +277,10 @@ async def test_lines_are_dropped_after_a_time_that_passes_and_not_after_one_by_w
 
 
 async def test_the_file_s_limits_take_effect_on_what_is_already_open(tmp_path: Path) -> None:
-    spec = LogsSpec.model_validate({"max_size": "1KiB", "keep": 2, "max_age": "1h", "keep_age": "1d"})
+    spec = MemberLogsSpec.model_validate({"max_size": "1KiB", "keep": 2, "max_age": "1h", "keep_age": "1d"})
     limits = limits_of(Plan(sections=(("logs", spec),)))
-    assert limits == Limits(1024, 3600.0, 2, 86400.0)
-    assert limits_of(Plan()) == Limits()
+    assert limits == RotationLimits(1024, 3600.0, 2, 86400.0)
+    assert limits_of(Plan()) == RotationLimits()
     async with keeping(tmp_path) as collector:
         for turn in range(6):
             write(tmp_path, b"x" * 600 + b"\n" + b"y" * 600 + b"\n")
@@ -293,7 +293,7 @@ async def test_the_file_s_limits_take_effect_on_what_is_already_open(tmp_path: P
 
 async def test_stamps_rise_when_the_clock_steps_back(tmp_path: Path) -> None:
     for now in (5000.0, 1000.0):
-        stream = LogStamper(tmp_path / "logs/time", "stdout", Limits())
+        stream = LogStamper(tmp_path / "logs/time", "stdout", RotationLimits())
         write(tmp_path, b"x\n")
         stream.bite(now)
         stream.close()
@@ -350,7 +350,7 @@ async def test_a_disk_that_is_really_full_keeps_whole_lines_takes_back_a_torn_on
 
 def fill(state: Path, count: int, max_bytes: int = 2000) -> LogStamper:
     """A journal of `count` lines, one a second from 1,700,000,000 on."""
-    stream = LogStamper(state / "logs/time", "stdout", Limits(max_bytes=max_bytes, keep=1000, max_age=1e9))
+    stream = LogStamper(state / "logs/time", "stdout", RotationLimits(max_bytes=max_bytes, keep=1000, max_age=1e9))
     for i in range(count):
         write(state, b"line %d\n" % i)
         stream.bite(1_700_000_000.0 + i)

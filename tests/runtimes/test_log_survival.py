@@ -19,7 +19,7 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.runtimes import log_stamper
 from mcpwatch.runtimes.kernel import IN_MODIFY, IN_Q_OVERFLOW, detect, inotify_open, inotify_watch
 from mcpwatch.runtimes.log_collector import LogCollector
-from mcpwatch.runtimes.log_stamper import Limits, LoggingFailed, LogStamper
+from mcpwatch.runtimes.log_stamper import LoggingFailed, LogStamper, RotationLimits
 from tests.runtimes.bench import until
 from tests.runtimes.test_log_collector import keeping, stamped, texts, write
 
@@ -38,7 +38,7 @@ async def test_a_flood_stays_within_the_bound_is_counted_in_the_log_and_told_wit
     monkeypatch.setattr(log_stamper, "FLOOD", 2 << 20)
     facts: list[Fact] = []
     line = b"x" * 99 + b"\n"
-    collector = LogCollector(tmp_path, facts.append, limits=Limits(max_bytes=1 << 20, keep=2), features=detect(off))
+    collector = LogCollector(tmp_path, facts.append, limits=RotationLimits(max_bytes=1 << 20, keep=2), features=detect(off))
     write(tmp_path, b"calm\n")
     await collector.drain()
     write(tmp_path, line * 200_000)  # 20 MB at once
@@ -214,7 +214,7 @@ def test_a_log_that_cannot_be_opened_again_after_a_rotation_is_opened_later(
 ) -> None:
     folder = tmp_path / "logs" / "time"
     folder.mkdir(parents=True)
-    stream = LogStamper(folder, "stdout", Limits(max_bytes=10))
+    stream = LogStamper(folder, "stdout", RotationLimits(max_bytes=10))
     (folder / "stdout.raw").write_bytes(b"a line that is long enough\n")
     real, left = os.open, [1]
 

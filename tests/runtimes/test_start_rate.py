@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.runtimes.start_rate import BURST, RATE, TURN, StartRate, Turns
+from mcpwatch.runtimes.start_rate import BURST, RATE, TURN, StartRate, StartTurns
 
 
 def test_the_first_few_start_at_once_and_a_hundred_take_most_of_a_second() -> None:
@@ -38,7 +38,7 @@ def test_never_more_than_the_burst_and_the_rate_start_in_any_time(gaps: list[flo
 @pytest.mark.anyio
 async def test_a_thousand_that_are_due_at_once_leave_the_loop_its_turns() -> None:
     spent = [0.0]
-    turns, started, seen = Turns(lambda: spent[0]), list[int](), list[int]()
+    turns, started, seen = StartTurns(lambda: spent[0]), list[int](), list[int]()
 
     async def start(number: int) -> None:
         await turns.take()
@@ -58,7 +58,7 @@ async def test_a_thousand_that_are_due_at_once_leave_the_loop_its_turns() -> Non
 @pytest.mark.anyio
 async def test_one_start_that_takes_long_keeps_none_of_the_others_for_ever() -> None:
     spent = [0.0]
-    turns = Turns(lambda: spent[0])
+    turns = StartTurns(lambda: spent[0])
 
     async def start() -> None:
         await turns.take()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.runtimes.kernel import detect
-from mcpwatch.runtimes.process_table import Proc, ProcessTable, Snapshot
+from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot, ProcessTable
 from mcpwatch.runtimes.stopped import KEPT, StopWatch
 from tests.runtimes.bench import running, sleeper, until
 
@@ -25,7 +25,7 @@ def test_what_a_gateway_hosts_is_counted_for_the_hosted_member_and_what_a_bridge
         Proc(20, 1, 20, 1, mark="i/fetch/1"),
         Proc(21, 20, 21, 1, mark="i/fetch/1", hosted="fetch"),
     ]
-    now = Snapshot({proc.pid: proc for proc in procs}, {1: [10, 20], 10: [11, 13], 11: [12], 20: [21]})
+    now = ProcessSnapshot({proc.pid: proc for proc in procs}, {1: [10, 20], 10: [11, 13], 11: [12], 20: [21]})
     assert now.of_member(10) == {10, 13}
     assert now.of_member(11) == {11, 12}
     assert now.of_member(20) == {20, 21}

@@ -14,10 +14,10 @@ from mcpwatch.runtimes.swarm.places import Places
 from mcpwatch.runtimes.swarm.replicas import Begun, Over, advance, living, shortage, unfinished
 from mcpwatch.runtimes.swarm.service import SCRIPT, probe, task_template
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
-from mcpwatch.runtimes.swarm.task import End, Node, Task
+from mcpwatch.runtimes.swarm.task import End, SwarmNode, Task
 from tests.gateway.program import TINY, gateway
 
-NODES = {"n1": Node("n1", "one", "10.0.0.1"), "n2": Node("n2", "two", "10.0.0.2", down=True)}
+NODES = {"n1": SwarmNode("n1", "one", "10.0.0.1"), "n2": SwarmNode("n2", "two", "10.0.0.2", down=True)}
 
 
 def task(name: str, state: str = "running", desired: str = "running", **more: Any) -> Task:

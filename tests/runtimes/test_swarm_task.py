@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from mcpwatch.runtimes.swarm.service import Kept, task_template
+from mcpwatch.runtimes.swarm.service import SwarmFile, task_template
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
-from mcpwatch.runtimes.swarm.task import End, Node, ended, latest, read_node, read_task, refusal
+from mcpwatch.runtimes.swarm.task import End, SwarmNode, ended, latest, read_node, read_task, refusal
 
-UP = Node("n1", "one", "10.0.0.1")
-DOWN = Node("n1", "one", "10.0.0.1", down=True)
-DRAINED = Node("n1", "one", "10.0.0.1", drained=True)
+UP = SwarmNode("n1", "one", "10.0.0.1")
+DOWN = SwarmNode("n1", "one", "10.0.0.1", down=True)
+DRAINED = SwarmNode("n1", "one", "10.0.0.1", drained=True)
 
 
 def task(state: str = "running", desired: str = "running", err: str = "", code: int | None = None, node: str = "n1") -> object:
@@ -37,7 +37,7 @@ def task(state: str = "running", desired: str = "running", err: str = "", code: 
         (task("failed", "shutdown", "task: non-zero exit (3)", 3), DOWN, End("on node one (10.0.0.1)", 3)),
     ],
 )
-def test_an_end_is_named_by_task_and_node(raw: dict[str, object], node: Node, end: End | None) -> None:
+def test_an_end_is_named_by_task_and_node(raw: dict[str, object], node: SwarmNode, end: End | None) -> None:
     assert ended(read_task(raw), {node.id: node}) == end
 
 
@@ -66,8 +66,8 @@ def test_without_a_task_the_managers_are_to_be_looked_at() -> None:
 
 def test_a_node_and_the_newest_task_are_read_from_what_a_manager_tells() -> None:
     raw = {"ID": "n", "Status": {"State": "down", "Addr": "10.0.0.9"}, "Spec": {"Availability": "drain"}}
-    assert read_node({**raw, "Description": {"Hostname": "h"}}) == Node("n", "h", "10.0.0.9", down=True, drained=True)
-    assert read_node({"ID": "n"}) == Node("n", "n")
+    assert read_node({**raw, "Description": {"Hostname": "h"}}) == SwarmNode("n", "h", "10.0.0.9", down=True, drained=True)
+    assert read_node({"ID": "n"}) == SwarmNode("n", "n")
     old, new = ({"ID": name, "CreatedAt": f"2026-11-29T15:2{minute}:00Z"} for name, minute in (("old", 0), ("new", 1)))
     newest = latest([read_task(new), read_task(old)])
     assert newest is not None
@@ -76,7 +76,7 @@ def test_a_node_and_the_newest_task_are_read_from_what_a_manager_tells() -> None
 
 def test_secrets_and_configs_become_files_and_never_variables() -> None:
     spec = SwarmSpec.model_validate({"image": "a", "placement": "any", "preferences": "node.labels.zone"})
-    secret, config = Kept("i1", "password", "db_password"), Kept("i2", "rules", "/etc/rules.json")
+    secret, config = SwarmFile("i1", "password", "db_password"), SwarmFile("i2", "rules", "/etc/rules.json")
     made = task_template(spec, node="", labels=None, environment={}, grace=3.5, secrets=(secret,), configs=(config,))
     container = made["ContainerSpec"]
     assert container["Secrets"][0]["SecretID"] == "i1"

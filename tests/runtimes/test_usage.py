@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from mcpwatch.runtimes import usage
-from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable, Sample, Snapshot
+from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable, ProcUnreadable, UsageSample
 from tests.runtimes.bench import until
 
 pytestmark = pytest.mark.anyio
@@ -22,16 +22,16 @@ class Table(ProcessTable):
         self.threads: list[threading.Thread] = []
         self.unreadable = False
 
-    def scan(self) -> Snapshot:
+    def scan(self) -> ProcessSnapshot:
         self.threads.append(threading.current_thread())
         self.begun.set()
         assert self.free.wait(30)
         if self.unreadable:
             raise ProcUnreadable("/proc: cannot be read")
-        return Snapshot({})
+        return ProcessSnapshot({})
 
-    def sample(self, now: Snapshot, main: int) -> Sample:
-        return Sample(cpu_seconds=float(len(self.threads)), rss=main)
+    def sample(self, now: ProcessSnapshot, main: int) -> UsageSample:
+        return UsageSample(cpu_seconds=float(len(self.threads)), rss=main)
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Table:
     return Table()
 
 
-def used(meter: usage.Meter, member: str) -> float:
+def used(meter: usage.UsageMeter, member: str) -> float:
     """Seconds of processor that a member is told to have used, 0 when that is not known."""
     found = meter.usage(member)
     return found.cpu_seconds if found is not None else 0.0
 
 
 async def test_who_asks_again_is_told_the_last_sample_while_the_next_is_taken_in_a_thread(table: Table) -> None:
-    meter = usage.Meter(table)
+    meter = usage.UsageMeter(table)
     first = meter.look("a", lambda: {"a": 7})
     assert first is not None
     assert first.cpu_seconds == 1.0
@@ -64,7 +64,7 @@ async def test_a_member_that_just_began_is_known_as_soon_as_a_thread_has_looked(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage, "EVERY", 30.0)
-    meter, mains = usage.Meter(table), {"a": 7}
+    meter, mains = usage.UsageMeter(table), {"a": 7}
     meter.look("a", lambda: mains)
     mains["b"] = 8
     assert meter.look("b", lambda: mains) is None
@@ -74,7 +74,7 @@ async def test_a_member_that_just_began_is_known_as_soon_as_a_thread_has_looked(
 
 
 async def test_a_member_that_ended_meanwhile_is_not_shown_with_what_its_former_life_used(table: Table) -> None:
-    meter = usage.Meter(table)
+    meter = usage.UsageMeter(table)
     meter.look("a", lambda: {"a": 7, "b": 8})
     table.free.clear()
     meter.look("a", lambda: {"a": 7, "b": 8})
@@ -85,7 +85,7 @@ async def test_a_member_that_ended_meanwhile_is_not_shown_with_what_its_former_l
 
 
 async def test_a_machine_that_cannot_be_looked_at_leaves_the_last_samples_and_is_looked_at_again(table: Table) -> None:
-    meter = usage.Meter(table)
+    meter = usage.UsageMeter(table)
     meter.look("a", lambda: {"a": 7})
     table.unreadable = True
 
@@ -101,7 +101,7 @@ async def test_a_machine_that_cannot_be_looked_at_leaves_the_last_samples_and_is
 
 async def test_a_sample_that_is_older_than_a_minute_is_not_shown(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "RECENT", 0.0)
-    meter = usage.Meter(table)
+    meter = usage.UsageMeter(table)
     found = [meter.look("a", lambda: {"a": 7}) for _ in range(3)]
     assert [one.cpu_seconds for one in found if one] == [1.0, 2.0, 3.0]
     assert set(table.threads) == {threading.main_thread()}

@@ -32,7 +32,7 @@ from mcpwatch.telemetry.fleet_collector import FleetCollector, LoopReader, Scrap
 from mcpwatch.telemetry.metrics import MetricsServer, RegistryCollector
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.readings import AlertsNow, CallsNow, ObjectiveNow, PromisesNow, Readings
-from mcpwatch.telemetry.spec import MetricsSpec, Objective, TelemetrySpec
+from mcpwatch.telemetry.spec import MetricsSpec, PromisedObjective, TelemetrySpec
 from tests.telemetry import fleet
 
 
@@ -215,7 +215,7 @@ def test_what_a_member_says_of_itself_is_cut_and_escaped() -> None:
 
 
 def test_the_objective_of_each_member_is_shown() -> None:
-    world = World("time", "fetch", spec=TelemetrySpec(objectives={"fetch": Objective(availability=0.999)}))
+    world = World("time", "fetch", spec=TelemetrySpec(objectives={"fetch": PromisedObjective(availability=0.999)}))
     assert world.value("mcpwatch_slo_target_ratio", member="fetch") == 0.999
     assert world.value("mcpwatch_slo_target_ratio", member="time") == 0.99
 

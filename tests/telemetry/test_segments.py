@@ -7,11 +7,11 @@ import pytest
 
 from mcpwatch import journal
 from mcpwatch.telemetry import segments
-from mcpwatch.telemetry.segments import Position, Source, read
+from mcpwatch.telemetry.segments import Position, SegmentSource, read
 from tests.telemetry.member_logs import MemberLog
 
 
-def texts(source: Source, position: Position | None) -> tuple[list[str], Position | None]:
+def texts(source: SegmentSource, position: Position | None) -> tuple[list[str], Position | None]:
     """All lines after a position, and the position then."""
     found: list[str] = []
     while chunk := read(source, position):
@@ -23,7 +23,7 @@ def texts(source: Source, position: Position | None) -> tuple[list[str], Positio
 
 def test_a_rotation_between_listing_and_reading_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = MemberLog(tmp_path / "logs")
-    source = Source("fetch", "stderr", log.path.parent)
+    source = SegmentSource("fetch", "stderr", log.path.parent)
     log.write("a")
     log.rotate()
     log.write("b")
@@ -45,7 +45,7 @@ def test_a_rotation_between_listing_and_reading_hides_nothing(tmp_path: Path, mo
 
 def test_nothing_is_missed_while_a_writer_rotates_as_fast_as_it_can(tmp_path: Path) -> None:
     log = MemberLog(tmp_path / "logs")
-    source = Source("fetch", "stderr", log.path.parent)
+    source = SegmentSource("fetch", "stderr", log.path.parent)
     done = threading.Event()
 
     def write() -> None:

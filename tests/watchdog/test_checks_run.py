@@ -16,7 +16,7 @@ from mcpwatch.model.probe import Canary, Outcome, ProbeResult, Symptom, Target, 
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
-from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
 from mcpwatch.watchdog.senses import Context, Senses
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world_prober import VirtualSchedule
@@ -88,7 +88,7 @@ def staged(play: Callable[[Desk, Probing], Awaitable[None]], *answers: ProbeResu
         def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
             tasks.add(loop.create_task(work, name=name))
 
-        listener = Listener(
+        listener = ProbeListener(
             aim=desk.aim_of,
             proving=lambda _member, _generation: desk.proving,
             on_try=desk.tried,

@@ -6,12 +6,12 @@ import pytest
 
 from mcpwatch.model.contract import snapshot
 from mcpwatch.model.time import WallTime
-from mcpwatch.watchdog.contracts import CALM, TURNS, Kept, Turns
+from mcpwatch.watchdog.contracts import CALM, TURNS, KeptContract, ServerTurns
 
 
-def kept(*names: str) -> Kept:
+def kept(*names: str) -> KeptContract:
     tools = [{"name": name, "description": "does", "inputSchema": {"type": "object"}} for name in names]
-    return Kept(snapshot(tools=tools), "1", WallTime(0.0))
+    return KeptContract(snapshot(tools=tools), "1", WallTime(0.0))
 
 
 PIN, OTHER = kept("a", "b"), kept("c", "d")
@@ -21,12 +21,12 @@ class Address:
     """Who answers there, look for look."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = ServerTurns()
 
-    def look(self, one: Kept, generation: int = 1) -> bool:
+    def look(self, one: KeptContract, generation: int = 1) -> bool:
         return bool(self.turns.look("direct:time", PIN, one, generation))
 
-    def looks(self, *order: Kept) -> list[bool]:
+    def looks(self, *order: KeptContract) -> list[bool]:
         return [self.look(one) for one in order]
 
 
@@ -65,7 +65,7 @@ def test_a_new_incarnation_begins_with_the_pinned_server_and_without_a_change() 
     [(("c",), "c"), (("c", "d", "e"), "c, d, e"), (("c", "d", "e", "f"), "c, d, e, …"), (("f", "e", "d", "c"), "c, d, e, …")],
 )
 def test_the_other_one_is_told_by_its_first_three_tools(names: tuple[str, ...], told: str) -> None:
-    turns = Turns()
+    turns = ServerTurns()
     for one in (kept(*names), PIN):
         turns.look("direct:time", PIN, one, 1)
     assert turns.look("direct:time", PIN, kept(*names), 1) == (

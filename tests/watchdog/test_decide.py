@@ -18,19 +18,19 @@ from mcpwatch.watchdog.decide import (
     CARRIER_PATIENCE,
     EVENTS,
     Adopted,
-    Appeared,
-    Decision,
-    Event,
-    Exited,
+    CarrierRestarted,
+    DeadlinePassed,
+    GenerationEnded,
     Judged,
+    LifecycleRules,
     Lost,
     Publish,
-    Rules,
     Start,
     StartFailed,
+    StateEvent,
     Stop,
     Stopped,
-    Tick,
+    Transition,
     Unwatched,
     WantDown,
     WantRestart,
@@ -41,10 +41,10 @@ from mcpwatch.watchdog.decide import (
 GRID = 20.0
 SMALL = RestartPolicy(intensity=1, period=2 * GRID, backoff=Backoff(first=GRID, max=GRID, jitter=0.0), retry=GRID)
 RULES = {
-    "ours": Rules(restart=SMALL, start_grace=GRID, stop_grace=GRID - 5.0),
-    "theirs": Rules(restart=SMALL, start_grace=GRID, stop_grace=GRID - 5.0, theirs=True),
-    "never": Rules(restart=replace(SMALL, condition="never", retry=None), start_grace=GRID, stop_grace=GRID - 5.0),
-    "on-failure": Rules(restart=replace(SMALL, condition="on-failure"), start_grace=GRID, stop_grace=GRID - 5.0),
+    "ours": LifecycleRules(restart=SMALL, start_grace=GRID, stop_grace=GRID - 5.0),
+    "theirs": LifecycleRules(restart=SMALL, start_grace=GRID, stop_grace=GRID - 5.0, theirs=True),
+    "never": LifecycleRules(restart=replace(SMALL, condition="never", retry=None), start_grace=GRID, stop_grace=GRID - 5.0),
+    "on-failure": LifecycleRules(restart=replace(SMALL, condition="on-failure"), start_grace=GRID, stop_grace=GRID - 5.0),
 }
 STEPS = (0.0, GRID)
 PASSING = {Phase.STARTING, Phase.STOPPING, Phase.BACKOFF}
@@ -80,20 +80,20 @@ def normal(world: World, now: Instant) -> World:
     )
 
 
-def events(state: MemberState, at: Instant) -> list[Event]:
+def events(state: MemberState, at: Instant) -> list[StateEvent]:
     """Every event that could arrive, of this generation and of an older one."""
     current, older = state.generation, state.generation - 1
-    made: list[Event] = [
+    made: list[StateEvent] = [
         WantUp(at),
         WantDown(at),
         WantRestart(at),
         WantRestart(at, counts=True),
-        Appeared(at),
+        CarrierRestarted(at),
         Unwatched(at),
-        Tick(at),
+        DeadlinePassed(at),
     ]
     for generation in (current, older):
-        made += [Exited(at, generation=generation, code=code) for code in (0, 1, 127)]
+        made += [GenerationEnded(at, generation=generation, code=code) for code in (0, 1, 127)]
         made += [
             Judged(at, generation=generation, verdict=verdict, proven=proven) for verdict, proven in product(Verdict, (True, False))
         ]
@@ -102,30 +102,30 @@ def events(state: MemberState, at: Instant) -> list[Event]:
     return made
 
 
-def truth(world: World, event: Event, decision: Decision, theirs: bool) -> int:
+def truth(world: World, event: StateEvent, decision: Transition, theirs: bool) -> int:
     """How many incarnations live after the event and the actions."""
     living = world.living
     if getattr(event, "generation", world.state.generation) == world.state.generation and isinstance(
-        event, (Exited, Stopped, StartFailed, Lost)
+        event, (GenerationEnded, Stopped, StartFailed, Lost)
     ):
         living = 0
-    if isinstance(event, Appeared) and theirs:
+    if isinstance(event, CarrierRestarted) and theirs:
         living = 1
     return living + sum(isinstance(action, Start) for action in decision.actions)
 
 
-def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, World]]]:
+def walk(rules: LifecycleRules) -> tuple[set[World], list[tuple[World, StateEvent, Transition, World]]]:
     """Every world reachable from rest, and every step between them."""
     first = World(MemberState())
-    seen, queue, steps = {first}, deque([first]), list[tuple[World, Event, Decision, World]]()
+    seen, queue, steps = {first}, deque([first]), list[tuple[World, StateEvent, Transition, World]]()
     while queue:
         world = queue.popleft()
         for step in STEPS:
             at = Instant(step)
             for event in events(world.state, at):
-                if isinstance(event, Appeared) and not rules.theirs:
+                if isinstance(event, CarrierRestarted) and not rules.theirs:
                     continue
-                if isinstance(event, (Exited, Lost)) and event.generation == world.state.generation and not world.living:
+                if isinstance(event, (GenerationEnded, Lost)) and event.generation == world.state.generation and not world.living:
                     continue
                 decision = decide(world.state, event, rules)
                 after = World(decision.state, truth(world, event, decision, rules.theirs))
@@ -140,14 +140,14 @@ def walk(rules: Rules) -> tuple[set[World], list[tuple[World, Event, Decision, W
     return seen, steps
 
 
-Walked = tuple[Rules, set[World], list[tuple[World, Event, Decision, World]]]
+Walked = tuple[LifecycleRules, set[World], list[tuple[World, StateEvent, Transition, World]]]
 
 
 def every_phase_and_verdict_is_visited(walked: Walked) -> None:
     _, worlds, steps = walked
     assert {world.state.phase for world in worlds} == set(Phase)
     assert {world.state.verdict for world in worlds} == set(Verdict)
-    assert {type(event) for _, event, _, _ in steps} >= set(EVENTS) - {Appeared, Adopted}
+    assert {type(event) for _, event, _, _ in steps} >= set(EVENTS) - {CarrierRestarted, Adopted}
 
 
 def a_start_is_issued_only_where_nothing_lives_and_raises_the_generation(walked: Walked) -> None:
@@ -173,7 +173,7 @@ def what_an_older_generation_says_changes_nothing(walked: Walked) -> None:
     _, _, steps = walked
     for world, event, decision, _ in steps:
         if getattr(event, "generation", world.state.generation) != world.state.generation:
-            assert decision == Decision(world.state)
+            assert decision == Transition(world.state)
 
 
 def only_a_running_member_has_a_verdict(walked: Walked) -> None:
@@ -235,23 +235,23 @@ def test_a_policy_is_called_reachable_exactly_when_a_crash_loop_is_parked(
     intensity: int, first: float, longest: float, period: float
 ) -> None:
     policy = RestartPolicy(intensity=intensity, period=period, backoff=Backoff(first=first, max=longest), retry=None)
-    rules = Rules(restart=policy)
+    rules = LifecycleRules(restart=policy)
     state, now = decide(MemberState(), WantUp(Instant(0.0)), rules).state, Instant(0.0)
     for _ in range(60):
-        state = decide(state, Exited(now, generation=state.generation, code=1), rules, unit=1.0).state
+        state = decide(state, GenerationEnded(now, generation=state.generation, code=1), rules, unit=1.0).state
         if state.phase is Phase.FAILED:
             break
         if state.phase is Phase.BACKOFF:
             assert state.wake_at is not None
             now = state.wake_at
-            state = decide(state, Tick(now), rules).state
+            state = decide(state, DeadlinePassed(now), rules).state
     assert (state.phase is Phase.FAILED) == reachable(policy)
 
 
 @pytest.mark.parametrize("intensity", [0, 1, 5])
 @pytest.mark.parametrize("start_grace", [1.0, 60.0, 3600.0])
 def test_a_member_that_never_becomes_ready_is_parked_however_long_its_grace_is(intensity: int, start_grace: float) -> None:
-    rules = Rules(restart=RestartPolicy(intensity=intensity, period=60.0, retry=None), start_grace=start_grace)
+    rules = LifecycleRules(restart=RestartPolicy(intensity=intensity, period=60.0, retry=None), start_grace=start_grace)
     state = decide(MemberState(), WantUp(Instant(0.0)), rules).state
     starts = 0
     while state.phase is not Phase.FAILED:
@@ -259,18 +259,18 @@ def test_a_member_that_never_becomes_ready_is_parked_however_long_its_grace_is(i
         assert starts <= intensity + 1
         now = state.wake_at
         assert now is not None
-        state = decide(state, Tick(now), rules).state
+        state = decide(state, DeadlinePassed(now), rules).state
         if state.phase is Phase.STOPPING:
             state = decide(state, Stopped(now, generation=state.generation), rules).state
     assert starts == intensity + 1
 
 
 def test_time_in_which_nobody_watched_is_not_held_against_a_start() -> None:
-    rules = Rules(start_grace=60.0)
+    rules = LifecycleRules(start_grace=60.0)
     starting = decide(MemberState(), WantUp(Instant(0.0)), rules).state
     woken = decide(starting, Unwatched(Instant(500.0)), rules).state
     assert woken.wake_at == Instant(560.0)
-    assert decide(woken, Tick(Instant(501.0)), rules).state == woken
+    assert decide(woken, DeadlinePassed(Instant(501.0)), rules).state == woken
     running = decide(woken, Judged(Instant(502.0), generation=1, verdict=Verdict.HEALTHY, proven=True), rules).state
     assert decide(running, Unwatched(Instant(900.0)), rules).state == running
 
@@ -278,41 +278,41 @@ def test_time_in_which_nobody_watched_is_not_held_against_a_start() -> None:
 def test_a_parked_member_gets_one_try_and_is_parked_again_by_one_more_crash() -> None:
     rules = RULES["ours"]
     parked = MemberState(want=Want.UP, phase=Phase.FAILED, generation=4, failures=3, wake_at=Instant(100.0))
-    tried = decide(parked, Tick(Instant(100.0)), rules)
+    tried = decide(parked, DeadlinePassed(Instant(100.0)), rules)
     assert tried.state.phase is Phase.STARTING
-    again = decide(tried.state, Exited(Instant(101.0), generation=5, code=1), rules)
+    again = decide(tried.state, GenerationEnded(Instant(101.0), generation=5, code=1), rules)
     assert again.state.phase is Phase.FAILED
     assert again.state.wake_at == Instant(121.0)
 
 
 @pytest.mark.parametrize(("held", "phase"), [(59.0, Phase.FAILED), (61.0, Phase.STARTING)])
 def test_one_try_of_a_parked_member_that_held_is_no_crash_loop_any_more(held: float, phase: Phase) -> None:
-    rules = Rules(restart=RestartPolicy(intensity=3, period=600.0))
+    rules = LifecycleRules(restart=RestartPolicy(intensity=3, period=600.0))
     parked = MemberState(want=Want.UP, phase=Phase.FAILED, generation=4, failures=3, wake_at=Instant(100.0))
-    tried = decide(parked, Tick(Instant(100.0)), rules).state
+    tried = decide(parked, DeadlinePassed(Instant(100.0)), rules).state
     proven = decide(tried, Judged(Instant(110.0), generation=5, verdict=Verdict.HEALTHY, proven=True), rules).state
-    killed = decide(proven, Exited(Instant(110.0 + held), generation=5), rules).state
+    killed = decide(proven, GenerationEnded(Instant(110.0 + held), generation=5), rules).state
     assert killed.phase is phase
     if phase is Phase.STARTING:
         loop = killed
         for number in range(rules.restart.intensity - 1):
             assert loop.phase is not Phase.FAILED
             at = Instant(110.0 + held + number)
-            loop = decide(replace(loop, phase=Phase.STARTING), Exited(at, generation=loop.generation), rules).state
+            loop = decide(replace(loop, phase=Phase.STARTING), GenerationEnded(at, generation=loop.generation), rules).state
         assert loop.phase is Phase.FAILED, "the budget holds as ever"
 
 
 def test_failures_are_forgotten_after_stable_health_but_not_before() -> None:
-    rules = Rules()
+    rules = LifecycleRules()
     running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=7, failures=4, ready_at=Instant(0.0))
-    soon = decide(running, Exited(Instant(30.0), generation=7, code=1), rules)
-    late = decide(running, Exited(Instant(90.0), generation=7, code=1), rules)
+    soon = decide(running, GenerationEnded(Instant(30.0), generation=7, code=1), rules)
+    late = decide(running, GenerationEnded(Instant(90.0), generation=7, code=1), rules)
     assert (soon.state.phase, soon.state.failures) == (Phase.BACKOFF, 5)
     assert (late.state.phase, late.state.failures) == (Phase.STARTING, 1)
 
 
 def test_an_adopted_generation_keeps_its_number_and_must_prove_itself() -> None:
-    decision = decide(MemberState(), Adopted(Instant(5.0), generation=9), Rules(start_grace=60.0))
+    decision = decide(MemberState(), Adopted(Instant(5.0), generation=9), LifecycleRules(start_grace=60.0))
     assert (decision.state.phase, decision.state.generation, decision.state.wake_at) == (Phase.STARTING, 9, Instant(65.0))
     assert not [action for action in decision.actions if isinstance(action, (Start, Stop))]
 
@@ -321,16 +321,16 @@ def test_on_failure_starts_again_after_a_crash_or_a_signal_and_stays_down_after_
     rules = RULES["on-failure"]
     running = MemberState(want=Want.UP, phase=Phase.RUNNING, generation=7, ready_at=Instant(0.0))
     for code in (1, None):
-        crashed = decide(running, Exited(Instant(5.0), generation=7, code=code), rules).state
+        crashed = decide(running, GenerationEnded(Instant(5.0), generation=7, code=code), rules).state
         assert (crashed.want, crashed.phase, crashed.generation, crashed.failures) == (Want.UP, Phase.STARTING, 8, 1)
-    clean = decide(running, Exited(Instant(5.0), generation=7, code=0), rules)
+    clean = decide(running, GenerationEnded(Instant(5.0), generation=7, code=0), rules)
     assert (clean.state.want, clean.state.phase, clean.state.failures) == (Want.DOWN, Phase.STOPPED, 0)
     assert not [action for action in clean.actions if isinstance(action, Start)]
 
 
 def test_what_a_carrier_starts_though_nobody_wants_it_is_ended_as_a_generation_of_its_own() -> None:
     stopped = MemberState(want=Want.DOWN, phase=Phase.STOPPED, generation=3)
-    decision = decide(stopped, Appeared(Instant(5.0)), RULES["theirs"])
+    decision = decide(stopped, CarrierRestarted(Instant(5.0)), RULES["theirs"])
     assert (decision.state.phase, decision.state.generation) == (Phase.STOPPING, 4)
     assert Stop(4, GRID - 5.0) in decision.actions
 

@@ -12,18 +12,18 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
     Adopted,
-    Appeared,
-    Decision,
-    Event,
-    Exited,
+    CarrierRestarted,
+    DeadlinePassed,
+    GenerationEnded,
     Judged,
+    LifecycleRules,
     Publish,
-    Rules,
     Start,
     StartFailed,
+    StateEvent,
     Stop,
     Stopped,
-    Tick,
+    Transition,
     WantDown,
     WantRestart,
     WantUp,
@@ -31,26 +31,26 @@ from mcpwatch.watchdog.decide import (
 )
 
 AT = Instant(100.0)
-RULES = Rules(RestartPolicy(intensity=1, retry=50.0, backoff=Backoff(first=4.0)))
+RULES = LifecycleRules(RestartPolicy(intensity=1, retry=50.0, backoff=Backoff(first=4.0)))
 RUNNING = MemberState(want=Want.UP, phase=Phase.RUNNING, verdict=Verdict.HEALTHY, generation=3, begun=True, ready_at=Instant(90.0))
 STOPPING = replace(RUNNING, phase=Phase.STOPPING, verdict=Verdict.UNKNOWN, wake_at=Instant(110.0), then="rest")
 STOPPED = MemberState(generation=3, begun=True)
 SICK = replace(STOPPED, want=Want.UP, failures=2, starts=(Instant(98.0), Instant(99.0)))
 
 
-def after(state: MemberState, event: Event, rules: Rules = RULES) -> MemberState:
+def after(state: MemberState, event: StateEvent, rules: LifecycleRules = RULES) -> MemberState:
     return decide(state, event, rules).state
 
 
 def test_a_member_that_says_nothing_of_its_times_has_those_of_its_spec() -> None:
     spec = MemberSpec("time", "server", "process", object())
-    assert Rules() == Rules(spec.restart, spec.start_grace, spec.stop_grace, theirs=False)
+    assert LifecycleRules() == LifecycleRules(spec.restart, spec.start_grace, spec.stop_grace, theirs=False)
 
 
 def test_what_means_nothing_changes_nothing() -> None:
-    assert decide(RUNNING, Event(AT), RULES) == Decision(RUNNING)
+    assert decide(RUNNING, StateEvent(AT), RULES) == Transition(RUNNING)
     for phase in (Phase.RUNNING, Phase.STOPPED):
-        assert after(replace(RUNNING, phase=phase, wake_at=AT), Tick(AT)) == replace(RUNNING, phase=phase)
+        assert after(replace(RUNNING, phase=phase, wake_at=AT), DeadlinePassed(AT)) == replace(RUNNING, phase=phase)
 
 
 def test_a_step_tells_what_changed_after_what_is_to_be_done() -> None:
@@ -87,14 +87,14 @@ def test_what_an_operator_starts_has_no_past(phase: Phase) -> None:
     for event in (WantUp(AT), WantRestart(AT)):
         started = after(sick, event)
         assert (started.phase, started.want, started.failures, started.starts) == (Phase.STARTING, Want.UP, 0, ())
-    assert decide(sick, WantRestart(AT, counts=True), RULES) == Decision(sick), "a repair starts nothing that does not run"
+    assert decide(sick, WantRestart(AT, counts=True), RULES) == Transition(sick), "a repair starts nothing that does not run"
 
 
 def test_what_is_wanted_while_it_stops_is_started_then_and_what_runs_already_runs_on() -> None:
     again = decide(replace(STOPPING, want=Want.DOWN, failures=2), WantUp(AT), RULES)
     assert (again.state.phase, again.state.then, again.state.want, again.state.failures) == (Phase.STOPPING, "start", Want.UP, 0)
     on = decide(replace(RUNNING, failures=2), WantUp(AT), RULES)
-    assert on == Decision(RUNNING)
+    assert on == Transition(RUNNING)
 
 
 def test_a_restart_as_a_repair_counts_until_the_budget_is_spent() -> None:
@@ -138,19 +138,19 @@ def test_a_verdict_that_proves_nothing_makes_nothing_run() -> None:
 
 def test_the_pause_between_ends_is_what_the_policy_says_in_the_middle_of_its_jitter() -> None:
     rules = replace(RULES, restart=replace(RULES.restart, intensity=5))
-    paused = after(replace(RUNNING, failures=1), Exited(AT, generation=3, code=1), rules)
+    paused = after(replace(RUNNING, failures=1), GenerationEnded(AT, generation=3, code=1), rules)
     assert (paused.phase, paused.wake_at) == (Phase.BACKOFF, AT + 4.0)
 
 
 def test_what_its_carrier_restarts_too_often_is_stopped_and_parked() -> None:
     rules = replace(RULES, theirs=True)
-    dead = Exited(AT, generation=3, code=1)
+    dead = GenerationEnded(AT, generation=3, code=1)
     waiting = decide(RUNNING, dead, rules)
     assert (waiting.state.phase, waiting.state.wake_at) == (Phase.BACKOFF, AT + 60.0)
     assert not [one for one in waiting.actions if isinstance(one, (Start, Stop))]
     spent = decide(replace(RUNNING, starts=(Instant(99.0),)), dead, rules)
     assert (spent.state.phase, spent.state.then) == (Phase.STOPPING, "park")
     assert Stop(3, 10.0) in spent.actions
-    back = decide(waiting.state, Appeared(AT), rules)
+    back = decide(waiting.state, CarrierRestarted(AT), rules)
     assert (back.state.phase, back.state.generation, back.state.restarts) == (Phase.STARTING, 4, 1)
     assert not [one for one in back.actions if isinstance(one, Start)]

@@ -14,7 +14,7 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.history import CheckKey
-from mcpwatch.watchdog.probing import Aim, Listener, Probing, ScheduledCheck
+from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
 from mcpwatch.watchdog.schedule import Job
 from mcpwatch.watchdog.senses import Context
 
@@ -39,9 +39,9 @@ def nothing(work: Coroutine[Any, Any, None], name: str) -> None:
     work.close()
 
 
-def listening(aim: Aim | None = None) -> Listener:
+def listening(aim: Aim | None = None) -> ProbeListener:
     """One who has every check run against this, and hears nothing."""
-    return Listener(
+    return ProbeListener(
         aim=lambda _: aim,
         proving=lambda _member, _generation: False,
         on_try=lambda _: None,

@@ -41,13 +41,13 @@ class Member:
         self.state = MemberState(phase=Phase.RUNNING)
         self.runtime = SimpleNamespace(usage=self.usage)
         self.mib: float | None = 10.0
-        self.orders: list[d.Event] = []
+        self.orders: list[d.StateEvent] = []
 
     def usage(self, name: str) -> Usage | None:
         assert name == self.spec.name
         return None if self.mib is None else Usage(rss=int(self.mib * MIB))
 
-    def tell(self, event: d.Event) -> None:
+    def tell(self, event: d.StateEvent) -> None:
         self.orders.append(event)
 
 

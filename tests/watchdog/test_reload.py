@@ -16,7 +16,7 @@ from mcpwatch.model.fact import Fact, MemberStarted
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Incarnation, RuntimeEvent
-from mcpwatch.runtimes.external import ExternalSpec
+from mcpwatch.runtimes.external import ExternalMemberSpec
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet
 from tests.watchdog.world_prober import DAEMON
@@ -66,7 +66,7 @@ class Carrier:
 @pytest.mark.parametrize(("runtime", "started"), [("kubernetes", ["old", "new"]), ("hosted", ["old"])])
 async def test_a_gateway_replaces_what_it_hosts_by_itself_and_nothing_else(runtime: str, started: list[str], tmp_path: Any) -> None:
     carrier, facts, store = Carrier(runtime), asyncio.Queue[Fact](), SqliteStore(tmp_path / "state.db")
-    before = Plan(members=(MemberSpec("one", "server", runtime, ExternalSpec(), "old", checks=()),))
+    before = Plan(members=(MemberSpec("one", "server", runtime, ExternalMemberSpec(), "old", checks=()),))
     after = replace(before, members=(replace(before.members[0], fingerprint="new"),))
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         living: list[asyncio.Task[Any]] = []

@@ -10,7 +10,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.advice import ADVICE
 from mcpwatch.watchdog.finding import Finding, Findings
 from mcpwatch.watchdog.ladder import Attempt, Step
-from mcpwatch.watchdog.repair import Act, Decision, decide_repairs
+from mcpwatch.watchdog.repair import Act, RepairDecision, decide_repairs
 
 NOW = Instant(1000.0)
 HUNG = Finding("member_hung", "fetch", "it hangs", "member:fetch", rung="restart", affects=("fetch",), seen_at=Instant(999.0))
@@ -27,12 +27,12 @@ STALE = Finding(
 OTHER = replace(STALE, about="route:b", text="route b is stale", evidence=("b: 404",), affects=("b",), members=("two",))
 
 
-def decided(*findings: Finding, attempts: tuple[Attempt, ...] = ()) -> Decision:
+def decided(*findings: Finding, attempts: tuple[Attempt, ...] = ()) -> RepairDecision:
     return decide_repairs(Findings(findings), attempts, NOW)
 
 
 def test_nothing_found_is_nothing_shown_nothing_done_and_no_reason_to_wake() -> None:
-    assert decided() == Decision()
+    assert decided() == RepairDecision()
 
 
 def test_it_considers_again_at_the_first_time_still_to_come() -> None:

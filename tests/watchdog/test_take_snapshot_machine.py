@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.probe import Symptom, Target
-from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, Upstream
+from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, UpstreamSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.actor import MemberActor
@@ -153,7 +153,7 @@ def test_the_last_words_are_looked_up_where_what_a_member_runs_may_be_gone(
 def test_where_the_proxy_reaches_a_member_is_told_where_that_is_not_where_it_lives(
     spec: MemberSpec, living: Target | None, url: str, told: str
 ) -> None:
-    front = replace(FRONT, upstreams=(Upstream("other", "sse", url="http://x/"), Upstream("fetch", "sse", url=url)))
+    front = replace(FRONT, upstreams=(UpstreamSpec("other", "sse", url="http://x/"), UpstreamSpec("fetch", "sse", url=url)))
     one = actor(spec, RUNNING, incarnation=Incarnation("fetch", 3, "", direct=living))
     (found,) = take_snapshot(Plan((spec,), front), {"fetch": one}, seen(), Senses(), Known(), NOW).members
     assert found.proxy_url == told

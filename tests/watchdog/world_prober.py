@@ -12,7 +12,7 @@ from typing import Any
 from mcpwatch.model.fact import Fact
 from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
-from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, Upstream
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, UpstreamSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import SelfView
 from mcpwatch.watchdog.beside import Question, beside
@@ -250,7 +250,7 @@ def plan_of(
         routes.append(RouteSpec(server.name, server.name, url, Target(url), checks=routed))
     front = CheckSpec("http", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2, vantages=("direct",))
     proxy = MemberSpec(PROXY, "proxy", "process", object(), direct=Target(f"http://127.0.0.1/{PROXY}/x"), checks=(front,))
-    upstreams = tuple(Upstream(one.name, "sse", url=one.proxy_url) for one in world.servers.values() if one.proxy_url)
+    upstreams = tuple(UpstreamSpec(one.name, "sse", url=one.proxy_url) for one in world.servers.values() if one.proxy_url)
     spec = ProxySpec("gateway", PROXY, "127.0.0.1:1", "http://127.0.0.1", upstreams=upstreams)
     return Plan((*members, proxy), spec, tuple(routes))
 

@@ -14,7 +14,7 @@ from mcpwatch.model.fact import MemberStarted
 from mcpwatch.model.spec import ProxySpec
 from mcpwatch.telemetry.readings import CallsNow, ObjectiveNow
 from mcpwatch.web.objectives.hour import HOUR, Hour, summed
-from mcpwatch.web.objectives.meter import Counted, Meter
+from mcpwatch.web.objectives.meter import Counted, ObjectiveMeter
 from mcpwatch.web.objectives.report import Report, report
 from mcpwatch.web.spec import ObjectivesSpec
 from tests.checks.until import until
@@ -37,13 +37,15 @@ class Gateway:
         return self.says
 
 
-def meter_of(room: Room, gateway: Gateway) -> Meter:
+def meter_of(room: Room, gateway: Gateway) -> ObjectiveMeter:
     room.fleet.planned = replace(room.fleet.planned, proxy=PROXY)
 
     async def stored(hour: int) -> Mapping[str, str]:
         return {}
 
-    return Meter(room.fleet, room.store, room.bus, room.clock, announced=lambda _: False, counters=gateway.ask, stored=stored)
+    return ObjectiveMeter(
+        room.fleet, room.store, room.bus, room.clock, announced=lambda _: False, counters=gateway.ask, stored=stored
+    )
 
 
 def started(room: Room, *, adopted: bool) -> None:

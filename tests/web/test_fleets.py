@@ -16,7 +16,7 @@ import pytest
 
 from mcpwatch.model.member import Verdict
 from mcpwatch.web import fleets as module
-from mcpwatch.web.serve import Served, listen_tcp
+from mcpwatch.web.serve import PageServer, listen_tcp
 from tests.e2e.daemon import running
 from tests.web.browser import Seen, chromium
 from tests.web.room import READ, Room, room
@@ -65,7 +65,7 @@ def ok(document: Any) -> tuple[str, bytes]:
 async def served(made: Room) -> AsyncGenerator[str]:
     """A room at a real address."""
     listener = listen_tcp("127.0.0.1:0")
-    server = Served(made.app, listener)
+    server = PageServer(made.app, listener)
     running_ = asyncio.get_running_loop().create_task(server.run())
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

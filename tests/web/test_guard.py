@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.model.time import Instant
-from mcpwatch.web.sessions import SESSIONS, Sessions
+from mcpwatch.web.sessions import SESSIONS, LoginSessions
 from mcpwatch.web.spec import WebSpec
 from mcpwatch.web.throttle import LONGEST, PEERS, Throttle
 from tests.web.room import OPERATE, READ, room
@@ -158,7 +158,7 @@ async def test_a_token_taken_out_of_the_configuration_ends_its_sessions(tmp_path
 
 
 def test_sessions_are_bounded_and_end() -> None:
-    sessions = Sessions()
+    sessions = LoginSessions()
     first = sessions.begin("read", "a", Instant(0.0))
     last = [sessions.begin("operate", "b", Instant(1.0)) for _ in range(SESSIONS)][-1]
     assert sessions.find(first, Instant(2.0)) is None

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, bucket_of, from_json, percentile, summed, to_json
 from mcpwatch.web.objectives.report import RouteReport, bar, percent, quantile, report
-from mcpwatch.web.objectives.watch import EXIT, Look, RouteWatch, State
+from mcpwatch.web.objectives.watch import EXIT, CheckObservation, RouteWatch, State
 from mcpwatch.web.spec import ObjectivesSpec
 
 START = 500_000 * HOUR
@@ -28,7 +28,7 @@ class Day:
         self.wall = float(START)
 
     def probe(self, state: State, *, announced: bool = False, check: str = "mcp") -> None:
-        self.watch.look(Look(check, state, HOLD), Instant(self.monotonic), WallTime(self.wall), announced=announced)
+        self.watch.look(CheckObservation(check, state, HOLD), Instant(self.monotonic), WallTime(self.wall), announced=announced)
 
     def passes(self, seconds: float) -> None:
         self.monotonic += seconds
@@ -172,7 +172,7 @@ def test_a_member_that_ended_is_down_at_once_and_until_something_answers() -> No
     day = Day()
     day.probe("good")
     day.passes(10)
-    day.watch.look(Look(EXIT, "bad", 3600.0), Instant(day.monotonic), WallTime(day.wall), announced=False)
+    day.watch.look(CheckObservation(EXIT, "bad", 3600.0), Instant(day.monotonic), WallTime(day.wall), announced=False)
     day.passes(5)
     day.probe("good")
     day.passes(10)

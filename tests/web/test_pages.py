@@ -222,7 +222,7 @@ async def test_an_open_page_that_asks_again_gets_the_rows_alone_and_the_same_as_
 
 
 def test_each_column_that_sorts_is_an_address() -> None:
-    asked = views.Asked.of({"q": "a b", "health": "unhealthy", "page": "3", "sort": "latency"})
+    asked = views.FleetQuery.of({"q": "a b", "health": "unhealthy", "page": "3", "sort": "latency"})
     assert asked.sorted("health") == "?q=a+b&health=unhealthy"
     assert asked.sorted("name") == "?q=a+b&health=unhealthy&sort=name"
     assert asked.link(2) == "?q=a+b&health=unhealthy&sort=latency&page=2"

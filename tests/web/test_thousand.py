@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Verdict
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, to_json
-from mcpwatch.web.serve import Served, listen_tcp
+from mcpwatch.web.serve import PageServer, listen_tcp
 from tests.parts import FILES
 from tests.telemetry.fleet import names
 from tests.web.browser import WAIT, Seen, chromium
@@ -48,7 +48,7 @@ class Thousand:
         await room.store.flush()
         listener = listen_tcp("127.0.0.1:0")
         self.home = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self._served = Served(room.app, listener)
+        self._served = PageServer(room.app, listener)
         self._tasks = [asyncio.create_task(self._served.run()), asyncio.create_task(room.web.site.run())]
 
     def do(self, act: Callable[[], None]) -> None:

@@ -28,7 +28,7 @@ _STORE = ("state.db", "state.db-wal", "state.db-shm")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BackupSource:
     """What is backed up: the configuration, the files of variables it names (absolute), every secret value of the plan."""
 
     config: Path
@@ -37,12 +37,12 @@ class Source:
     paths: StatePaths
 
 
-def source_of(config: Path, plan: Plan, paths: StatePaths) -> Source:
+def source_of(config: Path, plan: Plan, paths: StatePaths) -> BackupSource:
     """What belongs into a backup of the fleet in this file. Raises `ConfigError` when it cannot be read."""
     base = config.absolute().parent
     names = dict.fromkeys(_named_files(read_document(config).data))
     files = [base / Path(name).expanduser() for name in names]
-    return Source(config, [path for path in files if path.is_file()], plan.secrets, paths)
+    return BackupSource(config, [path for path in files if path.is_file()], plan.secrets, paths)
 
 
 def _named_files(value: Value, key: str = "") -> Iterator[str]:
@@ -57,7 +57,7 @@ def _named_files(value: Value, key: str = "") -> Iterator[str]:
         yield value
 
 
-def create(source: Source, directory: Path, passphrase: str | None, now: WallTime) -> Path:
+def create(source: BackupSource, directory: Path, passphrase: str | None, now: WallTime) -> Path:
     """Write an archive and verify it as written; its path. Raises `BackupError`.
 
     Without a passphrase files with secrets are left out and named; a configuration that holds some itself is refused.
@@ -85,7 +85,7 @@ def create(source: Source, directory: Path, passphrase: str | None, now: WallTim
     return path
 
 
-def _gathered(source: Source) -> Iterator[tuple[Item, bytes]]:
+def _gathered(source: BackupSource) -> Iterator[tuple[Item, bytes]]:
     base = source.config.absolute().parent
     yield _item(source, "config", source.config.name, source.config)
     for path in source.env_files:
@@ -100,7 +100,7 @@ def _gathered(source: Source) -> Iterator[tuple[Item, bytes]]:
         yield _item(source, "state", str(path.relative_to(source.paths.root)), path)
 
 
-def _item(source: Source, base: Base, name: str, path: Path, *, secret: bool = False) -> tuple[Item, bytes]:
+def _item(source: BackupSource, base: Base, name: str, path: Path, *, secret: bool = False) -> tuple[Item, bytes]:
     try:
         data, mode = path.read_bytes(), path.stat().st_mode & 0o777
     except OSError as error:

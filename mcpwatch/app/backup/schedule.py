@@ -17,7 +17,7 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.registry import KindSpec
 
 if TYPE_CHECKING:  # with it come archives and the reading of configurations; a daemon that makes no backups does without
-    from mcpwatch.app.backup.create import Source
+    from mcpwatch.app.backup.create import BackupSource
 
 LONGEST_WAIT = 3600.0
 """Seconds after which the clock is looked at again: it may have been set."""
@@ -46,7 +46,7 @@ class ScheduledBackup:
     """Makes backups at their times. `source` is asked anew each time; `publish` is told of each."""
 
     def __init__(
-        self, spec: BackupSpec | None, source: Callable[[], Source], clock: Clock, publish: Callable[[Fact], object]
+        self, spec: BackupSpec | None, source: Callable[[], BackupSource], clock: Clock, publish: Callable[[Fact], object]
     ) -> None:
         self._spec = spec
         self._source = source

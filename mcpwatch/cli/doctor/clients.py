@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.cli.control import call
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
 from mcpwatch.clients.catalog import ClientsSection
 from mcpwatch.clients.files import read, resolve
@@ -19,22 +19,24 @@ from mcpwatch.model.errors import ClientFileError
 _BLIND = "this client does not see the fleet as it is"
 
 
-def clients_files(patient: Patient) -> Iterator[Finding]:
+def clients_files(patient: Patient) -> Iterator[DoctorFinding]:
     """Clients' files that are not, or could not be, brought up to date."""
     yield from _as_kept() if patient.status is not None else _as_they_are(patient)
 
 
-def _as_kept() -> Iterator[Finding]:
+def _as_kept() -> Iterator[DoctorFinding]:
     rows: list[dict[str, Any]] = call("GET", "/clients")
     for row in rows:
         if row["error"]:
-            yield Finding("clients", "error", f"{row['client']}: {row['error']}", _BLIND, f"mcpwatch sync {row['client']}")
+            yield DoctorFinding("clients", "error", f"{row['client']}: {row['error']}", _BLIND, f"mcpwatch sync {row['client']}")
         for drift in row["drift"]:
             why = "somebody changed an entry that mcpwatch keeps"
-            yield Finding("clients", "warning", f"{row['client']}: {drift['text']}", why, f"mcpwatch sync {row['client']} --force")
+            yield DoctorFinding(
+                "clients", "warning", f"{row['client']}: {drift['text']}", why, f"mcpwatch sync {row['client']} --force"
+            )
 
 
-def _as_they_are(patient: Patient) -> Iterator[Finding]:
+def _as_they_are(patient: Patient) -> Iterator[DoctorFinding]:
     section = patient.plan.section("clients") if patient.plan else None
     for client in section.made() if isinstance(section, ClientsSection) else ():
         if isinstance(client.spec, OpenWebUISpec):
@@ -48,5 +50,5 @@ def _as_they_are(patient: Patient) -> Iterator[Finding]:
             yield _unkept(client.spec.kind, f"{path}: {refusal}", path)
 
 
-def _unkept(kind: str, what: str, path: Path) -> Finding:
-    return Finding("clients", "error", f"{kind}: {what}", _BLIND, f"repair {path}, or take {kind} out of the configuration")
+def _unkept(kind: str, what: str, path: Path) -> DoctorFinding:
+    return DoctorFinding("clients", "error", f"{kind}: {what}", _BLIND, f"repair {path}, or take {kind} out of the configuration")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.start_times import durations
 from mcpwatch.cli.edit.trial import PREFIX, TRIAL_WAIT, try_member
@@ -61,16 +61,16 @@ def cold_starts(patient: Patient, *, measure: bool = False) -> list[ColdStart]:
     return found
 
 
-def too_slow(starts: Iterable[ColdStart]) -> Iterator[Finding]:
+def too_slow(starts: Iterable[ColdStart]) -> Iterator[DoctorFinding]:
     """Starts that took longer than the member is given now, and those of which nothing is known."""
     for one in starts:
         if one.seconds is None:
             why = f"{one.launcher} downloads at a first start, which is cut off and begun again after {one.grace:g}s"
             what = f"{one.member}: how long a first start takes is not known{f': {one.why}' * bool(one.why)}"
-            yield Finding("cold start", "warning", what, why, "mcpwatch doctor --measure")
+            yield DoctorFinding("cold start", "warning", what, why, "mcpwatch doctor --measure")
         elif one.seconds >= one.grace:
             more = f"{2 * one.seconds:.0f}s"
-            yield Finding(
+            yield DoctorFinding(
                 "cold start",
                 "warning",
                 f"{one.member}: a start took {one.text.removeprefix(f'{one.member} ')}, its start_grace",

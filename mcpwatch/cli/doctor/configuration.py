@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.config.importers import literal_secrets
 from mcpwatch.foreign.document import spell
 from mcpwatch.foreign.variables import secret_name
@@ -22,15 +22,15 @@ SHORT_TOKEN = 12
 """Characters below which a token can be guessed by trying."""
 
 
-def faults(patient: Patient) -> Iterator[Finding]:
+def faults(patient: Patient) -> Iterator[DoctorFinding]:
     """Every fault of the file."""
     for fault in patient.loaded.faults if patient.loaded else ():
-        yield Finding(
+        yield DoctorFinding(
             "file", "error", str(fault), "'up' and 'reload' refuse the file", f"edit {patient.file}, then mcpwatch config validate"
         )
 
 
-def readable(patient: Patient) -> Iterator[Finding]:
+def readable(patient: Patient) -> Iterator[DoctorFinding]:
     """Files with secrets that others on this machine may read."""
     document: Any = patient.loaded.document.data if patient.loaded else None
     secret = document is not None and any(True for _ in literal_secrets(document))
@@ -40,7 +40,7 @@ def readable(patient: Patient) -> Iterator[Finding]:
         except OSError:
             continue
         if holds and mode & (stat.S_IRGRP | stat.S_IROTH):
-            yield Finding(
+            yield DoctorFinding(
                 "secrets",
                 "error" if mode & stat.S_IROTH else "warning",
                 f"{path}: holds secrets, and {'everyone on this machine' if mode & stat.S_IROTH else 'its group'} may read it",
@@ -66,7 +66,7 @@ def env_files(patient: Patient) -> list[Path]:
     return [patient.file.absolute().parent / name for name in names]
 
 
-def tokens(patient: Patient) -> Iterator[Finding]:
+def tokens(patient: Patient) -> Iterator[DoctorFinding]:
     """Tokens that are defaults of examples, or too short."""
     if patient.plan is None or patient.plan.proxy is None:
         return
@@ -76,17 +76,17 @@ def tokens(patient: Patient) -> Iterator[Finding]:
             if token.lower() in DEFAULT_TOKENS or len(token) < SHORT_TOKEN:
                 what = "is one that examples use" if token.lower() in DEFAULT_TOKENS else f"has only {len(token)} characters"
                 why = "it can be guessed, and with it every tool can be called"
-                yield Finding("tokens", "error", f"{owner}: a token {what}", why, "mcpwatch token rotate")
+                yield DoctorFinding("tokens", "error", f"{owner}: a token {what}", why, "mcpwatch token rotate")
     host = proxy.listen.rpartition(":")[0]
     if not proxy.tokens and host not in ("127.0.0.1", "localhost", "[::1]") and proxy.traits.runs:
         what = f"{proxy.member}: listens on {proxy.listen} and asks for no token"
-        yield Finding("tokens", "warning", what, "everyone on the network may call every tool", "set proxy.auth.tokens")
+        yield DoctorFinding("tokens", "warning", what, "everyone on the network may call every tool", "set proxy.auth.tokens")
 
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.*))?")
 
 
-def argv_secrets(patient: Patient) -> Iterator[Finding]:
+def argv_secrets(patient: Patient) -> Iterator[DoctorFinding]:
     """Secrets in the arguments of a command: every user of the machine sees those."""
     document: Any = patient.loaded.document.data if patient.loaded else None
     for where, args in _arguments(document, ()):
@@ -96,7 +96,7 @@ def argv_secrets(patient: Patient) -> Iterator[Finding]:
                 continue
             value = match[2] if match[2] is not None else args[index + 1] if index + 1 < len(args) else ""
             if value and not value.startswith("-") and not value.endswith((".json", ".pem", ".key", ".env")):
-                yield Finding(
+                yield DoctorFinding(
                     "secrets",
                     "warning",
                     f"{spell(where)}: --{match[1]} puts a secret on the command line",
@@ -114,14 +114,14 @@ def _arguments(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[
                 yield from _arguments(item, (*path, key))
 
 
-def tracked(patient: Patient) -> Iterator[Finding]:
+def tracked(patient: Patient) -> Iterator[DoctorFinding]:
     """Files with secrets that git has in its history."""
     document: Any = patient.loaded.document.data if patient.loaded else None
     secret = document is not None and any(True for _ in literal_secrets(document))
     for path in ([patient.file] if secret else []) + env_files(patient):
         if path.exists() and _in_git(path):
             why = "whoever has the repository, now or later, has the secrets"
-            yield Finding(
+            yield DoctorFinding(
                 "secrets", "error", f"{path}: holds secrets and git tracks it", why, f"git rm --cached {path}; then rotate them"
             )
 

@@ -15,7 +15,7 @@ Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One thing that is wrong. `mend` does what `command` says, where that is safe without being asked; it tells what it did."""
 
     check: str

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcpwatch import __version__
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.run import undo_interrupted
 from mcpwatch.model.errors import McpwatchError
@@ -33,12 +33,12 @@ CERTIFICATE_DAYS = 14
 _LOOK = 5.0
 
 
-def state_directory(patient: Patient) -> Iterator[Finding]:
+def state_directory(patient: Patient) -> Iterator[DoctorFinding]:
     """The state directory: its rights and its disk."""
     root = patient.paths.root
     where = next(folder for folder in (root, *root.parents) if folder.exists())
     if not os.access(where, os.W_OK):
-        yield Finding(
+        yield DoctorFinding(
             "state", "error", f"{where}: you may not write there", "'up' cannot keep its state", "mcpwatch --state-dir DIR up …"
         )
     if root.exists() and root.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -49,15 +49,15 @@ def state_directory(patient: Patient) -> Iterator[Finding]:
             return f"{root}: only its owner may look into it now"
 
         why = "logs and the proxy's file are in it"
-        yield Finding("state", "warning", f"{root}: others may look into it (mode {mode:o})", why, f"chmod 700 {root}", mend)
+        yield DoctorFinding("state", "warning", f"{root}: others may look into it (mode {mode:o})", why, f"chmod 700 {root}", mend)
     free = shutil.disk_usage(where).free
     if free < DISK_WARNING:
         level = "error" if free < DISK_ERROR else "warning"
         why = "history, logs and edits cannot be written on a full disk"
-        yield Finding("disk", level, f"{where}: only {free // 1024**2} MiB are free", why, f"du -xsh {where}/* | sort -h")
+        yield DoctorFinding("disk", level, f"{where}: only {free // 1024**2} MiB are free", why, f"du -xsh {where}/* | sort -h")
 
 
-def limits(patient: Patient) -> Iterator[Finding]:
+def limits(patient: Patient) -> Iterator[DoctorFinding]:
     """How many files a process may open, and how many members a watchdog carries, which raises its own limit to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     members = len(patient.plan.members if patient.plan else ())
@@ -65,25 +65,27 @@ def limits(patient: Patient) -> Iterator[Finding]:
     if carried and members > carried:
         what = f"the watchdog may open {hard} files, which carry about {carried} members; this fleet has {members}"
         why = "probes wait, then are unknown, and the last members cannot be started"
-        yield Finding("limits", "error", what, why, f"ulimit -Hn {2 * wanted}; with systemd: LimitNOFILE=")
+        yield DoctorFinding("limits", "error", what, why, f"ulimit -Hn {2 * wanted}; with systemd: LimitNOFILE=")
     elif 0 <= soft < wanted:
         what = f"a process may open {soft} files (hard limit {hard}); this fleet may need {wanted}"
         if carried:
             what += f"; the watchdog itself carries about {carried} members"
-        yield Finding(
+        yield DoctorFinding(
             "limits", "warning", what, "sessions are refused when they run out", f"ulimit -n {wanted}; with systemd: LimitNOFILE="
         )
 
 
-def clock(patient: Patient) -> Iterator[Finding]:
+def clock(patient: Patient) -> Iterator[DoctorFinding]:
     """A clock that is behind the newest of our own files, or that nothing keeps right."""
     newest = max((path.stat().st_mtime for path in (patient.file, Path(__file__)) if path.exists()), default=0.0)
     if newest > time.time() + 300:
         why = "certificates, silences, histories and tokens are judged by it"
-        yield Finding("clock", "error", "the clock is behind: files were changed in its future", why, "timedatectl set-ntp true")
+        yield DoctorFinding(
+            "clock", "error", "the clock is behind: files were changed in its future", why, "timedatectl set-ntp true"
+        )
 
 
-async def names(patient: Patient) -> list[Finding]:
+async def names(patient: Patient) -> list[DoctorFinding]:
     """Host names that do not resolve, and certificates that are about to end."""
     urls = sorted({url for url in _urls(patient) if urlsplit(url).hostname})
     found = await asyncio.gather(*(asyncio.to_thread(_url, url) for url in urls))
@@ -100,14 +102,14 @@ def _urls(patient: Patient) -> Iterator[str]:
         yield patient.plan.proxy.base_url
 
 
-def _url(url: str) -> list[Finding]:
+def _url(url: str) -> list[DoctorFinding]:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         return [
-            Finding(
+            DoctorFinding(
                 "names",
                 "error",
                 f"{host}: does not resolve: {error.strerror or error}",
@@ -118,7 +120,7 @@ def _url(url: str) -> list[Finding]:
     return _certificate(host, port, url) if parts.scheme == "https" else []
 
 
-def _certificate(host: str, port: int, url: str) -> list[Finding]:
+def _certificate(host: str, port: int, url: str) -> list[DoctorFinding]:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
     with contextlib.suppress(OSError, ValueError):
@@ -130,11 +132,11 @@ def _certificate(host: str, port: int, url: str) -> list[Finding]:
         days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86_400
         if days < CERTIFICATE_DAYS:
             what = f"{url}: its certificate ends in {days:.0f} days"
-            return [Finding("certificates", "warning", what, "every client refuses the route from then on", "renew it")]
+            return [DoctorFinding("certificates", "warning", what, "every client refuses the route from then on", "renew it")]
     return []
 
 
-def leftovers(patient: Patient) -> Iterator[Finding]:
+def leftovers(patient: Patient) -> Iterator[DoctorFinding]:
     """What killed commands and watchdogs left behind."""
     state = patient.paths.root
     with contextlib.suppress(McpwatchError):
@@ -146,7 +148,7 @@ def leftovers(patient: Patient) -> Iterator[Finding]:
                 return f"{file} is as it was"
 
             why = "the file may hold an edit that was never proved"
-            yield Finding(
+            yield DoctorFinding(
                 "leftovers",
                 "warning",
                 f"{file}: a command that edited it was killed",
@@ -163,7 +165,7 @@ def leftovers(patient: Patient) -> Iterator[Finding]:
             return f"{len(old)} removed"
 
         why = "they hold a copy of a server's definition"
-        yield Finding(
+        yield DoctorFinding(
             "leftovers",
             "warning",
             f"{len(old)} directories of trials that were killed",
@@ -178,20 +180,22 @@ def _abandoned(left: Path) -> bool:
     return pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists()
 
 
-def watchdog(patient: Patient) -> Iterator[Finding]:
+def watchdog(patient: Patient) -> Iterator[DoctorFinding]:
     """What the running watchdog itself knows to be wrong."""
     if patient.status is None:
         return
     daemon = patient.status["daemon"]
     if daemon["version"] != __version__:
         what = f"the watchdog runs version {daemon['version']}, installed is {__version__}"
-        yield Finding("watchdog", "warning", what, "it does not do yet what the documentation says", "mcpwatch upgrade-in-place")
+        yield DoctorFinding(
+            "watchdog", "warning", what, "it does not do yet what the documentation says", "mcpwatch upgrade-in-place"
+        )
     if daemon.get("config_error"):
         why = "the fleet runs on as it was before the last change"
-        yield Finding(
+        yield DoctorFinding(
             "watchdog", "error", f"its configuration was rejected: {daemon['config_error']}", why, "mcpwatch config validate"
         )
     for found in patient.status["diagnoses"]:
-        yield Finding(
+        yield DoctorFinding(
             "fleet", "error", f"{found['subject']}: {found['text']}", "its routes do not work", f"mcpwatch why {found['subject']}"
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.cli.versions import asked, commands, old_programs
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.model.errors import McpwatchError
@@ -16,16 +16,16 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.port import PortWatch
 
 
-def versions(patient: Patient) -> Iterator[Finding]:
+def versions(patient: Patient) -> Iterator[DoctorFinding]:
     """Programs that are too old for what the fleet needs of them."""
     for old in old_programs(patient.loaded, patient.plan, patient.environ):
         why = f"missing before {old.program.oldest}: {old.program.lacks.replace('`', '')}"
         command = f"install {old.program.name} {old.program.oldest} or newer"
         command += ", or use 'kind: gateway'" if old.proxy else ""
-        yield Finding("versions", "error", old.what, why, command)
+        yield DoctorFinding("versions", "error", old.what, why, command)
 
 
-def pins(patient: Patient) -> Iterator[Finding]:
+def pins(patient: Patient) -> Iterator[DoctorFinding]:
     """What `npx` and `uvx` fetch has a version."""
     for name, argv in commands(patient.loaded):
         launch = launched(argv)
@@ -34,7 +34,7 @@ def pins(patient: Patient) -> Iterator[Finding]:
         program, package = launch.launcher, launch.package
         if not launch.pinned:
             why = "a server that changes under the fleet changes its tools, and a start needs the registry"
-            yield Finding(
+            yield DoctorFinding(
                 "pins",
                 "warning",
                 f"{name}: {program} {package} has no version",
@@ -43,7 +43,7 @@ def pins(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def interpreters(patient: Patient) -> Iterator[Finding]:
+def interpreters(patient: Patient) -> Iterator[DoctorFinding]:
     """Scripts whose first line names a program that is not there: they start as 'no such file'."""
     for name, argv in commands(patient.loaded):
         found = shutil.which(argv[0], path=patient.environ.get("PATH"))
@@ -57,14 +57,14 @@ def interpreters(patient: Patient) -> Iterator[Finding]:
         words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
         if words and not Path(words[0]).exists():
             what = f"{name}: {found} is run by {words[0]}, which is not there"
-            yield Finding("interpreter", "error", what, "the server cannot start", f"install {argv[0]} again")
+            yield DoctorFinding("interpreter", "error", what, "the server cannot start", f"install {argv[0]} again")
 
 
-async def ports(patient: Patient) -> list[Finding]:
+async def ports(patient: Patient) -> list[DoctorFinding]:
     """Ports that somebody else listens on."""
     if patient.plan is None:
         return []
-    watch, found = PortWatch(patient.paths.instance), list[Finding]()
+    watch, found = PortWatch(patient.paths.instance), list[DoctorFinding]()
     for member in patient.plan.members:
         if member.runtime not in ("process", "hosted") or (patient.status is not None and member.kind == "proxy"):
             continue
@@ -73,7 +73,7 @@ async def ports(patient: Patient) -> list[Finding]:
             port = urlsplit(member.direct.url).port if member.direct else 0
             why = f"{member.name} cannot listen there, and clients may talk to another program"
             found.append(
-                Finding(
+                DoctorFinding(
                     "ports",
                     "error",
                     f"{member.name}: port {port} is held by {holder}{_unit(holder)}",
@@ -95,7 +95,7 @@ def _unit(holder: str) -> str:
     return f", which systemd keeps running as {units[-1]}" if units else ""
 
 
-def engine(patient: Patient) -> Iterator[Finding]:
+def engine(patient: Patient) -> Iterator[DoctorFinding]:
     """The container engine, where the fleet needs it."""
     members = [member for member in patient.plan.members if member.runtime in ("docker", "swarm")] if patient.plan else []
     if not members:
@@ -108,14 +108,14 @@ def engine(patient: Patient) -> Iterator[Finding]:
     except McpwatchError as error:
         why = f"{', '.join(member.name for member in members)} cannot be started or seen"
         command = "docker version; is your user in the group of its socket (sudo usermod -aG docker $USER)?"
-        yield Finding("engine", "error", str(error), why, command)
+        yield DoctorFinding("engine", "error", str(error), why, command)
         return
     finally:
         door.close()
     yield from _other_supervisors(members)
 
 
-def _other_supervisors(members: Sequence[MemberSpec]) -> Iterator[Finding]:
+def _other_supervisors(members: Sequence[MemberSpec]) -> Iterator[DoctorFinding]:
     """Containers of others that the engine itself, or autoheal, restarts too: two supervisors on one process fight."""
     for member in members:
         container = getattr(member.carrier, "container", None)
@@ -128,9 +128,11 @@ def _other_supervisors(members: Sequence[MemberSpec]) -> Iterator[Finding]:
         if policy in ("always", "unless-stopped", "on-failure"):
             what = f"{member.name}: the engine restarts container {container} itself (restart: {policy})"
             command = f"docker update --restart no {container}; and 'restart: \"no\"' in its compose file"
-            yield Finding(
+            yield DoctorFinding(
                 "supervisors", "warning", what, "two supervisors on one process fight: neither sees why it ended", command
             )
         if heal == "true":
             what = f"{member.name}: autoheal restarts container {container} too"
-            yield Finding("supervisors", "warning", what, "two supervisors on one process fight", "take the label autoheal from it")
+            yield DoctorFinding(
+                "supervisors", "warning", what, "two supervisors on one process fight", "take the label autoheal from it"
+            )

@@ -16,7 +16,7 @@ from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor import configuration, machine, programs
 from mcpwatch.cli.doctor.clients import clients_files
 from mcpwatch.cli.doctor.cold_start import ColdStart, cold_starts, too_slow
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.cli.doctor.shortages import shortages
 from mcpwatch.cli.edit.proof import daemon_on
 from mcpwatch.cli.edit.run import file_in_use
@@ -36,7 +36,7 @@ CHECKS = (
 def doctor(config: Path | None, *, fix: bool, as_json: bool, measure: bool = False) -> int:
     """Examine the fleet. Exits 1 when an error is left, else 0; warnings alone are no failure."""
     found, starts = _examined(config, measure=measure)
-    mended: list[tuple[Finding, str]] = []
+    mended: list[tuple[DoctorFinding, str]] = []
     if fix:
         for finding in found:
             if finding.mend is not None:
@@ -59,17 +59,17 @@ def doctor(config: Path | None, *, fix: bool, as_json: bool, measure: bool = Fal
     return exits.UNHEALTHY if any(finding.level == "error" for finding in found) else exits.OK
 
 
-def examine(config: Path | None) -> list[Finding]:
+def examine(config: Path | None) -> list[DoctorFinding]:
     """Everything that is found, the worst first. A missing file is a finding too."""
     return _examined(config)[0]
 
 
-def _examined(config: Path | None, *, measure: bool = False) -> tuple[list[Finding], list[ColdStart]]:
+def _examined(config: Path | None, *, measure: bool = False) -> tuple[list[DoctorFinding], list[ColdStart]]:
     paths = state_paths(ControlSettings.state_dir)
     try:
         file = file_in_use(config)
     except ConfigError as error:
-        return [Finding("file", "error", str(error), "there is no fleet without it", "mcpwatch init")], []
+        return [DoctorFinding("file", "error", str(error), "there is no fleet without it", "mcpwatch init")], []
     environ = dict(os.environ)
     status = None
     with contextlib.suppress(McpwatchError):
@@ -77,7 +77,7 @@ def _examined(config: Path | None, *, measure: bool = False) -> tuple[list[Findi
     try:
         loaded = load(file, all_kinds(), environ)
     except ConfigError as error:
-        return [Finding("file", "error", str(error), "'up' and 'reload' refuse the file", f"edit {file}")], []
+        return [DoctorFinding("file", "error", str(error), "'up' and 'reload' refuse the file", f"edit {file}")], []
     plan = None
     if not loaded.faults:
         with contextlib.suppress(ConfigError):
@@ -88,7 +88,7 @@ def _examined(config: Path | None, *, measure: bool = False) -> tuple[list[Findi
     return sorted(found, key=lambda finding: (finding.level != "error", CHECKS.index(finding.check))), starts
 
 
-def _plainly(patient: Patient) -> Iterator[Finding]:
+def _plainly(patient: Patient) -> Iterator[DoctorFinding]:
     for part in (
         configuration.faults, configuration.readable, configuration.tokens, configuration.argv_secrets, configuration.tracked,
         programs.versions, programs.pins, programs.interpreters, programs.engine,
@@ -97,18 +97,18 @@ def _plainly(patient: Patient) -> Iterator[Finding]:
         yield from part(patient)
 
 
-async def _slowly(patient: Patient) -> list[Finding]:
+async def _slowly(patient: Patient) -> list[DoctorFinding]:
     return [*await programs.ports(patient), *await machine.names(patient)]
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
+def _plain(finding: DoctorFinding) -> dict[str, Any]:
     return {
         "check": finding.check, "level": finding.level, "what": finding.what, "why": finding.why, "command": finding.command,
         "fixable": finding.mend is not None,
     }  # fmt: skip
 
 
-def _print(found: list[Finding], mended: list[tuple[Finding, str]]) -> None:
+def _print(found: list[DoctorFinding], mended: list[tuple[DoctorFinding, str]]) -> None:
     colour = coloured()
     for finding, done in mended:
         say(f"{paint('↺', 'green', on=colour)} {finding.what}: {done}")

@@ -10,7 +10,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from mcpwatch.cli.doctor.finding import Finding, Patient
+from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.runtimes import kernel
 
 PER_MEMBER = 8
@@ -23,7 +23,7 @@ ADDRESSES = 2 * 1024**3
 """Bytes of address space below which an interpreter with threads cannot be sure to start."""
 
 
-def shortages(patient: Patient) -> Iterator[Finding]:
+def shortages(patient: Patient) -> Iterator[DoctorFinding]:
     """Everything that this fleet may find too little of."""
     members = len(patient.plan.members) if patient.plan else 0
     yield from processes(members)
@@ -32,7 +32,7 @@ def shortages(patient: Patient) -> Iterator[Finding]:
     yield from sight()
 
 
-def processes(members: int, root: Path = Path("/")) -> Iterator[Finding]:
+def processes(members: int, root: Path = Path("/")) -> Iterator[DoctorFinding]:
     """How many more processes may be made: by the control group, and by the limit of this user."""
     wanted = OWN + PER_MEMBER * members
     for folder in _groups(root, "pids"):
@@ -40,30 +40,34 @@ def processes(members: int, root: Path = Path("/")) -> Iterator[Finding]:
         if most is not None and used is not None and most - used < wanted:
             what = f"the control group has room for {most - used} more processes and threads; this fleet may need {wanted}"
             command = "docker run --pids-limit=-1; with systemd: TasksMax=infinity"
-            yield Finding("limits", "warning", what, "members cannot be started when they run out", command)
+            yield DoctorFinding("limits", "warning", what, "members cannot be started when they run out", command)
             return
     soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if soft != resource.RLIM_INFINITY and os.geteuid() != 0 and soft < wanted:
         what = f"this user may have {soft} processes and threads (ulimit -u); the fleet alone may need {wanted}"
-        yield Finding("limits", "warning", what, "members cannot be started when they run out", f"ulimit -u {4 * wanted}")
+        yield DoctorFinding("limits", "warning", what, "members cannot be started when they run out", f"ulimit -u {4 * wanted}")
 
 
-def memory(members: int, root: Path = Path("/")) -> Iterator[Finding]:
+def memory(members: int, root: Path = Path("/")) -> Iterator[DoctorFinding]:
     """How much memory the control group and the limits of this process leave."""
     wanted = MEMORY * (members + 2)
     for folder in _groups(root, "memory"):
         most = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
         if most is not None and most < wanted:
             what = f"the control group may use {most // 1024**2} MiB of memory; this fleet may need {wanted // 1024**2}"
-            yield Finding("limits", "warning", what, "the kernel kills members when it runs out", "docker run --memory; MemoryMax=")
+            yield DoctorFinding(
+                "limits", "warning", what, "the kernel kills members when it runs out", "docker run --memory; MemoryMax="
+            )
             return
     soft = resource.getrlimit(resource.RLIMIT_AS)[0]
     if soft != resource.RLIM_INFINITY and soft < ADDRESSES:
         what = f"a process may use {soft // 1024**2} MiB of addresses (ulimit -v)"
-        yield Finding("limits", "warning", what, "servers end with 'out of memory' though there is some", "ulimit -v unlimited")
+        yield DoctorFinding(
+            "limits", "warning", what, "servers end with 'out of memory' though there is some", "ulimit -v unlimited"
+        )
 
 
-def watches(probe: Path = Path("/")) -> Iterator[Finding]:
+def watches(probe: Path = Path("/")) -> Iterator[DoctorFinding]:
     """Whether one more file can be watched."""
     handle = kernel.inotify_open()
     try:
@@ -71,26 +75,26 @@ def watches(probe: Path = Path("/")) -> Iterator[Finding]:
             which = "instances" if handle is None else "watches"
             what = f"this user has no inotify {which} left"
             why = "logs are read twice a second instead of at once, and a changed configuration needs 'mcpwatch reload'"
-            yield Finding("limits", "warning", what, why, f"sysctl fs.inotify.max_user_{which}=1048576")
+            yield DoctorFinding("limits", "warning", what, why, f"sysctl fs.inotify.max_user_{which}=1048576")
     finally:
         if handle is not None:
             os.close(handle)
 
 
-def sight(root: Path = Path("/")) -> Iterator[Finding]:
+def sight(root: Path = Path("/")) -> Iterator[DoctorFinding]:
     """Whether processes of others are hidden: a port that one of them holds has no name then."""
     try:
         mounts = (root / "proc/self/mounts").read_text(encoding="utf-8").splitlines()
     except OSError as error:
         what, why = f"/proc cannot be read: {error.strerror}", "whether a process lives cannot be told: nothing is concluded"
-        yield Finding("limits", "error", what, why, "mount -t proc proc /proc")
+        yield DoctorFinding("limits", "error", what, why, "mount -t proc proc /proc")
         return
     options = [line.split()[3] for line in mounts if line.split()[1:3] == ["/proc", "proc"]][-1:]
     hidden = next((word[8:] for text in options for word in text.split(",") if word.startswith("hidepid=")), "0")
     if hidden not in ("0", "off") and os.geteuid() != 0:
         what = f"/proc hides the processes of other users (hidepid={hidden})"
         why = "who holds a port that a member needs cannot be named"
-        yield Finding("limits", "warning", what, why, "mount -o remount,gid=GROUP /proc")
+        yield DoctorFinding("limits", "warning", what, why, "mount -o remount,gid=GROUP /proc")
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mcpwatch.cli.export.parts import USER, build_files, example_env, health_command, overview, readme
-from mcpwatch.cli.export.service import Fleet, Service
+from mcpwatch.cli.export.service import ExportedFleet, ExportedService
 from mcpwatch.config import yaml
 
 
-def files(found: Fleet) -> dict[str, str]:
+def files(found: ExportedFleet) -> dict[str, str]:
     """Path to text of every file."""
     made: dict[str, str] = {}
     networks = sorted({network for service in (*found.services, found.proxy) for network in service.networks})
@@ -32,7 +32,7 @@ def files(found: Fleet) -> dict[str, str]:
     return made
 
 
-def _project(service: Service) -> dict[str, Any]:
+def _project(service: ExportedService) -> dict[str, Any]:
     container: dict[str, Any] = {"container_name": service.host}
     if service.image:
         container["image"] = service.image

@@ -7,13 +7,13 @@ import re
 from typing import Any
 
 from mcpwatch.cli.export.parts import build_files, health_command, overview, readme
-from mcpwatch.cli.export.service import Fleet, Service
+from mcpwatch.cli.export.service import ExportedFleet, ExportedService
 from mcpwatch.config import yaml
 
 _WHOLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def files(found: Fleet) -> dict[str, str]:
+def files(found: ExportedFleet) -> dict[str, str]:
     """Path to text of every file."""
     made: dict[str, str] = {}
     for service in (*found.services, found.proxy):
@@ -40,14 +40,14 @@ def _text(manifest: dict[str, Any]) -> str:
     return yaml.dump(apart)
 
 
-def _secret(service: Service) -> str:
+def _secret(service: ExportedService) -> str:
     if not service.variables:
         return ""
     literals = " ".join(f"--from-literal={name}=…" for name in service.variables)
     return f"Make its secret first: `kubectl create secret generic {service.host} {literals}`. "
 
 
-def _manifests(service: Service) -> list[dict[str, Any]]:
+def _manifests(service: ExportedService) -> list[dict[str, Any]]:
     labels = {"app.kubernetes.io/name": service.host, "app.kubernetes.io/part-of": "mcp-fleet"}
     head = {"name": service.host, "labels": labels}
     made: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ def _manifests(service: Service) -> list[dict[str, Any]]:
     return made
 
 
-def _container(service: Service) -> dict[str, Any]:
+def _container(service: ExportedService) -> dict[str, Any]:
     made: dict[str, Any] = {"name": "server", "image": service.image or f"{service.host}:local"}
     if service.command:
         made["command" if not service.image else "args"] = [word.replace("$$", "$") for word in service.command]
@@ -106,14 +106,14 @@ def _container(service: Service) -> dict[str, Any]:
     return made
 
 
-def _variable(service: Service, key: str, value: str) -> dict[str, Any]:
+def _variable(service: ExportedService, key: str, value: str) -> dict[str, Any]:
     whole = _WHOLE.fullmatch(value)
     if whole:
         return {"name": key, "valueFrom": {"secretKeyRef": {"name": service.host, "key": whole[1]}}}
     return {"name": key, "value": _WHOLE.sub(lambda match: f"$({match[1]})", value).replace("$$", "$")}
 
 
-def _volumes(service: Service) -> list[dict[str, Any]]:
+def _volumes(service: ExportedService) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if service.config:
         made.append({"name": "config", "configMap": {"name": service.host}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
+from mcpwatch.cli.export.service import PROXY_MODULE, ExportedFleet, ExportedService
 
 USER = "10001:10001"
 PIP = "--no-cache-dir --disable-pip-version-check"
@@ -102,7 +102,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 '''
 
 
-def dockerfile(service: Service) -> str:
+def dockerfile(service: ExportedService) -> str:
     """How a service that has no image is built: its tool pinned and installed beforehand, no network at its start."""
     if service.config:
         return _proxy_dockerfile()
@@ -132,7 +132,7 @@ def dockerfile(service: Service) -> str:
     return "\n".join(lines) + "\n"
 
 
-def build_files(service: Service) -> dict[str, str]:
+def build_files(service: ExportedService) -> dict[str, str]:
     """Path to text of what the image of a service is built from; empty where the image is one of others."""
     if service.image:
         return {}
@@ -155,20 +155,20 @@ def _proxy_dockerfile() -> str:
     ]) + "\n"  # fmt: skip
 
 
-def health_command(service: Service) -> tuple[str, ...]:
+def health_command(service: ExportedService) -> tuple[str, ...]:
     """The command that proves a service from inside; none for an image that is used as it is: it may have no Python."""
     if service.image or (service.config and not service.route):
         return ()
     return ("python3", "/healthcheck.py", f"http://127.0.0.1:{service.port}{service.path}")
 
 
-def example_env(service: Service) -> str:
+def example_env(service: ExportedService) -> str:
     """`.env.example`: the variables to be filled in, without values."""
     lines = [f"# Variables of {service.name}. Copy to .env (chmod 600) and fill in; never commit .env."]
     return "\n".join([*lines, *(f"{name}=" for name in service.variables)]) + "\n"
 
 
-def unit_env(service: Service) -> str:
+def unit_env(service: ExportedService) -> str:
     """`.env.example` of a unit, which fills in no references: the names that the server itself reads."""
     lines = [f"# Variables of {service.name}. Copy to {service.host}.env (chmod 600) and fill in; never commit it."]
     lines += [f"{key}=" for key, value in service.environment.items() if "${" in value]
@@ -177,7 +177,7 @@ def unit_env(service: Service) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme(service: Service, how: str) -> str:
+def readme(service: ExportedService, how: str) -> str:
     """A page beside the files of a service."""
     where = f"Serves MCP at `http://{service.host}:{service.port}{service.path}` on its network; no port is published."
     if service.published:
@@ -189,7 +189,7 @@ def readme(service: Service, how: str) -> str:
     return "\n".join([*lines, "", how, "", "Made by `mcpwatch export`."]) + "\n"
 
 
-def overview(found: Fleet, title: str, how: str) -> str:
+def overview(found: ExportedFleet, title: str, how: str) -> str:
     """The page of the whole export."""
     lines = [f"{HEADING}{title}", "", how, "", "| service | what | serves at |", "|---|---|---|"]
     rows = (*found.services, found.proxy)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mcpwatch.cli.export.parts import USER, build_files, health_command, overview, readme, unit_env
-from mcpwatch.cli.export.service import Fleet, Service
+from mcpwatch.cli.export.service import ExportedFleet, ExportedService
 
 ENVIRONMENT = "%h/.config/mcp"
 """Directory of the env files of a user's units."""
@@ -14,7 +14,7 @@ PODMAN = "5.2"
 _SAFE = re.compile(r"[A-Za-z0-9_./:@=+,-]+")
 
 
-def files(found: Fleet) -> dict[str, str]:
+def files(found: ExportedFleet) -> dict[str, str]:
     """Path to text of every file."""
     made: dict[str, str] = {}
     for network in sorted({network for service in (*found.services, found.proxy) for network in service.networks}):
@@ -44,7 +44,7 @@ def files(found: Fleet) -> dict[str, str]:
     return made
 
 
-def _container(service: Service) -> str:
+def _container(service: ExportedService) -> str:
     image = _qualified(service.image) if service.image else f"{service.host}.build"
     lines = ["[Unit]", f"Description={service.description or service.name}".replace("\n", " ")]
     lines += ["", "[Container]", f"ContainerName={service.host}", f"Image={image}"]

@@ -32,7 +32,7 @@ _PATH = re.compile(r"(?:--?[A-Za-z][\w-]*=)?(/[^\x00-\x1f\x7f]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ExportedService:
     """One container. `image` as it is, or built from `pip` and `npm` packages; `environment` holds references, never secrets."""
 
     name: str
@@ -70,17 +70,17 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class ExportedFleet:
     """All services, the proxy last, and what could not be taken along: `(member, why)`."""
 
-    services: tuple[Service, ...]
-    proxy: Service
+    services: tuple[ExportedService, ...]
+    proxy: ExportedService
     left: tuple[tuple[str, str], ...]
 
 
-def fleet(document: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> Fleet:
+def fleet(document: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> ExportedFleet:
     """The services of a fleet: `document` for its proxy, `members` in mcpwatch's own format, both as written."""
-    services: list[Service] = []
+    services: list[ExportedService] = []
     left: list[tuple[str, str]] = []
     servers: dict[str, Any] = {}
     for name, member in sorted(members.items()):
@@ -95,10 +95,10 @@ def fleet(document: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]])
             services.append(made)
         if member.get("route") is not False:
             servers[str(member.get("route") or name)] = _server(member, made)
-    return Fleet(tuple(services), _proxy(document, servers), tuple(left))
+    return ExportedFleet(tuple(services), _proxy(document, servers), tuple(left))
 
 
-def _service(name: str, member: Mapping[str, Any]) -> Service | str | None:
+def _service(name: str, member: Mapping[str, Any]) -> ExportedService | str | None:
     """The container of a member; `None` for one that others run; why there is none."""
     about = str(member.get("description", ""))
     if "stdio" in member:
@@ -114,7 +114,7 @@ def _service(name: str, member: Mapping[str, Any]) -> Service | str | None:
     return None
 
 
-def _bridge(name: str, about: str, stdio: Mapping[str, Any]) -> Service:
+def _bridge(name: str, about: str, stdio: Mapping[str, Any]) -> ExportedService:
     words = [str(stdio.get("command", "")), *(str(word) for word in stdio.get("args") or ())]
     command, pip, npm, notes = _installed(words)
     if stdio.get("cwd"):
@@ -124,7 +124,7 @@ def _bridge(name: str, about: str, stdio: Mapping[str, Any]) -> Service:
         notes = (*notes, f"it names {', '.join(paths)} of the old machine: see that it is there where it runs now")
     passed = ("--pass-environment",) if environment else ()
     argv = ("mcp-proxy", "--host", "0.0.0.0", "--port", str(PORT), *passed, "--", *command)  # noqa: S104 - inside a container
-    return Service(name, about, argv, PORT, "/sse", bridge=BRIDGE, pip=pip, npm=npm, environment=environment, notes=notes)
+    return ExportedService(name, about, argv, PORT, "/sse", bridge=BRIDGE, pip=pip, npm=npm, environment=environment, notes=notes)
 
 
 def _installed(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
@@ -153,7 +153,7 @@ def _pinned(package: str, mark: str) -> str:
     return f"{package}{mark}{known.version}" if known else package
 
 
-def _native(name: str, about: str, docker: Mapping[str, Any], url: str) -> Service | str:
+def _native(name: str, about: str, docker: Mapping[str, Any], url: str) -> ExportedService | str:
     if "image" not in docker:
         return (
             "it watches a container of others" if "container" in docker else "its image is built from a directory; build it first"
@@ -165,7 +165,7 @@ def _native(name: str, about: str, docker: Mapping[str, Any], url: str) -> Servi
     networks = (written,) if isinstance(written, str) else tuple(str(one) for one in written)
     environment = _references(name, docker.get("environment"))
     notes = ("volumes of the old machine: see that they are here",) if docker.get("volumes") else ()
-    return Service(
+    return ExportedService(
         name,
         about,
         argv,
@@ -199,7 +199,7 @@ def _variable(*words: str) -> str:
     return re.sub(r"\W", "_", "_".join(words)).upper()
 
 
-def _server(member: Mapping[str, Any], service: Service | None) -> dict[str, Any]:
+def _server(member: Mapping[str, Any], service: ExportedService | None) -> dict[str, Any]:
     """How the proxy reaches a member."""
     url = f"http://{service.host}:{service.port}{service.path}" if service else str(member.get("url", ""))
     wire = "streamable-http" if member.get("transport") == "http" or urlsplit(url).path.endswith("/mcp") else "sse"
@@ -213,7 +213,7 @@ def _server(member: Mapping[str, Any], service: Service | None) -> dict[str, Any
     return made
 
 
-def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> Service:
+def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> ExportedService:
     written: Any = document.get("proxy") or {}
     theirs: Any = document.get("mcpProxy") or {}
     listen = str(written.get("listen") or theirs.get("addr") or "127.0.0.1:9090")
@@ -243,7 +243,7 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> Service:
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     environment = {match[1]: match[0] for match in _REFERENCE.finditer(text)}
     near = [f"{name}: {servers[name]['url']}" for name in sorted(servers) if _loopback(str(servers[name]["url"]))]
-    return Service(
+    return ExportedService(
         "proxy",
         "The proxy in front: the only one that clients reach",
         ("python3", "/start.py", "mcp-proxy", "-config", "/config/config.json"),

@@ -6,7 +6,7 @@ import shlex
 
 from mcpwatch.cli.export.parts import HEALTHCHECK, START, overview, readme, unit_env
 from mcpwatch.cli.export.quadlet import quoted, words
-from mcpwatch.cli.export.service import PROXY_MODULE, Fleet, Service
+from mcpwatch.cli.export.service import PROXY_MODULE, ExportedFleet, ExportedService
 
 FIRST_PORT = 18080
 """Ports of the bridges on loopback, counted from here in the order of their names."""
@@ -25,7 +25,7 @@ systemctl daemon-reload
 """
 
 
-def files(found: Fleet) -> dict[str, str]:
+def files(found: ExportedFleet) -> dict[str, str]:
     """Path to text of every file. Native containers are left out: they need an engine."""
     made: dict[str, str] = {}
     own = [service for service in found.services if not service.image]
@@ -57,11 +57,11 @@ def files(found: Fleet) -> dict[str, str]:
         "sudo systemctl start mcp-proxy",
         "```",
     ]
-    made["README.md"] = overview(Fleet(tuple(own), found.proxy, left), "systemd", "\n".join(steps))
+    made["README.md"] = overview(ExportedFleet(tuple(own), found.proxy, left), "systemd", "\n".join(steps))
     return made
 
 
-def _unit(service: Service, port: int) -> str:
+def _unit(service: ExportedService, port: int) -> str:
     changed = {str(service.port): str(port), "0.0.0.0": "127.0.0.1"}  # noqa: S104
     command = [changed.get(word, word) for word in service.command]
     home = f"/opt/mcp/{service.host}"
@@ -85,7 +85,7 @@ def _unit(service: Service, port: int) -> str:
     return "\n".join([*lines, "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
 
 
-def _proxy_unit(proxy: Service, own: list[Service]) -> str:
+def _proxy_unit(proxy: ExportedService, own: list[ExportedService]) -> str:
     after = " ".join(f"{service.host}.service" for service in own)
     lines = ["[Unit]", f"Description={proxy.description}", f"After=network-online.target {after}".rstrip()]
     lines += [f"Wants=network-online.target {after}".rstrip()]
@@ -98,7 +98,7 @@ def _proxy_unit(proxy: Service, own: list[Service]) -> str:
     return "\n".join([*lines, *_bounds(proxy), "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
 
 
-def _bounds(service: Service) -> list[str]:
+def _bounds(service: ExportedService) -> list[str]:
     return [
         "DynamicUser=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "NoNewPrivileges=yes",
         "CapabilityBoundingSet=",
@@ -106,7 +106,7 @@ def _bounds(service: Service) -> list[str]:
     ]  # fmt: skip
 
 
-def _install(service: Service) -> str:
+def _install(service: ExportedService) -> str:
     home, unit = f"/opt/mcp/{service.host}", f"{service.host}.service"
     lines = ["#!/bin/sh", "set -eu", 'cd "$(dirname "$0")"', f"python3 -m venv {home}"]
     lines += [f"{home}/bin/pip install --disable-pip-version-check {service.bridge}"]

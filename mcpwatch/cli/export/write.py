@@ -14,13 +14,13 @@ from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.export import compose, kubernetes, quadlet, systemd
 from mcpwatch.cli.export.parts import HEADING
-from mcpwatch.cli.export.service import Fleet, fleet
+from mcpwatch.cli.export.service import ExportedFleet, fleet
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.versions import old_for_export
 from mcpwatch.model.errors import ConfigError, UsageError
 
 Format = Literal["compose", "quadlet", "systemd", "kubernetes"]
-FORMATS: Mapping[Format, Callable[[Fleet], dict[str, str]]] = {
+FORMATS: Mapping[Format, Callable[[ExportedFleet], dict[str, str]]] = {
     "compose": compose.files,
     "quadlet": quadlet.files,
     "systemd": systemd.files,
@@ -53,7 +53,7 @@ def export(form: Format, directory: Path, config: Path | None, *, force: bool, a
     return exits.OK
 
 
-def rendered(form: Format, path: Path) -> tuple[Fleet, dict[str, str]]:
+def rendered(form: Format, path: Path) -> tuple[ExportedFleet, dict[str, str]]:
     """The fleet in a file, and the texts of one format by path. Raises `ConfigError`."""
     file = read_fleet_file(path)
     if faults := file.faults():

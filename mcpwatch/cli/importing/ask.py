@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import typer
 
-from mcpwatch.cli.importing.found import Found
+from mcpwatch.cli.importing.found import FoundServer
 from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.cli.out import say
 from mcpwatch.model.errors import UsageError
@@ -17,7 +17,7 @@ TRIES = 5
 """Answers that cannot be understood, after which nothing is done."""
 
 
-def ask(wish: Wish, found: Sequence[Found], clients_of: Callable[[Sequence[Found]], Sequence[str]]) -> Wish:
+def ask(wish: Wish, found: Sequence[FoundServer], clients_of: Callable[[Sequence[FoundServer]], Sequence[str]]) -> Wish:
     """The wish as answered. What options said already is not asked. Raises `UsageError` when nothing is wanted.
 
     `clients_of`: the clients in whose files some servers are. Only those of the chosen servers are asked about.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from mcpwatch.cli.importing.found import Found
+from mcpwatch.cli.importing.found import FoundServer
 from mcpwatch.config.catalog import Entry, catalog
 from mcpwatch.foreign.launchers import launched
 
@@ -19,13 +19,13 @@ _PLACE = re.compile(r"\{\w+\}")
 _VERSION = re.compile(r"(?<=.)(?:[=<>~!]=|[<>@]).*$|\[.*$")
 
 
-def with_canary(one: Found) -> Found:
+def with_canary(one: FoundServer) -> FoundServer:
     """The same, with the canary of the catalogue when it is a known server that has no check of its own."""
     made = proposed(one.member)
     return replace(one, member={**one.member, "checks": {"canary": made}}, proposed=str(made["tool"])) if made else one
 
 
-def without_canary(one: Found) -> Found:
+def without_canary(one: FoundServer) -> FoundServer:
     """The same as it was before a canary was proposed."""
     return replace(one, member={key: item for key, item in one.member.items() if key != "checks"}, proposed="")
 

@@ -32,7 +32,7 @@ _INPUT = re.compile(r"\$\{input:[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundServer:
     """One server: `member` in our format, where it was found, its name there, `trouble` when it is left alone.
 
     `proposed`: the tool of a canary that the catalogue, not the file, gave it.
@@ -57,7 +57,7 @@ class Found:
         return json.dumps([self.member.get("url"), self.member.get("docker")], default=str, sort_keys=True)
 
 
-def servers_in(data: Value, source: str, *, dollar: bool = False) -> Iterator[Found]:
+def servers_in(data: Value, source: str, *, dollar: bool = False) -> Iterator[FoundServer]:
     """Every server of a document: of AI clients, TBXark, sparfenyuk, compose, or a fleet of ours.
 
     `dollar`: `$VAR` is a variable, as TBXark and Gemini CLI read it.
@@ -65,7 +65,7 @@ def servers_in(data: Value, source: str, *, dollar: bool = False) -> Iterator[Fo
     document = _mapping(data)
     if "members" in document:
         for name, written in _mapping(document["members"]).items():
-            yield Found(str(name), _mapping(written), (source,), str(name))
+            yield FoundServer(str(name), _mapping(written), (source,), str(name))
         return
     services = document.get("services")
     if isinstance(services, dict) and not any(table[0] in document for table in _TABLES if table != ("services",)):
@@ -102,10 +102,10 @@ def _is_server(item: Any) -> bool:
     return isinstance(item, dict) and any(str(key).strip() in _MARKS for key in cast("dict[Any, Any]", item))
 
 
-def _of_client(name: str, written: Any, source: str, *, dollar: bool) -> Found:
+def _of_client(name: str, written: Any, source: str, *, dollar: bool) -> FoundServer:
     ours = name if servable(name) else proposal(name)
     if not isinstance(written, dict):
-        return Found(ours, {}, (source,), name, "is no server: neither a command nor a URL")
+        return FoundServer(ours, {}, (source,), name, "is no server: neither a command nor a URL")
     entry = _normal(cast("dict[str, Any]", written))
     ignored = tuple(sorted(str(key) for key in entry if key not in _KNOWN))
     trouble = _not_portable(entry)
@@ -117,7 +117,7 @@ def _of_client(name: str, written: Any, source: str, *, dollar: bool) -> Found:
     made: Any = member((), entry, sse=dollar, complain=complain)
     trouble = trouble or (told[0] if told else "")
     value: dict[str, Any] = {} if trouble else _plain(_spelled(made, dollar=dollar))
-    return Found(ours, value, (source,), name, trouble, ignored)
+    return FoundServer(ours, value, (source,), name, trouble, ignored)
 
 
 def _plain(made: dict[str, Any]) -> dict[str, Any]:
@@ -168,23 +168,23 @@ def _spelled(value: Any, *, dollar: bool) -> Any:
     return spelled(value, dollar=dollar) if isinstance(value, str) and "$" in value else value
 
 
-def _of_compose(name: str, service: dict[str, Any], source: str) -> Found:
+def _of_compose(name: str, service: dict[str, Any], source: str) -> FoundServer:
     """A compose service as a docker member, when it looks like an MCP server and publishes a port."""
     ours = name if servable(name) else proposal(name)
     text = json.dumps([name, service.get("image"), service.get("command"), service.get("build")], default=str).lower()
     known = {name, str(service.get("image", "")).rpartition("/")[2].partition(":")[0]} & _SERVERS
     if not known and not re.search(r"mcp|/sse|--transport", text):
-        return Found(ours, {}, (source,), name, "does not look like an MCP server")
+        return FoundServer(ours, {}, (source,), name, "does not look like an MCP server")
     if "image" not in service:
-        return Found(ours, {}, (source,), name, "its image is built; build and name it first")
+        return FoundServer(ours, {}, (source,), name, "its image is built; build and name it first")
     port = _published(service.get("ports"))
     if port is None:
-        return Found(ours, {}, (source,), name, "publishes no port: name its address with 'mcpwatch add NAME URL'")
+        return FoundServer(ours, {}, (source,), name, "publishes no port: name its address with 'mcpwatch add NAME URL'")
     keys = ("image", "command", "environment", "networks", "volumes", "env_file")
     docker = {key: service[key] for key in keys if service.get(key)}
     docker["ports"] = [f"127.0.0.1:{port}:{_inside(service['ports'])}"]
     ignored = tuple(sorted(key for key in service if key not in (*keys, "ports", "container_name", "restart")))
-    return Found(ours, {"docker": docker, "url": f"http://127.0.0.1:{port}/sse"}, (source,), name, "", ignored)
+    return FoundServer(ours, {"docker": docker, "url": f"http://127.0.0.1:{port}/sse"}, (source,), name, "", ignored)
 
 
 def _published(ports: Any) -> int | None:
@@ -209,13 +209,15 @@ def _mapping(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def merged(found: Collection[Found], taken: Collection[str], known: Collection[str], own: Collection[str]) -> tuple[Found, ...]:
+def merged(
+    found: Collection[FoundServer], taken: Collection[str], known: Collection[str], own: Collection[str]
+) -> tuple[FoundServer, ...]:
     """Each server once, under a name that is free: `taken` are names of the fleet, `known` keys of its members.
 
     Entries that point at the fleet's own addresses (`own`: `host:port`) are told and left alone.
     """
-    made: dict[str, Found] = {}
-    rest: list[Found] = []
+    made: dict[str, FoundServer] = {}
+    rest: list[FoundServer] = []
     names = set(taken)
     for one in found:
         host = urlsplit(str(one.member.get("url") or "")).netloc

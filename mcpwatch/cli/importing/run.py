@@ -28,7 +28,7 @@ from mcpwatch.cli.edit.steps import Steps
 from mcpwatch.cli.edit.trial import TrialFailed, TrialTimedOut, try_member
 from mcpwatch.cli.importing.ask import agree, ask
 from mcpwatch.cli.importing.canary import with_canary, without_canary
-from mcpwatch.cli.importing.found import Found, merged, servers_in
+from mcpwatch.cli.importing.found import FoundServer, merged, servers_in
 from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.cli.out import say
 from mcpwatch.cli.table import coloured, table
@@ -102,9 +102,9 @@ def _sources(files: Sequence[Path]) -> list[tuple[Path, str]]:
     return made
 
 
-def look(sources: Sequence[tuple[Path, str]], fleet: FleetFile, *, strict: bool) -> tuple[Found, ...]:
+def look(sources: Sequence[tuple[Path, str]], fleet: FleetFile, *, strict: bool) -> tuple[FoundServer, ...]:
     """What the files hold, each server once. A file that cannot be read is told, and refused when it was named (`strict`)."""
-    found: list[Found] = []
+    found: list[FoundServer] = []
     for source, kind in sources:
         dollar = kind in _DOLLAR or source.parent.name in (".gemini", ".qwen")
         try:
@@ -112,17 +112,17 @@ def look(sources: Sequence[tuple[Path, str]], fleet: FleetFile, *, strict: bool)
         except ConfigError as error:
             if strict and kind != _FOUND:
                 raise
-            found.append(Found(source.name, {}, (str(source),), source.name, str(error)))
+            found.append(FoundServer(source.name, {}, (str(source),), source.name, str(error)))
     values = {**_variables(fleet), **os.environ}
     found = [_on_this_machine(one, frozenset(values)) for one in found]
     proxy: Mapping[str, Any] = fleet.document.get("proxy") or {}
     listen = str(proxy.get("listen") or "127.0.0.1:9090")
     own = {listen, listen.replace("127.0.0.1", "localhost"), urlsplit(str(proxy.get("base_url") or "")).netloc} - {""}
-    known = {Found(name, _filled(fleet.as_ours(name), values), (), name).key for name in fleet.members}
+    known = {FoundServer(name, _filled(fleet.as_ours(name), values), (), name).key for name in fleet.members}
     return merged(found, fleet.members, known, own)
 
 
-def _on_this_machine(one: Found, variables: frozenset[str]) -> Found:
+def _on_this_machine(one: FoundServer, variables: frozenset[str]) -> FoundServer:
     """The same, left alone when its program or one of its variables is not here."""
     if one.trouble:
         return one
@@ -159,7 +159,7 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:
     return _REFERENCE.sub(lambda match: values.get(match[1], match[0]).replace("$", "$$"), value)
 
 
-def _work(path: Path, chosen: Sequence[Found], wish: Wish) -> Work:
+def _work(path: Path, chosen: Sequence[FoundServer], wish: Wish) -> Work:
     secrets = {one.name: secrets_of(one.member) for one in chosen}
 
     def hidden(now: FleetFile) -> Hidden:
@@ -185,7 +185,7 @@ def _work(path: Path, chosen: Sequence[Found], wish: Wish) -> Work:
     return Work(f"import {', '.join(one.name for one in chosen)}", path, change, prove, hidden, begin=True)
 
 
-def _with_clients(fleet: FleetFile, chosen: Sequence[Found]) -> FleetFile:
+def _with_clients(fleet: FleetFile, chosen: Sequence[FoundServer]) -> FleetFile:
     """The file with the clients that the servers were found in, so that they are kept from now on."""
     sources = {source for one in chosen for source in one.sources}
     wanted = [one for one in detect(Machine()) if str(one.path) in sources]
@@ -196,17 +196,17 @@ def _with_clients(fleet: FleetFile, chosen: Sequence[Found]) -> FleetFile:
     return fleet.with_changes({("clients",): [*written, *more]}) if more else fleet
 
 
-def _kinds(found: Sequence[Found], kinds: Mapping[Path, str]) -> list[str]:
+def _kinds(found: Sequence[FoundServer], kinds: Mapping[Path, str]) -> list[str]:
     """The clients in whose files these servers are."""
     here = {kinds.get(Path(source), "") for one in found if not one.trouble for source in one.sources}
     return sorted(here - {"", _FOUND})
 
 
-def _tried(chosen: Sequence[Found], fleet: FleetFile, wish: Wish, steps: Steps) -> tuple[list[Found], list[str]]:
+def _tried(chosen: Sequence[FoundServer], fleet: FleetFile, wish: Wish, steps: Steps) -> tuple[list[FoundServer], list[str]]:
     """Those that answered, and the names of those that did not."""
     if not wish.test:
         return list(chosen), []
-    good: list[Found] = []
+    good: list[FoundServer] = []
     failed: list[str] = []
     for one in chosen:
         try:
@@ -220,10 +220,10 @@ def _tried(chosen: Sequence[Found], fleet: FleetFile, wish: Wish, steps: Steps) 
     return good, failed
 
 
-def _trial(one: Found, fleet: FleetFile, wish: Wish) -> tuple[Found, str]:
+def _trial(one: FoundServer, fleet: FleetFile, wish: Wish) -> tuple[FoundServer, str]:
     """Try a server; without the proposed canary when it fails with it: a guess must keep no server out. Raises `TrialFailed`."""
 
-    def answer(some: Found) -> str:
+    def answer(some: FoundServer) -> str:
         return try_member(one.name, some.member, fleet.path.absolute().parent, fleet.env_files(), {}, wish.wait).text
 
     try:
@@ -236,7 +236,7 @@ def _trial(one: Found, fleet: FleetFile, wish: Wish) -> tuple[Found, str]:
         return plain, f"{answer(plain)}; without the catalogue's canary {one.proposed}, which fails ({str(error).splitlines()[0]})"
 
 
-def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, since: float, steps: Steps) -> None:
+def _replace(tried: Sequence[FoundServer], kinds: Mapping[Path, str], wish: Wish, since: float, steps: Steps) -> None:
     """Replace the clients' own entries by the routes, when asked.
 
     `mcpwatch clients undo KIND` takes that back in one step, with what the watchdog wrote by itself after `since` (seconds, wall).
@@ -255,7 +255,7 @@ def _replace(tried: Sequence[Found], kinds: Mapping[Path, str], wish: Wish, sinc
         steps.tell("clients", f"'{one.original}' is called '{one.name}' here: its own entry stays; remove it by hand", "skipped")
 
 
-def _print(found: Sequence[Found], kinds: Mapping[Path, str]) -> None:
+def _print(found: Sequence[FoundServer], kinds: Mapping[Path, str]) -> None:
     rows: list[tuple[str, ...]] = []
     for one in found:
         names = {path: kind for path, kind in kinds.items() if kind and kind != _FOUND}
@@ -269,7 +269,7 @@ def _print(found: Sequence[Found], kinds: Mapping[Path, str]) -> None:
     say()
 
 
-def _runs(one: Found) -> str:
+def _runs(one: FoundServer) -> str:
     stdio: Mapping[str, Any] = one.member.get("stdio") or {}
     args: Sequence[Any] = stdio.get("args") or ()
     url = with_references(one.member, dict.fromkeys(secrets_of(one.member), "********")).get("url")
@@ -277,7 +277,7 @@ def _runs(one: Found) -> str:
     return " ".join(words)[:50]
 
 
-def _plain(one: Found) -> dict[str, Any]:
+def _plain(one: FoundServer) -> dict[str, Any]:
     return {
         "name": one.name, "original": one.original, "sources": list(one.sources), "trouble": one.trouble,
         "ignored": list(one.ignored),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcpwatch.cli.importing.found import Found
+from mcpwatch.cli.importing.found import FoundServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,6 @@ class Wish:
     as_json: bool = False
     wait: float = 120.0
 
-    def takes(self, one: Found) -> bool:
+    def takes(self, one: FoundServer) -> bool:
         """Whether a server that was found is to be brought in."""
         return not one.trouble and (not self.only or one.name in self.only)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, stdio_plain, switched
 from mcpwatch.clients.formats.toml import Toml
-from mcpwatch.clients.route import Link
+from mcpwatch.clients.route import ClientEntry
 
 
 class CodexCliSpec(ClientSpec, frozen=True):
@@ -18,7 +18,7 @@ class CodexCliSpec(ClientSpec, frozen=True):
     scope: Literal["user", "project", "system"] = "user"
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     return {"url": link.url, **({"bearer_token_env_var": link.token_env} if link.bearer else {})}
 
 

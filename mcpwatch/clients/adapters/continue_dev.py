@@ -7,7 +7,7 @@ from typing import Literal
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.clients.route import Bridge, Link
+from mcpwatch.clients.route import Bridge, ClientEntry
 
 
 class ContinueSpec(ClientSpec, frozen=True):
@@ -17,7 +17,7 @@ class ContinueSpec(ClientSpec, frozen=True):
     scope: Literal["user"] = "user"
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     entry: Entry = {"type": "sse" if link.wire == "sse" else "streamable-http", "url": link.url}
     return {**entry, "requestOptions": {"headers": link.headers}} if link.headers else entry
 

@@ -11,7 +11,7 @@ from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import Element, Path, Value
-from mcpwatch.clients.route import Link
+from mcpwatch.clients.route import ClientEntry
 
 
 class GeminiCliSpec(ClientSpec, frozen=True):
@@ -28,7 +28,7 @@ class GeminiCliSpec(ClientSpec, frozen=True):
         return self
 
 
-def _extras(scope: str, on: Sequence[Link], off: Sequence[Link]) -> dict[Path, Value]:
+def _extras(scope: str, on: Sequence[ClientEntry], off: Sequence[ClientEntry]) -> dict[Path, Value]:
     if scope == "extension":
         return {("name",): "mcpwatch", ("version",): "1.0.0"} if (*on, *off) else {}
     return {("mcp", "excluded", Element("", link.name)): link.name for link in off}

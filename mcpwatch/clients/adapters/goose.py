@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, switched
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.clients.route import Bridge, Link
+from mcpwatch.clients.route import Bridge, ClientEntry
 
 
 class GooseSpec(ClientSpec, frozen=True):
@@ -18,7 +18,7 @@ class GooseSpec(ClientSpec, frozen=True):
     scope: Literal["user"] = "user"
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     entry: Entry = {"enabled": True, "type": "streamable_http", "name": link.name, "uri": link.url}
     secret: Entry = {"headers": link.headers, "env_keys": [link.token_env]} if link.headers else {}
     return {**entry, **secret, "timeout": 300}

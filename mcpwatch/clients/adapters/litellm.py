@@ -8,7 +8,7 @@ from typing import Literal
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.clients.route import Bridge, Link
+from mcpwatch.clients.route import Bridge, ClientEntry
 
 
 class LiteLLMSpec(ClientSpec, frozen=True):
@@ -19,7 +19,7 @@ class LiteLLMSpec(ClientSpec, frozen=True):
     path: str
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     entry: Entry = {"url": link.url, "transport": link.wire}
     return {**entry, "auth_type": "bearer_token", "auth_value": f"os.environ/{link.token_env}"} if link.bearer else entry
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.jsonc import Jsonc
-from mcpwatch.clients.route import Link
+from mcpwatch.clients.route import ClientEntry
 
 
 class OpenWebUISpec(ClientSpec, frozen=True):
@@ -37,7 +37,7 @@ def as_written(element: Entry) -> Entry:
     return ours | {key: value for key, value in element.items() if key not in ours and value}
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     return {
         "url": link.url,
         "path": "",

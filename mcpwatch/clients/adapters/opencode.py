@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
-from mcpwatch.clients.route import Bridge, Link
+from mcpwatch.clients.route import Bridge, ClientEntry
 
 
 class OpencodeSpec(ClientSpec, frozen=True):
@@ -18,7 +18,7 @@ class OpencodeSpec(ClientSpec, frozen=True):
     scope: Literal["user", "project"] = "user"
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     entry: Entry = {"type": "remote", "url": link.url}
     return {**entry, "headers": link.headers, "oauth": False, "enabled": True} if link.headers else {**entry, "enabled": True}
 

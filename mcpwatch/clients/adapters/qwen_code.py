@@ -7,7 +7,7 @@ from typing import Literal
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import Entry, stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
-from mcpwatch.clients.route import Link
+from mcpwatch.clients.route import ClientEntry
 
 
 class QwenCodeSpec(ClientSpec, frozen=True):
@@ -17,7 +17,7 @@ class QwenCodeSpec(ClientSpec, frozen=True):
     scope: Literal["user", "project"] = "user"
 
 
-def _remote(link: Link) -> Entry:
+def _remote(link: ClientEntry) -> Entry:
     entry: Entry = {"url" if link.wire == "sse" else "httpUrl": link.url}
     return {**entry, "headers": link.headers} if link.headers else entry
 

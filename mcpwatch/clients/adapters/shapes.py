@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mcpwatch.clients.formats.path import Value
-from mcpwatch.clients.route import Bridge, Link
+from mcpwatch.clients.route import Bridge, ClientEntry
 
 Entry = dict[str, Value]
 
 
-def _headers(link: Link) -> Entry:
+def _headers(link: ClientEntry) -> Entry:
     return {"headers": link.headers} if link.headers else {}
 
 
-def typed(sse: str, http: str, **more: Value) -> Callable[[Link], Entry]:
+def typed(sse: str, http: str, **more: Value) -> Callable[[ClientEntry], Entry]:
     """`{"type": …, "url": …, "headers": …}`, with this client's words for the two wires; `more` comes last."""
     return lambda link: {"type": sse if link.wire == "sse" else http, "url": link.url, **_headers(link), **more}
 
 
-def plain(**more: Value) -> Callable[[Link], Entry]:
+def plain(**more: Value) -> Callable[[ClientEntry], Entry]:
     """`{"url": …, "headers": …}`: the client finds the wire out itself."""
     return lambda link: {"url": link.url, **_headers(link), **more}
 

@@ -9,7 +9,7 @@ from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
 from mcpwatch.clients.adapters.shapes import stdio_typed, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import Element, Path, Value
-from mcpwatch.clients.route import Link
+from mcpwatch.clients.route import ClientEntry
 
 INPUT = "mcp-proxy-token"
 
@@ -21,7 +21,7 @@ class VSCodeSpec(ClientSpec, frozen=True):
     scope: Literal["user", "project", "settings"] = "user"
 
 
-def _inputs(scope: str, on: Sequence[Link], off: Sequence[Link]) -> dict[Path, Value]:
+def _inputs(scope: str, on: Sequence[ClientEntry], off: Sequence[ClientEntry]) -> dict[Path, Value]:
     if not any(link.bearer for link in (*on, *off)):
         return {}
     root: Path = ("mcp", "inputs") if scope == "settings" else ("inputs",)

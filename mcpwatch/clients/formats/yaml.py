@@ -10,8 +10,8 @@ import json
 import re
 
 from mcpwatch.clients.formats.path import EditRefused, Element, Entries, Path, Step, Value, elements, members, nest
-from mcpwatch.clients.formats.yaml_events import Document
-from mcpwatch.clients.formats.yaml_tree import Node, break_before, eol_of, is_null, line_end, line_start, single
+from mcpwatch.clients.formats.yaml_events import YamlDocument
+from mcpwatch.clients.formats.yaml_tree import YamlNode, break_before, eol_of, is_null, line_end, line_start, single
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
@@ -23,7 +23,7 @@ class Yaml:
     name = "yaml"
 
     def __init__(self) -> None:
-        self._last: tuple[str, Document | None] | None = None
+        self._last: tuple[str, YamlDocument | None] | None = None
         """The text that was read last, for the edit that follows its reading. One for all threads: another text is read again."""
 
     def parse(self, text: str) -> Value:
@@ -35,15 +35,15 @@ class Yaml:
         """Let go of the text that was read last; its values and records take many times its size."""
         self._last = None
 
-    def _read(self, text: str) -> Document | None:
+    def _read(self, text: str) -> YamlDocument | None:
         last = self._last
         if last is None or last[0] != text:
             self._last = last = (text, single(text))
         return last[1]
 
-    def _root(self, text: str) -> Node | None:
+    def _root(self, text: str) -> YamlNode | None:
         document = self._read(text)
-        return None if document is None else Node(document, 0)
+        return None if document is None else YamlNode(document, 0)
 
     def put(self, text: str, parent: Path, entries: Entries) -> str:
         """`text` with `entries` in the container at `parent`."""
@@ -81,11 +81,11 @@ class Yaml:
 # ---- finding -----------------------------------------------------------------------------------------------------------
 
 
-def _refused(text: str, node: Node, what: str) -> EditRefused:
+def _refused(text: str, node: YamlNode, what: str) -> EditRefused:
     return EditRefused(f"line {text.count(chr(10), 0, node.start) + 1}: the value here {what}")
 
 
-def _find(text: str, node: Node, step: Step) -> int | None:
+def _find(text: str, node: YamlNode, step: Step) -> int | None:
     wanted = "list" if isinstance(step, Element) else "map"
     if node.shape != wanted:
         raise _refused(text, node, f"should be a {'list' if wanted == 'list' else 'mapping'}")
@@ -98,7 +98,7 @@ def _find(text: str, node: Node, step: Step) -> int | None:
     return hits[0] if hits else None
 
 
-def _matches(node: Node, step: Element) -> bool:
+def _matches(node: YamlNode, step: Element) -> bool:
     for part in step.field.split(".") if step.field else ():
         inner = [value for key, value in node.children if node.shape == "map" and key and key.text == part]
         if not inner:
@@ -118,7 +118,7 @@ def _add_lines(text: str, at: int, lines: list[str]) -> str:
     return text[:at] + block + eol + text[at:]
 
 
-def _insert(text: str, node: Node, entries: Entries) -> str:
+def _insert(text: str, node: YamlNode, entries: Entries) -> str:
     if node.flow:
         opening = _opening(text, node)
         body = ", ".join(_flow(step, value) for step, value in entries)
@@ -134,14 +134,14 @@ def _insert(text: str, node: Node, entries: Entries) -> str:
     return _add_lines(text, line_end(text, last.end), lines)
 
 
-def _ends_open(text: str, node: Node) -> bool:
+def _ends_open(text: str, node: YamlNode) -> bool:
     """Whether the file ends in this value's block scalar, on a line without a break: a line after it would add one to it."""
     while node.children and not node.flow:
         node = node.children[-1][1]
     return node.block_scalar and line_end(text, node.end) == len(text) and break_before(text, len(text)) == len(text)
 
 
-def _first_line(text: str, node: Node) -> int:
+def _first_line(text: str, node: YamlNode) -> int:
     """Where the line of a block container's first entry begins."""
     key, item = node.children[0]
     start = line_start(text, key.start if key else item.start)
@@ -150,7 +150,7 @@ def _first_line(text: str, node: Node) -> int:
     return start
 
 
-def _opening(text: str, node: Node) -> int:
+def _opening(text: str, node: YamlNode) -> int:
     """Where the bracket of a flow container is, behind its tag and anchor."""
     at = node.start
     while text[at] in "&!":
@@ -163,13 +163,13 @@ def _opening(text: str, node: Node) -> int:
     return at
 
 
-def _column(text: str, key: Node) -> int:
+def _column(text: str, key: YamlNode) -> int:
     """The column of a key, or of the question mark before it."""
     lead = text[line_start(text, key.start) : key.start]
     return lead.index("?") if lead.strip(" ") == "?" else key.column
 
 
-def _dash(text: str, item: Node) -> int:
+def _dash(text: str, item: YamlNode) -> int:
     """The column of the dash of a list's item."""
     start = line_start(text, item.start)
     lead = text[start : item.start]
@@ -178,7 +178,7 @@ def _dash(text: str, item: Node) -> int:
     return lead.index("-")
 
 
-def _replace(text: str, node: Node, index: int, step: Step, value: Value) -> str:
+def _replace(text: str, node: YamlNode, index: int, step: Step, value: Value) -> str:
     key, item = node.children[index]
     start = key.start if key else item.start
     if node.flow:
@@ -188,7 +188,7 @@ def _replace(text: str, node: Node, index: int, step: Step, value: Value) -> str
     return text[:start] + eol_of(text).join(lines).lstrip(" ") + text[item.end :]
 
 
-def _remove(text: str, node: Node, index: int) -> str:
+def _remove(text: str, node: YamlNode, index: int) -> str:
     key, item = node.children[index]
     start = key.start if key else item.start
     if node.flow:
@@ -202,7 +202,7 @@ def _remove(text: str, node: Node, index: int) -> str:
     return text[:begin] + text[end:]
 
 
-def _remove_flow(text: str, node: Node, index: int, start: int) -> str:
+def _remove_flow(text: str, node: YamlNode, index: int, start: int) -> str:
     end = node.children[index][1].end
     if index > 0:
         begin = node.children[index - 1][1].end

@@ -30,7 +30,7 @@ _Open = tuple[Any, Any, Any]
 """A container around the one that is read: its value, the key that waits for a value, and its own record and tag."""
 
 
-class Shape(IntEnum):
+class EventKind(IntEnum):
     """What a record is of."""
 
     QUOTED = 0
@@ -45,11 +45,11 @@ class Shape(IntEnum):
     FLOW_LIST = 8
 
 
-_QUOTED, _PLAIN, _BLOCK, _ALIAS, _END, _MAPPING, _FLOW_MAPPING, _SEQUENCE, _FLOW_SEQUENCE = (int(shape) for shape in Shape)
+_QUOTED, _PLAIN, _BLOCK, _ALIAS, _END, _MAPPING, _FLOW_MAPPING, _SEQUENCE, _FLOW_SEQUENCE = (int(shape) for shape in EventKind)
 _STYLES = {None: _PLAIN, "": _PLAIN, "|": _BLOCK, ">": _BLOCK}
 
 
-class Document:
+class YamlDocument:
     """One document: `value`, and a record for each event, `END` included, in the order of the text.
 
     `starts` are places in the text. `ends` are places too for a scalar or alias, and for a container the number of its `END`
@@ -148,14 +148,14 @@ class Document:
         return self._anchors.get(event.anchor, f"*{event.anchor}")
 
 
-def documents(text: str) -> list[Document]:
+def documents(text: str) -> list[YamlDocument]:
     """Every document of `text`. Raises `EditRefused` for what is no YAML and for what is beyond the bounds."""
-    found: list[Document] = []
+    found: list[YamlDocument] = []
     try:
         take: Callable[[], Any] = _LOADER(text).get_event
         while (event := take()) is not None:
             if not isinstance(event, _FRAME):
-                found.append(Document(text, take))
+                found.append(YamlDocument(text, take))
                 found[-1].value = found[-1].read(event)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""

@@ -7,22 +7,22 @@ from functools import cached_property
 from typing import Literal
 
 from mcpwatch.clients.formats.path import EditRefused
-from mcpwatch.clients.formats.yaml_events import Document, Shape, documents
+from mcpwatch.clients.formats.yaml_events import EventKind, YamlDocument, documents
 
 _BREAK = re.compile("[\n\r\x85\u2028\u2029]")
 _SHAPES: dict[int, Literal["scalar", "alias", "map", "list"]] = {
-    Shape.ALIAS: "alias",
-    Shape.MAP: "map",
-    Shape.FLOW_MAP: "map",
-    Shape.LIST: "list",
-    Shape.FLOW_LIST: "list",
+    EventKind.ALIAS: "alias",
+    EventKind.MAP: "map",
+    EventKind.FLOW_MAP: "map",
+    EventKind.LIST: "list",
+    EventKind.FLOW_LIST: "list",
 }
 
 
-class Node:
+class YamlNode:
     """A value in the text: `shape`, and its span from `start` to `end`."""
 
-    def __init__(self, document: Document, number: int) -> None:
+    def __init__(self, document: YamlDocument, number: int) -> None:
         self._document = document
         self._number = number
         self._shape = document.shapes[number]
@@ -38,17 +38,17 @@ class Node:
     @property
     def flow(self) -> bool:
         """Whether it is a container in brackets."""
-        return self._shape in (Shape.FLOW_MAP, Shape.FLOW_LIST)
+        return self._shape in (EventKind.FLOW_MAP, EventKind.FLOW_LIST)
 
     @property
     def plain(self) -> bool:
         """Whether it is a scalar without quotes."""
-        return self._shape == Shape.PLAIN
+        return self._shape == EventKind.PLAIN
 
     @property
     def block_scalar(self) -> bool:
         """Whether it is a text after `|` or `>`."""
-        return self._shape == Shape.BLOCK_SCALAR
+        return self._shape == EventKind.BLOCK_SCALAR
 
     @cached_property
     def end(self) -> int:
@@ -61,26 +61,26 @@ class Node:
         return self.children[-1][1].end if self.children and not self.flow else self._document.starts[last]
 
     @cached_property
-    def children(self) -> tuple[tuple[Node | None, Node], ...]:
+    def children(self) -> tuple[tuple[YamlNode | None, YamlNode], ...]:
         """The pairs of a mapping; the elements of a list, each with no key."""
         if self.shape in ("scalar", "alias"):
             return ()
-        nodes: list[Node] = []
+        nodes: list[YamlNode] = []
         at, last = self._number + 1, self._document.ends[self._number]
         while at < last:
-            nodes.append(Node(self._document, at))
-            at = self._document.ends[at] + 1 if self._document.shapes[at] > Shape.END else at + 1
+            nodes.append(YamlNode(self._document, at))
+            at = self._document.ends[at] + 1 if self._document.shapes[at] > EventKind.END else at + 1
         if self.shape == "list":
             return tuple((None, node) for node in nodes)
         return tuple(zip(nodes[::2], nodes[1::2], strict=True))
 
 
-def single(text: str) -> Document | None:
+def single(text: str) -> YamlDocument | None:
     """The one document of `text`, or `None` when it holds nothing but comments. Raises `EditRefused` for several."""
     found = documents(text)
     if len(found) > 1:
         raise EditRefused("holds several YAML documents")
-    return None if not found or is_null(Node(found[0], 0)) else found[0]
+    return None if not found or is_null(YamlNode(found[0], 0)) else found[0]
 
 
 def _block_end(text: str, start: int, end: int) -> int:
@@ -96,7 +96,7 @@ def _back(text: str, at: int, what: str) -> int:
     return at
 
 
-def is_null(node: Node) -> bool:
+def is_null(node: YamlNode) -> bool:
     """Whether nothing at all is written there."""
     return node.shape == "scalar" and node.plain and not node.text
 

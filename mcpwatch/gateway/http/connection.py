@@ -22,7 +22,7 @@ from mcpwatch.gateway.http.request_reader import RequestReader
 from mcpwatch.gateway.http.shared import Shared, broken
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One socket. `due` is when it must be looked at again (seconds of the loop's clock)."""
 
     def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:

@@ -29,7 +29,7 @@ def _status(status: int) -> bytes:
     return _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-class App(Protocol):
+class Application(Protocol):
     """What a listener serves."""
 
     body_limit: int
@@ -105,7 +105,7 @@ class HttpExchange:
         """Whether it is answered from elsewhere when the work for it has come to its end without an answer."""
         self.serve: Serve | None = None
         self.on_lost: Callable[[], object] | None = None
-        self._stream: Stream | None = None
+        self._stream: OpenStream | None = None
 
     @property
     def peer(self) -> str:
@@ -123,7 +123,7 @@ class HttpExchange:
         self._connection.write(b"%b%b%b%b\r\n%b" % (_status(status), kind, length, self._lines(extra), shown))
         self.finish()
 
-    def stream(self, extra: Headers = (), media: bytes = b"text/event-stream", status: int = 200) -> Stream:
+    def stream(self, extra: Headers = (), media: bytes = b"text/event-stream", status: int = 200) -> OpenStream:
         """Begin an answer that goes on; never told to a proxy or a cache to keep."""
         self.begun = True
         kind = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % media
@@ -132,7 +132,7 @@ class HttpExchange:
         else:
             self.keep = False
         self._connection.write(b"%b%b%b\r\n" % (_status(status), kind, self._lines(extra)))
-        self._stream = Stream(self, self._connection)
+        self._stream = OpenStream(self, self._connection)
         return self._stream
 
     def finish(self) -> None:
@@ -170,7 +170,7 @@ class HttpExchange:
         return text if self.keep else text + _CLOSE
 
 
-class Stream:
+class OpenStream:
     """An open event stream, written straight to the socket: no task wakes for a message.
 
     `ended` is done when the client went away, reads too slowly, or the gateway ends it.

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Budget
-from mcpwatch.gateway.http.connection import Connection
-from mcpwatch.gateway.http.http_exchange import App
+from mcpwatch.gateway.http.connection import ServerConnection
+from mcpwatch.gateway.http.http_exchange import Application
 from mcpwatch.gateway.http.shared import Shared
 from mcpwatch.http_client.keepalive import notice_vanished
 
@@ -30,7 +30,11 @@ class Listener:
     """
 
     def __init__(
-        self, app: App, head_bytes: int, connections: int = limits.CONNECTIONS, per_address: int = limits.CONNECTIONS_PER_ADDRESS
+        self,
+        app: Application,
+        head_bytes: int,
+        connections: int = limits.CONNECTIONS,
+        per_address: int = limits.CONNECTIONS_PER_ADDRESS,
     ) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = connections if files == resource.RLIM_INFINITY else min(connections, max(1, files - FILES_SPARED))
@@ -74,8 +78,8 @@ class Listener:
             task.cancel()
         self._look.cancel()
 
-    def _connection(self) -> Connection:
-        return Connection(self.shared, self._loop)
+    def _connection(self) -> ServerConnection:
+        return ServerConnection(self.shared, self._loop)
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mcpwatch.gateway.http.budget import Budget
-from mcpwatch.gateway.http.http_exchange import App, HttpExchange
+from mcpwatch.gateway.http.http_exchange import Application, HttpExchange
 
 log = logging.getLogger("mcpwatch.gateway")
 
 
-class Held(Protocol):
+class WatchedConnection(Protocol):
     """A connection, as its listener looks after it."""
 
     @property
@@ -46,16 +46,16 @@ class Held(Protocol):
 class Shared:
     """The state of one listener. `head_bytes` bounds the head of a request."""
 
-    app: App
+    app: Application
     head_bytes: int
     budget: Budget
     draining: bool = False
-    connections: set[Held] = field(default_factory=set[Held])
+    connections: set[WatchedConnection] = field(default_factory=set[WatchedConnection])
     tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last connection is gone while the listener drains."""
 
-    async def serve(self, connection: Held, exchange: HttpExchange, work: Coroutine[Any, Any, None]) -> None:
+    async def serve(self, connection: WatchedConnection, exchange: HttpExchange, work: Coroutine[Any, Any, None]) -> None:
         """Do the work for one request, in a task of `tasks`; when it breaks, that is answered, or the connection closed."""
         promised = False
         try:
@@ -76,7 +76,7 @@ class Shared:
         else:
             exchange.answer(500, b'{"error":"internal error"}')
 
-    def lost(self, connection: Held) -> None:
+    def lost(self, connection: WatchedConnection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
         if self.draining and not self.connections:

@@ -12,9 +12,9 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 
 from mcpwatch import __version__
-from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve, Stream
-from mcpwatch.gateway.serve.fleet import Fleet
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.http.http_exchange import HttpExchange, OpenStream, Serve
+from mcpwatch.gateway.serve.fleet import ServedMembers
+from mcpwatch.gateway.upstream.member import ServedMember
 from mcpwatch.model.errors import ConfigError
 
 KEEP_ALIVE = 10.0
@@ -28,7 +28,7 @@ class Admin:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: ServedMembers,
         reload: Callable[[], Awaitable[list[str]]],
         token_uses: Callable[[], dict[str, float]] = dict,
         clients: Callable[[], Mapping[str, int]] = dict,
@@ -37,7 +37,7 @@ class Admin:
         self._reload = reload
         self._token_uses = token_uses
         self._clients = clients
-        self._streams: set[Stream] = set()
+        self._streams: set[OpenStream] = set()
         self.listen = ""
 
     def end(self) -> None:
@@ -93,7 +93,7 @@ class Admin:
         finally:
             self._fleet.unlisten(queue)
 
-    async def _pump(self, queue: asyncio.Queue[tuple[str, dict[str, object]]], stream: Stream) -> None:
+    async def _pump(self, queue: asyncio.Queue[tuple[str, dict[str, object]]], stream: OpenStream) -> None:
         while not stream.ended.done():
             waiting = asyncio.get_running_loop().create_task(queue.get(), name="admin events")
             await asyncio.wait({waiting, stream.ended}, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
@@ -120,7 +120,7 @@ class Admin:
         turn.answer(200, _json({"changed": changed}))
 
 
-def _do(member: Member, command: str) -> None:
+def _do(member: ServedMember, command: str) -> None:
     match command:
         case "restart":
             member.main.restart()

@@ -24,11 +24,11 @@ from mcpwatch.gateway.serve.wires import Wires
 from mcpwatch.gateway.session.group import GroupTarget
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.member_target import MemberTarget
-from mcpwatch.gateway.session.sessions import Sessions, TooMany
-from mcpwatch.gateway.session.target import Target
+from mcpwatch.gateway.session.sessions import ClientSessions, TooMany
+from mcpwatch.gateway.session.target import RouteTarget
 from mcpwatch.gateway.settings import Settings, split_listen
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 
 log = logging.getLogger("mcpwatch.gateway")
 
@@ -51,8 +51,8 @@ class Route:
     """What one path means."""
 
     kind: str
-    target: Target
-    member: Member | None
+    target: RouteTarget
+    member: ServedMember | None
     digests: tuple[bytes, ...]
 
 
@@ -72,7 +72,7 @@ class App:
     """The application on the public socket. `serve` gives it what to serve, again at each reload."""
 
     def __init__(self, settings: Settings) -> None:
-        self.sessions = Sessions(settings.limits)
+        self.sessions = ClientSessions(settings.limits)
         self.replicas = Replicas()
         self._wires = wires = Wires(self.sessions, "")
         self._served: dict[tuple[str, str], Callable[[McpRequest], Rest]] = {
@@ -82,13 +82,13 @@ class App:
         self._routes: dict[str, Route] = {}
         self._targets: dict[str, MemberTarget] = {}
         self._groups: dict[str, GroupTarget] = {}
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, ServedMember] = {}
         self._buckets: dict[str, Bucket] = {}
         self._refused: Counter[int] = Counter()
         self._used: dict[str, float] = {}
         self.serve(settings, {})
 
-    def serve(self, settings: Settings, members: dict[str, Member]) -> None:
+    def serve(self, settings: Settings, members: dict[str, ServedMember]) -> None:
         """Serve these members from now on. Sessions of members that are gone are closed."""
         self._limits = self.sessions.limits = settings.limits
         self.sessions.replica = settings.replica
@@ -197,13 +197,13 @@ class App:
                 request.respond(405, text, [(b"allow", _METHODS[route.kind])])
 
     def _mount(
-        self, routes: dict[str, Route], base: str, target: Target, member: Member | None, digests: tuple[bytes, ...]
+        self, routes: dict[str, Route], base: str, target: RouteTarget, member: ServedMember | None, digests: tuple[bytes, ...]
     ) -> None:
         for word, kind in _KINDS.items():
             if kind != "health" or member is not None:
                 routes[f"{base}/{word}"] = routes[f"{base}/{word}/"] = Route(kind, target, member, digests)
 
-    def _digests(self, member: Member) -> tuple[bytes, ...]:
+    def _digests(self, member: ServedMember) -> tuple[bytes, ...]:
         return tuple(bytes.fromhex(digest) for digest in member.settings.digests) or self._everyone
 
     def _shared(self, group: GroupTarget) -> tuple[bytes, ...]:

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mcpwatch.gateway.settings import Limits, ServerSettings, Settings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits, Settings
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.member import ServedMember
 
 SETTLE_LOOK = 0.02
 """Seconds between looks for requests under way when the gateway stops."""
@@ -27,21 +27,21 @@ LISTENER_EVENTS = 1000
 log = logging.getLogger("mcpwatch.gateway")
 
 
-class Fleet:
+class ServedMembers:
     """The members being served, by name."""
 
     def __init__(self, logs: Path | None, connected: Callable[[str], None]) -> None:
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, ServedMember] = {}
         self._logs = logs
         self._connected = connected
-        self._limits = Limits()
+        self._limits = ServingLimits()
         self._replica = ""
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]]]] = set()
         self.sequence = 0
         """How many events there were: what a document shows and what an event says can be put in order by it."""
 
-    async def apply(self, settings: Settings, serve: Callable[[dict[str, Member]], None]) -> list[str]:
+    async def apply(self, settings: Settings, serve: Callable[[dict[str, ServedMember]], None]) -> list[str]:
         """Serve these settings: only members whose settings changed are touched. Returns their names."""
         wanted = {server.name: server for server in settings.servers}
         self._limits, self._replica = settings.limits, settings.replica
@@ -93,8 +93,8 @@ class Fleet:
         """Every member as the admin API shows it."""
         return [show(member) for member in self.members.values()]
 
-    def _start(self, server: ServerSettings, held: frozenset[str]) -> Member:
-        member = Member(server, self._limits, self._logs, self._happened, self._counts[server.name])
+    def _start(self, server: ServerSettings, held: frozenset[str]) -> ServedMember:
+        member = ServedMember(server, self._limits, self._logs, self._happened, self._counts[server.name])
         member.seats.replica = self._replica
         if server.command is not None and server.name in held:
             member.main.hold()  # before its task has begun
@@ -108,7 +108,7 @@ class Fleet:
         self.tell(happening.name, asdict(happening) | {"event": happening.name})
 
 
-def show(member: Member) -> dict[str, Any]:
+def show(member: ServedMember) -> dict[str, Any]:
     """One member as the admin API shows it."""
     main = member.main
     exit_ = main.last_exit

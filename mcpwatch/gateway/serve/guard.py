@@ -15,7 +15,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class RequestGuard:
     """The rules of one gateway. `hosts` holds `name` or `name:port`, `origins` whole origins; `*` lets every one in."""
 
     hosts: frozenset[str]
@@ -65,7 +65,7 @@ def _numeric(host: str) -> bool:
     return True
 
 
-def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins: tuple[str, ...]) -> Guard:
+def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins: tuple[str, ...]) -> RequestGuard:
     """The guard for an address: what it listens on, its public URL, loopback, and what the configuration allows."""
     known, listed = {host.lower() for host in hosts} | set(LOOPBACK), {origin.lower().rstrip("/") for origin in origins}
     if listen_host not in {"0.0.0.0", "::", ""}:  # noqa: S104
@@ -74,8 +74,8 @@ def make(listen_host: str, base_url: str | None, hosts: tuple[str, ...], origins
         parts = urlsplit(base_url)
         known |= {parts.netloc.lower(), (parts.hostname or "").lower()} - {""}
         own = rooted(parts.netloc.rpartition("@")[2].lower())
-        return Guard(frozenset(rooted(host) for host in known), frozenset(listed), f"{parts.scheme.lower()}://{own}")
-    return Guard(frozenset(rooted(host) for host in known), frozenset(listed))
+        return RequestGuard(frozenset(rooted(host) for host in known), frozenset(listed), f"{parts.scheme.lower()}://{own}")
+    return RequestGuard(frozenset(rooted(host) for host in known), frozenset(listed))
 
 
 def bearer(header: bytes | None, digests: tuple[bytes, ...]) -> int | None:

@@ -17,10 +17,10 @@ from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.serve.replicas import Replicas
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.sessions import Sessions
-from mcpwatch.gateway.session.target import Target
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.session.sessions import ClientSessions
+from mcpwatch.gateway.session.target import RouteTarget
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.member import ServedMember
 from mcpwatch.gateway.upstream.upstream import Upstream
 
 HEALTH_LIMIT = 5.0
@@ -30,10 +30,10 @@ RPC_LIMIT = 60.0
 PAGES = 100
 
 
-async def health(request: McpRequest, member: Member) -> None:
+async def health(request: McpRequest, member: ServedMember) -> None:
     """`{"status","service","version","uptime","tools_count"}`; 503 when the member cannot list its tools now."""
     main = member.main
-    uptime = round(time.time() - main.started_at, 3) if main.started_at and main.phase is Phase.RUNNING else 0
+    uptime = round(time.time() - main.started_at, 3) if main.started_at and main.phase is UpstreamPhase.RUNNING else 0
     body: dict[str, object] = {"status": "healthy", "service": member.name, "version": _version(main.server), "uptime": uptime}
     try:
         body["tools_count"] = await _count(member)
@@ -44,7 +44,7 @@ async def health(request: McpRequest, member: Member) -> None:
     request.respond(200, json.dumps(body).encode())
 
 
-async def rpc(request: McpRequest, target: Target) -> None:
+async def rpc(request: McpRequest, target: RouteTarget) -> None:
     """One JSON-RPC request in, its answer out; no session, no stream."""
     read = request.read() if request.is_json() else None
     if read is None:
@@ -66,21 +66,23 @@ async def rpc(request: McpRequest, target: Target) -> None:
         await session.close()
 
 
-def alive(members: Mapping[str, Member]) -> bytes:
+def alive(members: Mapping[str, ServedMember]) -> bytes:
     """`/healthz`: the gateway itself answers."""
     return json.dumps({"status": "ok", "name": "mcpwatch-gateway", "version": __version__, "serverCount": len(members)}).encode()
 
 
-def readiness(members: Mapping[str, Member]) -> tuple[int, bytes]:
+def readiness(members: Mapping[str, ServedMember]) -> tuple[int, bytes]:
     """`/readyz`: 503 with the names of the members that are not running."""
-    down = sorted(name for name, member in members.items() if member.main.phase is not Phase.RUNNING)
-    starting = down and all(members[name].main.phase is Phase.STARTING for name in down)
+    down = sorted(name for name, member in members.items() if member.main.phase is not UpstreamPhase.RUNNING)
+    starting = down and all(members[name].main.phase is UpstreamPhase.STARTING for name in down)
     state = "ok" if not down else "initializing" if starting else "unavailable" if len(down) == len(members) else "degraded"
     body = {"status": state, "name": "mcpwatch-gateway", "version": __version__, "serverCount": len(members), "unhealthy": down}
     return (503 if down else 200), json.dumps(body).encode()
 
 
-def metrics(members: Mapping[str, Member], sessions: Sessions, refusals: Mapping[int, int], replicas: Replicas) -> bytes:
+def metrics(
+    members: Mapping[str, ServedMember], sessions: ClientSessions, refusals: Mapping[int, int], replicas: Replicas
+) -> bytes:
     """`/metrics` in the Prometheus text format."""
     passed, lost = _by_replica(replicas.passed), _by_replica(replicas.lost)
     refused = {f'status="{status}"': count for status, count in sorted(refusals.items())}
@@ -100,12 +102,12 @@ def metrics(members: Mapping[str, Member], sessions: Sessions, refusals: Mapping
     return ("\n".join(lines) + "\n").encode()
 
 
-def _sum(value: Callable[[Upstream], int]) -> Callable[[Member], int]:
+def _sum(value: Callable[[Upstream], int]) -> Callable[[ServedMember], int]:
     return lambda member: sum(value(upstream) for upstream in member.upstreams)
 
 
-_MEMBER_FAMILIES: tuple[tuple[str, str, str, Callable[[Member], int]], ...] = (
-    ("up", "gauge", "1 while the member takes requests.", lambda member: int(member.main.phase is Phase.RUNNING)),
+_MEMBER_FAMILIES: tuple[tuple[str, str, str, Callable[[ServedMember], int]], ...] = (
+    ("up", "gauge", "1 while the member takes requests.", lambda member: int(member.main.phase is UpstreamPhase.RUNNING)),
     ("restarts_total", "counter", "Starts after an upstream's first one.", lambda member: member.counts.restarts),
     ("generation", "gauge", "Number of the member's incarnation.", lambda member: member.main.generation),
     ("in_flight", "gauge", "Requests waiting for an answer.", _sum(lambda upstream: upstream.mux.in_flight)),
@@ -119,7 +121,7 @@ _MEMBER_FAMILIES: tuple[tuple[str, str, str, Callable[[Member], int]], ...] = (
 _RETRY = [(b"retry-after", b"5")]
 
 
-async def _count(member: Member) -> int:
+async def _count(member: ServedMember) -> int:
     count = 0
     params: dict[str, object] = {}
     for _ in range(PAGES):

@@ -25,9 +25,9 @@ from mcpwatch.gateway.dialects import stamp
 from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.serve.admin import Admin
 from mcpwatch.gateway.serve.app import App
-from mcpwatch.gateway.serve.fleet import Fleet
+from mcpwatch.gateway.serve.fleet import ServedMembers
 from mcpwatch.gateway.settings import Settings, split_listen
-from mcpwatch.gateway.upstream.lifecycle import Phase
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.model.errors import ConfigError
 
 LOOK_EVERY = 0.5
@@ -53,13 +53,13 @@ def run(
     Returns the exit code.
     """
     _log_to(log_to)
-    program = Program(settings, read, config, admin, logs)
+    program = GatewayProgram(settings, read, config, admin, logs)
     program.seen = seen
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(program.run())
 
 
-class Program:
+class GatewayProgram:
     """One running gateway."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Program:
         self.seen: tuple[int, int, int] | None = None
         """The stamp of the file that the settings were read from, where it is known: what was written after that is news."""
         self._app = App(settings)
-        self._fleet = Fleet(logs, self._app.member_changed)
+        self._fleet = ServedMembers(logs, self._app.member_changed)
         self._admin = Admin(self._fleet, self._reload, self._app.token_uses, self._app.sessions.clients)
         self._stop = asyncio.Event()
         self._gave_up = ""
@@ -160,7 +160,7 @@ class Program:
             await asyncio.sleep(GIVE_UP_LOOK)
             for member in self._fleet.members.values():
                 main = member.main
-                if main.record.fruitless >= GIVE_UP_AFTER or main.phase in {Phase.FAILED, Phase.ENDED}:
+                if main.record.fruitless >= GIVE_UP_AFTER or main.phase in {UpstreamPhase.FAILED, UpstreamPhase.ENDED}:
                     self._gave_up = f"{member.name}: {main.error or 'it cannot be started'}; giving up"
                     fatal = main.last_exit is not None and main.last_exit.code in main.record.policy.fatal_exit_codes
                     self._exit_code = main.last_exit.code if fatal and main.last_exit is not None else 1

@@ -16,7 +16,7 @@ from mcpwatch.gateway.http.http_exchange import HttpExchange
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve.session_id import named_session, waiting_state
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.http_client.client import Client, Response
+from mcpwatch.http_client.client import HttpClient, Response
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
 
@@ -40,7 +40,7 @@ class Replicas:
         self.lost: Counter[str] = Counter()
         """Requests passed on, and those whose replica is gone, by its name."""
         self._urls: dict[str, str] = {}
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, HttpClient] = {}
 
     def serve(self, name: str, urls: Iterable[tuple[str, str]]) -> None:
         """Know these replicas from now on."""
@@ -49,7 +49,7 @@ class Replicas:
         for other in [other for other, client in self._clients.items() if client.url != self._urls.get(other)]:
             self._clients.pop(other).close()
         for other, url in self._urls.items():
-            self._clients.setdefault(other, Client(url, direct=True))
+            self._clients.setdefault(other, HttpClient(url, direct=True))
 
     def holder(self, kind: str, turn: HttpExchange) -> str:
         """The other replica whose session or waiting request this is about; empty when it is ours to answer."""

@@ -10,7 +10,7 @@ import time
 
 from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
 from mcpwatch.gateway.session.session_output import ResponseStream
-from mcpwatch.gateway.session.sessions import Sessions
+from mcpwatch.gateway.session.sessions import ClientSessions
 from mcpwatch.gateway.session.target import ClientSession
 
 
@@ -23,7 +23,7 @@ class WaitingAnswer:
     __slots__ = ("_open", "_primed", "_sessions", "_timer", "course", "request", "session")
 
     def __init__(
-        self, sessions: Sessions, request: McpRequest, session: ClientSession, course: ResponseStream, *, primed: bool
+        self, sessions: ClientSessions, request: McpRequest, session: ClientSession, course: ResponseStream, *, primed: bool
     ) -> None:
         self._sessions, self._primed = sessions, primed
         self.request, self.session, self.course = request, session, course

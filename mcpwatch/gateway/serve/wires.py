@@ -20,8 +20,8 @@ from mcpwatch.gateway.serve.session_id import SESSION, session_of_query
 from mcpwatch.gateway.serve.waiting_answer import WaitingAnswer
 from mcpwatch.gateway.session.batch_response import BatchResponse
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.replay import STANDALONE, Gone, frame, parse
-from mcpwatch.gateway.session.sessions import Sessions
+from mcpwatch.gateway.session.replay import STANDALONE, EventGone, frame, parse
+from mcpwatch.gateway.session.sessions import ClientSessions
 from mcpwatch.gateway.session.target import ClientSession
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 
@@ -32,7 +32,7 @@ PRIMING = b"2025-11-25"
 class Wires:
     """Answers requests on every wire, with the sessions of one gateway."""
 
-    def __init__(self, sessions: Sessions, prefix: str) -> None:
+    def __init__(self, sessions: ClientSessions, prefix: str) -> None:
         self._sessions = sessions
         self.prefix = prefix
 
@@ -205,7 +205,7 @@ class Wires:
         """Go on with an answer whose stream was cut: what the client missed, and only that."""
         try:
             missed = session.replay.after(stream, after)
-        except Gone:
+        except EventGone:
             text = message.error(None, message.INVALID_REQUEST, "what came after this event is not kept any more; ask again")
             request.respond(400, text)
             return

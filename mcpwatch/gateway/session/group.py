@@ -11,8 +11,8 @@ from weakref import WeakSet
 
 from mcpwatch.gateway.protocol import translation
 from mcpwatch.gateway.session.group_session import GroupSession, introduction
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import Member
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.member import ServedMember
 
 
 class GroupTarget:
@@ -22,10 +22,10 @@ class GroupTarget:
         self.name = name
         self.counts = None
         self.plain_until = 0.0
-        self.members: tuple[Member, ...] = ()
+        self.members: tuple[ServedMember, ...] = ()
         self._sessions: WeakSet[GroupSession] = WeakSet()
 
-    def serve(self, members: Sequence[Member]) -> None:
+    def serve(self, members: Sequence[ServedMember]) -> None:
         """Lead to these members from now on; open sessions go on with them."""
         if self.members != tuple(members):
             self.members = tuple(members)
@@ -33,7 +33,7 @@ class GroupTarget:
             for session in list(self._sessions):
                 session.serve(self.members)
 
-    def changed(self, member: Member) -> None:
+    def changed(self, member: ServedMember) -> None:
         """A member came back: what it lists may be new to open sessions."""
         if member in self.members:
             self.plain_until = 0.0
@@ -42,7 +42,7 @@ class GroupTarget:
 
     async def ready(self) -> None:
         """Return when at least one member can take requests. Raises `Down`."""
-        if self.members and not any(member.main.phase is Phase.RUNNING for member in self.members):
+        if self.members and not any(member.main.phase is UpstreamPhase.RUNNING for member in self.members):
             results = await asyncio.gather(*(member.main.ready() for member in self.members), return_exceptions=True)
             downs = [result for result in results if isinstance(result, UpstreamUnavailable)]
             if len(downs) == len(self.members):

@@ -23,8 +23,8 @@ from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.session.session_output import SessionOutput
 from mcpwatch.gateway.session.tool_outcome import Refusals
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import PLAIN, Member
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.member import PLAIN, ServedMember
 from mcpwatch.gateway.upstream.own_requests import PendingReply
 
 SEPARATOR = "__"
@@ -47,7 +47,7 @@ _BY_NAME = {"tools/call": ("name",), "prompts/get": ("name",)}
 class GroupSession(SessionOutput):
     """One client session on several members: a session on each, begun when it is needed."""
 
-    def __init__(self, members: Sequence[Member], owner: str) -> None:
+    def __init__(self, members: Sequence[ServedMember], owner: str) -> None:
         super().__init__()
         self.id = secrets.token_hex(16)
         self.owner = owner
@@ -67,7 +67,7 @@ class GroupSession(SessionOutput):
         """Whether it keeps processes of its own."""
         return any(part.costly for part in self._parts.values())
 
-    def serve(self, members: Sequence[Member]) -> None:
+    def serve(self, members: Sequence[ServedMember]) -> None:
         """Lead to these members from now on. What led to others is closed."""
         self._members = {member.name: member for member in members}
         for name, part in list(self._parts.items()):
@@ -89,7 +89,7 @@ class GroupSession(SessionOutput):
         """Hear of what every session of the members hears, as far as they run."""
         self._hello = PLAIN
         for name, member in self._members.items():
-            if member.main.phase is Phase.RUNNING:
+            if member.main.phase is UpstreamPhase.RUNNING:
                 with suppress(UpstreamUnavailable):
                     await self._part(name)
 
@@ -244,7 +244,7 @@ class GroupSession(SessionOutput):
         return able[0] if len(able) == 1 else ""
 
 
-def introduction(members: Sequence[Member], asked: dict[str, Any]) -> bytes:
+def introduction(members: Sequence[ServedMember], asked: dict[str, Any]) -> bytes:
     """The answer to `initialize`: what running members can do together; lists may change when one comes or goes."""
     together: dict[str, Any] = {"tools": {"listChanged": True}}
     for member in members:
@@ -272,10 +272,10 @@ class _Done:
         self._sink.deliver(data, share)
 
 
-def _can(member: Member, capability: str) -> bool:
-    return member.main.phase is Phase.RUNNING and capability in _capabilities(member)
+def _can(member: ServedMember, capability: str) -> bool:
+    return member.main.phase is UpstreamPhase.RUNNING and capability in _capabilities(member)
 
 
-def _capabilities(member: Member) -> dict[str, Any]:
+def _capabilities(member: ServedMember) -> dict[str, Any]:
     span = json_edit.locate(member.main.server, ("capabilities",))
     return json.loads(member.main.server[span[0] : span[1]]) if span is not None else {}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, Stream
+from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, OpenStream
 from mcpwatch.gateway.protocol import message, reading
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.exchange import Exchange
-from mcpwatch.gateway.session.target import Target
+from mcpwatch.gateway.session.target import RouteTarget
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 
 KEEP_ALIVE = 10.0
@@ -26,7 +26,7 @@ class McpRequest(Struct, eq=False):
     """One HTTP request: what it is for, who sent it (`owner` is a mark of its token), and headers for its answer."""
 
     turn: HttpExchange
-    target: Target
+    target: RouteTarget
     owner: str
     headers: dict[bytes, bytes]
     extra: list[tuple[bytes, bytes]]
@@ -45,7 +45,7 @@ class McpRequest(Struct, eq=False):
         """A whole answer as JSON."""
         self.turn.answer(status, body, extra=[*self.extra, *extra] if extra else self.extra)
 
-    def stream(self, extra: Headers = ()) -> Stream:
+    def stream(self, extra: Headers = ()) -> OpenStream:
         """An answer as an event stream, open from now on."""
         return self.turn.stream([*self.extra, *extra])
 

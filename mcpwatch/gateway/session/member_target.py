@@ -6,13 +6,13 @@ from mcpwatch.gateway.protocol import translation
 from mcpwatch.gateway.session.passage import Passthrough, speaks
 from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.settings import ToolRules
-from mcpwatch.gateway.upstream.member import Member, trust_of
+from mcpwatch.gateway.upstream.member import ServedMember, trust_of
 
 
 class MemberTarget:
     """A route to one member."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: ServedMember) -> None:
         self.member = member
         self.name = member.name
         known, self.counts = member.settings, member.counts

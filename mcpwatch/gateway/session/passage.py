@@ -12,7 +12,7 @@ from contextlib import suppress
 from mcpwatch.gateway.protocol import message, stateless_protocol
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
@@ -30,7 +30,7 @@ class Passthrough:
         self.url = url
         self.served_by = (name,)
         self.counts = counts or Counts()
-        self.client = Client(url, headers, trust)
+        self.client = HttpClient(url, headers, trust)
 
 
 async def speaks(passage: Passthrough) -> bool:

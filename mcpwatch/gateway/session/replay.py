@@ -15,12 +15,12 @@ EVENTS, BYTES, SECONDS = 256, 1024 * 1024, 120.0
 """What is kept of one session at most; the oldest goes first. The newest event is kept whatever its size."""
 
 
-class Gone(Exception):
+class EventGone(Exception):
     """What came after this event is not kept (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredEvent:
     """One event: its stream, its number in the session, the one before it on its stream (0: none), when it was sent (seconds)."""
 
     stream: int
@@ -36,7 +36,7 @@ class Replay:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._streams = itertools.count(STANDALONE + 1)
-        self._kept: deque[Kept] = deque()
+        self._kept: deque[StoredEvent] = deque()
         self._bytes = 0
         self._last: dict[int, int] = {STANDALONE: 0}
         self._closed: set[int] = set()
@@ -51,7 +51,7 @@ class Replay:
     def add(self, stream: int, data: bytes, now: float) -> int:
         """Keep one event; its number."""
         number = next(self._numbers)
-        self._kept.append(Kept(stream, number, self._last.get(stream, 0), now, data))
+        self._kept.append(StoredEvent(stream, number, self._last.get(stream, 0), now, data))
         self._last[stream] = number
         self._bytes += len(data)
         while len(self._kept) > EVENTS or (self._bytes > BYTES and len(self._kept) > 1):
@@ -63,12 +63,12 @@ class Replay:
         self._closed.add(stream)
         self._forget(stream)
 
-    def after(self, stream: int, number: int) -> list[Kept]:
-        """What was said after this event on its stream. Raises `Gone` when that is not known in full."""
+    def after(self, stream: int, number: int) -> list[StoredEvent]:
+        """What was said after this event on its stream. Raises `EventGone` when that is not known in full."""
         last = self._last.get(stream, -1)
         found = [kept for kept in self._kept if kept.stream == stream and kept.number > number]
         if number > last or (found[0].prior if found else last) > number:
-            raise Gone
+            raise EventGone
         return [kept for kept in found if kept.data]
 
     def expire(self, now: float) -> None:

@@ -22,8 +22,8 @@ from mcpwatch.gateway.session.session_output import SessionOutput
 from mcpwatch.gateway.session.tool_outcome import CountedCall
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity, InteractiveRequest, unknown_state
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
-from mcpwatch.gateway.upstream.member import Member, Running
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.member import ServedMember, UpstreamTask
 from mcpwatch.gateway.upstream.sign_of_life import FRESH
 from mcpwatch.gateway.upstream.upstream import Upstream
 
@@ -36,7 +36,7 @@ log = logging.getLogger("mcpwatch.gateway")
 class Session(SessionOutput):
     """One client session on one member."""
 
-    def __init__(self, member: Member, owner: str) -> None:
+    def __init__(self, member: ServedMember, owner: str) -> None:
         super().__init__()
         self.id = secrets.token_hex(16)
         self.member = member
@@ -47,7 +47,7 @@ class Session(SessionOutput):
         self.open = 0
         self.closed = False
         self._upstream: Upstream | None = None
-        self._own: Running | None = None
+        self._own: UpstreamTask | None = None
         self._native = False
         self._elder: LegacyClient | None = None
         self.guest: ClientIdentity | None = None
@@ -137,7 +137,7 @@ class Session(SessionOutput):
     def _try_initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
         """Answer `initialize` at once, where the shared upstream runs and has just shown that it lives."""
         main = self.member.main
-        if self._upstream is not None or main.phase is not Phase.RUNNING or main.modern or not main.life.shown(FRESH):
+        if self._upstream is not None or main.phase is not UpstreamPhase.RUNNING or main.modern or not main.life.shown(FRESH):
             return False
         asked = _object(message.params_of(data) or b"{}")
         capabilities = frozenset(_object_of(asked, "capabilities"))
@@ -202,7 +202,7 @@ class Session(SessionOutput):
         upstream = self._upstream
         return (
             upstream is not None
-            and upstream.phase is Phase.RUNNING
+            and upstream.phase is UpstreamPhase.RUNNING
             and self.guest is None
             and (self._elder is not None or self._native or not upstream.modern)
         )
@@ -215,7 +215,7 @@ class Session(SessionOutput):
         if upstream is None:
             await self.attend()
             upstream = self.member.main
-        elif upstream.phase is not Phase.RUNNING:
+        elif upstream.phase is not UpstreamPhase.RUNNING:
             await upstream.ready()
         if upstream.modern and not self._native and self._elder is None:
             self._elder = LegacyClient(upstream.mux, upstream.listening, self, {})

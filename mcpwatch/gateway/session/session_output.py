@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from mcpwatch.gateway.http.http_exchange import Stream
+from mcpwatch.gateway.http.http_exchange import OpenStream
 from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
 from mcpwatch.gateway.session.exchange import Exchange
-from mcpwatch.gateway.session.replay import STANDALONE, Gone, Replay, frame
+from mcpwatch.gateway.session.replay import STANDALONE, EventGone, Replay, frame
 
 UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024
 """What is kept for a client that has no stream open; the oldest goes first and is counted."""
@@ -29,7 +29,7 @@ class SessionOutput:
         """The protocol version that was agreed, empty before."""
         self.dropped = 0
         self.replay = Replay()
-        self.pipes: set[Stream] = set()
+        self.pipes: set[OpenStream] = set()
         """Streams that are open now, whatever they carry."""
         self._courses: dict[int, ResponseStream] = {}
         self._writes: list[Callable[[bytes], None]] = []
@@ -58,7 +58,7 @@ class SessionOutput:
         self._writes.append(write)
         waiting = list(self._unsent)
         if after is not None:
-            with suppress(Gone):  # then what is left is better than nothing: this stream is no answer to anything
+            with suppress(EventGone):  # then what is left is better than nothing: this stream is no answer to anything
                 waiting = [frame(STANDALONE, kept.number, kept.data) for kept in self.replay.after(STANDALONE, after)]
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -96,7 +96,7 @@ class ResponseStream(Exchange):
         self._replay = replay
         self._courses = courses
         self._stream = replay.open()
-        self._pipe: Stream | None = None
+        self._pipe: OpenStream | None = None
         self._begun = False
         self._polls = polls
         self._retry: int | None = None
@@ -122,7 +122,7 @@ class ResponseStream(Exchange):
         """Whether the answer is a stream."""
         return self._begun
 
-    def begin(self, pipe: Stream, messages: list[bytes], *, prime: bool) -> None:
+    def begin(self, pipe: OpenStream, messages: list[bytes], *, prime: bool) -> None:
         """Be a stream from now on. `prime`: tell an event id before there is anything to say."""
         self._pipe = pipe
         self._begun = True
@@ -135,8 +135,8 @@ class ResponseStream(Exchange):
         elif self._retry is not None:
             self._suspend(self._retry)
 
-    def go_on(self, pipe: Stream, after: int) -> None:
-        """Be carried by another stream, from behind event `after`. Raises `Gone`."""
+    def go_on(self, pipe: OpenStream, after: int) -> None:
+        """Be carried by another stream, from behind event `after`. Raises `EventGone`."""
         events = self._replay.after(self._stream, after)
         if self._pipe is not None:
             self._pipe.end("taken up")

@@ -10,11 +10,11 @@ import logging
 import time
 from collections import Counter
 
-from mcpwatch.gateway.http.http_exchange import Stream
+from mcpwatch.gateway.http.http_exchange import OpenStream
 from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
-from mcpwatch.gateway.session.target import ClientSession, Target
+from mcpwatch.gateway.session.target import ClientSession, RouteTarget
 from mcpwatch.gateway.session.visits import LATELY, Visits
-from mcpwatch.gateway.settings import Limits
+from mcpwatch.gateway.settings import ServingLimits
 
 TICK = 1.0
 """Seconds between looks for idle sessions."""
@@ -29,10 +29,10 @@ class TooMany(Exception):
     """A token holds all the sessions it may."""
 
 
-class Sessions:
+class ClientSessions:
     """Every open client session."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServingLimits) -> None:
         self.limits = limits
         self.replica = ""
         """What stands before the id of each session where there are several gateways: the name of this one."""
@@ -40,9 +40,9 @@ class Sessions:
         self.slow = 0
         self.reaped = 0
         self._dropped = 0
-        self._by_id: dict[str, tuple[ClientSession, Target]] = {}
+        self._by_id: dict[str, tuple[ClientSession, RouteTarget]] = {}
         self._owned: Counter[str] = Counter()
-        self._streams: set[Stream] = set()
+        self._streams: set[OpenStream] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -102,13 +102,13 @@ class Sessions:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def keep(self, targets: set[Target]) -> None:
+    def keep(self, targets: set[RouteTarget]) -> None:
         """End the sessions of targets that are gone."""
         for session, target in list(self._by_id.values()):
             if target not in targets:
                 self.drop(session)
 
-    async def flow(self, session: ClientSession, stream: Stream, after: int | None = None) -> None:
+    async def flow(self, session: ClientSession, stream: OpenStream, after: int | None = None) -> None:
         """Let a stream carry what belongs to no request of a session, from behind event `after`, until something ends it."""
         write = stream.raw if session.resumable else stream.write
         session.connect(write, after)
@@ -118,7 +118,7 @@ class Sessions:
             session.disconnect(write)
         stream.finish()
 
-    async def hold(self, session: ClientSession, stream: Stream) -> None:
+    async def hold(self, session: ClientSession, stream: OpenStream) -> None:
         """Return when a stream of a session has ended; it is kept awake until then."""
         self._streams.add(stream)
         session.pipes.add(stream)

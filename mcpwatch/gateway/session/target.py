@@ -1,6 +1,6 @@
 """What a route leads to: one member, or several together. The shapes that the wires know.
 
-Owns the `Target` and `ClientSession` protocols. Must not know HTTP or processes.
+Owns the `RouteTarget` and `ClientSession` protocols. Must not know HTTP or processes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mcpwatch.gateway.session.replay import Replay
 from mcpwatch.gateway.upstream.counts import Counts
 
 if TYPE_CHECKING:
-    from mcpwatch.gateway.http.http_exchange import Stream
+    from mcpwatch.gateway.http.http_exchange import OpenStream
     from mcpwatch.gateway.session.passage import Passthrough
     from mcpwatch.gateway.session.session_output import ResponseStream
     from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
@@ -27,7 +27,7 @@ class ClientSession(Protocol):
     owner: str
     seen: float
     open: int
-    pipes: set[Stream]
+    pipes: set[OpenStream]
     resumable: bool
     version: str
     dropped: int
@@ -93,7 +93,7 @@ class OneSession(ClientSession, Protocol):
         ...
 
 
-class Target(Protocol):
+class RouteTarget(Protocol):
     """What a route leads to."""
 
     @property

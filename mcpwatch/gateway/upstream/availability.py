@@ -9,7 +9,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from mcpwatch.gateway.upstream.lifecycle import Phase, UpstreamUnavailable
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailable
 
 READY_WAIT = 10.0
 """Seconds that a request waits for a member which has just begun to start."""
@@ -18,7 +18,7 @@ SOON = 0.6
 RENEW_WAIT = 5.0
 """Seconds that a request waits for a dying member to be gone, or for a slow one to read."""
 
-RESTING = frozenset({Phase.BACKOFF, Phase.FAILED, Phase.ENDED})
+RESTING = frozenset({UpstreamPhase.BACKOFF, UpstreamPhase.FAILED, UpstreamPhase.ENDED})
 """Phases in which nothing is open and a next start is due, or is not."""
 
 UNTIL_ASKED = 60.0
@@ -30,7 +30,7 @@ class Availability:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.phase = Phase.STARTING
+        self.phase = UpstreamPhase.STARTING
         self.generation: int = 0
         self.error: str | None = None
         """Why it is not there, in words."""
@@ -40,10 +40,10 @@ class Availability:
 
     async def ready(self) -> None:
         """Return when requests can be sent. Raises `Down`, at once unless a start has just begun."""
-        while self.phase is not Phase.RUNNING:
+        while self.phase is not UpstreamPhase.RUNNING:
             now = time.monotonic()
             left = self._since + READY_WAIT - now
-            soon = self.phase is Phase.STARTING or (self.phase is Phase.BACKOFF and self._retry_at - now < SOON)
+            soon = self.phase is UpstreamPhase.STARTING or (self.phase is UpstreamPhase.BACKOFF and self._retry_at - now < SOON)
             if not soon or left <= 0 or self.refused:
                 raise self.down()
             try:
@@ -56,24 +56,24 @@ class Availability:
         """Return when a later incarnation can take requests, or soon, when this one is only slow to read. Raises `Down`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(RENEW_WAIT):
-                while self.phase is Phase.RUNNING and self.generation == generation:
+                while self.phase is UpstreamPhase.RUNNING and self.generation == generation:
                     await self._changed.wait()
         await self.ready()
 
     def down(self) -> UpstreamUnavailable:
         """Why requests cannot be sent now."""
         wait = max(1, round(self._retry_at - time.monotonic())) if self.phase in RESTING else 1
-        said = {Phase.STARTING: "it is starting", Phase.HELD: "it is stopped"}
+        said = {UpstreamPhase.STARTING: "it is starting", UpstreamPhase.HELD: "it is stopped"}
         reason = said.get(self.phase) or self.error or "it is not connected"
-        return UpstreamUnavailable(self.name, reason, 60 if self.phase is Phase.HELD else wait)
+        return UpstreamUnavailable(self.name, reason, 60 if self.phase is UpstreamPhase.HELD else wait)
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: UpstreamPhase) -> None:
         self.phase = phase
         self._since = time.monotonic()
         self._changed.set()
         self._changed, self._nudge = asyncio.Event(), asyncio.Event()
 
-    async def _pause(self, phase: Phase, delay: float | None) -> bool:
+    async def _pause(self, phase: UpstreamPhase, delay: float | None) -> bool:
         """Wait `delay` seconds (`None`: without end) or until nudged. Whether the time was waited for."""
         self._retry_at = time.monotonic() + (UNTIL_ASKED if delay is None else delay)
         self._enter(phase)

@@ -70,7 +70,7 @@ class Child:
         self._on_drop = on_drop
         self._on_mute = on_mute
         self._mute: asyncio.TimerHandle | None = None
-        self._process: spawn.Begun | None = None
+        self._process: spawn.SpawnedProcess | None = None
         self._sweep: asyncio.Task[None] | None = None
         self._stdin: Pipe | None = None
         self._readers: list[asyncio.ReadTransport] = []

@@ -13,7 +13,7 @@ from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import HANDSHAKE
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.remote import JSON, STREAM
-from mcpwatch.http_client.client import Client
+from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
@@ -23,7 +23,7 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], trust: Trust = 
     with suppress(ValueError):  # what is no URL is told by its first request
         if urlsplit(url).path.rstrip("/").endswith("/sse"):
             return "sse"
-    client = Client(url, headers, trust)
+    client = HttpClient(url, headers, trust)
     params = {"protocolVersion": HANDSHAKE[-1], "capabilities": {}, "clientInfo": {"name": "mcpwatch-gateway", "version": "1"}}
     try:
         async with asyncio.timeout(limit):

@@ -20,7 +20,7 @@ REASON = 500
 """Characters that are kept of what a member says of itself."""
 
 
-class Refused(LinkFailed):
+class GreetingRefused(LinkFailed):
     """The member answered the greeting with an error."""
 
 
@@ -34,7 +34,7 @@ class Greeted:
 
 
 async def greet(mux: Mux, own: Peer, hello: Handshake, wire: str, lost: asyncio.Future[str]) -> Greeted:
-    """Greet a member that was just opened. Raises `LinkFailed`; `Refused` when it answered with an error."""
+    """Greet a member that was just opened. Raises `LinkFailed`; `GreetingRefused` when it answered with an error."""
     data = await _introduce(mux, own, hello, lost)
     if wire == "stdio" and hello.method == "initialize" and json_edit.locate(data, ("result",)) is None:
         other = await _introduce(mux, own, DISCOVER, lost)
@@ -46,7 +46,7 @@ async def greet(mux: Mux, own: Peer, hello: Handshake, wire: str, lost: asyncio.
     if not isinstance(result, dict) or span is None:
         error: Any = body.get("error")
         said: Any = error.get("message") if isinstance(error, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        raise Refused(f"refused {hello.method}: {str(said or 'no reason given')[:REASON]}")  # pyright: ignore[reportUnknownArgumentType]
+        raise GreetingRefused(f"refused {hello.method}: {str(said or 'no reason given')[:REASON]}")  # pyright: ignore[reportUnknownArgumentType]
     version = cast("dict[str, Any]", result).get("protocolVersion", "")
     return Greeted(hello, data[span[0] : span[1]], str(version)[:REASON])
 

@@ -17,7 +17,7 @@ from msgspec import UNSET, Raw
 from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
-from mcpwatch.gateway.upstream.lifecycle import Phase
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.gateway.upstream.questions import NEEDS, WAIT_LIMIT
 from mcpwatch.gateway.upstream.upstream import Upstream
 
@@ -25,7 +25,7 @@ IDLE_LIMIT = 60.0
 """Seconds that an upstream is kept for the next request of the same kind of client."""
 
 
-class Running(Protocol):
+class RunningUpstream(Protocol):
     """An upstream that runs until it is stopped."""
 
     upstream: Upstream
@@ -61,7 +61,7 @@ def client_identity(owner: str, meta: dict[str, Any], capabilities_key: str, cli
 class InteractivePool:
     """The seats of one member. `open_own` opens an upstream with the parameters of `initialize`; may raise `Down`."""
 
-    def __init__(self, open_own: Callable[[bytes], Running]) -> None:
+    def __init__(self, open_own: Callable[[bytes], RunningUpstream]) -> None:
         self._open_own = open_own
         self.replica = ""
         """What stands before each state where there are several gateways: the name of this one."""
@@ -87,7 +87,7 @@ class InteractivePool:
     async def _seat(self, who: ClientIdentity) -> PooledUpstream:
         for seat in [seat for seat in reversed(self._free) if seat.who == who]:
             self._free.remove(seat)
-            if seat.upstream.phase is Phase.RUNNING:
+            if seat.upstream.phase is UpstreamPhase.RUNNING:
                 seat.take()
                 return seat
             self.end(seat)
@@ -146,7 +146,7 @@ class PooledUpstream:
 
     id = "seat"
 
-    def __init__(self, who: ClientIdentity, running: Running) -> None:
+    def __init__(self, who: ClientIdentity, running: RunningUpstream) -> None:
         self.who = who
         self.running = running
         self.upstream = running.upstream

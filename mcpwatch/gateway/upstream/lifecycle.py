@@ -11,7 +11,7 @@ from enum import StrEnum
 from mcpwatch.gateway.protocol import message
 
 
-class Phase(StrEnum):
+class UpstreamPhase(StrEnum):
     """Where an upstream is."""
 
     STARTING = "starting"

@@ -14,7 +14,7 @@ from typing import Any
 
 from mcpwatch import __version__
 from mcpwatch.gateway.protocol.message import HANDSHAKE
-from mcpwatch.gateway.settings import Limits, ServerSettings
+from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import spawn
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.detect import detect
@@ -49,7 +49,7 @@ ASKABLE = frozenset({"roots", "sampling", "elicitation", "tasks"})
 
 
 @dataclass(slots=True, eq=False)
-class Running:
+class UpstreamTask:
     """An upstream and the task that keeps it."""
 
     upstream: Upstream
@@ -61,13 +61,13 @@ class Running:
         await asyncio.wait({self.task}, timeout=CLOSE_LIMIT)
 
 
-class Member:
+class ServedMember:
     """One served member."""
 
     def __init__(
         self,
         settings: ServerSettings,
-        limits: Limits,
+        limits: ServingLimits,
         logs: Path | None,
         tell: Callable[[LifecycleEvent], None],
         counts: Counts | None = None,
@@ -78,9 +78,9 @@ class Member:
         self._limits = limits
         self._logs = logs
         self._tell = tell
-        self._own: set[Running] = set()
+        self._own: set[UpstreamTask] = set()
         self.seats = InteractivePool(self.open_own)
-        self._modern: Running | None = None
+        self._modern: UpstreamTask | None = None
         self._era_of = 0
         hello = EVERYTHING if settings.sessions == "shared" else PLAIN
         self._main = self._run(Handshake(json.dumps(hello).encode()), tell)
@@ -119,7 +119,7 @@ class Member:
                     capabilities & ASKABLE and not self.main.modern
                 )
 
-    def open_own(self, params: bytes) -> Running:
+    def open_own(self, params: bytes) -> UpstreamTask:
         """An upstream for one session, greeted with that client's own words. Raises `Down` when there are too many in use."""
         above = len(self._own) - OWN_LIMIT
         if above >= 0 and (above >= SPARED_LIMIT or not self.seats.spare()):
@@ -156,7 +156,7 @@ class Member:
         for upstream in self.upstreams:
             upstream.nudge()
 
-    def retune(self, settings: ServerSettings, limits: Limits) -> None:
+    def retune(self, settings: ServerSettings, limits: ServingLimits) -> None:
         """Take over what can change without another process."""
         self.settings, self._limits = settings, limits
         for upstream in self.upstreams:
@@ -168,13 +168,13 @@ class Member:
         rest = {*self._own, self._modern} - {None}
         await asyncio.gather(*(running.stop() for running in (self._main, *rest) if running is not None))
 
-    def _run(self, hello: Handshake, tell: Callable[[LifecycleEvent], None]) -> Running:
+    def _run(self, hello: Handshake, tell: Callable[[LifecycleEvent], None]) -> UpstreamTask:
         upstream = Upstream(
             self.name, self._link, hello, tell,
             start_limit=self._start_limit, call_limit=self._limits.call,
             restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
-        return Running(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
+        return UpstreamTask(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
 
     def _link(self, ends: Ends) -> Link:
         spec = self.settings

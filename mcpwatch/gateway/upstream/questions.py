@@ -33,7 +33,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
-class Held:
+class HeldQuestion:
     """A question that waits for its cause: the calls that were on their way when it came."""
 
     data: bytes
@@ -63,7 +63,7 @@ class Questions:
         self._calls = calls
         self._places = places
         self._asks: dict[int, Ask] = {}
-        self._held: list[Held] = []
+        self._held: list[HeldQuestion] = []
 
     def take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         """A question came; `related` is the request whose stream it came on, where the wire says so."""
@@ -88,7 +88,7 @@ class Questions:
         elif len(self._held) >= HELD or len(data) + sum(len(held.data) for held in self._held) > HELD_BYTES:
             self._reject(envelope, "too many questions wait until it is clear which session caused them")
         else:
-            self._held.append(Held(data, envelope, set(suspects), time.monotonic() + ASK_HOLD))
+            self._held.append(HeldQuestion(data, envelope, set(suspects), time.monotonic() + ASK_HOLD))
 
     def ask(self, peer: Peer, sink: Sink, body: bytes, take: Callable[[bytes], None]) -> int:
         """Ask a client something for another request's sake; `take` gets its whole answer. Returns the number of the question.

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
-from mcpwatch.http_client.client import Client, Response
+from mcpwatch.http_client.client import HttpClient, Response
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
@@ -37,7 +37,7 @@ class Remote:
 
     def __init__(self, url: str, headers: tuple[tuple[str, str], ...], ends: Ends, trust: Trust = BY_DEFAULT) -> None:
         self._url = url
-        self._client = Client(url, headers, trust)
+        self._client = HttpClient(url, headers, trust)
         self._ends = ends
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False

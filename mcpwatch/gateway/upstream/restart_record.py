@@ -6,7 +6,7 @@ Owns the record. Pure: time and chance come in. Must not know processes or links
 from __future__ import annotations
 
 from mcpwatch.model.policy import RestartPolicy
-from mcpwatch.model.restart import History, Next, after_end, after_exit, counted, delay, one_try
+from mcpwatch.model.restart import Next, RestartHistory, after_end, after_exit, counted, delay, one_try
 from mcpwatch.model.time import Instant
 
 
@@ -16,7 +16,7 @@ class RestartRecord:
     def __init__(self, policy: RestartPolicy) -> None:
         self.policy = policy
         self.fruitless = 0
-        self._history = History()
+        self._history = RestartHistory()
 
     def end_of_process(self, now: float, ready_at: float | None, code: int | None, unit: float, *, permanent: bool = False) -> Next:
         """What follows the end of a hosted server at `now` (monotonic, as `ready_at`, `None` when it never was of use).
@@ -48,7 +48,7 @@ class RestartRecord:
     def forget(self) -> None:
         """Begin anew: somebody changed something."""
         self.fruitless = 0
-        self._history = History()
+        self._history = RestartHistory()
 
     def _count(self, now: float, ready_at: float | None) -> None:
         self.fruitless = 0 if ready_at is not None else self.fruitless + 1

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mcpwatch.gateway.protocol import stateless_protocol
 from mcpwatch.gateway.protocol.call import Peer
-from mcpwatch.gateway.upstream.lifecycle import Phase
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import PendingReply
 
@@ -29,10 +29,10 @@ FRESH = 0.1
 """Seconds for which a message of the upstream is proof enough that it answers, for a handshake."""
 
 
-class Watched(Protocol):
+class WatchedUpstream(Protocol):
     """An upstream, as far as its signs of life go."""
 
-    phase: Phase
+    phase: UpstreamPhase
     generation: int
 
     @property
@@ -53,7 +53,7 @@ class Watched(Protocol):
 class SignOfLife:
     """Asks one upstream for signs of life. `drop` ends its connection."""
 
-    def __init__(self, upstream: Watched, mux: Mux, own: Peer, drop: Callable[[str], None]) -> None:
+    def __init__(self, upstream: WatchedUpstream, mux: Mux, own: Peer, drop: Callable[[str], None]) -> None:
         self._upstream, self._mux, self._own, self._drop = upstream, mux, own, drop
         self._look = asyncio.Event()
         self._asked: asyncio.Future[bytes] | None = None
@@ -84,7 +84,7 @@ class SignOfLife:
                 await asyncio.wait({word, self._asked}, return_when=asyncio.FIRST_COMPLETED)
                 if not word.done():  # the ping of somebody with less time ran out, or was not taken: the upstream may still speak
                     await asyncio.wait({word}, timeout=AGAIN)
-                if word.done() and self._upstream.phase is Phase.RUNNING and self._upstream.generation == generation:
+                if word.done() and self._upstream.phase is UpstreamPhase.RUNNING and self._upstream.generation == generation:
                     return
 
     async def watch(self) -> None:
@@ -101,7 +101,7 @@ class SignOfLife:
             self._mux.expire(now)
             nudged = self._look.is_set()
             self._look.clear()
-            if self._upstream.phase is not Phase.RUNNING or self._upstream.pid is not None or self._mux.serving:
+            if self._upstream.phase is not UpstreamPhase.RUNNING or self._upstream.pid is not None or self._mux.serving:
                 continue
             if nudged or now - last_ping > PING_EVERY:
                 last_ping = now

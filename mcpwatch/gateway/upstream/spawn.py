@@ -41,13 +41,13 @@ class SpawnFailed(Exception):
     """The command cannot be run at all; the text says why and what to do."""
 
 
-class Begun(subprocess.Popen[bytes]):
+class SpawnedProcess(subprocess.Popen[bytes]):
     """A process and the mark that it, and whatever it starts, carries in the environment: `MCPWATCH_BEGUN`."""
 
     mark = ""
 
 
-_ahead: dict[Command, Begun] = {}
+_ahead: dict[Command, SpawnedProcess] = {}
 """Processes that nobody has taken yet. Each is taken once, by the first start of its command."""
 
 
@@ -67,7 +67,7 @@ def begin(servers: tuple[ServerSettings, ...], logs: Path | None) -> None:
                 _ahead[asked] = _spawn(asked)
 
 
-def take(asked: Command) -> Begun:
+def take(asked: Command) -> SpawnedProcess:
     """A process of this command that nobody else has. Raises `SpawnFailed`."""
     return _ahead.pop(asked, None) or _spawn(asked)
 
@@ -96,7 +96,7 @@ def environment(asked: Command) -> dict[str, str]:
     return kept | dict(asked.env) | {"MCPWATCH_HOSTED": asked.name}
 
 
-def _spawn(asked: Command) -> Begun:
+def _spawn(asked: Command) -> SpawnedProcess:
     mark = os.urandom(8).hex()
     env = environment(asked) | {"MCPWATCH_BEGUN": mark}
     program = shutil.which(asked.argv[0], path=env.get("PATH"))
@@ -108,7 +108,7 @@ def _spawn(asked: Command) -> Begun:
         if asked.stderr is not None:
             asked.stderr.parent.mkdir(parents=True, exist_ok=True)
             stderr = asked.stderr.open("ab", buffering=0)
-        process = Begun(
+        process = SpawnedProcess(
             [*lifeline(), program, *words[1:]],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=asked.cwd, start_new_session=True,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, l
 from mcpwatch.gateway.upstream.request_ids import number_of
 from mcpwatch.http_client.client import Response
 from mcpwatch.http_client.failure import HttpFailed
-from mcpwatch.http_client.sse import Event
+from mcpwatch.http_client.sse import ServerSentEvent
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 
 CLOSE_LIMIT = 2.0
@@ -38,7 +38,7 @@ class StreamPosition:
     last: str | None = None
     retry: int | None = None
 
-    def note(self, event: Event) -> None:
+    def note(self, event: ServerSentEvent) -> None:
         """One more event."""
         self.last = event.id if event.id is not None else self.last
         self.retry = event.retry if event.retry is not None else self.retry

@@ -19,7 +19,7 @@ from mcpwatch.gateway.upstream import greeting
 from mcpwatch.gateway.upstream.availability import SOON, Availability
 from mcpwatch.gateway.upstream.child import Exit
 from mcpwatch.gateway.upstream.counts import Counts
-from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, Phase
+from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase
 from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed, before
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
@@ -121,7 +121,7 @@ class Upstream(Availability):
     def hold(self) -> None:
         """Close it and keep it closed until `release`."""
         self._wanted.clear()
-        self._enter(Phase.HELD)
+        self._enter(UpstreamPhase.HELD)
         self._tell(LifecycleEvent("held", self.name, self.pid, self.generation))
         self._drop("is stopped")
 
@@ -130,8 +130,8 @@ class Upstream(Availability):
         self.record.forget()
         self._wanted.set()
         self._nudge.set()
-        if self.phase is not Phase.RUNNING:
-            self._enter(Phase.STARTING)
+        if self.phase is not UpstreamPhase.RUNNING:
+            self._enter(UpstreamPhase.STARTING)
 
     def nudge(self) -> None:
         """Connect at once: somebody has just seen that the member answers.
@@ -142,12 +142,12 @@ class Upstream(Availability):
         now = time.monotonic()
         if self._hosted:
             return
-        if self.phase in {Phase.BACKOFF, Phase.FAILED}:
+        if self.phase in {UpstreamPhase.BACKOFF, UpstreamPhase.FAILED}:
             self.record.forget()
             self._nudge.set()
-        elif self.phase is Phase.RUNNING:
+        elif self.phase is UpstreamPhase.RUNNING:
             self.life.look()
-        elif self.phase is Phase.STARTING and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
+        elif self.phase is UpstreamPhase.STARTING and self._since + NUDGE_AGE < now > self._abandoned_at + NUDGE_APART:
             self._abandoned_at = now
             self._planned = True
             self._drop("was connecting for too long when it was seen to answer")
@@ -181,7 +181,7 @@ class Upstream(Availability):
         self._hosted = link.wire == "stdio"
         self.last_exit, self.started_at = None, time.time()
         self._permanent = self.refused = False
-        self._enter(Phase.STARTING)
+        self._enter(UpstreamPhase.STARTING)
         watch = loop.create_task(self.life.watch(), name=f"watch of {self.name}")
         try:
             async with asyncio.timeout(self.start_limit):
@@ -190,18 +190,18 @@ class Upstream(Availability):
                 await self._greet(link, lost)
             self.error = None
             self._ready_at = time.monotonic()
-            self._enter(Phase.RUNNING)
+            self._enter(UpstreamPhase.RUNNING)
             self._tell(LifecycleEvent("connected", self.name, link.pid, generation))
             reason = await lost
         except LinkFailed as error:
             reason = str(error)
-            self._permanent, self.refused = error.permanent, isinstance(error, greeting.Refused)
+            self._permanent, self.refused = error.permanent, isinstance(error, greeting.GreetingRefused)
         except TimeoutError:
             reason = f"did not answer initialize within {self.start_limit:g} s"
         finally:
             watch.cancel()
-            if self.phase is not Phase.HELD:
-                self._enter(Phase.STARTING if self._ready_at is not None else Phase.BACKOFF)
+            if self.phase is not UpstreamPhase.HELD:
+                self._enter(UpstreamPhase.STARTING if self._ready_at is not None else UpstreamPhase.BACKOFF)
         self._nudge.clear()
         self.mux.lost(reason)
         await self._close(link, generation, reason)
@@ -249,15 +249,15 @@ class Upstream(Availability):
             case "again":
                 log.warning("%s: %s; next start in %.2f s", self.name, reason, pause)
                 often = not self._hosted and self.record.often
-                await self._pause(Phase.FAILED if often else Phase.BACKOFF, pause)
+                await self._pause(UpstreamPhase.FAILED if often else UpstreamPhase.BACKOFF, pause)
             case "parked":
                 when = "when it is started by hand" if pause is None else f"once, in {pause:g} s"
                 log.error("%s: %s; by its restart policy it is started again only %s", self.name, reason, when)
-                if await self._pause(Phase.FAILED, pause):
+                if await self._pause(UpstreamPhase.FAILED, pause):
                     self.record.one_try(time.monotonic())
             case "finished":
                 log.info("%s: %s; by its restart policy it stays down until it is started", self.name, reason)
-                await self._pause(Phase.ENDED, None)
+                await self._pause(UpstreamPhase.ENDED, None)
 
     async def _greet(self, link: Link, lost: asyncio.Future[str]) -> None:
         hello = self._hello if link.wire != "stateless" else DISCOVER
@@ -280,8 +280,8 @@ class Upstream(Availability):
     def _drop(self, reason: str, read: int | None = None) -> None:
         lost = self._lost
         if lost is not None and not lost.done():
-            if self.phase is Phase.RUNNING:
-                self._enter(Phase.STARTING)
+            if self.phase is UpstreamPhase.RUNNING:
+                self._enter(UpstreamPhase.STARTING)
             self.mux.lost(reason, read)
             lost.set_result(reason)
 

@@ -23,10 +23,10 @@ from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Moved, Paused, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.events import Away, Back, Ended, Events, Frozen, Heard, Rewired, by_memory
+from mcpwatch.runtimes.docker.events import Away, Back, ContainerEnded, Events, Frozen, Heard, Rewired, by_memory
 from mcpwatch.runtimes.docker.launch import placed, reach
-from mcpwatch.runtimes.docker.logs import Follower, LogFile
-from mcpwatch.runtimes.docker.meter import Sample, sample, usage_between
+from mcpwatch.runtimes.docker.logs import ContainerLogFollower, LogFile
+from mcpwatch.runtimes.docker.meter import EngineSample, sample, usage_between
 from mcpwatch.runtimes.docker.refusal import EngineAway
 from mcpwatch.runtimes.docker.spec import ContainerSpec, DockerSpec
 from mcpwatch.runtimes.kernel import detect
@@ -52,9 +52,9 @@ class _Live:
     foreign: bool = False
     started: int = 0
     starting: bool = False
-    early: list[Ended] = field(default_factory=list["Ended"])
-    followers: tuple[Follower, ...] = ()
-    last: Sample | None = None
+    early: list[ContainerEnded] = field(default_factory=list["ContainerEnded"])
+    followers: tuple[ContainerLogFollower, ...] = ()
+    last: EngineSample | None = None
     usage: Usage = Usage()
     networks: tuple[str, ...] = ()
     """Networks that it should be on."""
@@ -283,7 +283,9 @@ class ContainerRuntime(ABC):
         """Follow a running container's output and tell of it."""
         directory = self._logs / spec.name
         streams: tuple[Literal["stdout", "stderr"], ...] = ("stdout",) if container.tty else ("stdout", "stderr")
-        live.followers = tuple(Follower(live.host.engine, container.id, LogFile(directory, stream), stream) for stream in streams)
+        live.followers = tuple(
+            ContainerLogFollower(live.host.engine, container.id, LogFile(directory, stream), stream) for stream in streams
+        )
         started_at = WallTime(container.started / 1e9)
         live.usage = Usage(pid=container.pid, started_at=started_at, container=container.id)
         if not live.foreign:
@@ -308,7 +310,9 @@ class ContainerRuntime(ABC):
         self.end(engine, container, 1)
         self.clear(engine, container)
 
-    def _end(self, engine: Engine, container: Container, followers: tuple[Follower, ...], grace: float) -> Container | None:
+    def _end(
+        self, engine: Engine, container: Container, followers: tuple[ContainerLogFollower, ...], grace: float
+    ) -> Container | None:
         after = self.end(engine, container, grace)
         for follower in followers:
             follower.drain(DRAIN_SECONDS)
@@ -326,7 +330,7 @@ class ContainerRuntime(ABC):
         if host is None:
             return
         match heard:
-            case Ended():
+            case ContainerEnded():
                 self._ended(heard)
             case Away(detail):
                 host.away = True
@@ -356,7 +360,7 @@ class ContainerRuntime(ABC):
             live.direct = direct
             self._events.put_nowait(Moved(live.member, live.generation, direct))
 
-    def _ended(self, ended: Ended) -> None:
+    def _ended(self, ended: ContainerEnded) -> None:
         live = next((live for live in self._live.values() if live.container == ended.container), None)
         if live is None or live.starting:
             for starting in (one for one in self._live.values() if one.starting):

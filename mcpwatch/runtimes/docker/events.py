@@ -26,7 +26,7 @@ SOON_AFTER = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ContainerEnded:
     """A run of a container ended at `at` (nanoseconds, engine's clock). `now` is the container just after, if it still exists."""
 
     container: str
@@ -74,7 +74,7 @@ def by_memory(code: int | None, flag: bool, ago: int | None = None) -> bool:
     return flag and code in (None, KILLED)
 
 
-Heard = Ended | Away | Back | Frozen | Rewired
+Heard = ContainerEnded | Away | Back | Frozen | Rewired
 
 
 class Events:
@@ -158,4 +158,4 @@ class Events:
             ended = int(code) if code.lstrip("-").isdigit() else None
             killed = self._oom.pop(container, None)
             oom = by_memory(ended, now is not None and now.oom, at - killed if killed is not None else None)
-            self._post(Ended(container, at, ended, oom, now))
+            self._post(ContainerEnded(container, at, ended, oom, now))

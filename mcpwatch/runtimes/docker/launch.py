@@ -23,7 +23,7 @@ _RESERVED_NETWORKS = {"host", "none", "bridge"}
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class ContainerLaunch:
     """One start of one member. `let_go` is when the run began that this one must replace (nanoseconds), or 0."""
 
     engine: Engine

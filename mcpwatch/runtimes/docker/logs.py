@@ -37,7 +37,7 @@ Entry = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class LogCursor:
     """How far a stream was copied: stamp of the last line, how many lines had that stamp, and the log file that this made."""
 
     at: int = 0
@@ -56,7 +56,7 @@ class LogFile:
         self._directory = directory
         self._stream = stream
         self._note = directory / f"{stream}.engine"
-        self._cursor = Cursor()
+        self._cursor = LogCursor()
         self._from = 0
         self._same = 0
         self._beyond = 0
@@ -64,9 +64,9 @@ class LogFile:
     def resume(self) -> int:
         """Find the place to go on from; returns the second to ask the engine from (0: everything)."""
         try:
-            self._cursor = Cursor(**json.loads(self._note.read_bytes()))
+            self._cursor = LogCursor(**json.loads(self._note.read_bytes()))
         except (OSError, ValueError, TypeError):
-            self._cursor = Cursor()
+            self._cursor = LogCursor()
         try:
             with self.path.open("rb") as file:
                 known = self._cursor.size if os.fstat(file.fileno()).st_ino == self._cursor.inode else 0
@@ -106,7 +106,7 @@ class LogFile:
             inode, size = os.fstat(file.fileno()).st_ino, file.tell()
         at = entries[-1][0]
         same = sum(1 for entry in entries if entry[0] == at) + (self._cursor.same if at == self._cursor.at else 0)
-        self._cursor = Cursor(at, same, inode, size, last)
+        self._cursor = LogCursor(at, same, inode, size, last)
         fresh = self._note.with_suffix(".new")
         fresh.write_text(json.dumps(asdict(self._cursor)), encoding="utf-8")
         fresh.replace(self._note)
@@ -133,7 +133,7 @@ class LogSource(Protocol):
         ...
 
 
-class Follower:
+class ContainerLogFollower:
     """Follows one stream of one container to its end, in a thread."""
 
     def __init__(self, engine: LogSource, container: str, file: LogFile, stream: StreamName) -> None:

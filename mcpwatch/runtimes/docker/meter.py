@@ -16,7 +16,7 @@ _NANO = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class EngineSample:
     """One look: `at` in nanoseconds of the engine's clock, `cpu` in seconds since the start, `rss` in bytes."""
 
     at: int
@@ -25,17 +25,17 @@ class Sample:
     processes: int
 
 
-def sample(raw: Mapping[str, object]) -> Sample:
+def sample(raw: Mapping[str, object]) -> EngineSample:
     """The engine's answer to `stats`, read. What it does not tell is 0."""
     memory = _part(raw, "memory_stats")
     detail = _part(memory, "stats")
     cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))
     used = int(memory.get("usage") or 0) - int(cache or 0)
     cpu = int(_part(_part(raw, "cpu_stats"), "cpu_usage").get("total_usage") or 0) / _NANO
-    return Sample(nanoseconds(str(raw.get("read", ""))), cpu, max(0, used), int(_part(raw, "pids_stats").get("current") or 0))
+    return EngineSample(nanoseconds(str(raw.get("read", ""))), cpu, max(0, used), int(_part(raw, "pids_stats").get("current") or 0))
 
 
-def usage_between(before: Sample | None, now: Sample) -> Usage:
+def usage_between(before: EngineSample | None, now: EngineSample) -> Usage:
     """`now` as usage; the CPU percentage is that since `before`."""
     elapsed = (now.at - before.at) / _NANO if before else 0.0
     cpu = 100 * (now.cpu - before.cpu) / elapsed if before and elapsed > 0 else 0.0

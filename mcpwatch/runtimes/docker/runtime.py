@@ -10,7 +10,7 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.launch import Launch
+from mcpwatch.runtimes.docker.launch import ContainerLaunch
 from mcpwatch.runtimes.docker.spec import DockerSpec, container_name
 
 
@@ -20,9 +20,9 @@ class DockerRuntime(ContainerRuntime):
     name = "docker"
     spec = DockerSpec
 
-    def launch(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> Launch:
+    def launch(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> ContainerLaunch:
         """A container that ended is started again if it still fits, else made anew; one that runs is taken over."""
-        return Launch(engine, self._instance, spec, _carrier(spec), generation, self.let_go.pop(spec.name, 0), tell)
+        return ContainerLaunch(engine, self._instance, spec, _carrier(spec), generation, self.let_go.pop(spec.name, 0), tell)
 
     def belongs(self, container: Container, spec: MemberSpec | None) -> bool:
         """By its name; what carries a task of a swarm is no container of ours."""

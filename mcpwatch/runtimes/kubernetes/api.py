@@ -39,7 +39,7 @@ class ClusterAway(RuntimeFailed):
     """The API server does not answer: nothing is known of what it carries."""
 
 
-class Refused(RuntimeFailed):
+class ApiRefused(RuntimeFailed):
     """The API server refused: `status` is HTTP's, `message` its own words."""
 
     def __init__(self, what: str, status: int, message: str) -> None:
@@ -49,14 +49,14 @@ class Refused(RuntimeFailed):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WatchEvent:
     """One event of a watch: `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`, and its object."""
 
     kind: str
     object: Object
 
 
-class Stream:
+class LineStream:
     """The lines of an answer that goes on; `close` ends it from any thread."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
@@ -81,7 +81,7 @@ class Stream:
         if rest and not self._closed:
             yield [rest]
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[WatchEvent]:
         """The events of a watch."""
         for line in (line for batch in self.batches() for line in batch):
             if line.strip():
@@ -89,7 +89,7 @@ class Stream:
                     found = cast("Object", json.loads(line))
                 except ValueError as error:
                     raise ClusterAway(f"the stream was cut in the middle of a line: {_words(error)}") from error
-                yield Change(str(found.get("type")), cast("Object", found.get("object") or {}))
+                yield WatchEvent(str(found.get("type")), cast("Object", found.get("object") or {}))
 
     def close(self) -> None:
         """End the stream; whoever reads it returns."""
@@ -124,7 +124,7 @@ class Cluster:
         """One object, or `None` when there is none. Raises `RuntimeFailed`."""
         try:
             return self._json("GET", path, f"read {path}")
-        except Refused as refused:
+        except ApiRefused as refused:
             if refused.status == 404:
                 return None
             raise
@@ -162,17 +162,17 @@ class Cluster:
         """Delete an object and what depends on it. A missing one is no error."""
         try:
             self._json("DELETE", path, f"delete {path}", {"propagationPolicy": "Background"})
-        except Refused as refused:
+        except ApiRefused as refused:
             if refused.status != 404:
                 raise
 
-    def watch(self, path: str, query: Query, version: str, seconds: float) -> Stream:
+    def watch(self, path: str, query: Query, version: str, seconds: float) -> LineStream:
         """What changes from `version` on, with bookmarks; the server ends it after so many seconds. Raises `RuntimeFailed`."""
         how = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         asked = {**query, **how, "timeoutSeconds": str(round(seconds))}
         return self._stream(path, asked, seconds + ANSWER_SECONDS, f"watch {path}")
 
-    def logs(self, path: str, query: Query) -> Stream:
+    def logs(self, path: str, query: Query) -> LineStream:
         """The lines of a pod's log. Raises `RuntimeFailed`."""
         return self._stream(path, query, None, f"read {path}")
 
@@ -197,13 +197,13 @@ class Cluster:
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise ClusterAway(f"{self.where} does not answer: {_words(error)}") from error
         if response.status >= 400:
-            raise Refused(what, response.status, _message(raw, response.status))
+            raise ApiRefused(what, response.status, _message(raw, response.status))
         try:
             return cast("Object", json.loads(raw)) if raw.strip() else {}
         except ValueError as error:
             raise ClusterAway(f"{self.where} answers no JSON to {what}") from error
 
-    def _stream(self, path: str, query: Query, read: float | None, what: str) -> Stream:
+    def _stream(self, path: str, query: Query, read: float | None, what: str) -> LineStream:
         response = self._send("GET", path, query, None, "application/json", read)
         if response.status >= 400:
             with contextlib.closing(response):
@@ -211,8 +211,8 @@ class Cluster:
                     body = response.read(decode_content=True)
                 except (urllib3.exceptions.HTTPError, OSError) as error:
                     raise ClusterAway(f"{self.where} does not answer: {_words(error)}") from error
-                raise Refused(what, response.status, _message(body, response.status))
-        return Stream(response)
+                raise ApiRefused(what, response.status, _message(body, response.status))
+        return LineStream(response)
 
     def _send(
         self, method: str, path: str, query: Query | None, body: Object | None, kind: str, read: float | None

@@ -17,7 +17,7 @@ from mcpwatch.runtimes.kubernetes.manifests import CONTAINER
 from mcpwatch.runtimes.kubernetes.paths import path_of
 from mcpwatch.runtimes.kubernetes.pod_log import MemberLog, PodFollower
 from mcpwatch.runtimes.kubernetes.view import Seat
-from mcpwatch.runtimes.kubernetes.workload import Found, Workload
+from mcpwatch.runtimes.kubernetes.workload import FoundWorkload, Workload
 
 _SPOKEN = frozenset({"not_ready", "ended"})
 """Causes that the watchdog knows better: by its own probes, and by the end itself."""
@@ -56,7 +56,7 @@ class CarriedMember:
     def cause(self) -> Cause | None:
         """What the cluster says keeps it from running as wanted."""
         seat = self.seat
-        wanted = 0 if seat.workload is not None and not Found(seat.workload).replicas else 1
+        wanted = 0 if seat.workload is not None and not FoundWorkload(seat.workload).replicas else 1
         cause = member_cause(seat.workload, own_pods(self.life, seat.pods()), seat.events(), wanted)
         return None if cause is None or cause.name in _SPOKEN else cause
 

@@ -30,7 +30,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ClusterEvent:
     """One event of the cluster. `about` is kind and name of the object: `Pod/mcp-time-6c9…`."""
 
     about: str
@@ -63,15 +63,15 @@ _QUOTA = re.compile(r"exceeded quota|maximum (?:cpu|memory) usage|must specify (
 _NODE_GONE = {"NodeLost", "NodeShutdown", "Shutdown", "NodeAffinity", "Terminated"}
 
 
-def read_event(raw: Object) -> Event:
+def read_event(raw: Object) -> ClusterEvent:
     """The event of an object of the API."""
     about, series = part(raw, "involvedObject"), part(raw, "series")
     times = (raw.get("lastTimestamp"), series.get("lastObservedTime"), raw.get("eventTime"), raw.get("firstTimestamp"))
     at = next((found for value in times if (found := moment(value))), 0.0)
-    return Event(f"{about.get('kind')}/{about.get('name')}", str(raw.get("reason") or ""), str(raw.get("message") or ""), at)
+    return ClusterEvent(f"{about.get('kind')}/{about.get('name')}", str(raw.get("reason") or ""), str(raw.get("message") or ""), at)
 
 
-def member_cause(workload: Object | None, pods: Sequence[Pod], events: Iterable[Event], wanted: int = 1) -> Cause | None:
+def member_cause(workload: Object | None, pods: Sequence[Pod], events: Iterable[ClusterEvent], wanted: int = 1) -> Cause | None:
     """What keeps a member from running as it should: of its newest pods, else of its workload. `None`: nothing does."""
     heard = tuple(events)
     living = [pod for pod in pods if not pod.deleting]
@@ -89,13 +89,13 @@ def member_cause(workload: Object | None, pods: Sequence[Pod], events: Iterable[
     return None
 
 
-def pod_cause(pod: Pod, events: Iterable[Event] = ()) -> Cause | None:
+def pod_cause(pod: Pod, events: Iterable[ClusterEvent] = ()) -> Cause | None:
     """What is wrong with one pod, or `None`."""
     own = sorted((event for event in events if event.about == f"Pod/{pod.name}"), key=lambda event: event.at)
     return _taken(pod) or _held(pod, own) or _unreached(pod, own)
 
 
-def workload_cause(workload: Object, events: Iterable[Event] = ()) -> Cause | None:
+def workload_cause(workload: Object, events: Iterable[ClusterEvent] = ()) -> Cause | None:
     """Why no pod is made, from the workload's condition and the events of it and its replica sets; `None`: nothing is said."""
     for condition in parts(part(workload, "status"), "conditions"):
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
@@ -135,7 +135,7 @@ def _taken(pod: Pod) -> Cause | None:
     return None
 
 
-def _held(pod: Pod, events: Sequence[Event]) -> Cause | None:
+def _held(pod: Pod, events: Sequence[ClusterEvent]) -> Cause | None:
     """Its container does not run."""
     if pod.running:
         return None
@@ -157,7 +157,7 @@ def _held(pod: Pod, events: Sequence[Event]) -> Cause | None:
     return None
 
 
-def _unreached(pod: Pod, events: Sequence[Event]) -> Cause | None:
+def _unreached(pod: Pod, events: Sequence[ClusterEvent]) -> Cause | None:
     """Its container runs, but it takes no requests."""
     if not pod.running or pod.ready:
         return None
@@ -179,7 +179,7 @@ def _exit_words(pod: Pod) -> str:
     return f"{how}: {last.message.splitlines()[-1]}" if last.message else how
 
 
-def _latest(events: Sequence[Event], reasons: set[str], word: str = "") -> str:
+def _latest(events: Sequence[ClusterEvent], reasons: set[str], word: str = "") -> str:
     """The words of the last event with one of these reasons."""
     found = [event.message for event in events if event.reason in reasons and word in event.message.lower()]
     return found[-1] if found else ""

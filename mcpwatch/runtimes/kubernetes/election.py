@@ -31,7 +31,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenLease:
     """A lease, and when we first saw it like this."""
 
     lease: Lease
@@ -59,13 +59,13 @@ def read_lease(raw: Object) -> Lease:
     )
 
 
-def observed(before: Seen | None, lease: Lease, now: Instant) -> Seen:
+def observed(before: SeenLease | None, lease: Lease, now: Instant) -> SeenLease:
     """The lease as seen now: the time of the first look stays while nobody writes it."""
     same = before is not None and (before.lease.holder, before.lease.renewed) == (lease.holder, lease.renewed)
-    return before if before is not None and same and before.lease.version == lease.version else Seen(lease, now)
+    return before if before is not None and same and before.lease.version == lease.version else SeenLease(lease, now)
 
 
-def next_move(seen: Seen | None, me: str, duration: float, now: Instant) -> Move:
+def next_move(seen: SeenLease | None, me: str, duration: float, now: Instant) -> Move:
     """What follows from the lease as seen; `seen` is `None` when there is none."""
     if seen is None:
         return Move("create", 1)

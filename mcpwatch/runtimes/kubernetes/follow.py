@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mcpwatch.runtimes.kubernetes.pod import Ended, Pod
+from mcpwatch.runtimes.kubernetes.pod import Pod, PodContainerEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,18 @@ class Life:
 class Over:
     """The present run ended, and no other lives."""
 
-    ended: Ended
+    ended: PodContainerEnd
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class RunBegan:
     """A run lives that nobody here was told of."""
 
     pod: Pod
 
 
-Step = Over | Begun
+Step = Over | RunBegan
 
 
 def own_pods(life: Life, pods: Iterable[Pod]) -> tuple[Pod, ...]:
@@ -70,18 +70,18 @@ def advance(life: Life, pods: Iterable[Pod]) -> tuple[Life, tuple[Step, ...]]:
         return life, ()
     after = replace(life, run=chosen.run, pod=chosen.name, started=chosen.started)
     if not life.up:
-        return after, (Begun(chosen),)
+        return after, (RunBegan(chosen),)
     if life.replicas > 1 and chosen.uid != life.run[0]:
         return after, ()  # a replica that lived beside it: the member as a whole never ended
-    return after, (_over(life, mine), Begun(chosen))
+    return after, (_over(life, mine), RunBegan(chosen))
 
 
 def _over(life: Life, pods: Iterable[Pod]) -> Over:
     """How the present run ended, as far as its pod still says."""
     pod = next((pod for pod in pods if pod.uid == life.run[0]), None)
     if pod is None:
-        return Over(Ended(), f"pod {life.pod} is gone: somebody or the cluster removed it")
-    ended = pod.ended or pod.last or Ended()
+        return Over(PodContainerEnd(), f"pod {life.pod} is gone: somebody or the cluster removed it")
+    ended = pod.ended or pod.last or PodContainerEnd()
     words = pod.disrupted or f"{pod.reason}: {pod.message}".strip(": ")
     if pod.deleting and not words:
         words = f"pod {pod.name} is being removed"

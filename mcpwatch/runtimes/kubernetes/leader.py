@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.time import Instant
-from mcpwatch.runtimes.kubernetes.api import Cluster, Refused
+from mcpwatch.runtimes.kubernetes.api import ApiRefused, Cluster
 from mcpwatch.runtimes.kubernetes.election import (
     HOLD_SHARE,
     RENEW_SHARE,
-    Seen,
+    SeenLease,
     next_move,
     observed,
     read_lease,
@@ -41,7 +41,7 @@ class LeaseFence:
         self._term = 0
         self._leads = False
         self._version = ""
-        self._seen: Seen | None = None
+        self._seen: SeenLease | None = None
         self._told = ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -108,7 +108,7 @@ class LeaseFence:
             found = (
                 self._cluster.create(self._collection, body) if move.what == "create" else self._cluster.replace(self._path, body)
             )
-        except Refused as refused:
+        except ApiRefused as refused:
             if refused.status == 409:
                 return self._duration * RENEW_SHARE / 4  # somebody else was faster
             raise
@@ -117,7 +117,7 @@ class LeaseFence:
 
     def _held(self, raw: dict[str, object], term: int, sent: Instant) -> None:
         lease = read_lease(raw)
-        self._seen, self._version = Seen(lease, sent), lease.version
+        self._seen, self._version = SeenLease(lease, sent), lease.version
         self._until = Instant(sent + self._duration * HOLD_SHARE)
         if not self._leads and not self._closed.is_set():
             self._leads, self._term = True, term

@@ -14,7 +14,7 @@ _SIGNALLED = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class PodContainerEnd:
     """How a container ended: what its status says."""
 
     code: int | None = None
@@ -51,9 +51,9 @@ class Pod:
     containers_ready: bool = False
     waiting: str = ""
     waiting_message: str = ""
-    ended: Ended | None = None
+    ended: PodContainerEnd | None = None
     """How the container ended, when it does not run now."""
-    last: Ended | None = None
+    last: PodContainerEnd | None = None
     """How the run before this one ended."""
     reason: str = ""
     message: str = ""
@@ -121,14 +121,14 @@ def moment(value: object) -> float:
         return 0.0
 
 
-def _ended(raw: Mapping[str, Any]) -> Ended | None:
+def _ended(raw: Mapping[str, Any]) -> PodContainerEnd | None:
     if not raw:
         return None
     code = raw.get("exitCode")
     known = code if isinstance(code, int) else None
     signal = number(raw.get("signal")) or (known - _SIGNALLED if known is not None and _SIGNALLED < known < _SIGNALLED + 65 else 0)
     message = str(raw.get("message") or "").strip()
-    return Ended(known, signal or None, str(raw.get("reason") or ""), message, moment(raw.get("finishedAt")))
+    return PodContainerEnd(known, signal or None, str(raw.get("reason") or ""), message, moment(raw.get("finishedAt")))
 
 
 def _words(*said: object) -> str:

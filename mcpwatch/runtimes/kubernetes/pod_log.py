@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mcpwatch.journal import cut, rotated_name, stamp
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.runtimes.kubernetes.api import Cluster, ClusterAway, Refused, Stream
+from mcpwatch.runtimes.kubernetes.api import ApiRefused, Cluster, ClusterAway, LineStream
 
 ROTATE_BYTES = 10 * 1024**2
 KEPT_FILES = 5
@@ -151,7 +151,7 @@ class PodFollower:
         self._log = log
         self._previous = previous
         self._closed = threading.Event()
-        self._stream: Stream | None = None
+        self._stream: LineStream | None = None
         self._thread = threading.Thread(target=self._follow, name=f"pod-log {path.rpartition('/')[2]}", daemon=True)
         self._thread.start()
 
@@ -176,7 +176,7 @@ class PodFollower:
             try:
                 self._copy(follow=True, previous=False)
                 return
-            except Refused as refused:
+            except ApiRefused as refused:
                 if refused.status in {401, 403, 404}:
                     return
             except (ClusterAway, OSError):

@@ -22,7 +22,7 @@ from mcpwatch.ports import Alone, Appeared, Exited, Fence, Gone, Hindered, Incar
 from mcpwatch.runtimes.kubernetes.api import Cluster
 from mcpwatch.runtimes.kubernetes.carried import CarriedMember
 from mcpwatch.runtimes.kubernetes.causes import Cause
-from mcpwatch.runtimes.kubernetes.follow import Begun, Life, Over, advance
+from mcpwatch.runtimes.kubernetes.follow import Life, Over, RunBegan, advance
 from mcpwatch.runtimes.kubernetes.manifests import FINGERPRINT, GENERATION
 from mcpwatch.runtimes.kubernetes.paths import selector
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of
@@ -224,7 +224,7 @@ class KubernetesRuntime:
                     self._events.put_nowait(
                         Exited(member.spec.name, member.generation, ended.code, ended.signal, oom=ended.oom, detail=detail)
                     )
-                case Begun(pod):
+                case RunBegan(pod):
                     member.generation += 1
                     self._took(member, member.spec.fingerprint)
                     self._events.put_nowait(Appeared(member.spec.name, container=pod.name))

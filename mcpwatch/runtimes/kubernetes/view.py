@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mcpwatch.runtimes.kubernetes.api import Cluster
-from mcpwatch.runtimes.kubernetes.causes import Event, read_event
+from mcpwatch.runtimes.kubernetes.causes import ClusterEvent, read_event
 from mcpwatch.runtimes.kubernetes.manifests import CONTAINER, FLEET, MEMBER, label
 from mcpwatch.runtimes.kubernetes.paths import collection
 from mcpwatch.runtimes.kubernetes.pod import Pod, read_pod
 from mcpwatch.runtimes.kubernetes.raw import Object, label_of, name_of, part, word
-from mcpwatch.runtimes.kubernetes.watching import Changed, Heard, Listed, Silent, Source, Watch
+from mcpwatch.runtimes.kubernetes.watching import Changed, FullList, Heard, Silent, Watch, WatchSource
 from mcpwatch.runtimes.kubernetes.workload import Workload
 
 EVENTS_KEPT = 8
@@ -32,7 +32,7 @@ KNOWN_SECONDS = 30.0
 class Seat:
     """One member's place: what is known of its pods and its workload. `on_change` is called after each change."""
 
-    def __init__(self, workload: Workload, warnings: Callable[[], Iterator[Event]]) -> None:
+    def __init__(self, workload: Workload, warnings: Callable[[], Iterator[ClusterEvent]]) -> None:
         self.workload: Object | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.name = workload.name
@@ -48,7 +48,7 @@ class Seat:
         """Its pods that are not over."""
         return tuple(pod for pod in self._pods.values() if not (pod.deleting and pod.phase in {"Failed", "Succeeded"}))
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[ClusterEvent]:
         """Warnings of its namespace that may be about it."""
         return (event for event in self._warnings() if event.about.partition("/")[2].startswith(self.name))
 
@@ -106,22 +106,25 @@ class ClusterView:
         self.cluster = cluster
         self._loop = loop
         self._away = away
-        self._watches: dict[Source, Watch] = {}
-        self._topics: dict[Source, _Topic] = {}
+        self._watches: dict[WatchSource, Watch] = {}
+        self._topics: dict[WatchSource, _Topic] = {}
         self._seats: dict[str, Seat] = {}
-        self._warnings: dict[str, dict[str, deque[Event]]] = {}
-        self._pods: dict[Source, dict[str, tuple[str, Pod]]] = {}
+        self._warnings: dict[str, dict[str, deque[ClusterEvent]]] = {}
+        self._pods: dict[WatchSource, dict[str, tuple[str, Pod]]] = {}
         """Of our own pods, by uid: whose each is."""
-        self._workloads: dict[Source, dict[str, Object]] = {}
+        self._workloads: dict[WatchSource, dict[str, Object]] = {}
         self._by_label: dict[tuple[str, str], Seat] = {}
-        self._silent: set[Source] = set()
+        self._silent: set[WatchSource] = set()
 
     def own(self, workload: Workload) -> Seat:
         """The place of a member of ours."""
         seat = self._seated(workload)
         namespace, labels = workload.namespace, f"{FLEET}={workload.fleet}"
         self._by_label[namespace, label(seat.member)] = seat
-        pods, workloads = Source(collection("Pod", namespace), labels), Source(collection(workload.kind, namespace), labels)
+        pods, workloads = (
+            WatchSource(collection("Pod", namespace), labels),
+            WatchSource(collection(workload.kind, namespace), labels),
+        )
         self._follow(pods, _Topic("pods", namespace))
         self._follow(workloads, _Topic("workloads", namespace, kind=workload.kind))
         self._follow_warnings(namespace)
@@ -133,9 +136,11 @@ class ClusterView:
     def foreign(self, workload: Workload, labels: str) -> Seat:
         """The place of a member that others made, found by its selector."""
         seat, namespace = self._seated(workload), workload.namespace
-        self._follow(Source(collection("Pod", namespace), labels), _Topic("pods", namespace, seat))
+        self._follow(WatchSource(collection("Pod", namespace), labels), _Topic("pods", namespace, seat))
         name = f"metadata.name={workload.name}"
-        self._follow(Source(collection(workload.kind, namespace), fields=name), _Topic("workloads", namespace, seat, workload.kind))
+        self._follow(
+            WatchSource(collection(workload.kind, namespace), fields=name), _Topic("workloads", namespace, seat, workload.kind)
+        )
         self._follow_warnings(namespace)
         return seat
 
@@ -167,9 +172,9 @@ class ClusterView:
         return seat
 
     def _follow_warnings(self, namespace: str) -> None:
-        self._follow(Source(collection("Event", namespace), fields="type=Warning"), _Topic("warnings", namespace))
+        self._follow(WatchSource(collection("Event", namespace), fields="type=Warning"), _Topic("warnings", namespace))
 
-    def _follow(self, source: Source, topic: _Topic) -> None:
+    def _follow(self, source: WatchSource, topic: _Topic) -> None:
         if source in self._watches:
             return
         self._topics[source] = topic
@@ -187,12 +192,12 @@ class ClusterView:
         match heard:
             case Silent():
                 self._went_silent(topic, heard)
-            case Listed(_, objects):
+            case FullList(_, objects):
                 self._take_list(heard.source, topic, list(objects))
             case Changed(_, raw, deleted):
                 self._take(heard.source, topic, raw, deleted=deleted)
 
-    def _take_list(self, source: Source, topic: _Topic, objects: list[Object]) -> None:
+    def _take_list(self, source: WatchSource, topic: _Topic, objects: list[Object]) -> None:
         if topic.what == "warnings":
             for raw in sorted(objects, key=lambda one: word(one, "lastTimestamp")):
                 self._warn(topic.namespace, raw)
@@ -205,7 +210,7 @@ class ClusterView:
                 if seat.kind == topic.kind:
                     seat.take_workload(found.get(seat.name))
 
-    def _take_pods(self, source: Source, topic: _Topic, objects: list[Object]) -> None:
+    def _take_pods(self, source: WatchSource, topic: _Topic, objects: list[Object]) -> None:
         if topic.seat is not None:
             topic.seat.take_all(read_pod(raw, "") for raw in objects)
             return
@@ -218,7 +223,7 @@ class ClusterView:
         for seat in self._about(topic):
             seat.take_all(whose.get(label(seat.member), ()))
 
-    def _take(self, source: Source, topic: _Topic, raw: Object, *, deleted: bool) -> None:
+    def _take(self, source: WatchSource, topic: _Topic, raw: Object, *, deleted: bool) -> None:
         if topic.what == "warnings":
             about = self._warn(topic.namespace, raw).partition("/")[2]
             for seat in self._seats.values():
@@ -232,7 +237,7 @@ class ClusterView:
             if seat is not None and seat.name == name_of(raw) and seat.kind == topic.kind:
                 seat.take_workload(None if deleted else _lean(raw))
 
-    def _take_pod(self, source: Source, topic: _Topic, raw: Object, *, deleted: bool) -> None:
+    def _take_pod(self, source: WatchSource, topic: _Topic, raw: Object, *, deleted: bool) -> None:
         if topic.seat is not None:
             topic.seat.take_pod(read_pod(raw, ""), deleted=deleted)
             return

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.runtimes.kubernetes.api import Cluster, ClusterAway, Query, Refused, Stream
+from mcpwatch.runtimes.kubernetes.api import ApiRefused, Cluster, ClusterAway, LineStream, Query
 from mcpwatch.runtimes.kubernetes.raw import Object, word
 
 WATCH_SECONDS = 300.0
@@ -24,7 +24,7 @@ GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WatchSource:
     """What is followed: the path of a collection, and which of its objects."""
 
     path: str
@@ -39,10 +39,10 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class FullList:
     """Everything there is now; what was known before and is not among it is gone."""
 
-    source: Source
+    source: WatchSource
     objects: tuple[Object, ...]
 
 
@@ -50,7 +50,7 @@ class Listed:
 class Changed:
     """One object was added, changed or (`deleted`) removed."""
 
-    source: Source
+    source: WatchSource
     object: Object
     deleted: bool = False
 
@@ -59,26 +59,26 @@ class Changed:
 class Silent:
     """The source cannot be followed now, and why; `back` when it can again. `forbidden`: our rights do not allow it."""
 
-    source: Source
+    source: WatchSource
     detail: str = ""
     back: bool = False
     forbidden: bool = False
 
 
-Heard = Listed | Changed | Silent
+Heard = FullList | Changed | Silent
 Post = Callable[[Heard], None]
 
 
 class Watch:
     """Follows one source until closed."""
 
-    def __init__(self, cluster: Cluster, source: Source, post: Post) -> None:
+    def __init__(self, cluster: Cluster, source: WatchSource, post: Post) -> None:
         """Starts at once. `post` is called in the watch's own thread."""
         self.source = source
         self._cluster = cluster
         self._post = post
         self._closed = threading.Event()
-        self._stream: Stream | None = None
+        self._stream: LineStream | None = None
         self._silent = False
         self.requests = 0
         """Requests made so far: lists and watches."""
@@ -99,11 +99,11 @@ class Watch:
                 if not version:
                     self.requests += 1
                     objects, version = self._cluster.list(self.source.path, self.source.query)
-                    self._post(Listed(self.source, tuple(objects)))
+                    self._post(FullList(self.source, tuple(objects)))
                 self._heard()
                 version, pause = self._watch(version), FIRST_PAUSE
                 continue
-            except Refused as refused:
+            except ApiRefused as refused:
                 if refused.status == GONE:
                     version = ""
                     continue

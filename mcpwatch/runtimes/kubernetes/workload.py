@@ -14,7 +14,7 @@ from typing import TypeVar
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import Fence
-from mcpwatch.runtimes.kubernetes.api import Cluster, Refused
+from mcpwatch.runtimes.kubernetes.api import ApiRefused, Cluster
 from mcpwatch.runtimes.kubernetes.causes import refusal
 from mcpwatch.runtimes.kubernetes.manifests import (
     FINGERPRINT,
@@ -39,7 +39,7 @@ CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundWorkload:
     """A workload as it is on the cluster."""
 
     raw: Object
@@ -99,12 +99,12 @@ class Workload:
         """Where it is."""
         return path_of(self.kind, self.namespace, self.name)
 
-    def find(self) -> Found | None:
+    def find(self) -> FoundWorkload | None:
         """As it is now, or `None`. Raises `RuntimeFailed`, also when it is somebody else's."""
         raw = self.cluster.get(self.path)
         if raw is None:
             return None
-        found = Found(raw)
+        found = FoundWorkload(raw)
         if self.carrier.ours and not found.belongs(self.fleet, self.spec.name):
             raise RuntimeFailed(
                 f"{self.spec.name}: {self.kind} {self.namespace}/{self.name} is not ours; choose another with kubernetes.name,"
@@ -119,7 +119,7 @@ class Workload:
         `anew`: with pods of this generation. Else what runs as written keeps its pods. Raises `RuntimeFailed`.
         """
 
-        def write(found: Found | None) -> int:
+        def write(found: FoundWorkload | None) -> int:
             fits = found is not None and found.word(FINGERPRINT) == self.spec.fingerprint and found.replicas > 0
             carried = found.number(GENERATION) if found is not None and fits and not anew else 0
             self._send(self._objects(carried or generation), found)
@@ -130,7 +130,7 @@ class Workload:
     def roll(self, at: str) -> None:
         """Replace the pods of a workload of others, as `kubectl rollout restart` does."""
 
-        def write(found: Found | None) -> None:
+        def write(found: FoundWorkload | None) -> None:
             if found is None:
                 raise RuntimeFailed(f"{self.spec.name}: there is no {self.kind} {self.namespace}/{self.name}", permanent=True)
             self.cluster.patch(self.path, _versioned(_termed(restarted(at), self.fence.term), found))
@@ -140,7 +140,7 @@ class Workload:
     def scale_down(self) -> None:
         """No pods any more; the rest stays as it is."""
 
-        def write(found: Found | None) -> None:
+        def write(found: FoundWorkload | None) -> None:
             if found is not None and found.replicas:
                 made = self._objects(found.number(GENERATION))
                 body = next(one for one in made if one["kind"] == self.kind)
@@ -152,7 +152,7 @@ class Workload:
     def stamp(self) -> None:
         """Write the present leader's term on it, so that a former leader's write finds another resource version and is refused."""
 
-        def write(found: Found | None) -> None:
+        def write(found: FoundWorkload | None) -> None:
             if found is None or found.number(TERM) >= self.fence.term:
                 return
             self.cluster.patch(self.path, _versioned(_termed({}, self.fence.term), found))
@@ -165,7 +165,7 @@ class Workload:
         for kind in (self.kind, "Service", "ConfigMap", "Secret"):
             path = path_of(kind, self.namespace, self.name)
             found = self.cluster.get(path)
-            if found is not None and Found(found).belongs(self.fleet, self.spec.name):
+            if found is not None and FoundWorkload(found).belongs(self.fleet, self.spec.name):
                 self.cluster.delete(path)
 
     def _objects(self, generation: int) -> tuple[Manifest, ...]:
@@ -173,27 +173,27 @@ class Workload:
         marks = Marks(self.fleet, spec.name, generation, spec.fingerprint, spec.stop_grace)
         return objects(self.carrier, marks)
 
-    def _send(self, made: tuple[Manifest, ...], found: Found | None) -> None:
+    def _send(self, made: tuple[Manifest, ...], found: FoundWorkload | None) -> None:
         """Apply objects in order; the workload only if it is still as it was found."""
         for body in made:
             whole = _versioned(body, found) if body["kind"] == self.kind and found is not None else body
             self.cluster.apply(path_of(body["kind"], self.namespace, self.name), whole)
 
-    def _written(self, write: Callable[[Found | None], T]) -> T:
+    def _written(self, write: Callable[[FoundWorkload | None], T]) -> T:
         """Read, see that we may, write; once more when somebody wrote in between."""
-        last: Refused | None = None
+        last: ApiRefused | None = None
         for _ in range(TRIES):
             found = self.find()
             self._guard(found)
             try:
                 return write(found)
-            except Refused as refused:
+            except ApiRefused as refused:
                 if refused.status != CONFLICT or "conflict with" in refused.message.lower():
                     raise self._told(refused) from refused
                 last = refused
         raise RuntimeFailed(f"{self.spec.name}: others change it all the time: {last}")
 
-    def _guard(self, found: Found | None) -> None:
+    def _guard(self, found: FoundWorkload | None) -> None:
         """Raise `RuntimeFailed` unless we lead, by the clock and by what a later leader wrote."""
         term = found.number(TERM) if found is not None else 0
         if not self.fence.holds() or term > self.fence.term > 0:
@@ -201,7 +201,7 @@ class Workload:
                 f"{self.spec.name}: not done, another watchdog leads this fleet (term {max(term, self.fence.term)})"
             )
 
-    def _told(self, refused: Refused) -> RuntimeFailed:
+    def _told(self, refused: ApiRefused) -> RuntimeFailed:
         """What the cluster refuses, with its cause."""
         if refused.status == CONFLICT:
             return RuntimeFailed(
@@ -229,7 +229,7 @@ def sweep(beside: Workload, wanted: Collection[str]) -> None:
                         beside.cluster.delete(path_of(other, beside.namespace, name_of(raw)))
 
 
-def _versioned(body: Manifest, found: Found | None) -> Manifest:
+def _versioned(body: Manifest, found: FoundWorkload | None) -> Manifest:
     """The same, to be refused unless the object is still as found."""
     if found is None or not found.version:
         return body

@@ -16,9 +16,9 @@ from mcpwatch.runtimes.docker.launch import env_files
 from mcpwatch.runtimes.docker.logs import LogStream
 from mcpwatch.runtimes.docker.options import LABEL_INSTANCE, Labels, read_labels
 from mcpwatch.runtimes.docker.refusal import line
-from mcpwatch.runtimes.swarm.service import Kept, endpoint, kept_file, kept_name, probe, rolling_back, task_template, updating
+from mcpwatch.runtimes.swarm.service import SwarmFile, endpoint, kept_file, kept_name, probe, rolling_back, task_template, updating
 from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name
-from mcpwatch.runtimes.swarm.task import Node, Task, latest, read_node, read_task
+from mcpwatch.runtimes.swarm.task import SwarmNode, Task, latest, read_node, read_task
 
 Raw: TypeAlias = dict[str, Any]
 """An object as a manager tells of it."""
@@ -28,7 +28,7 @@ Placement = Literal["here", "any", "replicas"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Service:
+class SwarmService:
     """One service of ours."""
 
     id: str
@@ -39,11 +39,11 @@ class Service:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sight:
+class ManagerView:
     """What a manager told in one look: tasks and last update of each service (by the service's id), and every node."""
 
     every: Mapping[str, tuple[Task, ...]]
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, SwarmNode]
     updates: Mapping[str, Update] = dataclasses.field(default_factory=dict[str, "Update"])
 
     @property
@@ -89,7 +89,7 @@ def remove_service(engine: Engine, name: str) -> None:
             raise
 
 
-def create_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec, generation: int, node: str) -> Service:
+def create_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec, generation: int, node: str) -> SwarmService:
     """Create the member's service in place of its last one. `node` is empty where the swarm chooses.
 
     Raises `RuntimeFailed` when the name is taken, or a secret or config is missing.
@@ -101,16 +101,18 @@ def create_service(engine: Engine, instance: str, spec: MemberSpec, carrier: Swa
     with engine.calling(f"create service {name}") as api:
         made = api.create_service(**words)
     labels = Labels(instance, spec.name, generation, spec.fingerprint)
-    return Service(str(made["ID"]), name, labels, _placement(carrier), carrier.replicas or 1)
+    return SwarmService(str(made["ID"]), name, labels, _placement(carrier), carrier.replicas or 1)
 
 
-def update_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec, generation: int, found: Raw) -> Service:
+def update_service(
+    engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec, generation: int, found: Raw
+) -> SwarmService:
     """Have a service of ours as it is written now: its tasks are replaced one after the other. Raises `RuntimeFailed`."""
     words = _described(engine, instance, spec, carrier, generation, "")
     with engine.calling(f"update service {words['name']}") as api:
         api.update_service(found["ID"], version=found["Version"]["Index"], **words)
     labels = Labels(instance, spec.name, generation, spec.fingerprint)
-    return Service(str(found["ID"]), str(words["name"]), labels, _placement(carrier), carrier.replicas or 1)
+    return SwarmService(str(found["ID"]), str(words["name"]), labels, _placement(carrier), carrier.replicas or 1)
 
 
 def our_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec) -> Raw | None:
@@ -169,17 +171,17 @@ def empty_service(engine: Engine, name: str) -> str | None:
     return str(found["ID"])
 
 
-def our_services(engine: Engine, instance: str) -> list[Service]:
+def our_services(engine: Engine, instance: str) -> list[SwarmService]:
     """Every service of this instance of mcpwatch."""
     with engine.calling("list services") as api:
         found = cast("list[dict[str, Any]]", api.services(filters={"label": f"{LABEL_INSTANCE}={instance}"}))
-    services: list[Service] = []
+    services: list[SwarmService] = []
     for raw in found:
         written: dict[str, str] = raw["Spec"].get("Labels") or {}
         labels = read_labels(written)
         if labels is not None:
             placement = _read_placement(written.get(PLACED_LABEL, ""))
-            services.append(Service(str(raw["ID"]), str(raw["Spec"]["Name"]), labels, placement, wanted_tasks(raw)))
+            services.append(SwarmService(str(raw["ID"]), str(raw["Spec"]["Name"]), labels, placement, wanted_tasks(raw)))
     return services
 
 
@@ -187,12 +189,12 @@ def _read_placement(word: str) -> Placement:
     return "any" if word == "any" else "replicas" if word == "replicas" else "here"
 
 
-def as_written(found: Raw, spec: MemberSpec, carrier: SwarmSpec) -> Service | None:
+def as_written(found: Raw, spec: MemberSpec, carrier: SwarmSpec) -> SwarmService | None:
     """A service of ours, where it is what is written now."""
     labels, wanted = read_labels(found["Spec"].get("Labels") or {}), wanted_tasks(found)
     if labels is None or labels.fingerprint != spec.fingerprint or wanted != (carrier.replicas or 1):
         return None
-    return Service(str(found["ID"]), str(found["Spec"]["Name"]), labels, _placement(carrier), wanted)
+    return SwarmService(str(found["ID"]), str(found["Spec"]["Name"]), labels, _placement(carrier), wanted)
 
 
 def wanted_tasks(raw: Raw) -> int:
@@ -202,7 +204,7 @@ def wanted_tasks(raw: Raw) -> int:
     return int(replicated.get("Replicas") or 0)
 
 
-def look(engine: Engine, services: Sequence[str]) -> Sight:
+def look(engine: Engine, services: Sequence[str]) -> ManagerView:
     """The tasks of each service (by the service's id) and all nodes, in three calls."""
     with engine.calling("look at its tasks") as api:
         there: dict[str, Raw] = {str(raw["ID"]): raw for raw in api.services()} if services else {}
@@ -212,7 +214,7 @@ def look(engine: Engine, services: Sequence[str]) -> Sight:
     by_service: dict[str, list[Task]] = {}
     for task in map(read_task, tasks):
         by_service.setdefault(task.service, []).append(task)
-    return Sight(
+    return ManagerView(
         {service: tuple(among) for service, among in by_service.items()}, nodes, {one: _update(there[one]) for one in known}
     )
 
@@ -256,7 +258,7 @@ class ServiceLog:
         return task is not None and not task.over
 
 
-def _kept(engine: Engine, kind: str, references: Sequence[str], root: str) -> list[Kept]:
+def _kept(engine: Engine, kind: str, references: Sequence[str], root: str) -> list[SwarmFile]:
     """The secrets or configs of the swarm that are meant. Raises `RuntimeFailed` for one that it has not."""
     if not references:
         return []
@@ -266,4 +268,4 @@ def _kept(engine: Engine, kind: str, references: Sequence[str], root: str) -> li
     if missing:
         words = f"the swarm has no {kind} {missing[0]!r}; make it: docker {kind} create {missing[0]} FILE"
         raise RuntimeFailed(words, permanent=True)
-    return [Kept(known[kept_name(one)], kept_name(one), kept_file(one, root)) for one in references]
+    return [SwarmFile(known[kept_name(one)], kept_name(one), kept_file(one, root)) for one in references]

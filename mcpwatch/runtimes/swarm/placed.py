@@ -16,8 +16,8 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.logs import Follower
-from mcpwatch.runtimes.swarm.manager import Placement, Service, Sight, create_service, look, manager_node, remove_service
+from mcpwatch.runtimes.docker.logs import ContainerLogFollower
+from mcpwatch.runtimes.swarm.manager import ManagerView, Placement, SwarmService, create_service, look, manager_node, remove_service
 from mcpwatch.runtimes.swarm.services import AGAIN, DRAIN_SECONDS, Refused, SwarmServices, carrier_of, killed_for_memory
 from mcpwatch.runtimes.swarm.spec import service_name
 from mcpwatch.runtimes.swarm.task import End, Task, ended, refusal
@@ -34,9 +34,9 @@ class _Live:
     spec: MemberSpec
     generation: int
     engine: Engine
-    service: Service
+    service: SwarmService
     task: Task
-    followers: tuple[Follower, ...] = ()
+    followers: tuple[ContainerLogFollower, ...] = ()
 
 
 class PlacedServices(SwarmServices):
@@ -82,7 +82,7 @@ class PlacedServices(SwarmServices):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _adopt(self, spec: MemberSpec, engine: Engine, service: Service, sight: Sight) -> list[Incarnation]:
+    def _adopt(self, spec: MemberSpec, engine: Engine, service: SwarmService, sight: ManagerView) -> list[Incarnation]:
         task, generation = sight.tasks.get(service.id), service.labels.generation
         end = ended(task, sight.nodes)
         if task is None or end is not None:
@@ -92,19 +92,19 @@ class PlacedServices(SwarmServices):
             return []
         return [self._take(_Live(spec, generation, engine, service, task), sight)]
 
-    def _take(self, live: _Live, sight: Sight) -> Incarnation:
+    def _take(self, live: _Live, sight: ManagerView) -> Incarnation:
         """Follow a running task's output and tell of it."""
         self._live[live.spec.name] = live
         live.followers = self._follow(live.engine, live.spec, live.service.name)
         return self._living(live.spec, live.generation, live.service, live.task, sight)
 
-    def _place(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> tuple[Service, Task, Sight]:
+    def _place(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> tuple[SwarmService, Task, ManagerView]:
         """Create the service and wait for its task. Blocking."""
         manager_node(engine)
         service = create_service(engine, self._instance, spec, carrier_of(spec), generation, "")
         deadline, told = time.monotonic() + PLACED_SECONDS, ""
         task: Task | None = None
-        sight = Sight({}, {})
+        sight = ManagerView({}, {})
         while time.monotonic() < deadline and not (task and task.over):
             sight = look(engine, (service.id,))
             task = sight.tasks.get(service.id)
@@ -123,7 +123,7 @@ class PlacedServices(SwarmServices):
             services.setdefault(live.engine, []).append(live.service.id)
         return services
 
-    async def _seen(self, engine: Engine, asked: list[str], sight: Sight) -> None:
+    async def _seen(self, engine: Engine, asked: list[str], sight: ManagerView) -> None:
         loop = asyncio.get_running_loop()
         for live in [live for live in self._live.values() if live.engine is engine and live.service.id in asked]:
             task = sight.tasks.get(live.service.id)
@@ -146,5 +146,5 @@ class PlacedServices(SwarmServices):
         self._hinder(name, end.cause, detail)
         self._events.put_nowait(Exited(name, live.generation, end.code, end.signal, oom=oom, detail=detail))
 
-    def _followers(self) -> list[Follower]:
+    def _followers(self) -> list[ContainerLogFollower]:
         return [follower for live in self._live.values() for follower in live.followers]

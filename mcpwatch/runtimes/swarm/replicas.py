@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcpwatch.runtimes.swarm.task import End, Node, Task, ended, node_name, refusal
+from mcpwatch.runtimes.swarm.task import End, SwarmNode, Task, ended, node_name, refusal
 
 LOOPING = 3
 """Failed tasks in the history of a service that wants one more: it ends again and again. A swarm keeps five for each replica."""
@@ -32,13 +32,13 @@ class Begun:
 Step = Over | Begun
 
 
-def living(tasks: Iterable[Task], nodes: Mapping[str, Node]) -> tuple[Task, ...]:
+def living(tasks: Iterable[Task], nodes: Mapping[str, SwarmNode]) -> tuple[Task, ...]:
     """The tasks that run and shall go on, as far as the swarm knows, the oldest first."""
     found = (task for task in tasks if task.state == "running" and task.desired == "running" and ended(task, nodes) is None)
     return tuple(sorted(found, key=lambda task: (task.created, task.id)))
 
 
-def advance(present: str, tasks: Sequence[Task], nodes: Mapping[str, Node], replicas: int) -> tuple[str, tuple[Step, ...]]:
+def advance(present: str, tasks: Sequence[Task], nodes: Mapping[str, SwarmNode], replicas: int) -> tuple[str, tuple[Step, ...]]:
     """The id of the present task after a look (empty: none runs), and what has to be told.
 
     Of several replicas another one takes over unnoticed: the member as a whole never ended.
@@ -55,7 +55,7 @@ def advance(present: str, tasks: Sequence[Task], nodes: Mapping[str, Node], repl
     return run[0].id, () if replicas > 1 else (over, Begun(run[0]))
 
 
-def shortage(tasks: Sequence[Task], nodes: Mapping[str, Node], replicas: int, image: str) -> tuple[str, str]:
+def shortage(tasks: Sequence[Task], nodes: Mapping[str, SwarmNode], replicas: int, image: str) -> tuple[str, str]:
     """Why fewer tasks run than are wanted: the cause's name and one line. Both empty when nothing is missing or known."""
     run = living(tasks, nodes)
     missing = replicas - len(run)
@@ -79,7 +79,7 @@ def shortage(tasks: Sequence[Task], nodes: Mapping[str, Node], replicas: int, im
     return "", ""
 
 
-def unfinished(tasks: Sequence[Task], nodes: Mapping[str, Node], *, rolling: bool) -> str:
+def unfinished(tasks: Sequence[Task], nodes: Mapping[str, SwarmNode], *, rolling: bool) -> str:
     """Why a start or an update has not come to its end although nothing is named: what the newest task does."""
     newest = max(tasks, key=lambda task: task.created, default=None)
     if newest is None:
@@ -91,7 +91,7 @@ def unfinished(tasks: Sequence[Task], nodes: Mapping[str, Node], *, rolling: boo
     return f"{what}, the newest task{where} is {newest.state}{words}{probed}; raise start_grace if it needs longer"
 
 
-def _looping(failed: Sequence[Task], nodes: Mapping[str, Node], count: str) -> tuple[str, str]:
+def _looping(failed: Sequence[Task], nodes: Mapping[str, SwarmNode], count: str) -> tuple[str, str]:
     last = failed[0]
     end = ended(last, nodes)
     how = f"exit code {last.code}" if last.code is not None else last.words or last.state

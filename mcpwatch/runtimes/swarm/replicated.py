@@ -19,13 +19,13 @@ from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.ports import Appeared, Exited, Incarnation, Moved, Preparing
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.docker.logs import Follower
+from mcpwatch.runtimes.docker.logs import ContainerLogFollower
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.swarm.manager import (
+    ManagerView,
     Placement,
     Raw,
-    Service,
-    Sight,
+    SwarmService,
     Update,
     as_written,
     create_service,
@@ -54,7 +54,7 @@ class _Carried:
 
     spec: MemberSpec
     engine: Engine
-    service: Service | None = None
+    service: SwarmService | None = None
     generation: int = 0
     present: Task | None = None
     quiet: bool = True
@@ -65,7 +65,7 @@ class _Carried:
     """The task that it shall replace."""
     given_up: threading.Event = field(default_factory=threading.Event)
     writing: threading.Lock = field(default_factory=threading.Lock)
-    followers: tuple[Follower, ...] = ()
+    followers: tuple[ContainerLogFollower, ...] = ()
 
 
 class ReplicatedServices(SwarmServices):
@@ -146,7 +146,7 @@ class ReplicatedServices(SwarmServices):
             member = self._members[spec.name] = _Carried(spec, engine)
         return member
 
-    def _adopt(self, spec: MemberSpec, engine: Engine, service: Service, sight: Sight) -> list[Incarnation]:
+    def _adopt(self, spec: MemberSpec, engine: Engine, service: SwarmService, sight: ManagerView) -> list[Incarnation]:
         run = living(sight.every.get(service.id, ()), sight.nodes)
         if not service.replicas:
             return []
@@ -160,7 +160,7 @@ class ReplicatedServices(SwarmServices):
         member.quiet = False
         return [self._take(member, task, sight)]
 
-    def _take(self, member: _Carried, task: Task, sight: Sight) -> Incarnation:
+    def _take(self, member: _Carried, task: Task, sight: ManagerView) -> Incarnation:
         """A task is the present one from now on."""
         assert member.service is not None
         member.present = task
@@ -171,7 +171,7 @@ class ReplicatedServices(SwarmServices):
         member.direct = living.direct
         return living
 
-    def _launch(self, member: _Carried, given_up: threading.Event, generation: int, tell: Tell) -> tuple[Task, Sight]:
+    def _launch(self, member: _Carried, given_up: threading.Event, generation: int, tell: Tell) -> tuple[Task, ManagerView]:
         """Write the service where that is needed, and wait for its tasks. Blocking. Raises `Refused`."""
         spec, engine, carrier = member.spec, member.engine, carrier_of(member.spec)
         manager_node(engine)
@@ -206,11 +206,13 @@ class ReplicatedServices(SwarmServices):
         tell(f"it ended before its restart, and the swarm brings it back{f': {why}' if why else ''}")
         return False
 
-    def _wait(self, member: _Carried, service: Service, given_up: threading.Event, rolling: bool, tell: Tell) -> tuple[Task, Sight]:
+    def _wait(
+        self, member: _Carried, service: SwarmService, given_up: threading.Event, rolling: bool, tell: Tell
+    ) -> tuple[Task, ManagerView]:
         """Return when the update is complete, or the first task runs. Blocking. Raises `Refused`."""
         spec, told = member.spec, ""
         deadline = time.monotonic() + max(SHORTEST_WAIT, spec.start_grace * START_SHARE)
-        sight = Sight({}, {})
+        sight = ManagerView({}, {})
         while time.monotonic() < deadline and not given_up.is_set():
             sight = look(member.engine, (service.id,))
             tasks, update = sight.every.get(service.id, ()), sight.updates.get(service.id)
@@ -239,13 +241,13 @@ class ReplicatedServices(SwarmServices):
                 services.setdefault(member.engine, []).append(member.service.id)
         return services
 
-    async def _seen(self, engine: Engine, asked: list[str], sight: Sight) -> None:
+    async def _seen(self, engine: Engine, asked: list[str], sight: ManagerView) -> None:
         for member in list(self._members.values()):
             service = member.service
             if member.engine is engine and not member.quiet and service is not None and service.id in asked:
                 await self._judge(member, service, sight)
 
-    async def _judge(self, member: _Carried, service: Service, sight: Sight) -> None:
+    async def _judge(self, member: _Carried, service: SwarmService, sight: ManagerView) -> None:
         """Tell what happened to one member since the last look."""
         tasks, before = sight.every.get(service.id, ()), member.present
         present, steps = advance(before.id if before else "", tasks, sight.nodes, service.replicas)
@@ -260,14 +262,14 @@ class ReplicatedServices(SwarmServices):
         self._tell_place(member, service, sight)
         self._hinder(member.spec.name, *_wrong(member, service, sight))
 
-    def _tell_place(self, member: _Carried, service: Service, sight: Sight) -> None:
+    def _tell_place(self, member: _Carried, service: SwarmService, sight: ManagerView) -> None:
         """Tell where it is reached now, when that is another node."""
         found = direct_of(member.spec, service, member.present, sight) if member.present else None
         if found is not None and found != member.direct:
             member.direct = found
             self._events.put_nowait(Moved(member.spec.name, member.generation, found))
 
-    def _tell_step(self, member: _Carried, step: Step, sight: Sight, oom: bool) -> None:
+    def _tell_step(self, member: _Carried, step: Step, sight: ManagerView, oom: bool) -> None:
         name = member.spec.name
         match step:
             case Over(end):
@@ -278,11 +280,11 @@ class ReplicatedServices(SwarmServices):
                 self._events.put_nowait(Appeared(name, container=task.container))
                 member.direct = None  # who hears of the return does not know the place
 
-    def _followers(self) -> list[Follower]:
+    def _followers(self) -> list[ContainerLogFollower]:
         return [follower for member in self._members.values() for follower in member.followers]
 
 
-def _wrong(member: _Carried, service: Service, sight: Sight) -> tuple[str, str]:
+def _wrong(member: _Carried, service: SwarmService, sight: ManagerView) -> tuple[str, str]:
     """What the swarm says is not as wanted: a cause and a line, both empty when nothing is."""
     tasks, update = sight.every.get(service.id, ()), sight.updates.get(service.id)
     cause, words = shortage(tasks, sight.nodes, service.replicas, carrier_of(member.spec).image or "")
@@ -291,5 +293,5 @@ def _wrong(member: _Carried, service: Service, sight: Sight) -> tuple[str, str]:
     return cause, words
 
 
-def _went_back(tasks: Sequence[Task], sight: Sight, update: Update) -> tuple[str, str]:
+def _went_back(tasks: Sequence[Task], sight: ManagerView, update: Update) -> tuple[str, str]:
     return "rolled_back", f"the swarm went back to the version before: {failure(tasks, sight.nodes) or update.words}"

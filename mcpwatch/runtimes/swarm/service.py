@@ -26,7 +26,7 @@ _CORE = 1_000_000_000  # the engine counts billionths of a core and of a second
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SwarmFile:
     """A secret or config of the swarm: its id, its name, and the file it becomes."""
 
     id: str
@@ -52,8 +52,8 @@ def task_template(
     labels: Labels | None,
     environment: Mapping[str, str],
     grace: float = 10.0,
-    secrets: Sequence[Kept] = (),
-    configs: Sequence[Kept] = (),
+    secrets: Sequence[SwarmFile] = (),
+    configs: Sequence[SwarmFile] = (),
     check: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A task: on `node` (empty: any), with our labels on its container, by which it is found again.
@@ -149,7 +149,7 @@ def _container(spec: SwarmSpec) -> dict[str, Any]:
     }
 
 
-def _file(kept: Kept, mode: int) -> dict[str, Any]:
+def _file(kept: SwarmFile, mode: int) -> dict[str, Any]:
     return {"Name": kept.file, "UID": "0", "GID": "0", "Mode": mode}
 
 

@@ -22,14 +22,14 @@ from mcpwatch.ports import Gone, Hindered, Incarnation, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.launch import reach
-from mcpwatch.runtimes.docker.logs import Follower, LogFile
+from mcpwatch.runtimes.docker.logs import ContainerLogFollower, LogFile
 from mcpwatch.runtimes.docker.refusal import EngineAway
 from mcpwatch.runtimes.docker.spec import published
 from mcpwatch.runtimes.swarm.manager import (
+    ManagerView,
     Placement,
-    Service,
     ServiceLog,
-    Sight,
+    SwarmService,
     empty_service,
     look,
     our_services,
@@ -112,18 +112,18 @@ class SwarmServices(ABC):
     # -- what the two kinds differ in -----------------------------------------------------------------------------------
 
     @abstractmethod
-    def _adopt(self, spec: MemberSpec, engine: Engine, service: Service, sight: Sight) -> list[Incarnation]: ...
+    def _adopt(self, spec: MemberSpec, engine: Engine, service: SwarmService, sight: ManagerView) -> list[Incarnation]: ...
 
     @abstractmethod
     def _watched(self) -> dict[Engine, list[str]]:
         """The services that are looked at, by id."""
 
     @abstractmethod
-    async def _seen(self, engine: Engine, asked: list[str], sight: Sight) -> None:
+    async def _seen(self, engine: Engine, asked: list[str], sight: ManagerView) -> None:
         """One look at the services of one engine."""
 
     @abstractmethod
-    def _followers(self) -> list[Follower]: ...
+    def _followers(self) -> list[ContainerLogFollower]: ...
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -148,12 +148,12 @@ class SwarmServices(ABC):
 
         return tell
 
-    def _follow(self, engine: Engine, spec: MemberSpec, service: str) -> tuple[Follower, ...]:
+    def _follow(self, engine: Engine, spec: MemberSpec, service: str) -> tuple[ContainerLogFollower, ...]:
         """Copy the output of a service from now on, from the saved positions."""
         source, directory = ServiceLog(engine, lasting=self.placement == "replicas"), self._logs / spec.name
-        return tuple(Follower(source, service, LogFile(directory, stream), stream) for stream in ("stdout", "stderr"))
+        return tuple(ContainerLogFollower(source, service, LogFile(directory, stream), stream) for stream in ("stdout", "stderr"))
 
-    def _living(self, spec: MemberSpec, generation: int, service: Service, task: Task, sight: Sight) -> Incarnation:
+    def _living(self, spec: MemberSpec, generation: int, service: SwarmService, task: Task, sight: ManagerView) -> Incarnation:
         """A running task as the watchdog knows it, with the node told."""
         node = sight.nodes.get(task.node)
         self._events.put_nowait(Preparing(spec.name, f"runs on node {node_name(node, task.node)}"))
@@ -161,7 +161,7 @@ class SwarmServices(ABC):
         fingerprint = service.labels.fingerprint
         return Incarnation(spec.name, generation, fingerprint, None, task.container, started, direct_of(spec, service, task, sight))
 
-    def _end(self, engine: Engine, name: str, grace: float, followers: tuple[Follower, ...]) -> int | None:
+    def _end(self, engine: Engine, name: str, grace: float, followers: tuple[ContainerLogFollower, ...]) -> int | None:
         """End the tasks, drain their log, remove the service; returns the exit code where the swarm told it. Blocking."""
         service = empty_service(engine, name)
         if service is None:
@@ -216,7 +216,7 @@ class Refused(Exception):
         self.cause = cause
 
 
-def direct_of(spec: MemberSpec, service: Service, task: Task, sight: Sight) -> Target | None:
+def direct_of(spec: MemberSpec, service: SwarmService, task: Task, sight: ManagerView) -> Target | None:
     """Where a task is reached: at its node, where a port is published."""
     if not spec.direct:
         return None
@@ -242,7 +242,7 @@ def carrier_of(spec: MemberSpec) -> SwarmSpec:
     return spec.carrier
 
 
-def _see(engine: Engine, services: Sequence[str]) -> Sight:
+def _see(engine: Engine, services: Sequence[str]) -> ManagerView:
     """One look, over a new connection where the old one is broken. Blocking."""
     try:
         return look(engine, services)

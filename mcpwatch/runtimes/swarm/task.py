@@ -18,7 +18,7 @@ _SIGNALLED = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class SwarmNode:
     """One node of the swarm. `address` is where the others reach it."""
 
     id: str
@@ -59,7 +59,7 @@ class End:
     cause: str = ""
 
 
-def read_node(raw: Mapping[str, Any]) -> Node:
+def read_node(raw: Mapping[str, Any]) -> SwarmNode:
     """A node from the manager's JSON."""
     status: Mapping[str, Any] = raw.get("Status") or {}
     spec: Mapping[str, Any] = raw.get("Spec") or {}
@@ -67,7 +67,7 @@ def read_node(raw: Mapping[str, Any]) -> Node:
     described: Mapping[str, Any] = raw.get("Description") or {}
     name = str(described.get("Hostname") or identity)
     address = str(status.get("Addr") or "")
-    return Node(identity, name, address, status.get("State") == "down", spec.get("Availability") == "drain")
+    return SwarmNode(identity, name, address, status.get("State") == "down", spec.get("Availability") == "drain")
 
 
 def read_task(raw: Mapping[str, Any]) -> Task:
@@ -94,7 +94,7 @@ def latest(tasks: Sequence[Task]) -> Task | None:
     return max(tasks, key=lambda task: task.created, default=None)
 
 
-def ended(task: Task | None, nodes: Mapping[str, Node]) -> End | None:
+def ended(task: Task | None, nodes: Mapping[str, SwarmNode]) -> End | None:
     """How a task that was running ended, or `None` while it runs as far as the swarm knows."""
     if task is None:
         return End("its service was removed by somebody else")
@@ -114,7 +114,7 @@ def ended(task: Task | None, nodes: Mapping[str, Node]) -> End | None:
     return None
 
 
-def refusal(task: Task | None, nodes: Mapping[str, Node], image: str) -> tuple[str, str]:
+def refusal(task: Task | None, nodes: Mapping[str, SwarmNode], image: str) -> tuple[str, str]:
     """Why a new task does not run: the cause's name, empty where there is none for it, and one line that says what to do."""
     if task is None:
         return "", "the swarm made no task of it; look at its managers: docker node ls"
@@ -132,7 +132,7 @@ def refusal(task: Task | None, nodes: Mapping[str, Node], image: str) -> tuple[s
     return "", f"on node {where}: {task.words or task.state}"
 
 
-def failure(tasks: Sequence[Task], nodes: Mapping[str, Node]) -> str:
+def failure(tasks: Sequence[Task], nodes: Mapping[str, SwarmNode]) -> str:
     """How the newest task that failed did so, in one line; empty when none failed."""
     failed = latest([task for task in tasks if task.state in {"failed", "rejected"}])
     if failed is None:
@@ -141,7 +141,7 @@ def failure(tasks: Sequence[Task], nodes: Mapping[str, Node]) -> str:
     return f"its task on node {node_name(nodes.get(failed.node), failed.node)} failed{code}{_said(failed)}"
 
 
-def node_name(node: Node | None, identity: str) -> str:
+def node_name(node: SwarmNode | None, identity: str) -> str:
     """What people call a node: its host name, with its address, because several may share a name."""
     if node is None:
         return identity[:12] or "unknown"

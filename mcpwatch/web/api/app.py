@@ -22,13 +22,13 @@ from mcpwatch.journal import STREAMS
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.model.json import plain
-from mcpwatch.web.api.bodies import Asked, EventsQuery, LogsQuery
+from mcpwatch.web.api.bodies import EventsQuery, LogsQuery, RequestBody
 from mcpwatch.web.api.catalog import CATALOG, DOCUMENT, Handler, Operation
 from mcpwatch.web.api.control import LARGE
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.logs import LogStreams
 from mcpwatch.web.caller import Caller, caller_of
-from mcpwatch.web.problems import Refused, on_error, on_failure, on_http_error
+from mcpwatch.web.problems import RequestRefused, on_error, on_failure, on_http_error
 from mcpwatch.web.streams import EventStream, Viewers
 
 BODY_LIMIT = 256 * 1024
@@ -62,13 +62,13 @@ class Api:
         return [*routes, Route("/openapi.json", _document, methods=["GET"])]
 
     async def act(self, operation: Operation, body: dict[str, Any], caller: Caller) -> Any:
-        """Run one operation for a caller. Raises `Refused` and other `McpwatchError`."""
+        """Run one operation for a caller. Raises `RequestRefused` and other `McpwatchError`."""
         if not caller.may(operation.role):
-            raise Refused(
+            raise RequestRefused(
                 403, f"{operation.method} {operation.path} needs the role {operation.role}; this caller has {caller.role}"
             )
         if caller.remote and (hidden := [key for key in LOCAL_ONLY.get(operation.key, ()) if body.get(key)]):
-            raise Refused(403, f"{', '.join(hidden)}: only through the control socket")
+            raise RequestRefused(403, f"{', '.join(hidden)}: only through the control socket")
         if operation.path == "/whoami":
             return {"role": caller.role, "by": caller.by}
         if caller.by and operation.body is not None and "by" in operation.body.model_fields:
@@ -107,7 +107,7 @@ class Api:
         if media is None:
             return None
         if not caller.may("read"):
-            raise Refused(403, "events need the role read")
+            raise RequestRefused(403, "events need the role read")
         asked = cast("EventsQuery", _validated(EventsQuery, dict(request.query_params)))
         if caller.remote:
             self._viewers.room()
@@ -147,7 +147,7 @@ async def _nobody(body: dict[str, Any]) -> Any:
 
 
 async def _asked(operation: Operation, request: Request) -> dict[str, Any]:
-    """What the request carries, validated. Raises `Refused`."""
+    """What the request carries, validated. Raises `RequestRefused`."""
     found: dict[str, Any] = {}
     if operation.query is not None:
         found |= _validated(operation.query, dict(request.query_params)).model_dump(exclude_unset=True, by_alias=True)
@@ -162,38 +162,38 @@ async def _read(request: Request) -> bytes:
     async for piece in request.stream():
         raw += piece
         if len(raw) > BODY_LIMIT:
-            raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes")
+            raise RequestRefused(413, f"the body is larger than {BODY_LIMIT} bytes")
     return raw
 
 
 def _body(operation: Operation, request: Request, raw: bytes) -> dict[str, Any]:
     media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if raw and media != "application/json":
-        raise Refused(415, f"the body is {media}; send application/json")
+        raise RequestRefused(415, f"the body is {media}; send application/json")
     try:
         found: object = json.loads(raw) if raw.strip() else {}
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is not JSON: {str(error)[:200]}") from None
+        raise RequestRefused(400, f"the body is not JSON: {str(error)[:200]}") from None
     if found is None:
         found = {}
     if not isinstance(found, dict):
-        raise Refused(400, "the body must be a JSON object")
+        raise RequestRefused(400, "the body must be a JSON object")
     if operation.body is None:
         if found:
-            raise Refused(400, f"{operation.path} takes no body")
+            raise RequestRefused(400, f"{operation.path} takes no body")
         return {}
     given = {key: value for key, value in cast("dict[str, Any]", found).items() if value is not None}
     return _validated(operation.body, given).model_dump(exclude_unset=True, by_alias=True)
 
 
-def _validated(model: type[Asked], found: dict[str, Any]) -> Asked:
+def _validated(model: type[RequestBody], found: dict[str, Any]) -> RequestBody:
     try:
         return model.model_validate(found)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
         told = "; ".join(f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults[:SHOWN_FAULTS])
-        raise Refused(400, told[:1000]) from None
+        raise RequestRefused(400, told[:1000]) from None
 
 
 async def _document(request: Request) -> Response:  # noqa: ARG001

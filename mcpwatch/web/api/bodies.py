@@ -12,32 +12,32 @@ Names = Annotated[list[Name], Field(max_length=1000)]
 Length = Annotated[float, Field(ge=0, le=1e9)]
 
 
-class Asked(BaseModel):
+class RequestBody(BaseModel):
     """The root: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
 
 
-class ProbeBody(Asked):
+class ProbeBody(RequestBody):
     """Which member or route to check now."""
 
     name: Name = Field(description="Name of a member or route.")
     vantage: Literal["direct", "route"] | None = Field(None, description="Only from there; default: from both.")
 
 
-class DownBody(Asked):
+class DownBody(RequestBody):
     """How the watchdog stops."""
 
     leave: bool = Field(False, description="Leave the members running.")
 
 
-class TestBody(Asked):
+class TestBody(RequestBody):
     """Which receiver to test."""
 
     receiver: Name = Field("", description="Name of a receiver; default: all.")
 
 
-class AckBody(Asked):
+class AckBody(RequestBody):
     """Which alert is acknowledged."""
 
     alert: Name = Field(description="Id or name of the alert.")
@@ -45,7 +45,7 @@ class AckBody(Asked):
     by: Name = Field("", description="Who; over the web it is always the name of the token.")
 
 
-class SilenceBody(Asked):
+class SilenceBody(RequestBody):
     """What is silenced, and how long."""
 
     targets: Names = Field([], description="Names of members or routes, or label=pattern.")
@@ -54,13 +54,13 @@ class SilenceBody(Asked):
     by: Name = Field("", description="Who; over the web it is always the name of the token.")
 
 
-class IdBody(Asked):
+class IdBody(RequestBody):
     """Which one ends."""
 
     id: Name = Field("", description="Its id.")
 
 
-class ClientsBody(Asked):
+class ClientsBody(RequestBody):
     """Which clients are synced, and how."""
 
     clients: Names = Field([], description="Clients by kind or by file; default: all.")
@@ -75,20 +75,20 @@ class ClientsBody(Asked):
     )
 
 
-class ClientBody(Asked):
+class ClientBody(RequestBody):
     """One client."""
 
     client: Name = Field(description="By kind or by file.")
 
 
-class PurgeBody(Asked):
+class PurgeBody(RequestBody):
     """Which clients are looked through for entries written by hand."""
 
     clients: Names = Field([], description="Clients by kind or by file; default: all.")
     apply: bool = Field(False, description="Take the entries out.")
 
 
-class RotateBody(Asked):
+class RotateBody(RequestBody):
     """How the token of the proxy is changed."""
 
     wait: Name = Field("24h", description="How long callers may go on with the old token.")
@@ -96,13 +96,13 @@ class RotateBody(Asked):
     variable: Name = Field("MCP_PROXY_TOKEN", description="Name of the variable in it.")
 
 
-class AllQuery(Asked):
+class AllQuery(RequestBody):
     """Which alerts are listed."""
 
     all: Literal["", "0", "1", "true", "false"] = Field("", description="1: also those that have ended lately.")
 
 
-class EventsQuery(Asked):
+class EventsQuery(RequestBody):
     """Which facts are listed. Pages go from the newest to the oldest; `cursor` is what the page before gave as `next`."""
 
     since: float | None = Field(None, ge=0, le=1e11, description="Only facts from then on, seconds since the Unix epoch.")
@@ -113,7 +113,7 @@ class EventsQuery(Asked):
     follow: Literal["", "0", "1", "true", "false"] = Field("", description="NDJSON only: go on with what happens.")
 
 
-class LogsQuery(Asked):
+class LogsQuery(RequestBody):
     """Which lines of a member are listed, oldest first."""
 
     lines: int = Field(100, ge=0, le=1000, description="How many of the latest.")
@@ -122,7 +122,7 @@ class LogsQuery(Asked):
     after: Name = Field("", description="Event stream only: go on after this `id`; `Last-Event-ID` wins.")
 
 
-class SearchQuery(Asked):
+class SearchQuery(RequestBody):
     """What is looked for in Loki."""
 
     query: str = Field(min_length=1, max_length=2000, description='LogQL, e.g. `{member="time"} |= "error"`.')
@@ -130,7 +130,7 @@ class SearchQuery(Asked):
     limit: int = Field(100, ge=1, le=1000, description="How many lines at most.")
 
 
-class SinceQuery(Asked):
+class SinceQuery(RequestBody):
     """From when on."""
 
     since: float | None = Field(None, ge=0, le=1e11, description="Seconds since the Unix epoch. Default: see the operation.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcpwatch.web.api import bodies
-from mcpwatch.web.api.bodies import Asked
+from mcpwatch.web.api.bodies import RequestBody
 from mcpwatch.web.caller import Role
 
 Schema = dict[str, Any]
@@ -40,8 +40,8 @@ class Operation:
     summary: str
     answer: Schema
     role: Role = "read"
-    body: type[Asked] | None = None
-    query: type[Asked] | None = None
+    body: type[RequestBody] | None = None
+    query: type[RequestBody] | None = None
     subject: str = ""
     media: tuple[str, ...] = ("application/json",)
 

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 
 from mcpwatch import __version__
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.web.mcp.tool import Ask, Tool, call
+from mcpwatch.web.mcp.tool import Ask, McpTool, call
 from mcpwatch.web.mcp.tools import Offer
 
 STATUS_URI = "mcpwatch://status"
@@ -138,7 +138,7 @@ def _known(uri: str) -> None:
         raise MCPError(types.INVALID_PARAMS, f"no resource {uri[:200]}; there is {STATUS_URI}")
 
 
-def _shown(tool: Tool) -> types.Tool:
+def _shown(tool: McpTool) -> types.Tool:
     hints = types.ToolAnnotations(
         title=tool.title,
         read_only_hint=not tool.operate,

@@ -18,7 +18,7 @@ ANSWER = 12_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class McpTool:
     """One tool. `items` names the list in its answer that is cut when the answer is too long."""
 
     name: str
@@ -45,12 +45,12 @@ class Tool:
         return {"type": "object", "properties": self.answer, "required": list(self.answer)}
 
 
-async def call(tool: Tool, ask: Ask, arguments: Document) -> Document:
+async def call(tool: McpTool, ask: Ask, arguments: Document) -> Document:
     """Run a tool; its answer, cut to size. Raises `UsageError` for wrong arguments, and what the watchdog refuses."""
     return bounded(await tool.run(ask, checked(tool, arguments)), tool.items)
 
 
-def checked(tool: Tool, arguments: Document) -> Document:
+def checked(tool: McpTool, arguments: Document) -> Document:
     """The arguments, of the right types and within their bounds. Raises `UsageError`."""
     for name in tool.required:
         if name not in arguments:

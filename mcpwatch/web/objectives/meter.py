@@ -21,7 +21,7 @@ from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
-from mcpwatch.web.objectives.watch import EXIT, Look, RouteWatch, State
+from mcpwatch.web.objectives.watch import EXIT, CheckObservation, RouteWatch, State
 from mcpwatch.web.objectives.whole import WholeHours
 
 WRITE_EVERY = 60.0
@@ -72,7 +72,7 @@ class _Route:
     member: str = ""
 
 
-class Meter:
+class ObjectiveMeter:
     """Measures one fleet. `announced` says whether a member is in maintenance; `stored` reads one hour back after a start."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Meter:
         for name, route in self._routes.items():
             route.member = known.get(name, name)
             if route.member in gone and route.watch.ended:
-                route.watch.look(Look(EXIT, "bad", EXIT_HOLD), now, wall, announced=self._announced(route.member))
+                route.watch.look(CheckObservation(EXIT, "bad", EXIT_HOLD), now, wall, announced=self._announced(route.member))
             route.watch.pass_time(now, wall, announced=self._announced(route.member))
             for number, hour in route.hours.items():
                 if number not in self._whole.behind:
@@ -219,7 +219,7 @@ class Meter:
             return
         route, wall = self._of(subject), self._clock.wall()
         state = _STATES[fact.outcome]
-        look = Look(fact.check, state, self._hold(fact))
+        look = CheckObservation(fact.check, state, self._hold(fact))
         route.watch.look(look, self._clock.now(), wall, announced=self._announced(fact.member))
         if state == "good":
             route.recent.append(fact.result.seconds)
@@ -230,7 +230,7 @@ class Meter:
         """A member that ended takes its routes with it from that moment on, whatever the latest probe said."""
         announced = self._announced(fact.member)
         for name in self._names(fact.member):
-            look = Look(EXIT, "bad", EXIT_HOLD)
+            look = CheckObservation(EXIT, "bad", EXIT_HOLD)
             self._of(name).watch.look(look, self._clock.now(), self._clock.wall(), announced=announced)
 
     def _asleep(self, member: str) -> None:

@@ -19,7 +19,7 @@ SLOTS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class ObjectiveResult:
     """One promise: `target`, `measured` in `unit` (`None`: not known), `samples` behind it in words, `budget` left in percent."""
 
     name: str
@@ -36,7 +36,7 @@ class RouteReport:
     """One route in a window. Times in seconds; `down` was not announced, `announced` was, of `unknown` nothing is known."""
 
     route: str
-    objectives: tuple[Objective, ...]
+    objectives: tuple[ObjectiveResult, ...]
     watched: float
     down: float
     announced: float
@@ -119,43 +119,43 @@ def _route(route: str, spec: ObjectivesSpec, found: Total, first: int, now: floa
     )
 
 
-def _availability(spec: ObjectivesSpec, total: Hour) -> Objective:
+def _availability(spec: ObjectivesSpec, total: Hour) -> ObjectiveResult:
     """Good time in good and bad time: announced and unknown time counts on neither side."""
     known = total.good + total.bad
     if known <= 0:
-        return Objective("availability", spec.availability, "%", None, "unknown", "never watched")
+        return ObjectiveResult("availability", spec.availability, "%", None, "unknown", "never watched")
     measured = 100 * total.good / known
     allowed = known * (1 - spec.availability / 100)
     budget = 100 * (allowed - total.bad) / allowed if allowed > 0 else (100.0 if total.bad == 0 else -100.0)
     met: Met = "met" if measured >= spec.availability else "missed"
-    return Objective("availability", spec.availability, "%", measured, met, f"{span(known)} watched", budget)
+    return ObjectiveResult("availability", spec.availability, "%", measured, met, f"{span(known)} watched", budget)
 
 
-def _connect(spec: ObjectivesSpec, total: Hour) -> Objective:
+def _connect(spec: ObjectivesSpec, total: Hour) -> ObjectiveResult:
     measured, count = percentile(total.connects, 0.95), sum(total.connects.values())
     met: Met = "unknown" if measured is None else "met" if measured <= spec.connect_p95 else "missed"
-    return Objective("connect_p95", spec.connect_p95, "s", measured, met, f"{count} connections")
+    return ObjectiveResult("connect_p95", spec.connect_p95, "s", measured, met, f"{count} connections")
 
 
-def _errors(spec: ObjectivesSpec, total: Hour) -> Objective:
+def _errors(spec: ObjectivesSpec, total: Hour) -> ObjectiveResult:
     if not total.counted:
-        return Objective("tool_error_rate", spec.tool_error_rate, "%", None, "unknown", "the proxy does not count calls")
+        return ObjectiveResult("tool_error_rate", spec.tool_error_rate, "%", None, "unknown", "the proxy does not count calls")
     if not total.calls:
-        return Objective("tool_error_rate", spec.tool_error_rate, "%", None, "unknown", "no calls")
+        return ObjectiveResult("tool_error_rate", spec.tool_error_rate, "%", None, "unknown", "no calls")
     measured = 100 * total.errors / total.calls
     met: Met = "met" if measured <= spec.tool_error_rate else "missed"
     allowed = total.calls * spec.tool_error_rate / 100
     budget = 100 * (allowed - total.errors) / allowed if allowed > 0 else None
     words = f"{total.errors} of {total.calls} calls failed"
-    return Objective("tool_error_rate", spec.tool_error_rate, "%", measured, met, words, budget)
+    return ObjectiveResult("tool_error_rate", spec.tool_error_rate, "%", measured, met, words, budget)
 
 
-def _clients(spec: ObjectivesSpec, total: Hour) -> Objective:
+def _clients(spec: ObjectivesSpec, total: Hour) -> ObjectiveResult:
     """Proved only by so many clients having been there at once: fewer prove nothing."""
     most = total.clients
     met: Met = "met" if most >= spec.clients else "unknown"
     words = f"at most {most} at once" if most else "none counted"
-    return Objective("clients", spec.clients, "clients", float(most) if most else None, met, words)
+    return ObjectiveResult("clients", spec.clients, "clients", float(most) if most else None, met, words)
 
 
 def quantile(values: list[float], share: float) -> float | None:

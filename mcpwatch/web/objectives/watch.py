@@ -22,7 +22,7 @@ HourOf = Callable[[int], Hour]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CheckObservation:
     """What one probe of one check said."""
 
     check: str
@@ -50,7 +50,7 @@ class RouteWatch:
         """Whether its member ended and nothing has answered since."""
         return EXIT in self._looks
 
-    def look(self, look: Look, now: Instant, wall: WallTime, *, announced: bool) -> None:
+    def look(self, look: CheckObservation, now: Instant, wall: WallTime, *, announced: bool) -> None:
         """A probe has ended."""
         self.pass_time(now, wall, announced=announced)
         if look.state == "good":

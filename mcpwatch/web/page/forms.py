@@ -16,8 +16,8 @@ from mcpwatch.web.api.app import Api
 from mcpwatch.web.api.catalog import CATALOG, Operation
 from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.page.pages import Pages
-from mcpwatch.web.problems import Refused
-from mcpwatch.web.sessions import COOKIE, LASTS, Sessions, genuine
+from mcpwatch.web.problems import RequestRefused
+from mcpwatch.web.sessions import COOKIE, LASTS, LoginSessions, genuine
 
 FORM_LIMIT = 16 * 1024
 """Bytes of a form."""
@@ -44,7 +44,7 @@ _BY_KEY: dict[tuple[str, str], Operation] = {operation.key: operation for operat
 class Forms:
     """Forms of one site."""
 
-    def __init__(self, api: Api, pages: Pages, sessions: Sessions, clock: Clock, login: Login, slow: Slow) -> None:
+    def __init__(self, api: Api, pages: Pages, sessions: LoginSessions, clock: Clock, login: Login, slow: Slow) -> None:
         self._api = api
         self._pages = pages
         self._sessions = sessions
@@ -94,12 +94,12 @@ class Forms:
         caller, back = _own(request, fields), _back(fields.get("back", "/"))
         op = fields.get("op", "")
         if op not in _OPERATIONS:
-            raise Refused(400, "this form asks for nothing that there is")
+            raise RequestRefused(400, "this form asks for nothing that there is")
         operation = _BY_KEY[_OPERATIONS[op]]
         try:
             await self._api.act(operation, _body(op, fields), caller)
         except McpwatchError as error:
-            status = error.status if isinstance(error, Refused) else 409
+            status = error.status if isinstance(error, RequestRefused) else 409
             return self._pages.html(request, "message.html", status=status, heading="Not done", text=str(error), back=back)
         return RedirectResponse(back, 303)
 
@@ -118,10 +118,10 @@ def _body(op: str, fields: dict[str, str]) -> dict[str, Any]:
 
 
 def _own(request: Request, fields: dict[str, str]) -> Caller:
-    """The caller, when the form is one of its own session. Raises `Refused`."""
+    """The caller, when the form is one of its own session. Raises `RequestRefused`."""
     caller = caller_of(request.scope)
     if not genuine(caller, fields.get("csrf", "")):
-        raise Refused(403, "this form is not from your session; load the page again, or log in")
+        raise RequestRefused(403, "this form is not from your session; load the page again, or log in")
     return caller
 
 
@@ -135,14 +135,14 @@ def _back(path: str) -> str:
 
 
 async def _fields(request: Request) -> dict[str, str]:
-    """The fields of a form. Raises `Refused`."""
+    """The fields of a form. Raises `RequestRefused`."""
     raw = b""
     async for piece in request.stream():
         raw += piece
         if len(raw) > FORM_LIMIT:
-            raise Refused(413, "the form is too large")
+            raise RequestRefused(413, "the form is too large")
     try:
         pairs = parse_qsl(raw.decode("ascii", "replace"), max_num_fields=50, errors="replace")
     except ValueError:
-        raise Refused(400, "the form has too many fields") from None
+        raise RequestRefused(400, "the form has too many fields") from None
     return dict(pairs)

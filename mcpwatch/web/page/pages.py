@@ -47,7 +47,7 @@ class Pages:
         self._mark = mark
         self._turn = 0
         self._rendering = asyncio.Lock()
-        self._parts: dict[views.Asked, tuple[float, Response]] = {}
+        self._parts: dict[views.FleetQuery, tuple[float, Response]] = {}
 
     def routes(self) -> list[BaseRoute]:
         """Path to page."""
@@ -115,7 +115,7 @@ class Pages:
 
     async def fleet(self, request: Request) -> Response:
         """Every route and member at a glance. An open page that asks again (`X-Part`) gets what others with its view got."""
-        asked, now = views.Asked.of(request.query_params), self._clock.now()
+        asked, now = views.FleetQuery.of(request.query_params), self._clock.now()
         if "x-part" not in request.headers:
             return await self._fleet_page(request, asked)
         async with self._rendering:
@@ -125,7 +125,7 @@ class Pages:
                 self._parts[asked] = (now, await self._fleet_page(request, asked))
             return self._parts[asked][1]
 
-    async def _fleet_page(self, request: Request, asked: views.Asked) -> Response:
+    async def _fleet_page(self, request: Request, asked: views.FleetQuery) -> Response:
         view = self._fleet.view()
         light = views.light(view)
         found = views.counts(light)
@@ -261,7 +261,7 @@ class Pages:
         asked = request.query_params.get("days", "7")
         days = int(asked) if asked in ("1", "7", "30") else 7
         found = await self.ask("GET", "/objectives", since=self._clock.wall() - days * DAY)
-        number = views.Asked.of(request.query_params).page
+        number = views.FleetQuery.of(request.query_params).page
         part, pages = one_page(found, number)
         shown: Document = report_tables(part) | {"verdict": verdict(found)}
         return self.html(request, "objectives.html", days=days, pages=pages, number=min(number, pages), **shown)

@@ -16,7 +16,7 @@ from mcpwatch.web.page import details, views
 from mcpwatch.web.page.feeds import atom, badge
 from mcpwatch.web.page.pages import Pages
 from mcpwatch.web.page.render import page
-from mcpwatch.web.problems import Refused
+from mcpwatch.web.problems import RequestRefused
 from mcpwatch.web.spec import WebSpec
 
 DAY = 86_400.0
@@ -45,7 +45,7 @@ class Public:
     async def page(self, request: Request) -> Response:
         """The public page: its rows hold only what everybody may see."""
         view = self._fleet.view()
-        light, asked = views.light(view), views.Asked.of({"page": request.query_params.get("page", "1")})
+        light, asked = views.light(view), views.FleetQuery.of({"page": request.query_params.get("page", "1")})
         picked, total, pages = views.chosen(light["routes"], asked)
         names, found = [one["name"] for one in picked], views.counts(light)
         status = status_json(views.only(view, names, ()))
@@ -77,7 +77,7 @@ class Public:
         """The badge of a route."""
         route = self._fleet.view().route(str(request.path_params["name"]))
         if route is None:
-            raise Refused(404, "no such route")
+            raise RequestRefused(404, "no such route")
         headers = {"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"}
         return Response(badge(route.name, str(route.verdict)), media_type="image/svg+xml", headers=headers)
 

@@ -26,7 +26,7 @@ _RANK = {"unhealthy": 0, "degraded": 1, "unknown": 2, "healthy": 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FleetQuery:
     """What the address of a fleet page asks for: a word searched in names, one health, an order, a page."""
 
     q: str = ""
@@ -35,10 +35,10 @@ class Asked:
     page: int = 1
 
     @staticmethod
-    def of(query: Mapping[str, str]) -> Asked:
+    def of(query: Mapping[str, str]) -> FleetQuery:
         """From a query; what is not understood is left out."""
         health, sort, page = query.get("health", ""), query.get("sort", "health"), query.get("page", "1")
-        return Asked(
+        return FleetQuery(
             query.get("q", "")[:100],
             health if health in MARKS else "",
             sort if sort in SORTS else "health",
@@ -66,7 +66,7 @@ def counts(status: Document) -> dict[str, int]:
     return found
 
 
-def chosen(rows: Iterable[Document], asked: Asked) -> tuple[list[Document], int, int]:
+def chosen(rows: Iterable[Document], asked: FleetQuery) -> tuple[list[Document], int, int]:
     """The rows of one page, how many there are in all, and how many pages."""
     word = asked.q.lower()
     found = [row for row in rows if word in row["name"].lower() and (not asked.health or row["verdict"] == asked.health)]

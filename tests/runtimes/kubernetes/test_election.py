@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mcpwatch.model.time import Instant
 from mcpwatch.runtimes.kubernetes.api import Cluster
-from mcpwatch.runtimes.kubernetes.election import Lease, Seen, next_move, observed, read_lease, written
+from mcpwatch.runtimes.kubernetes.election import Lease, SeenLease, next_move, observed, read_lease, written
 from mcpwatch.runtimes.kubernetes.leader import LeaseFence
 from tests.fakes.kubernetes import KubernetesServer, kubernetes_server
 
@@ -17,8 +17,8 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/mcp/leases"
 BOUND = 60.0
 
 
-def _seen(holder: str, at: float, *, term: int = 3, duration: float = 15.0) -> Seen:
-    return Seen(Lease(holder, duration, term, "7", "t"), Instant(at))
+def _seen(holder: str, at: float, *, term: int = 3, duration: float = 15.0) -> SeenLease:
+    return SeenLease(Lease(holder, duration, term, "7", "t"), Instant(at))
 
 
 def test_a_lease_that_nobody_made_is_made_with_the_first_term() -> None:

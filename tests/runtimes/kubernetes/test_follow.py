@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpwatch.runtimes.kubernetes.follow import Begun, Life, Over, Step, advance
+from mcpwatch.runtimes.kubernetes.follow import Life, Over, RunBegan, Step, advance
 from mcpwatch.runtimes.kubernetes.pod import Pod, read_pod
 from tests.runtimes.kubernetes.shapes import Raw, pod, running, terminated, waiting
 
@@ -49,7 +49,7 @@ def test_a_pod_that_vanishes_ends_its_run_and_its_successor_begins_another() -> 
     life, steps = advance(life, [])
     assert _told(steps) == ["over"]
     life, steps = advance(life, [_a(running("c9"), "b")])
-    assert isinstance(steps[0], Begun)
+    assert isinstance(steps[0], RunBegan)
     assert steps[0].pod.name == "b"
 
 
