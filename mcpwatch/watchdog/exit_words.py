@@ -22,7 +22,7 @@ _OWN_SIGNALS = frozenset(
     {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
 )
 """Signals that a program brings upon itself, as a rule: its last words tell of them. Of others it knows nothing."""
-_GROUP = re.compile(r"^[\s|+-]*\|\s*|^\s*\+[-+]+.*$")
+_GROUP = re.compile(r"[ |]*\| |\s*\+-[-+].*$")
 """How Python draws a group of exceptions: bars before each line, rules between them."""
 _CUT = re.compile(r"^\.\.\. \(max_group_(depth|width) is \d+\)$|^\(\d+ sub-exceptions?\)$")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -46,7 +46,7 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
 
 def telling(tail: tuple[str, ...]) -> str:
     """The line that tells most: a refused option, below which Go programs print their whole usage; else the last."""
-    lines = [_GROUP.sub("", plain(line)) for line in tail]
+    lines = [line[found.end() :] if (found := _GROUP.match(line)) else line for line in map(plain, tail)]
     lines = [line for line in lines if not _CUT.match(line)]
     told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)

@@ -12,7 +12,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot
 
 COLD_START = 600.0
-"""Seconds that a bridge whose child lives may need before it serves it, however short its `start_grace` is."""
+"""Seconds that a bridge, or a proxy, whose child lives may need before it serves it, however short its `start_grace` is."""
 
 
 def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
@@ -22,7 +22,7 @@ def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant |
         return _ahead(Instant(began + member.start_grace), snapshot.at)
     proxy = snapshot.front
     if inside(member) and proxy is not None and proxy.started_at is not None and not _served(member):
-        return _ahead(Instant(proxy.started_at + member.start_grace), snapshot.at)
+        return _ahead(Instant(proxy.started_at + _cold(member)), snapshot.at)
     return None
 
 
@@ -34,8 +34,12 @@ def cold_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | Non
     seen = member.direct
     if seen is None or seen.symptom is not Symptom.NOT_MOUNTED or seen.succeeded or member.started_at is None:
         return None
-    grace = max(member.start_grace, COLD_START) if member.child_runs else member.start_grace
-    return _ahead(Instant(member.started_at + grace), snapshot.at)
+    return _ahead(Instant(member.started_at + _cold(member)), snapshot.at)
+
+
+def _cold(member: MemberSnapshot) -> float:
+    """Seconds that a server behind another program may need to be served."""
+    return max(member.start_grace, COLD_START) if member.child_runs else member.start_grace
 
 
 def inside(member: MemberSnapshot) -> bool:

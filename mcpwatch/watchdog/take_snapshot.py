@@ -144,10 +144,11 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
+    front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
         member = _with_words(told, actors[told.name].spec, senses.words(told.name)) if _silenced(told) else told
         if member.name not in mains:
-            made.append(member)
+            made.append(replace(member, child_runs=_starts_inside(member, front, senses)))
             continue
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
@@ -167,6 +168,13 @@ def _looked_up(
         )
         made.append(seen)
     return tuple(made)
+
+
+def _starts_inside(member: MemberSnapshot, proxy: int, senses: Senses) -> bool:
+    """Whether the process of a server lives that the proxy runs inside itself and does not serve yet."""
+    seen = member.through
+    waited = proxy and inside(member) and seen is not None and seen.symptom is Symptom.NOT_MOUNTED and not seen.succeeded
+    return bool(waited and senses.child(proxy, member.route or member.name, 0))
 
 
 def _with_words(member: MemberSnapshot, spec: MemberSpec, lines: tuple[str, ...]) -> MemberSnapshot:

@@ -28,6 +28,8 @@ YOUNG = replace(PROXY, started_at=Instant(80.0))
         (FETCH, YOUNG, None),
         (INSIDE, YOUNG, 140.0),
         (replace(INSIDE, through=None), YOUNG, 140.0),
+        (replace(INSIDE, child_runs=True), YOUNG, 80.0 + COLD_START),
+        (replace(INSIDE, child_runs=True, through=OK), YOUNG, None),
         (replace(INSIDE, through=OK), YOUNG, None),
         (INSIDE, replace(YOUNG, started_at=Instant(30.0)), None),
         (INSIDE, replace(YOUNG, started_at=None), None),

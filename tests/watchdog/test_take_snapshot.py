@@ -279,3 +279,25 @@ def test_only_a_container_that_nobody_reaches_is_looked_into() -> None:
     assert member(SPEC, refused, senses, incarnation=replace(living, container=None)).walled == ()
     assert member(SPEC, seen(direct_mcp=failed(Symptom.TIMEOUT)), senses, incarnation=living).walled == ()
     assert asked == [(7, "c1")]
+
+
+def test_the_process_of_a_server_that_the_proxy_does_not_serve_yet_is_looked_for_below_the_proxy() -> None:
+    inside = MemberSpec("fetch", "server", "external", None, route="web")
+    proxy = MemberSpec("front", "proxy", "process", None)
+    asked: list[tuple[int, str, int]] = []
+
+    def child(proxy: int, route: str, known: int) -> int:
+        asked.append((proxy, route, known))
+        return 77
+
+    senses = Senses(child=child)
+    plan = Plan(members=(inside, proxy))
+    actors = {"fetch": actor(inside, RUNNING), "front": actor(proxy, RUNNING, incarnation=Incarnation("front", 3, "f", pid=7))}
+
+    def told(history: CheckHistory) -> bool:
+        return take_snapshot(plan, actors, seen(route_mcp=history), senses, UNKNOWN, NOW).members[0].child_runs
+
+    assert told(failed(Symptom.NOT_MOUNTED))
+    assert asked == [(7, "web", 0)]
+    assert not told(failed(Symptom.TIMEOUT))
+    assert not told(replace(failed(Symptom.NOT_MOUNTED), succeeded=True)), "it was served in this run: it does not start"
