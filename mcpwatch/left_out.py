@@ -1,6 +1,6 @@
 """What libraries load with themselves and mcpwatch never uses is loaded when somebody asks for it after all.
 
-A stand-in has only the names that are asked for at an import; it becomes the module when asked for another. See ADR 0123.
+A stand-in has only the names that are asked for at an import; it becomes the module when asked for another. See ADR 0125.
 """
 
 from __future__ import annotations

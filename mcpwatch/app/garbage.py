@@ -2,7 +2,7 @@
 
 After a full collection that found much alive, what is alive is frozen: later ones pass it by, and what is no longer referred to
 still ends at once. Only a cycle that ends while it is frozen stays; so now and then all is thawed, and the next full collection
-looks through everything, as each one would without this. See ADR 0124.
+looks through everything, as each one would without this. See ADR 0127.
 """
 
 from __future__ import annotations

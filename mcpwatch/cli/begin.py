@@ -1,7 +1,7 @@
 """The watchdog in this process, which holds neither the command line nor what reads a configuration.
 
 Arguments and configuration are read by a forked process, as by any command, errors included; it hands over the plan and ends. Where
-it ends without, it was no `up`, or it said what is wrong, and its exit code is ours. See ADR 0123.
+it ends without, it was no `up`, or it said what is wrong, and its exit code is ours. See ADR 0125.
 """
 
 from __future__ import annotations

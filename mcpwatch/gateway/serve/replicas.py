@@ -1,4 +1,4 @@
-"""Gateways that stand beside this one and serve the same file: a request for a session of another one goes there (ADR 0123).
+"""Gateways that stand beside this one and serve the same file: a request for a session of another one goes there (ADR 0126).
 
 Owns whose session an id names, and the way there and back. Must not know what sessions lead to.
 """

@@ -1,6 +1,6 @@
 """Members as services whose tasks the swarm itself keeps: started again after each end, replaced by rolling updates.
 
-mcpwatch tells ends and returns, names what is missing, and asks for an update where a restart or change is wanted (ADR 0124). Must
+mcpwatch tells ends and returns, names what is missing, and asks for an update where a restart or change is wanted (ADR 0128). Must
 not know: why a member is started or stopped. Blocking work happens in threads, state changes only in the event loop.
 """
 
