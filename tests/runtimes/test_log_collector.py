@@ -143,14 +143,14 @@ KILLER = """
 import os, random, sys, time
 from pathlib import Path
 from mcpwatch.journal import read_cursor
-from mcpwatch.runtimes.log_stamper import Limits, LogStamper
+from mcpwatch.runtimes.log_stamper import LogStamper, RotationLimits
 folder, kills, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
 (folder / "ready").write_text("1")
 cursor, before = folder / "stdout.cursor", None
 for _ in range(kills):
     collector = os.fork()
     if not collector:
-        stream = LogStamper(folder, "stdout", Limits(max_bytes=3000, keep=100_000))
+        stream = LogStamper(folder, "stdout", RotationLimits(max_bytes=3000, keep=100_000))
         while True:
             if not stream.bite(time.time()):
                 time.sleep(0.0002)
