@@ -114,21 +114,9 @@ def turn(
     if old is None:
         if not active:
             return book
-        return book.with_alert(
-            Alert(
-                condition.name,
-                condition.subject,
-                condition.severity,
-                AlertState.PENDING,
-                since=at,
-                changed_at=at,
-                checked_at=checked,
-                member=condition.member,
-                route=condition.route,
-                why=why,
-                flips=(at,) if its_own else (),
-            )
-        )
+        opened = Alert(condition.name, condition.subject, condition.severity, AlertState.PENDING, at, at, checked)
+        flips = (at,) if its_own else ()
+        return book.with_alert(replace(opened, member=condition.member, route=condition.route, why=why, flips=flips))
     checked, at = max(checked, old.checked_at), max(at, old.changed_at)
     if active == old.active:
         if not active:

@@ -33,7 +33,7 @@ class Life:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class RunOver:
     """The present run ended, and no other lives."""
 
     ended: PodContainerEnd
@@ -47,7 +47,7 @@ class RunBegan:
     pod: Pod
 
 
-Step = Over | RunBegan
+Step = RunOver | RunBegan
 
 
 def own_pods(life: Life, pods: Iterable[Pod]) -> tuple[Pod, ...]:
@@ -76,14 +76,14 @@ def advance(life: Life, pods: Iterable[Pod]) -> tuple[Life, tuple[Step, ...]]:
     return after, (_over(life, mine), RunBegan(chosen))
 
 
-def _over(life: Life, pods: Iterable[Pod]) -> Over:
+def _over(life: Life, pods: Iterable[Pod]) -> RunOver:
     """How the present run ended, as far as its pod still says."""
     pod = next((pod for pod in pods if pod.uid == life.run[0]), None)
     if pod is None:
-        return Over(PodContainerEnd(), f"pod {life.pod} is gone: somebody or the cluster removed it")
+        return RunOver(PodContainerEnd(), f"pod {life.pod} is gone: somebody or the cluster removed it")
     ended = pod.ended or pod.last or PodContainerEnd()
     words = pod.disrupted or f"{pod.reason}: {pod.message}".strip(": ")
     if pod.deleting and not words:
         words = f"pod {pod.name} is being removed"
     said = ended.message.splitlines()[-1] if ended.message else ""
-    return Over(ended, words or said or (ended.reason if ended.oom or ended.code is None else ""))
+    return RunOver(ended, words or said or (ended.reason if ended.oom or ended.code is None else ""))

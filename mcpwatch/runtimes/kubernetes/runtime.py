@@ -22,7 +22,7 @@ from mcpwatch.ports import Alone, Appeared, Exited, Fence, Gone, Hindered, Incar
 from mcpwatch.runtimes.kubernetes.api import Cluster
 from mcpwatch.runtimes.kubernetes.carried import CarriedMember
 from mcpwatch.runtimes.kubernetes.causes import Cause
-from mcpwatch.runtimes.kubernetes.follow import Life, Over, RunBegan, advance
+from mcpwatch.runtimes.kubernetes.follow import Life, RunBegan, RunOver, advance
 from mcpwatch.runtimes.kubernetes.manifests import FINGERPRINT, GENERATION
 from mcpwatch.runtimes.kubernetes.paths import selector
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of
@@ -220,7 +220,7 @@ class KubernetesRuntime:
         member.life, steps = advance(member.life, member.seat.pods())
         for step in steps:
             match step:
-                case Over(ended, detail):
+                case RunOver(ended, detail):
                     self._events.put_nowait(
                         Exited(member.spec.name, member.generation, ended.code, ended.signal, oom=ended.oom, detail=detail)
                     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mcpwatch.runtimes.kubernetes.follow import Life, Over, RunBegan, Step, advance
+from mcpwatch.runtimes.kubernetes.follow import Life, RunBegan, RunOver, Step, advance
 from mcpwatch.runtimes.kubernetes.pod import Pod, read_pod
 from tests.runtimes.kubernetes.shapes import Raw, pod, running, terminated, waiting
 
 
 def _told(steps: tuple[Step, ...]) -> list[str]:
-    return ["over" if isinstance(step, Over) else "begun" for step in steps]
+    return ["over" if isinstance(step, RunOver) else "begun" for step in steps]
 
 
 def _up(*pods: Pod) -> Life:
@@ -27,7 +27,7 @@ def test_a_container_that_the_kubelet_starts_again_ended_and_began() -> None:
     life, steps = advance(life, [_a(again)])
     assert _told(steps) == ["over", "begun"]
     over = steps[0]
-    assert isinstance(over, Over)
+    assert isinstance(over, RunOver)
     assert (over.ended.code, over.ended.signal, over.ended.oom) == (137, 9, True)
     assert advance(life, [_a(again)]) == (life, ())
 
@@ -37,7 +37,7 @@ def test_a_crash_loop_is_one_end_until_the_next_run() -> None:
     back_off = waiting("CrashLoopBackOff", lastState=terminated(code=3, message="bad token"))
     life, steps = advance(life, [_a(back_off)])
     (over,) = steps
-    assert isinstance(over, Over)
+    assert isinstance(over, RunOver)
     assert (over.ended.code, over.detail) == (3, "bad token")
     assert advance(life, [_a(back_off)]) == (life, ())
     life, steps = advance(life, [_a(running("c2", restarts=1))])
@@ -81,5 +81,5 @@ def test_an_evicted_pod_tells_why() -> None:
     life = _up(_a(running("c1")))
     gone = _a({"phase": "Failed", "reason": "Evicted", "message": "low on memory", "containerStatuses": []})
     _, steps = advance(life, [gone])
-    assert isinstance(steps[0], Over)
+    assert isinstance(steps[0], RunOver)
     assert steps[0].detail == "Evicted: low on memory"
