@@ -30,6 +30,7 @@ CODE = """
 import os, signal, sys
 from mcpwatch import __main__
 from mcpwatch.cli import begin
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
 exec(sys.argv[1])
 sys.argv = ["mcpwatch", *sys.argv[2:]]
 
