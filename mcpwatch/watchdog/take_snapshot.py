@@ -148,7 +148,7 @@ def _looked_up(
     for told in members:
         member = _with_words(told, actors[told.name].spec, senses.words(told.name)) if _silenced(told) else told
         if member.name not in mains:
-            made.append(replace(member, child_runs=_starts_inside(member, front, senses)))
+            made.append(replace(member, child_runs=True) if _starts_inside(member, front, senses) else member)
             continue
         pid, container = mains[member.name]
         symptom = member.direct.symptom if member.direct is not None else None
