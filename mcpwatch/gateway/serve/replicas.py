@@ -16,6 +16,7 @@ from mcpwatch.gateway.http.http_exchange import HttpExchange
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve.session_id import named_session, waiting_state
 from mcpwatch.gateway.session.mcp_request import McpRequest
+from mcpwatch.gateway.session.passthrough import headers_back, pass_stream
 from mcpwatch.http_client.client import HttpClient, Response
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
@@ -122,15 +123,9 @@ def gone(error: HttpFailed) -> bool:
 
 
 async def _copy(request: McpRequest, response: Response) -> None:
-    back = [(name.encode(), response.headers[name].encode("latin-1")) for name in _BACK if name in response.headers]
+    back = headers_back(response, _BACK)
     if response.media == "text/event-stream" and response.ok:
-        pipe = request.stream([header for header in back if header[0] != b"cache-control"])
-        async for part in response.chunks():
-            pipe.raw(part)
-            await pipe.room()
-            if pipe.ended.done():
-                break
-        pipe.finish()
+        await pass_stream(response, request.stream([header for header in back if header[0] != b"cache-control"]))
         return
     text = await response.read()
     media = response.headers.get("content-type", "application/json").encode("latin-1")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Callable, Iterable
 
+from mcpwatch.gateway.http.http_exchange import OpenStream
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.passage import Passthrough
@@ -83,14 +85,7 @@ async def _copy(request: McpRequest, response: Response, counts: Counts | None) 
     turn, status = request.turn, response.status
     if response.media == "text/event-stream":
         pipe, counted = request.stream(), CountedStream(counts) if counts is not None else None
-        async for part in response.chunks():
-            pipe.raw(part)
-            if counted is not None:
-                counted.feed(part)
-            await pipe.room()
-            if pipe.ended.done():
-                break
-        pipe.finish()
+        await pass_stream(response, pipe, counted.feed if counted is not None else None)
         return
     text = await response.read()
     if counts is not None and status >= _REFUSED:
@@ -98,6 +93,23 @@ async def _copy(request: McpRequest, response: Response, counts: Counts | None) 
         counts.tool_errors += 1
     elif counts is not None:
         count(text, counts)
-    back = [(name.encode(), response.headers[name].encode("latin-1")) for name in _BACK if name in response.headers]
+    back = headers_back(response, _BACK)
     media = response.headers.get("content-type", "application/json").encode("latin-1")
     turn.answer(status, text, media, [*request.extra, *back])
+
+
+async def pass_stream(response: Response, pipe: OpenStream, heard: Callable[[bytes], object] | None = None) -> None:
+    """The rest of an event stream, as it comes, to a client until one of them ends it; `heard` gets each part too."""
+    async for part in response.chunks():
+        pipe.raw(part)
+        if heard is not None:
+            heard(part)
+        await pipe.room()
+        if pipe.ended.done():
+            break
+    pipe.finish()
+
+
+def headers_back(response: Response, names: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Those of these headers that an answer has, as a client gets them."""
+    return [(name.encode(), response.headers[name].encode("latin-1")) for name in names if name in response.headers]
