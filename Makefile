@@ -49,7 +49,7 @@ slow: dev ## Run every test, with whatever parts this machine has
 	$(BIN)/python -m pytest -n 4 --hypothesis-profile full
 
 cluster: dev ## Run the tests that need several engines (root, Docker, .ci/parts)
-	MCPWATCH_CLUSTER=1 MCPWATCH_REQUIRE=swarm-nodes $(BIN)/python -m pytest -m alone tests/runtimes/test_swarm_nodes.py
+	MCPWATCH_CLUSTER=1 MCPWATCH_REQUIRE=swarm-nodes $(BIN)/python -m pytest -m alone tests/runtimes/test_swarm_nodes.py tests/runtimes/test_swarm_outage.py tests/runtimes/test_swarm_takeover.py
 
 fmt: dev ## Format the code
 	$(BIN)/ruff format .

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from mcpwatch.alerts.api import PATHS
 from mcpwatch.alerts.book import AlertSnapshot, AlertState, Notification, Reason, Severity
+from mcpwatch.alerts.condition import CONDITIONS
 from mcpwatch.alerts.message import document
 from mcpwatch.alerts.notifiers import NOTIFIERS
 from mcpwatch.alerts.notifiers.webhook import WORDS
-from mcpwatch.alerts.observe import CONDITIONS
 from mcpwatch.alerts.silence import LABELS
 from mcpwatch.alerts.spec import AlertRouteSpec, AlertsSpec, EscalateSpec, FlappingSpec, MaintenanceSpec, SilenceSpec
 from mcpwatch.model.time import WallTime

@@ -39,23 +39,17 @@ class Figures:
 
 def figures(package: Path) -> Figures:
     """Measure a package. Reads files and runs vulture; raises `SyntaxError` for a file that is no Python."""
-    sizes: dict[str, int] = {}
-    functions: dict[str, int] = {}
+    sizes, functions = measure(package)
     classes: defaultdict[str, list[str]] = defaultdict(list)
     for path in sorted(package.rglob("*.py")):
-        name = str(path.relative_to(package.parent))
-        text = path.read_text(encoding="utf-8")
-        sizes[name] = text.count("\n")
-        for function, lines in _functions(ast.parse(text)):
-            functions[f"{name}:{function}"] = lines
-        for node in ast.parse(text).body:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                classes[node.name].append(name)
+                classes[node.name].append(str(path.relative_to(package.parent)))
     return Figures(
         files=len(sizes),
         lines=sum(sizes.values()),
-        long_files=_over(sizes, FILE_LINES),
-        long_functions=_over(functions, FUNCTION_LINES),
+        long_files=over(sizes, FILE_LINES),
+        long_functions=over(functions, FUNCTION_LINES),
         small_files=sum(1 for name, lines in sizes.items() if lines < SMALL_FILE and not name.endswith("__.py")),
         cycles=_cycles(package),
         twice={name: tuple(places) for name, places in sorted(classes.items()) if len(places) > 1},
@@ -63,13 +57,31 @@ def figures(package: Path) -> Figures:
     )
 
 
+def measure(package: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Lines of each file, and of the longest function of each name in it, from `def` to its last line."""
+    sizes: dict[str, int] = {}
+    functions: dict[str, int] = {}
+    for path in sorted(package.rglob("*.py")):
+        name = str(path.relative_to(package.parent))
+        text = path.read_text(encoding="utf-8")
+        sizes[name] = text.count("\n")
+        for function, lines in _functions(ast.parse(text)):
+            functions[f"{name}:{function}"] = max(lines, functions.get(f"{name}:{function}", 0))
+    return sizes, functions
+
+
 def _functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+        if not isinstance(node, ast.expr):  # no expression holds a function with a name
+            todo.extend(ast.iter_child_nodes(node))
 
 
-def _over(sizes: dict[str, int], bound: int) -> dict[str, int]:
+def over(sizes: dict[str, int], bound: int) -> dict[str, int]:
+    """Those over a bound, the largest first."""
     return dict(sorted(((name, lines) for name, lines in sizes.items() if lines > bound), key=lambda pair: -pair[1]))
 
 
