@@ -36,7 +36,10 @@ async def calls(peer: Peer, wire: str, scale: float) -> Figures:
             found[f"{wire} calls/s @{sessions}"] = await load.throughput(url, wire, sessions, count)
             found[f"{wire} cpu ms/call @{sessions}"] = 1000 * (running.cpu() - before) / count
         for clients in (1, 10, 50, 100):
-            found[f"{wire} handshakes/s @{clients}"] = await load.handshakes(url, wire, clients, max(clients, int(300 * scale)))
+            total = max(clients, int(300 * scale))
+            before = running.cpu()
+            found[f"{wire} handshakes/s @{clients}"] = await load.handshakes(url, wire, clients, total)
+            found[f"{wire} cpu ms/handshake @{clients}"] = 1000 * (running.cpu() - before) / (total - total % clients)
         before_cuts = running.rss()
         await load.cuts(url, wire, int(CUTS * scale))
         found[f"{wire} rss MiB, one server, after the load"] = before_cuts
