@@ -14,10 +14,12 @@ def main() -> None:
     done = fast.answer(sys.argv[1:])
     if done is not None:
         raise SystemExit(done)
-    from mcpwatch.left_out import leave_out
+    from mcpwatch.left_out import leave_out, leave_out_logging_config, leave_out_tls
 
     leave_out()
     if fast.begins(sys.argv[1:]):
+        leave_out_tls()
+        leave_out_logging_config()
         from mcpwatch.cli.begin import begin
 
         raise SystemExit(begin(_whole))

@@ -1,5 +1,7 @@
 """What the rooms need of each other, as Protocols. Rooms import this file and `model`, never one another.
 
+What a runtime tells of a member and what a proxy reads and says is frozen data in `model`.
+
 Contracts common to all: every call is bounded in time, raises only `mcpwatch.model.errors`, and never logs or shows a secret.
 """
 
@@ -8,10 +10,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from mcpwatch.model.fact import Fact
+from mcpwatch.model.incarnation import (
+    Incarnation,
+    RuntimeEvent,
+    Started,
+)
 from mcpwatch.model.probe import ProbeResult, Target, Vantage
+from mcpwatch.model.proxy import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, Traits
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import FleetView, Usage
@@ -20,95 +28,6 @@ Publish = Callable[[Fact], None]
 
 CHILD_MARK = "MCPWATCH_CHILD"
 """Environment variable of a stdio server inside a foreign proxy: its route, so that its process can be told from the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """A runtime saw an incarnation end. `code` and `signal` as the kernel or engine tells; `None` when it cannot be known."""
-
-    member: str
-    generation: int
-    code: int | None = None
-    signal: int | None = None
-    oom: bool = False
-    detail: str = ""
-    final: bool = False
-    """Another start would end the same way, and end what this one left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Appeared:
-    """A runtime with `supervision = "theirs"` started a new incarnation by itself."""
-
-    member: str
-    pid: int | None = None
-    container: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """A runtime lost sight of everything it carries (engine away, gateway down); `back` when it sees again."""
-
-    runtime: str
-    detail: str = ""
-    back: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Preparing:
-    """What a runtime does before a member can start, where that takes long: a step of a build, a pull."""
-
-    member: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """A member was paused where it runs (its container), by whomever; `back` when it runs again."""
-
-    member: str
-    back: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hindered:
-    """What an engine itself says keeps a member from running or being reached: a named cause, and a sentence with its own words.
-
-    Both are empty when nothing does any more. The engine goes on trying by itself, so no restart answers such a cause.
-    """
-
-    member: str
-    cause: str = ""
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """A member that runs on answers at another place than before: its container has another address."""
-
-    member: str
-    generation: int
-    direct: Target
-
-
-RuntimeEvent = Exited | Appeared | Gone | Preparing | Paused | Hindered | Moved
-
-
-@dataclass(frozen=True, slots=True)
-class Incarnation:
-    """One living member as its runtime knows it: what adoption finds and `start` returns.
-
-    `direct` is set when only the runtime knows where the member answers (a container's address). `generation` is `None` for one
-    that its carrier started while nobody watched: the watchdog gives it its number.
-    """
-
-    member: str
-    generation: int | None
-    fingerprint: str
-    pid: int | None = None
-    container: str | None = None
-    started_at: WallTime | None = None
-    direct: Target | None = None
 
 
 class Runtime(Protocol):
@@ -188,6 +107,15 @@ class Fenced(Protocol):
 
 
 @runtime_checkable
+class Reminded(Protocol):
+    """A runtime that keeps records which may be lost or late, and then asks what the store has of a member's latest start."""
+
+    def remind(self, started: Mapping[str, Started]) -> None:
+        """Said by member before `owned`."""
+        ...
+
+
+@runtime_checkable
 class Replacing(Protocol):
     """A runtime that replaces what runs by its successor, so that a restart begins with no stop (a rollout of a cluster does)."""
 
@@ -214,6 +142,11 @@ class Sharing(Protocol):
         ...
 
 
+def shares(runtime: object) -> TypeGuard[Sharing]:
+    """Whether a runtime is `Sharing`: asked at each result of a check, where `isinstance` takes thirty times as long."""
+    return hasattr(runtime, "supervises")
+
+
 class Prober(Protocol):
     """Runs checks. One instance serves the whole daemon."""
 
@@ -228,54 +161,6 @@ class Prober(Protocol):
     async def close(self) -> None:
         """Cancel what runs and close every connection."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFile:
-    """A user's own file of a proxy, read and never written: what it says goes into the proxy's file, beside what the plan says.
-
-    `expand` says that its program fills in `$VAR`; `yields` are the keys of ours that give way to the user's.
-    """
-
-    path: Path
-    expand: bool = False
-    yields: tuple[tuple[str, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedFile:
-    """A file that a proxy needs: written atomically with `mode` before the proxy starts or reloads, over what `kept` says."""
-
-    path: Path
-    text: str
-    mode: int = 0o600
-    kept: KeptFile | None = None
-
-
-LogMeaning = Literal["connecting", "mounting", "connected", "failed", "lost", "ready", "bad_config", "exhausted", "polluted"]
-
-
-@dataclass(frozen=True, slots=True)
-class LogHint:
-    """What one log line of a proxy means for one of its members (or for the proxy itself when `member` is empty).
-
-    `mounting`: it starts one server after the other, and is at this one.
-    `exhausted`: the proxy has no file descriptor left. `polluted`: a server wrote a line to its stdout that is no message.
-    """
-
-    member: str
-    meaning: LogMeaning
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyObservation:
-    """What looking at a running proxy showed: its `-help`, its answer to `ProxyKind.asks`, a line of its log. Empty: not seen."""
-
-    usage: str = ""
-    status: int = 0
-    body: str = ""
-    line: str = ""
 
 
 class ProxyKind(Protocol):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +25,11 @@ settings.load_profile("quick")
 """`--hypothesis-profile`: `quick` in the quick suite, `full` in CI, both the same examples each time; `explore` new ones."""
 
 
+QUICK = "not slow and not needs"
+"""The tests of `make test`."""
+NONE_QUICK = re.compile(r"^pytestmark = (?:\[[^\]]*?|.*?)\bpytest\.mark\.(?:slow|needs)\b", re.MULTILINE)
+"""What marks all tests of a file as slow, or as needing a part."""
+
 HELD = Held()
 
 
@@ -32,6 +39,13 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     HELD.end()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of a file without a quick test nothing is imported in the quick suite: browsers and SDKs take half of what all files take."""
+    if config.option.markexpr != QUICK or collection_path.suffix != ".py":
+        return None
+    return bool(NONE_QUICK.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -42,6 +42,7 @@ PROGRAMS: dict[str, Path | str] = {
     "kube-apiserver": PARTS / "kubernetes" / "kube-apiserver",
     "kube-controller-manager": PARTS / "kubernetes" / "kube-controller-manager",
     "kube-scheduler": PARTS / "kubernetes" / "kube-scheduler",
+    "kubectl": PARTS / "kubernetes" / "kubectl",
     "helm": PARTS / "helm" / "helm",
     "kwok": PARTS / "kubernetes" / "kwok",
     "etcd": PARTS / "kubernetes" / "etcd",

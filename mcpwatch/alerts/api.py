@@ -27,9 +27,8 @@ from mcpwatch.alerts.policy import acknowledge, expire, silence
 from mcpwatch.alerts.routing import AlertPolicy
 from mcpwatch.alerts.silence import LABELS, Window
 from mcpwatch.clock import Clock
-from mcpwatch.model.errors import UsageError
+from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.json import plain
-from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.units import seconds
 

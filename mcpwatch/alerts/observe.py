@@ -7,24 +7,12 @@ reload left standing. An unknown verdict argues neither way, so nothing starts o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mcpwatch.alerts.book import Alert, AlertBook, AlertState, EvidenceLine, ObservedMember, ObservedRoute, Severity
-from mcpwatch.model.fact import (
-    ConfigRejected,
-    Diagnosed,
-    Fact,
-    MemberChanged,
-    MemberExited,
-    MemberStarted,
-    PlanApplied,
-    RepairProved,
-    RepairTried,
-    RouteChanged,
-    ToolsChanged,
-    Troubled,
-    WatchGap,
-)
+from mcpwatch.alerts.condition import Condition, turn
+from mcpwatch.model import fact as facts
+from mcpwatch.model.fact import Fact
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis, FleetView, MemberView, RouteView
 
@@ -36,32 +24,9 @@ UNPROBED_MAX = 900.0
 """Seconds after which an alert on something that is no longer probed at all ends."""
 UNCONFIRMED_MAX = 600.0
 """Seconds a trouble from before a restart stands unless it is told again."""
-CONDITIONS: tuple[tuple[str, str, str], ...] = (
-    ("down", "critical", "a member that should be up does not run, or fails its checks"),
-    ("gave_up", "critical", "a member failed too often and is no longer restarted"),
-    ("degraded", "warning", "a member runs, but is slow or offers less than it should"),
-    ("route_down", "critical", "a route fails its checks through the proxy, as a client sees it"),
-    ("route_degraded", "warning", "a route is slow or offers less than it should"),
-    ("tools_changed", "warning (info when compatible)", "a member changed its tools; ends an hour after the last change"),
-    ("trouble", "warning", "something of mcpwatch itself: the disk, the store, the container engine"),
-    ("config_rejected", "warning", "a changed configuration was refused; the running one stays"),
-)
-"""Every alert: name, severity, meaning."""
-FLIPS_KEPT = 32
 TRIED_KEPT = 8
 STARTS_KEPT = 64
 TAIL_KEPT = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What an alert is about, before it is known to be true."""
-
-    name: str
-    subject: str
-    severity: Severity
-    member: str = ""
-    route: str = ""
 
 
 def observe(book: AlertBook, event: Event, now: WallTime) -> AlertBook:
@@ -69,21 +34,21 @@ def observe(book: AlertBook, event: Event, now: WallTime) -> AlertBook:
     match event:
         case FleetView():
             return _view(book, event, now)
-        case MemberChanged():
+        case facts.MemberChanged():
             return _member_changed(book, event)
-        case RouteChanged():
+        case facts.RouteChanged():
             return _route_changed(book, event)
-        case MemberStarted():
+        case facts.MemberStarted():
             return _started(book, event)
-        case MemberExited() | RepairTried() | RepairProved():
+        case facts.MemberExited() | facts.RepairTried() | facts.RepairProved():
             return _note(book, event)
-        case Diagnosed():
+        case facts.Diagnosed():
             return _diagnosed(book, event)
-        case ToolsChanged():
+        case facts.ToolsChanged():
             return _tools_changed(book, event)
-        case Troubled() | ConfigRejected() | PlanApplied():
+        case facts.Troubled() | facts.ConfigRejected() | facts.PlanApplied():
             return _own(book, event)
-        case WatchGap():
+        case facts.WatchGap():
             return _unwatched(book, event.seconds, now)
         case _:
             return book
@@ -98,46 +63,13 @@ def restarted(book: AlertBook, now: WallTime) -> AlertBook:
     return replace(book, alerts=alerts)
 
 
-def turn(
-    book: AlertBook,
-    condition: Condition,
-    active: bool,
-    at: WallTime,
-    why: str,
-    checked_at: WallTime | None = None,
-    *,
-    its_own: bool = True,
-) -> AlertBook:
-    """Set whether a condition is true. A first time opens an alert; a change is a flip, unless it is not `its_own`."""
-    old = book.alerts.get(f"{condition.name}:{condition.subject}")
-    checked = checked_at or at
-    if old is None:
-        if not active:
-            return book
-        opened = Alert(condition.name, condition.subject, condition.severity, AlertState.PENDING, at, at, checked)
-        flips = (at,) if its_own else ()
-        return book.with_alert(replace(opened, member=condition.member, route=condition.route, why=why, flips=flips))
-    checked, at = max(checked, old.checked_at), max(at, old.changed_at)
-    if active == old.active:
-        if not active:
-            return book
-        return book.with_alert(replace(old, checked_at=checked, why=why or old.why, expires_at=None))
-    if active:
-        old = replace(old, why=why or old.why, severity=condition.severity, member=condition.member, expires_at=None)
-    else:
-        old = replace(old, ended=why)
-    counts = its_own if active else old.changed_at in old.flips[-1:]  # what began as somebody else's ends as that
-    flips = (*old.flips, at)[-FLIPS_KEPT:] if counts else old.flips
-    return book.with_alert(replace(old, active=active, changed_at=at, checked_at=checked, flips=flips))
-
-
 _CONFIG = Condition("config_rejected", "config", Severity.WARNING)
 
 
 # members
 
 
-def _member_changed(book: AlertBook, fact: MemberChanged) -> AlertBook:
+def _member_changed(book: AlertBook, fact: facts.MemberChanged) -> AlertBook:
     old = book.members.get(fact.member, ObservedMember())
     if fact.at < old.at or fact.generation < old.generation:
         return book
@@ -185,23 +117,21 @@ def _down(seen: ObservedMember, was: bool, *, proven: bool) -> bool:
     return was and seen.verdict == "unknown" and not proven
 
 
-def _note(book: AlertBook, fact: MemberExited | RepairTried | RepairProved) -> AlertBook:
+def _note(book: AlertBook, fact: facts.MemberExited | facts.RepairTried | facts.RepairProved) -> AlertBook:
     seen = book.members.get(fact.member, ObservedMember())
-    if isinstance(fact, MemberExited):
+    if isinstance(fact, facts.MemberExited):
         if fact.planned:
             return book
         tail = tuple(dict.fromkeys(fact.tail))[-TAIL_KEPT:] or seen.tail
         seen = replace(seen, exit=EvidenceLine(fact.at, _exit_words(fact)), tail=tail)
     else:
-        tried = fact.rung if isinstance(fact, RepairTried) else _proof_words(fact)
-        earlier = (
-            seen.tried[:-1] if isinstance(fact, RepairProved) and seen.tried and seen.tried[-1].text == fact.rung else seen.tried
-        )
+        done = seen.tried[:-1] if seen.tried and seen.tried[-1].text == fact.rung else seen.tried
+        tried, earlier = (fact.rung, seen.tried) if isinstance(fact, facts.RepairTried) else (_proof_words(fact), done)
         seen = replace(seen, tried=(*earlier, EvidenceLine(fact.at, tried))[-TRIED_KEPT:])
     return replace(book, members={**book.members, fact.member: seen})
 
 
-def _started(book: AlertBook, fact: MemberStarted) -> AlertBook:
+def _started(book: AlertBook, fact: facts.MemberStarted) -> AlertBook:
     seen = book.members.get(fact.member, ObservedMember())
     if fact.adopted:
         return book
@@ -209,7 +139,7 @@ def _started(book: AlertBook, fact: MemberStarted) -> AlertBook:
     return replace(book, members={**book.members, fact.member: seen})
 
 
-def _exit_words(fact: MemberExited) -> str:
+def _exit_words(fact: facts.MemberExited) -> str:
     if fact.oom:
         return "killed for using too much memory (OOM)"
     if fact.signal:
@@ -217,14 +147,14 @@ def _exit_words(fact: MemberExited) -> str:
     return "ended, exit code unknown" if fact.code is None else f"exited with code {fact.code}"
 
 
-def _proof_words(fact: RepairProved) -> str:
+def _proof_words(fact: facts.RepairProved) -> str:
     return f"{fact.rung}: {'helped' if fact.outcome == 'proved' else 'did not help'} ({fact.seconds:.1f} s)"
 
 
 # routes
 
 
-def _route_changed(book: AlertBook, fact: RouteChanged) -> AlertBook:
+def _route_changed(book: AlertBook, fact: facts.RouteChanged) -> AlertBook:
     old = book.routes.get(fact.route, ObservedRoute())
     if fact.at < old.at:
         return book
@@ -276,11 +206,8 @@ def _view(book: AlertBook, view: FleetView, now: WallTime) -> AlertBook:
 
 def _member_seen(book: AlertBook, shown: MemberView, view: FleetView) -> ObservedMember:
     old = book.members.get(shown.name, ObservedMember())
-    return _ran(
-        replace(
-            old, want=str(shown.want), phase=str(shown.phase), verdict=str(shown.verdict), generation=shown.generation, at=view.at
-        )
-    )
+    fresh = {"want": str(shown.want), "phase": str(shown.phase), "verdict": str(shown.verdict)}
+    return _ran(replace(old, **fresh, generation=shown.generation, at=view.at))
 
 
 def _judge_shown_member(book: AlertBook, shown: MemberView, seen: ObservedMember, view: FleetView, now: WallTime) -> AlertBook:
@@ -329,7 +256,7 @@ def _removed(book: AlertBook, view: FleetView, now: WallTime) -> AlertBook:
 # the rest
 
 
-def _diagnosed(book: AlertBook, fact: Diagnosed) -> AlertBook:
+def _diagnosed(book: AlertBook, fact: facts.Diagnosed) -> AlertBook:
     others = _without(book.diagnoses, fact.member, fact.cause)
     if fact.cleared:
         return replace(book, diagnoses=others)
@@ -341,14 +268,14 @@ def _without(diagnoses: Iterable[Diagnosis], subject: str, cause: str) -> tuple[
     return tuple(one for one in diagnoses if (one.subject, one.cause) != (subject, cause))
 
 
-def _own(book: AlertBook, fact: Troubled | ConfigRejected | PlanApplied) -> AlertBook:
-    if isinstance(fact, Troubled):
+def _own(book: AlertBook, fact: facts.Troubled | facts.ConfigRejected | facts.PlanApplied) -> AlertBook:
+    if isinstance(fact, facts.Troubled):
         condition = Condition("trouble", fact.subject, Severity.WARNING, member=fact.member)
         return turn(book, condition, not fact.cleared, fact.at, fact.text)
-    return turn(book, _CONFIG, isinstance(fact, ConfigRejected), fact.at, fact.text)
+    return turn(book, _CONFIG, isinstance(fact, facts.ConfigRejected), fact.at, fact.text)
 
 
-def _tools_changed(book: AlertBook, fact: ToolsChanged) -> AlertBook:
+def _tools_changed(book: AlertBook, fact: facts.ToolsChanged) -> AlertBook:
     severity = Severity.INFO if fact.severity == "compatible" else Severity.WARNING
     subject = fact.route or fact.member
     book = turn(book, Condition("tools_changed", subject, severity, fact.member, fact.route), True, fact.at, fact.text)

@@ -25,24 +25,8 @@ from mcpwatch.alerts.snapshot import snapshot
 from mcpwatch.alerts.spec import AlertsSpec, rules
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
-from mcpwatch.model.fact import (
-    AlertChanged,
-    ConfigRejected,
-    DaemonStopped,
-    Diagnosed,
-    Fact,
-    MemberChanged,
-    MemberExited,
-    MemberStarted,
-    NotificationFailed,
-    PlanApplied,
-    RepairProved,
-    RepairTried,
-    RouteChanged,
-    ToolsChanged,
-    Troubled,
-    WatchGap,
-)
+from mcpwatch.model import fact as facts
+from mcpwatch.model.fact import AlertChanged, Fact, NotificationFailed, Troubled
 from mcpwatch.model.view import FleetView
 from mcpwatch.ports import Fleet, Store
 from mcpwatch.registry import find
@@ -53,20 +37,10 @@ EMPTY_GRACE = 60.0
 """Seconds after the start for which a fleet without members is taken as not there yet."""
 
 HEARD: tuple[type[Fact], ...] = (
-    MemberChanged,
-    RouteChanged,
-    MemberExited,
-    MemberStarted,
-    Diagnosed,
-    RepairTried,
-    RepairProved,
-    ToolsChanged,
-    Troubled,
-    ConfigRejected,
-    PlanApplied,
-    WatchGap,
-    DaemonStopped,
-)
+    facts.MemberChanged, facts.RouteChanged, facts.MemberExited, facts.MemberStarted, facts.Diagnosed, facts.RepairTried,
+    facts.RepairProved, facts.ToolsChanged, facts.Troubled, facts.ConfigRejected, facts.PlanApplied, facts.WatchGap,
+    facts.DaemonStopped,
+)  # fmt: skip
 
 
 class Alerts:
@@ -167,7 +141,7 @@ class Alerts:
 
     async def _read(self) -> None:
         async for fact in self._subscription:
-            if isinstance(fact, DaemonStopped):
+            if isinstance(fact, facts.DaemonStopped):
                 self._stopping = True
             if not self._stopping:
                 self._inbox.append(fact)

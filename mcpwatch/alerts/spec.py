@@ -15,7 +15,7 @@ from mcpwatch.alerts.receiver import ReceiverSpec
 from mcpwatch.alerts.routing import AlertPolicy, EscalationStep, Flapping, RoutingNode
 from mcpwatch.alerts.silence import LABELS, Window
 from mcpwatch.model import cron
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
 from mcpwatch.model.time import WallTime
 from mcpwatch.registry import KindSpec, find
 from mcpwatch.units import Duration, Span

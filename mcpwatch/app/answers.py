@@ -16,9 +16,8 @@ from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.reasoning import FACTS, explain, gathered
 from mcpwatch.clock import Clock
-from mcpwatch.model.errors import UsageError
+from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.json import status_json
-from mcpwatch.model.naming import suggest
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
 from mcpwatch.ports import Fleet, Store
@@ -115,6 +114,7 @@ class Answers:
 
     async def history(self, body: Body) -> list[Body]:
         """How each check did."""
+        await self._store.flush()
         since = float(body.get("since") or self._clock.wall() - DAY)
         found = await asyncio.to_thread(read_history, self._paths.store, since=since, subject=body.get("name"))
         return [{**dataclasses.asdict(one), "worst_hour": iso(one.worst_hour) if one.worst_hour else None} for one in found]

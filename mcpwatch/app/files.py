@@ -15,7 +15,8 @@ from mcpwatch.foreign.file import Unreadable, read
 from mcpwatch.foreign.scan import plain
 from mcpwatch.foreign.variables import Expansion, expand
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.ports import CHILD_MARK, KeptFile, RenderedFile
+from mcpwatch.model.proxy import KeptFile, RenderedFile
+from mcpwatch.ports import CHILD_MARK
 from mcpwatch.runtimes.lock import clear_way
 
 

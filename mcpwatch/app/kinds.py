@@ -10,8 +10,8 @@ from mcpwatch.clients.catalog import CLIENTS, ClientsSection
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import Kinds
 from mcpwatch.runtimes import RUNTIMES
-from mcpwatch.runtimes.kubernetes.leader_spec import SECTION as LEADER
-from mcpwatch.runtimes.logs import SECTION as LOGS
+from mcpwatch.runtimes.kubernetes.spec import LEADER
+from mcpwatch.runtimes.log_stamper import SECTION as LOGS
 from mcpwatch.telemetry.spec import SECTION as TELEMETRY
 from mcpwatch.web.spec import OBJECTIVES, WEB
 

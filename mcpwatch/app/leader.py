@@ -10,17 +10,18 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from mcpwatch.app.notify import notify
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Troubled
+from mcpwatch.model.incarnation import Incarnation, RuntimeEvent, Started
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Alone, Fence, Fenced, Holding, Incarnation, Publish, Replacing, Runtime, RuntimeEvent, Sharing
-from mcpwatch.runtimes.kubernetes.leader_spec import LeaderSpec
+from mcpwatch.ports import Alone, Fence, Fenced, Holding, Publish, Reminded, Replacing, Runtime, shares
+from mcpwatch.runtimes.kubernetes.spec import LeaderSpec
 
 SUBJECT = "leader"
 
@@ -122,6 +123,11 @@ class FencedRuntime:
         self.name = runtime.name
         self.supervision: Literal["ours", "theirs"] = runtime.supervision
 
+    def remind(self, started: Mapping[str, Started]) -> None:
+        """As `ports.Reminded`, where the runtime is one."""
+        if isinstance(self._runtime, Reminded):
+            self._runtime.remind(started)
+
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
         """As `ports.Runtime`."""
         self._check()
@@ -138,7 +144,7 @@ class FencedRuntime:
 
     def supervises(self, spec: MemberSpec) -> Literal["ours", "theirs"]:
         """As `ports.Sharing`; of any other runtime, for all its members."""
-        return self._runtime.supervises(spec) if isinstance(self._runtime, Sharing) else self.supervision
+        return self._runtime.supervises(spec) if shares(self._runtime) else self.supervision
 
     async def release(self, spec: MemberSpec) -> None:
         """As `ports.Replacing`; any other runtime ends what runs."""

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from mcpwatch import journal
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import ProxyKind, ProxyObservation
+from mcpwatch.model.proxy import ProxyObservation
+from mcpwatch.ports import ProxyKind
 from mcpwatch.proxies import PROXIES
 from mcpwatch.registry import find
 from mcpwatch.runtimes.spawn import ProcessSpec

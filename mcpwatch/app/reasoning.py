@@ -10,11 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from mcpwatch.checks.symptoms import MEANINGS, anchor
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.probe import Symptom
-from mcpwatch.model.span import ago
-from mcpwatch.web.words import next_step
+from mcpwatch.web.words import ago, next_step
 
 FACTS = 5000
 """Recorded facts looked through for repairs."""

@@ -16,8 +16,9 @@ from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.backup.schedule import BackupSpec, ScheduledBackup
 from mcpwatch.app.notify import heartbeat, notify
+from mcpwatch.app.own_trouble import Troubles
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.readings import readings
+from mcpwatch.app.standing import readings
 from mcpwatch.app.supervise import Run, ServiceSupervisor
 from mcpwatch.bus import Bus
 from mcpwatch.clients.api import ClientsApi
@@ -32,7 +33,7 @@ from mcpwatch.runtimes.admin import request
 from mcpwatch.runtimes.clock_gap import Gap
 from mcpwatch.runtimes.descriptors import limit, open_streams
 from mcpwatch.runtimes.log_collector import LogCollector
-from mcpwatch.runtimes.logs import limits_of
+from mcpwatch.runtimes.log_stamper import limits_of
 from mcpwatch.runtimes.self_watch import SelfWatch
 from mcpwatch.telemetry.logs import Logging
 from mcpwatch.telemetry.readings import PromisesNow
@@ -86,6 +87,7 @@ class Services:
         self.on_lines: list[Callable[[], None]] = []
         """Called when members wrote; whatever follows their logs adds itself here."""
         self._supervisor = host.supervisor
+        self._troubles = Troubles(bus)
         self._turned = host.on_tick
         self._beat: float | None = None
         self._beaten = self._recycled = 0.0
@@ -181,7 +183,8 @@ class Services:
         """At each tick: the figures of the watchdog itself, and the heartbeats to the hang watch and the service manager."""
         self._turned()
         self._ticks += 1
-        if self._ticks % FIGURES_EVERY == 1 or self._supervisor.down != self._fleet.daemon.down:
+        cannot = (self._supervisor.down, self._troubles.now)
+        if self._ticks % FIGURES_EVERY == 1 or cannot != (self._fleet.daemon.down, self._fleet.daemon.troubles):
             self._figures()
         now = self._clock.now()
         if now - self._recycled >= RECYCLE_EVERY:
@@ -202,6 +205,7 @@ class Services:
             schedule_lag=self._fleet.monitor.probing.worst_lag,
             dropped_facts=self._bus.dropped,
             down=self._supervisor.down,
+            troubles=self._troubles.now,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import Troubled
+from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import ServiceDown
 from mcpwatch.ports import Publish
 
@@ -85,6 +86,43 @@ class ServiceSupervisor:
     def _recovered(self, name: str) -> None:
         if self._down.pop(name, None) is not None:
             self._publish(Troubled(at=self._clock.wall(), text=f"{name} runs again", subject=name, cleared=True))
+
+
+class GuardedTasks:
+    """The tasks of the daemon: the failure of one is told and never takes the watchdog down."""
+
+    def __init__(
+        self, group: asyncio.TaskGroup, supervisor: ServiceSupervisor, publish: Publish, wall: Callable[[], WallTime]
+    ) -> None:
+        self._group = group
+        self._supervisor = supervisor
+        self._publish = publish
+        self._wall = wall
+        self._living: set[asyncio.Task[None]] = set()
+
+    def guard(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
+        """A task that runs once."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - the last line of defence: the watchdog must not be the outage
+                text = f"{name} failed: {type(error).__name__}: {error}"
+                self._publish(Troubled(at=self._wall(), text=text, level="error", subject=name))
+
+        task = self._group.create_task(guarded(), name=name)
+        self._living.add(task)
+        task.add_done_callback(self._living.discard)
+        return task
+
+    def keep(self, name: str, run: Run) -> None:
+        """A service: started again with backoff when it fails."""
+        self.guard(self._supervisor.keep(name, run), name)
+
+    def cancel(self) -> None:
+        """Cancel all that still run."""
+        for task in tuple(self._living):
+            task.cancel()
 
 
 def _words(error: BaseException) -> str:

@@ -16,8 +16,7 @@ from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.answers import Answers
 from mcpwatch.app.monitoring import Monitoring
 from mcpwatch.app.paths import StatePaths
-from mcpwatch.app.readings import in_maintenance
-from mcpwatch.app.standing import Standing
+from mcpwatch.app.standing import Standing, in_maintenance
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import RuntimeFailed

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.context import CheckKind, Probe, as_written
-from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.checks.failure import SECRET_HEADERS, ProbeFailure
 from mcpwatch.checks.wire import client_info, initialize_params
 from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.wire import names_sse
 from mcpwatch.registry import KindSpec
 
 if TYPE_CHECKING:
     from mcpwatch.checks.caller import ProbeHttp
 
 WRONG_TOKEN = "mcpwatch-checks-that-this-is-refused"  # noqa: S105 - a token that is wrong on purpose
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
 
 
 class RefusalCheck(KindSpec):
@@ -39,9 +39,7 @@ async def _ask(caller: ProbeHttp, who: str) -> None:
 
     await caller.transport.prepare(caller.url)  # connect first, so that a dead host is not mistaken for a refusal
     caller.timeline.enter(Stage.REFUSAL)
-    legacy = caller.target.transport == "sse" or (
-        caller.target.transport == "auto" and caller.url.path.rstrip("/").endswith("/sse")
-    )
+    legacy = caller.target.transport == "sse" or (caller.target.transport == "auto" and names_sse(caller.target.url))
     if legacy:
         response = await caller.get(STREAM)
     else:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 import mcpwatch
 from mcpwatch.checks import classify
-from mcpwatch.checks.failure import NAME_MAX, PLACE_MAX, ProbeFailure, one_line, without_query
+from mcpwatch.checks.failure import NAME_MAX, PLACE_MAX, SECRET_HEADERS, ProbeFailure, one_line, without_query
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.checks.transport import ProbeTransport, failed
 from mcpwatch.http_client.client import Response
+from mcpwatch.http_client.coding import BadCoding, Unpacker
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.sse import EventParser, ServerSentEvent, shown
 from mcpwatch.http_client.url import Url, as_requested, parse
@@ -47,6 +47,8 @@ class ProbeHttp:
         public = parse_url(target.public_url) if target.public_url else self.url
         self.origins = {self.url.origin, public.origin}
         self._base = _base_headers(target, public)
+        self._target, self._elsewhere = "", self.url
+        """The path and query that was asked last, and its URL."""
 
     def path(self, method: str) -> str:
         """`GET /time/sse`, for messages; a query is not shown (it may hold a session)."""
@@ -66,13 +68,16 @@ class ProbeHttp:
         response.close()
 
     async def _send(self, method: str, headers: tuple[tuple[str, str], ...], body: bytes = b"", target: str = "") -> Response:
-        url = replace(self.url, target=as_requested(target)) if target else self.url
+        if target and target != self._target:
+            self._target, self._elsewhere = target, replace(self.url, target=as_requested(target))
+        url = self._elsewhere if target else self.url
         return await self.transport.request(method, url, {**self._base, **dict(headers)}, body)
 
     async def refuse(self, response: Response, what: str) -> ProbeFailure:
         """The failure that an answer with a bad status is."""
         body = await read(response, ERROR_LIMIT, cut=True)
-        return classify.status_failure(response.status, response.headers, body, what)
+        identified = any(name.lower() in SECRET_HEADERS for name in self._base)
+        return classify.status_failure(response.status, response.headers, body, what, identified=identified)
 
 
 def parse_url(text: str) -> Url:
@@ -87,19 +92,21 @@ async def read(response: Response, limit: int, *, cut: bool = False) -> bytes:
     """The whole body, decoded. More than `limit` bytes raise `ProbeFailure(TOO_LARGE)`, or end the reading with `cut`."""
     pieces: list[bytes] = []
     size = 0
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if response.coding in {"gzip", "deflate"} else None
     try:
-        while (piece := await response.part()) is not None:
-            pieces.append(unpack.decompress(piece, limit + 1) if unpack else piece)
-            size += len(pieces[-1])
+        unpacker = Unpacker(response.coding)
+        async for piece in unpacker.read(response.part, limit + 1):
+            pieces.append(piece)
+            size += len(piece)
             if size > limit:
                 if cut:
                     break
                 raise ProbeFailure(Symptom.TOO_LARGE, f"the answer is larger than {shown(limit)}")
     except HttpFailed as error:
         raise failed(error) from error
-    except zlib.error as error:
-        raise ProbeFailure(Symptom.BAD_REPLY, f"the answer is not the {response.coding} it claims") from error
+    except BadCoding as error:
+        if cut:
+            return b""  # of an error, whose status says enough
+        raise ProbeFailure(Symptom.BAD_REPLY, str(error)) from error
     finally:
         response.close()
     return b"".join(pieces)
@@ -136,6 +143,7 @@ async def events(response: Response) -> Events:
             for event in parser.feed(part):
                 if event.data:
                     yield event
+            response.progressed(len(part) if parser.begun else 0)
     except HttpFailed as error:
         raise failed(error) from error
     finally:

@@ -39,10 +39,14 @@ class ProbeFindings:
     digest: bytes = b""
     safe: str | None = None
     """A tool that may be called without arguments."""
+    said: str = ""
+    """What that said when it was."""
     remarks: tuple[str, ...] = ()
     """What is told beside the symptom."""
     lists_from_cache: str = ""
     """By what the server shows that it answers lists from a cache; empty when it does not show it."""
+    remembers: bool = False
+    """Whether lists are taken for no proof here, because they may come from a memory."""
     degraded: list[ProbeFailure] = field(default_factory=list[ProbeFailure])
     """What is wrong, but not so wrong that a client cannot work."""
 
@@ -61,6 +65,16 @@ class Probe:
     found: ProbeFindings = field(default_factory=ProbeFindings)
     wire: Wire | None = None
     """The session in use, if there is one; the prober closes it."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether this very session listed what is behind it, and no memory did: then the session lives."""
+        return bool(self.found.tools) and not self.found.lists_from_cache and not self.found.remembers
+
+    @property
+    def passes_results(self) -> bool:
+        """Whether an error in the result of a call is of the tool: as above, or it is one that never tells its own troubles so."""
+        return self.listed or (bool(self.found.tools) and bool(self.found.lists_from_cache))
 
     def caller(self, target: Target | None = None) -> ProbeHttp:
         """What sends HTTP requests for this probe, to its own target or to another."""

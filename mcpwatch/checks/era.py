@@ -16,9 +16,12 @@ from mcpwatch.checks.stateless import StatelessWire
 from mcpwatch.checks.streamable import ACCEPT, StreamableWire
 from mcpwatch.checks.wire import Wire
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Target, Transport
+from mcpwatch.model.wire import names_sse
 
 DISCOVER_SHARE = 0.3
 """Share of the time left that a server may take to say whether it is modern, when that is not known."""
+ASK_PAUSE = 5.0
+"""Seconds in which a target that answered on no other wire is not asked so again."""
 ERAS_MAX = 50_000
 """Targets whose wire is remembered; beyond it all are forgotten."""
 GATES = frozenset(
@@ -37,7 +40,7 @@ GATES = frozenset(
     }
 )
 """What stands before every wire alike: no other need be tried."""
-ANOTHER = frozenset({Symptom.NOT_MOUNTED, Symptom.ERA_MISMATCH, Symptom.HTTP_STATUS, Symptom.WRONG_TYPE})
+ANOTHER = frozenset({Symptom.NOT_MOUNTED, Symptom.ERA_MISMATCH, Symptom.HTTP_STATUS, Symptom.REJECTED, Symptom.WRONG_TYPE})
 """What a server of the legacy SSE wire may say to a POST."""
 
 
@@ -46,6 +49,20 @@ class Eras:
 
     def __init__(self) -> None:
         self._found: dict[str, Transport] = {}
+        self._asked: dict[str, float] = {}
+        """When a target was last asked in vain for another wire than its own."""
+
+    def may_ask(self, target: Target, now: float) -> bool:
+        """Whether a target may be asked for another wire than its own: not again and again where it has none."""
+        return now - self._asked.get(target.url, -ASK_PAUSE) >= ASK_PAUSE
+
+    def asked(self, target: Target, vain: float | None) -> None:
+        """A target was asked for another wire, `vain` at that time."""
+        self._asked.pop(target.url, None)
+        if vain is not None:
+            if len(self._asked) >= ERAS_MAX:
+                self._asked.clear()
+            self._asked[target.url] = vain
 
     def get(self, target: Target) -> Transport | None:
         """The wire that this target was found to speak."""
@@ -60,6 +77,7 @@ class Eras:
     def forget(self, target: Target) -> None:
         """Find out anew next time."""
         self._found.pop(target.url, None)
+        self._asked.pop(target.url, None)
 
 
 class FoundWire:
@@ -195,6 +213,5 @@ def choose(caller: ProbeHttp, eras: Eras) -> Wire:
     """The wire for a target: as its spec says; a path that ends in `/sse` is legacy; else one that finds out."""
     transport = caller.target.transport
     if transport == "auto":
-        legacy = caller.url.path.rstrip("/").endswith("/sse")
-        return LegacyWire(caller) if legacy else FoundWire(caller, eras)
+        return LegacyWire(caller) if names_sse(caller.target.url) else FoundWire(caller, eras)
     return made(transport, caller)

@@ -72,13 +72,16 @@ def text_of(result: Message) -> str:
     return "\n".join(text for text in texts if text)
 
 
-def tool_error(result: Message, tool: str, vantage: Vantage) -> ProbeFailure | None:
-    """What a `tools/call` result with `isError` means: the tool's own failure, unless its words are those of a gateway."""
+def tool_error(result: Message, tool: str, vantage: Vantage, *, listed: bool = False) -> ProbeFailure | None:
+    """What a `tools/call` result with `isError` means: the tool's own failure, unless its words are those of a gateway.
+
+    `listed`: as `session_words.passed_on`.
+    """
     if not result.get("isError"):
         return None
     text = text_of(result)
     shown = one_line(text, TEXT_MAX)
-    symptom = classify.gateway_error(text, vantage)
+    symptom = classify.gateway_error(text, vantage, listed=listed)
     if symptom is not None:
         return ProbeFailure(symptom, f"calling {tool} failed, and not in the tool: {shown or 'no reason given'}", said=shown)
     return ProbeFailure(Symptom.TOOL_ERROR, f"calling {tool} failed: {shown}", said=shown)
@@ -96,9 +99,9 @@ def safe_tool(items: list[Message]) -> str | None:
     return None
 
 
-def call(expect: Expect, result: Message, tool: str, vantage: Vantage) -> ProbeFailure | None:
-    """Whether the result of a canary is what was expected."""
-    failed = tool_error(result, tool, vantage)
+def call(expect: Expect, result: Message, tool: str, vantage: Vantage, *, listed: bool = False) -> ProbeFailure | None:
+    """Whether the result of a canary is what was expected. `listed`: as `session_words.passed_on`."""
+    failed = tool_error(result, tool, vantage, listed=listed)
     if failed is not None:
         return failed
     text = text_of(result)

@@ -21,6 +21,9 @@ REASON_MAX = 160
 TEXT_MAX = 200
 """Characters shown of a text."""
 
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
+"""Headers by which a caller says who it is."""
+
 _SPACE = re.compile(r"\s+")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 

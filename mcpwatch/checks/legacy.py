@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -15,8 +16,11 @@ from mcpwatch.http_client.forward_proxy import PORTS
 from mcpwatch.model.probe import ServerInfo, Stage, Symptom, Transport
 
 STREAM = (("Accept", "text/event-stream"), ("Cache-Control", "no-store"))
+INITIALIZED = rpc.notification("notifications/initialized")
 STRAYS_MAX = 10_000
 """Messages that are not our answer, read in one call before it counts as endless."""
+_OWN_PATH = re.compile(r"(?:/[A-Za-z0-9_-]+)+/?(?:\?[A-Za-z0-9_=&-]*)?")
+"""An absolute path, perhaps with a query, of which nothing has to be resolved, quoted or looked for elsewhere."""
 ENDED_LOOK = 0.1
 """Seconds to look whether a stream has ended, when the session it announced is already gone."""
 
@@ -33,11 +37,17 @@ class LegacyWire:
         self._heard: Mapping[str, str] = {}
         self._number = 0
         self._awaited: rpc.Awaited | None = None
+        self._oddities = rpc.Oddities()
         self._taken = False
         """Whether the latest request was taken with HTTP 2xx."""
-        self.digest = b""
+        self._answer = b""
         self.hello: Message = {}
         self.server = ServerInfo(wire="sse")
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of the text in which the latest answer came."""
+        return rpc.digest(self._answer)
 
     async def open(self) -> None:
         """Open the stream, learn the endpoint, initialize."""
@@ -52,17 +62,21 @@ class LegacyWire:
         self._heard = response.headers
         self._events = events(response)
         timeline.enter(Stage.ENDPOINT)
-        self._endpoint = await self._announced(self._events)
+        try:
+            async with asyncio.timeout(timeline.event_left):
+                self._endpoint = await self._announced(self._events)
+        except TimeoutError:
+            raise self._no_event() from None
         timeline.enter(Stage.INITIALIZE)
         result = await self.call("initialize", initialize_params(client_info()))
         self.hello, self.server = result, server_info(result, "sse")
         timeline.enter(Stage.INITIALIZED)
-        await self._post(rpc.notification("notifications/initialized"), "notifications/initialized")
+        await self._post(INITIALIZED, "notifications/initialized")
 
     async def call(self, method: str, params: Message) -> Message:
         """POST a request and wait for its answer on the stream."""
         self._number += 1
-        self._awaited = awaited = rpc.Awaited(self._number, method)
+        self._awaited = awaited = rpc.Awaited(self._number, method, self._oddities)
         self._taken = False
         await self._post(rpc.request(self._number, method, params), method)
         self._taken = True
@@ -70,14 +84,14 @@ class LegacyWire:
         async for event in self._events:
             if not awaited.hears(event.name):
                 continue
-            for message in rpc.parse(event.text):
+            for message in awaited.messages(event.text):
                 if awaited.is_in(message):
-                    self.digest = rpc.digest(event.data)
+                    self._answer = event.data
                     return rpc.outcome(message, method)
                 if rpc.asks(message):
                     await self._post(rpc.reply(message), "an answer to the server's own request")
             if awaited.strays > STRAYS_MAX:
-                raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {method}")
+                raise awaited.unanswered(f"{STRAYS_MAX} other messages came instead of the answer to {method}")
         raise ProbeFailure(Symptom.CUT, awaited.instead or f"the stream ended before the answer to {method}")
 
     async def close(self) -> None:
@@ -91,24 +105,27 @@ class LegacyWire:
         self._caller.transport.abort()
 
     def remarks(self) -> list[ProbeFailure]:
-        """Nothing beside what the calls raise."""
-        return []
+        """Forms of answers that some clients refuse."""
+        return self._oddities.remarks()
 
     def silence(self, stage: Stage) -> ProbeFailure | None:
         """What it means that the deadline of `stage` passed, where that is more than slowness."""
         if stage is Stage.ENDPOINT:
-            between = middleman(self._heard)
-            if between:
-                return ProbeFailure(
-                    Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers"
-                )
-            return ProbeFailure(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
+            return self._no_event()
         instead = self._awaited.missing() if self._awaited is not None else None
         if instead is not None:
             return instead
         if stage is Stage.INITIALIZE and self._taken:
             return ProbeFailure(Symptom.NO_REPLY, "the server took initialize (HTTP 2xx), but never answered on the stream")
         return None
+
+    def _no_event(self) -> ProbeFailure:
+        if told := self._caller.transport.dripping(self._caller.timeline.in_stage):
+            return ProbeFailure(Symptom.DRIPPING, f"the 'endpoint' event comes too slowly: {told}")
+        between = middleman(self._heard)
+        if between:
+            return ProbeFailure(Symptom.BUFFERED, f"the stream opened through {between}, but no event came: it probably buffers")
+        return ProbeFailure(Symptom.NO_ENDPOINT, "the stream opened, but no 'endpoint' event came")
 
     async def _announced(self, stream: Events) -> str:
         seen = 0
@@ -122,6 +139,8 @@ class LegacyWire:
 
     def _checked(self, data: str) -> str:
         """The path and query that messages go to. Raises `ProbeFailure(BAD_ENDPOINT)` when clients could not use it."""
+        if _OWN_PATH.fullmatch(data) and not self._caller.target.public_url:
+            return data  # it is where the stream is, and what is below would leave it as it is
         shown = one_line(data.partition("?")[0], REASON_MAX)
         try:
             parts = urlsplit(urljoin(self._caller.target.url, data.strip()))

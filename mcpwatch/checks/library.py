@@ -35,22 +35,11 @@ async def probe(  # noqa: PLR0913 - each is a word of its own at the call
     """
     if bool(url) == bool(command):
         raise ValueError("give either a url or a command")
-    target = Target(
-        url=url,
-        transport="stdio" if command else transport,
-        token=token,
-        headers=tuple((headers or {}).items()),
-        command=tuple(command),
-        ca_file=ca_file,
-        insecure=insecure,
-    )
-    check = CheckSpec(
-        name="probe",
-        timeout=timeout,
-        expect=expect or Expect(),
-        canary=Canary(tool, json.dumps(dict(arguments or {}))) if tool else None,
-        safe_call=safe_call,
-    )
+    wire: Transport = "stdio" if command else transport
+    extra = tuple((headers or {}).items())
+    target = Target(url, wire, token=token, headers=extra, command=tuple(command), ca_file=ca_file, insecure=insecure)
+    canary = Canary(tool, json.dumps(dict(arguments or {}))) if tool else None
+    check = CheckSpec(name="probe", timeout=timeout, expect=expect or Expect(), canary=canary, safe_call=safe_call)
     prober = Prober()
     try:
         return await prober.probe(check, target, "direct")

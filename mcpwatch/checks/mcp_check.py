@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from mcpwatch.checks import classify, expectations, hidden_text, shapes
+from mcpwatch.checks import classify, expectations, hidden_text, shapes, sibling
 from mcpwatch.checks.context import CheckKind, Probe, as_written
 from mcpwatch.checks.failure import NAME_MAX, ProbeFailure, one_line
 from mcpwatch.checks.list_cache import Others
@@ -46,7 +46,7 @@ async def run_mcp(probe: Probe, spec: McpCheck) -> None:
     """Run the check. Raises `ProbeFailure` at the first failure."""
     wire = probe.wire = _wire(probe)
     expect, canary, found = probe.check.expect, probe.check.canary, probe.found
-    await wire.open()
+    await sibling.opened(wire, probe)
     found.server = wire.server
     found.lists_from_cache = classify.cache_evidence(probe.target.url, wire.server)
     wrong = expectations.identity(expect, wire.server)
@@ -59,12 +59,13 @@ async def run_mcp(probe: Probe, spec: McpCheck) -> None:
     await _hold(wire, spec.hold, probe.timeline)
     shown = probe.vantage == "direct" and canary is None and bool(found.lists_from_cache)  # of a route, the plan knows the proxy
     behind = probe.check.safe_call or shown
-    if behind if spec.safe_call is None else spec.safe_call:
+    found.remembers = behind if spec.safe_call is None else spec.safe_call
+    if found.remembers:
         await _safe_call(wire, probe)
     if canary is not None:
         probe.timeline.enter(Stage.CANARY)
         result = await wire.call("tools/call", {"name": canary.tool, "arguments": _arguments(canary.arguments)})
-        wrong = expectations.call(expect, result, canary.tool, probe.vantage)
+        wrong = expectations.call(expect, result, canary.tool, probe.vantage, listed=probe.passes_results)
         if wrong:
             raise wrong
     await _keep_contract(wire, probe)
@@ -175,12 +176,14 @@ async def _safe_call(wire: Wire, probe: Probe) -> None:
     try:
         result = await wire.call("tools/call", {"name": tool, "arguments": {}})
     except ProbeFailure as failure:
-        if classify.refine(failure, probe.vantage).symptom is not Symptom.RPC_ERROR:
+        if classify.refine(failure, probe.vantage, listed=probe.listed).symptom is not Symptom.RPC_ERROR:
             raise
+        probe.found.said = failure.said
         return
-    wrong = expectations.tool_error(result, tool, probe.vantage)
+    wrong = expectations.tool_error(result, tool, probe.vantage, listed=probe.passes_results)
     if wrong is not None and wrong.symptom is not Symptom.TOOL_ERROR:
         raise wrong
+    probe.found.said = wrong.said if wrong is not None else ""
 
 
 async def pages(wire: Wire, method: str, key: str) -> tuple[list[Message], bytes]:

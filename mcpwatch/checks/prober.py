@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import cast
 from urllib.parse import parse_qsl, urlsplit
@@ -62,16 +61,16 @@ class Prober:
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
         """Run one check now, within `check.timeout` seconds. Never raises (but is cancelled like any other task)."""
-        async with self._slot(target):
-            if self._closed:
-                return ProbeResult(Outcome.UNKNOWN, message="the prober is closed")
-            timeline = ProbeTimeline(check.timeout)
-            self._timelines.add(timeline)
-            self.most_running = max(self.most_running, len(self._timelines))
-            try:
-                return await self._run(check, target, vantage, timeline)
-            finally:
-                self._timelines.discard(timeline)
+        host = target.url.partition("://")[2].partition("/")[0]
+        slots, users = self._hosts.setdefault(host, (asyncio.Semaphore(self._per_host), []))
+        users.append(None)
+        try:
+            async with slots, self._slots:
+                return await self._begun(check, target, vantage)
+        finally:
+            users.pop()
+            if not users:
+                self._hosts.pop(host, None)
 
     def forget(self, target: Target) -> None:
         """Drop what was learned of this target: it is a new incarnation."""
@@ -88,6 +87,18 @@ class Prober:
             timeline.abort()
         await asyncio.sleep(0)
 
+    async def _begun(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
+        """Run a check that has its slot."""
+        if self._closed:
+            return ProbeResult(Outcome.UNKNOWN, message="the prober is closed")
+        timeline = ProbeTimeline(check.timeout)
+        self._timelines.add(timeline)
+        self.most_running = max(self.most_running, len(self._timelines))
+        try:
+            return await self._run(check, target, vantage, timeline)
+        finally:
+            self._timelines.discard(timeline)
+
     async def _run(self, check: CheckSpec, target: Target, vantage: Vantage, timeline: ProbeTimeline) -> ProbeResult:
         transport = ProbeTransport(target, self._names, timeline)
         probe = Probe(check, target, vantage, timeline, transport, self._eras, self._cache)
@@ -100,9 +111,9 @@ class Prober:
                     raise ValueError(f"no check kind {check.kind!r}")
                 await cast("CheckKind", kind).run(probe, cast("CheckKind", kind).options(check.options))
         except TimeoutError:
-            failure = self._late(probe.wire, timeline)
+            failure = self._late(probe, timeline)
         except ProbeFailure as caught:
-            failure = classify.refine(caught, vantage)
+            failure = classify.refine(caught, vantage, listed=probe.listed)
         except Exception as error:  # noqa: BLE001 - a broken prober says nothing about the member
             failure = classify.library_failure(error, timeline.stage)
             broken = error if failure is None else None
@@ -117,11 +128,15 @@ class Prober:
             return _result(probe, Outcome.UNKNOWN, None, redact(text, _secrets(target)))
         if timeline.aborted:
             return _result(probe, Outcome.UNKNOWN, None, "the prober was closed")
+        if failure is not None:
+            self._names.doubt(f"{failure.message} {failure.said}")
         return _judged(probe, failure)
 
-    def _late(self, wire: Wire | None, timeline: ProbeTimeline) -> ProbeFailure:
+    def _late(self, probe: Probe, timeline: ProbeTimeline) -> ProbeFailure:
         stage = timeline.stage or Stage.CONNECT
-        failure = wire.silence(stage) if wire is not None else None
+        if told := probe.transport.dripping(timeline.in_stage):
+            return ProbeFailure(Symptom.DRIPPING, f"the answer in stage {stage} comes too slowly: {told}", stage=stage)
+        failure = probe.wire.silence(stage) if probe.wire is not None else None
         return failure or ProbeFailure(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", stage=stage)
 
     async def _close(self, wire: Wire | None, transport: ProbeTransport, timeline: ProbeTimeline) -> None:
@@ -139,19 +154,6 @@ class Prober:
             transport.abort()
             if isinstance(wire, StdioWire):
                 await wire.reap(child)
-
-    @contextlib.asynccontextmanager
-    async def _slot(self, target: Target) -> AsyncGenerator[None]:
-        host = target.url.partition("://")[2].partition("/")[0]
-        slots, users = self._hosts.setdefault(host, (asyncio.Semaphore(self._per_host), []))
-        users.append(None)
-        try:
-            async with slots, self._slots:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                self._hosts.pop(host, None)
 
 
 def _judged(probe: Probe, failure: ProbeFailure | None) -> ProbeResult:
@@ -175,6 +177,7 @@ def _result(probe: Probe, outcome: Outcome, failure: ProbeFailure | None, messag
     result = ProbeResult(
         outcome=outcome,
         message=message,
+        said=one_line(redact(found.said, _secrets(probe.target)), SAID_LIMIT) if found.said else "",
         seconds=round(timeline.seconds, 6),
         timings=timeline.timings(),
         server=found.server,

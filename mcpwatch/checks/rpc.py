@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from typing import Any, cast
 
 from mcpwatch.checks.failure import MESSAGE_LIMIT, TEXT_MAX, WORD_MAX, ProbeFailure, one_line
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.probe import Stage, Symptom
 
 Message = dict[str, Any]
 
@@ -30,13 +31,14 @@ def notification(method: str, params: Message | None = None) -> bytes:
 
 def dumps(body: object) -> bytes:
     """Compact JSON bytes; ASCII only, so that no half of a surrogate can break a line."""
-    return json.dumps(body, separators=(",", ":")).encode()
+    return _ENCODER.encode(body).encode()
 
 
 def parse(text: str | bytes) -> list[Message]:
     """The messages in `text`: one object, or a batch. Raises `ProbeFailure(BAD_REPLY)` for anything else."""
     try:
-        value: object = json.loads(text, parse_constant=_constant)
+        decoded = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
+        value: object = _DECODER.decode(decoded)
     except UnicodeDecodeError as error:
         raise ProbeFailure(Symptom.BAD_REPLY, "the answer is not UTF-8", said=_shown(text)) from error
     except RecursionError as error:
@@ -54,10 +56,42 @@ def _constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+"""Made once: what `json.loads` and `json.dumps` make anew for each text that is not read or written in the default way."""
+
+
 def digest(text: str | bytes) -> bytes:
     """A digest of what was received."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     return hashlib.blake2b(raw, digest_size=16).digest()
+
+
+_STAGES = {
+    "initialize": Stage.INITIALIZE,
+    "server/discover": Stage.DISCOVER,
+    "tools/list": Stage.TOOLS_LIST,
+    "prompts/list": Stage.PROMPTS_LIST,
+    "resources/list": Stage.RESOURCES_LIST,
+    "ping": Stage.PING,
+}
+
+
+class Oddities:
+    """Forms of answers that are read here, and that some clients and proxies refuse: the first that came is told."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, Stage] = {}
+
+    def note(self, method: str, what: str) -> None:
+        """The answer to a method is `what`."""
+        text = f"the answer to {method} {what}"
+        self._noted.setdefault(text, _STAGES.get(method, Stage.CANARY))
+
+    def remarks(self) -> list[ProbeFailure]:
+        """What of it is told: the first, and how many more."""
+        more = f" (and {len(self._noted) - 1} more)" if len(self._noted) > 1 else ""
+        return [ProbeFailure(Symptom.INCOMPATIBLE, text + more, stage=at) for text, at in [*self._noted.items()][:1]]
 
 
 HEARD = frozenset({"", "message"})
@@ -67,20 +101,34 @@ HEARD = frozenset({"", "message"})
 class Awaited:
     """The answer to one request, looked for in what a peer sends; remembers what came instead."""
 
-    def __init__(self, number: int, what: str) -> None:
+    def __init__(self, number: int, what: str, oddities: Oddities | None = None) -> None:
         self.number = number
         self.what = what
         self.strays = 0
-        self._foreign = ""
+        self._oddities = oddities
+        self._foreign, self._said = "", ""
         self._unheard: tuple[str, int] | None = None
         """The type of the first event that clients do not hear, and how often it came."""
+
+    def messages(self, text: str | bytes) -> list[Message]:
+        """The messages in what came. Raises `ProbeFailure(BAD_REPLY)`. A form that some clients refuse is noted."""
+        plain = text.removeprefix("\ufeff") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
+        found = parse(plain)
+        if self._oddities is None:
+            return found
+        if len(plain) < len(text):
+            self._oddities.note(self.what, "begins with a byte order mark, which official clients refuse")
+        if plain.lstrip()[:1] in ("[", b"[") and any(answers(message, self.number) for message in found):
+            self._oddities.note(self.what, "is a JSON array where one object was asked for, which official clients refuse")
+        return found
 
     def is_in(self, message: Message) -> bool:
         """Whether a message is the answer. Raises `ProbeFailure(BAD_REPLY)` when it is, but no JSON-RPC 2.0."""
         if not (answers(message, self.number) or rejects(message)):
             self.strays += 1
             if "method" not in message and ("result" in message or "error" in message):
-                self._foreign = one_line(json.dumps(message.get("id")), WORD_MAX)
+                self._foreign = f"with id {one_line(json.dumps(message['id']), WORD_MAX)}" if "id" in message else "without an id"
+                self._said = one_line(json.dumps(message), TEXT_MAX)
             return False
         if message.get("jsonrpc") != "2.0":
             told = one_line(json.dumps(message["jsonrpc"]), WORD_MAX) if "jsonrpc" in message else "none"
@@ -100,7 +148,7 @@ class Awaited:
     def instead(self) -> str:
         """What came instead of the answer, or the empty string."""
         if self._foreign:
-            return f"an answer came with id {self._foreign}, but {self.what} was asked with id {self.number}"
+            return f"an answer came {self._foreign}, but {self.what} was asked with id {self.number}"
         if self._unheard is not None:
             kind, count = self._unheard
             return (
@@ -110,7 +158,11 @@ class Awaited:
 
     def missing(self) -> ProbeFailure | None:
         """The failure when a deadline passed and something else came instead; `None` when nothing came."""
-        return ProbeFailure(Symptom.NO_REPLY, self.instead) if self.instead else None
+        return self.unanswered(self.instead) if self.instead else None
+
+    def unanswered(self, text: str, body: str | bytes = "") -> ProbeFailure:
+        """The failure that no answer came, with what came instead of it (in this body)."""
+        return ProbeFailure(Symptom.NO_REPLY, text, said=self._said or self.instead or _shown(body))
 
 
 def answers(message: Message, number: int) -> bool:

@@ -31,6 +31,7 @@ class StatelessWire:
         self._caller = caller
         self._number = 0
         self._awaited: rpc.Awaited | None = None
+        self._oddities = rpc.Oddities()
         self._schemas: dict[str, Message] = {}
         self.digest = b""
         self.hello: Message = {}
@@ -52,7 +53,7 @@ class StatelessWire:
         """POST a request with all it must say of itself and read its answer."""
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
-        self._awaited = rpc.Awaited(self._number, method)
+        self._awaited = rpc.Awaited(self._number, method, self._oddities)
         response = await self._caller.post(rpc.request(self._number, method, envelope(params)), self._headers(method, params))
         self.stray_session = response.headers.get("mcp-session-id", "") or self.stray_session
         if response.status != 200:
@@ -77,8 +78,8 @@ class StatelessWire:
         self._caller.transport.abort()
 
     def remarks(self) -> list[ProbeFailure]:
-        """Nothing beside what the calls raise."""
-        return []
+        """Forms of answers that some clients refuse."""
+        return self._oddities.remarks()
 
     def silence(self, stage: Stage) -> ProbeFailure | None:
         """What came instead of the answer when the deadline passed."""

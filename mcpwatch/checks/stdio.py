@@ -112,7 +112,7 @@ class StdioWire:
                     return rpc.outcome(message, method)
                 if rpc.asks(message):
                     await self._write(rpc.reply(message))
-        raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other lines came instead of the answer to {method}")
+        raise awaited.unanswered(f"{STRAYS_MAX} other lines came instead of the answer to {method}")
 
     async def close(self) -> None:
         """Close stdin, wait, SIGTERM, wait, then SIGKILL everything that bears our mark."""

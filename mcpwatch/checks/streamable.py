@@ -29,6 +29,7 @@ class StreamableWire:
         self._session = ""
         self._number = 0
         self._awaited: rpc.Awaited | None = None
+        self._oddities = rpc.Oddities()
         self.digest = b""
         self.hello: Message = {}
         self.server = ServerInfo(wire="http")
@@ -48,7 +49,7 @@ class StreamableWire:
         """POST a request and read its answer, whichever form it takes."""
         self._number += 1
         what = f"{self._caller.path('POST')} ({method})"
-        self._awaited = awaited = rpc.Awaited(self._number, method)
+        self._awaited = awaited = rpc.Awaited(self._number, method, self._oddities)
         response = await self._caller.post(rpc.request(self._number, method, params), self._headers)
         if response.status != 200:
             if response.ok:
@@ -71,8 +72,8 @@ class StreamableWire:
         self._caller.transport.abort()
 
     def remarks(self) -> list[ProbeFailure]:
-        """Nothing beside what the calls raise."""
-        return []
+        """Forms of answers that some clients refuse."""
+        return self._oddities.remarks()
 
     def silence(self, stage: Stage) -> ProbeFailure | None:
         """What came instead of the answer when the deadline passed."""
@@ -120,11 +121,11 @@ async def reply_in(
     kind = response.media
     if kind == "application/json":
         body = await read(response, REPLY_LIMIT)
-        for message in rpc.parse(body):
+        for message in awaited.messages(body):
             if awaited.is_in(message):
                 return message, rpc.digest(body)
         why = awaited.instead or "its id is not ours"
-        raise ProbeFailure(Symptom.NO_REPLY, f"{what} was answered with JSON that does not answer it ({why})")
+        raise awaited.unanswered(f"{what} was answered with JSON that does not answer it ({why})", body)
     if kind != "text/event-stream":
         response.close()
         raise ProbeFailure(
@@ -142,13 +143,13 @@ async def _reply_on(
         async for event in stream:
             if not awaited.hears(event.name):
                 continue
-            for message in rpc.parse(event.text):
+            for message in awaited.messages(event.text):
                 if awaited.is_in(message):
                     return message, rpc.digest(event.data)
                 if rpc.asks(message) and answer is not None:
                     await answer(rpc.reply(message))
             if awaited.strays > STRAYS_MAX:
-                raise ProbeFailure(Symptom.NO_REPLY, f"{STRAYS_MAX} other messages came instead of the answer to {what}")
+                raise awaited.unanswered(f"{STRAYS_MAX} other messages came instead of the answer to {what}")
     finally:
         await stream.aclose()
-    raise ProbeFailure(Symptom.NO_REPLY, awaited.instead or f"{what} was answered with a stream that ended without the answer")
+    raise awaited.unanswered(awaited.instead or f"{what} was answered with a stream that ended without the answer")

@@ -29,7 +29,7 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.REFUSED: Meaning(
         "The port refuses the connection.",
         "Nothing listens there: the member is down, still starting, or listens on another port or address.",
-        "Start or restart the member; compare its `listen` address with the URL that is probed.",
+        "Compare its `listen` address with the URL that is probed; see in its log why it is down, and start it.",
         (21, 22, 24, 31),
     ),
     Symptom.UNRESOLVED: Meaning(
@@ -57,7 +57,7 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.TIMEOUT: Meaning(
         "The stage named after the `@` did not end within its deadline.",
         "The member hangs: stopped, deadlocked (a full stderr pipe does it), swapping, or waiting for something behind it.",
-        "Restart the member; if it comes again, look at its stderr and at what it depends on.",
+        "Ask again: one that stays silent has to be restarted. If it comes again, look at its stderr and at what it depends on.",
         (10, 11, 30),
     ),
     Symptom.CUT: Meaning(
@@ -66,10 +66,18 @@ MEANINGS: dict[Symptom, Meaning] = {
         "Look whether the member exited; if not, raise the idle timeouts of what stands between and switch keep-alives on.",
         (13, 31),
     ),
+    Symptom.DRIPPING: Meaning(
+        "The answer comes, but so slowly that it does not end within the deadline.",
+        "A server or a network that is out of strength, or something between that slows it down. It is not hung: it is sending.",
+        "Look at the load of the server and at what stands between; give the check a longer `timeout` where that is its speed. "
+        "A restart makes it no faster.",
+        (30,),
+    ),
     Symptom.NOT_MOUNTED: Meaning(
         "The server answers, but not at this path (HTTP 404).",
         "The route is not mounted: the member was down when the proxy started, or the path is wrong.",
-        "Start the member, then restart or reload the proxy; compare the path with what the proxy serves.",
+        "Compare the path with what the server serves. Of a proxy, see in its log whether it connected to the member: "
+        "one that mounts no late member has to be started again once the member answers.",
         (1, 24),
     ),
     Symptom.AUTH: Meaning(
@@ -81,7 +89,7 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.UNGUARDED: Meaning(
         "A caller without a valid token is let in.",
         "The proxy does not ask for tokens although the route should be guarded: anyone can call the tools behind it.",
-        "Configure tokens on the proxy and restart it; take the route off the network until then.",
+        "Configure tokens on the proxy; take the route off the network until then.",
     ),
     Symptom.REDIRECT: Meaning(
         "The server redirects.",
@@ -103,13 +111,20 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.OVERLOADED: Meaning(
         "The server says that it has too much to do (HTTP 429 or 503).",
         "Too many open sessions (often leaked by clients or checkers), or a rate limit.",
-        "Find who opens sessions without closing them; recycle the member; raise its limits.",
+        "Find who opens sessions without closing them; lower the load, or raise its limits. A restart makes it no faster.",
         (9, 32),
+    ),
+    Symptom.REJECTED: Meaning(
+        "The server does not take requests of the form that MCP clients send (HTTP 406, 411, 415, 417, 431, 501 …).",
+        "Something else answers at this address, or what stands before the server does not let MCP through.",
+        "Correct the URL, or the reverse proxy before the server; its own words are shown. A restart cannot help.",
+        (20,),
     ),
     Symptom.UPSTREAM_DOWN: Meaning(
         "The server answers, but what is behind it does not.",
         "The proxy or bridge lives while its member or stdio child is dead.",
-        "Restart the member behind; if it is well, restart the bridge or proxy that lost it.",
+        "Ask the member behind: where that is down, it is what has to be started. Where it answers, the bridge or proxy lost it "
+        "and has to connect again.",
         (1, 8, 26, 27),
     ),
     Symptom.WRONG_TYPE: Meaning(
@@ -121,7 +136,7 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.NO_ENDPOINT: Meaning(
         "The SSE stream opens, but no `endpoint` event comes.",
         "The server is stuck in its start or waits for its child.",
-        "Restart the member.",
+        "See in its log what it waits for; one that stays silent has to be restarted.",
         (4,),
     ),
     Symptom.BAD_ENDPOINT: Meaning(
@@ -139,7 +154,8 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.NO_REPLY: Meaning(
         "The server takes the request, but never answers it.",
         "The stream works in one direction only: the session behind it is dead, or the server is detached from its child.",
-        "Recreate the member, then restart the proxy.",
+        "Ask the member direct: where that answers, the proxy holds a dead stream and has to connect again; where it does not, "
+        "the member has to be restarted.",
         (6, 26),
     ),
     Symptom.BAD_REPLY: Meaning(
@@ -147,6 +163,13 @@ MEANINGS: dict[Symptom, Meaning] = {
         "A broken server, or something else on this port.",
         "Read what it said; update or replace the server.",
         (20, 23),
+    ),
+    Symptom.INCOMPATIBLE: Meaning(
+        "The answers are read here, but they have a form that official clients refuse.",
+        "A JSON array where one object was asked for, or a byte order mark before the JSON: many clients, and proxies built "
+        "of them, cannot use this server, whatever is restarted.",
+        "Have the server corrected or updated; until then reach it through something that reads it, as kind `gateway` does.",
+        (20,),
     ),
     Symptom.TOO_LARGE: Meaning(
         "An answer or request is larger than allowed.",
@@ -157,7 +180,8 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.RPC_ERROR: Meaning(
         "The server answers with a JSON-RPC error.",
         "An error inside the server; its code and words are shown.",
-        "Read the message and the server's log; restart the member if it persists.",
+        "Read the message and the server's log. A restart helps where the server itself is broken, not against a limit, a licence, "
+        "a token or what it depends on.",
         (7,),
     ),
     Symptom.SESSION_LOST: Meaning(
@@ -169,13 +193,13 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.STALE_SESSION: Meaning(
         "The proxy answers, but its own session with the member is gone.",
         "The member restarted and the proxy still uses the old session. It may never reconnect by itself.",
-        "Restart (or reload) the proxy, after the member.",
+        "The proxy has to connect again. One that never does so by itself has to be restarted, once the member answers.",
         (1, 2),
     ),
     Symptom.NOT_INITIALIZED: Meaning(
         "The server says that the session is not initialized.",
         "It lost its state, mixes sessions up, or its child restarted behind a living session.",
-        "Restart the member, then the proxy.",
+        "Ask in a new session: one that fails there too has to be restarted.",
         (7,),
     ),
     Symptom.ERA_MISMATCH: Meaning(
@@ -187,13 +211,14 @@ MEANINGS: dict[Symptom, Meaning] = {
     Symptom.EMPTY_TOOLS: Meaning(
         "The server lists no tools at all.",
         "It lost what is behind it and says so by an empty list, or it started without its configuration.",
-        "Restart the member, then the proxy. If it really has no tools, write `expect: {min_tools: 0}`.",
+        "Find out why what it lists from gave nothing; ask the member direct to see whether a proxy lost them. "
+        "If it really has no tools, write `expect: {min_tools: 0}`.",
         (17, 27),
     ),
     Symptom.MISSING_TOOLS: Meaning(
         "Fewer tools are listed than expected, or expected ones are absent.",
         "A part of the server failed at its start, a filter hides them, or the server changed.",
-        "Look at the member's log; restart it; correct `expect` if the change is wanted.",
+        "Look at the member's log; correct `expect`, or accept the change with `mcpwatch pin NAME`, if it is wanted.",
         (17, 19),
     ),
     Symptom.SCHEMA: Meaning(

@@ -7,7 +7,7 @@ a byte a second ends as surely as a silent one. Knows nothing of wires.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from types import TracebackType
 
 from mcpwatch.model.probe import Stage, StageTiming
 
@@ -24,7 +24,55 @@ EVENT_SHARE = 0.6
 EVENT_MIN = 5.0
 """Seconds that it may take in any case."""
 
+EVENT_SPARE = 0.9
+"""Share of that time after which it is given up, so that another question can be asked."""
+
 _CONNECTING = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS})
+
+
+class Deadline:
+    """An `asyncio` timeout that is moved at every stage: to a later moment it moves when its timer fires, not before."""
+
+    def __init__(self, when: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._when = when
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._expired = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._arm()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        assert task is not None
+        if self._expired and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def move(self, when: float) -> None:
+        """Let it be this moment, on the loop's clock; of no effect after it passed, or once it is over."""
+        self._when = when
+        if self._task is not None and not self._expired and self._timer is not None and when < self._timer.when():
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._when, self._fire)
+
+    def _fire(self) -> None:
+        if self._loop.time() < self._when:  # it was moved meanwhile
+            self._arm()
+        elif self._task is not None:
+            self._timer, self._expired = None, True
+            self._task.cancel()
 
 
 class ProbeTimeline:
@@ -43,7 +91,7 @@ class ProbeTimeline:
         self._finished: float | None = None
         self._spent: dict[Stage, float] = {}
         self._limits = (max(CONNECT_MIN, timeout * CONNECT_SHARE), max(EVENT_MIN, timeout * EVENT_SHARE))
-        self.scope = asyncio.timeout_at(self.deadline)
+        self.scope = Deadline(self.deadline)
 
     def enter(self, stage: Stage) -> None:
         """Leave the present stage for `stage` and put its deadline in force."""
@@ -54,8 +102,8 @@ class ProbeTimeline:
             limit = min(limit, self._since + self._limits[0])
         elif stage is Stage.ENDPOINT:
             limit = min(limit, self._since + self._limits[1])
-        if not self.aborted and not self.scope.expired():
-            self.scope.reschedule(limit)
+        if not self.aborted:
+            self.scope.move(limit)
 
     def leave(self) -> None:
         """End the present stage and keep its time."""
@@ -68,8 +116,7 @@ class ProbeTimeline:
     def abort(self) -> None:
         """End the probe now, wherever it is: the prober is closing."""
         self.aborted = True
-        with contextlib.suppress(RuntimeError):  # all stages are over: what is left is bounded by `end`
-            self.scope.reschedule(self._loop.time())
+        self.scope.move(self._loop.time())  # once all stages are over what is left is bounded by `end`
 
     @property
     def now(self) -> float:
@@ -77,9 +124,19 @@ class ProbeTimeline:
         return self._loop.time()
 
     @property
+    def in_stage(self) -> float:
+        """Seconds since the present stage began."""
+        return self._loop.time() - self._since
+
+    @property
     def left(self) -> float:
         """Seconds until the deadline of all stages."""
         return max(0.0, self.deadline - self._loop.time())
+
+    @property
+    def event_left(self) -> float:
+        """Seconds that the first event of a stream may take from now, so that some time is left after it."""
+        return min(self._limits[1], self.left) * EVENT_SPARE
 
     def finish(self) -> None:
         """All stages are over; what follows is closing, and not the server's time."""

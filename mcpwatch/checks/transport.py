@@ -7,6 +7,8 @@ One probe has one `ProbeTransport` with at most a handful of connections (ADR 00
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Mapping
 
 from mcpwatch.checks.failure import REASON_MAX, ProbeFailure, one_line
@@ -26,6 +28,16 @@ NAMES_MAX = 4096
 """Resolved names kept; beyond it all are dropped."""
 CONNECTIONS_MAX = 8
 """Connections one probe may open; a server that closes after every answer may use them up slowly."""
+TOGETHER = 0.1
+"""Seconds within which what comes has come at once."""
+DRIP_PAUSE, DRIP_SHARE = 1.5, 0.25
+"""Seconds, or the share of the time that it took, since when nothing came of an answer that still comes."""
+
+_NO_NAME = re.compile(
+    r"does not resolve|no such host|name or service not known|nodename nor servname|name resolution|ENOTFOUND|EAI_AGAIN",
+    re.IGNORECASE,
+)
+"""Words of a failed look-up, of whoever made it."""
 
 
 class NameCache:
@@ -49,6 +61,11 @@ class NameCache:
     def forget(self, host: str, port: int) -> None:
         """Resolve this host anew next time."""
         self._names.pop((host, port), None)
+
+    def doubt(self, words: str) -> None:
+        """Resolve every host anew when an answer says that a name does not resolve: it may be gone for us too."""
+        if _NO_NAME.search(words):
+            self._names.clear()
 
 
 class ProbeTransport:
@@ -85,6 +102,13 @@ class ProbeTransport:
             except HttpFailed as error:
                 raise failed(error) from error
 
+    def dripping(self, seconds: float) -> str:
+        """How slowly an answer comes that has not ended in so many seconds; the empty string when nothing of it comes any more."""
+        for first, last, size in self.dialler.arrivals:
+            if last - first > TOGETHER and time.monotonic() - last <= max(DRIP_PAUSE, DRIP_SHARE * seconds):
+                return f"{size} bytes came of an answer in {seconds:.1f} s, and more is coming"
+        return ""
+
     def abort(self) -> None:
         """Drop every connection at once. Never blocks."""
         self.dialler.abort()
@@ -108,11 +132,17 @@ class Dialler:
             raise ProbeFailure(Symptom.BAD_REPLY, f"the server leaves {CONNECTIONS_MAX} answers unfinished")
         first = not self._timeline.dialled
         self._timeline.dialled = True
-        connection = await dial(url, self._trust, proxy, self._names.addresses, self._timeline.enter if first else untimed)
+        enter = self._timeline.enter if first else untimed
+        connection = await dial(url, self._trust, proxy, self._names.addresses, enter, lasting=False)
         self._connections.append(connection)
         self.certificate = self.certificate or connection.peer_certificate
         self.tls_version = self.tls_version or connection.tls_version
         return connection
+
+    @property
+    def arrivals(self) -> list[tuple[float, float, int]]:
+        """What came on each connection of an answer that is not whole."""
+        return [connection.arrivals for connection in self._connections if not connection.complete]
 
     def abort(self) -> None:
         """Drop every connection."""

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from mcpwatch.cli import exits
+from mcpwatch.cli.options import JsonOption
 from mcpwatch.cli.out import say, say_json
 
 alerts_app = typer.Typer(no_args_is_help=True, help="List alerts, test receivers, acknowledge an alert.", rich_markup_mode=None)
 silence_app = typer.Typer(no_args_is_help=True, help="Add, list and expire silences.", rich_markup_mode=None)
 maintenance_app = typer.Typer(no_args_is_help=True, help="Start, stop and list maintenance.", rich_markup_mode=None)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ForOption = Annotated[str, typer.Option("--for", help="Duration: 30m, 2h, 3d.")]
 CommentOption = Annotated[str, typer.Option("--comment", help="Reason, shown in lists.")]
 ByOption = Annotated[str, typer.Option("--by", help="Author; your user name by default.")]
@@ -169,7 +169,7 @@ def _window_line(one: dict[str, Any]) -> str:
 
 def _alert_lines(found: dict[str, Any]) -> list[str]:
     from mcpwatch.cli.table import coloured, paint, table
-    from mcpwatch.model.span import ago
+    from mcpwatch.web.words import ago
 
     colour = coloured()
     shades = {"firing": "red", "pending": "yellow", "resolved": "green"}

@@ -16,9 +16,10 @@ import threading
 from collections.abc import Callable, Generator
 
 from mcpwatch.app import hang
-from mcpwatch.app.daemon import Daemon, Options
+from mcpwatch.app.assembly import Options
+from mcpwatch.app.daemon import Daemon
 from mcpwatch.cli import exits
-from mcpwatch.cli.failure import told
+from mcpwatch.cli.exits import told
 from mcpwatch.model.spec import Plan
 
 

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from mcpwatch.cli.options import JsonOption
+
 app = typer.Typer(rich_markup_mode=None)
 clients_app = typer.Typer(help="Manage the configuration files of AI clients.", rich_markup_mode=None)
 token_app = typer.Typer(no_args_is_help=True, help="Rotate the bearer token of the routes.", rich_markup_mode=None)
 app.add_typer(clients_app, name="clients")
 app.add_typer(token_app, name="token")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Clients, by kind or by file; all by default.", show_default=False)]
 
 

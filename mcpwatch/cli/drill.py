@@ -19,8 +19,7 @@ from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
 from mcpwatch.cli.faults import HARMLESS, RHYTHMS, Fault, inject
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.model.errors import McpwatchError, UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import McpwatchError, UsageError, suggest
 
 POLL = 0.25
 """Seconds between two looks at the status while waiting."""
@@ -34,6 +33,7 @@ QUIET = 10.0
 Document = dict[str, Any]
 
 
+OPENED = "nothing, as it should be: the drill opened the way to it again"
 BORNE = frozenset({"noisy_stdout", "single_client"})
 """Causes with which a member works."""
 
@@ -103,6 +103,11 @@ class Timeline:
         fresh = probe["check"] != "mcp" or probe["at"] > self.began + (self.detected or 0.0)
         return fresh and not probe["failures"]
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether it was found that nothing is wrong with the member but the way to it: that is for a person to open."""
+        return any(cause == "unreachable" for _, cause, _ in self.causes)
+
     def quiet_since(self, at: float) -> float:
         """Seconds since the last sign."""
         return at - self.began - self._last
@@ -142,13 +147,13 @@ def restarted(before: Document, after: Document) -> list[str]:
 def _over(fault_lasts: contextlib.ExitStack, fault: Fault, member: Document, timeline: Timeline) -> Callable[[Document], None]:
     """Ends the fault once another incarnation of the member was begun: what was hurt is gone, and the next one is not to be.
 
-    What recovers by itself does that as soon as it was noticed.
+    What recovers by itself does that as soon as it was noticed. A firewall, which no restart opens, is opened once it was named.
     """
 
     def look(status: Document) -> None:
         now = next((item for item in status["members"] if item["name"] == member["name"]), member)
         noticed = timeline.detected is not None or time.time() - timeline.began > RECOVER_MAX
-        if now["generation"] != member["generation"] or (fault == "recover" and noticed):
+        if now["generation"] != member["generation"] or (fault == "recover" and noticed) or timeline.cut_off:
             fault_lasts.close()
 
     return look
@@ -159,7 +164,7 @@ def summary(timeline: Timeline, fault: str, timeout: float, *, recovered: bool) 
     rows = [
         ("detected", _seconds(timeline.detected), ""),
         *(("diagnosed", _seconds(at), f"{cause}: {text}") for at, cause, text in timeline.causes),
-        ("repaired by", "", ", ".join(timeline.repairs) or "the runtime's own restart"),
+        ("repaired by", "", ", ".join(timeline.repairs) or (OPENED if timeline.cut_off else "the runtime's own restart")),
         ("recovered", _seconds(timeline.recovered), "proved by every check of it"),
     ]
     if fault in HARMLESS:

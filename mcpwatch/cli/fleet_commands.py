@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from mcpwatch.cli.names import WholeOption, some
+from mcpwatch.cli.options import JsonOption, WholeOption, some
 from mcpwatch.cli.since import positive_span
 
 app = typer.Typer(rich_markup_mode=None)
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names of members or routes.", show_default=False)]
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file; by default that of the watchdog.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command(
@@ -50,7 +49,7 @@ def rbac(
     json_: JsonOption = False,
 ) -> None:
     """Print the least rights that the fleet needs in Kubernetes: a Role and a RoleBinding for each namespace. Needs no daemon."""
-    from mcpwatch.cli.rights import show_rights
+    from mcpwatch.cli.config import show_rights
 
     raise typer.Exit(show_rights(config, account, namespace, as_json=json_))
 
@@ -200,8 +199,8 @@ def import_(
     The same server of several clients comes once; secrets go to the env file; what cannot be carried over is named and left alone.
     Exits 1 when a server was left out because it failed its trial.
     """
+    from mcpwatch.cli.importing.found import Wish
     from mcpwatch.cli.importing.run import bring_in
-    from mcpwatch.cli.importing.wish import Wish
 
     names = tuple(word.strip() for word in only.split(",") if word.strip())
     wish = Wish(config, names, replace_clients, not no_test, yes, dry_run, json_, timeout)

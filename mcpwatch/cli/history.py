@@ -1,4 +1,4 @@
-"""`history`: how each check did over the last hours or days, read from the store; needs no daemon."""
+"""`history`: how each check did over the last hours or days, told by the watchdog, or read from the store where none runs."""
 
 from __future__ import annotations
 
@@ -10,42 +10,47 @@ from urllib.parse import urlencode
 
 from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import ControlSettings, call
+from mcpwatch.cli.control import TIMEOUT, ControlSettings, call
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, table
-from mcpwatch.model.errors import UsageError
+from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.store.history import StoredHistory, read_history
+
+ANSWER_WAIT = 5.0
+"""Seconds that a watchdog of this machine has to answer: what is in the store can be read without it."""
 
 
 def show_history(name: str | None, *, since: str, as_json: bool) -> int:
     """Print one line per check and vantage."""
-    if ControlSettings.url:
-        return _remote(name, since=since, as_json=as_json)
-    path = state_paths(ControlSettings.state_dir).store
-    begin = since_epoch(since, time.time())
-    if not path.exists():
-        raise UsageError(f"nothing has been recorded in {path.parent} yet; start a fleet with 'mcpwatch up'")
-    found = read_history(path, since=begin or 0.0, subject=name)
+    begin = since_epoch(since, time.time()) or 0.0
+    found = _asked(name, begin, TIMEOUT) if ControlSettings.url else _here(name, begin)
     if as_json:
         say_json([{**dataclasses.asdict(one), "worst_hour": iso(one.worst_hour) if one.worst_hour else None} for one in found])
-        return exits.OK
-    _print(found, name)
+    else:
+        _print(found, name)
     return exits.OK
 
 
-def _remote(name: str | None, *, since: str, as_json: bool) -> int:
-    """The same from a watchdog on another machine."""
-    query = {"since": str(since_epoch(since, time.time()) or 0.0)} | ({"name": name} if name else {})
-    found: list[dict[str, Any]] = call("GET", f"/history?{urlencode(query)}")
-    if as_json:
-        say_json(found)
-        return exits.OK
+def _here(name: str | None, begin: float) -> list[StoredHistory]:
+    """Of this machine: a watchdog that runs counts what it has not written yet; else, or where it is late, the store tells."""
+    paths = state_paths(ControlSettings.state_dir)
+    try:
+        return _asked(name, begin, ANSWER_WAIT)
+    except McpwatchError:
+        if not paths.store.exists():
+            raise UsageError(f"nothing has been recorded in {paths.root} yet; start a fleet with 'mcpwatch up'") from None
+        return read_history(paths.store, since=begin, subject=name)
+
+
+def _asked(name: str | None, begin: float, wait: float) -> list[StoredHistory]:
+    """As a watchdog tells it. Raises `McpwatchError`."""
+    query = {"since": str(begin)} | ({"name": name} if name else {})
+    found: list[dict[str, Any]] = call("GET", f"/history?{urlencode(query)}", timeout=wait)
     for one in found:
         one["worst_hour"] = WallTime(datetime.fromisoformat(one["worst_hour"]).timestamp()) if one["worst_hour"] else None
-    _print([StoredHistory(**one) for one in found], name)
-    return exits.OK
+    return [StoredHistory(**one) for one in found]
 
 
 def _print(found: list[StoredHistory], name: str | None) -> None:

@@ -18,8 +18,7 @@ from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, paint
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.time import iso
 
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError, suggest
+from mcpwatch.model.runtime import traits_of
 
 WAIT = 120.0
 """Seconds to wait for a member to come to rest or to run."""
@@ -58,7 +58,7 @@ def _hosted(status: dict[str, Any], wanted: Sequence[str]) -> dict[str, dict[str
     """
     if status.get("proxy") not in wanted:
         return {}
-    inside = (member for member in status["members"] if member["runtime"] == "hosted")
+    inside = (member for member in status["members"] if traits_of(member["runtime"]).hosted)
     return {member["name"]: member for member in inside if member["name"] in wanted}
 
 

@@ -13,6 +13,7 @@ from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import span
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, Target, Transport
+from mcpwatch.model.runtime import traits_of
 from mcpwatch.model.spec import CheckSpec
 
 
@@ -111,7 +112,7 @@ def _nothing(names: list[str], vantage: str | None) -> list[str]:
         if member["phase"] != "running":
             why = f": {member['last_exit']}" if member["last_exit"] else ""
             lines.append(f"{member['name']} is {member['phase']}{why}; see 'mcpwatch why {member['name']}'")
-        elif vantage == "direct" and member["runtime"] == "hosted":
+        elif vantage == "direct" and traits_of(member["runtime"]).hosted:
             lines.append(f"{member['name']} is hosted inside the proxy and cannot be reached past it; use --route, or add a bridge")
         else:
             lines.append(f"{member['name']} has no check {'from there' if vantage else 'configured'}")

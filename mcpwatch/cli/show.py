@@ -1,4 +1,4 @@
-"""`status` and `events`: asking the daemon, or the files it left, and printing."""
+"""`status`, `events` and `why`: asking the daemon, or the files it left, and printing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mcpwatch.app.paths import state_paths
+from mcpwatch.app.reasoning import FACTS, Document, causes, explain, gathered
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, named, only, render
-from mcpwatch.cli.table import coloured, fit, terminal_width
-from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
-from mcpwatch.model.naming import suggest
-from mcpwatch.model.span import ago
+from mcpwatch.cli.table import coloured, fit, paint, terminal_width
+from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError, suggest
+from mcpwatch.web.words import ago
 
 HEALTH_WAIT = 8.0
 """Seconds in which a healthy watchdog answers; below the timeout of the image's health check."""
@@ -146,3 +146,15 @@ def _print_fact(fact: dict[str, Any], *, as_json: bool, colour: bool) -> None:
     line = json.dumps(fact, ensure_ascii=False) if as_json else event_line(fact, colour=colour)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def show_why(name: str, *, as_json: bool) -> int:
+    """Print the reasoning about one member or route. Exit 0 when nothing is wrong with it, 1 otherwise."""
+    status: Document = call("GET", "/status")
+    facts = list(stream("/events", limit=str(FACTS), since=str(time.time() - 24 * 3600)))
+    if as_json:
+        say_json(gathered(name, status, facts))
+    else:
+        for line in explain(name, status, facts, mark=lambda text: paint(text, "red", on=coloured())):
+            say(line)
+    return exits.UNHEALTHY if causes(name, status) else exits.OK

@@ -23,8 +23,7 @@ from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.table import coloured, milliseconds, paint, table
 from mcpwatch.config.load import load_plan
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.probe import Outcome, ProbeResult
 from mcpwatch.model.spec import CheckSpec, RouteSpec
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mcpwatch.cli.table import milliseconds, paint, size, table, visible
-from mcpwatch.model.span import ago
-from mcpwatch.web.words import fleet_state
+from mcpwatch.web.words import ago, fleet_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +37,9 @@ def render(document: dict[str, Any], *, colour: bool, now: float | None = None, 
         lines.append(paint(f"configuration rejected, the running one stays: {daemon['config_error']}", "yellow", on=colour))
     for down in daemon.get("down", ()):
         words = f"the {down['name']} service is down, what it shows is not known: {down['reason']}"
+        lines.append(paint(words, "red", on=colour))
+    for trouble in daemon.get("troubles", ()):
+        words = f"the watchdog is in trouble ({trouble['name']}, for {ago(at - trouble['since'])}): {trouble['reason']}"
         lines.append(paint(words, "red", on=colour))
     if 0 < daemon.get("carries", 0) < len(document["members"]):
         words = f"{len(document['members'])} members, and the limit of open files carries {daemon['carries']}: raise 'ulimit -n'"

@@ -9,7 +9,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from mcpwatch.app.daemon import Daemon, Options
+from mcpwatch.app.assembly import Options
+from mcpwatch.app.daemon import Daemon
 from mcpwatch.app.paths import config_file, state_paths
 from mcpwatch.app.plan_reader import apart, read_file
 from mcpwatch.cli import exits

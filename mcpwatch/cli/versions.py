@@ -14,6 +14,7 @@ from mcpwatch.config.load import Loaded
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.foreign.programs import PROGRAMS, ForeignProgram, program, version_of
 from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.runtime import traits_of
 from mcpwatch.model.spec import Plan
 
 _ASK = 15.0
@@ -58,7 +59,7 @@ def commands(loaded: Loaded | None) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield member.name, (member.written.stdio.command, *member.written.stdio.args)
         for kind, block in member.blocks:
             values: Any = dict(block)
-            if kind == "process" and values.get("command"):
+            if traits_of(kind).own and values.get("command"):
                 yield member.name, (str(values["command"]), *(str(word) for word in values.get("args", ())))
 
 

@@ -5,9 +5,11 @@ Owns the shape of the answers; they hold no secret. What is decided and written 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -18,7 +20,6 @@ from mcpwatch.clients.files import read, resolve
 from mcpwatch.clients.formats.edit import DROP, edit
 from mcpwatch.clients.formats.path import EditRefused, Value
 from mcpwatch.clients.ledger import Ledger, digest
-from mcpwatch.clients.listening import listening
 from mcpwatch.clients.policy import ListingDecision
 from mcpwatch.clients.reconcile import ReconcileResult
 from mcpwatch.clients.service import ClientsService
@@ -26,8 +27,7 @@ from mcpwatch.clients.stale import Stale, elsewhere, stale
 from mcpwatch.clients.sync import Job, sync
 from mcpwatch.clients.tokens import masked
 from mcpwatch.clients.writer import Done
-from mcpwatch.model.errors import ClientFileError, McpwatchError, UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import ClientFileError, McpwatchError, UsageError, suggest
 from mcpwatch.model.time import WallTime, iso
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -265,3 +265,18 @@ def _default(kind: str) -> Client:
 
 def _needed(spec: Any, name: str) -> bool:
     return bool(spec.model_fields[name].is_required())
+
+
+WAIT = 1.0
+"""Seconds."""
+
+
+def listening(url: str) -> bool:
+    """Whether a connection to the URL's host and port is taken."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), WAIT):
+            return True
+    except (OSError, ValueError):
+        return False

@@ -32,7 +32,7 @@ from mcpwatch.clients.adapters import (
     windsurf,
     zed,
 )
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
 from mcpwatch.registry import Kind, find
 
 

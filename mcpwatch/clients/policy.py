@@ -68,7 +68,9 @@ class ListingDecision:
     waiting: Mapping[str, str] = field(default_factory=dict[str, str])
     wake_at: Instant | None = None
     kept: str = ""
-    """Why nothing may be removed now, or the empty string."""
+    """Why nothing may be removed now but the routes of `stopped`, or the empty string."""
+    stopped: tuple[str, ...] = ()
+    """Those of `off` whose member an operator stopped."""
 
 
 def advance(
@@ -104,8 +106,10 @@ def advance(
         reasons |= dict.fromkeys(book.listed - known, "no longer in the configuration")
     on = tuple(name for name in [*(route.name for route in seen), *sorted(book.listed - known)] if name in listed)
     off = tuple(route.name for route in seen if route.name not in listed)
+    stopped = tuple(route.name for route in seen if route.stopped and route.name in off)
     steady = {name: hold for name, hold in held.items() if hold is not None}
-    return Book(steady, frozenset(listed)), ListingDecision(on, off, reasons, waiting, min(wakes, default=None), kept)
+    wake = min(wakes, default=None)
+    return Book(steady, frozenset(listed)), ListingDecision(on, off, reasons, waiting, wake, kept, stopped)
 
 
 def _bad(route: SeenRoute) -> str:

@@ -1,12 +1,12 @@
 """One file against what it should hold: decides member by member what is ours to change, and makes the new text. Pure.
 
-Owns the rules of ownership: what we did not write is never touched; what a person changed of ours is drift and by default stays;
-a secret that a client put in place of our reference is taken back out.
+Owns the rules of ownership: what we did not write is never touched, unless it is to the last key what we would write; what a person
+changed of ours is drift and by default stays; a secret that a client put in place of our reference is taken back out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
@@ -19,6 +19,20 @@ from mcpwatch.foreign.shape import same, within
 
 NO_TOKENS = Tokens()
 Trouble = Literal["edited", "taken out", "foreign", "expanded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Which entries stay although they are wanted no more: none, or (`all_but` is given) all but these."""
+
+    all_but: frozenset[Path] | None = None
+
+    def holds(self, path: Path) -> bool:
+        """Whether this entry stays."""
+        return self.all_but is not None and path not in self.all_but
+
+
+NOTHING, EVERYTHING = Keep(), Keep(frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +71,22 @@ def reconcile(
     *,
     overwrite: bool = False,
     force: bool = False,
-    keep: bool = False,
+    keep: Keep = NOTHING,
     tokens: Tokens = NO_TOKENS,
 ) -> ReconcileResult:
     """The new text for a file that now reads `text` (`None`: there is none).
 
     `overwrite` puts right what a person changed of ours; `force` does so too and takes over entries that only bear our name;
-    `keep` takes nothing out. `tokens` tells those of ours in it: an edited entry of ours gets the current one in place of a dead
-    one, and keeps what else was edited.
+    `keep` says of an entry that is wanted no more whether it stays all the same. `tokens` tells those of ours in it: an edited
+    entry of ours gets the current one in place of a dead one, and keeps what else was edited.
     Raises `EditRefused` when the text is broken or an edit cannot be proved.
     """
     document = syntax.parse(text or "")
     gone = text is None
-    changes: dict[Path, Value] = {}
-    drift: list[Drift] = []
-    entries: dict[str, str] = {}
-    names: dict[Literal["added", "removed", "changed"], list[str]] = {"added": [], "removed": [], "changed": []}
-    for path, value in wanted.entries.items():
-        found = look(document, path)
-        judged = _judge(found, path, value, _Rules(wanted, ledger, tokens, overwrite or force, force, gone))
-        if judged.verb is None and judged.drift is not None and judged.drift.trouble == "edited":
-            judged = _renewed(judged, found, tokens, _spelling(value, wanted, tokens.current))
-        if judged.drift is not None:
-            drift.append(judged.drift)
-        if judged.verb is not None:
-            changes[path] = value if judged.value is MISSING else judged.value
-            if path in wanted.routes:
-                names[judged.verb].append(_last(path))
-        if judged.note:
-            entries[write(path)] = judged.note
-    for key, path, found, mark in _leaving(document, wanted, ledger):
-        if mark == DECLINED or (keep and found is not MISSING):
-            entries[key] = mark
-        elif found is not MISSING and (ledger.wrote(path, found) or force):
-            changes[path] = DROP
-            if path[:-1] == wanted.box:
-                names["removed"].append(_last(path))
-        elif found is not MISSING:
-            entries[key] = mark
-            drift.append(Drift(_last(path), "edited", "was edited by hand, so it is not removed"))
+    told = _Changes()
+    told.enter(document, _Rules(wanted, ledger, tokens, overwrite or force, force, gone))
+    told.leave(document, wanted, ledger, keep=keep, force=force)
+    changes, entries = told.changes, told.entries
     done = edit(syntax, text or "", changes, ledger.made, document)
     empty = ledger.created and done.document == {} and not entries
     kept = replace(ledger, entries=entries, pending={}, made=done.made, created=ledger.created or (gone and bool(changes)))
@@ -104,8 +95,65 @@ def reconcile(
         new += "\n"
     if new != text:
         kept = replace(kept, file=digest(new or ""), created=kept.created and new is not None)
-    added, removed, changed = (tuple(names[verb]) for verb in ("added", "removed", "changed"))
-    return ReconcileResult(new, kept, added, removed, changed, tuple(drift))
+    added, removed, changed = (tuple(told.names[verb]) for verb in ("added", "removed", "changed"))
+    return ReconcileResult(new, kept, added, removed, changed, tuple(told.drift))
+
+
+class _Changes:
+    """What is to be written into one file, what its ledger then says, and what is told about it."""
+
+    def __init__(self) -> None:
+        self.changes: dict[Path, Value] = {}
+        self.drift: list[Drift] = []
+        self.entries: dict[str, str] = {}
+        self.names: dict[Literal["added", "removed", "changed"], list[str]] = {"added": [], "removed": [], "changed": []}
+
+    def enter(self, document: Value, rules: _Rules) -> None:
+        """Judge each entry that is wanted."""
+        wanted, tokens = rules.wanted, rules.tokens
+        for path, value in wanted.entries.items():
+            found = look(document, path)
+            judged = _judge(found, path, value, rules)
+            if judged.verb is None and judged.drift is not None and judged.drift.trouble == "edited":
+                judged = _renewed(judged, found, tokens, _spelling(value, wanted, tokens.current))
+            if judged.drift is not None:
+                self.drift.append(judged.drift)
+            if judged.verb is not None:
+                self.changes[path] = value if judged.value is MISSING else judged.value
+                if path in wanted.routes:
+                    self.names[judged.verb].append(_last(path))
+            if judged.note:
+                self.entries[write(path)] = judged.note
+
+    def leave(self, document: Value, wanted: Wanted, ledger: Ledger, *, keep: Keep, force: bool) -> None:
+        """Judge each entry that is ours and wanted no more."""
+        for key, path, found, mark in _leaving(document, wanted, ledger):
+            if mark == DECLINED or (found is not MISSING and keep.holds(path)):
+                self.entries[key] = mark
+            elif found is not MISSING and (ledger.wrote(path, found) or force):
+                self.changes[path] = DROP
+                if path[:-1] == wanted.box:
+                    self.names["removed"].append(_last(path))
+            elif found is not MISSING:
+                self.entries[key] = mark
+                self.drift.append(Drift(_last(path), "edited", "was edited by hand, so it is not removed"))
+
+
+def reclaim(syntax: Syntax, text: str, spellings: Sequence[Wanted], ledger: Ledger) -> Ledger:
+    """The ledger with the entries that a lost store forgot: what is, to the last key, what one of `spellings` would write.
+
+    Supporting entries come back only beside one of a route: alone, they may be anybody's. Raises `EditRefused`.
+    """
+    document = syntax.parse(text)
+    found: dict[str, str] = {}
+    routes = False
+    for wanted in spellings:
+        for path, value in wanted.entries.items():
+            known = ledger.owns(path) or ledger.declined(path)
+            if not known and (there := look(document, path)) is not MISSING and same(there, value):
+                found[write(path)] = fingerprint(value)
+                routes = routes or path in wanted.routes
+    return replace(ledger, entries={**ledger.entries, **found}) if routes else ledger
 
 
 def _leaving(document: Value, wanted: Wanted, ledger: Ledger) -> Iterator[tuple[str, Path, Value, str]]:
@@ -146,6 +194,8 @@ def _judge(found: Value, path: Path, value: Value, rules: _Rules) -> _Judged:
         return _Judged("added", mark)
     if ledger.wrote(path, found):
         return _Judged(None if same(found, value) else "changed", mark)
+    if same(found, value) and not support:  # to the last key what would be written: whoever put it there, it is as one of ours
+        return _Judged(None, mark)
     if ledger.owns(path):
         if wanted.reference and _expanded(found, value, wanted.reference, rules.tokens):
             text = "the client wrote the token itself in place of our reference; the reference is put back"
@@ -153,8 +203,6 @@ def _judge(found: Value, path: Path, value: Value, rules: _Rules) -> _Judged:
         if rules.overwrite:
             return _Judged("changed", mark, Drift(name, "edited", "was edited by hand and is put back", left=False))
         return _Judged(None, ledger.entries.get(write(path), mark), Drift(name, "edited", "was edited by hand and stays so"))
-    if ledger.declined(path) and same(found, value):  # it was taken out by hand, and has been put back as it was
-        return _Judged(None, mark)
     if rules.force:
         return _Judged(None if same(found, value) else "changed", mark, Drift(name, "foreign", "is taken over", left=False))
     if support:

@@ -122,9 +122,10 @@ class ClientsService:
 
     async def _look_at(self, client: Client, now: Instant) -> Instant:
         async with self.alone(client):
-            key = client_key(client)
+            key, routes = client_key(client), self.routes()
+            if key not in self._states and key not in self._doubles:
+                await self.writer.reclaim(client, routes, self._token())
             state = self._states.get(key) or State(self._first_book(client))
-            routes = self.routes()
             book, decision = self._decide(client, state.book, now)
             state = replace(state, book=book, decision=decision, reasons={**state.reasons, **decision.reasons})
             since = None if state.brought == (decision.on, decision.kept) else state.changing_since or now

@@ -6,7 +6,6 @@ The file may change while we work: then everything is read and rendered again, a
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import time
 from collections.abc import Callable
@@ -62,6 +61,8 @@ class Written:
     def diff(self) -> str:
         """The change as a unified diff without context: what is not ours may be secret."""
         old, new = (self.before or "").splitlines(keepends=True), (self.after or "").splitlines(keepends=True)
+        import difflib
+
         lines = difflib.unified_diff(old, new, str(self.real), str(self.real), n=0)
         return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,13 @@ from mcpwatch.clients.adapter import Client, Skipped, Wanted, chosen
 from mcpwatch.clients.adapters.open_webui import OpenWebUISpec
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.files import read, resolve
+from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.formats.path import read as read_path
 from mcpwatch.clients.formats.path import write as spelled
 from mcpwatch.clients.ledger import DECLINED, Ledger, dumps, loads
 from mcpwatch.clients.location import Machine, name
 from mcpwatch.clients.policy import ListingDecision
-from mcpwatch.clients.reconcile import reconcile
+from mcpwatch.clients.reconcile import EVERYTHING, NOTHING, Keep, reclaim, reconcile
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.sync import Job, Written, preview, sync, tidy
 from mcpwatch.clients.threads import Threads
@@ -100,22 +102,39 @@ class Writer:
     def holds(self, client: Client, token: str) -> bool:
         """Whether the client's file holds `token`, as text or as its syntax spells it. In a thread."""
         try:
-            if isinstance(client.spec, OpenWebUISpec):
-                text = openwebui.fetch(client.spec)
-            else:
-                path = self.path(client)
-                text = read(path, resolve(path)).text or ""
+            text = self._text(client)
         except ClientFileError:
             return not client.adapter.reference and bool(self.given(client))
         return masked(text, (token,), "") != text
+
+    def _text(self, client: Client) -> str:
+        """What the client's file says now. In a thread. Raises `ClientFileError`."""
+        if isinstance(client.spec, OpenWebUISpec):
+            return openwebui.fetch(client.spec)
+        path = self.path(client)
+        return read(path, resolve(path)).text or ""
+
+    async def reclaim(self, client: Client, routes: Sequence[ClientRoute], token: str) -> None:
+        """Own again what a lost store forgot: entries of these routes that are what would be written. Never raises for a file."""
+        ledger, meant = self.ledger(client), chosen(client.spec, routes)
+        spellings = [client.adapter.wanted(client.spec, on, off, token) for on, off in ((meant, ()), ((), meant))]
+        if all(ledger.owns(path) or ledger.declined(path) for path in spellings[0].routes):
+            return
+
+        def found() -> Ledger:
+            return reclaim(client.adapter.syntax, self._text(client), spellings, ledger)
+
+        with suppress(ClientFileError, EditRefused):  # what is wrong with it is told when it is to be brought up to date
+            if (fuller := await self.threads.run(self.name(client), found)) != ledger:
+                self.note(client, fuller)
 
     async def carry_out(self, client: Client, order: Order) -> Done:
         """Bring the client up to date. Raises `ClientFileError`; then its file is as it was."""
         ledger = self.ledger(client)
         wanted = self.wanted(client, order, ledger)
-        return await self.write(client, wanted, ledger, order, keep=self._keeps(client, wanted, order))
+        return await self.write(client, wanted, ledger, order, keep=_keeps(client, wanted, order))
 
-    async def write(self, client: Client, wanted: Wanted, ledger: Ledger, order: Order, *, keep: bool = False) -> Done:
+    async def write(self, client: Client, wanted: Wanted, ledger: Ledger, order: Order, *, keep: Keep = NOTHING) -> Done:
         """Make the client hold `wanted` of ours and no more."""
         order_key = (_stamp(self.path(client)), wanted, ledger, client.spec, order.force, keep, order.token, order.tokens)
         last = self._last.get(self.name(client))
@@ -129,7 +148,7 @@ class Writer:
             self._last.pop(self.name(client), None)
         return done
 
-    async def _write(self, client: Client, wanted: Wanted, ledger: Ledger, order: Order, *, keep: bool) -> Done:
+    async def _write(self, client: Client, wanted: Wanted, ledger: Ledger, order: Order, *, keep: Keep) -> Done:
         render = partial(
             reconcile,
             client.adapter.syntax,
@@ -166,10 +185,6 @@ class Writer:
         off = [route for route in off if any(name == route.name and ledger.owns(path) for path, name in known.items())]
         return client.adapter.wanted(client.spec, on, off, order.token)
 
-    @staticmethod
-    def _keeps(client: Client, wanted: Wanted, order: Order) -> bool:
-        return bool(order.decision.kept) or (client.adapter.refuses_empty and not wanted.routes)
-
     def _preview(self, client: Client, job: Job, dry_run: bool) -> Written:
         if isinstance(client.spec, OpenWebUISpec):
             return openwebui.preview(job, client.spec)
@@ -181,6 +196,15 @@ class Writer:
         if isinstance(client.spec, OpenWebUISpec):
             return openwebui.sync(job, client.spec, self.backups)
         return sync(job, self.backups)
+
+
+def _keeps(client: Client, wanted: Wanted, order: Order) -> Keep:
+    if client.adapter.refuses_empty and not wanted.routes:
+        return EVERYTHING
+    if not order.decision.kept:
+        return NOTHING
+    stopped = [route for route in chosen(client.spec, order.routes) if route.name in order.decision.stopped]
+    return Keep(frozenset(client.adapter.wanted(client.spec, stopped, [], order.token).routes))
 
 
 def _done(written: Written, wanted: Wanted, order: Order) -> Done:

@@ -78,7 +78,8 @@ def load(path: FilePath, kinds: Kinds, environ: Mapping[str, str], *, text: str 
     for where, message in demanded(expansion.faults, written):
         complain(dialect.place(where), message)
     config = Parser(kinds, findings, lambda name: world.read(world.place(name))).config(raw, str(path))
-    config = replace(config, secrets=frozenset(findings.secrets | expansion.secrets))
+    files = frozenset(world.place(name) for name in findings.files)
+    config = replace(config, secrets=frozenset(findings.secrets | expansion.secrets), secret_files=files)
     for where, message in (*findings.faults, *problems(config, world, frozenset(runtime_keys(kinds)))):
         complain(dialect.place(where), message)
     unset = {dialect.place(where) for where, _ in expansion.faults}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from mcpwatch.config.models import CheckConfig, CheckDefaults, RestartConfig
-from mcpwatch.model.policy import Backoff, RestartPolicy
 from mcpwatch.model.probe import Canary, Expect
+from mcpwatch.model.restart import Backoff, RestartPolicy
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.text import canonical
 

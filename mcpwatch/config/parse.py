@@ -16,13 +16,14 @@ from mcpwatch.config.specs import keys_of
 from mcpwatch.config.validate import ConfigFindings, validate
 from mcpwatch.foreign.document import Path, Value
 from mcpwatch.foreign.variables import Read
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
+from mcpwatch.model.runtime import TRAITS
 from mcpwatch.model.spec import Traits
 from mcpwatch.registry import Kind, Kinds, KindSpec, find
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
-IMPLIED_RUNTIMES = frozenset({"hosted", "external"})
+IMPLIED_RUNTIMES = frozenset(name for name, traits in TRAITS.items() if traits.hosted or traits.watched)
 """Runtimes that no key names: they follow from `stdio` without `bridge`, and from `url` alone."""
 
 
@@ -79,6 +80,8 @@ class Config:
     """Whether the user wants no proxy."""
     source: str = ""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    secret_files: frozenset[str] = frozenset()
+    """The files from which secrets were read."""
 
     @property
     def embedded(self) -> bool:

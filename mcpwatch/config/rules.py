@@ -15,10 +15,11 @@ from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, WrittenMember
 from mcpwatch.config.port_conflicts import port_clashes
 from mcpwatch.foreign.document import Path, spell
-from mcpwatch.foreign.names import RESERVED, servable
+from mcpwatch.foreign.server import RESERVED, servable
 from mcpwatch.foreign.variables import Read
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
 from mcpwatch.model.restart import reachable
+from mcpwatch.model.runtime import traits_of
 from mcpwatch.units import spell_seconds
 
 Problem = tuple[Path, str]
@@ -113,7 +114,7 @@ def _commands(member: WrittenMember, config: Config, world: World) -> Iterator[P
         if not boxed or member.written.bridge:
             yield from _command(stdio.command, stdio.env.get("PATH"), stdio.cwd, path, world)
     for name, block in member.blocks:
-        if name == "process":
+        if traits_of(name).own:
             yield from _process(block, (*member.path, name), world)
 
 
@@ -196,7 +197,7 @@ def _proxy(config: Config, world: World) -> Iterator[Problem]:
     for check in proxy.checks:
         yield from _check(check, None, config)
     for name, block in proxy.blocks:
-        if name == "process":
+        if traits_of(name).own:
             yield from _process(block, ("proxy", name), world)
 
 

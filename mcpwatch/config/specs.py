@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 
 from mcpwatch.foreign.document import Path
+from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 
 
 def keys_at(model: Any, path: Path) -> tuple[str, ...]:
@@ -96,3 +97,30 @@ def secrets_in(value: object) -> set[str]:
 
 def _is_root(model: type[BaseModel]) -> bool:
     return "root" in model.model_fields and len(model.model_fields) == 1
+
+
+def named_secrets(value: object) -> set[str]:
+    """The values inside a spec that are secret by their name: environments, headers."""
+    if isinstance(value, BaseModel):
+        return named_secrets(dict(value))
+    found: set[str] = set()
+    if isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            if isinstance(item, str) and len(item) >= MIN_SECRET and secret_name(str(key)):
+                found |= {item, item.removeprefix("Bearer ")}
+            else:
+                found |= named_secrets(item)
+    return found
+
+
+def unwrapped(value: object) -> object:
+    """A spec as plain values with its secrets readable, for hashing only."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, BaseModel):
+        return {name: unwrapped(item) for name, item in value}
+    if isinstance(value, Mapping):
+        return {str(key): unwrapped(item) for key, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [unwrapped(item) for item in cast("list[object]", value)]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from mcpwatch.config.specs import holds_many, keys_at, keys_of, secret_field, secrets_in, spec_at
 from mcpwatch.foreign.document import Path, Value
 from mcpwatch.foreign.variables import Read
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
 
 MAX_ROUNDS = 20
 """Times a value is cleaned and tried again; each round removes at least one faulty key."""
@@ -28,10 +28,11 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(slots=True)
 class ConfigFindings:
-    """Faults by path, secret values met, and the document paths that were read from a `*_file`."""
+    """Faults by path, secret values met, and the files that `*_file` keys name."""
 
     faults: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
     secrets: set[str] = field(default_factory=set[str])
+    files: set[str] = field(default_factory=set[str])
 
     def add(self, path: Path, message: str) -> None:
         """Note a fault, once."""
@@ -180,6 +181,7 @@ class _Filler:
             self.findings.add(path, f"{name} is empty")
             return None
         self.findings.secrets.update(lines)
+        self.findings.files.add(name)
         return "\n".join(lines)
 
 

@@ -1,18 +1,15 @@
 """YAML text to a document and back: the only door to ruamel.yaml. Knows nothing of what the keys mean.
 
-Reading walks the node graph, so that every key keeps its line and *every* duplicate is found. Editing is round-trip: comments,
-order and quotes stay.
+Reading walks the node graph, so that every key keeps its line and *every* duplicate is found.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from ruamel.yaml import YAML, util
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
@@ -27,8 +24,6 @@ MAX_DEPTH = 100
 MAX_NODES = 50_000
 """Values one document may hold, aliases counted each time they are used: bounds an alias bomb."""
 
-_NESTED = re.compile(r"^[^\s#-][^\n#]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( +)[^\s#-]", re.MULTILINE)
-_DASH = re.compile(r"^ *- ", re.MULTILINE)
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -132,33 +127,20 @@ def _items(node: Any) -> list[Any]:
     return list(node.value)
 
 
-def dump(value: object, indent: Indent | None = None) -> str:
-    """`value` as YAML text: in the house style (two spaces, lists indented), or indented as given; no line is folded."""
+def dump(value: object) -> str:
+    """`value` as YAML text: two spaces, lists indented, no line folded."""
+    writer: Any = YAML(typ="rt", pure=True)
+    writer.preserve_quotes = True
+    writer.width = 4096
+    writer.indent(mapping=2, sequence=4, offset=2)
     out = StringIO()
-    _round_trip(indent or Indent()).dump(value, out)
+    writer.dump(value, out)
     return out.getvalue()
 
 
 def block(text: str) -> str:
     """`text`, which `dump` writes as a block of lines (`|`); quoted when it holds what no block can: control and odd characters."""
     return LiteralScalarString(text) if all(one in "\n\t" or one.isprintable() for one in text) else text
-
-
-def edit(text: str) -> tuple[Any, Indent]:
-    """The round-trip tree of `text` to change, and its indentation; give both to `dump`. Raises `ConfigError`."""
-    try:
-        tree: Any = _round_trip(Indent()).load(text)
-    except YAMLError as error:
-        raise ConfigError(Fault("", f"not YAML: {' '.join(str(error).split())}")) from None
-    guessed: Any = getattr(util, "load_yaml_guess_indent")(text)  # noqa: B009  # untyped
-    mapping = next((len(match[1]) for match in _NESTED.finditer(text)), 2)
-    sequence, offset = (guessed[1] or mapping, guessed[2] or 0) if _DASH.search(text) else (mapping + 2, mapping)
-    return tree, Indent(mapping, sequence, offset)
-
-
-def empty() -> Any:
-    """An empty mapping for an edited tree, written in block style."""
-    return CommentedMap()
 
 
 def commented(value: Mapping[str, Any]) -> Any:
@@ -169,20 +151,3 @@ def commented(value: Mapping[str, Any]) -> Any:
 def remark(mapping: Any, key: str, comment: str, column: int) -> None:
     """Put a comment line before `key`, indented by `column`."""
     mapping.yaml_set_comment_before_after_key(key, before=comment, indent=column)
-
-
-@dataclass(frozen=True, slots=True)
-class Indent:
-    """Spaces: of a nested mapping, of a list's items, and of the dash within those."""
-
-    mapping: int = 2
-    sequence: int = 4
-    offset: int = 2
-
-
-def _round_trip(indent: Indent) -> Any:
-    writer: Any = YAML(typ="rt", pure=True)
-    writer.preserve_quotes = True
-    writer.width = 4096
-    writer.indent(mapping=indent.mapping, sequence=indent.sequence, offset=indent.offset)
-    return writer

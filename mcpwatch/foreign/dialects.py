@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcpwatch.foreign.document import Path, Value
-from mcpwatch.foreign.names import proposal, servable
-from mcpwatch.foreign.server import FAULTY, Complain, member
+from mcpwatch.foreign.server import FAULTY, Complain, member, proposal, servable
 
 DialectName = Literal["mcpwatch", "tbxark", "mcp-servers", "sparfenyuk"]
 

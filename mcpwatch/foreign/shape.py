@@ -5,7 +5,7 @@ Values may be shared and may hold themselves (YAML's aliases).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 Value = Any
@@ -53,19 +53,3 @@ def within(value: Value, values: int) -> bool:
         elif isinstance(item, list):
             todo += cast("list[Value]", item)
     return True
-
-
-def deeper(value: Value, levels: int) -> bool:
-    """Whether containers of a tree (no alias in it) are nested deeper than `levels`."""
-    here: list[Value] = [value]
-    for _ in range(levels + 1):
-        here = [inner for item in here for inner in _children(item)]
-        if not here:
-            return False
-    return True
-
-
-def _children(item: Value) -> Iterable[Value]:
-    if isinstance(item, dict):
-        return cast("dict[object, Value]", item).values()
-    return cast("list[Value]", item) if isinstance(item, list) else ()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mcpwatch.foreign.document import Path, Value
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
 
 _PLAIN = re.compile(r"\$(?:(?P<twice>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\{[^}]*\}?))")
 _EDITOR = re.compile(

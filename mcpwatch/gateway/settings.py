@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.restart import RestartPolicy
 
 Transport = Literal["auto", "sse", "http", "stateless"]
 Sessions = Literal["auto", "shared", "isolated"]

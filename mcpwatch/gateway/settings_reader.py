@@ -10,7 +10,8 @@ import re
 import sys
 from typing import Any, cast
 
-from mcpwatch.foreign.names import servable
+from mcpwatch.foreign.server import servable
+from mcpwatch.gateway.digests import sha256
 from mcpwatch.gateway.settings import (
     DEFAULT_LISTEN,
     SESSIONS,
@@ -22,7 +23,7 @@ from mcpwatch.gateway.settings import (
     Transport,
 )  # fmt: skip
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.restart import Backoff, RestartPolicy
 
 DIGESTS = "token_digests"
 """The key for tokens of which only the digest is told."""
@@ -263,9 +264,7 @@ class SettingsReader:
 
 def digest(token: str) -> str:
     """What is kept of a token."""
-    import hashlib  # loads OpenSSL, before the first server is started
-
-    return hashlib.sha256(token.encode()).hexdigest()
+    return sha256(token.encode()).hex()
 
 
 def address(value: object) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+from mcpwatch.http_client.coding import UNPACKED, BadCoding, Unpacker
 from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.dial import dial
 from mcpwatch.http_client.failure import HttpFailed
@@ -13,7 +14,7 @@ from mcpwatch.http_client.forward_proxy import REJECTED, BadProxy, ForwardProxy,
 from mcpwatch.http_client.sse import ANSWER_LIMIT, EventParser, ServerSentEvent, shown
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 from mcpwatch.http_client.url import Url, parse
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import Symptom
 
 CONNECT_LIMIT = 5.0
 """Seconds for a connection, the proxy's tunnel and TLS included."""
@@ -60,23 +61,37 @@ class Response:
         """Why this answer is of no use although it is one: a redirect, or compressed. Empty when it is neither."""
         if self.status in REDIRECTS:
             where = self.headers.get("location", "").partition("?")[0][:SHOWN]
-            return f"upstream answered {self.status} and redirects to {where!r}; write that URL into the configuration"
+            told = f"upstream answered {self.status} and redirects to {where!r}"
+            return (
+                f"{told}, for now: to log in there?"
+                if self.status in (302, 303)
+                else f"{told}; write that URL into the configuration"
+            )
         if self.coding:
             return (
                 f"upstream answered compressed ({self.coding[:SHOWN]!r}) although it was asked not to; switch compression off there"
             )
         return ""
 
+    @property
+    def unreadable(self) -> str:
+        """Why this answer is of no use to one that reads it whole: a body compressed in a usual way is read."""
+        plain = self.status not in REDIRECTS and self.media != "text/event-stream" and self.coding in UNPACKED
+        return "" if plain else self.oddity
+
     async def read(self, limit: int = ANSWER_LIMIT) -> bytes:
-        """The whole body, of at most `limit` bytes. Raises `HttpFailed`."""
+        """The whole body, unpacked where it came compressed in a usual way, of at most `limit` bytes. Raises `HttpFailed`."""
         parts: list[bytes] = []
         size = 0
+        unpacker = Unpacker(self.coding if self.coding in UNPACKED else "")
         try:
-            while (part := await self.part()) is not None:
+            async for part in unpacker.read(self.part, limit + 1):
                 parts.append(part)
                 size += len(part)
                 if size > limit:
                     raise HttpFailed(f"the answer is larger than {shown(limit)}", Symptom.TOO_LARGE, connected=True, sent=True)
+        except BadCoding as error:
+            raise HttpFailed(str(error), Symptom.BAD_REPLY, connected=True, sent=True) from None
         finally:
             self.close()
         return b"".join(parts)
@@ -102,6 +117,10 @@ class Response:
         while (part := await self.part()) is not None:
             for event in parser.feed(part):
                 yield event
+
+    def progressed(self, size: int) -> None:
+        """So many bytes more came of an event that is not whole."""
+        self._body.progressed(size)
 
     @property
     def open(self) -> bool:
@@ -206,13 +225,14 @@ class HttpClient:
             target = f"http://{to.authority}{target}"
             lines += self._proxy.headers().items()
         given = {name.lower() for name in headers}
-        own = [line for line in self.headers if line[0].lower() not in given]
-        given |= {name.lower() for name, _ in own}
-        lines = (
-            [line for line in (("Host", to.authority), ("Accept-Encoding", "identity")) if line[0].lower() not in given]
-            + own
-            + lines
-        )
+        if self.headers:
+            own = [line for line in self.headers if line[0].lower() not in given]
+            given.update(name.lower() for name, _ in own)
+            lines = own + lines
+        if "accept-encoding" not in given:
+            lines.insert(0, ("Accept-Encoding", "identity"))
+        if "host" not in given:
+            lines.insert(0, ("Host", to.authority))
         if body or method == "POST":
             lines.append(("Content-Length", str(len(body))))
         head = "\r\n".join([f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in lines)])

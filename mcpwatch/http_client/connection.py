@@ -15,7 +15,7 @@ import httptools
 
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.framing import Framing
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import Symptom
 
 UNREAD_LIMIT = 1024 * 1024
 """An answer is not read further while this much of it waits (bytes)."""
@@ -39,6 +39,7 @@ class ClientConnection(asyncio.Protocol):
         """The transport under TLS, or the same."""
         self.closed = False
         self._idle_since = 0.0
+        self._unused = True
         self._reset()
 
     def _reset(self) -> None:
@@ -50,13 +51,16 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._headed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wake: asyncio.Future[None] | None = None
-        self._error: HttpFailed | None = None
+        self._failure: tuple[str, Symptom, bool, bytes] | None = None
+        """Why there is no more of the answer, and whether some of the request was sent; an error is made of it for who waits."""
         self._keep = self._excess = False
         self.busy = False
         self.answered = False
         self.complete = False
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.arrivals: tuple[float, float, int] = (0.0, 0.0, 0)
+        """When the first and the last came of an answer that is not whole, by the monotonic clock, and how many bytes in all."""
 
     @property
     def reusable(self) -> bool:
@@ -96,11 +100,20 @@ class ClientConnection(asyncio.Protocol):
         self.busy = False
         self._idle_since = time.monotonic()
 
+    def progressed(self, size: int) -> None:
+        """So many bytes more of an answer came. Of an event stream its reader knows what belongs to an event."""
+        if size:
+            now = time.monotonic()
+            first, _, before = self.arrivals
+            self.arrivals = (first or now, now, before + size)
+
     async def exchange(self, data: bytes) -> None:
         """Write a request, wait for the head of the answer. Raises `HttpFailed`."""
         if self.transport is None or self.closed or self.transport.is_closing():
             raise HttpFailed("the connection was closed before the request", Symptom.CUT)
-        self._reset()
+        if not self._unused:
+            self._reset()
+        self._unused = False
         self.busy = True
         self.transport.write(data)
         await self._headed
@@ -110,8 +123,8 @@ class ClientConnection(asyncio.Protocol):
         while not self._parts:
             if self.complete:
                 return None
-            if self._error is not None:
-                raise self._error
+            if self._failure is not None:
+                raise _failed(*self._failure)
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
         part = b"".join(self._parts)
@@ -142,6 +155,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self.answered = True
         self._body = 0
+        if not (self._headed.done() and self.headers.get("content-type", "").lower().startswith("text/event-stream")):
+            self.progressed(0 if data.isspace() else len(data))
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -157,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
         """It is closed: the end of an answer without a length, the failure of any other."""
         self.closed = True
         endless = "content-length" not in self.headers and "transfer-encoding" not in self.headers
-        if endless and self._headed.done() and exc is None and self._error is None:
+        if endless and self._headed.done() and exc is None and self._failure is None:
             self.complete = True
         how = "reset" if isinstance(exc, ConnectionError) else f"lost ({exc})" if str(exc or "") else "closed"
         when = "in the middle of its answer" if self._headed.done() else "before it answered"
@@ -176,10 +191,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _fail(self, text: str, symptom: Symptom, said: bytes = b"") -> None:
         """There will be no more of the answer. The request may have been read."""
-        if self._error is None:
-            self._error = HttpFailed(text, symptom, connected=True, sent=self.busy, said=said)
+        if self._failure is None:
+            self._failure = text, symptom, self.busy, said
         if not self._headed.done():
-            self._headed.set_exception(self._error)
+            self._headed.set_exception(_failed(*self._failure))
             self._headed.exception()
         self._stir()
 
@@ -239,10 +254,14 @@ class ClientConnection(asyncio.Protocol):
         """An answer is whole."""
         if not self._headed.done():
             self.headers = {}  # those of an interim answer
-        elif not self._excess and self._error is None:
+        elif not self._excess and self._failure is None:
             self._keep = self._parser.should_keep_alive()
             self.complete = True
             self._stir()
+
+
+def _failed(text: str, symptom: Symptom, sent: bool, said: bytes) -> HttpFailed:
+    return HttpFailed(text, symptom, connected=True, sent=sent, said=said)
 
 
 def _readable(transport: asyncio.Transport) -> bool:

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
 from mcpwatch.http_client import tls
+from mcpwatch.http_client.brief_transport import BriefTransport
 from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import ForwardProxy, authority, tunnel
 from mcpwatch.http_client.keepalive import notice_vanished
 from mcpwatch.http_client.trust import Contexts, Trust, TrustFailed
-from mcpwatch.http_client.url import Url
-from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.http_client.url import Url, address_family
+from mcpwatch.model.symptom import Stage, Symptom
 
 FALLBACK_AFTER = 1.0
 """Seconds each of several addresses of a host gets before the next is tried; the last one has all the time there is."""
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Errors that say something about this process and this machine, nothing about the peer."""
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
 Names = Callable[[str, int], Awaitable[tuple[str, ...]]]
 """The addresses of a host and port."""
@@ -35,11 +38,7 @@ _contexts = Contexts()
 
 async def resolve(host: str, port: int) -> tuple[str, ...]:
     """The addresses of a host; a literal address is its own. Raises `HttpFailed`."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
+    if address_family(host) is not None:
         return (host,)
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -49,17 +48,26 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def connect(host: str, port: int, addresses: tuple[str, ...]) -> ClientConnection:
-    """A TCP connection to the first address that takes one. Raises `HttpFailed`, and `OSError` when this process cannot."""
-    loop = asyncio.get_running_loop()
+async def connect(
+    host: str, port: int, addresses: tuple[str, ...], *, lasting: bool = True, plain: bool = False
+) -> ClientConnection:
+    """A TCP connection to the first address that takes one. Raises `HttpFailed`, and `OSError` when this process cannot.
+
+    `lasting`: it is to notice a peer whose host vanishes; what ends by a deadline of its own soon needs no such questions.
+    `plain`: no TLS will be begun on it.
+    """
+    brief = plain and not lasting
     last: OSError | None = None
     for address in addresses:
-        limit = None if address == addresses[-1] else FALLBACK_AFTER
+        final = address == addresses[-1]
         try:
-            async with asyncio.timeout(limit):
-                transport, connection = await loop.create_connection(ClientConnection, address, port)
+            if final:
+                connection = await _connected(address, port, brief)
+            else:
+                async with asyncio.timeout(FALLBACK_AFTER):
+                    connection = await _connected(address, port, brief)
         except TimeoutError:
-            if limit is None:
+            if final:
                 raise
             continue
         except OSError as error:
@@ -67,7 +75,8 @@ async def connect(host: str, port: int, addresses: tuple[str, ...]) -> ClientCon
                 raise
             last = error
             continue
-        notice_vanished(transport.get_extra_info("socket"))
+        if lasting and connection.transport is not None:
+            notice_vanished(connection.transport.get_extra_info("socket"))
         return connection
     where = authority(host, port)
     if isinstance(last, ConnectionRefusedError):
@@ -76,21 +85,52 @@ async def connect(host: str, port: int, addresses: tuple[str, ...]) -> ClientCon
     raise HttpFailed(f"{where} cannot be reached: {reason}")
 
 
+async def _connected(address: str, port: int, brief: bool) -> ClientConnection:
+    """A connection to a literal address. Raises `OSError`.
+
+    A peer on this machine has answered before `connect` returns, and the second call says so: no turn of the loop is waited for it.
+    """
+    loop = asyncio.get_running_loop()
+    if "%" in address:  # a scope, which only the resolver reads
+        return (await loop.create_connection(ClientConnection, address, port))[1]
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex((address, port))
+        if code in _UNDER_WAY:
+            code = sock.connect_ex((address, port))
+        if code in _UNDER_WAY:
+            await loop.sock_connect(sock, (address, port))
+        elif code not in (0, errno.EISCONN):
+            raise OSError(code, os.strerror(code))
+        if not brief:
+            return (await loop.create_connection(ClientConnection, sock=sock))[1]
+        connection = ClientConnection()
+        BriefTransport(loop, sock, connection)
+        return connection
+    except BaseException:
+        sock.close()
+        raise
+
+
 def untimed(stage: Stage) -> None:
     """Nobody wants to know."""
     del stage
 
 
 async def dial(
-    url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names = resolve, enter: Enter = untimed
+    url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names = resolve, enter: Enter = untimed, *, lasting: bool = True
 ) -> ClientConnection:
-    """Connect to a server. Raises `HttpFailed`, not `connected`, and `OSError` when this process cannot."""
+    """Connect to a server; `lasting`: as `connect` has it.
+
+    Raises `HttpFailed`, not `connected`, and `OSError` when this process cannot.
+    """
     near = (proxy.host, proxy.port) if proxy is not None else (url.host, url.port)
     try:
         enter(Stage.RESOLVE)
         addresses = await names(*near)
         enter(Stage.CONNECT)
-        connection = await connect(*near, addresses)
+        connection = await connect(*near, addresses, lasting=lasting, plain=url.scheme == "http")
     except HttpFailed as error:
         if proxy is None:
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import Symptom
 
 POSSIBLY_EXECUTED = "; the request may have been executed and is not sent again"
 

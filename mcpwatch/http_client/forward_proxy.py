@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import SplitResult, unquote, urlsplit
 
 PORTS = {"http": 80, "https": 443}
@@ -127,19 +128,27 @@ def forward_proxy(url: str, environ: Mapping[str, str]) -> ForwardProxy | None:
 
     A loopback address is never reached by a proxy. Of two spellings of a variable the lower case one wins, as in curl and Python.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # told by who asks for it
+    place = _beyond(url)
+    if place is None:
         return None
-    host, port = (parts.hostname or "").rstrip("."), _port(parts, PORTS.get(parts.scheme, 0))
-    if parts.scheme not in PORTS or not host or _is_loopback(host):
-        return None
-    for variable in (f"{parts.scheme}_proxy", "all_proxy"):
+    scheme, host, port = place
+    for variable in (f"{scheme}_proxy", "all_proxy"):
         name, written = _variable(environ, variable)
         if written is not None:
             exempt = _variable(environ, "no_proxy")[1] or ""
             return None if not written or _is_exempt(host, port, exempt) else _read(name, written)
     return None
+
+
+@lru_cache(maxsize=4096)
+def _beyond(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of a URL that a proxy may be for; `None` of one that none is for: each probe asks for its own."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # told by who asks for it
+        return None
+    host, port = (parts.hostname or "").rstrip("."), _port(parts, PORTS.get(parts.scheme, 0))
+    return None if parts.scheme not in PORTS or not host or _is_loopback(host) else (parts.scheme, host, port)
 
 
 def _variable(environ: Mapping[str, str], lower: str) -> tuple[str, str | None]:

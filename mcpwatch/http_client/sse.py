@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 
 from mcpwatch.http_client.failure import HttpFailed
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import Symptom
 
 ANSWER_LIMIT = 64 * 1024 * 1024
 """A longer answer or event is an error (bytes)."""
 LINE_COST = 8
 """What each line of data counts beside its bytes: room is needed for an empty one too."""
-_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:")
+_FIELD = max(map(len, _FIELDS))
 
 
 @dataclass(slots=True)
@@ -61,16 +63,25 @@ class EventParser:
         self._skip_lf = part.endswith(b"\r") if part else False
         if b"\r" in part:
             part = part.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        first, *lines = part.split(b"\n")
-        self._keep(first)
+        *lines, rest = part.split(b"\n")
         found: list[ServerSentEvent] = []
         for line in lines:
-            whole, self._rest = b"".join(self._rest), []
-            self._size -= len(whole)
-            if (event := self._line(whole)) is not None:
+            if self._rest:
+                self._keep(line)
+                line, self._rest = b"".join(self._rest), []  # noqa: PLW2901
+                self._size -= len(line)
+            elif self._size + len(line) > self._limit:
+                self._grow(len(line))
+            if (event := self._line(line)) is not None:
                 found.append(event)
-            self._keep(line)
+        self._keep(rest)
         return found
+
+    @property
+    def begun(self) -> bool:
+        """Whether an event with data has begun, and is not whole; no comment, which keeps the connection alive."""
+        head = b"".join(self._rest[:_FIELD])[:_FIELD]
+        return bool(self._data) or any(head[: len(name)] == name[: len(head)] for name in _FIELDS if head)
 
     def _keep(self, piece: bytes) -> None:
         """Bytes of a line whose end has not come."""
@@ -88,7 +99,7 @@ class EventParser:
     def _line(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
             self._first = False
-            line = line.removeprefix(_BOM)
+            line = line.removeprefix(codecs.BOM_UTF8)
         if not line:
             return self._end()
         name, _, value = line.partition(b":")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
+import time
 import warnings
+from typing import TYPE_CHECKING
 
+from mcpwatch.http_client import late_tls
 from mcpwatch.http_client.failure import HttpFailed
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import Symptom
+
+if TYPE_CHECKING:
+    import ssl
 
 OLD_LOOK = 1.0
 """Seconds to look whether a server that broke the handshake off speaks an old version of TLS."""
+_OF_ITS_TIME = frozenset({9, 10})
+"""OpenSSL: the certificate is not valid yet, or not any more."""
 OLD_VERSIONS = ("TLSv1", "TLSv1.1")
 
 
@@ -22,11 +29,15 @@ async def handshake(
 
     `direct`: its other end is the server itself and no tunnel, so that another connection there asks the same server.
     """
+    import ssl
+
     peer = transport.get_extra_info("peername") if direct else None
     try:
-        encrypted = await asyncio.get_running_loop().start_tls(transport, protocol, context, server_hostname=host)
+        encrypted = await _start(transport, protocol, context, host)
     except ssl.SSLCertVerificationError as error:
-        raise HttpFailed(f"the certificate of {host} is not accepted: {error.verify_message}", Symptom.TLS) from error
+        raise HttpFailed(
+            f"the certificate of {host} is not accepted: {error.verify_message}{_today(error)}", Symptom.TLS
+        ) from error
     except (ssl.SSLError, OSError) as error:
         old = await spoken(str(peer[0]), int(peer[1])) if peer else ""
         if old:
@@ -38,8 +49,26 @@ async def handshake(
     return encrypted
 
 
+def _today(error: ssl.SSLCertVerificationError) -> str:
+    """The date that it was held against, where that was the trouble: the clock here may be the one that is wrong."""
+    dated = getattr(error, "verify_code", 0) in _OF_ITS_TIME
+    return f" (the clock of this machine shows {time.strftime('%Y-%m-%d', time.gmtime())})" if dated else ""
+
+
+async def _start(
+    transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext, host: str
+) -> asyncio.Transport | None:
+    """With the loop's own TLS where it has one."""
+    loop = asyncio.get_running_loop()
+    if late_tls.lacking():
+        return await late_tls.start(loop, transport, protocol, context, host)
+    return await loop.start_tls(transport, protocol, context, server_hostname=host)
+
+
 async def spoken(address: str, port: int) -> str:
     """The TLS version that a server speaks when it speaks none of today's: `TLSv1.1`; else the empty string."""
+    import ssl
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that these versions are old is what is asked
         lax = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -50,14 +79,19 @@ async def spoken(address: str, port: int) -> str:
     lax.set_ciphers("ALL:@SECLEVEL=0")
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(OLD_LOOK):
-            made, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, address, port, ssl=lax)
-            version = str(made.get_extra_info("ssl_object").version() or "")
-            made.abort()
+            plain, protocol = await asyncio.get_running_loop().create_connection(asyncio.Protocol, address, port)
+            try:
+                made = await _start(plain, protocol, lax, address)
+                version = str(made.get_extra_info("ssl_object").version() or "") if made is not None else ""
+            finally:
+                plain.abort()
             return version if version in OLD_VERSIONS else ""
     return ""
 
 
 def _broken(host: str, error: OSError) -> HttpFailed:
+    import ssl
+
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return HttpFailed(f"the TLS handshake with {host} failed: {reason}", Symptom.TLS)

@@ -6,9 +6,12 @@ Used by the checks and by the gateway alike, so that what one of them reaches th
 from __future__ import annotations
 
 import os
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Contexts:
 
     def of(self, trust: Trust) -> ssl.SSLContext:
         """The context. Raises `TrustFailed`."""
+        import ssl
+
         try:
             key = trust, tuple(Path(file).stat().st_mtime for file in trust.files)
             if key not in self._made:
@@ -59,6 +64,8 @@ def context(trust: Trust) -> ssl.SSLContext:
 
     Without a `ca_file` it believes the system's authorities and those of `certifi`, or only those that `SSL_CERT_FILE` names.
     """
+    import ssl
+
     made = ssl.create_default_context(cafile=trust.ca_file)
     if trust.insecure:
         made.check_hostname = False
@@ -75,6 +82,8 @@ def context(trust: Trust) -> ssl.SSLContext:
 def _guilty(trust: Trust) -> str:
     """Which file it is, as far as that can be told by trying them one after the other."""
     if trust.ca_file:
+        import ssl
+
         try:
             ssl.create_default_context(cafile=trust.ca_file)
         except (OSError, ssl.SSLError):

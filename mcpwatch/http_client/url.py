@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
@@ -62,3 +64,12 @@ def parse(text: str) -> Url:
 def as_requested(target: str) -> str:
     """Path and query with every character escaped that a request cannot carry."""
     return target if _PLAIN.fullmatch(target) else quote(target, _AS_IT_IS)
+
+
+def address_family(host: str) -> socket.AddressFamily | None:
+    """The family of a literal address, which no resolver has to be asked for; `None` of a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError, ValueError):
+            socket.inet_pton(family, host)
+            return family
+    return None

@@ -24,6 +24,8 @@ STAMP = 27
 LINE_LIMIT = 64 << 10
 """Bytes of text in one line of the journal; a longer one is cut, each part but the last ending with `CONTINUES`."""
 CONTINUES = " [continues]"
+NOTE, FLOOD, DROPPED = 1, 2, 2
+"""Two bits in the last number of a cursor, and where the count of dropped lines begins in it."""
 BITE = 512 << 10
 """Bytes of raw output taken in one go: what bounds memory, and how long one member can keep others waiting."""
 
@@ -42,7 +44,8 @@ class Line:
 class StampCursor:
     """How far a raw file was stamped: its inode and offset, and the size of the log file that this made.
 
-    `note` is set while the collector writes a line of its own, which no raw line stands for.
+    `note` is set while the collector writes a line of its own, which no raw line stands for. `dropped` lines before `offset` are
+    in no log, and no log says so yet; `flood` says that they came too fast, not that the disk was full.
     """
 
     raw: int = 0
@@ -50,6 +53,8 @@ class StampCursor:
     log: int = 0
     size: int = 0
     note: bool = False
+    dropped: int = 0
+    flood: bool = False
 
     def reaches_into(self, log: os.stat_result) -> bool:
         """Whether what this log file holds beyond `size` was raw lines: not after a rotation, nor amid the collector's own line."""
@@ -109,15 +114,19 @@ def read_cursor(path: Path) -> StampCursor | None:
         words = text.split()
         if len(words) != 6 or int(words[5]) != zlib.crc32(b" ".join(words[:5])):
             return None
-        raw, offset, log, size, note = (int(word) for word in words[:5])
+        raw, offset, log, size, state = (int(word) for word in words[:5])
     except (OSError, ValueError):
         return None
-    return StampCursor(raw, offset, log, size, bool(note))
+    return StampCursor(raw, offset, log, size, bool(state & NOTE), state >> DROPPED, bool(state & FLOOD))
 
 
 def cursor_bytes(cursor: StampCursor) -> bytes:
-    """A cursor as it stands in its file: always the same length, with a checksum."""
-    body = f"{cursor.raw} {cursor.offset} {cursor.log} {cursor.size} {int(cursor.note)}".encode()
+    """A cursor as it stands in its file: always the same length, with a checksum.
+
+    An earlier version takes any state but 0 for a note, which is right: nothing is in flight while dropped lines are untold.
+    """
+    state = NOTE * cursor.note | FLOOD * cursor.flood | cursor.dropped << DROPPED
+    body = f"{cursor.raw} {cursor.offset} {cursor.log} {cursor.size} {state}".encode()
     return (body + f" {zlib.crc32(body)}".encode()).ljust(127) + b"\n"
 
 

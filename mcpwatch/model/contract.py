@@ -87,11 +87,6 @@ def snapshot(**lists: Iterable[Definition] | None) -> str:
     return canonical(body)
 
 
-def fingerprints(contract: str) -> dict[tuple[ItemKind, str], str]:
-    """The fingerprint of every item of a contract, by kind and name. Raises `ValueError` when the text is no contract."""
-    return {place: digest(canonical(entry)) for place, entry in _items(contract).items()}
-
-
 def changes(old: str, new: str) -> tuple[ContractChange, ...]:
     """What differs between two contracts, worst first. Raises `ValueError` when a text is no contract.
 

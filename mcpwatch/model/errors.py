@@ -1,4 +1,4 @@
-"""Every error that mcpwatch raises on purpose, in one small tree.
+"""Every error that mcpwatch raises on purpose, in one small tree; what to say of an unknown name.
 
     McpwatchError
     ├── ConfigError          what a user wrote is wrong; carries every fault found      exit 3
@@ -16,6 +16,7 @@ A message says what failed, where, and what to do. It holds no secret. Errors ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -99,3 +100,18 @@ class ClientFileError(McpwatchError):
 
 class StoreError(McpwatchError):
     """The state store cannot be opened, read or written."""
+
+
+FEW = 24
+"""A list of at most so many names is shown whole."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when a known word is near, else the list of known words, else nothing."""
+    names = sorted(known)
+    import difflib
+
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known: {', '.join(names)}" if names and len(names) <= FEW else ""

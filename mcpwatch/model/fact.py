@@ -6,6 +6,7 @@ metrics and Loki may use; free text never goes there. The tuple `FACTS` at the e
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -17,12 +18,18 @@ Level = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """The root of all facts. `at` is wall time; `text` one sentence for people, redacted."""
+    """The root of all facts. `at` is wall time; `text` one sentence for people, redacted.
+
+    `name` is that of the class in snake case: `MemberChanged` is `member_changed`.
+    """
 
     name: ClassVar[str] = "fact"
     at: WallTime
     text: str
     level: Level = "info"
+
+    def __init_subclass__(cls) -> None:
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def labels(self) -> dict[str, str]:
         """The bounded keys of this fact, for logs and metrics."""
@@ -34,7 +41,6 @@ class Fact:
 class MemberChanged(Fact):
     """A member's want, phase or verdict changed, and why."""
 
-    name: ClassVar[str] = "member_changed"
     member: str
     generation: int
     field: Literal["want", "phase", "verdict"]
@@ -47,7 +53,6 @@ class MemberChanged(Fact):
 class RouteChanged(Fact):
     """A route's verdict as seen through the proxy changed, and why."""
 
-    name: ClassVar[str] = "route_changed"
     route: str
     member: str
     old: str
@@ -60,7 +65,6 @@ class RouteChanged(Fact):
 class MemberStarted(Fact):
     """A new incarnation lives. `adopted` when it was found alive, not started."""
 
-    name: ClassVar[str] = "member_started"
     member: str
     generation: int
     pid: int | None = None
@@ -72,7 +76,6 @@ class MemberStarted(Fact):
 class MemberPreparing(Fact):
     """One step of what a member's runtime does before it can start: an image is pulled or built."""
 
-    name: ClassVar[str] = "member_preparing"
     member: str
 
 
@@ -80,7 +83,6 @@ class MemberPreparing(Fact):
 class MemberExited(Fact):
     """An incarnation ended. `planned` when we asked for it; `tail` are its last stderr lines, redacted."""
 
-    name: ClassVar[str] = "member_exited"
     member: str
     generation: int
     code: int | None = None
@@ -94,7 +96,6 @@ class MemberExited(Fact):
 class ProbeFinished(Fact):
     """A probe gave its result. Exactly one of `member`, `route` is the subject; the other says which one it belongs to."""
 
-    name: ClassVar[str] = "probe_finished"
     member: str
     check: str
     vantage: Vantage
@@ -110,7 +111,6 @@ class ProbeFinished(Fact):
 class ToolsChanged(Fact):
     """The contract of a member differs from its baseline or pin; `changes` are lines like `removed tool 'x'`."""
 
-    name: ClassVar[str] = "tools_changed"
     member: str
     route: str = ""
     severity: Literal["breaking", "compatible", "description"] = "compatible"
@@ -121,7 +121,6 @@ class ToolsChanged(Fact):
 class Diagnosed(Fact):
     """The cause of trouble was named (or, with `cleared`, is gone)."""
 
-    name: ClassVar[str] = "diagnosed"
     member: str
     cause: str
     evidence: tuple[str, ...] = ()
@@ -136,7 +135,6 @@ class Diagnosed(Fact):
 class RepairTried(Fact):
     """A rung of the ladder was taken."""
 
-    name: ClassVar[str] = "repair_tried"
     member: str
     rung: str
     cause: str
@@ -146,7 +144,6 @@ class RepairTried(Fact):
 class RepairProved(Fact):
     """The probe that failed was run again after a repair: `proved` or not."""
 
-    name: ClassVar[str] = "repair_proved"
     member: str
     rung: str
     cause: str
@@ -158,7 +155,6 @@ class RepairProved(Fact):
 class PlanApplied(Fact):
     """A configuration took effect."""
 
-    name: ClassVar[str] = "plan_applied"
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
@@ -169,7 +165,6 @@ class PlanApplied(Fact):
 class ConfigRejected(Fact):
     """A changed configuration was refused; the running one stays."""
 
-    name: ClassVar[str] = "config_rejected"
     faults: tuple[str, ...] = ()
 
 
@@ -177,7 +172,6 @@ class ConfigRejected(Fact):
 class DaemonStarted(Fact):
     """The watchdog is up."""
 
-    name: ClassVar[str] = "daemon_started"
     pid: int
     adopted: int = 0
 
@@ -186,7 +180,6 @@ class DaemonStarted(Fact):
 class DaemonStopped(Fact):
     """The watchdog leaves; `members_left` when it leaves its members running."""
 
-    name: ClassVar[str] = "daemon_stopped"
     members_left: bool = False
 
 
@@ -194,7 +187,6 @@ class DaemonStopped(Fact):
 class WatchGap(Fact):
     """The watchdog did not watch for a while (suspended, stopped, hung, or not running): that time is unknown, not down."""
 
-    name: ClassVar[str] = "watch_gap"
     seconds: float
     cause: Literal["stopped", "suspended", "not_running", "clock_step"]
 
@@ -203,7 +195,6 @@ class WatchGap(Fact):
 class Troubled(Fact):
     """Something of mcpwatch's own is in trouble (disk full, store set aside, engine gone …) or, with `cleared`, well again."""
 
-    name: ClassVar[str] = "troubled"
     subject: str
     cleared: bool = False
     member: str = ""
@@ -213,7 +204,6 @@ class Troubled(Fact):
 class AlertChanged(Fact):
     """An alert began to fire or was resolved."""
 
-    name: ClassVar[str] = "alert_changed"
     member: str
     alert: str
     old: str
@@ -225,7 +215,6 @@ class AlertChanged(Fact):
 class NotificationSent(Fact):
     """A receiver took a notification."""
 
-    name: ClassVar[str] = "notification_sent"
     receiver: str
     alert: str
 
@@ -234,7 +223,6 @@ class NotificationSent(Fact):
 class NotificationFailed(Fact):
     """A receiver did not take a notification."""
 
-    name: ClassVar[str] = "notification_failed"
     receiver: str
     alert: str
     permanent: bool = False
@@ -244,7 +232,6 @@ class NotificationFailed(Fact):
 class ClientFileWritten(Fact):
     """A client's file was changed, and why."""
 
-    name: ClassVar[str] = "client_file_written"
     client: str
     path: str
     added: tuple[str, ...] = ()
@@ -256,7 +243,6 @@ class ClientFileWritten(Fact):
 class ClientFileSkipped(Fact):
     """A client's file was left alone although it differs, and why (drift, broken, locked, unreadable …)."""
 
-    name: ClassVar[str] = "client_file_skipped"
     client: str
     path: str
     reason: str = field(default="")
@@ -266,7 +252,6 @@ class ClientFileSkipped(Fact):
 class OperatorActed(Fact):
     """Somebody did something to the fleet over the web address or through the MCP server, or tried to log in and failed."""
 
-    name: ClassVar[str] = "operator_acted"
     by: str
     action: str
     member: str = ""
@@ -276,33 +261,12 @@ class OperatorActed(Fact):
 class TokenRotation(Fact):
     """A rotation of the proxy's token began, switched, dropped the old token, or ended with files that still hold that."""
 
-    name: ClassVar[str] = "token_rotation"
     outcome: Literal["started", "switched", "dropped", "failed"]
     files: tuple[str, ...] = ()
 
 
 FACTS: tuple[type[Fact], ...] = (
-    MemberChanged,
-    RouteChanged,
-    MemberStarted,
-    MemberPreparing,
-    MemberExited,
-    ProbeFinished,
-    ToolsChanged,
-    Diagnosed,
-    RepairTried,
-    RepairProved,
-    PlanApplied,
-    ConfigRejected,
-    DaemonStarted,
-    DaemonStopped,
-    WatchGap,
-    Troubled,
-    AlertChanged,
-    NotificationSent,
-    NotificationFailed,
-    ClientFileWritten,
-    ClientFileSkipped,
-    OperatorActed,
-    TokenRotation,
-)
+    MemberChanged, RouteChanged, MemberStarted, MemberPreparing, MemberExited, ProbeFinished, ToolsChanged, Diagnosed, RepairTried,
+    RepairProved, PlanApplied, ConfigRejected, DaemonStarted, DaemonStopped, WatchGap, Troubled, AlertChanged, NotificationSent,
+    NotificationFailed, ClientFileWritten, ClientFileSkipped, OperatorActed, TokenRotation,
+)  # fmt: skip

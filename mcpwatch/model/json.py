@@ -12,8 +12,6 @@ from mcpwatch.model.fact import Fact
 from mcpwatch.model.time import iso
 from mcpwatch.model.view import STATUS_VERSION, FleetView
 
-Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
-
 
 def plain(value: object) -> Any:
     """`value` as what `json.dumps` takes. Fields that their class hides from `repr` (secrets) are left out."""

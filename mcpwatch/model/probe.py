@@ -6,9 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from mcpwatch.model.symptom import Stage, Symptom
+
 Vantage = Literal["direct", "route"]
 Transport = Literal["auto", "sse", "http", "stateless", "stdio"]
 """How to speak: `sse` = HTTP+SSE 2024-11-05, `http` = Streamable HTTP 2025, `stateless` = 2026-07-28, `auto` = find out."""
+
+
+NO_TOKEN = "no token was sent"  # noqa: S105 - words
+"""What the message of an `auth` failure says where there was none to refuse."""
 
 
 class Outcome(StrEnum):
@@ -18,72 +24,6 @@ class Outcome(StrEnum):
     DEGRADED = "degraded"
     FAILURE = "failure"
     UNKNOWN = "unknown"
-
-
-class Stage(StrEnum):
-    """The steps of a probe, in order. A failed probe names the stage it failed in."""
-
-    SPAWN = "spawn"
-    RESOLVE = "resolve"
-    CONNECT = "connect"
-    TLS = "tls"
-    OPEN = "open"
-    ENDPOINT = "endpoint"
-    DISCOVER = "discover"
-    INITIALIZE = "initialize"
-    INITIALIZED = "initialized"
-    PING = "ping"
-    TOOLS_LIST = "tools_list"
-    PROMPTS_LIST = "prompts_list"
-    RESOURCES_LIST = "resources_list"
-    CANARY = "canary"
-    SAFE_CALL = "safe_call"
-    REFUSAL = "refusal"
-    CLOSE = "close"
-
-
-class Symptom(StrEnum):
-    """Why a probe failed or is degraded: a closed list. Meaning and repair of each: `mcpwatch.checks.symptoms`."""
-
-    REFUSED = "refused"
-    UNRESOLVED = "unresolved"
-    UNREACHABLE = "unreachable"
-    TLS = "tls"
-    CERTIFICATE_EXPIRING = "certificate_expiring"
-    TIMEOUT = "timeout"
-    CUT = "cut"
-    NOT_MOUNTED = "not_mounted"
-    AUTH = "auth"
-    UNGUARDED = "unguarded"
-    REDIRECT = "redirect"
-    HOST_GUARD = "host_guard"
-    HTTP_STATUS = "http_status"
-    OVERLOADED = "overloaded"
-    UPSTREAM_DOWN = "upstream_down"
-    WRONG_TYPE = "wrong_type"
-    NO_ENDPOINT = "no_endpoint"
-    BAD_ENDPOINT = "bad_endpoint"
-    BUFFERED = "buffered"
-    NO_REPLY = "no_reply"
-    BAD_REPLY = "bad_reply"
-    TOO_LARGE = "too_large"
-    RPC_ERROR = "rpc_error"
-    SESSION_LOST = "session_lost"
-    ERA_MISMATCH = "era_mismatch"
-    EMPTY_TOOLS = "empty_tools"
-    MISSING_TOOLS = "missing_tools"
-    SCHEMA = "schema"
-    HIDDEN_TEXT = "hidden_text"
-    DRIFT = "drift"
-    TOOL_ERROR = "tool_error"
-    UNEXPECTED = "unexpected"
-    STALE_SESSION = "stale_session"
-    WRONG_SERVER = "wrong_server"
-    SLOW = "slow"
-    EXITED = "exited"
-    NOT_FOUND = "not_found"
-    POLLUTED = "polluted"
-    NOT_INITIALIZED = "not_initialized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +110,9 @@ class ProbeResult:
     """One execution of a check.
 
     `symptom` and `stage` are set unless the outcome is success. `message` is one line, bounded and redacted.
-    `said` is what the server answered, bounded and redacted. `contract` is canonical JSON text of the listed items
-    when the check asked for it (see `mcpwatch.checks.contract`). `tokens` estimates what `tools/list` weighs in a model's context.
+    `said` is what the server answered, bounded and redacted: of a success, what a call said that had to fail.
+    `contract` is canonical JSON text of the listed items when the check asked for it (see `mcpwatch.checks.contract`). `tokens`
+    estimates what `tools/list` weighs in a model's context.
     """
 
     outcome: Outcome

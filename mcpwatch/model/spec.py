@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Expect, Target, Transport, Vantage
+from mcpwatch.model.restart import RestartPolicy
+from mcpwatch.model.runtime import RuntimeTraits, traits_of
+from mcpwatch.model.wire import names_sse
 
 MemberKind = Literal["proxy", "bridge", "server"]
 CheckKindName = str
@@ -36,6 +38,11 @@ class CheckSpec:
     options: object = None
     """The frozen spec of the check's kind, as written; `None` for its defaults."""
 
+    @property
+    def proves(self) -> bool:
+        """Whether its success proves that who is asked works: to be refused without a token, no server need be there."""
+        return self.kind != "refusal"
+
 
 @dataclass(frozen=True, slots=True)
 class MemberSpec:
@@ -61,6 +68,11 @@ class MemberSpec:
     depends_on: tuple[str, ...] = ()
     want_up: bool = True
     description: str = ""
+
+    @property
+    def carried(self) -> RuntimeTraits:
+        """What is special about its runtime."""
+        return traits_of(self.runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,11 @@ class UpstreamSpec:
     options: str = "{}"
     """JSON text of what only some proxy kinds understand (tool filters, isolation …)."""
 
+    @property
+    def wire_by_path(self) -> Literal["sse", "http"]:
+        """The wire that a proxy uses which never finds out: as written, else SSE where the path ends in `/sse`."""
+        return "sse" if self.transport == "sse" or (self.transport == "auto" and names_sse(self.url)) else "http"
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -119,6 +136,8 @@ class Traits:
     """Path on the proxy that answers 200 while the proxy itself lives; empty when it has none."""
     runs: bool = True
     """We run it and write what it serves; one that others run is only watched, and hosts no server for us."""
+    wire_by_path: bool = False
+    """It never finds out what an upstream speaks: as written, else by the end of its path."""
     embedded: bool = False
     """It is our own program: it takes trust, sessions and restart policies of its members, and is asked by its admin socket."""
 
@@ -156,6 +175,8 @@ class Plan:
     source: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Every secret value the plan holds, for the redaction filter."""
+    secret_files: tuple[str, ...] = ()
+    """The files from which some of them were read: a change of one is a change of the plan."""
     _member: Mapping[str, MemberSpec] = field(init=False, repr=False, compare=False)
     _route: Mapping[str, RouteSpec] = field(init=False, repr=False, compare=False)
 

@@ -140,6 +140,8 @@ class SelfView:
     """Where the status page is; empty while it is not served."""
     down: tuple[ServiceDown, ...] = ()
     """What the watchdog itself cannot do now: what these services show is not known."""
+    troubles: tuple[ServiceDown, ...] = ()
+    """What else it cannot do now, as keep logs on a full disk: each until it is over."""
     carries: int = 0
     """Members that the limit of open files carries; 0 when it has no bound."""
 

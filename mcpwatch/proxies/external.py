@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from mcpwatch.model.proxy import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits
-from mcpwatch.ports import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 
 _SHAPES: dict[str, dict[Literal["sse", "http"], str]] = {

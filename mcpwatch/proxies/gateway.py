@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
+from mcpwatch.model.proxy import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
-from mcpwatch.ports import LogHint, ProxyObservation, RenderedFile
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
 

@@ -15,8 +15,9 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.proxy import KeptFile, LogHint, ProxyObservation, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, ProxyObservation, RenderedFile
+from mcpwatch.ports import CHILD_MARK
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -52,6 +53,7 @@ class Sparfenyuk:
         serves=("sse", "http"),
         generation="",
         health="/status",
+        wire_by_path=True,
     )
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
@@ -153,12 +155,10 @@ def _server(upstream: UpstreamSpec, proxy: ProxySpec) -> dict[str, Any]:
     if upstream.transport == "stdio":
         env = {**dict(upstream.env), CHILD_MARK: upstream.name}
         return {"command": upstream.command, "args": list(upstream.args), "env": env}
-    path = upstream.url.split("?", 1)[0].rstrip("/")
-    sse = upstream.transport == "sse" or (upstream.transport == "auto" and path.endswith("/sse"))
     token = next((value.removeprefix(_BEARER) for name, value in upstream.headers if _bearer(name, value)), None)
     return {
         "command": "mcp-proxy" if proxy.contained else _options(proxy).binary,
-        "args": ["--transport", "sse" if sse else "streamablehttp", upstream.url],
+        "args": ["--transport", "sse" if upstream.wire_by_path == "sse" else "streamablehttp", upstream.url],
         "env": {"API_ACCESS_TOKEN": token} if token else {},
     }
 

@@ -19,8 +19,9 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
+from mcpwatch.model.proxy import KeptFile, LogHint, LogMeaning, ProxyObservation, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
-from mcpwatch.ports import CHILD_MARK, KeptFile, LogHint, LogMeaning, ProxyObservation, RenderedFile
+from mcpwatch.ports import CHILD_MARK
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -60,6 +61,7 @@ class Tbxark:
         reloads=False,
         dies_on_bad_command=True,
         serves=("sse",),
+        wire_by_path=True,
     )
     """Those of generation A: the worst, until looking says better."""
 
@@ -165,9 +167,8 @@ def generation_of_line(line: str) -> Generation:
 def traits_of(generation: Generation) -> Traits:
     """The traits of a generation; unknown is taken for the worst."""
     if generation == "C":
-        return replace(
-            Tbxark.traits, mounts_late=True, reconnects=True, dies_on_bad_command=False, generation="C", health="/_healthz"
-        )
+        better = replace(Tbxark.traits, mounts_late=True, reconnects=True, dies_on_bad_command=False)
+        return replace(better, generation="C", health="/_healthz")
     return replace(Tbxark.traits, generation=generation)
 
 
@@ -241,9 +242,10 @@ def _server(upstream: UpstreamSpec, proxy: ProxySpec, directory: Path) -> dict[s
             "env": {**dict(upstream.env), CHILD_MARK: upstream.name},
         }
     else:
-        made |= {"transportType": _wire(upstream), "url": upstream.url}
-        if upstream.headers:
-            made["headers"] = dict(upstream.headers)
+        headers = {"headers": dict(upstream.headers)} if upstream.headers else {}
+        # Without the word this proxy takes any URL for SSE, also one that ends in /mcp.
+        wire = "sse" if upstream.wire_by_path == "sse" else "streamable-http"
+        made |= {"transportType": wire, "url": upstream.url, **headers}
         if "timeout" in asked:
             made["timeout"] = round(seconds(asked["timeout"]) * 1_000_000_000)  # nanoseconds: the one form all generations take
     if options:
@@ -265,14 +267,6 @@ def _child(upstream: UpstreamSpec, proxy: ProxySpec, directory: Path) -> tuple[s
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _wire(upstream: UpstreamSpec) -> str:
-    """Without the word this proxy takes any URL for SSE, also one that ends in /mcp."""
-    if upstream.transport in {"http", "stateless"}:
-        return "streamable-http"
-    path = upstream.url.split("?", 1)[0].rstrip("/")
-    return "sse" if upstream.transport == "sse" or path.endswith("/sse") else "streamable-http"
 
 
 def _go(duration: float) -> str:

@@ -1,7 +1,8 @@
 """Which living process is a member's: told from its record and from the marks in one snapshot. Pure.
 
 A record names the process; a mark names the member. Where the record is missing (broken, of another version, deleted, or never
-written because the disk was full) the mark alone is enough to take a member over: a lost file must not cost a living one.
+written because the disk was full) the store tells which process was started last; where it does not, the mark alone is enough to
+take a member over: a lost file must not cost a living one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot
+from mcpwatch.model.incarnation import Started
+from mcpwatch.runtimes.process_snapshot import Proc, ProcessSnapshot
 from mcpwatch.runtimes.record import Record
 
 Marks = Mapping[str, Mapping[int, int]]
@@ -47,6 +49,23 @@ def recognise(record: Record | None, boot: str, marks: Mapping[int, int], now: P
     intended = record is not None and record.pid is None and not record.ended
     least = 0 if record is None else record.generation if intended else record.generation + 1
     return _eldest((pid for pid, generation in marks.items() if generation >= least), marks, now)
+
+
+def rebuilt(record: Record | None, started: Started, member: str, boot: str, now: ProcessSnapshot, ours: str) -> Record | None:
+    """A record of the start that the store knows and `record` does not; `None` where the record will do, or nothing can be told.
+
+    Without it, what a dead main process left behind would be taken for it, for it carries the same mark.
+    """
+    if record is not None and record.boot == boot and record.generation >= started.generation:
+        return None
+    if record is not None and (record.generation, record.pid) == (started.generation, started.pid):
+        return None  # the same start, on an earlier run of this machine: its end is still to be told
+    proc = now.procs.get(started.pid)
+    if proc is not None and proc.alive and proc.mark == "":
+        return None  # it may have thrown its environment away, or be a stranger with the number
+    lives = proc is not None and proc.alive and proc.mark == f"{ours}{started.generation}"
+    ticks = proc.ticks if proc is not None and lives else 0
+    return Record(member, started.generation, started.fingerprint, boot, started.pid, ticks, ended=not lives)
 
 
 def unfinished(last: Iterable[Record], boot: str, marks: Marks) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from mcpwatch.model.incarnation import Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.held import mark
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import AdminClient, AdminSocket
 from mcpwatch.runtimes.hosted_children import RESTING, Children, HostedDocument, read_document
@@ -109,7 +109,7 @@ class HostedRuntime:
                             return self._began(spec, generation, child.pid)
                         last = child.error or last
                         if fresh and child.phase in RESTING:
-                            raise _Ended(last or "it ended as soon as it was started")
+                            raise _Ended(last or child.end)
                     except _Ended as ended:
                         raise RuntimeFailed(f"{spec.name}: {ended}") from None
                     except RuntimeFailed as error:
@@ -127,18 +127,40 @@ class HostedRuntime:
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
         """Have the gateway stop and hold it. A gateway that is away, or does not know it, runs nothing of it."""
-        path = f"/members/{quote(spec.name, safe='')}/stop"
+        await self._stop(spec, grace + START_WAIT)
+
+    async def release(self, spec: MemberSpec) -> None:
+        """As `ports.Replacing`: end what runs, but for what the next gateway has begun already: that is what is to come."""
         try:
-            async with asyncio.timeout(grace + START_WAIT):
-                await self._admin.request("POST", path)
-                while not _at_rest(spec.name, document := await self._look()):
-                    if document.child(spec.name).phase != "held":  # it is another gateway than the one that was asked
-                        await self._admin.request("POST", path)
-                    await asyncio.sleep(LOOK_AGAIN)
+            document = await self._look()
         except RuntimeFailed:
             return
+        if not self._children.successor(document):
+            await self._stop(spec, spec.stop_grace + START_WAIT, only=document.gateway)
+
+    async def _stop(self, spec: MemberSpec, limit: float, only: int | None = None) -> None:
+        """`only`: what any other gateway than this runs stays."""
+        path, ask = f"/members/{quote(spec.name, safe='')}/stop", True
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    try:
+                        if ask:
+                            await self._admin.request("POST", path)
+                        document = await self._look()
+                    except RuntimeFailed:
+                        if spec.name not in self._children.pids:
+                            return
+                        ask = True  # it is heard to run: the gateway is slow to answer, or there is another by now
+                    else:
+                        if _at_rest(spec.name, document):
+                            break
+                        if only not in (None, document.gateway):
+                            return
+                        ask = document.child(spec.name).phase != "held"  # it is another gateway than the one that was asked
+                    await asyncio.sleep(LOOK_AGAIN)
         except TimeoutError:
-            raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {grace + START_WAIT:g}s") from None
+            raise RuntimeFailed(f"{spec.name}: the gateway did not stop it within {limit:g}s") from None
         self._children.looked(spec.name, document)
 
     def hold(self, member: str, *, down: bool) -> None:
@@ -149,15 +171,20 @@ class HostedRuntime:
         """SIGCONT to whoever of the child's tree is stopped."""
         pid = self._children.pids.get(spec.name)
         if pid is not None:
-            resume_tree(self._table, pid)
+            await asyncio.to_thread(resume_tree, self._table, pid)
 
     async def nudge(self, members: Sequence[str]) -> tuple[str, ...]:
         """Have the gateway connect at once to these members, hosted or by URL: they were just seen to answer.
 
-        Returns the names that the gateway serves. Nothing is restarted. Raises `RuntimeFailed` when the gateway is away.
+        A gateway that does not know one of them reads its file again first. Returns the names that it serves then. Nothing is
+        restarted. Raises `RuntimeFailed` when the gateway is away.
         """
-        replies = [await self._admin.request("POST", f"/members/{quote(name, safe='')}/nudge") for name in members]
-        return tuple(name for name, reply in zip(members, replies, strict=True) if reply.status < 300)
+        paths = {name: f"/members/{quote(name, safe='')}/nudge" for name in members}
+        served = [name for name, path in paths.items() if (await self._admin.request("POST", path)).status < 300]
+        if unknown := [name for name in paths if name not in served]:
+            await self._admin.request("POST", "/reload")
+            served += [name for name in unknown if (await self._admin.request("POST", paths[name])).status < 300]
+        return tuple(name for name in members if name in served)
 
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Ends and returns of children, and of the gateway as a whole, until closed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from mcpwatch.ports import Appeared, Exited, Hindered, RuntimeEvent
+from mcpwatch.model.incarnation import Appeared, Exited, Hindered, Parked, RuntimeEvent
 
 NUMBERS_MAX = 8
 """Incarnations of a member whose numbers are known: the living one, and late words about those before it."""
@@ -36,6 +36,13 @@ class HostedChild:
     def lives(self) -> bool:
         """Whether its process runs."""
         return self.phase in LIVING and self.pid is not None
+
+    @property
+    def end(self) -> str:
+        """How it ended right after its start, in words."""
+        if self.signal is not None:
+            return f"killed by signal {self.signal}"
+        return f"exited with code {self.code}" if self.code is not None else "it ended as soon as it was started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,10 @@ class Children:
         """From now on it is another stream that is heard."""
         self._stream += 1
 
+    def successor(self, document: HostedDocument) -> bool:
+        """Whether another gateway wrote this document than the one that is heard, or was heard last."""
+        return None not in (self._gateway, document.gateway) and document.gateway != self._gateway
+
     def outdated(self, member: str, document: HostedDocument) -> bool:
         """Whether more was heard of this member since this document was written."""
         if document.sequence is None or document.gateway != self._gateway:
@@ -101,6 +112,8 @@ class Children:
             news = [child for child in document.children if not self._past(child.name, document.sequence, shown=True)]
             return tuple(event for child in news for event in self._shown(child))
         child, sequence = read_child(data, "member"), _number(data, "sequence")
+        if name == "parked":
+            return () if self._past(child.name, sequence) else (Parked(child.name),)
         if child.pid is None or name not in TOLD:
             return self._not_begun(child) if name == "exited" and child.pid is None else ()
         self._heard[child.name] = sequence or 0
@@ -124,7 +137,7 @@ class Children:
         over = child.lives or child.phase in RESTING
         missed = self._ended(child, held) if over and held is not None and held != child.pid else ()
         if not child.lives or child.pid is None:
-            return missed
+            return (*missed, Parked(child.name)) if child.phase == "failed" else missed
         return (*missed, *self._begun(child.name), *self._appeared(child.name, child.pid))
 
     def _not_begun(self, child: HostedChild) -> tuple[RuntimeEvent, ...]:

@@ -24,7 +24,7 @@ _INFO = struct.Struct("=QQ11Ii")
 _INFO_EXIT = 1 << 3
 _PIDFD_GET_INFO = (3 << 30) | (_INFO.size << 16) | (0xFF << 8) | 11
 
-IN_MODIFY, IN_CREATE, IN_MOVED_TO = 0x002, 0x100, 0x080
+IN_MODIFY, IN_CLOSE_WRITE, IN_CREATE, IN_MOVED_TO, IN_MOVE_SELF = 0x002, 0x008, 0x100, 0x080, 0x800
 IN_Q_OVERFLOW, IN_IGNORED = 0x4000, 0x8000
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from mcpwatch import journal
 from mcpwatch.clock import Clock, SystemClock
-from mcpwatch.model.fact import Troubled
 from mcpwatch.ports import Publish
 from mcpwatch.runtimes.kernel import (
     IN_CREATE,
@@ -35,6 +34,7 @@ from mcpwatch.runtimes.kernel import (
     inotify_watch,
 )
 from mcpwatch.runtimes.log_stamper import LoggingFailed, LogStamper, RotationLimits
+from mcpwatch.runtimes.log_trouble import ToldTrouble
 
 POLL = 0.5
 """Seconds between two looks where there is no inotify."""
@@ -44,9 +44,6 @@ RETRY = 5.0
 """Seconds after which a stream in trouble is tried again, whatever was written."""
 RESERVE = 32 << 20
 """Bytes of free disk at which logging stops, so that members can still write; less on a small disk."""
-TELL_FLOOD = 30.0
-"""Seconds between two facts about one flood."""
-SUBJECT = "logs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +81,9 @@ class LogCollector:
         self._most_open = max(1, most_open)
         self._recent: dict[Path, None] = {}
         """Streams whose files are open, the one bitten longest ago first. Belongs to the thread."""
-        self._floods: dict[str, int] = {}
-        self._flood_told: dict[str, float] = {}
         self._logs = state / "logs"
-        self._publish = publish
         self._clock = clock or SystemClock()
+        self._told = ToldTrouble(publish, self._clock)
         self._limits = limits or RotationLimits()
         self._features = features or detect()
         self._free = free or _free
@@ -102,7 +97,6 @@ class LogCollector:
         self._turning = asyncio.Lock()
         self._working = threading.Lock()
         """Held by the thread that stamps: it goes on when its turn is cancelled, and two at once would stamp lines twice."""
-        self._trouble = ""
 
     async def run(self) -> None:
         """Keep the journals until cancelled."""
@@ -166,8 +160,8 @@ class LogCollector:
             if not todo:
                 return _Turn()
             done = await asyncio.to_thread(self._work, todo)
-            self._tell(done.trouble)
-            self._tell_floods(done.floods)
+            self._told.trouble(done.trouble)
+            self._told.floods(done.floods)
             if done.remade:
                 self._watched -= {self._logs, *done.remade}
                 self._discover(done.remade)
@@ -218,32 +212,6 @@ class LogCollector:
             oldest = next(iter(self._recent))
             del self._recent[oldest]
             self._streams[oldest].close()
-
-    def _tell_floods(self, floods: tuple[tuple[str, int], ...]) -> None:
-        """Tell a flood when it begins, now and then while it lasts, and when it is over. The journal has a line for each gap."""
-        now = self._clock.wall()
-        for member, lines in floods:
-            subject = f"logs of {member}"
-            if lines:
-                self._floods[member] = lines
-                if now - self._flood_told.get(member, 0.0) < TELL_FLOOD:
-                    continue
-                self._flood_told[member] = now
-                text = f"{member}: writes faster than its output can be kept; {lines} lines were not logged so far"
-                self._publish(Troubled(at=now, text=text, level="warning", subject=subject, member=member))
-            elif (dropped := self._floods.pop(member, None)) is not None:
-                self._flood_told.pop(member, None)
-                text = f"{member}: its output is kept again; {dropped} lines were not logged"
-                self._publish(Troubled(at=now, text=text, subject=subject, member=member, cleared=True))
-
-    def _tell(self, trouble: LoggingFailed | None) -> None:
-        words = str(trouble) if trouble else ""
-        if bool(words) == bool(self._trouble):
-            return
-        text = words or "members' output is logged again"
-        level = "error" if words else "info"
-        self._publish(Troubled(at=self._clock.wall(), text=text, level=level, subject=SUBJECT, cleared=not words))
-        self._trouble = words
 
     def _heard(self) -> None:
         """Read what inotify tells; only which file matters, not what happened to it."""

@@ -1,29 +1,32 @@
 """One stream of one member: raw bytes in, stamped lines out, rotated by size and age. All of it blocking, all of it restartable.
 
-Knows files and time, not members, inotify or the loop. See `log_collector` for how "exactly once" is kept.
+Owns what a user may write under `logs:`. Knows files and time, not members, inotify or the loop. See `log_collector` for how
+"exactly once" is kept.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import Field
+
 from mcpwatch import journal
 from mcpwatch.clock import SystemClock
-from mcpwatch.journal import BITE, StampCursor
-from mcpwatch.runtimes.kernel import punch_hole
+from mcpwatch.journal import BITE
+from mcpwatch.model.spec import Plan
+from mcpwatch.registry import KindSpec
+from mcpwatch.runtimes.stream_files import LoggingFailed, StreamFiles
+from mcpwatch.units import Size, Span
 
-GRAIN = 4096
-"""Holes are punched on this grain, and never over the last byte taken: the next start reads whether it ended a line."""
-ROOM = 1 << 20
-"""Bytes that a raw file may hold where holes cannot be punched: cutting it can lose a line just being written, so it is rare."""
 FLOOD = 32 << 20
 """Bytes of output not stamped yet beyond which lines are dropped, counted: the member writes faster than lines can be kept."""
 SKIP = 32 << 20
 """Bytes that are counted and dropped in one go."""
+FLOODED, DISK_FULL = "they came faster than they can be kept", "the disk was full"
+"""Why lines are not in the log."""
 MICRO = 1e-6
 CLOCK_SET = 60.0
 """Seconds by which the wall clock may go beside the one that cannot be set and still be steady."""
@@ -43,41 +46,24 @@ class RotationLimits:
     keep_age: float = 30 * 24 * 3600.0
 
 
-class LoggingFailed(Exception):
-    """Logging cannot go on for now; the message says why and what to do."""
-
-
-class LogStamper:
+class LogStamper(StreamFiles):
     """The raw file, log files and cursor of one stream. `bite` brings the log on."""
 
     def __init__(
         self, folder: Path, name: str, limits: RotationLimits, *, holes: bool = True, boot: Callable[[], float] = _boot
     ) -> None:
         """`boot` tells seconds on a clock that cannot be set."""
+        super().__init__(folder, name, holes=holes)
         self._boot = boot
         self._clocks: tuple[float, float] | None = None
         """The wall clock and the boot clock when lines were stamped last."""
         self._ages_from = 0.0
         """On the boot clock: before, the times of files are those of a wall clock that was set since."""
-        self._folder = folder
-        self._name = name
         self.limits = limits
-        self._raw: int | None = None
-        self._log: int | None = None
-        self._cursor_fd: int | None = None
-        self._cursor = StampCursor()
-        self._first: float | None = None
-        self._last = 0.0
-        self._dropped = 0
-        self._why_dropped = ""
         self.flooded = 0
         """Lines dropped in the flood that lasts now; 0 when there is none."""
-        self.remade = False
-        """Whether the log was missing and made again since this was last set to false: its folder may be another one now."""
         self._caught_up = False
         """Whether everything was stamped once: what lies there from before is the backlog of a time without a watchdog."""
-        self._punched = 0
-        self._holes = holes
 
     def bite(self, now: float, *, drop: bool = False) -> bool:
         """Stamp the next lines, or `drop` them to make room. True when there may be more to do. Raises `LoggingFailed`."""
@@ -90,6 +76,8 @@ class LogStamper:
             size = os.fstat(self._raw).st_size
             if size <= self._cursor.offset:
                 self._caught_up, self.flooded = True, 0
+                if not drop:
+                    self._tell_dropped(now)
                 return False
             if size - self._cursor.offset > self._most:
                 self._skip(size)
@@ -112,98 +100,9 @@ class LogStamper:
             raise LoggingFailed(self._words(error)) from error
 
     @property
-    def is_open(self) -> bool:
-        """Whether it holds files open."""
-        return self._raw is not None
-
-    @property
     def _most(self) -> int:
         """Bytes that may wait to be stamped; after a time without a watchdog, as many as the log itself would keep."""
         return FLOOD if self._caught_up else max(FLOOD, self.limits.max_bytes * (self.limits.keep + 1))
-
-    def close(self) -> None:
-        """Close the files; the next bite opens them again."""
-        for fd in (self._raw, self._log, self._cursor_fd):
-            if fd is not None:
-                os.close(fd)
-        self._raw = self._log = self._cursor_fd = None
-
-    def _open(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cursor_fd = self._cursor_fd or os.open(self._path("cursor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._open_log()
-        raw = os.open(self._path("raw"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            self._take_up(raw)
-        except BaseException:
-            os.close(raw)
-            raise
-        self._raw = raw
-        self._save()
-
-    def _take_up(self, raw: int) -> None:
-        """Set the cursor: where the last collector stood, or where the raw file begins."""
-        assert self._log is not None
-        known = journal.read_cursor(self._path("cursor"))
-        inode, log = os.fstat(raw).st_ino, os.fstat(self._log)
-        if known is None or known.raw != inode:
-            self._cursor = StampCursor(inode, journal.first_data(raw), log.st_ino, log.st_size)
-        elif known.reaches_into(log):
-            self._cursor = self._recover(raw, known)
-        else:  # nothing of the raw file was in flight
-            self._cursor = replace(known, log=log.st_ino, size=log.st_size, note=False)
-
-    def _recover(self, raw: int, known: StampCursor) -> StampCursor:
-        """Lines reached the log and the cursor did not: skip as many raw ones. A torn last line is taken back."""
-        assert self._log is not None
-        ahead = journal.in_flight(self._log, known)
-        reach = known.size + len(ahead)
-        os.ftruncate(self._log, reach)
-        return replace(known, offset=journal.past(raw, known.offset, ahead.count(b"\n")), size=reach)
-
-    def _open_log(self) -> None:
-        old, self._log = self._log, None
-        if old is not None:
-            os.close(old)
-        self._log = os.open(self._path("log"), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        head = os.pread(self._log, journal.STAMP, 0)
-        self._first = journal.unstamp(head) if head else None
-        newest = journal.newest(self._folder.parent.parent, self._folder.name, self._name)
-        self._last = max(self._last, newest or 0.0)
-
-    def _follow_raw(self) -> None:
-        """A raw file that was replaced or cut short is read from its beginning."""
-        assert self._raw is not None
-        here = os.fstat(self._raw)
-        try:
-            there = self._path("raw").stat().st_ino
-        except OSError:
-            there = here.st_ino
-        if there != here.st_ino and here.st_size <= self._cursor.offset:
-            os.close(self._raw)
-            self._raw = os.open(self._path("raw"), os.O_RDWR | os.O_CLOEXEC)
-            self._cursor, self._punched = replace(self._cursor, raw=os.fstat(self._raw).st_ino, offset=0), 0
-            self._save()
-        elif here.st_size < self._cursor.offset:
-            self._cursor, self._punched = replace(self._cursor, offset=0), 0
-            self._save()
-
-    def _follow_log(self) -> None:
-        """A log or cursor that somebody removed is made again, and so is one that could not be opened after a rotation."""
-        if self._log is None or os.fstat(self._log).st_nlink == 0:
-            self.remade = True
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._open_log()
-            assert self._log is not None
-            log = os.fstat(self._log)
-            self._cursor = replace(self._cursor, log=log.st_ino, size=log.st_size, note=False)
-            self._save()
-        if self._cursor_fd is None or os.fstat(self._cursor_fd).st_nlink == 0:
-            old, self._cursor_fd = self._cursor_fd, None
-            if old is not None:
-                os.close(old)
-            self._cursor_fd = os.open(self._path("cursor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._save()
 
     def _stamp(self, lines: list[tuple[int, bytes]], now: float) -> None:
         """Append the lines, then move the cursor; rotate when that is due."""
@@ -260,10 +159,8 @@ class LogStamper:
             used = data.rfind(b"\n") + 1 or len(data)
             lines += data.count(b"\n")
             at += used
-        self._dropped += lines
         self.flooded += lines
-        self._why_dropped = "they came faster than they can be kept"
-        self._cursor = replace(self._cursor, offset=at)
+        self._cursor = replace(self._cursor, offset=at, dropped=self._cursor.dropped + lines, flood=True)
         self._save()
         if not self._holes:  # the only way to give the space back: what arrives in this moment is lost too
             os.ftruncate(self._raw, 0)
@@ -272,25 +169,24 @@ class LogStamper:
 
     def _drop(self, lines: list[tuple[int, bytes]]) -> None:
         used = sum(size for size, _ in lines)
-        self._dropped += len(lines)
-        self._why_dropped = "the disk was full"
-        self._cursor = replace(self._cursor, offset=self._cursor.offset + used)
+        dropped = self._cursor.dropped + len(lines)
+        self._cursor = replace(self._cursor, offset=self._cursor.offset + used, dropped=dropped, flood=False)
         self._save()
 
     def _tell_dropped(self, now: float) -> None:
         """Say in the log itself what is missing from it."""
-        if not self._dropped:
+        dropped, why = self._cursor.dropped, FLOODED if self._cursor.flood else DISK_FULL
+        if not dropped:
             return
         self._cursor = replace(self._cursor, note=True)
         self._save()
         at = self._next(now)
-        block = f"{journal.stamp(at)} [mcpwatch: {self._dropped} lines were not logged, {self._why_dropped}]\n".encode()
+        block = f"{journal.stamp(at)} [mcpwatch: {dropped} lines were not logged, {why}]\n".encode()
         _, error = self._append(block)
         if error:
             raise error
-        self._last, self._dropped = at, 0
-        self._first = self._first or at
-        self._cursor = replace(self._cursor, size=self._cursor.size + len(block), note=False)
+        self._last, self._first = at, self._first or at
+        self._cursor = replace(self._cursor, size=self._cursor.size + len(block), note=False, dropped=0)
         self._save()
 
     def _rotate(self, now: float, *, ages: bool) -> None:
@@ -310,31 +206,6 @@ class LogStamper:
         for path in old if ages else ():
             if path.exists() and now - path.stat().st_mtime > self.limits.keep_age:
                 path.unlink(missing_ok=True)
-
-    def _free_raw(self) -> None:
-        """Give the stamped range back to the disk; without holes, cut a raw file that is wholly stamped."""
-        assert self._raw is not None
-        until = (self._cursor.offset - 1) // GRAIN * GRAIN
-        if until <= self._punched:
-            return
-        if self._holes and punch_hole(self._raw, self._punched, until - self._punched):
-            self._punched = until
-        elif until >= ROOM and os.fstat(self._raw).st_size == self._cursor.offset:
-            os.ftruncate(self._raw, 0)
-            self._cursor = replace(self._cursor, offset=0)
-            self._save()
-
-    def _save(self) -> None:
-        assert self._cursor_fd is not None
-        os.pwrite(self._cursor_fd, journal.cursor_bytes(self._cursor), 0)
-
-    def _path(self, suffix: str) -> Path:
-        return self._folder / f"{self._name}.{suffix}"
-
-    def _words(self, error: OSError) -> str:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"{self._folder}: the disk is full; logging stopped, free some space"
-        return f"{self._folder}: cannot keep the log of {self._name}: {error.strerror}"
 
 
 def _block(at: float, texts: list[bytes]) -> bytes:
@@ -359,3 +230,24 @@ def end_line(path: Path) -> None:
             os.write(fd, b"\n")
     finally:
         os.close(fd)
+
+
+_DEFAULT = RotationLimits()
+
+
+class MemberLogsSpec(KindSpec):
+    """Rotation of the members' logs, for each member and stream."""
+
+    max_size: Size = Field(_DEFAULT.max_bytes, description="A log file that reaches this size is closed and another begun.")
+    max_age: Span = Field(_DEFAULT.max_age, description="A log file whose first line is this old is closed and another begun.")
+    keep: int = Field(_DEFAULT.keep, ge=0, le=100_000, description="Closed files that are kept of each stream.")
+    keep_age: Span = Field(_DEFAULT.keep_age, description="Closed files older than this are deleted.")
+
+
+SECTION = ("logs", MemberLogsSpec)
+
+
+def limits_of(plan: Plan) -> RotationLimits:
+    """The limits that a plan asks for, or the defaults."""
+    spec = plan.section("logs")
+    return RotationLimits(spec.max_size, spec.max_age, spec.keep, spec.keep_age) if isinstance(spec, MemberLogsSpec) else _DEFAULT

@@ -61,18 +61,24 @@ class PortWatch:
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
-        return listened_on(_family(pid), self._sockets.listeners())
+        return listened_on(family(pid), self._sockets.listeners())
 
     def places(self, pid: int) -> tuple[str, ...]:
         """Where a process, or one below it, listens: `[::1]:9072`, in order."""
-        wanted = {inode for one in _family(pid) for inode in _sockets(one)}
+        wanted = _inodes(family(pid))
         return tuple(sorted({_place(one.address, one.port) for one in self._sockets.listeners() if one.inode in wanted}))
+
+    def idle(self, pid: int, port: int) -> bool:
+        """Whether a process, or one below it, listens on this port, and no connection waits there to be taken."""
+        wanted = _inodes(family(pid))
+        own = [one for one in self._sockets.listeners() if one.port == port and one.inode in wanted]
+        return bool(own) and not any(one.waiting for one in own)
 
     def inside(self, pid: int, container: str) -> tuple[str, ...]:
         """Where the processes of a container of this machine listen, in order; empty unless all of that is its own loopback."""
         if not in_cgroup(pid, container):
             return ()
-        wanted = {inode for one in _family(pid) for inode in _sockets(one)}
+        wanted = _inodes(family(pid))
         found = [one for one in self._sockets.listeners(str(pid)) if one.inode in wanted]
         return (
             tuple(sorted({_place(one.address, one.port) for one in found})) if all(one.address.is_loopback for one in found) else ()
@@ -81,7 +87,7 @@ class PortWatch:
     def rival(self, pid: int, port: int) -> str:
         """Who listens where a process, or one below it, listens on this port too, so that each gets some of the connections."""
         there = [one for one in self._sockets.listeners() if one.port == port]
-        wanted = {inode for one in _family(pid) for inode in _sockets(one)} if len(there) > 1 else set[str]()
+        wanted = _inodes(family(pid)) if len(there) > 1 else set[str]()
         own = {one.address for one in there if one.inode in wanted}
         others = {one.inode for one in there if one.inode not in wanted and any(_takes(one.address, our) for our in own)}
         found = _holder(frozenset(others)) if others else None
@@ -105,11 +111,11 @@ def _holder(inodes: frozenset[str]) -> int | None:
 
 def listened_on(pids: Iterable[int], listeners: Iterable[Listening] | None = None) -> tuple[int, ...]:
     """The ports that these processes listen on, in order. `listeners`: who does, else all of this machine now."""
-    wanted = {inode for one in pids for inode in _sockets(one)}
+    wanted = _inodes(pids)
     return tuple(sorted({one.port for one in (_listeners() if listeners is None else listeners) if one.inode in wanted}))
 
 
-def _family(pid: int) -> set[int]:
+def family(pid: int) -> set[int]:
     """A process and what is below it."""
     pids = level = {pid}
     for _ in range(DEPTH):
@@ -123,7 +129,7 @@ def child_of(proxy: int, route: str, known: int) -> int:
     wanted = f"{CHILD_MARK}={route}".encode()
     if known and _lives(known):
         return known
-    for pid in sorted(_family(proxy) - {proxy}):
+    for pid in sorted(family(proxy) - {proxy}):
         with contextlib.suppress(OSError):
             if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and _lives(pid):
                 return pid
@@ -163,6 +169,11 @@ def _lives(pid: int) -> bool:
         return False
 
 
+def _inodes(pids: Iterable[int]) -> set[str]:
+    """The inodes of the sockets that these processes hold."""
+    return {inode for pid in pids for inode in _sockets(pid)}
+
+
 def _sockets(pid: int) -> set[str]:
     """The inodes of the sockets that a process holds."""
     found: set[str] = set()
@@ -185,6 +196,8 @@ class Listening(NamedTuple):
     address: IPv4Address | IPv6Address
     port: int
     inode: str
+    waiting: int = 0
+    """Connections that it has not taken yet."""
 
 
 class SocketTables:
@@ -227,7 +240,7 @@ def _listeners(network: str = "self") -> Iterator[Listening]:
             fields = line.split(None, 10)
             if fields[3] == LISTEN:
                 address, _, port = fields[1].rpartition(":")
-                yield Listening(_address(address), int(port, 16), fields[9])
+                yield Listening(_address(address), int(port, 16), fields[9], int(fields[4].rpartition(":")[2], 16))
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:

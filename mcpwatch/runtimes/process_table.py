@@ -8,18 +8,16 @@ never pid alone.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.runtimes import descriptors
 from mcpwatch.runtimes.kernel import Features, boot_id
+from mcpwatch.runtimes.process_snapshot import Proc, ProcessSnapshot
+from mcpwatch.runtimes.process_usage import UsageSample, read_small, sample
 
 MARK = "MCPWATCH_MARK"
 HOSTED = "MCPWATCH_HOSTED"
@@ -34,106 +32,16 @@ _STATES = {"zombie": "Z", "stopped": "T", "tracing-stop": "t"}
 _UNMARKED = ("", "")
 _OWN_STAT = "/proc/self/stat"
 _NOT_OURS = "/proc: cannot be read: it does not show the watchdog itself; mount the process table of its own namespace there"
+LIGHT = 0.02
+"""Seconds of processor up to which a scan may be made in a loop, and the next one too, though more may run by then."""
+LISTINGS = 10
+"""Listings of /proc in one scan after which it is told as not whole: processes come faster than they can be read."""
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that say nothing of the process, only that we cannot look."""
 
 
 class ProcUnreadable(RuntimeFailed):
     """The process table cannot be read now: nothing may be concluded from what is not seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proc:
-    """One process of a snapshot. `ticks` is its start on the kernel's clock; `mark` the value of MCPWATCH_MARK, if any.
-
-    `hosted` names the stdio server that a gateway runs there; `cpu_seconds` and `rss` (bytes) are what it used when it was read.
-    """
-
-    pid: int
-    ppid: int
-    sid: int
-    ticks: int
-    state: str = "S"
-    mark: str = ""
-    hosted: str = ""
-    cpu_seconds: float = 0.0
-    rss: int = 0
-    group: int = 0
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs: a zombie is only an unread exit status."""
-        return self.state not in ("Z", "X")
-
-
-@dataclass(frozen=True)
-class ProcessSnapshot:
-    """All processes at one moment. The look began `at` (monotonic clock); whoever has `young` ticks or more was not settled yet.
-
-    A thousand members are looked for in one snapshot: it is indexed once, when first asked.
-    """
-
-    procs: dict[int, Proc]
-    children: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    at: float = 0.0
-    young: float = math.inf
-
-    @cached_property
-    def sessions(self) -> Mapping[int, Sequence[Proc]]:
-        """The processes of each session."""
-        return _grouped(self.procs.values(), lambda proc: proc.sid)
-
-    @cached_property
-    def groups(self) -> Mapping[int, Sequence[Proc]]:
-        """The processes of each group."""
-        return _grouped(self.procs.values(), lambda proc: proc.group)
-
-    @cached_property
-    def marked(self) -> Mapping[str, Sequence[Proc]]:
-        """Those that carry the mark of a member, by `<instance>/<member>`."""
-        return _grouped((proc for proc in self.procs.values() if proc.mark), lambda proc: proc.mark.rpartition("/")[0])
-
-    def has(self, pid: int, ticks: int) -> bool:
-        """Whether exactly this process lives (not another that got its number, not its zombie)."""
-        found = self.procs.get(pid)
-        return found is not None and found.ticks == ticks and found.alive
-
-    def descend(self, roots: Iterable[int]) -> set[int]:
-        """`roots` and everything below them."""
-        found: set[int] = set()
-        todo = list(roots)
-        while todo:
-            pid = todo.pop()
-            if pid not in found:
-                found.add(pid)
-                todo.extend(self.children.get(pid, ()))
-        return found
-
-    def of_member(self, main: int) -> set[int]:
-        """`main` and what is below it, without what a gateway there hosts for other members: each is counted for one member."""
-        if (first := self.procs.get(main)) is None:
-            return set()
-        own = {"", first.hosted, _member_of(first.mark)}
-        found: set[int] = set()
-        todo = [main]
-        while todo:
-            pid = todo.pop()
-            proc = self.procs.get(pid)
-            if proc is None or pid in found or proc.hosted not in own:
-                continue
-            found.add(pid)
-            todo.extend(self.children.get(pid, ()))
-        return found
-
-
-_Key = TypeVar("_Key")
-
-
-def _grouped(procs: Iterable[Proc], key: Callable[[Proc], _Key]) -> dict[_Key, list[Proc]]:
-    found: dict[_Key, list[Proc]] = {}
-    for proc in procs:
-        found.setdefault(key(proc), []).append(proc)
-    return found
 
 
 Marks = tuple[str, str]
@@ -147,6 +55,8 @@ class ProcessTable:
         self._procfs = features.procfs
         self._read: tuple[dict[tuple[int, int], Marks], set[tuple[int, int]]] = {}, set()
         """Marks, and whose are settled: replaced together, because scans are made in several threads."""
+        self.light: bool | None = None if self._procfs else False
+        """Whether the last scan was over in no time; `None` while nobody knows."""
 
     def boot(self) -> str:
         """The identity of this boot. Raises `ProcUnreadable`."""
@@ -165,12 +75,13 @@ class ProcessTable:
 
     def scan(self) -> ProcessSnapshot:
         """All processes now, with their marks. Raises `ProcUnreadable`."""
-        at, young = time.monotonic(), self._young()
-        procs = self._scan_proc(young) if self._procfs else _scan_psutil()
+        at, young, before, forks = time.monotonic(), self._young(), time.thread_time(), self.forks()
+        procs, whole = self._scan_proc(young) if self._procfs else (_scan_psutil(), True)
         children: dict[int, list[int]] = {}
         for proc in procs.values():
             children.setdefault(proc.ppid, []).append(proc.pid)
-        return ProcessSnapshot(procs, children, at, young)
+        self.light = time.thread_time() - before <= LIGHT
+        return ProcessSnapshot(procs, children, at, young, whole, forks)
 
     def look(self, pid: int) -> Proc | None:
         """One process, or `None` when there is none of that number. Raises `ProcUnreadable`."""
@@ -193,6 +104,17 @@ class ProcessTable:
         fds = sum(_open_files(proc.pid) for proc in procs)
         return UsageSample(cpu, sum(proc.rss for proc in procs), fds, len(procs), self.started_at(now.procs[main].ticks))
 
+    def forks(self) -> int | None:
+        """How many processes and threads this machine has ever started, each with a number of its own; `None`: it does not tell."""
+        text = read_small("/proc/stat") if self._procfs else None
+        _, found, rest = (text or b"").partition(b"\nprocesses ")
+        return int(rest.split(None, 1)[0]) if found else None
+
+    def numbers(self) -> int:
+        """How many numbers the kernel gives out before it gives one again; 0 where it does not tell."""
+        text = read_small("/proc/sys/kernel/pid_max") if self._procfs else None
+        return int(text) if text else 0
+
     def orphans(self, known: Iterable[int]) -> set[int] | None:
         """Our own living or dead children other than `known`; `None` when the kernel does not list children."""
         if not self._procfs:
@@ -210,7 +132,7 @@ class ProcessTable:
         """Children other than `known` of our first thread, to which the kernel gives all orphans; `None` when it does not say."""
         if not self._procfs:
             return None
-        text = _read(f"/proc/self/task/{os.getpid()}/children")
+        text = read_small(f"/proc/self/task/{os.getpid()}/children")
         return None if text is None else {int(word) for word in text.split()}.difference(known)
 
     def _young(self) -> float:
@@ -218,26 +140,36 @@ class ProcessTable:
         now = time.clock_gettime(time.CLOCK_BOOTTIME) if self._procfs else time.time()
         return (now - SETTLED) * _HERTZ
 
-    def _scan_proc(self, young: float) -> dict[int, Proc]:
+    def _scan_proc(self, young: float) -> tuple[dict[int, Proc], bool]:
+        """All processes, and whether that is all: /proc is listed again until nobody in it is new.
+
+        Who is gone before it is read may have left a successor, and that is in the next listing.
+        """
         found: dict[int, Proc] = {}
         marks: dict[tuple[int, int], Marks] = {}
         settled: set[tuple[int, int]] = set()
         old, believed = self._read
-        for name in reversed(_numbers()):  # the youngest first: they are the first to be gone
-            if not name.isdigit() or (proc := _stat(int(name))) is None:
-                continue
-            key = (proc.pid, proc.ticks)
-            known = old.get(key, _UNMARKED)
-            if key not in believed:
-                # A young process may stand between fork and exec, with its parent's marks; one that overwrites its own had them.
-                seen = _environ_marks(proc.pid) if proc.alive else _UNMARKED
-                known = seen if seen[0] else known
-            marks[key] = known
-            if proc.ticks < young:
-                settled.add(key)
-            found[proc.pid] = proc if known == _UNMARKED else replace(proc, mark=known[0], hosted=known[1])
+        listed, names = set[str](), list[str]()
+        for _ in range(LISTINGS):
+            names = [name for name in _numbers() if name not in listed and name.isdigit()]
+            if not names:
+                break
+            listed.update(names)
+            for name in reversed(names):  # the youngest first: they are the first to be gone
+                if (proc := _stat(int(name))) is None:
+                    continue
+                key = (proc.pid, proc.ticks)
+                known = old.get(key, _UNMARKED)
+                if key not in believed:
+                    # A young one may stand between fork and exec, with its parent's marks; one that overwrites its own had them.
+                    seen = _environ_marks(proc.pid) if proc.alive else _UNMARKED
+                    known = seen if seen[0] else known
+                marks[key] = known
+                if proc.ticks < young:
+                    settled.add(key)
+                found[proc.pid] = proc if known == _UNMARKED else replace(proc, mark=known[0], hosted=known[1])
         self._read = marks, settled
-        return found
+        return found, not names
 
 
 def zombie_status(pid: int) -> int | None:
@@ -247,63 +179,6 @@ def zombie_status(pid: int) -> int | None:
         return None
     words = text[text.rindex(b")") + 2 :].split()
     return int(words[49]) if words[0] == b"Z" and len(words) > 49 else None
-
-
-@dataclass(frozen=True, slots=True)
-class UsageSample:
-    """What a set of processes uses: seconds of processor since their start, bytes resident, open descriptors, how many."""
-
-    cpu_seconds: float = 0.0
-    rss: int = 0
-    fds: int = 0
-    processes: int = 0
-    started_at: float | None = None
-
-
-def sample(pids: Iterable[int], first: int | None = None) -> UsageSample:
-    """What these processes use now, together; `started_at` (epoch seconds) is that of `first`. The vanished count nothing."""
-    import psutil
-
-    cpu, rss, fds, count, started = 0.0, 0, 0, 0, None
-    for pid in pids:
-        try:
-            process = psutil.Process(pid)
-            with process.oneshot():
-                times = process.cpu_times()
-                cpu += times.user + times.system
-                rss += process.memory_info().rss
-                if pid == first:
-                    started = process.create_time()
-                count += 1
-                fds += process.num_fds()
-        except (psutil.Error, OSError):
-            continue
-    return UsageSample(cpu, rss, fds, count, started)
-
-
-def sample_self() -> UsageSample:
-    """What this very process uses, without its children; psutil, which takes ten times as long, where there is no `/proc`."""
-    pages, fds = (_read("/proc/self/statm") or b"").split(), descriptors.used()
-    if len(pages) < 2 or fds is None:
-        return sample((os.getpid(),))
-    return UsageSample(time.process_time(), int(pages[1]) * _PAGE, fds, 1)
-
-
-def _read(path: str) -> bytes | None:
-    """The whole of a small file of the kernel, `None` where it cannot be read; in less time than pathlib takes."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        parts = [os.read(fd, 1 << 16)]
-        while parts[-1]:
-            parts.append(os.read(fd, 1 << 16))
-        return b"".join(parts)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
 
 
 def _numbers() -> list[str]:
@@ -360,11 +235,6 @@ def _variable(block: bytes, name: str) -> str:
     """The value of a variable in a block of variables that each begin with a zero byte, or the empty string."""
     _, found, rest = block.partition(f"\0{name}=".encode())
     return rest.split(b"\0", 1)[0].decode(errors="replace") if found else ""
-
-
-def _member_of(mark: str) -> str:
-    """The member that a mark `<instance>/<member>/<generation>` names."""
-    return mark.partition("/")[2].rpartition("/")[0]
 
 
 def _by_psutil(pid: int) -> Proc | None:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcpwatch.runtimes.clock_gap import TOLERANCE, Gap, Tick, gaps
-from mcpwatch.runtimes.process_table import sample_self
+from mcpwatch.runtimes.process_usage import sample_self
 
 EVERY = 2.0
-"""Seconds between two ticks."""
+"""Seconds between two ticks, which fall on the even seconds of the wall clock as the slots of checks do: one wake is for both."""
 WINDOW = 30
 """Ticks over which the worst lag is told."""
 SAMPLE = 8
@@ -52,6 +52,8 @@ class SelfWatch:
         self._sample = sample_self()
         self._ticks = 0
         self._before = self._read()
+        self._due = EVERY
+        """Seconds from the last look to the tick that is due."""
 
     async def run(self) -> None:
         """Tick until cancelled, by a timer: a task that sleeps takes two turns of the loop. An error of a tick ends it."""
@@ -65,17 +67,21 @@ class SelfWatch:
             except Exception as error:  # noqa: BLE001 - told to whoever runs this
                 failed.set_exception(error)
             else:
-                timer = loop.call_later(EVERY, turn)
+                timer = loop.call_later(self._next(), turn)
 
         self._before = self._read()
-        timer = loop.call_later(EVERY, turn)
+        timer = loop.call_later(self._next(), turn)
         try:
             await failed
         finally:
             timer.cancel()
 
+    def _next(self) -> float:
+        self._due = until_tick(time.time())
+        return self._due
+
     def tick(self) -> None:
-        """One tick, `EVERY` seconds after the last one."""
+        """One tick, when it is due."""
         late = self._look_for_gaps()
         if late is not None:
             self._lags.append(late)
@@ -86,18 +92,18 @@ class SelfWatch:
 
     def notice(self) -> None:
         """Tell a gap at once, before the next tick does: for who is about to judge by a time that may not have been watched."""
-        if self._read().monotonic - self._before.monotonic > EVERY + TOLERANCE:
+        if self._read().monotonic - self._before.monotonic > self._due + TOLERANCE:
             self._look_for_gaps()
 
     def _look_for_gaps(self) -> float | None:
         """Tell what was missed since the last look; by how many seconds this one is late, `None` where it was missed altogether."""
         before, now = self._before, self._read()
         self._before = now
-        found = gaps(before, now, EVERY)
+        found = gaps(before, now, self._due)
         for gap in found:
             self._on_gap(gap)
         stopped = any(gap.cause == "stopped" for gap in found)
-        return None if stopped else max(0.0, now.monotonic - before.monotonic - EVERY)
+        return None if stopped else max(0.0, now.monotonic - before.monotonic - self._due)
 
     def look(self) -> Figures:
         """The figures now; those of memory and files may be `SAMPLE` seconds old."""
@@ -107,3 +113,9 @@ class SelfWatch:
 
 def _read() -> Tick:
     return Tick(time.monotonic(), time.clock_gettime(_BOOT), time.time())
+
+
+def until_tick(wall: float) -> float:
+    """Seconds from this wall time until the next tick: between half of `EVERY` and one and a half."""
+    left = EVERY - wall % EVERY
+    return left if left > EVERY / 2 else left + EVERY

@@ -44,13 +44,14 @@ class StartTurns:
     async def take(self) -> None:
         """Return when one more may be started, which must be done without a wait. In each turn that is at least one."""
         while self._until is not None and self._spent() >= self._until:
-            if self._next is None:
-                self._next = asyncio.Event()
-                asyncio.get_running_loop().call_soon(self._renew, self._next)
+            self._next = self._next or asyncio.Event()
             await self._next.wait()
         if self._until is None:
             self._until = self._spent() + TURN
+            asyncio.get_running_loop().call_soon(self._renew)
 
-    def _renew(self, waited: asyncio.Event) -> None:
-        self._until = self._next = None
-        waited.set()
+    def _renew(self) -> None:
+        """Another turn of the loop: what was spent in the last one is held against nobody."""
+        waited, self._until, self._next = self._next, None, None
+        if waited is not None:
+            waited.set()

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mcpwatch.runtimes.kernel import Features, detect, send_signal
-from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable, ProcUnreadable
+from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
 
 KEPT = 1.0
 """Seconds for which what was seen of the same processes counts."""

@@ -17,21 +17,22 @@ from dataclasses import dataclass, field
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.kernel import Features, open_pidfd, send_signal, signal_group
-from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot, ProcessTable, ProcUnreadable
+from mcpwatch.runtimes.process_snapshot import Proc, ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
+from mcpwatch.runtimes.shared_scan import SharedScan
 
-SHARE = 0.005
-"""Seconds for which those who want a fresh scan wait for each other, so that a hundred stops cost one scan."""
 ROUNDS = 60
 """Scans after which what still lives cannot be killed (about 1.5 s)."""
 CALM, RESTLESS = 3, 12
-"""Scans in a row that must find nobody; more where new processes were seen to come: each may live too briefly for most scans."""
-FRESH = 0.1
-"""Seconds for which a number seen in a scan is nobody else's: the kernel gives out all the others before it gives one again."""
+"""Scans in a row that must find nobody; more where new processes were seen to come, or where a scan is not whole: each may live too
+briefly for most scans."""
+FRESH, FRESH_MOST = 0.1, 5.0
+"""Seconds for which a number seen in a scan is nobody else's: the kernel gives out all the others before it gives one again. Up to
+the second, where it tells how many it gave out since: a machine that is busy for a second gives out few."""
+SHARE_GIVEN = 4
+"""One of so many numbers may have been given out since then: what failed to start had one too, and is not counted."""
 PAUSE = (0.002, 0.05)
 """First and longest pause between two looks at a set that should become empty."""
-
-TRIES, TRY_AGAIN = 60, 0.05
-"""Times, and seconds between them, that a table which cannot be read is tried again: descriptors may be short."""
 
 Identity = tuple[int, int]
 
@@ -53,15 +54,19 @@ class Trees:
         self._cgroups = cgroups
         self._features = features
         self._instance = instance
-        self._scan: asyncio.Future[ProcessSnapshot] | None = None
+        self._scans = SharedScan(table)
 
     async def look(self) -> ProcessSnapshot:
-        """A snapshot taken after this call, shared with everyone who asks in the same few milliseconds."""
-        if self._scan is None:
-            loop = asyncio.get_running_loop()
-            self._scan = loop.create_future()
-            loop.call_later(SHARE, self._scan_now)
-        return await asyncio.shield(self._scan)
+        """A snapshot that was begun after this call. Raises `ProcUnreadable`."""
+        return await self._scans.look()
+
+    async def take(self) -> ProcessSnapshot:
+        """The same at once, shared with nobody, and not tried again."""
+        return await self._scans.take()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._scans.close()
 
     def find(self, root: Root, now: ProcessSnapshot) -> set[int]:
         """Everyone of the member's tree alive in this snapshot, its main process included. Remembers their identities."""
@@ -104,7 +109,7 @@ class Trees:
             nobody = 0 if left else nobody + 1
             if before and left - before:
                 calm = RESTLESS
-            if nobody == calm:
+            if nobody >= (calm if now.whole else RESTLESS):
                 await asyncio.to_thread(self._cgroups.remove, root.member)
                 return
             self.strike(root)
@@ -124,16 +129,25 @@ class Trees:
             signal_group(seen.pid, signal.SIGKILL)
 
     def _strike_groups(self, pids: set[int], now: ProcessSnapshot) -> None:
-        """SIGKILL to every group of these processes in which no settled process was a stranger in this snapshot, taken just now.
+        """SIGKILL to every group of these processes in which no settled process was a stranger in this snapshot, a fresh one.
 
         A group lies within one session, and nobody gets into a session from without.
         """
-        if time.monotonic() - now.at > FRESH:
+        if not self._fresh(now):
             return
         for group in {now.procs[pid].group for pid in pids} - {0, 1, os.getpgrp()}:
             others = (proc for proc in now.groups.get(group, ()) if proc.alive and proc.pid not in pids)
             if not any(proc.ticks < now.young for proc in others):
                 signal_group(group, signal.SIGKILL)
+
+    def _fresh(self, now: ProcessSnapshot) -> bool:
+        """Whether no number of this snapshot can be another's by now."""
+        age = time.monotonic() - now.at
+        if age <= FRESH:
+            return True
+        if age > FRESH_MOST or now.forks is None or (forks := self._table.forks()) is None:
+            return False
+        return (forks - now.forks) * SHARE_GIVEN < self._table.numbers()
 
     def _send(self, proc: Proc, number: signal.Signals) -> None:
         if not self._features.pidfd:
@@ -157,24 +171,6 @@ class Trees:
             return self._table.look(pid)
         except ProcUnreadable:
             return None
-
-    def _scan_now(self, tries: int = TRIES) -> None:
-        """Scan for all who wait; where the table cannot be read, again and again, and then tell them so."""
-        scan = self._scan
-        if scan is None or scan.done():
-            self._scan = None
-            return
-        try:
-            found = self._table.scan()
-        except ProcUnreadable as error:
-            if tries > 0:
-                asyncio.get_running_loop().call_later(TRY_AGAIN, self._scan_now, tries - 1)
-                return
-            self._scan = None
-            scan.set_exception(error)
-            return
-        self._scan = None
-        scan.set_result(found)
 
 
 def _untouchable(now: ProcessSnapshot) -> set[int]:

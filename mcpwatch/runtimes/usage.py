@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable, ProcUnreadable, UsageSample
+from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
+from mcpwatch.runtimes.process_usage import UsageSample
 
 EVERY = 5.0
 """Seconds for which a sample is good."""
@@ -37,18 +39,22 @@ class UsageMeter:
         self._samples: dict[str, tuple[float, UsageSample, float]] = {}  # when, what, percent of a core
         self._ended: set[str] | None = None
         """Members that ended since a look beside the loop began; `None`: none is under way."""
+        self._stale = False
+        """Whether the samples are too old to be shown, and the next are still to come."""
 
     def look(self, member: str, mains: Callable[[], Mapping[str, int]]) -> Usage | None:
         """What a member uses, `None` while that is not known. `mains`: the main process of each member.
 
-        Who asks again and again is told the last sample while the next is taken beside the loop: it takes long where many run.
+        Who asks again and again is told the last sample while the next is taken beside the loop: it takes long where many run,
+        and there who asks for the first time in a while is told at the next.
         """
         age = time.monotonic() - self._at
-        if age >= RECENT:
+        if age >= RECENT and self._table.light is not False:
             self._refresh(mains())
         elif self._ended is None and (age >= EVERY or (member not in self._samples and member in mains())):
+            self._stale = age >= RECENT
             self._refresh_beside(mains())
-        return self.usage(member)
+        return None if self._stale else self.usage(member)
 
     def _refresh(self, mains: Mapping[str, int]) -> None:
         if mains:
@@ -79,6 +85,7 @@ class UsageMeter:
 
     def keep(self, taken: Taken) -> None:
         """What was taken is the latest from now on. In the loop's thread."""
+        self._stale = False
         for member, (pid, now) in taken.samples.items():
             before = self._samples.get(member) if self._main.get(member) == pid else None
             seconds = max(0.0, now.cpu_seconds - before[1].cpu_seconds) if before else 0.0

@@ -68,6 +68,14 @@ def judge(answer: PushResponse) -> Fate:
     return "again"
 
 
+def complaint(answer: PushResponse) -> str:
+    """What is told of an answer that stored nothing."""
+    if not answer.status:
+        return f"Loki cannot be reached ({answer.text}); logs wait on disk"
+    hint = {401: "check telemetry.loki.auth", 403: "check telemetry.loki.auth", 404: "check telemetry.loki.url"}.get(answer.status)
+    return f"Loki answers HTTP {answer.status} ({answer.text[:120]}); {hint or 'logs wait on disk'}"
+
+
 def ignored(answer: PushResponse) -> int:
     """How many lines a 400 says it refused; 0 when it does not say."""
     return sum(int(count) for count, _ in _IGNORED.findall(answer.text))

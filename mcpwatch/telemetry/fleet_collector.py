@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ from mcpwatch.model.spec import Plan
 from mcpwatch.model.view import FleetView
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
-from mcpwatch.telemetry.promises import show_promises
 from mcpwatch.telemetry.readings import AlertsNow, PromisesNow, Readings
 from mcpwatch.telemetry.spec import TelemetrySpec
 
@@ -139,3 +138,28 @@ class LoopReader:
             if self._last is None:
                 raise TimeoutError from None
         return self._last
+
+
+Rows = dict[tuple[str, ...], float]
+GAUGES = (of.OBJECTIVE_TARGET, of.OBJECTIVE_MEASURED, of.OBJECTIVE_BUDGET, of.ROUTE_CLIENTS)
+
+
+def show_promises(recorder: MetricsRecorder, now: PromisesNow) -> None:
+    """Make the series of objectives those of `now`: what is unknown has none. Counters of a member that is gone went with it."""
+    rows: dict[str, defaultdict[str, Rows]] = {family.name: defaultdict(Rows) for family in GAUGES}
+    for one in now.objectives:
+        key = (one.member, one.route, one.name)
+        for family, value in (
+            (of.OBJECTIVE_TARGET, one.target),
+            (of.OBJECTIVE_MEASURED, one.measured),
+            (of.OBJECTIVE_BUDGET, one.budget),
+        ):
+            if value is not None:
+                rows[family.name][one.member][key] = value
+    for calls in now.calls:
+        rows[of.ROUTE_CLIENTS.name][calls.member][calls.member, calls.route] = calls.clients
+        recorder.put_of(of.TOOL_CALLS, (calls.member, calls.route), calls.calls)
+        recorder.put_of(of.TOOL_ERRORS, (calls.member, calls.route), calls.errors)
+    for family in GAUGES:
+        for member in recorder.members:
+            recorder.replace(family, member, rows[family.name].get(member, {}))

@@ -28,17 +28,17 @@ CLOSE_TIMEOUT = 3.0
 """Seconds that closing waits for the last records to be written."""
 
 FACT_LOGGER = "mcpwatch.fact"
+_facts = logging.getLogger(FACT_LOGGER)
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "watchfiles", "uvicorn", "sse_starlette")
+_NOISY = ("urllib3", "httpx", "httpcore", "requests", "apscheduler", "docker", "uvicorn", "sse_starlette")
 """Libraries whose own records matter only from WARNING up."""
 
 
 def log_fact(fact: Fact) -> None:
     """Say a fact in the log: a probe that finished only at DEBUG, everything else at its own level."""
     level = logging.DEBUG if isinstance(fact, ProbeFinished) else LEVELS[fact.level]
-    logger = logging.getLogger(FACT_LOGGER)
-    if logger.isEnabledFor(level):
-        logger.log(level, "%s", fact.text, extra={"details": {"fact": fact.name, **fact.labels()}})
+    if _facts.isEnabledFor(level):
+        _facts.log(level, "%s", fact.text, extra={"details": {"fact": fact.name, **fact.labels()}})
 
 
 class HumanFormat(logging.Formatter):

@@ -7,40 +7,22 @@ event; everything a member has goes when the member goes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mcpwatch.model import fact as facts
 from mcpwatch.model.fact import Fact
-from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
+from mcpwatch.model.probe import Outcome, ProbeResult
 from mcpwatch.model.spec import Plan
-from mcpwatch.model.view import FleetView, MemberView, ProbeView, RouteView
+from mcpwatch.model.view import FleetView, MemberView, RouteView
 from mcpwatch.telemetry import families as of
-from mcpwatch.telemetry.readings import AlertsNow
+from mcpwatch.telemetry.fleet_gauges import INFO_WIDTH, show_daemon, show_member
+from mcpwatch.telemetry.initial_series import METHODS, begin, intervals, know_check, know_member
+from mcpwatch.telemetry.readings import AlertsNow, Shipping
 from mcpwatch.telemetry.series import Series
-from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import TelemetrySpec
 
-INFO_WIDTH = 64
-"""Characters kept of what a member says of itself."""
-
-METHODS: dict[Stage, str] = {
-    Stage.INITIALIZE: "initialize",
-    Stage.DISCOVER: "server/discover",
-    Stage.PING: "ping",
-    Stage.TOOLS_LIST: "tools/list",
-    Stage.PROMPTS_LIST: "prompts/list",
-    Stage.RESOURCES_LIST: "resources/list",
-    Stage.CANARY: "tools/call",
-    Stage.SAFE_CALL: "tools/call",
-}
-"""Which MCP request a stage waits for."""
-
-EXITS = ("clean", "error", "signal", "oom", "planned", "unknown")
 SEVERITIES = ("critical", "warning", "info")
 MUTED_BY = ("silence", "maintenance", "inhibited", "flapping", "waiting")
-VANTAGES: tuple[str, ...] = get_args(Vantage)
-_GOOD = (Outcome.SUCCESS, Outcome.DEGRADED)
 _ABOUT_MEMBERS = tuple(family for family in of.FAMILIES if family.labels[:1] == ("member",))
 _ABOUT_CHECKS = tuple(family for family in of.FAMILIES if family.labels[:4] == of.CHECK)
 
@@ -72,7 +54,7 @@ class MetricsRecorder:
             facts.ClientFileSkipped: self._client_skipped,
         }
         self._receivers = tuple(receivers)
-        self._begin(version, clients)
+        begin(self._series, version, self._receivers, clients)
 
     def adopt(self, plan: Plan, spec: TelemetrySpec) -> None:
         """Make the series of this plan known, with 0, and drop those of members and checks that are gone."""
@@ -82,12 +64,12 @@ class MetricsRecorder:
             self._shown.pop(gone, None)
         self._members = names
         for member in plan.members:
-            self._know_member(member.name, spec.promise(member.name).availability)
-        intervals = _intervals(plan)
-        for key, interval in intervals.items():
-            self._know_check(key, interval)
+            know_member(self._series, member.name, spec.promise(member.name).availability)
+        checks = intervals(plan)
+        for key, interval in checks.items():
+            know_check(self._series, key, interval)
         for name in names:
-            wanted = {key for key in intervals if key[0] == name}
+            wanted = {key for key in checks if key[0] == name}
             for family in _ABOUT_CHECKS:
                 if wanted:
                     self._series.keep(family, name, wanted)
@@ -114,8 +96,8 @@ class MetricsRecorder:
             mine = tuple(routes.get(member.name, ()))
             if self._shown.get(member.name) != (member, mine):
                 self._shown[member.name] = (member, mine)
-                self._show_member(member, mine, proxy=view.proxy == member.name)
-        self._show_daemon(view)
+                show_member(self._series, member, mine, proxy=view.proxy == member.name)
+        show_daemon(self._series, view)
         self._show_alerts(alerts)
 
     def ship(self, shipping: Shipping) -> None:
@@ -157,58 +139,6 @@ class MetricsRecorder:
     def text(self) -> str:
         """Everything, in Prometheus text format 0.0.4."""
         return self._series.text()
-
-    # what is known from the start
-
-    def _begin(self, version: str, clients: Iterable[str]) -> None:
-        series = self._series
-        series.set(of.BUILD, (version,), 1)
-        for known in facts.FACTS:
-            series.add(of.FACTS, (known.name,), 0)
-        for vantage in VANTAGES:
-            for stage in Stage:
-                series.observe(of.PROBE_STAGES, (vantage, stage), None)
-        for method in dict.fromkeys(METHODS.values()):
-            series.observe(of.OTEL_OPERATION, (method, ""), None)
-        series.observe(of.PROBE_LAG, (), None)
-        for state in ("pending", "firing", "resolved"):
-            series.add(of.ALERTS, (state,), 0)
-        for receiver in self._receivers:
-            for outcome in ("sent", "failed", "refused"):
-                series.add(of.NOTIFICATIONS, (receiver, outcome), 0)
-            series.set(of.OUTBOX, (receiver,), 0)
-        for client in clients:
-            series.add(of.CLIENT_WRITES, (client,), 0)
-            series.add(of.CLIENT_SKIPS, (client,), 0)
-            series.set(of.CLIENT_DRIFT, (client,), 0)
-        for cause in ("stopped", "suspended", "not_running", "clock_step"):
-            series.add(of.WATCH_GAP, (cause,), 0)
-        for outcome in ("applied", "rejected"):
-            series.add(of.CONFIG_RELOADS, (outcome,), 0)
-        series.set(of.CONFIG_OK, (), 1)
-        series.set(of.SCRAPE, (), 0)
-
-    def _know_member(self, name: str, promise: float) -> None:
-        series = self._series
-        series.set(of.SLO, (name,), promise)
-        for how in ("started", "adopted"):
-            series.add(of.MEMBER_STARTS, (name, how), 0)
-        for cause in EXITS:
-            series.add(of.MEMBER_EXITS, (name, cause), 0)
-        for outcome in ("tried", "proved", "failed"):
-            series.add(of.REPAIRS, (name, outcome), 0)
-        for severity in ("breaking", "compatible", "description"):
-            series.add(of.CONTRACT_CHANGES, (name, severity), 0)
-
-    def _know_check(self, key: tuple[str, str, str, str], interval: float) -> None:
-        series = self._series
-        member, _, _, vantage = key
-        series.set(of.CHECK_INTERVAL, key, interval)
-        series.observe(of.PROBE_SECONDS, key, None)
-        for outcome in Outcome:
-            series.add(of.PROBES, (*key, outcome), 0)
-        for symptom in Symptom:
-            series.add(of.PROBE_SYMPTOMS, (member, vantage, symptom), 0)
 
     # facts
 
@@ -272,79 +202,6 @@ class MetricsRecorder:
 
     # the view
 
-    def _show_member(self, member: MemberView, routes: tuple[RouteView, ...], *, proxy: bool) -> None:
-        series, name, usage = self._series, (member.name,), member.usage
-        up = 1 if _up(member) else 0
-        series.set(of.MEMBER_UP, name, up)
-        if proxy:
-            series.set(of.PROXY_UP, name, up)
-        series.set(of.MEMBER_WANTED, name, 1 if member.want is Want.UP else 0)
-        for phase in Phase:
-            series.set(of.MEMBER_PHASE, (member.name, phase), 1 if member.phase is phase else 0)
-        for verdict in Verdict:
-            series.set(of.MEMBER_VERDICT, (member.name, verdict), 1 if member.verdict is verdict else 0)
-        series.replace(of.MEMBER_INFO, member.name, {_info(member, routes): 1})
-        causes = {(member.name, member.diagnosis.cause): 1.0} if member.diagnosis else {}
-        series.replace(of.DIAGNOSIS, member.name, causes)
-        series.set(of.MEMBER_GENERATION, name, member.generation)
-        series.set(of.MEMBER_RESTARTS, name, member.restarts)
-        series.set(of.MEMBER_RETRY, name, round(member.retry_at or 0))
-        series.set(of.MEMBER_START, name, usage.started_at or 0)
-        if member.verdict_since is not None:
-            series.set(of.MEMBER_VERDICT_SINCE, name, member.verdict_since)
-        series.set(of.MEMBER_CPU, name, usage.cpu_seconds)
-        series.set(of.MEMBER_MEMORY, name, usage.rss)
-        series.set(of.MEMBER_FDS, name, usage.fds)
-        series.set(of.MEMBER_PROCESSES, name, usage.processes)
-        listed = next((probe.result.tools for probe in member.probes if probe.result.tools is not None), None)
-        if listed is not None:
-            series.set(of.TOOLS, name, len(listed))
-        for probe in member.probes:
-            self._show_probe((member.name, "", probe.check, probe.vantage), probe)
-        explained = {(member.name, route.name, route.diagnosis.cause): 1.0 for route in routes if route.diagnosis}
-        series.replace(of.ROUTE_DIAGNOSIS, member.name, explained)
-        for route in routes:
-            self._show_route(route)
-
-    def _show_route(self, route: RouteView) -> None:
-        series, key = self._series, (route.member, route.name)
-        series.set(of.ROUTE_UP, key, 1 if route.verdict in (Verdict.HEALTHY, Verdict.DEGRADED) else 0)
-        for verdict in Verdict:
-            series.set(of.ROUTE_VERDICT, (*key, verdict), 1 if route.verdict is verdict else 0)
-        if route.tools is not None:
-            series.set(of.ROUTE_TOOLS, key, route.tools)
-        if route.tokens is not None:
-            series.set(of.ROUTE_TOKENS, key, route.tokens)
-        if route.last_success is not None:
-            series.set(of.ROUTE_SUCCESS, key, route.last_success)
-        for probe in route.probes:
-            self._show_probe((route.member, route.name, probe.check, probe.vantage), probe)
-
-    def _show_probe(self, key: tuple[str, str, str, str], probe: ProbeView) -> None:
-        series, result = self._series, probe.result
-        good = result.outcome in _GOOD
-        if result.outcome is not Outcome.UNKNOWN:
-            series.set(of.CHECK_SUCCESS, key, 1 if good else 0)
-        series.set(of.CHECK_FAILURES, key, probe.failures)
-        series.set(of.CHECK_RUN, key, probe.at)
-        if good:
-            series.set(of.CHECK_OK, key, probe.at)
-        if result.certificate_days is not None:
-            series.set(of.CERTIFICATE, key, round(probe.at + result.certificate_days * 86_400))
-        for timing in result.timings:
-            series.set(of.CHECK_STAGE, (*key, timing.stage), timing.seconds)
-
-    def _show_daemon(self, view: FleetView) -> None:
-        series, daemon = self._series, view.daemon
-        series.set(of.UP_SINCE, (), daemon.started_at)
-        series.set(of.LOOP_LAG, (), daemon.loop_lag)
-        series.set(of.SCHEDULE_LAG, (), daemon.schedule_lag)
-        series.set(of.FACTS_DROPPED, (), daemon.dropped_facts)
-        if daemon.config_error:
-            series.set(of.CONFIG_OK, (), 0)
-        if series.get(of.CONFIG_AT, ()) is None:
-            series.set(of.CONFIG_AT, (), daemon.started_at)
-
     def _show_alerts(self, alerts: AlertsNow) -> None:
         self._series.set(of.SILENCES, (), alerts.silences)
         for family, known, counts in (
@@ -369,30 +226,5 @@ def exit_cause(fact: facts.MemberExited) -> Literal["clean", "error", "signal", 
     return "error" if fact.code else "clean"
 
 
-def _up(member: MemberView) -> bool:
-    return member.phase is Phase.RUNNING and member.verdict is not Verdict.UNHEALTHY
-
-
 def _dated(protocol: str) -> bool:
     return len(protocol) == len("2025-06-18") and protocol.replace("-", "").isdigit()
-
-
-def _info(member: MemberView, routes: tuple[RouteView, ...]) -> tuple[str, ...]:
-    probes = (*member.probes, *(probe for route in routes for probe in route.probes))
-    server = next((probe.result.server for probe in probes if probe.result.server is not None), None)
-    said = (server.wire, server.name, server.version, server.protocol) if server else ("", "", "", "")
-    return (member.name, member.kind, member.runtime, *(word[:INFO_WIDTH] for word in said))
-
-
-def _intervals(plan: Plan) -> dict[tuple[str, str, str, str], float]:
-    """Every (member, route, check, vantage) that is probed, with its interval in seconds (0: by cron)."""
-    found: dict[tuple[str, str, str, str], float] = {}
-    for member in plan.members:
-        for check in member.checks:
-            if "direct" in check.vantages:
-                found[member.name, "", check.name, "direct"] = check.interval or 0.0
-    for route in plan.routes:
-        for check in route.checks:
-            if "route" in check.vantages:
-                found[route.member, route.name, check.name, "route"] = check.interval or 0.0
-    return found

@@ -22,10 +22,9 @@ from mcpwatch.telemetry.fleet_collector import FleetCollector, LoopReader, Scrap
 from mcpwatch.telemetry.logs import Logging, log_fact
 from mcpwatch.telemetry.metrics_recorder import MetricsRecorder
 from mcpwatch.telemetry.otel import Tracer
-from mcpwatch.telemetry.readings import Readings
+from mcpwatch.telemetry.readings import Readings, Shipping
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.shipper import Shipper
-from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec, MetricsSpec, TelemetrySpec
 from mcpwatch.telemetry.spool import OwnSpool
 

@@ -22,9 +22,9 @@ from mcpwatch.model.time import WallTime, iso
 from mcpwatch.telemetry import batch as batches
 from mcpwatch.telemetry.backlog import oldest_line
 from mcpwatch.telemetry.batch import LogEntry, PushResponse
+from mcpwatch.telemetry.readings import Shipping
 from mcpwatch.telemetry.redact import Redactor
 from mcpwatch.telemetry.segments import STAMP_WIDTH, Chunk, Position, SegmentSource, Stamps, backlog, read, sources
-from mcpwatch.telemetry.shipping import Shipping
 from mcpwatch.telemetry.spec import LokiSpec
 from mcpwatch.telemetry.spool import SPOOL, DeadLetters, OwnSpool, Positions
 
@@ -241,7 +241,7 @@ class Shipper:
                 self._refuse(entries, body, answer)
                 return True
             attempt += 1
-            self._trouble(_complaint(answer))
+            self._trouble(batches.complaint(answer))
             self._look_after()
             if self._stop.wait(batches.pause(attempt, answer.retry_after, self._luck.random())):
                 return False
@@ -293,10 +293,3 @@ class Shipper:
     def _note(self, **changed: Any) -> None:
         dropped = {"too_old": 0, "spool_full": 0, **self._dropped, "unwritable": self._spool.failed}
         self._shipping = replace(self._shipping, **changed, dropped=tuple(dropped.items()), pushes=tuple(self._pushes.items()))
-
-
-def _complaint(answer: PushResponse) -> str:
-    if not answer.status:
-        return f"Loki cannot be reached ({answer.text}); logs wait on disk"
-    hint = {401: "check telemetry.loki.auth", 403: "check telemetry.loki.auth", 404: "check telemetry.loki.url"}.get(answer.status)
-    return f"Loki answers HTTP {answer.status} ({answer.text[:120]}); {hint or 'logs wait on disk'}"

@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
-from mcpwatch.model.fact import Level, MemberChanged, MemberExited, MemberStarted, Troubled
-from mcpwatch.model.member import MemberState, Phase, Verdict, Want
+from mcpwatch.model.fact import Level, MemberExited
+from mcpwatch.model.incarnation import Exited as RuntimeExited
+from mcpwatch.model.incarnation import Incarnation
+from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.restart import not_retried
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.model.time import Instant, WallTime
-from mcpwatch.ports import Exited as RuntimeExited
-from mcpwatch.ports import Incarnation, Replacing, Runtime, Sharing
+from mcpwatch.model.time import Instant
+from mcpwatch.ports import Replacing, Runtime
+from mcpwatch.urgent import first
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.exit_words import describe_exit
-from mcpwatch.watchdog.history import placed
+from mcpwatch.watchdog.known_member import KnownMember
 from mcpwatch.watchdog.senses import Context
 
 
@@ -33,52 +35,28 @@ class ActorListener:
 
     `sick` is asked at the end of a start that was never proven: whether the member runs and says itself what is wrong with it, so
     that another start cannot help. `said`: what a member that answers was last seen to say, empty for one that is silent.
+    `asked`: what ends when the probe does that was under way when a start was due to be proven, `None` without one.
     """
 
     on_start: Callable[[MemberActor], None]
     on_change: Callable[[MemberActor], None]
     sick: Callable[[MemberActor], bool]
     said: Callable[[MemberActor], str]
+    asked: Callable[[MemberActor, Instant], Callable[[], Awaitable[None]] | None] = lambda _actor, _due: None
 
 
-class MemberActor:
+class MemberActor(KnownMember):
     """One supervised member. All methods are for the event loop's thread."""
 
     def __init__(self, spec: MemberSpec, runtime: Runtime, context: Context, listener: ActorListener, generation: int = 0) -> None:
-        self.spec = spec
-        self.runtime = runtime
-        self.state = MemberState(generation=generation)
-        self.incarnation: Incarnation | None = None
-        self.started_at: Instant | None = None
-        self.changed_at: Instant | None = None
-        """When its phase last changed."""
-        self.paused = False
-        """Its container is paused."""
-        self.hindered: tuple[str, str] = ("", "")
-        """What its engine says keeps it from running: the cause's name, and a sentence."""
-        self.resumes = 0
-        """How often it was let run again: what was asked before that says nothing."""
-        self.since: WallTime | None = None
-        self.verdict_since: WallTime | None = None
-        self._verdict_at: Instant | None = None
-        self.reason = ""
-        self.last_exit = ""
+        super().__init__(spec, runtime, context, generation)
         self._never_began = False
-        self._cannot_stop = False
         self._given_up = -1
         """The generation that was stopped because its start failed."""
-        self.oom = False
-        self.adopted = False
         self.replacing = False
         """Its carrier is about to replace it by itself, because its configuration changed: the next end is no failure."""
-        self.hurried = False
-        """Stops have no grace any more."""
-        self.port_holder = ""
-        """Who else holds the port that it must listen on, when somebody does."""
         self._listener = listener
         self._senses = context.senses
-        self._clock = context.clock
-        self._publish = context.publish
         self._spawn = context.spawn
         self._mailbox: deque[d.StateEvent] = deque()
         self._handling = False
@@ -86,42 +64,13 @@ class MemberActor:
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._begin: asyncio.Task[Any] | None = None
-        self._planned = 0
-        """The generation that a planned restart leads to."""
         self._stopped = 0
         """The latest generation that was asked to stop: its end is no failure, whenever it is told."""
-
-    @property
-    def planned(self) -> bool:
-        """Whether it is on its way from one generation to the next because somebody wanted that, and nothing has failed on it."""
-        state = self.state
-        if state.phase is Phase.STARTING:
-            return state.generation == self._planned
-        return state.phase in (Phase.STOPPING, Phase.BACKOFF) and state.generation == self._planned - 1 and state.want is Want.UP
-
-    def excuse(self) -> None:
-        """What carries it is being replaced on purpose: that it goes and comes back is planned."""
-        self._planned = self.state.generation + 1
-
-    @property
-    def rules(self) -> d.LifecycleRules:
-        """What `decide` needs of the present spec."""
-        return d.LifecycleRules(self.spec.restart, self.spec.start_grace, self.spec.stop_grace, self.theirs)
-
-    @property
-    def theirs(self) -> bool:
-        """Whether its carrier brings it back by itself, and we only follow."""
-        runtime = self.runtime
-        return (runtime.supervises(self.spec) if isinstance(runtime, Sharing) else runtime.supervision) == "theirs"
-
-    def now(self) -> Instant:
-        """The clock's instant, for events about this member."""
-        return self._clock.now()
 
     def tell(self, event: d.StateEvent) -> None:
         """Handle an event now, or right after the one being handled."""
         if isinstance(event, d.WantRestart) and not event.counts:
-            self.excuse()
+            self.excuse("as asked")
         self._mailbox.append(event)
         if self._handling:
             return
@@ -136,11 +85,13 @@ class MemberActor:
         decision = d.decide(self.state, event, self.rules, random.random())  # noqa: S311
         if decision.state.generation != self.state.generation:
             self._abandon_start()
+        self._note_stop(event, decision.state.phase)
         self.state = decision.state
         for action in decision.actions:
             match action:
                 case d.Start(generation):
-                    self._spawn(self._start(generation), f"start {self.spec.name}")
+                    with first():
+                        self._spawn(self._start(generation), f"start {self.spec.name}")
                 case d.Stop(generation, grace):
                     self._stopped = generation
                     self._spawn(self._stop(generation, grace), f"stop {self.spec.name}")
@@ -150,37 +101,6 @@ class MemberActor:
         if any(isinstance(action, d.Publish) for action in decision.actions):
             self._changed.set()
             self._listener.on_change(self)
-
-    def clock_set(self, now: Instant, wall: WallTime) -> None:
-        """The wall clock was set, and shows `wall`: phase and verdict are as old as they were."""
-        self.since = placed(self.since, self.changed_at, now, wall)
-        self.verdict_since = placed(self.verdict_since, self._verdict_at, now, wall)
-
-    def _tell_change(self, change: d.Publish) -> None:
-        """A change of want, phase or verdict is a fact with a reason."""
-        wall = self._clock.wall()
-        if change.field == "phase":
-            self.since = wall
-            self.changed_at = self.now()
-        if change.field == "verdict":
-            self.verdict_since, self._verdict_at = wall, self.now()
-        self.reason = change.reason or self.reason
-        text = f"{self.spec.name}: {change.field} {change.old} -> {change.new}" + (f" ({change.reason})" if change.reason else "")
-        bad = change.new in (Phase.FAILED, Phase.BACKOFF, Verdict.UNHEALTHY)
-        level: Level = "error" if change.new == Phase.FAILED else "warning" if bad else "info"
-        self._publish(
-            MemberChanged(
-                at=wall,
-                text=text,
-                level=level,
-                member=self.spec.name,
-                generation=self.state.generation,
-                field=change.field,
-                old=change.old,
-                new=change.new,
-                reason=change.reason,
-            )
-        )
 
     def exited(self, end: RuntimeExited, tail: tuple[str, ...] = ()) -> None:
         """The runtime saw an incarnation end."""
@@ -209,7 +129,7 @@ class MemberActor:
             )
         )
         if replaced:
-            self.excuse()
+            self.excuse("because its configuration changed")
             self.tell(d.Lost(self.now(), "its configuration changed", generation=generation))
         else:
             self.tell(d.GenerationEnded(self.now(), words, generation=generation, code=end.code, final=end.final))
@@ -226,20 +146,18 @@ class MemberActor:
 
     def appeared(self, pid: int | None, container: str | None) -> None:
         """The carrier started a new incarnation by itself."""
-        ours = self.state.phase is Phase.STARTING
         replaced, self.replacing = self.replacing, False  # a carrier need not tell the end of what it replaces
+        anew = None not in (pid, self.pid) and pid != self.pid  # what was known to live ended unheard
+        ours = self.state.phase is Phase.STARTING and not anew
         if replaced and not ours:
-            self.excuse()
+            self.excuse("because its configuration changed")
+        if anew and self.state.phase is Phase.STARTING:
+            self.tell(d.Lost(self.now(), "replaced by its carrier", generation=self.state.generation))
         self.tell(d.CarrierRestarted(self.now(), "started by its carrier"))
         living = Incarnation(self.spec.name, self.state.generation, self.spec.fingerprint, pid, container)
         self.runtime.number(living)
         if self.state.phase is Phase.STARTING and not ours:
             self._began(living, adopted=False)
-
-    @property
-    def lives(self) -> bool:
-        """Whether the present generation is known to have begun. Before that whatever answers for it is another."""
-        return self.incarnation is not None and self.incarnation.generation in (None, self.state.generation)
 
     async def reached(self, *phases: Phase) -> None:
         """Return when the member is in one of the phases. The caller bounds the wait."""
@@ -253,13 +171,14 @@ class MemberActor:
                 return
             self._begin = asyncio.current_task()
             self.adopted = False
-            ours = self.spec.runtime == "process"
+            ours = self.spec.carried.own
             self.port_holder = await self._senses.port_holder(self.spec) if ours else ""
             if self.port_holder:
                 self._not_begun(f"its port is held by {self.port_holder}", generation)
                 return
             try:
-                await self._senses.prepare(self.spec)
+                if not self.spec.carried.hosted or self.state.failures:  # the file of its proxy is one for all
+                    await self._senses.prepare(self.spec)
                 living = await self.runtime.start(self.spec, generation)
             except RuntimeFailed as error:
                 self._not_begun(str(error), generation, permanent=error.permanent)
@@ -292,19 +211,7 @@ class MemberActor:
         age = self._clock.wall() - living.started_at if adopted and living.started_at is not None else 0.0
         self.started_at = Instant(self.now() - max(0.0, age))
         self.oom = self.oom and self.state.failures > 0  # told until it has proven itself
-        where = f"pid {living.pid}" if living.pid else f"container {living.container[:12]}" if living.container else "watched"
-        how = "adopted" if adopted else "started"
-        self._publish(
-            MemberStarted(
-                at=self._clock.wall(),
-                text=f"{self.spec.name}: {how}, generation {self.state.generation}, {where}",
-                member=self.spec.name,
-                generation=self.state.generation,
-                pid=living.pid,
-                container=living.container,
-                adopted=adopted,
-            )
-        )
+        self._tell_started(living, adopted=adopted)
         self._listener.on_start(self)
 
     async def _stop(self, generation: int, grace: float) -> None:
@@ -313,13 +220,16 @@ class MemberActor:
             if self.state.generation != generation or self.state.phase is not Phase.STOPPING:
                 return
             try:
-                if self.state.then in ("start", "again") and isinstance(self.runtime, Replacing) and not self.hurried:
+                if isinstance(self.runtime, Replacing) and self.comes_back:
                     await self.runtime.release(self.spec)
-                else:
+                if not isinstance(self.runtime, Replacing) or not self.comes_back:  # somebody wants it down by now
                     await self.runtime.stop(self.spec, 0.0 if self.hurried else grace)
             except McpwatchError as error:
-                self._cannot_stop = True
-                self._tell_stop(str(error))
+                if self._repaired and self.spec.carried.engine:
+                    self._stopped = 0
+                    self.tell(d.StopRefused(self.now(), f"repair not begun: {error}", generation))
+                else:
+                    self._stop_failed(str(error))
                 return
             self._stop_is_over()
             self.incarnation = None
@@ -328,17 +238,6 @@ class MemberActor:
             else:
                 self.last_exit = ""  # that of an earlier life says nothing of this end
             self.tell(d.Stopped(self.now(), self.reason, generation=generation))
-
-    def _tell_stop(self, text: str, *, cleared: bool = False) -> None:
-        level: Level = "info" if cleared else "error"
-        name = self.spec.name
-        self._publish(Troubled(at=self._clock.wall(), text=text, level=level, subject=f"stop {name}", cleared=cleared, member=name))
-
-    def _stop_is_over(self) -> None:
-        """What could not be stopped is stopped, or lives again: that is no trouble any more."""
-        if self._cannot_stop:
-            self._cannot_stop = False
-            self._tell_stop(f"{self.spec.name}: could be stopped, or ended by itself", cleared=True)
 
     def _abandon_start(self) -> None:
         """Waiting for a carrier can take long, and the start of an earlier generation, or of what is to stop, is of no use."""
@@ -368,8 +267,8 @@ class MemberActor:
         self._senses.notice()
         phase, due = self.state.phase, self.state.wake_at
         if phase is Phase.STARTING and due is not None and self.now() >= due:
-            sick = self._listener.sick(self)
-            if (answers := self._senses.open()) is not None:
+            asked, sick = self._listener.asked(self, due), self._listener.sick(self)
+            if (answers := asked or self._senses.open()) is not None:
                 self._spawn(self._tick_after(answers, self.state.generation), f"look at {self.spec.name}")
                 return
             if sick:
@@ -377,7 +276,8 @@ class MemberActor:
                 self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
                 return
         reasons = {
-            Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start" + self._slow(),
+            Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start"
+            + self.late_words(self._listener.said(self) if self.lives else ""),
             Phase.STOPPING: "not stopped in time, forced",
             Phase.BACKOFF: "the pause is over",
             Phase.FAILED: "one more try",
@@ -385,16 +285,10 @@ class MemberActor:
         self.tell(d.DeadlinePassed(self.now(), reasons.get(phase, "")))
 
     async def _tick_after(self, answers: Callable[[], Awaitable[None]], generation: int) -> None:
-        """The end of a start, once the machine has said what it was asked; nothing, if it went on meanwhile."""
+        """The end of a start, once the machine, or a probe, has said what it was asked; nothing, if it went on meanwhile."""
         await answers()
         if self.state.phase is Phase.STARTING and self.state.generation == generation:
             self._tick()
-
-    def _slow(self) -> str:
-        """What to do about a start that took too long, where it was on its way to the end."""
-        if self.lives and (said := self._listener.said(self)):
-            return f"; it answers, but {said}"
-        return "; it was still starting: raise start_grace if it needs longer" if self.lives else ""
 
     def close(self) -> None:
         """No more ticks."""

@@ -18,7 +18,9 @@ ADVICE: dict[str, str] = {
     "auth": "left to a person: make the token that is sent and the one that it takes the same",
     "licence": "left to a person: give it back the licence, quota or subscription that it asks for",
     "overloaded": "left to a person: lower its load, or wait; a restart makes it no faster",
+    "slow_answer": "left to a person: look at its load, and at what stands between; a restart makes it no faster",
     "dependency": "left to a person: mend what it depends on; a restart of it does not",
+    "unexpected": "left to a person: compare what it said with what its check expects",
     "empty_tools": "left to a person: find out why it lists fewer tools, or whether a restart brings them back",
     "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
     "config": "left to a person: mend the configuration that the evidence names",
@@ -27,6 +29,7 @@ ADVICE: dict[str, str] = {
     "daemonised": "left to a person: have it stay in the foreground, without an option that forks or daemonises",
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
+    "network_left": "left to a person: put its container on that network again ('docker network connect')",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",
     "port_shared": "left to a person: end the other program, or give one of them another port",
     "port_taken": "left to a person: end the program that holds the port, or choose another port",
@@ -36,8 +39,8 @@ ADVICE: dict[str, str] = {
 }
 """Cause to words."""
 REPAIRED = frozenset({
-    "child_died", "cut_short", "member_failing", "member_hung", "network_disconnected", "not_mounted", "paused", "proxy_exhausted",
-    "proxy_hung", "route_failing", "stale_session",
+    "child_died", "cut_short", "member_exhausted", "member_failing", "member_hung", "network_disconnected",
+    "not_mounted", "paused", "proxy_exhausted", "proxy_hung", "route_failing", "stale_session",
 })  # fmt: skip
 """Causes with a step of the ladder, unless somebody else started the member or the proxy."""
 

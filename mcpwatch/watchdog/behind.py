@@ -13,11 +13,15 @@ from mcpwatch.watchdog.senses import Senses
 
 
 class Behind:
-    """`frozen`: members of whom processes are stopped. `gone`: servers inside the proxy whose process ended in its present run."""
+    """`frozen`: members of whom processes are stopped. `gone`: servers inside the proxy whose process ended in its present run.
+
+    `parents`: members of which something else ran when their present run was proven.
+    """
 
     def __init__(self, senses: Senses) -> None:
         self.frozen: set[str] = set()
         self.gone: set[str] = set()
+        self.parents: set[str] = set()
         self._senses = senses
         self._pids: dict[str, int] = {}
         self._run = 0
@@ -32,12 +36,19 @@ class Behind:
         """Only these members are in the plan: what was seen of others is forgotten."""
         self.frozen &= names
         self.gone &= names
+        self.parents &= names
         self._pids = {name: pid for name, pid in self._pids.items() if name in names}
 
     async def look_at(self, mains: Mapping[str, int]) -> None:
         """Whether a process below these main processes is stopped."""
         stopped = await settled(self._senses, lambda: {one for one in mains if self._senses.stopped(frozenset({mains[one]}))})
         self.frozen = (self.frozen - mains.keys()) | stopped
+
+    async def look_below(self, member: str, main: int, container: str) -> None:
+        """Whether anything runs below this main process of a member that has just been proven."""
+        self.parents.discard(member)
+        if await settled(self._senses, lambda: self._senses.runs(main, container)):
+            self.parents.add(member)
 
     def answered(self, member: str) -> None:
         """It answered itself what only it can answer: whatever its processes seemed to be, it is there."""

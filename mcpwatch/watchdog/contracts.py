@@ -1,9 +1,10 @@
 """The contract watch: what each server lists, held against the pinned contract of its route, and every change kept and told.
 
 The first contract seen is trusted and pinned. What differs later is drift, answered as the check's policy says (`warn` only tells,
-`degrade` and `quarantine` change the verdict); tools that vanish from a running incarnation of the same version are a failure under
-every policy but `ignore`, because that is how a lost upstream looks. A new incarnation that lists others from its start on changed
-on purpose, and so did a route that lists what its member lists: that is drift. Another name and other tools are another server.
+`degrade` and `quarantine` change the verdict); tools that vanish from a running incarnation of the same version degrade it even
+under `warn`. A list that is empty, and a route that lacks what its member lists, are a failure under every policy but `ignore`:
+that is how a lost upstream looks. A new incarnation that lists others from its start on changed on purpose, and so did a route
+that lists what its member lists: that is drift. Another name and other tools are another server.
 `mcpwatch pin` accepts what is listed now.
 """
 
@@ -16,9 +17,8 @@ from typing import Literal
 
 from mcpwatch.clock import Clock
 from mcpwatch.model.contract import ContractChange, changes, collisions, severity, tokens
-from mcpwatch.model.errors import UsageError
+from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.fact import Level, ToolsChanged
-from mcpwatch.model.naming import suggest
 from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Stage, Symptom
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.ports import Publish, Store
@@ -47,20 +47,30 @@ class KeptContract:
 
 
 def judge(
-    policy: Policy, found: tuple[ContractChange, ...], result: ProbeResult, pinned_version: str, *, on_purpose: bool
+    policy: Policy,
+    found: tuple[ContractChange, ...],
+    result: ProbeResult,
+    pinned_version: str,
+    *,
+    on_purpose: bool,
+    elsewhere: frozenset[str] = frozenset(),
 ) -> ProbeResult:
-    """What a result means when its contract differs from the pin. Pure. `on_purpose`: the server itself is another one now."""
+    """What a result means when its contract differs from the pin. Pure. `on_purpose`: the server itself is another one now.
+
+    `elsewhere`: the tools that the member itself lists. Those that its route lacks were lost in between, whatever the policy says.
+    """
     tools = [change for change in found if change.kind == "tool"]
     gone = [change.name for change in tools if change.turn == "removed"]
     same = (result.server.version if result.server else "") == pinned_version
     if gone and same and not result.tools:
         return _failed(result, Symptom.EMPTY_TOOLS, f"no tools listed; {len(gone)} are pinned")
-    if gone and same and not on_purpose:
-        return _failed(result, Symptom.MISSING_TOOLS, f"no longer listed: {', '.join(sorted(gone)[:5])}")
+    lost = sorted(elsewhere.intersection(gone))
+    if lost and same and not on_purpose:
+        return _failed(result, Symptom.MISSING_TOOLS, f"no longer listed: {', '.join(lost[:5])}")
     words = "; ".join(str(change) for change in found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
     if policy == "quarantine" and severity(found) != "compatible":
         return _failed(result, Symptom.DRIFT, words)
-    if policy in ("degrade", "quarantine"):
+    if policy in ("degrade", "quarantine") or (gone and same and not on_purpose):
         return replace(result, outcome=Outcome.DEGRADED, symptom=Symptom.DRIFT, stage=Stage.TOOLS_LIST, message=words)
     return result
 
@@ -168,11 +178,19 @@ class Contracts:
             self._keep(key, kept)
             self._tell(watched, found, other)
         on_purpose = self._on_purpose(watched, contract, generation)
-        told = judge(watched.check.contract, found, result, pin.version, on_purpose=on_purpose) if found else result
+        told = result
+        if found:
+            own = self._of_member(watched)
+            told = judge(watched.check.contract, found, result, pin.version, on_purpose=on_purpose, elsewhere=own)
         if other and told.outcome is Outcome.SUCCESS:
             words += "; when that is meant, accept it with 'mcpwatch pin'"
             return replace(told, outcome=Outcome.DEGRADED, symptom=Symptom.WRONG_SERVER, stage=Stage.TOOLS_LIST, message=words)
         return told
+
+    def _of_member(self, watched: ScheduledCheck) -> frozenset[str]:
+        """The tools that the member of a route was last seen to list itself."""
+        own = self._seen.get(f"direct:{watched.member}") if watched.key.vantage == "route" else None
+        return tool_names(own[-1].contract) if own else frozenset()
 
     def _on_purpose(self, watched: ScheduledCheck, contract: str, generation: int) -> bool:
         """Whether the server itself lists something else now: a new incarnation that never listed the pinned contract, or a route

@@ -14,171 +14,39 @@ It must not know what carries the member, what a probe looks like, or why someon
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
-from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.restart import Next, RestartHistory, after_end, after_exit, counted, exceeded, one_try
 from mcpwatch.model.time import Instant, later
+from mcpwatch.watchdog.lifecycle_events import (
+    Adopted,
+    CarrierParked,
+    CarrierRestarted,
+    DeadlinePassed,
+    GenerationEnded,
+    Judged,
+    LifecycleRules,
+    Lost,
+    Publish,
+    Start,
+    StartFailed,
+    StateEvent,
+    Stop,
+    Stopped,
+    StopRefused,
+    Transition,
+    Unwatched,
+    WantDown,
+    WantRestart,
+    WantUp,
+)
 
 STOP_MARGIN = 5.0
 """Seconds beyond the grace after which a stop that has not ended is forced again."""
-
 CARRIER_PATIENCE = 30.0
 """Seconds that a member whose carrier went away (its gateway, its engine) is given to come back by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class LifecycleRules:
-    """What `decide` needs of a member's spec. `theirs`: the carrier itself restarts the member and we only follow."""
-
-    restart: RestartPolicy = RestartPolicy()
-    start_grace: float = 60.0
-    stop_grace: float = 10.0
-    theirs: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StateEvent:
-    """The root: something happened at an instant. `reason` is shown to people and never read."""
-
-    at: Instant
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WantUp(StateEvent):
-    """Someone wants the member up. Earlier failures are forgotten: an operator asked, or the spec changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class WantDown(StateEvent):
-    """Someone wants the member down."""
-
-
-@dataclass(frozen=True, slots=True)
-class WantRestart(StateEvent):
-    """Someone wants a new generation. `counts` when it answers a failure, so that it is limited like a crash."""
-
-    counts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted(StateEvent):
-    """At boot, a living generation was found and taken over."""
-
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Judged(StateEvent):
-    """Probes of a generation came to a verdict. `proven` when the latest of them succeeded."""
-
-    generation: int = 0
-    verdict: Verdict = Verdict.UNKNOWN
-    proven: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StartFailed(StateEvent):
-    """The runtime could not start a generation. `permanent` when trying again soon cannot help."""
-
-    generation: int = 0
-    permanent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationEnded(StateEvent):
-    """A generation ended by itself. `code` is its exit code, or `None` when a signal ended it or it cannot be known.
-
-    `final`: another start would end the same way.
-    """
-
-    generation: int = 0
-    code: int | None = None
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lost(StateEvent):
-    """What carries the member went away, and the member with it; not the member's fault."""
-
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CarrierRestarted(StateEvent):
-    """The carrier started a new incarnation by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped(StateEvent):
-    """A stop is done: nothing of the generation is alive."""
-
-    generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Unwatched(StateEvent):
-    """Nobody watched for a while, until now: what was due meanwhile may have happened unseen."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadlinePassed(StateEvent):
-    """A deadline may have passed."""
-
-
-EVENTS: tuple[type[StateEvent], ...] = (
-    WantUp,
-    WantDown,
-    WantRestart,
-    Adopted,
-    Judged,
-    StartFailed,
-    GenerationEnded,
-    Lost,
-    CarrierRestarted,
-    Stopped,
-    Unwatched,
-    DeadlinePassed,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start this generation."""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End this generation and everything it started, within the grace."""
-
-    generation: int
-    grace: float
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Tell that a field changed."""
-
-    field: Literal["want", "phase", "verdict"]
-    old: str
-    new: str
-    reason: str
-
-
-Action = Start | Stop | Publish
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """The next state and what to do, in order."""
-
-    state: MemberState
-    actions: tuple[Action, ...] = ()
 
 
 def decide(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float = 0.5) -> Transition:
@@ -256,7 +124,7 @@ def _judged(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: 
     match state.phase:
         case Phase.STARTING if event.proven:
             return replace(state, phase=Phase.RUNNING, verdict=event.verdict, ready_at=event.at, wake_at=None), ()
-        case Phase.RUNNING:
+        case Phase.RUNNING if event.verdict is not state.verdict:
             return replace(state, verdict=event.verdict), ()
         case _:
             return state, ()
@@ -285,12 +153,9 @@ def _exited(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: 
 
 
 def _lost(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
-    match state.phase:
-        case Phase.STARTING | Phase.RUNNING:
-            away = _rest(state, Phase.BACKOFF)
-            return replace(away, wake_at=later(event.at, max(CARRIER_PATIENCE, rules.start_grace))), ()
-        case _:
-            return state, ()
+    if state.phase not in (Phase.STARTING, Phase.RUNNING):
+        return state, ()
+    return replace(_rest(state, Phase.BACKOFF), wake_at=later(event.at, max(CARRIER_PATIENCE, rules.start_grace))), ()
 
 
 def _appeared(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
@@ -302,6 +167,10 @@ def _appeared(state: MemberState, event: StateEvent, rules: LifecycleRules, unit
             return begun, ()
         case Phase.STARTING | Phase.STOPPING:
             return state, ()
+
+
+def _given_up(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
+    return _stopping(state, event.at, rules, "park") if state.phase is Phase.BACKOFF and rules.theirs else (state, ())
 
 
 def _stopped(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:
@@ -316,6 +185,11 @@ def _stopped(state: MemberState, event: StateEvent, rules: LifecycleRules, unit:
             return _again(replace(state, phase=Phase.STOPPED), event.at, rules, unit)
         case "park":
             return _parked(state, event.at, rules), ()
+
+
+def _stop_refused(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
+    again = replace(state, phase=Phase.STARTING, wake_at=later(event.at, rules.start_grace), then="rest")
+    return (again if state.phase is Phase.STOPPING and state.want is Want.UP else state), ()
 
 
 def _unwatched(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
@@ -354,7 +228,9 @@ _HANDLERS: dict[type[StateEvent], Callable[[MemberState, StateEvent, LifecycleRu
     GenerationEnded: _exited,
     Lost: _lost,
     CarrierRestarted: _appeared,
+    CarrierParked: _given_up,
     Stopped: _stopped,
+    StopRefused: _stop_refused,
     Unwatched: _unwatched,
     DeadlinePassed: _tick,
 }

@@ -14,8 +14,9 @@ from mcpwatch.model.member import Phase, Want
 from mcpwatch.watchdog.diagnose_member import diagnose_member
 from mcpwatch.watchdog.diagnose_proxy import diagnose_proxy, own_trouble
 from mcpwatch.watchdog.diagnose_route import diagnose_route
+from mcpwatch.watchdog.evidence import said
 from mcpwatch.watchdog.finding import Finding, Findings, LookAgain
-from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, said
+from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot
 
 CROWD = 3
 """So many members falling silent at the same time are the machine's doing, not theirs."""
@@ -34,7 +35,7 @@ def diagnose(snapshot: FleetSnapshot) -> Findings:
     for member in snapshot.members:
         if member.want is Want.DOWN or member.name == snapshot.proxy or member.name in spoken_for:
             continue
-        if (engine and member.runtime in snapshot.engines_gone) or (unserved and member.runtime == "hosted"):
+        if (engine and member.runtime in snapshot.engines_gone) or (unserved and member.carried.hosted):
             continue
         seen.append(diagnose_member(snapshot, member, down) or (None if unserved else diagnose_route(snapshot, member)))
     looks = sorted((one for one in seen if isinstance(one, LookAgain)), key=lambda one: one.deep)
@@ -80,7 +81,7 @@ def _host(snapshot: FleetSnapshot) -> Finding | None:
         if member.direct is not None
         and member.want is Want.UP
         and member.phase is Phase.RUNNING
-        and member.runtime != "external"
+        and not member.carried.watched
         and member.name != snapshot.proxy
     ]
     silent = [member for member, seen in asked if seen.bad and seen.symptom in HUNG_SYMPTOMS]

@@ -10,12 +10,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Want
-from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.probe import Stage
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, by_symptom, port_holder
-from mcpwatch.watchdog.diagnose_route import newer, since_change
+from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, port_holder
+from mcpwatch.watchdog.diagnose_symptom import by_symptom
+from mcpwatch.watchdog.doubt import silent_long
+from mcpwatch.watchdog.evidence import evidence, said
 from mcpwatch.watchdog.finding import Finding, LookAgain, Rung, undoing
-from mcpwatch.watchdog.snapshot import MUTE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, evidence, said
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+from mcpwatch.watchdog.starved import STARVED_SYMPTOMS
+from mcpwatch.watchdog.unfit import unusable
+from mcpwatch.watchdog.vantages import newer, since_change
 
 CACHED_STAGES = frozenset({Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Those that one which lists from a cache answers by itself too."""
@@ -26,9 +31,6 @@ HEARD = 60.0
 KERNEL_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT})
 """Those that need no process at all."""
 
-STARVED_SYMPTOMS = MUTE_SYMPTOMS | {Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN, Symptom.RPC_ERROR}
-"""What one shows that is out of file descriptors."""
-
 
 def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] | None:
     """The proxy itself is down or hung, which speaks for all of its routes; or where to look before that can be said."""
@@ -36,7 +38,7 @@ def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] |
     if proxy is None or proxy.want is Want.DOWN:
         return None
     if proxy.planned:
-        return _whole(snapshot, proxy, "planned_restart", "it is being restarted as asked")
+        return _whole(snapshot, proxy, "planned_restart", f"it is being restarted {proxy.planned_why}")
     if proxy.down and (holder := port_holder(proxy)):
         return _whole(snapshot, proxy, "port_taken", f"the proxy's port is held by {holder}")
     if proxy.down or proxy.phase is Phase.STOPPING:  # a repair ends it: what it hosts goes with it, and is not to blame
@@ -94,17 +96,20 @@ def _whole(
     why: tuple[str, ...] = (),
 ) -> Finding:
     """A cause that is the whole proxy's."""
+    failing = _failing(snapshot, proxy)
+    sure = [one for one in failing if not silent_long(one)]
     return Finding(
         cause=cause,
         subject=proxy.name,
         text=text,
         about=f"member:{proxy.name}",
         evidence=(*evidence(proxy), *why),
-        rung=None if proxy.runtime == "external" else rung,
+        rung=None if proxy.carried.watched else rung,
         affects=tuple(member.route for member in snapshot.members if member.route),
-        members=tuple(member.name for member in snapshot.members if member.runtime == "hosted"),
-        seen_until=max((one.at for one in _failing(snapshot, proxy) if one.at is not None), default=None),
+        members=tuple(member.name for member in snapshot.members if member.carried.hosted),
+        seen_until=max((one.at for one in sure or failing if one.at is not None), default=None),
         look_at=f"the log of '{proxy.name}' and the load of this machine",
+        unsure="silent" if failing and not sure else "",
     )
 
 
@@ -146,14 +151,14 @@ def _silent(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding | tuple[L
 
 
 def _routed(snapshot: FleetSnapshot) -> list[MemberSnapshot]:
-    """Members whose routes tell of the proxy: whoever is stopped itself says nothing of it."""
+    """Members whose routes tell of the proxy: whoever is stopped itself, or answers in no usual form, says nothing of it."""
     return [
         member
         for member in snapshot.members
         if member.through is not None
         and member.want is Want.UP
         and member.phase is Phase.RUNNING
-        and not (member.stopped_processes or member.paused)
+        and not (member.stopped_processes or member.paused or unusable(member))
     ]
 
 

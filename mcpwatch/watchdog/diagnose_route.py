@@ -6,14 +6,16 @@ when both probes began after the last change of either side; otherwise the answe
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.probe import NO_TOKEN, Symptom
+from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import hindered, unasked
-from mcpwatch.watchdog.finding import Finding, LookAgain, Rung
+from mcpwatch.watchdog.diagnose_inside import diagnose_inside, of_the_tool, route_finding
+from mcpwatch.watchdog.diagnose_member import hindered
+from mcpwatch.watchdog.finding import Finding, LookAgain
+from mcpwatch.watchdog.other_list import mixed_up, outdated
 from mcpwatch.watchdog.refusals import refusal, refused
 from mcpwatch.watchdog.snapshot import (
     HUNG_SYMPTOMS,
@@ -22,9 +24,11 @@ from mcpwatch.watchdog.snapshot import (
     MemberSnapshot,
     Observation,
     ProxyLogHint,
-    evidence_with_log,
 )
-from mcpwatch.watchdog.starts import inside, mounting_until, starting_until, unserved_since
+from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
+from mcpwatch.watchdog.told_before import told_before
+from mcpwatch.watchdog.unfit import unusable
+from mcpwatch.watchdog.vantages import last_change, newer, since_change
 from mcpwatch.watchdog.ways import no_way
 
 RECONNECT_GRACE = 45.0
@@ -36,11 +40,12 @@ SETTLE_LIMIT = 30.0
 PATIENCE = 300.0
 """Seconds after which a server inside the proxy that had too much to do when that started may have it started again."""
 
-_UNREADY = re.compile(r"invalid request parameters", re.IGNORECASE)
-"""What servers of the Python SDK say to one that speaks in a session it did not begin with them, with the code of a wrong call."""
-
-CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
-"""Stages that only the member itself can answer: a list is no answer to them."""
+REMEMBERED = "the route still answers: from the proxy's memory, which proves nothing"
+_LOADED: dict[Symptom | None, tuple[str, str]] = {
+    Symptom.OVERLOADED: ("overloaded", "takes no more requests for now"),
+    Symptom.DRIPPING: ("slow_answer", "answers, but too slowly"),
+}
+"""What a symptom tells of a load: cause and text."""
 
 
 def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | LookAgain | None:
@@ -61,38 +66,9 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
     if not since_change(snapshot, member, seen, deep=deep):
         return LookAgain(member.name, deep)
     found = no_way(snapshot, member, seen, found)
-    if found.rung is None or proxy.runtime == "external":
+    if found.rung is None or proxy.carried.watched:
         return replace(found, rung=None)
     return _held(snapshot, proxy, found) if found.rung == "restart_proxy" else found
-
-
-def since_change(snapshot: FleetSnapshot, member: MemberSnapshot, through: Observation, *, deep: bool = False) -> bool:
-    """Whether both vantages were probed after the last change of either side, so that they may be compared.
-
-    The member itself must have been found well after its route was first found bad, by a call where `deep`.
-    """
-    changed = last_change(snapshot, member)
-    if through.began_at is None or through.since is None or (changed is not None and through.began_at < changed):
-        return False
-    if member.direct is None or member.alone:
-        return True
-    needed = through.since if changed is None else max(changed, through.since)
-    looked = (member.direct, member.direct_call) if deep else (member.direct,)
-    return all(one is not None and not one.failures and one.began_at is not None and one.began_at >= needed for one in looked)
-
-
-def last_change(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
-    """When the member or the proxy last changed, as far as is known: a start, an end, a recovery that was seen."""
-    proxy, direct = snapshot.front, member.direct
-    times = [member.started_at, member.changed_at]
-    times += [proxy.started_at, proxy.changed_at] if proxy is not None else []
-    times += [direct.since] if direct is not None and not direct.failures else []
-    return max((time for time in times if time is not None), default=None)
-
-
-def newer(member: MemberSnapshot, proxy: MemberSnapshot) -> bool:
-    """Whether the member started after the proxy, which may then hold a session to its former life."""
-    return member.started_at is not None and proxy.started_at is not None and member.started_at > proxy.started_at
 
 
 def _needs_call(member: MemberSnapshot, seen: Observation) -> bool:
@@ -111,57 +87,65 @@ def _starting(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     if until is None or (hint is not None and hint.meaning == "failed"):
         return None
     text = f"'{member.name}' is still starting; it is given {until - snapshot.at:.0f}s more (start_grace {member.start_grace:g}s)"
-    found = _finding(snapshot, member, member.name, "starting", text)
+    found = route_finding(snapshot, member, member.name, "starting", text)
     return replace(found, hold="waiting for its start", until=until)
 
 
 def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding:
     """A failing probe through the proxy, named."""
-    symptom, route = seen.symptom, member.route or member.name
+    symptom = seen.symptom
     if (plain := _without_repair(snapshot, member, proxy, seen)) is not None:
         return plain
     if symptom is Symptom.NOT_MOUNTED:
         return _not_mounted(snapshot, member, proxy)
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
-        text = f"the proxy shows fewer tools of '{route}' than the member lists"
-        return _finding(snapshot, member, proxy.name, "empty_tools", text, "restart_proxy")
-    if inside(member) and unasked(seen.result) and not (seen.succeeded and _UNREADY.search(seen.message)):
-        return _finding(snapshot, member, member.name, "config", f"its canary is not what it takes: {seen.message}")
-    if inside(member) and symptom is Symptom.TOOL_ERROR and seen.message:
-        return _finding(snapshot, member, member.name, "dependency", "it answers, but its own upstream fails the call")
-    if inside(member) and symptom in STALE_SYMPTOMS:
-        text = f"the server '{member.name}' inside the proxy is gone, and this proxy never starts it again"
-        return _finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")
-    if inside(member) and symptom in HUNG_SYMPTOMS:
-        text = f"the server '{member.name}' inside the proxy does not answer, and only the proxy can start it again"
-        return _finding(snapshot, member, proxy.name, "member_hung", text, "restart_proxy")
+        return _fewer(snapshot, member, proxy)
+    if inside(member) and (found := diagnose_inside(snapshot, member, proxy, seen)) is not None:
+        return found
     if snapshot.nudges:
         return _unreached(snapshot, member, proxy, seen)
     if symptom in STALE_SYMPTOMS or snapshot.holds_sessions:
         return _stale(snapshot, member, proxy)
     text = f"'{member.name}' answers direct, not through the proxy ({symptom})"
-    return _finding(snapshot, member, proxy.name, "route_failing", text, "restart_proxy")
+    return route_finding(snapshot, member, proxy.name, "route_failing", text, "restart_proxy")
+
+
+def _fewer(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:
+    """Its route lists less than the member does: the list of another, or what the proxy has left of it."""
+    route = member.route or member.name
+    if other := mixed_up(snapshot, member):
+        return route_finding(snapshot, member, proxy.name, "config", f"at the route '{route}' it shows what '{other}' lists")
+    text = f"the proxy shows fewer tools of '{route}' than the member lists"
+    return route_finding(snapshot, member, proxy.name, "empty_tools", text, "restart_proxy")
 
 
 def _without_repair(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
     """Causes that no repair answers."""
     symptom, route, message = seen.symptom, member.route or member.name, seen.message
+    if why := unusable(member):
+        text = f"the proxy cannot use '{member.name}', whatever is restarted: {why}"
+        return route_finding(snapshot, member, member.name, "config", text)
+    if of_the_tool(member, seen):
+        return route_finding(snapshot, member, member.name, "unexpected", f"a tool of '{member.name}' says itself: {message}")
     if symptom is Symptom.BAD_ENDPOINT:
         text = "the proxy announces a base URL that clients cannot use"
-        return _finding(snapshot, member, proxy.name, "wrong_base_url", text)
+        return route_finding(snapshot, member, proxy.name, "wrong_base_url", text)
     if symptom in (Symptom.AUTH, Symptom.UNGUARDED):
-        return _finding(snapshot, member, proxy.name, "auth", f"the proxy's tokens are wrong for '{route}' ({symptom})")
+        unsent = f"the proxy asks for a token at '{route}', and none is sent"
+        text = unsent if NO_TOKEN in message else f"the proxy's tokens are wrong for '{route}' ({symptom})"
+        return route_finding(snapshot, member, proxy.name, "auth", text)
     if seen.misconfigured:
-        return _finding(snapshot, member, proxy.name, "config", f"the proxy's configuration spoils '{route}' ({symptom})")
-    if symptom is Symptom.OVERLOADED:
-        return _finding(snapshot, member, proxy.name, "overloaded", f"'{route}' takes no more requests for now: {message}")
+        return route_finding(snapshot, member, proxy.name, "config", f"the proxy's configuration spoils '{route}' ({symptom})")
+    if symptom in _LOADED:
+        cause, text = _LOADED[symptom]
+        return route_finding(snapshot, member, proxy.name, cause, f"'{route}' {text}: {message}")
     if symptom is Symptom.WRONG_SERVER:
-        return _finding(snapshot, member, member.name, "wrong_server", f"another server answers behind '{route}': {message}")
-    if (told := refusal(seen.result)) is not None:
-        return _finding(snapshot, member, member.name, told[0], f"through '{route}' {told[1]}")
+        return route_finding(snapshot, member, member.name, "wrong_server", f"another server answers behind '{route}': {message}")
+    if (told := refusal(seen.result) or told_before(seen, snapshot.at)) is not None:
+        return route_finding(snapshot, member, member.name, told[0], f"through '{route}' {told[1]}")
     if symptom is Symptom.DRIFT or (symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and _lists_the_same(member, seen)):
         text = f"'{member.name}' changed what it lists, and the proxy shows it as it is: {message}"
-        return _finding(snapshot, member, member.name, "drift", text)
+        return route_finding(snapshot, member, member.name, "drift", text)
     return None
 
 
@@ -177,9 +161,9 @@ def _unreached(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSna
     """A proxy that can be asked to try again at once. What it says honestly of its upstream, no restart of it can mend."""
     if seen.symptom is Symptom.UPSTREAM_DOWN:
         text = f"the proxy has not reached '{member.name}' again: {seen.message}".rstrip(": ")
-        return _finding(snapshot, member, proxy.name, "route_failing", text, "reconnect")
+        return route_finding(snapshot, member, proxy.name, "route_failing", text, "reconnect")
     text = f"'{member.name}' answers direct, not through the proxy ({seen.symptom})"
-    return replace(_finding(snapshot, member, proxy.name, "route_failing", text, "reconnect"), suspect=proxy.name)
+    return replace(route_finding(snapshot, member, proxy.name, "route_failing", text, "reconnect"), suspect=proxy.name)
 
 
 def _hidden(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
@@ -187,32 +171,33 @@ def _hidden(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsh
     direct = member.direct
     if member.child_gone and inside(member) and not snapshot.reconnects:
         text = f"the server '{member.name}' inside the proxy is gone (its process ended), and this proxy never starts it again"
-        found = _finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")
-        return replace(found, evidence=(*found.evidence, "the route still answers: from the proxy's memory, which proves nothing"))
+        found = route_finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")
+        return replace(found, evidence=(*found.evidence, REMEMBERED))
     believable = not (snapshot.holds_sessions and snapshot.lists_from_cache) or snapshot.reconnects or seen.proved
-    if believable or direct is None or seen.verdict is not Verdict.HEALTHY or direct.verdict is not Verdict.HEALTHY:
+    well = direct is not None and seen.verdict is Verdict.HEALTHY and direct.verdict is Verdict.HEALTHY
+    if well and not believable and newer(member, proxy):  # also where that shows an old list: its session is of a former life
+        found = _stale(snapshot, member, proxy)
+        return replace(found, evidence=(*found.evidence, REMEMBERED))
+    if not (changed := outdated(snapshot, member)):
         return None
-    if not newer(member, proxy):
-        return None
-    found = _stale(snapshot, member, proxy)
-    why = "the route still answers: from the proxy's memory, which proves nothing"
-    return replace(found, evidence=(*found.evidence, why))
+    found = route_finding(snapshot, member, proxy.name, "drift", f"it shows an old list of '{member.name}', {changed}")
+    return replace(found, hold=f"left to a person: restart '{proxy.name}' when its other routes can bear it")
 
 
 def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
     if not seen.rate:
         return None
     text = f"route '{member.route}' fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
-    return _finding(snapshot, member, member.name, "flapping", text)
+    return route_finding(snapshot, member, member.name, "flapping", text)
 
 
 def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:
     text = f"the proxy holds a stale session to '{member.name}'"
-    found = _finding(snapshot, member, proxy.name, "stale_session", text, "restart_proxy")
+    found = route_finding(snapshot, member, proxy.name, "stale_session", text, "restart_proxy")
     if newer(member, proxy):
         found = replace(found, evidence=(*found.evidence, "the member started after the proxy"))
     if not (member.direct_call is not None and member.direct_call.proved):
-        found = replace(found, suspect=member.name if member.runtime != "external" else "")
+        found = replace(found, suspect=member.name if not member.carried.watched else "")
     changed = last_change(snapshot, member)
     until = Instant(changed + RECONNECT_GRACE) if changed is not None else snapshot.at
     if snapshot.reconnects and until > snapshot.at:
@@ -232,7 +217,10 @@ def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberS
         text = f"{text}: it never said that it connected to '{member.name}'"
     elif meaning == "connecting":
         text = f"{text}: it began to connect to '{member.name}' and did not finish within {member.start_grace:g}s"
-    return _finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
+    if snapshot.nudges:  # it serves what its file names, and reads that again
+        found = route_finding(snapshot, member, proxy.name, "not_mounted", text, "reconnect")
+        return replace(found, suspect=proxy.name)
+    return route_finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
 
 
 def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHint) -> Finding | None:
@@ -243,7 +231,7 @@ def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHin
     told, until = refused(hint.text, *filter(None, (member.route, member.name))), Instant(hint.at + PATIENCE)
     if hint.meaning != "failed" or told is None or told[0] == "dependency":  # by a proxy that says that, it is the server itself
         return None
-    found = _finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")
+    found = route_finding(snapshot, member, member.name, told[0], f"it refused the proxy when that started: {told[1]}")
     if told[0] != "overloaded":
         return found
     return replace(found, hold="waiting until it takes requests again", until=until) if until > snapshot.at else None
@@ -259,7 +247,8 @@ def _held(snapshot: FleetSnapshot, proxy: MemberSnapshot, found: Finding) -> Fin
         hold = f"waiting for {names}, so that one restart serves all"
         return replace(found, hold=hold, until=min(until for _, until in coming))
     if proxy.budget_at is not None and proxy.budget_at > snapshot.at:
-        return replace(found, hold="it was restarted too often; waiting, because it still serves", until=proxy.budget_at)
+        wait = f"its restart budget allows the next in {proxy.budget_at - snapshot.at:.0f}s"
+        return replace(found, hold=f"it was restarted too often, and still serves others; {wait}", until=proxy.budget_at)
     return found
 
 
@@ -267,7 +256,7 @@ def _coming(snapshot: FleetSnapshot) -> tuple[tuple[str, Instant], ...]:
     """Members behind the proxy that are just coming up: restarting it now would leave them out. Until when each is waited for."""
     found: list[tuple[str, Instant]] = []
     for member in snapshot.members:
-        if not member.route or member.want is Want.DOWN or member.runtime in {"hosted", "external"}:
+        if not member.route or member.want is Want.DOWN or (member.carried.hosted or member.carried.watched):
             continue
         began: Instant | None = None
         if member.phase in (Phase.STARTING, Phase.STOPPING):  # to be started again: what it was started last is its former life
@@ -277,22 +266,3 @@ def _coming(snapshot: FleetSnapshot) -> tuple[tuple[str, Instant], ...]:
         if began is not None and snapshot.at - began < SETTLE_LIMIT:
             found.append((member.name, Instant(began + SETTLE_LIMIT)))
     return tuple(found)
-
-
-def _finding(
-    snapshot: FleetSnapshot, member: MemberSnapshot, subject: str, cause: str, text: str, rung: Rung | None = None
-) -> Finding:
-    route = member.route or member.name
-    return Finding(
-        cause=cause,
-        subject=subject,
-        text=text,
-        about=f"route:{route}",
-        evidence=evidence_with_log(snapshot, member),
-        rung=rung,
-        affects=(route,),
-        seen_at=member.through.began_at if member.through is not None else None,
-        seen_until=member.through.at if member.through is not None else None,
-        look_at=f"the log of '{subject}' and how it reaches '{member.name}'",
-        unserved_since=unserved_since(snapshot, member),
-    )

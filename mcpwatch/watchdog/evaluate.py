@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec
-from mcpwatch.watchdog.history import Histories, worst
+from mcpwatch.watchdog.history import Histories, overall
 
 
 def member_verdict(histories: Histories, subject: str, vantage: str) -> Verdict:
     """The verdict of all checks of a subject from one vantage."""
-    return worst(history.verdict for _, history in histories.of(subject, vantage))
+    return overall(history for _, history in histories.of(subject, vantage))
 
 
 def route_verdict(
@@ -33,7 +33,7 @@ def route_verdict(
             continue
         first = needed.phase is Phase.STARTING and not needed.restarts
         return Verdict.UNKNOWN if first or needed.want is Want.DOWN else Verdict.UNHEALTHY
-    return worst(history.verdict for _, history in histories.of(route, "route"))
+    return overall(history for _, history in histories.of(route, "route"))
 
 
 def aimed(living: Target | None, wanted: Target | None) -> Target | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import signal
 
+from mcpwatch.model.incarnation import Exited as RuntimeExited
 from mcpwatch.model.text import plain
-from mcpwatch.ports import Exited as RuntimeExited
 
 _REFUSED = re.compile(
     r"flag provided but not defined|unrecogni[sz]ed (argument|option)|unknown (flag|option|argument)|no such option|invalid option",
@@ -26,6 +26,8 @@ _GROUP = re.compile(r"[ |]*\| |\s*\+-[-+].*$")
 """How Python draws a group of exceptions: bars before each line, rules between them."""
 _CUT = re.compile(r"^\.\.\. \(max_group_(depth|width) is \d+\)$|^\(\d+ sub-exceptions?\)$")
 _LETTER = re.compile(r"[^\W\d_]")
+_NODE = re.compile(r"Node\.js v\d+\.\d+\.\d+$")
+"""The last line that Node.js writes of each error, below the stack."""
 
 
 def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
@@ -50,10 +52,10 @@ def telling(tail: tuple[str, ...]) -> str:
     lines = [line for line in lines if not _CUT.match(line)]
     told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)
-    if told and not _LETTER.search(told[-1]):  # the end of a dump: "}"
+    if told and (not _LETTER.search(told[-1]) or _NODE.match(told[-1])):  # the end of a dump: "}"
         told = (
             [line for line in told if (word := _TROUBLE.search(line)) and ": " in line[word.end() :]]
-            or [line for line in told if _LETTER.search(line)]
+            or [line for line in told if _LETTER.search(line) and not _NODE.match(line)]
             or told
         )
     refused = next((line for line in told if _REFUSED.search(line)), "")

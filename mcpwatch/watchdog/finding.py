@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.doubt import Doubt
 
 USELESS = 2
 """Attempts of one step that may be proved useless before the next step; of a resume, which takes effect at once or never, one."""
 
 REJOINED = frozenset({"network_disconnected"})
 """Causes told by an engine that its runtime can undo, by a resume."""
+CUT_OFF = REJOINED | {"network_left"}
+"""Causes told by an engine of one that runs and cannot be reached: another start leaves it where it is."""
 
 Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
 """`reconnect`: have the proxy try its upstream now. `resume`: let stopped processes, or a paused container, run again.
@@ -51,6 +54,8 @@ class Finding:
     suspect: str = ""
     look_at: str = ""
     tries: int = USELESS
+    unsure: Doubt = ""
+    """Why what it rests on is no reason for a restart yet."""
     unserved_since: Instant | None = None
     """When the present run of the proxy began, which never served what this is about: a restart that began it was a try for it."""
 
@@ -62,10 +67,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Nothing can be concluded yet: probe a member and its route now, side by side. `deep`: by calls, not by lists alone."""
+    """Nothing can be concluded yet: probe a member and its route now, side by side.
+
+    `deep`: by calls, not by lists alone. `brief`: with no more time than one needs that is well.
+    """
 
     member: str
     deep: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class FleetHands:
             return
         match step.rung:
             case "reconnect":
+                await self._senses.prepare(actor.spec)  # somebody may have taken the route out of what the proxy reads
                 with contextlib.suppress(RuntimeFailed):  # not proved, then
                     await self._senses.nudge(routes)
             case "resume":
@@ -48,9 +49,9 @@ class FleetHands:
         """Tell every change of a route's verdict."""
         self._monitor.tell_routes()
 
-    async def look(self, member: str, *, deep: bool = False) -> None:
-        """Probe a member and its route now, side by side; `deep`: by calls too."""
-        await self._monitor.look(member, deep=deep)
+    async def look(self, member: str, *, deep: bool = False, brief: bool = False) -> None:
+        """Probe a member and its route now, side by side; `deep`: by calls too; `brief`: with little time for each."""
+        await self._monitor.look(member, deep=deep, brief=brief)
 
     async def prove(self, finding: Finding) -> None:
         """Run the checks that a finding was made from, of the member or of the route that it is about."""

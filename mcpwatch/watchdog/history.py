@@ -11,21 +11,18 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mcpwatch.model.member import Streaks, Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Vantage
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.watchdog.bare_answer import bare
+from mcpwatch.watchdog.flapping import FLAP_WINDOW, refused_in, weigh
+from mcpwatch.watchdog.refusals import refusal
 
 STRIKE_SPACING = 0.25
 """Seconds within which two failures are one look at the same trouble, and count once."""
 
-FLAP_WINDOW = 20
-"""Latest results that the flapping rate is measured on."""
-FLAP_LEAST = 10
-"""Results needed before a check is called flapping; as many failures in a row are an outage again."""
-FLAP_TURNS = 5
-"""Changes between success and failure within the window from which on a check flaps."""
-FLAP_RATE, CALM_RATE = 0.2, 0.1
-"""Share of failures from which on a check flaps, and below which it is calm again."""
+REFUSALS = 3
+"""How many times the threshold of failures one needs that answers, and refuses, each time in the same stage: it may be luck."""
 
 CLOCK_SET = 2.0
 """Seconds by which the wall clock must be off for it to have been set."""
@@ -64,11 +61,28 @@ class CheckHistory:
     proxy_generation: int = 0
     deep: bool = False
     recent: tuple[bool, ...] = ()
+    refused_at: tuple[Stage | None, ...] = ()
+    """Beside `recent`: the stage in which it was refused by an error of the server, which may not come again."""
     flapping: bool = False
     succeeded: bool = False
-    """It was well once in this generation."""
+    """It was well once in this generation, where it was asked last."""
     earlier: Symptom | None = None
     """What the failure before the latest one of this streak complained of."""
+    brief: bool = False
+    """The latest probe had no more time than one needs that is well."""
+    took: float = 0.0
+    """Seconds that the last success took."""
+    told: ProbeResult | None = None
+    """The latest failure of this streak in which it said itself that a restart cannot help, and when."""
+    told_at: Instant | None = None
+    bare_since: Instant | None = None
+    """Since when all that came was a bare 503, which says neither why nor for how long."""
+    target: str = ""
+    """The wire and the URL that the latest probe was made against."""
+    success_target: str = ""
+    """Those of the last success in this generation: `succeeded` says nothing of another."""
+    proves: bool = True
+    """As `CheckSpec.proves`, of the latest result."""
 
     @property
     def failing(self) -> bool:
@@ -79,6 +93,11 @@ class CheckHistory:
     def symptom(self) -> Symptom | None:
         """What the latest result complained of, if anything."""
         return self.latest.symptom if self.latest is not None else None
+
+    @property
+    def spells(self) -> int:
+        """Spells of failure among the latest results."""
+        return sum(failed and not before for before, failed in pairwise((False, *self.recent)))
 
     @property
     def rate(self) -> float:
@@ -134,7 +153,7 @@ def placed(told: WallTime | None, at: Instant | None, now: Instant, wall: WallTi
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The circumstances of one probe: when it began and ended, which incarnations it saw, whether it called a tool."""
+    """The circumstances of one probe: when it began and ended, which incarnations it saw, whether it called a tool, and whom."""
 
     began_at: Instant
     at: Instant
@@ -142,6 +161,8 @@ class Sight:
     generation: int = 0
     proxy_generation: int = 0
     deep: bool = False
+    brief: bool = False
+    target: str = ""
 
 
 def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Sight) -> CheckHistory:
@@ -152,46 +173,62 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
     if failed and history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING:
         return glance(history, result, sight)
     streaks = Streaks(failures=history.streaks.failures + 1) if failed else Streaks(successes=history.streaks.successes + 1)
-    turned = (history.streaks.failures > 0) != failed or history.since is None
     recent = (*history.recent, failed)[-FLAP_WINDOW:]
-    flapping = _flaps(recent, history.flapping) and streaks.failures < FLAP_LEAST
+    refused_at = (*history.refused_at, refused_in(result))[-FLAP_WINDOW:]
+    stuck, flapping = weigh(recent, refused_at, streaks.failures, before=history.flapping)
+    lucky = refused_at[-1] is not None and stuck < check.failure_threshold * REFUSALS
+    told, told_at = _told(history, result, sight) if failed else (None, None)
     return CheckHistory(
-        verdict=_verdict(history.verdict, streaks, result.outcome, check, flapping=flapping),
+        verdict=_verdict(history.verdict, streaks, result.outcome, check, flapping=flapping, lucky=lucky),
         streaks=streaks,
         latest=result,
         began_at=sight.began_at,
         at=sight.at,
         wall=sight.wall,
-        since=sight.at if turned else history.since,
+        since=history.since if (history.streaks.failures > 0) == failed and history.since is not None else sight.at,
         last_success=history.last_success if failed else sight.wall,
         success_at=history.success_at if failed else sight.at,
         generation=sight.generation,
         proxy_generation=sight.proxy_generation,
         deep=sight.deep,
         recent=recent,
+        refused_at=refused_at,
         flapping=flapping,
-        succeeded=history.succeeded or not failed,
+        succeeded=not failed or (history.succeeded and sight.target == history.success_target),
+        target=sight.target,
+        success_target=history.success_target if failed else sight.target,
         earlier=history.symptom if failed and history.streaks.failures else None,
+        brief=sight.brief,
+        took=history.took if failed else result.seconds,
+        told=told,
+        told_at=told_at,
+        bare_since=_bare_since(history, result, sight),
+        proves=check.proves,
     )
 
 
-def _verdict(before: Verdict, streaks: Streaks, outcome: Outcome, check: CheckSpec, *, flapping: bool) -> Verdict:
+def _bare_since(history: CheckHistory, result: ProbeResult, sight: Sight) -> Instant | None:
+    if not bare(result):
+        return None
+    return sight.at if history.bare_since is None else history.bare_since
+
+
+def _told(history: CheckHistory, result: ProbeResult, sight: Sight) -> tuple[ProbeResult | None, Instant | None]:
+    """The latest failure of this streak in which the server said itself that a restart cannot help, and when."""
+    return (history.told, history.told_at) if refusal(result) is None else (result, sight.at)
+
+
+def _verdict(before: Verdict, streaks: Streaks, outcome: Outcome, check: CheckSpec, *, flapping: bool, lucky: bool) -> Verdict:
+    """`lucky`: it answers, and refuses; that it does so each time may still be chance."""
     if flapping:
         return Verdict.DEGRADED
     if outcome is Outcome.FAILURE:
-        return Verdict.UNHEALTHY if streaks.failures >= check.failure_threshold else before
+        if streaks.failures < check.failure_threshold or (lucky and before is Verdict.UNHEALTHY):
+            return before
+        return Verdict.DEGRADED if lucky else Verdict.UNHEALTHY
     if streaks.successes < check.success_threshold and before is not Verdict.UNKNOWN:
         return before
     return Verdict.DEGRADED if outcome is Outcome.DEGRADED else Verdict.HEALTHY
-
-
-def _flaps(recent: tuple[bool, ...], before: bool) -> bool:
-    """Whether these results go to and fro. Once they do, they must be calm for a while."""
-    turns = sum(one != other for one, other in pairwise(recent))
-    rate = sum(recent) / len(recent)
-    if before:
-        return rate >= CALM_RATE and turns >= 2
-    return len(recent) >= FLAP_LEAST and turns >= FLAP_TURNS and rate >= FLAP_RATE
 
 
 def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHistory:
@@ -207,13 +244,26 @@ def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHis
         generation=sight.generation,
         proxy_generation=sight.proxy_generation,
         deep=sight.deep,
+        brief=sight.brief,
+        target=sight.target,
+        bare_since=history.bare_since if bare(result) else None,
     )
 
 
 def renew(history: CheckHistory, generation: int) -> CheckHistory:
     """The history of a new generation: verdict and streaks begin again, what was last seen stays for people to read."""
     last, at = history.last_success, history.success_at
-    return CheckHistory(latest=history.latest, wall=history.wall, last_success=last, success_at=at, generation=generation)
+    latest, took, proves = history.latest, history.took, history.proves
+    return CheckHistory(
+        latest=latest, wall=history.wall, last_success=last, success_at=at, generation=generation, took=took, proves=proves
+    )
+
+
+def overall(histories: Iterable[CheckHistory]) -> Verdict:
+    """The worst verdict of several checks. One that proves nothing makes nothing well where there are others."""
+    found = tuple(histories)
+    proving = any(history.proves for history in found)
+    return worst(one.verdict for one in found if one.proves or not proving or one.verdict is not Verdict.HEALTHY)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -9,6 +9,8 @@ again within `FORGET` counts too: what comes back again and again is not repaire
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 from typing import Literal
 
 from mcpwatch.model.time import Instant
@@ -64,6 +66,8 @@ class Choice:
     next: Step | None = None
     look: bool = False
     """It rests on what was seen too long ago: probe again now."""
+    brief: bool = False
+    """That look has no more time than one needs that is well."""
 
 
 def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Choice:
@@ -73,10 +77,10 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
     recent = tuple(one for one in attempts if now - one.at < FORGET)
     same = _of(finding, recent)
     if same and same[-1].step.rung == "quarantine":
-        return Choice(None, "repairs did not help", Instant(same[-1].at + FORGET))
+        return Choice(None, _vain(same), Instant(same[-1].at + FORGET))
     step = _step(finding, same)
     if step is None:
-        return Choice(Step("quarantine", finding.subject), "repairs did not help")
+        return Choice(Step("quarantine", finding.subject), _vain(same))
     if finding.hold:
         return Choice(None, finding.hold, finding.until, step)
     if any(one.outcome == "under_way" and _keeps_away(one, finding, step) for one in recent):
@@ -89,6 +93,10 @@ def choose(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> Cho
             return Choice(None, "looking again after the last repair", next=step, look=True)
     if finding.seen_until is not None and now - finding.seen_until > FRESH and step.rung != "reconnect":
         return Choice(None, "looking again before it", next=step, look=True)
+    if finding.unsure and step.rung in ("restart", "restart_proxy"):
+        silent = finding.unsure == "silent"
+        why = "asking once more before it" if silent else "asking some more times before it, because it may answer well between"
+        return Choice(None, why, next=step, look=True, brief=silent)
     return Choice(step, "the lowest rung that fits", next=step)
 
 
@@ -153,6 +161,23 @@ def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
         if useless < (1 if step.rung == "resume" else finding.tries) and len(tried) - useless < LASTING[step.rung]:
             return step
     return None
+
+
+def again(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> str:
+    """What is told with a repair that was proved and is needed again: how often it was, and how long the last one held."""
+    same = [one for one in attempts if (one.about, one.cause) == finding.key and one.outcome == "proved" and now - one.at < FORGET]
+    if not same or same[-1].ended is None:
+        return ""
+    return f" (again: repaired {len(same)}× before, and the last held for {now - same[-1].ended:.0f}s)"
+
+
+def _vain(same: tuple[Attempt, ...]) -> str:
+    """Why no more is tried: what was, changed nothing, or the same trouble was there again soon after each."""
+    tried = [one for one in same if one.step.rung != "quarantine"]
+    lasted = [later.at - one.ended for one, later in pairwise(same) if one.outcome == "proved" and one.ended is not None]
+    if 2 * len(lasted) <= len(tried):
+        return "repairs did not help"
+    return f"repairs help for a while only ({len(lasted)} times, each for about {median(lasted):.0f}s)"
 
 
 def _pause(same: tuple[Attempt, ...]) -> float:

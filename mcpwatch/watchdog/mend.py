@@ -19,7 +19,7 @@ from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.beside import settled
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import Finding, LookAgain
-from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, changed
+from mcpwatch.watchdog.ladder import FORGET, Attempt, Outcome, Step, again, changed
 from mcpwatch.watchdog.proof import Proof
 from mcpwatch.watchdog.repair import Act, RepairDecision, decide_repairs
 from mcpwatch.watchdog.senses import Context
@@ -54,8 +54,8 @@ class Hands(Protocol):
         """The causes in force are others now, perhaps: what is told because of them follows."""
         ...
 
-    async def look(self, member: str, *, deep: bool = False) -> None:
-        """Probe a member and its route now, side by side; `deep`: by calls too."""
+    async def look(self, member: str, *, deep: bool = False, brief: bool = False) -> None:
+        """Probe a member and its route now, side by side; `deep`: by calls too; `brief`: with little time for each."""
         ...
 
     async def prove(self, finding: Finding) -> None:
@@ -125,7 +125,7 @@ class Mender:
         self._tell(before)
         for act in decision.acts:
             self._take(act, now)
-        self._again(findings.look_again, decision.looks, snapshot)
+        self._again(findings.look_again, decision, snapshot)
         self._wake(decision, now)
 
     def forget(self, member: str, route: str | None = None) -> None:
@@ -139,11 +139,11 @@ class Mender:
 
     # Looking again.
 
-    def _again(self, looks: tuple[LookAgain, ...], doubted: tuple[Finding, ...], snapshot: FleetSnapshot) -> None:
+    def _again(self, looks: tuple[LookAgain, ...], decision: RepairDecision, snapshot: FleetSnapshot) -> None:
         """Probe again what nothing can be said of yet, and what is about to be repaired on old evidence."""
-        about = {found.about for found in doubted}
-        mine = (one for one in snapshot.members if f"member:{one.name}" in about or (one.route and f"route:{one.route}" in about))
-        looks = (*looks, *(LookAgain(one.name) for one in mine))
+        brief = {found.about: found in decision.brief_looks for found in (*decision.looks, *decision.brief_looks)}
+        about = ((one.name, about) for one in snapshot.members for about in (f"member:{one.name}", f"route:{one.route}"))
+        looks = (*looks, *(LookAgain(name, brief=brief[about]) for name, about in about if about in brief))
         wanted = {look.member for look in looks}
         self._looking = {member: pause for member, pause in self._looking.items() if member in wanted}
         for look in looks:
@@ -157,7 +157,7 @@ class Mender:
     async def _look_again(self, look: LookAgain, pause: float) -> None:
         try:
             await asyncio.sleep(pause)
-            await self._hands.look(look.member, deep=look.deep)
+            await self._hands.look(look.member, deep=look.deep, brief=look.brief)
         finally:
             self._busy.discard(look.member)
         self.soon()
@@ -173,7 +173,7 @@ class Mender:
         recent = tuple(one for one in self.attempts if now - one.at < FORGET)
         self.attempts = (*recent, *tried)
         first = act.findings[0]
-        reason = "; ".join(dict.fromkeys(found.text for found in act.findings))
+        reason = "; ".join(dict.fromkeys(found.text + again(found, recent, now) for found in act.findings))
         look_at = f"; look at {first.look_at}" if quarantine and first.look_at else ""
         self._publish(
             RepairTried(

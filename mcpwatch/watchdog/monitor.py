@@ -7,35 +7,25 @@ from. It must not know how a member is carried, nor causes and repairs (it only 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import ProbeResult, Symptom, Target
-from mcpwatch.model.spec import CheckSpec, Plan, Traits
+from mcpwatch.model.probe import Symptom
+from mcpwatch.model.proxy import LogHint
+from mcpwatch.model.spec import Traits
 from mcpwatch.model.text import plain
 from mcpwatch.model.time import Instant, WallTime
-from mcpwatch.model.view import Diagnosis, RouteView
-from mcpwatch.ports import Exited, LogHint, Prober
+from mcpwatch.model.view import RouteView
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.behind import Behind
-from mcpwatch.watchdog.contracts import Contracts
-from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache, member_verdict
-from mcpwatch.watchdog.history import CheckHistory, CheckKey
-from mcpwatch.watchdog.mounting import Mounting
-from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
-from mcpwatch.watchdog.refusals import refusal
-from mcpwatch.watchdog.routes import Routes
-from mcpwatch.watchdog.senses import Context
-from mcpwatch.watchdog.single_client import ProbeDeaths
+from mcpwatch.watchdog.checked_fleet import CheckedFleet
+from mcpwatch.watchdog.door import shut_out
+from mcpwatch.watchdog.evaluate import member_verdict
+from mcpwatch.watchdog.history import CheckHistory
+from mcpwatch.watchdog.probing import ScheduledCheck
 from mcpwatch.watchdog.snapshot import (
-    ENGINES,
-    GONE_SYMPTOMS,
-    GREETED_STAGES,
-    MUTE_SYMPTOMS,
-    UNSAID_SYMPTOMS,
     FleetSnapshot,
     ProxyLogHint,
     proved,
@@ -48,41 +38,8 @@ FLEET_HINTS = 200
 """Hints of the proxy's log that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorListener:
-    """What the monitor asks of the fleet: `plan` and `diagnoses` in force; `changed` is called
-    when there may be something to consider."""
-
-    plan: Callable[[], Plan]
-    diagnoses: Callable[[], tuple[Diagnosis, ...]]
-    changed: Callable[[], None]
-
-
-class FleetMonitor:
+class FleetMonitor(CheckedFleet):
     """Sees all members through their probes. `actors` is the fleet's own table."""
-
-    def __init__(
-        self, actors: Mapping[str, MemberActor], prober: Prober, context: Context, contracts: Contracts, ears: MonitorListener
-    ) -> None:
-        self.traits = Traits()
-        self._actors = actors
-        self._clock = context.clock
-        self._spawn = context.spawn
-        self._senses = context.senses
-        self._plan = ears.plan
-        self._changed = ears.changed
-        self._diagnoses = ears.diagnoses
-        self._engines_gone: dict[str, str] = {}
-        self._hints: dict[str, ProxyLogHint] = {}
-        self._mounting = Mounting()
-        self._deep: set[str] = set()
-        """Members that are asked by calls too, because what they list may come from a memory."""
-        self._behind = Behind(context.senses)
-        self._deaths = ProbeDeaths()
-        self._closed = False
-        listener = ProbeListener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
-        self.probing = Probing(prober, context, listener)
-        self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)
 
     # What others see and tell.
 
@@ -90,8 +47,18 @@ class FleetMonitor:
         """The fleet at this moment."""
         plan = self._plan()
         behind, hints = self._behind, tuple(self._hints.values())
-        known = Known(self.traits, self._engines_gone, hints, self._deaths.alone, behind.frozen, behind.gone, self._culprit())
+        alone, culprit = self._deaths.alone, self._culprit()
+        known = Known(self.traits, self._engines_gone, hints, alone, behind.frozen, behind.gone, culprit, self.parents)
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """Members of which something else ran when their present run was proven."""
+        return frozenset(self._behind.parents)
+
+    def renews(self, actor: MemberActor) -> bool:
+        """Whether the proxy replaces a member by itself, and once, when what is written of it changes."""
+        return actor.spec.carried.hosted and self.traits.reloads
 
     def clock_set(self, now: Instant, wall: WallTime) -> None:
         """The wall clock was set, and shows `wall`."""
@@ -106,11 +73,6 @@ class FleetMonitor:
         """Every route as shown, now."""
         return self._routes.views(self._plan().routes, self.proxy(), self._diagnoses())
 
-    def proxy(self) -> MemberActor | None:
-        """The proxy's actor, if the fleet has one."""
-        found = self._plan().proxy
-        return self._actors.get(found.member) if found else None
-
     def learn(self, traits: Traits) -> None:
         """This is how the proxy behaves, as far as is known now."""
         self.traits = traits
@@ -120,11 +82,6 @@ class FleetMonitor:
         self._engines_gone.pop(runtime, None)
         if gone:
             self._engines_gone[runtime] = gone
-
-    def soon(self) -> None:
-        """Something happened: consider it."""
-        if not self._closed:
-            self._changed()
 
     def hear(self, hint: LogHint, at: WallTime | None = None) -> None:
         """The proxy's own log said something of a route (or, with `ready`, of all): look through it again, and at the cause.
@@ -149,65 +106,6 @@ class FleetMonitor:
         proxy = self.proxy()
         return self._mounting.culprit(runs=proxy is not None and proxy.state.phase in (Phase.STARTING, Phase.RUNNING))
 
-    def close(self) -> None:
-        """Probe no more."""
-        self._closed = True
-        self.probing.schedule.stop()
-
-    # What is checked.
-
-    def rewatch(self) -> None:
-        """Schedule exactly the checks of the plan."""
-        self._deaths.keep({member.name: member.fingerprint for member in self._plan().members})
-        self._behind.keep({member.name for member in self._plan().members})
-        wanted = [
-            ScheduledCheck(CheckKey(member.name, check.name, "direct"), check, member.name)
-            for member in self._plan().members
-            for check in member.checks
-            if "direct" in check.vantages and (member.direct is not None or member.runtime in ENGINES)
-        ]
-        wanted += [
-            ScheduledCheck(CheckKey(route.name, check.name, "route"), check, route.member)
-            for route in self._plan().routes
-            for check in route.checks
-            if "route" in check.vantages
-        ]
-        self.probing.watch(wanted)
-
-    def _aim(self, scheduled: ScheduledCheck) -> Aim | None:
-        """What a check is run against now; `None` while the member or the proxy is not there to be asked."""
-        actor = self._actors.get(scheduled.member)
-        if actor is None or self._closed or actor.incarnation is None:
-            return None
-        if actor.state.phase not in (Phase.STARTING, Phase.RUNNING):
-            return None
-        if scheduled.key.vantage == "route":
-            proxy = self.proxy()
-            if proxy is not None and proxy.state.phase is not Phase.RUNNING:
-                return None
-            route = self._plan().route(scheduled.key.subject)
-            number, resumes = (proxy.state.generation, proxy.resumes) if proxy is not None else (0, 0)
-            aim = (actor.state.generation, number, actor.resumes + resumes)
-            return Aim(route.probe, scheduled.check, *aim) if route else None
-        target = aimed(actor.incarnation.direct, actor.spec.direct)
-        if target is None or scheduled.member in self._deaths.alone:
-            return None
-        return Aim(target, self._check(scheduled, target), actor.state.generation, resumes=actor.resumes)
-
-    def _check(self, scheduled: ScheduledCheck, target: Target) -> CheckSpec:
-        """The check, deeper where what answers may list from a cache, or where lists were no answer to a route that failed."""
-        if lists_from_cache(self.probing.history(scheduled).latest, target):
-            self._deep.add(scheduled.member)
-        return deepened(scheduled.check) if scheduled.member in self._deep else scheduled.check
-
-    async def look(self, member: str, *, deep: bool = False) -> None:
-        """Probe a member and its route now, side by side; `deep`: by calls too, from now on."""
-        if deep:
-            self._deep.add(member)
-        own = self.probing.of_member(member)
-        plain = [one for one in own if one.check.canary is None or one.key.vantage == "route" or deep]
-        await self.probing.look(plain if any(one.key.vantage == "direct" for one in plain) else own)
-
     # What starts prove.
 
     def on_start(self, actor: MemberActor) -> None:
@@ -219,8 +117,8 @@ class FleetMonitor:
             self._behind.renew()
         self.probing.renew(name, generation)
         self.renew(actor)
-        proof = self._proof(actor)
-        if proof is None or actor.spec.runtime == "external":
+        proof = self.starts.check(actor)
+        if proof is None or actor.spec.carried.watched:
             actor.tell(d.Judged(self._clock.now(), "nothing to prove", generation, Verdict.UNKNOWN, proven=True))
             self._first_looks(actor)
         else:
@@ -235,44 +133,6 @@ class FleetMonitor:
             checks += self.probing.of(actor.spec.route, "route")
         for scheduled in checks:
             self.probing.renew_check(scheduled)
-
-    def sick(self, actor: MemberActor) -> bool:
-        """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
-        latest = self._latest_proof(actor)
-        if latest is None:
-            return False
-        if latest.stage in GREETED_STAGES or refusal(latest) is not None or latest.symptom not in UNSAID_SYMPTOMS:
-            return True
-        living = actor.incarnation
-        if living is None or living.pid is None or latest.symptom not in GONE_SYMPTOMS:
-            return False
-        if living.container:
-            return bool(self._senses.inside(living.pid, living.container))
-        return actor.spec.runtime == "process" and bool(self._senses.listening(living.pid))
-
-    def said(self, actor: MemberActor) -> str:
-        """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
-        latest = self._latest_proof(actor)
-        if latest is None or latest.symptom is None or (latest.symptom in MUTE_SYMPTOMS and latest.stage not in GREETED_STAGES):
-            return ""
-        return f"{latest.symptom_text}: {latest.message}".removesuffix(": ")
-
-    def _latest_proof(self, actor: MemberActor) -> ProbeResult | None:
-        """What the check that proves a start saw last."""
-        proof = self._proof(actor)
-        return self.probing.history(proof).latest if proof is not None else None
-
-    def _proof(self, actor: MemberActor) -> ScheduledCheck | None:
-        """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.
-
-        A canary proves it where there is nothing else.
-        """
-        usable = [one for one in self.probing.of_member(actor.spec.name) if one.check.kind != "refusal"]
-        usable.sort(key=lambda one: one.check.canary is not None)
-        alone = actor.spec.name in self._deaths.alone
-        direct = [one for one in usable if one.key.vantage == "direct" and not alone]
-        routed = [one for one in usable if one.key.vantage == "route"]
-        return next(iter(direct), None) or (next(iter(routed), None) if alone or actor.spec.runtime == "hosted" else None)
 
     def _proving(self, member: str, generation: int) -> bool:
         actor = self._actors.get(member)
@@ -299,13 +159,16 @@ class FleetMonitor:
         actor = self._actors.get(scheduled.member)
         if actor is None:
             return
-        own = scheduled.key.vantage == "direct" or actor.spec.runtime == "hosted" or scheduled.member in self._deaths.alone
+        own = scheduled.key.vantage == "direct" or actor.spec.carried.hosted or scheduled.member in self._deaths.alone
         if scheduled.key.vantage == "route" and after.failing:
             self._look_behind(scheduled.member, after)
         if own:
             self._judge(actor, scheduled, after)
         if scheduled.key.vantage == "direct" and before.failing and not after.failing:
             self._recovered(actor)
+        if before.failing and not after.failing:
+            shut, here = shut_out(self.probing.histories, scheduled.key), self.probing.of(scheduled.key.subject)
+            self._run([one for one in here if one.key in shut and one.check.interval is not None])
         if self._hides(scheduled, after) or not self._quiet(before, after):
             self.soon()
 
@@ -343,9 +206,13 @@ class FleetMonitor:
         symptom = after.latest.symptom_text if after.latest else ""
         reason = f"{scheduled.key.check} {scheduled.key.vantage}: {symptom or 'ok'}"
         starting = actor.state.phase is Phase.STARTING
-        proven = not after.failing and (actor.lives or not starting or actor.spec.runtime != "process")
+        proven = scheduled.check.proves and not after.failing and (actor.lives or not starting or not actor.spec.carried.own)
         actor.tell(d.Judged(self._clock.now(), reason, actor.state.generation, verdict, proven=proven))
         if starting and actor.state.phase is Phase.RUNNING:
+            living, carried = actor.incarnation, actor.spec.carried
+            if living is not None and living.pid is not None and (carried.own or carried.container):
+                name = actor.spec.name
+                self._spawn(self._behind.look_below(name, living.pid, living.container or ""), f"look below {name}")
             for one in self.probing.of_member(scheduled.member):  # what failed before it was ready says nothing of it now
                 if self.probing.history(one).failing:
                     self.probing.renew_check(one)
@@ -357,7 +224,7 @@ class FleetMonitor:
         proxy = self.proxy()
         if proxy is not None and self._culprit() == actor.spec.route and proxy.state.phase in (Phase.FAILED, Phase.BACKOFF):
             proxy.tell(d.WantUp(self._clock.now(), f"'{actor.spec.name}' is well again, with which it could not start"))
-        if actor.spec.route and actor.spec.runtime != "hosted" and self.traits.nudges:
+        if actor.spec.route and not actor.spec.carried.hosted and self.traits.nudges:
             self._spawn(self._reconnect(actor.spec.route), f"reconnect {actor.spec.route}")
         elif actor.spec.route:
             self._run(self.probing.of(actor.spec.route, "route"))
@@ -384,18 +251,6 @@ class FleetMonitor:
                 history.began_at is None or failed.since is None or history.began_at < failed.since
             ):
                 self._run((scheduled,))
-
-    def _run_routes(self) -> None:
-        """The proxy runs (again): look through it at every route."""
-        for route in self._plan().routes:
-            self._run(self.probing.of(route.name, "route"))
-
-    def _run(self, checks: tuple[ScheduledCheck, ...] | list[ScheduledCheck]) -> None:
-        for scheduled in checks:
-            self._spawn(self._once(scheduled), f"soon {scheduled.name}")
-
-    async def _once(self, scheduled: ScheduledCheck) -> None:
-        await self.probing.run(scheduled)
 
     def ended(self, event: Exited, tail: tuple[str, ...]) -> None:
         """An incarnation ended: count it when it was being probed just then."""

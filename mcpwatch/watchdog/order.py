@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.member import Phase, Want
@@ -24,6 +24,13 @@ GATE_MARGIN = 5.0
 _log = logging.getLogger("mcpwatch.watchdog")
 
 
+def put_in_order(actors: MutableMapping[str, MemberActor], plan: Plan) -> None:
+    """Members in the plan's start order, also those that came later: they are shown in it, and stopped in its reverse."""
+    ordered = {member.name: actors[member.name] for member in plan.members}
+    actors.clear()
+    actors.update(ordered)
+
+
 async def others_first(spec: MemberSpec, plan: Plan, actors: Mapping[str, MemberActor], *, mounts_late: bool) -> None:
     """Return when those that a member waits for are ready, failed, or out of grace.
 
@@ -31,7 +38,7 @@ async def others_first(spec: MemberSpec, plan: Plan, actors: Mapping[str, Member
     """
     waits = list(spec.depends_on)
     if spec.kind == "proxy" and not mounts_late:
-        waits += [member.name for member in plan.members if member.name != spec.name and member.runtime != "hosted"]
+        waits += [member.name for member in plan.members if member.name != spec.name and not member.carried.hosted]
     for name in waits:
         other = actors.get(name)
         if other is None or (other.state.want is Want.DOWN and not other.spec.want_up):
@@ -49,8 +56,8 @@ async def proved(actor: MemberActor) -> None:
 async def stop_in_order(actors: list[MemberActor]) -> None:
     """Stop all: the hosted, the proxy, then the others in reverse start order. Returns when all are at rest."""
     order = list(reversed(actors))
-    hosted = [actor for actor in order if actor.spec.runtime == "hosted"]
-    others = [actor for actor in order if actor.spec.runtime != "hosted"]
+    hosted = [actor for actor in order if actor.spec.carried.hosted]
+    others = [actor for actor in order if not actor.spec.carried.hosted]
     proxy = [actor for actor in others if actor.spec.kind == "proxy"]
     rest = [actor for actor in others if actor.spec.kind != "proxy"]
     for wave in (hosted, proxy, *_waves(rest)):

@@ -15,7 +15,9 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Prober
+from mcpwatch.watchdog import doubt
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew
+from mcpwatch.watchdog.pending_proofs import PendingProofs
 from mcpwatch.watchdog.senses import Context
 
 CONCURRENCY = 64
@@ -89,6 +91,7 @@ class Probing:
 
     def __init__(self, prober: Prober, context: Context, listener: ProbeListener) -> None:
         self.histories = Histories()
+        self.proofs = PendingProofs()
         self.schedule = context.senses.schedule()
         self._listener = listener
         self._lags: tuple[tuple[Instant, float], ...] = ()
@@ -186,17 +189,20 @@ class Probing:
             return
         self._lags = (*(kept for kept in self._lags if kept[0] >= now - LAG_WINDOW and kept[1] > lag), (now, lag))
 
-    async def look(self, checks: Iterable[ScheduledCheck]) -> None:
-        """Run these checks now, side by side; one that is already running is waited for and then run again."""
+    async def look(self, checks: Iterable[ScheduledCheck], *, brief: bool = False) -> None:
+        """Run these checks now, side by side; one that is already running is waited for and then run again.
+
+        `brief`: each has no more time than one needs that is well.
+        """
 
         async def one(scheduled: ScheduledCheck) -> None:
             if (busy := self._running.get(scheduled.name)) is not None:
                 await busy.wait()
-            await self.run(scheduled)
+            await self.run(scheduled, brief=brief)
 
         await asyncio.gather(*(one(scheduled) for scheduled in checks))
 
-    async def run(self, scheduled: ScheduledCheck, lag: float = 0.0) -> ProbeResult | None:
+    async def run(self, scheduled: ScheduledCheck, lag: float = 0.0, *, brief: bool = False) -> ProbeResult | None:
         """Run one check now and judge it. `None` when it cannot be run, is already running, or its result is void."""
         if scheduled.name in self._running or self._listener.aim(scheduled) is None:
             return None
@@ -208,7 +214,8 @@ class Probing:
                 aim, begun = self._listener.aim(scheduled), self._clock.now()
                 if aim is None:
                     return None
-                result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
+                check = doubt.brief(aim.check, self.history(scheduled)) if brief else aim.check
+                result = await self._prober.probe(check, aim.target, scheduled.key.vantage)
         finally:
             self._running.pop(scheduled.name, None)
             done.set()
@@ -219,18 +226,21 @@ class Probing:
             if begun < self._gap_at:
                 result = replace(result, outcome=Outcome.UNKNOWN)
         result = self._listener.refine(scheduled, result, aim.generation)
-        self._take(scheduled, result, self._sight(aim, begun), lag)
+        self._take(scheduled, result, self._sight(aim, begun, brief=brief), lag)
         return result
 
-    def _sight(self, aim: Aim, begun: Instant) -> Sight:
-        return Sight(begun, self._clock.now(), self._clock.wall(), aim.generation, aim.proxy_generation, aim.deep)
+    def _sight(self, aim: Aim, begun: Instant, *, brief: bool = False) -> Sight:
+        now, wall, target = self._clock.now(), self._clock.wall(), f"{aim.target.transport} {aim.target.url}"
+        return Sight(begun, now, wall, aim.generation, aim.proxy_generation, aim.deep, brief, target)
 
     def _take(self, scheduled: ScheduledCheck, result: ProbeResult, sight: Sight, lag: float) -> None:
         """Judge a result, tell it, and look again soon when it is not yet a verdict."""
         before = self.history(scheduled)
-        after = self.histories[scheduled.key] = replace(
-            fold(before, result, scheduled.check, sight), generation=sight.generation, proxy_generation=sight.proxy_generation
-        )
+        counts = doubt.one_more(before, result) if sight.brief else result
+        after = fold(before, counts, scheduled.check, sight)
+        if (after.generation, after.proxy_generation) != (sight.generation, sight.proxy_generation):
+            after = replace(after, generation=sight.generation, proxy_generation=sight.proxy_generation)
+        self.histories[scheduled.key] = after
         subject, vantage = scheduled.key.subject, scheduled.key.vantage
         level: Level = "debug" if result.outcome in (Outcome.SUCCESS, Outcome.UNKNOWN) else "info"
         detail = f": {result.symptom_text}: {result.message}" if result.symptom else ""
@@ -264,17 +274,23 @@ class Probing:
         """Probe a fresh start, quickly at first, until the check succeeds or the start is over."""
         pause = PROOF_FIRST
         while self._listener.proving(scheduled.member, generation):
-            aim, begun = self._listener.aim(scheduled), self._clock.now()
-            if aim is not None and aim.generation == generation:
-                result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
-                if not self._listener.proving(scheduled.member, generation):
-                    return
-                if aim.same(self._listener.aim(scheduled)):
-                    sight = self._sight(aim, begun)
-                    if result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED):
-                        self._take(scheduled, self._listener.refine(scheduled, result, generation), sight, 0.0)
-                        return
-                    self.histories[scheduled.key] = glance(self.history(scheduled), result, sight)
-                    self._listener.on_try(scheduled)
+            aim = self._listener.aim(scheduled)
+            if aim is not None and aim.generation == generation and await self._tried(scheduled, aim):
+                return
             await asyncio.sleep(pause)
             pause = min(PROOF_MAX, pause * PROOF_GROWTH)
+
+    async def _tried(self, scheduled: ScheduledCheck, aim: Aim) -> bool:
+        """One probe of a start; whether that is proven."""
+        begun = self._clock.now()
+        with self.proofs.under_way(scheduled.name, begun):
+            result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
+            if not self._listener.proving(scheduled.member, aim.generation) or not aim.same(self._listener.aim(scheduled)):
+                return False
+            sight = self._sight(aim, begun)
+            if result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED):
+                self._take(scheduled, self._listener.refine(scheduled, result, aim.generation), sight, 0.0)
+                return True
+            self.histories[scheduled.key] = glance(self.history(scheduled), result, sight)
+            self._listener.on_try(scheduled)
+            return False

@@ -44,6 +44,8 @@ def well(snapshot: FleetSnapshot, found: Finding, since: Instant) -> bool:
         return False
     seen = [member.own if kind == "member" else member.through for member in members]
     return all(
-        one is None or one.result is None or (not one.failures and one.began_at is not None and one.began_at >= since)
+        one is None
+        or one.result is None
+        or (not one.failures and not one.ails and one.began_at is not None and one.began_at >= since)
         for one in seen
     )

@@ -5,14 +5,33 @@ from __future__ import annotations
 import re
 
 from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.symptom import CALLS
 
 _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "dependency",
-        re.compile(r"no space left on|ENOSPC|disk (?:quota|is full|full)|EDQUOT|read-only file ?system|EROFS", re.IGNORECASE),
+        re.compile(
+            r"no space left on|ENOSPC|disk (?:quota|is full|full)|EDQUOT|read-only file ?system|EROFS|insufficient storage",
+            re.IGNORECASE,
+        ),
         "it answers, but cannot write where it has to",
     ),
-    ("licence", re.compile(r"licen[cs]e|subscription|billing|payment required|quota", re.IGNORECASE), "it refuses to work"),
+    (
+        "licence",
+        re.compile(
+            r"licen[cs]e|subscription|billing|quota"
+            r"|payment (?:required|overdue|failed|is (?:due|overdue|required))|credits? (?:balance"
+            r"|exhausted|(?:has|have) run out|used up)|(?:out of|insufficient"
+            r"|not enough|\bno(?: more| remaining)?) (?:api )?credits?\b"
+            r"|insufficient (?:funds|balance)|\btrial (?:period )?(?:has |is )?(?:ended|expired|over)\b"
+            r"|upgrade (?:your|to a) (?:\w+ )?(?:plan|account|tier)"
+            r"|\b(?:free|your) (?:plan|tier)\b|plan (?:has )?expired"
+            r"|account (?:is |has been |was )?(?:suspended|disabled|deactivated|blocked)"
+            r"|(?:usage|spending|daily|monthly) limit",
+            re.IGNORECASE,
+        ),
+        "it refuses to work",
+    ),
     (
         "overloaded",
         re.compile(
@@ -26,14 +45,24 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         "auth",
         re.compile(
             r"unauthori[sz]ed|forbidden|answered 40[13]|login required|"
-            r"(?:invalid|missing|expired) (?:api.?)?(?:key|token|credentials)",
+            r"(?:invalid|missing|expired|revoked|incorrect) (?:api.?|access.?|auth.?)?(?:key|token|credentials)"
+            r"|(?:api|access|auth).?(?:key|token) (?:\w+ ){0,2}"
+            r"(?:expired|invalid|revoked|disabled|rejected|missing|required|not valid)"
+            r"|\b(?:token|credentials) (?:has |have |is |are |was )?(?:expired|revoked)|no api.?key|invalid.api.?key"
+            r"|unauthenticated|authentication (?:failed|required)|not authori[sz]ed"
+            r"|\bnot (?:logged|signed) in\b|\b(?:log|sign) ?in first\b",
             re.IGNORECASE,
         ),
         "it refuses our credentials",
     ),
     (
         "dependency",
-        re.compile(r"ECONNREFUSED|connection refused|could not connect to|database is|no route to host|ENOTFOUND", re.IGNORECASE),
+        re.compile(
+            r"ECONNREFUSED|connection refused|could not connect to|database is|no route to host|ENOTFOUND|failed dependency"
+            r"|fetch failed|EHOSTUNREACH|ENETUNREACH|network is unreachable|EAI_AGAIN|getaddrinfo|name resolution"
+            r"|name or service not known|all connection attempts failed|cannot connect to host",
+            re.IGNORECASE,
+        ),
         "it answers, but what it depends on does not",
     ),
     (
@@ -44,6 +73,13 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 )
 """Words of a server by which it says itself that a restart cannot help: cause, words, text."""
 
+
+_SESSIONS = re.compile(
+    r"\bsession\b(?: \w+){0,2} (?:not found|expired|unknown|invalid|terminated|closed|lost)"
+    r"|\b(?:unknown|invalid|expired|no (?:active|such|valid)|could not find) session\b|no session\b",
+    re.IGNORECASE,
+)
+"""Words of one who keeps sessions of its own, and knows this one no more."""
 
 _NAMES = re.compile(
     r"""\b\w++://\S+|\b(?:lookup|dial tcp) \S+|\b(?:member|server|client|route|upstream) ["'][^"'\s]+["']|\bclient=\S+|^<[^>]+>"""
@@ -67,3 +103,11 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
         return None  # by a proxy that says so, the upstream is the member itself
     return found[0], f"{found[1]}: {result.message}"
+
+
+def forgets(result: ProbeResult | None) -> bool:
+    """Whether a call was answered by words of a session: where the lists of the same server are well, its tool keeps sessions."""
+    if result is None or result.stage not in CALLS or result.http_status is not None:
+        return False
+    lost = result.symptom in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.STALE_SESSION, Symptom.SESSION_LOST)
+    return lost and _SESSIONS.search(result.said or result.message) is not None

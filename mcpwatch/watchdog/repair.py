@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.advice import advice
-from mcpwatch.watchdog.finding import REJOINED, Finding, Findings
+from mcpwatch.watchdog.finding import REJOINED, Finding, Findings, Rung
 from mcpwatch.watchdog.ladder import Attempt, Choice, Step, choose
 
 WORDS = {
@@ -21,6 +21,12 @@ WORDS = {
     "restart_proxy": "restart the proxy, once for all routes that need it",
 }
 """Each rung as a person reads it."""
+
+_FOR_CAUSE: dict[tuple[str, Rung], str] = {
+    **{(cause, "resume"): "put its container on that network again" for cause in REJOINED},
+    ("not_mounted", "reconnect"): "have the proxy read its configuration again",
+}
+"""The same where a cause makes it something narrower."""
 
 _SHARED = frozenset({"stale_session", "not_mounted", "wrong_base_url", "route_failing", "child_died"})
 """Causes that are one trouble of their subject, however many routes it spoils."""
@@ -43,6 +49,8 @@ class RepairDecision:
     wake_at: Instant | None = None
     looks: tuple[Finding, ...] = ()
     """Findings that must be seen again before anything is done about them."""
+    brief_looks: tuple[Finding, ...] = ()
+    """The same, of silences that may be over: asked with little time."""
 
 
 def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant) -> RepairDecision:
@@ -57,7 +65,8 @@ def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Insta
         _shown(chosen),
         tuple(Act(step, tuple(found)) for step, found in acts.items()),
         min(wakes, default=None),
-        tuple(found for found, choice in chosen if choice.look),
+        tuple(found for found, choice in chosen if choice.look and not choice.brief),
+        tuple(found for found, choice in chosen if choice.look and choice.brief),
     )
 
 
@@ -107,8 +116,8 @@ def _next(found: Finding, choice: Choice, step: Step | None) -> str:
         return found.hold or advice(found)
     if step is None or step.rung == "quarantine":
         where = f"; look at {found.look_at}" if found.look_at else ""
-        return f"left to a person: repairs did not help{where}"
+        return f"left to a person: {choice.why}{where}"
     whom = step.subject if step.rung in ("restart", "resume") and step.subject != found.subject else ""
-    doing = "put its container on that network again" if found.cause in REJOINED else WORDS[step.rung]
+    doing = _FOR_CAUSE.get((found.cause, step.rung), WORDS[step.rung])
     words = doing + (f" '{whom}'" if whom else "")
     return f"{words} ({choice.why})" if choice.step is None else words

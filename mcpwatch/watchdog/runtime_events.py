@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Hindered, Moved, Parked, Paused, Preparing, RuntimeEvent
 from mcpwatch.model.member import Phase
-from mcpwatch.ports import Appeared, Exited, Gone, Hindered, Moved, Paused, Preparing, Runtime, RuntimeEvent
+from mcpwatch.model.runtime import traits_of
+from mcpwatch.ports import Runtime
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.monitor import FleetMonitor
 from mcpwatch.watchdog.senses import Context
-from mcpwatch.watchdog.snapshot import ENGINES
 
 REGISTRY_PAUSE = 1.0
 """Seconds before a runtime whose watch broke is watched again."""
@@ -52,6 +53,9 @@ class RuntimeEventRouter:
             case Appeared():
                 if (actor := self._actors.get(event.member)) is not None:
                     actor.appeared(event.pid, event.container)
+            case Parked():
+                if (actor := self._actors.get(event.member)) is not None:
+                    actor.tell(d.CarrierParked(self._clock.now(), actor.reason))
             case Preparing():
                 if (actor := self._actors.get(event.member)) is not None:
                     actor.reason = event.text
@@ -63,12 +67,15 @@ class RuntimeEventRouter:
             case Hindered():
                 self._take_hindered(event)
             case Moved():
-                actor = self._actors.get(event.member)
-                if actor is not None and actor.incarnation is not None and actor.incarnation.generation == event.generation:
-                    actor.incarnation = replace(actor.incarnation, direct=event.direct)
-                    self._monitor.renew(actor)
+                self._take_moved(event)
             case Gone():
                 self._take_gone(runtime, event)
+
+    def _take_moved(self, event: Moved) -> None:
+        actor = self._actors.get(event.member)
+        if actor is not None and actor.incarnation is not None and actor.incarnation.generation == event.generation:
+            actor.incarnation = replace(actor.incarnation, direct=event.direct)
+            self._monitor.renew(actor)
 
     def _take_hindered(self, event: Hindered) -> None:
         """What an engine says of a member is a reason, and a fact when it is new."""
@@ -100,7 +107,7 @@ class RuntimeEventRouter:
     def _take_gone(self, runtime: Runtime, event: Gone) -> None:
         if self.closing:
             return
-        if runtime.name in ENGINES:
+        if traits_of(runtime.name).engine:
             self._monitor.engine(runtime.name, "" if event.back else event.detail or "away")
         words = f"runtime {runtime.name} is back" if event.back else f"runtime {runtime.name} is away: {event.detail}"
         self._publish(
@@ -112,12 +119,12 @@ class RuntimeEventRouter:
                 cleared=event.back,
             )
         )
-        if not event.back and runtime.supervision == "theirs" and runtime.name not in ENGINES:
+        if not event.back and runtime.supervision == "theirs" and not traits_of(runtime.name).engine:
             proxy = self._monitor.proxy()
             for actor in self._actors.values():
                 if actor.runtime is runtime:
                     if proxy is not None and (proxy.planned or proxy.state.phase is Phase.STOPPING):
-                        actor.excuse()
+                        actor.excuse("with the proxy that runs it")
                     lost = d.Lost(self._clock.now(), f"its carrier is away: {event.detail}", generation=actor.state.generation)
                     actor.last_exit = lost.reason
                     actor.tell(lost)

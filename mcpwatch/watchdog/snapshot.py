@@ -1,4 +1,4 @@
-"""The fleet at one moment, as every vantage saw it: what a diagnosis is made from. Frozen data, and the words of the evidence.
+"""The fleet at one moment, as every vantage saw it: what a diagnosis is made from. Frozen data.
 
 Every observation says when its probe began and which incarnations it saw. Must not know what follows from it (`diagnose`).
 """
@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.runtime import TRAITS, RuntimeTraits, traits_of
+from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.refusals import refusal
 
-ENGINES = ("docker", "swarm", "kubernetes")
+ENGINES = tuple(name for name, traits in TRAITS.items() if traits.engine)
 """Runtimes whose members live on while the engine that carries them does not answer."""
 HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT})
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
@@ -29,37 +31,18 @@ GREETED_STAGES = frozenset(
 )
 """A probe that fails there was greeted: whoever answers has started."""
 CONFIG_SYMPTOMS = frozenset(
-    {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED}
+    {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED, Symptom.REJECTED}
 )
 SETUP_SYMPTOMS = frozenset({Symptom.WRONG_TYPE, Symptom.BUFFERED, Symptom.TOO_LARGE})
 """Symptoms of a wrong configuration too, where it was never well: what worked a moment ago was set up rightly."""
 STALE_SYMPTOMS = frozenset(
-    {
-        Symptom.SESSION_LOST,
-        Symptom.STALE_SESSION,
-        Symptom.UPSTREAM_DOWN,
-        Symptom.RPC_ERROR,
-        Symptom.TOOL_ERROR,
-        Symptom.EMPTY_TOOLS,
-    }
+    {Symptom.SESSION_LOST, Symptom.STALE_SESSION, Symptom.UPSTREAM_DOWN, Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.EMPTY_TOOLS}
 )
-ANSWERED_SYMPTOMS = frozenset(
-    {
-        *CONFIG_SYMPTOMS - {Symptom.TLS, Symptom.UNRESOLVED},
-        Symptom.AUTH,
-        Symptom.UNGUARDED,
-        Symptom.OVERLOADED,
-        Symptom.RPC_ERROR,
-        Symptom.EMPTY_TOOLS,
-        Symptom.MISSING_TOOLS,
-        Symptom.DRIFT,
-        Symptom.TOOL_ERROR,
-        Symptom.UNEXPECTED,
-        Symptom.WRONG_SERVER,
-        Symptom.NOT_MOUNTED,
-        Symptom.BAD_ENDPOINT,
-    }
-)
+ANSWERED_SYMPTOMS = frozenset({
+    *CONFIG_SYMPTOMS - {Symptom.TLS, Symptom.UNRESOLVED}, Symptom.AUTH, Symptom.UNGUARDED, Symptom.OVERLOADED,
+    Symptom.RPC_ERROR, Symptom.EMPTY_TOOLS, Symptom.MISSING_TOOLS, Symptom.DRIFT, Symptom.TOOL_ERROR, Symptom.UNEXPECTED,
+    Symptom.WRONG_SERVER, Symptom.NOT_MOUNTED, Symptom.BAD_ENDPOINT, Symptom.DRIPPING,
+})  # fmt: skip
 """Symptoms that only a running server can show: it answered, and what it said is the cause."""
 
 
@@ -87,6 +70,19 @@ class Observation:
     """It was never seen to fail, as far as is remembered."""
     earlier: Symptom | None = None
     """What the failure before the latest one of this streak complained of."""
+    spells: int = 0
+    """Spells of failure among its latest results."""
+    ails: bool = False
+    """One of its checks failed when it was made last, or in a former life, whatever the thresholds say yet."""
+    formerly: str = ""
+    """The wire and the URL at which it was last well in this generation, when it is asked elsewhere now."""
+    brief: bool = False
+    """The latest probe had no more time than one needs that is well."""
+    told: ProbeResult | None = None
+    """The latest failure of a streak that goes on in which it said itself that a restart cannot help."""
+    told_at: Instant | None = None
+    bare_since: Instant | None = None
+    """Since when it answered nothing but a bare 503: an overload that was told before it is none of that."""
 
     @property
     def symptom(self) -> Symptom | None:
@@ -109,8 +105,15 @@ class Observation:
         return self.symptom in CONFIG_SYMPTOMS or (self.symptom in SETUP_SYMPTOMS and not self.succeeded)
 
     @property
+    def misdirected(self) -> bool:
+        """Whether something came instead of the answer that was asked for: another id, none, a type that no client hears."""
+        return self.symptom is Symptom.NO_REPLY and self.result is not None and bool(self.result.said)
+
+    @property
     def mute(self) -> bool:
         """Whether the thresholds are passed and it says nothing at all. One silence right behind an answer is none."""
+        if self.misdirected:
+            return False
         return self.bad and self.symptom in MUTE_SYMPTOMS and (self.earlier is None or self.earlier in MUTE_SYMPTOMS)
 
     @property
@@ -155,6 +158,7 @@ class MemberSnapshot:
     """Who else holds the member's port, when somebody does."""
     planned: bool = False
     """It is being restarted because somebody wanted that."""
+    planned_why: str = "as asked"
     paused: bool = False
     """Its container is paused."""
     start_grace: float = 60.0
@@ -172,8 +176,20 @@ class MemberSnapshot:
     """Where it listens inside its container, when nobody outside can reach any of that; looked up when nothing answers."""
     serves: tuple[str, ...] = ()
     """What it says that it serves, where that is all and not what it is asked for; looked up when it does not serve that."""
+    unserved: bool = False
+    """It says that it could not begin what it runs; looked up when it does not serve that."""
     words: str = ""
     """What it, or what it runs, last wrote that tells something; looked up when what it runs seems to be gone."""
+    cut_off: bool = False
+    """It listens where it should answer and nothing waits there, looked up when connections to it time out: none reaches it."""
+    proxy_words: str = ""
+    """What the proxy last wrote that tells something, looked up where a server inside it has no log of its own."""
+    lines: tuple[str, ...] = ()
+    """The lines that it last wrote, looked up with these words."""
+    descriptors: str = ""
+    """How many file descriptors it has open, when that is all that it may have; looked up when it fails."""
+    child_ended: bool = False
+    """What it ran lived when it began, and does not any more; looked up when it answers and says nothing."""
     rival: str = ""
     """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False
@@ -188,8 +204,15 @@ class MemberSnapshot:
     """The same as a sentence, with the engine's own words."""
     proxy_url: str = ""
     """Where the proxy reaches it, when that is another place than where it is checked."""
+    proxy_wire: str = ""
+    """The one wire over which the proxy asks it, whatever it speaks; empty when that finds out, or it is not known."""
     budget_at: Instant | None = None
     """When its restart budget allows a restart again; `None`: now."""
+
+    @property
+    def carried(self) -> RuntimeTraits:
+        """What is special about its runtime."""
+        return traits_of(self.runtime)
 
     @property
     def restarting(self) -> bool:
@@ -216,7 +239,7 @@ class MemberSnapshot:
         """What is seen of the member itself: from the direct vantage, or through the proxy where that is the only way."""
         if self.direct is not None and not self.alone:
             return self.direct
-        return self.through if self.runtime == "hosted" else None
+        return self.through if self.carried.hosted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,36 +294,4 @@ class FleetSnapshot:
 
 def proved(result: ProbeResult) -> bool:
     """Whether a result came back from the server itself, so that no cache can have answered it."""
-    return any(timing.stage in (Stage.SAFE_CALL, Stage.CANARY) for timing in result.timings)
-
-
-def evidence(member: MemberSnapshot) -> tuple[str, ...]:
-    """What each vantage said of the member, a line each."""
-    lines = [f"{member.name}: {member.phase}"]
-    if member.last_exit:
-        lines.append(f"last exit: {member.last_exit}")
-    if member.words and member.words not in member.last_exit:
-        lines.append(f"it last wrote: {member.words}")
-    if member.direct is not None and member.direct.result is not None:
-        lines.append(said("direct", member.direct))
-    if member.through is not None and member.through.result is not None:
-        lines.append(said("through the proxy", member.through))
-    return tuple(lines)
-
-
-def evidence_with_log(snapshot: FleetSnapshot, member: MemberSnapshot) -> tuple[str, ...]:
-    """The evidence, with what the proxy's own log says of the route and of the proxy itself."""
-    own = {member.route or member.name}
-    lines = [f"proxy log: {hint.text}" for hint in snapshot.proxy_log if hint.route in own]
-    return (*evidence(member), *lines)
-
-
-def said(vantage: str, seen: Observation | None) -> str:
-    """One vantage in a line: `direct: timeout@tools_list (3 in a row): no answer within 10s`."""
-    if seen is None or seen.result is None:
-        return f"{vantage}: not seen"
-    rate = f" ({seen.rate:.0%} of the latest probes failed)" if seen.rate else ""
-    if seen.result.symptom is None:
-        return f"{vantage}: ok{rate}"
-    streak = f" ({seen.failures} in a row)" if seen.failures > 1 else ""
-    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ")
+    return any(timing.stage in CALLS for timing in result.timings)

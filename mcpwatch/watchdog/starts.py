@@ -22,7 +22,7 @@ def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant |
         return _ahead(Instant(began + member.start_grace), snapshot.at)
     proxy = snapshot.front
     if inside(member) and proxy is not None and proxy.started_at is not None and not _served(member):
-        return _ahead(Instant(proxy.started_at + _cold(member)), snapshot.at)
+        return _ahead(Instant(proxy.started_at + cold(member)), snapshot.at)
     return None
 
 
@@ -34,17 +34,17 @@ def cold_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | Non
     seen = member.direct
     if seen is None or seen.symptom is not Symptom.NOT_MOUNTED or seen.succeeded or member.started_at is None:
         return None
-    return _ahead(Instant(member.started_at + _cold(member)), snapshot.at)
+    return _ahead(Instant(member.started_at + cold(member)), snapshot.at)
 
 
-def _cold(member: MemberSnapshot) -> float:
+def cold(member: MemberSnapshot) -> float:
     """Seconds that a server behind another program may need to be served."""
     return max(member.start_grace, COLD_START) if member.child_runs else member.start_grace
 
 
 def inside(member: MemberSnapshot) -> bool:
     """Whether a foreign proxy runs this server inside itself: nothing else can reach it."""
-    return member.runtime == "external" and member.direct is None
+    return member.carried.watched and member.direct is None
 
 
 def mounting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from mcpwatch.model.member import Verdict
-from mcpwatch.model.probe import Symptom
-from mcpwatch.model.spec import MemberSpec, Plan, Traits
+from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.spec import MemberSpec, Plan, Traits, UpstreamSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.bridge_words import all_served
+from mcpwatch.watchdog.bare_answer import bare
+from mcpwatch.watchdog.bridge_words import all_served, unserved
 from mcpwatch.watchdog.exit_words import telling
-from mcpwatch.watchdog.history import CheckHistory, Histories, worst
+from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.starts import inside
+from mcpwatch.watchdog.starved import ASKED_SYMPTOMS
 from mcpwatch.watchdog.ways import elsewhere
 
 
@@ -35,17 +37,19 @@ class Known:
     frozen: AbstractSet[str] = frozenset()
     gone: AbstractSet[str] = frozenset()
     mounting: str = ""
+    parents: AbstractSet[str] = frozenset()
+    """Members of which something else ran when their present run was proven."""
 
 
 def take_snapshot(
     plan: Plan, actors: Mapping[str, MemberActor], histories: Histories, senses: Senses, known: Known, now: Instant
 ) -> FleetSnapshot:
     """The fleet at this moment. What costs a look at the machine is asked only of members that fail."""
-    ways = {one.name: one.url for one in plan.proxy.upstreams} if plan.proxy else {}
-    members = tuple(_member(actor, histories, known, now, _proxy_url(actor, ways.get(name, ""))) for name, actor in actors.items())
+    ways = {one.name: one for one in plan.proxy.upstreams} if plan.proxy else {}
+    members = tuple(_member(actor, histories, known, now, ways.get(actor.spec.route or name)) for name, actor in actors.items())
     return FleetSnapshot(
         at=now,
-        members=_looked_up(members, actors, senses, known.frozen),
+        members=_looked_up(members, actors, senses, known),
         proxy=plan.proxy.member if plan.proxy else None,
         holds_sessions=known.traits.holds_sessions,
         mounts_late=known.traits.mounts_late,
@@ -64,11 +68,14 @@ def observe(histories: Histories, subject: str, vantage: str) -> Observation | N
     found = [history for _, history in histories.of(subject, vantage)]
     if not found:
         return None
-    verdict = worst(history.verdict for history in found)
+    verdict = overall(found)
     of_it = [history for history in found if history.verdict is verdict and history.latest is not None]
-    latest = max(of_it, key=lambda history: history.began_at or 0.0, default=found[0])
+    telling = [history for history in of_it if history.proves] or of_it
+    latest = max(telling, key=lambda history: history.began_at or 0.0, default=found[0])
     speaker = next(iter(of_it), found[0]) if verdict is Verdict.UNHEALTHY else latest
-    return replace(_observation(speaker), verdict=verdict, rate=max(one.rate if one.flapping else 0.0 for one in found))
+    told = max((one for one in found if one.told_at is not None), key=lambda one: one.told_at or 0.0, default=speaker)
+    ails, rate = any(history.failing for history in found), max(one.rate if one.flapping else 0.0 for one in found)
+    return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at)
 
 
 def observe_call(histories: Histories, subject: str) -> Observation | None:
@@ -91,11 +98,15 @@ def _observation(history: CheckHistory) -> Observation:
         deep=history.deep,
         succeeded=history.succeeded,
         earlier=history.earlier,
+        brief=history.brief,
+        spells=history.spells,
         unbroken=bool(history.recent) and not any(history.recent),
+        bare_since=history.bare_since,
+        formerly=history.success_target if history.target != history.success_target else "",
     )
 
 
-def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant, proxy_url: str) -> MemberSnapshot:
+def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant, way: UpstreamSpec | None) -> MemberSnapshot:
     spec, state = actor.spec, actor.state
     reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
     return MemberSnapshot(
@@ -104,7 +115,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         runtime=spec.runtime,
         want=state.want,
         phase=state.phase,
-        started_at=actor.started_at if spec.runtime != "external" else None,
+        started_at=actor.started_at if not spec.carried.watched else None,
         direct=observe(histories, spec.name, "direct") if reachable else None,
         direct_call=observe_call(histories, spec.name) if reachable else None,
         route=spec.route,
@@ -115,14 +126,16 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         failures=state.failures,
         foreign_port=actor.port_holder,
         planned=actor.planned,
+        planned_why=actor.planned_why,
         paused=actor.paused,
         hindered=actor.hindered[0],
         hindrance=actor.hindered[1],
         start_grace=spec.start_grace,
-        changed_at=actor.changed_at if spec.runtime != "external" else None,
+        changed_at=actor.changed_at if not spec.carried.watched else None,
         port=_port(spec),
         asked_at=urlsplit(spec.direct.url).netloc if spec.direct is not None else "",
-        proxy_url=proxy_url,
+        proxy_url=_proxy_url(actor, way.url if way is not None else ""),
+        proxy_wire=way.wire_by_path if way is not None and way.url and known.traits.wire_by_path else "",
         child_gone=spec.name in known.gone,
         alone=known.alone.get(spec.name, ""),
         budget_at=_budget(actor, now),
@@ -130,7 +143,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
 
 
 def _looked_up(
-    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, frozen: AbstractSet[str]
+    members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, known: Known
 ) -> tuple[MemberSnapshot, ...]:
     """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
     mains: dict[str, tuple[int, str]] = {}  # pid and container
@@ -138,36 +151,48 @@ def _looked_up(
     for member in members:
         living = actors[member.name].incarnation
         failing = (
-            member.name in frozen or _fails(member) or (within and member.kind == "proxy")
+            member.name in known.frozen or _fails(member) or (within and member.kind == "proxy")
         )  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
+    proxy = next((member.name for member in members if member.kind == "proxy"), "")
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
-        member = _with_words(told, actors[told.name].spec, senses.words(told.name)) if _silenced(told) else told
+        member = _with_words(told, actors[told.name].spec, senses, proxy) if _silenced(told) else told
         if member.name not in mains:
             made.append(replace(member, child_runs=True) if _starts_inside(member, front, senses) else member)
             continue
-        pid, container = mains[member.name]
-        symptom = member.direct.symptom if member.direct is not None else None
-        lost = symptom in GONE_SYMPTOMS and member.port is not None
-        ports, places = (senses.listening(pid), senses.places(pid)) if lost else ((), ())
-        rival = senses.rival(pid, member.port) if member.port is not None else ""
-        child = symptom is Symptom.NOT_MOUNTED and senses.runs(pid, container)
-        walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
-        seen = replace(
-            member,
-            stopped_processes=pid in stopped,
-            listens_on=ports,
-            listens_at=places,
-            rival=rival,
-            child_runs=child,
-            walled=walled,
-        )
-        made.append(seen)
+        main = mains[member.name]
+        made.append(_with_machine(member, main[0] in stopped, main, senses, member.name in known.parents))
     return tuple(made)
+
+
+def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], senses: Senses, parent: bool) -> MemberSnapshot:
+    """With what the machine says of its main process (its number and its container, or ""). `parent`: something ran below it."""
+    pid, container = main
+    symptom = member.direct.symptom if member.direct is not None else None
+    lost = symptom in GONE_SYMPTOMS and member.port is not None
+    ports, places = (senses.listening(pid), senses.places(pid)) if lost else ((), ())
+    knocked = _unanswered(member.direct) and member.port is not None
+    rival = senses.rival(pid, member.port) if member.port is not None else ""
+    silent = member.direct is not None and bare(member.direct.result)
+    child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
+    full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
+    walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
+    return replace(
+        member,
+        stopped_processes=stopped,
+        listens_on=ports,
+        listens_at=places,
+        rival=rival,
+        cut_off=knocked and senses.idle(pid, member.port or 0),
+        child_runs=child,
+        child_ended=silent and not child and parent,
+        descriptors=full,
+        walled=walled,
+    )
 
 
 def _starts_inside(member: MemberSnapshot, proxy: int, senses: Senses) -> bool:
@@ -177,18 +202,29 @@ def _starts_inside(member: MemberSnapshot, proxy: int, senses: Senses) -> bool:
     return bool(waited and senses.child(proxy, member.route or member.name, 0))
 
 
-def _with_words(member: MemberSnapshot, spec: MemberSpec, lines: tuple[str, ...]) -> MemberSnapshot:
-    """With what it wrote in its present run: what tells most, and what it serves where that is something else."""
+def _with_words(member: MemberSnapshot, spec: MemberSpec, senses: Senses, proxy: str) -> MemberSnapshot:
+    """With what it wrote in its present run: what tells most, and what it serves where that is something else.
+
+    A server inside a proxy that has no log of its own writes into that of the proxy.
+    """
+    lines = senses.words(member.name)
+    if not lines and inside(member):
+        return replace(member, proxy_words=telling(senses.words(proxy)))
     steps = urlsplit(spec.direct.url).path.split("/") if spec.direct is not None else []
-    serves = () if member.runtime == "external" else all_served(lines)
-    return replace(member, words=telling(lines), serves=() if set(serves) & set(steps) else serves)
+    serves = () if member.carried.watched else all_served(lines)
+    others = () if set(serves) & set(steps) else serves
+    return replace(member, words=telling(lines), lines=lines, serves=others, unserved=unserved(lines))
 
 
 def _silenced(member: MemberSnapshot) -> bool:
-    """Whether what a member runs, or a server inside the proxy, may be gone: only its own words tell why."""
-    if inside(member):
-        return member.through is not None and member.through.bad
-    return member.direct is not None and member.direct.bad and member.direct.symptom in (Symptom.UPSTREAM_DOWN, Symptom.NOT_MOUNTED)
+    """Whether a member, what it runs, or a server inside the proxy, is ill: only its own words tell why."""
+    seen = member.through if inside(member) else member.own
+    return seen is not None and seen.bad
+
+
+def _unanswered(seen: Observation | None) -> bool:
+    """Whether a connection was neither taken nor refused."""
+    return seen is not None and seen.symptom is Symptom.TIMEOUT and seen.stage is Stage.CONNECT
 
 
 def _fails(member: MemberSnapshot) -> bool:
@@ -204,7 +240,7 @@ def _proxy_url(actor: MemberActor, theirs: str) -> str:
 
 def _port(spec: MemberSpec) -> int | None:
     """The port of this machine where a process should answer."""
-    if spec.runtime != "process" or spec.direct is None or not spec.direct.url:
+    if not spec.carried.own or spec.direct is None or not spec.direct.url:
         return None
     return urlsplit(spec.direct.url).port
 

@@ -70,7 +70,7 @@ def member_view(
         reason=actor.reason,
         last_exit=actor.last_exit,
         diagnosis=next((found for found in diagnoses if found.subject == spec.name), None)
-        or next((found for found in diagnoses if spec.runtime == "hosted" and found.explains(member=spec.name)), None),
+        or next((found for found in diagnoses if spec.carried.hosted and found.explains(member=spec.name)), None),
         probes=probe_views(histories, spec.name, "direct"),
         retry_at=retry_at,
         adopted=actor.adopted,

@@ -1,7 +1,8 @@
 """The guard before everything on the web address: Host, Origin, tokens, sessions, forged forms, and the headers of every answer.
 
-It finds who calls and puts that into the scope; what a role may do is decided where it is done. It must not know any page.
-Against DNS rebinding only the names in `hosts` and addresses are served; nothing is readable for pages of other origins.
+It finds who calls and puts that into the scope, and slows down who guesses tokens; what a role may do is decided where it is
+done. It must not know any page. Against DNS rebinding only the names in `hosts` and addresses are served; nothing is readable for
+pages of other origins.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import hmac
 import ipaddress
 import math
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -22,11 +25,49 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcpwatch.clock import Clock
-from mcpwatch.web.caller import Caller
+from mcpwatch.model.time import Instant
 from mcpwatch.web.problems import problem
-from mcpwatch.web.sessions import COOKIE, LoginSessions, genuine
+from mcpwatch.web.sessions import COOKIE, Caller, LoginSessions, genuine
 from mcpwatch.web.spec import WebSpec, loopback
-from mcpwatch.web.throttle import Throttle
+
+FIRST = 0.25
+"""Seconds that the answer to the first wrong token takes; it doubles from there."""
+LONGEST = 8.0
+FORGET = 600.0
+"""Seconds after the last wrong token until a peer starts anew."""
+PEERS = 1024
+"""Peers remembered; the ones longest silent are forgotten first."""
+WAITING = 16
+"""Wrong tokens that wait for their answer at the same time; more are refused at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    failures: int
+    at: Instant
+
+
+class Throttle:
+    """Failed logins by peer."""
+
+    def __init__(self) -> None:
+        self._peers: OrderedDict[str, _Peer] = OrderedDict()
+        self.waiting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no more wrong tokens may wait."""
+        return self.waiting >= WAITING
+
+    def failed(self, peer: str, now: Instant) -> tuple[float, int]:
+        """Note a wrong token: how many seconds its answer takes, and how many there were."""
+        old = self._peers.pop(peer, None)
+        count = 1 if old is None or now - old.at > FORGET else old.failures + 1
+        self._peers[peer] = _Peer(count, now)
+        while len(self._peers) > PEERS:
+            self._peers.popitem(last=False)
+        return min(LONGEST, FIRST * 2 ** min(count - 1, 20)), count
+
 
 CSRF_HEADER = "x-csrf-token"
 OPEN = ("/static/", "/login", "/healthz")

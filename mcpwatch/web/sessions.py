@@ -1,4 +1,5 @@
-"""Sessions of browsers: a random cookie for a token that was shown once, and the word that every form of the session carries.
+"""Who calls and what they may do; sessions of browsers: a random cookie for a token that was shown once, and the word that
+every form of the session carries.
 
 Kept in memory alone and bounded; a restart of the watchdog logs everybody out. The token itself is never kept.
 """
@@ -9,9 +10,36 @@ import hmac
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from mcpwatch.model.time import Instant
-from mcpwatch.web.caller import Caller, Role
+
+Role = Literal["public", "read", "operate"]
+RANK: dict[Role, int] = {"public": 0, "read": 1, "operate": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One caller: `by` is written into facts; `csrf` is what a form of this session must carry; empty where none is needed."""
+
+    role: Role
+    by: str = ""
+    csrf: str = ""
+    remote: bool = True
+    """Whether it came over TCP. The control socket belongs to the owner of the watchdog."""
+
+    def may(self, role: Role) -> bool:
+        """Whether this caller has at least that role."""
+        return RANK[self.role] >= RANK[role]
+
+
+OWNER = Caller("operate", remote=False)
+
+
+def caller_of(scope: Any) -> Caller:
+    """The caller that the guard has found; without a guard (the control socket) the owner."""
+    return scope.get("mcpwatch.caller", OWNER)
+
 
 COOKIE = "mcpwatch_session"
 LASTS = 12 * 3600.0

@@ -1,4 +1,4 @@
-"""The fleet in one word, and what a cause of trouble makes mcpwatch do next: shared by command line, page and MCP server."""
+"""The fleet in one word, a span of time, what a cause of trouble makes mcpwatch do next: for command line, page and MCP server."""
 
 from __future__ import annotations
 
@@ -42,3 +42,17 @@ def fleet_state(document: dict[str, Any]) -> str:
     up = {member["name"] for member in wanted if member["phase"] == "running"}
     wrong = any(route["member"] in up and route["verdict"] == "unhealthy" for route in document["routes"])
     return "unhealthy" if down or wrong else "starting"
+
+
+def ago(seconds: float | None) -> str:
+    """A span for people: `42s`, `3m05s`, `2h10m`, `4d03h`; `-` for none."""
+    if seconds is None:
+        return "-"
+    whole = int(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"

@@ -18,6 +18,8 @@ from pathlib import Path
 from tests.chaos.walk import Walked, into
 
 ROOT = Path(__file__).resolve().parents[2]
+ENDED = "ended by hand"
+"""What is recorded as found by a walk that was ended before its last step: what it did until then was held against reality."""
 
 
 def main() -> int:
@@ -52,11 +54,16 @@ def _one(number: int, steps: int, *, whole: bool, record: Path | None) -> tuple[
     at = dt.datetime.now(dt.UTC)
     try:
         into(walked, number, steps, whole=whole, tell=functools.partial(print, flush=True))
+    except KeyboardInterrupt:
+        found = ENDED
     except Exception as error:  # noqa: BLE001 - whatever it is, the other seeds are walked too
         traceback.print_exc()
         found = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     seconds, load = round(time.monotonic() - begun), round(os.getloadavg()[0], 1)
-    print(f"seed {number}: {walked.faults} faults in {seconds}s, {'FAILED' if found else 'ok'}", flush=True)
+    print(
+        f"seed {number}: {walked.faults} faults in {seconds}s, {ENDED if found == ENDED else 'FAILED' if found else 'ok'}",
+        flush=True,
+    )
     if record is not None:
         line = {
             "at": f"{at:%Y-%m-%dT%H:%MZ}",
@@ -72,6 +79,8 @@ def _one(number: int, steps: int, *, whole: bool, record: Path | None) -> tuple[
         }
         with record.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+    if found == ENDED:
+        raise KeyboardInterrupt
     return walked, found
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -27,7 +26,9 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.runtimes.kernel import Features
-from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable
+from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable
+from tests.chaos.lines import shortfall
 from tests.e2e.daemon import Daemon
 
 NAMES = ("ant", "bee", "cat")
@@ -62,10 +63,6 @@ def ages(status: dict[str, Any]) -> list[tuple[str, float]]:
     }
     moments |= {(f"/{route['name']}", key): route[key] for route in status["routes"] for key in ("verdict_since", "last_success")}
     return [(" ".join(what), status["at"] - moment) for what, moment in moments.items() if moment is not None]
-
-
-NO_ROOM = re.compile(r"\[mcpwatch: (?P<lines>\d+) lines were not logged, the disk was full\]")
-"""What the log says where lines are missing."""
 
 
 class NothingToDoError(Exception):
@@ -110,6 +107,8 @@ class Chaos:
         self.trace: list[str] = []
         self.done: Counter[str] = Counter()
         """Faults by the name of their action."""
+        self.proved: Counter[str] = Counter()
+        """Those after which the fleet came to rest as it should."""
         self.calls: Counter[str] = Counter()
         """Calls of a client while something befell the watchdog alone, `good` and `failed`; `kills` of it that a client saw."""
         self.harmed = False
@@ -174,6 +173,7 @@ class Chaos:
                 self.trace.pop()
         self.done[drawn] += 1
         self.at_rest()
+        self.proved[drawn] += 1
 
     # -- what can happen -----------------------------------------------------------------------------------------------
 
@@ -435,26 +435,12 @@ class Chaos:
         return next((said for name in self.names if (said := self.unlogged(name, self.daemon.state))), "")
 
     def unlogged(self, name: str, state: Path) -> str:
-        """Whose lines are fewer than its answers, or nothing. Raises `AssertionError` for one that is there twice or missing.
-
-        Lines for which a full disk had no room are missing as well as said: so many may.
-        """
-        counts: Counter[str] = Counter()
-        untold = 0
-        for line in journal.read(state, name, (self.stream(name),), n=None):
-            if (mark := NO_ROOM.fullmatch(line.text)) is not None:
-                untold += int(mark["lines"])
-                continue
-            life, number = line.text.split()
-            gap = min(untold, max(0, int(number) - counts[life]))
-            untold, counts[life] = untold - gap, counts[life] + gap
-            assert int(number) == counts[life], f"{name}: {line.text} after {counts[life] - 1}; {self.trace[-9:]}"
-            counts[life] += 1
-        written = Counter[int]()
-        for life, count in counts.items():
-            written[int(life.split("@")[0])] += count
+        """Whose lines are fewer than its answers, or nothing. Raises `AssertionError` for one that is there twice or missing."""
         answered = {pid: count for (who, pid), count in self.answered.items() if who == name}
-        fewer = [f"{pid}: {written[pid]} of {count}" for pid, count in answered.items() if written[pid] + untold < count]
+        try:
+            fewer = shortfall((line.text for line in journal.read(state, name, (self.stream(name),), n=None)), answered)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}; {self.trace[-9:]}") from None
         return f"{name}: {fewer}" if fewer else ""
 
     def tree(self, name: str) -> int:

@@ -39,22 +39,26 @@ def walk(number: int, steps: int, *, whole: bool = False, tell: Callable[[str], 
 
 
 def into(walked: Walked, number: int, steps: int, *, whole: bool = False, tell: Callable[[str], None] | None = None) -> None:
-    """The same; what was done before something was found is in `walked`."""
+    """The same; what was done before something was found is in `walked`, and of a walk that is ended by hand what was proved."""
     luck = random.Random(number)
     chaos = Whole(luck, clock=number % 2 == 0) if whole else Chaos()
+    done = chaos.done
     try:
         chaos.start_watchdog()
         for _ in range(steps):
             chaos.step(luck)
             if tell is not None:
                 tell(f"  {number}.{len(chaos.trace)} {chaos.trace[-1]}")
+    except KeyboardInterrupt:
+        done = chaos.proved
+        raise
     except BaseException as error:
         again = f"python -m tests.chaos --seed {number} --steps {steps}{' --whole' if whole else ''}"
         error.add_note(chaos.daemon.said()[-12_000:])
         error.add_note(f"seed {number}, step {len(chaos.trace)}: {chaos.trace[-1:]}; again: {again}")
         raise
     finally:
-        for action, count in chaos.done.items():
+        for action, count in done.items():
             walked.kinds[KINDS[action]] += count
         walked.calls += chaos.calls
         chaos.teardown()

@@ -24,7 +24,7 @@ import httpx
 
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.runtimes.process_table import ProcessSnapshot
+from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
 from tests.chaos.client_files import HOSTILE, ClientFiles
 from tests.chaos.machine import LONG, NAMES, Chaos, NothingToDoError, Seen, quiet_port
 from tests.e2e.load import CallFailed, Load, Session

@@ -53,6 +53,9 @@ class Answer:
             raise self.fails
         return self.pieces.pop(0) if self.pieces and not self.closed else None
 
+    def progressed(self, size: int) -> None:
+        """Nobody asks how fast it comes."""
+
     def response(self) -> Response:
         def keep(connection: ClientConnection) -> None:
             del connection
@@ -107,6 +110,11 @@ class Network:
         self.answers.append(answer)
         answer.headers = {name.lower(): value for name, value in answer.headers.items()}
         return answer.response()
+
+    def dripping(self, seconds: float) -> str:
+        """Nothing is slow here."""
+        del seconds
+        return ""
 
     def abort(self) -> None:
         self.aborted = True

@@ -58,7 +58,7 @@ def test_a_url_or_a_path_of_it_is_asked_for(spec: dict[str, Any], path: str) -> 
     [
         (200, (), ""),
         (299, (), ""),
-        (404, (), "GET /a/b is not served (HTTP 404)"),
+        (404, (), 'GET /a/b is not served (HTTP 404): "text"'),
         (404, (404, 200), ""),
         (500, (404, 401), "GET /a/b was answered with HTTP 500: text; expected 401, 404"),
     ],

@@ -102,14 +102,21 @@ REDIRECT, GUARD, LOST, AUTH = Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.SESS
 ERA, MOUNTED, BUSY, DOWN = Symptom.ERA_MISMATCH, Symptom.NOT_MOUNTED, Symptom.OVERLOADED, Symptom.UPSTREAM_DOWN
 STATUSES: list[tuple[Symptom, tuple[int, ...], bytes]] = [
     (REDIRECT, (301, 302, 303, 307, 308), b""),
-    (Symptom.HTTP_STATUS, (304, 400, 402, 406, 418, 422, 500, 501), b"something odd"),
+    (Symptom.HTTP_STATUS, (304, 400, 402, 408, 409, 422, 423, 424, 500, 507, 599), b"something odd"),
+    (Symptom.REJECTED, (406, 411, 412, 414, 415, 416, 417, 418, 426, 428, 431, 451, 501, 505, 506, 508, 510), b"something odd"),
+    (Symptom.UNREACHABLE, (407, 511), b"something odd"),
+    (Symptom.HTTP_STATUS, (401, 402, 403), b"Monthly quota used up"),
+    (Symptom.HTTP_STATUS, (401, 402, 403), b"your licence has expired"),
+    (BUSY, (403,), b"Request limit exceeded"),
+    (BUSY, (403,), error(-32000, "too many sessions")),
+    (BUSY, (420, 425, 509, 529), b""),
     (GUARD, (421,), b""),
     (GUARD, (400, 403), b"Invalid Host header"),
     (GUARD, (403,), error(-32000, "Origin not allowed")),
     (LOST, (400, 401, 404, 410), error(-32001, "Session not found")),
-    (AUTH, (403, 407), error(-32001, "Session not found")),
+    (AUTH, (403,), error(-32001, "Session not found")),
     (Symptom.HTTP_STATUS, (500,), error(-32001, "Session not found")),
-    (AUTH, (401, 403, 407), b"Invalid token"),
+    (AUTH, (401, 403), b"Invalid token"),
     (AUTH, (401,), b"Invalid Host header"),
     (ERA, (400, 404, 500), error(-32020)),
     (ERA, (400, 404, 500), error(-32021)),
@@ -125,7 +132,9 @@ STATUSES: list[tuple[Symptom, tuple[int, ...], bytes]] = [
     (BUSY, (429,), b""),
     (BUSY, (503,), b"Too many sessions"),
     (Symptom.HTTP_STATUS, (500,), b"Too many sessions"),
-    (DOWN, (502, 503, 504, 521, 522, 523, 524), b"something odd"),
+    (BUSY, (503,), b"something odd"),
+    (DOWN, (503,), b"no healthy upstream"),
+    (DOWN, (502, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530), b"something odd"),
 ]
 
 
@@ -139,7 +148,26 @@ def test_a_status_means_what_it_means_with_the_words_beside_it() -> None:
 
 def test_a_status_without_a_meaning_of_its_own_is_told_with_what_was_said() -> None:
     assert status_failure(500, {}, b"boom", "GET /x").message == "GET /x was answered with HTTP 500: boom"
-    assert status_failure(500, {}, b"", "GET /x").message == "GET /x was answered with HTTP 500: nothing"
+    assert status_failure(500, {}, b"", "GET /x").message == "GET /x was answered with HTTP 500: Internal Server Error"
+    assert status_failure(599, {}, b"", "GET /x").message == "GET /x was answered with HTTP 599: nothing"
+
+
+@pytest.mark.parametrize(
+    ("status", "identified", "words"),
+    [
+        (401, True, "was refused with HTTP 401: the token that was sent is wrong or expired"),
+        (403, True, 'was refused with HTTP 403: the token that was sent is wrong or expired: "who are you?"'),
+        (401, False, "was refused with HTTP 401: no token was sent"),
+        (407, True, 'did not get through (HTTP 407): a forward proxy on the way asks for credentials of its own: "who are you?"'),
+        (511, False, "did not get through (HTTP 511): the network on the way asks for a sign-in of its own"),
+        (415, True, 'is not taken in the form that MCP clients send (HTTP 415 Unsupported Media Type): "who are you?"'),
+        (506, True, "is not taken in the form that MCP clients send (HTTP 506 Variant Also Negotiates)"),
+        (404, True, 'is not served (HTTP 404): "who are you?"'),
+    ],
+)
+def test_who_is_refused_is_told_whether_a_token_was_sent_and_what_was_said(status: int, identified: bool, words: str) -> None:
+    body = b"who are you?" if "who" in words else b""
+    assert status_failure(status, {}, body, "POST /mcp", identified=identified).message == f"POST /mcp {words}"
 
 
 def test_a_redirect_is_told_with_where_it_leads_but_no_secret() -> None:
@@ -182,7 +210,14 @@ def test_a_body_says_its_error_message_or_its_text_without_tags() -> None:
 
 WORDS: list[tuple[str, int | None, int | None, Vantage, Symptom]] = [
     ("could not find session", -1, None, "route", Symptom.STALE_SESSION),
-    ("could not find session", -1, None, "direct", Symptom.SESSION_LOST),
+    ("could not find session", -1, None, "direct", Symptom.RPC_ERROR),
+    ("MCP error -32600: Session terminated", -32600, None, "route", Symptom.STALE_SESSION),
+    ("Session terminated", 32600, None, "route", Symptom.STALE_SESSION),
+    ("Invalid session ID", -32603, None, "route", Symptom.STALE_SESSION),
+    ("Invalid session ID", -32602, None, "route", Symptom.RPC_ERROR),
+    ("transport error: request failed with status 404: Could not find session", -1, None, "direct", Symptom.SESSION_LOST),
+    ("transport error: session terminated (404). need to re-initialize", -1, None, "route", Symptom.STALE_SESSION),
+    ("Unknown Mcp-Session-Id", -1, None, "route", Symptom.STALE_SESSION),
     ("could not find session", -1, 400, "route", Symptom.SESSION_LOST),
     ("Received request before initialization was complete", -1, None, "route", Symptom.NOT_INITIALIZED),
     ("bad header", -32020, None, "route", Symptom.ERA_MISMATCH),
@@ -209,7 +244,10 @@ def test_only_a_plain_json_rpc_error_is_judged_by_its_words_and_versions() -> No
 OF_GATEWAYS: list[tuple[str, Vantage, Symptom | None]] = [
     (" ", "route", Symptom.UPSTREAM_DOWN),
     ("session not found", "route", Symptom.STALE_SESSION),
-    ("session not found", "direct", Symptom.SESSION_LOST),
+    ("session not found", "direct", None),
+    ("Session terminated", "route", Symptom.STALE_SESSION),
+    ("transport error: session terminated (404). need to re-initialize", "direct", Symptom.SESSION_LOST),
+    ("transport error: session terminated (404). need to re-initialize", "route", Symptom.STALE_SESSION),
     ("MCP error -32000: Connection closed", "direct", Symptom.UPSTREAM_DOWN),
     ("connection refused", "route", None),
     ("session not found".ljust(399, "."), "route", Symptom.STALE_SESSION),
@@ -249,24 +287,3 @@ def test_a_server_that_is_called_as_its_route_lists_from_a_cache() -> None:
 )
 def test_the_prefixes_of_two_paths_are_what_stands_before_their_common_end(public: str, local: str, found: tuple[str, str]) -> None:
     assert prefixes(public, local) == found
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "body", "symptom"),
-    [
-        (503, {"retry-after": "3600"}, b"Scheduled maintenance", Symptom.OVERLOADED),
-        (503, {"retry-after": "3600"}, b"<html><body>down for maintenance</body></html>", Symptom.OVERLOADED),
-        (503, {}, b"Scheduled maintenance", Symptom.UPSTREAM_DOWN),
-        (503, {"retry-after": "soon"}, b"", Symptom.UPSTREAM_DOWN),
-        (503, {"retry-after": "5"}, error(-32000, "upstream 'time' is down"), Symptom.UPSTREAM_DOWN),
-        (502, {"retry-after": "5"}, b"Bad Gateway", Symptom.UPSTREAM_DOWN),
-    ],
-)
-def test_who_says_when_to_ask_again_is_there_and_takes_no_requests_for_now(
-    status: int, headers: dict[str, str], body: bytes, symptom: Symptom
-) -> None:
-    failure = status_failure(status, headers, body, "POST /mcp")
-    assert failure.symptom is symptom
-    if symptom is Symptom.OVERLOADED:
-        assert "takes no requests for now (HTTP 503)" in failure.message
-        assert failure.message.endswith("it wants to be asked again in 3600 s")

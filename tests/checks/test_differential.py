@@ -19,7 +19,6 @@ from mcpwatch.checks import Prober
 from mcpwatch.model.probe import Outcome, Target
 from mcpwatch.model.spec import CheckSpec
 from tests.checks.referees.answers import Case, cases
-from tests.checks.referees.python import taken
 from tests.parts import PARTS, ROOT, program
 from tests.servers.scripted import Scripted, scripted
 
@@ -94,6 +93,8 @@ def typescript(which: str, folder: Path) -> dict[str, str]:
 
 async def test_what_the_python_sdk_refuses_fails_and_what_it_takes_does_not_break() -> None:
     """A sample by a fixed seed. What TypeScript alone refuses (`null` and NaN) fails too: the slow test holds that."""
+    from tests.checks.referees.python import taken  # half a second that only who runs this should pay
+
     only_typescript = ("=null", "=NaN")
     fit = [case for case in CASES[1:] if not case.name.endswith(only_typescript)]
     chosen = [CASES[0], *random.Random(13).sample(fit, QUICK)]
@@ -107,6 +108,8 @@ async def test_what_the_python_sdk_refuses_fails_and_what_it_takes_does_not_brea
 @pytest.mark.needs("npm", "node22")
 async def test_what_two_of_three_official_clients_refuse_fails_and_what_all_take_succeeds(tmp_path: Path) -> None:
     older, newer = typescript("sdk", tmp_path), typescript("client", tmp_path)
+    from tests.checks.referees.python import taken
+
     python = {case.name: await taken(case) for case in CASES}
     refusals = {name: sum(bool(referee[name]) for referee in (python, older, newer)) for name in python}
     assert disagreements(await outcomes(CASES), refusals, needed=2) == []

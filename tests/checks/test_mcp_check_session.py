@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from mcpwatch.checks import mcp_check as module
+from mcpwatch.checks.classify import refine
 from mcpwatch.checks.context import Probe
 from mcpwatch.checks.era import Eras
 from mcpwatch.checks.failure import ProbeFailure
@@ -384,3 +385,40 @@ def test_a_command_is_spoken_to_over_stdio_and_a_url_over_http() -> None:
 
     run(within)
     assert made == ["stdio", "sse", "http"]
+
+
+FORGETS: Says = {"isError": True, "content": [{"type": "text", "text": "Session not found"}]}
+FORGETS_BY_ERROR: Says = ProbeFailure(Symptom.RPC_ERROR, "x", said="Session not found", code=-32603)
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "safe_call", "symptom"),
+    [
+        ("http://h/x/mcp", FORGETS, None, Symptom.TOOL_ERROR),
+        ("http://h/x/mcp", FORGETS_BY_ERROR, None, Symptom.RPC_ERROR),
+        ("http://h/m/mcp", FORGETS, None, Symptom.TOOL_ERROR),
+        ("http://h/m/mcp", FORGETS_BY_ERROR, None, Symptom.STALE_SESSION),
+        ("http://h/x/mcp", FORGETS, True, Symptom.STALE_SESSION),
+        ("http://h/x/mcp", FORGETS_BY_ERROR, True, Symptom.STALE_SESSION),
+    ],
+    ids=["listed", "listed, error", "TBXark passes results on", "TBXark's errors are its own", "memory", "memory, error"],
+)
+def test_a_tool_that_says_that_a_session_of_its_own_is_gone_is_no_proxy_that_lost_one(
+    url: str, said: Says, safe_call: bool | None, symptom: Symptom
+) -> None:
+    check = replace(CHECK, canary=Canary("echo"))
+    session = Session(tools__list={"tools": [PLAIN]}, tools__call=said)
+    probe, failure, _ = checked(session, check, vantage="route", url=url, safe_call=safe_call)
+    assert failure is not None
+    assert refine(failure, "route", listed=probe.listed).symptom is symptom
+    nothing = Session(tools__list={"tools": []}, tools__call=said)
+    probe, failure, _ = checked(nothing, replace(check, expect=Expect(min_tools=0)), vantage="route", url="http://h/x/mcp")
+    assert failure is not None
+    assert refine(failure, "route", listed=probe.listed).symptom is Symptom.STALE_SESSION, "an empty list proves nothing"
+
+
+def test_what_a_safe_call_was_told_is_kept() -> None:
+    for said in (FORGETS, FORGETS_BY_ERROR):
+        probe, failure, _ = checked(Session(tools__list={"tools": [SAFE]}, tools__call=said), safe_call=True)
+        assert (failure, probe.found.said) == (None, "Session not found")
+    assert checked(Session(tools__list={"tools": [SAFE]}), safe_call=True)[0].found.said == ""

@@ -9,7 +9,7 @@ import pytest
 
 from mcpwatch.checks import rpc
 from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.probe import Stage, Symptom
 
 Json = dict[str, Any]
 EMPTY: Json = {}
@@ -47,6 +47,39 @@ def test_what_is_no_message_is_a_bad_reply_shown_in_a_bounded_line(text: str | b
     shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
     assert (caught.value.symptom, caught.value.message) == (Symptom.BAD_REPLY, words)
     assert caught.value.said == (shown if len(shown) <= 200 else shown[:199] + "…")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("frame", ["{}", "[{}]", " [{}]", '[{{"jsonrpc":"2.0","method":"note"}},{}]'])
+@pytest.mark.parametrize("kind", [str, bytes])
+@pytest.mark.parametrize(("method", "stage"), [("initialize", Stage.INITIALIZE), ("tools/call", Stage.CANARY)])
+def test_a_form_that_official_clients_refuse_is_read_and_noted(
+    mark: str, frame: str, kind: type, method: str, stage: Stage
+) -> None:
+    oddities = rpc.Oddities()
+    awaited = rpc.Awaited(1, method, oddities)
+    text = mark + frame.format(json.dumps(RESULT))
+    for _ in range(2):
+        assert any(map(awaited.is_in, awaited.messages(text if kind is str else text.encode())))
+    odd = [f"the answer to {method} begins with a byte order mark, which official clients refuse"] if mark else []
+    if "[" in frame:
+        odd.append(f"the answer to {method} is a JSON array where one object was asked for, which official clients refuse")
+    told = oddities.remarks()
+    assert [(one.symptom, one.stage) for one in told] == [(Symptom.INCOMPATIBLE, stage)] * bool(odd)
+    assert [one.message for one in told] == [odd[0] + " (and 1 more)" * (len(odd) - 1) for _ in odd[:1]]
+
+
+def test_an_array_that_answers_something_else_is_no_form_of_the_answer() -> None:
+    oddities = rpc.Oddities()
+    assert rpc.Awaited(1, "ping", oddities).messages('[{"jsonrpc":"2.0","method":"note"}]')
+    assert oddities.remarks() == []
+    assert rpc.Awaited(1, "ping").messages("\ufeff[]") == []
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-32"])
+def test_another_unicode_than_utf_8_is_a_bad_reply(coding: str) -> None:
+    with pytest.raises(ProbeFailure, match="the answer is not"):
+        rpc.Awaited(1, "ping").messages(json.dumps(RESULT).encode(coding))
 
 
 def test_the_digest_of_a_text_is_that_of_its_bytes() -> None:
@@ -209,3 +242,21 @@ def test_an_error_is_told_with_its_code_its_words_and_the_versions_not_yet_in_th
 )
 def test_the_versions_an_error_tells_are_texts_few_and_short(data: object, versions: tuple[str, ...]) -> None:
     assert rpc.told_versions({"data": data}) == versions
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [({"id": 7, "result": {}}, "with id 7"), ({"id": None, "result": {}}, "with id null"), ({"result": {}}, "without an id")],
+)
+def test_an_answer_that_names_another_request_or_none_is_told_with_what_it_said(message: rpc.Message, told: str) -> None:
+    awaited = rpc.Awaited(3, "ping")
+    assert not awaited.is_in({"jsonrpc": "2.0", **message})
+    missing = awaited.missing()
+    assert missing is not None
+    assert missing.message == f"an answer came {told}, but ping was asked with id 3"
+    assert missing.said.endswith('"result": {}}')
+    silent = rpc.Awaited(3, "ping")
+    assert not silent.is_in({"jsonrpc": "2.0", "method": "notifications/message"})
+    assert silent.missing() is None
+    assert silent.unanswered("nothing").said == "", "whoever only chats says nothing of it"
+    assert silent.unanswered("nothing", b"{}").said == "{}"

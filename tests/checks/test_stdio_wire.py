@@ -188,6 +188,6 @@ def test_a_deadline_that_passed_is_told_by_what_came_instead() -> None:
         None,
         ("timeout", "no answer within the deadline of stage initialize", "busy | busy"),
         ("polluted", "no message came on stdout, but this: Ok? (y)", "Ok? (y)"),
-        ("no_reply", "an answer came with id 9, but initialize was asked with id 2", ""),
+        ("no_reply", "an answer came with id 9, but initialize was asked with id 2", '{"id": 9, "result": {}}'),
     ]
     assert [failure.stage for failure in found if failure] == [Stage.INITIALIZE, Stage.INITIALIZE, None]

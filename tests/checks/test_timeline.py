@@ -153,3 +153,29 @@ def test_a_stage_entered_after_the_deadline_passed_does_not_move_it() -> None:
         assert await ends(timeline, enters_late) == pytest.approx(9.5)
 
     play(scene)
+
+
+def test_a_deadline_that_is_moved_is_kept_wherever_its_timer_stands_and_is_no_other_cancellation() -> None:
+    async def scene() -> None:
+        timeline = ProbeTimeline(10)
+
+        async def goes_on() -> None:
+            timeline.enter(Stage.CONNECT)  # until 5
+            await asyncio.sleep(4)
+            timeline.enter(Stage.ENDPOINT)  # until 9.5, which its timer does not know yet
+            await asyncio.sleep(4)
+            timeline.enter(Stage.TOOLS_LIST)
+
+        assert await ends(timeline, goes_on) == pytest.approx(9.5)
+
+        async def stands() -> None:
+            async with ProbeTimeline(10).scope:
+                await asyncio.sleep(1000)
+
+        async with asyncio.TaskGroup() as tasks:
+            cancelled = tasks.create_task(stands())
+            await asyncio.sleep(1)
+            cancelled.cancel()
+        assert cancelled.cancelled()
+
+    play(scene)

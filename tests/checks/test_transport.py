@@ -78,7 +78,10 @@ class Dialled:
         self.resolved: list[tuple[str, int]] = []
         waiting = iter(lines or [Line() for _ in range(20)])
 
-        async def dial(url: Url, trust: Trust, proxy: ForwardProxy | None, names: object, enter: Enter) -> ClientConnection:
+        async def dial(
+            url: Url, trust: Trust, proxy: ForwardProxy | None, names: object, enter: Enter, *, lasting: bool
+        ) -> ClientConnection:
+            assert not lasting, "a probe has a deadline of its own"
             self.dialled.append((url.host, url.port, trust))
             enter(Stage.CONNECT)
             return cast("ClientConnection", next(waiting))
@@ -200,6 +203,30 @@ def test_a_name_is_resolved_again_after_a_while_or_when_it_is_forgotten(monkeypa
         assert net.resolved[2:] == [("h", 81), ("h", 80)]
 
     assert module.NAME_TTL == 30
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("words", "anew"),
+    [
+        ("member 'a' is down: the name db.lan does not resolve: Name or service not known", True),
+        ("dial tcp: lookup db.lan on 127.0.0.11:53: no such host", True),
+        ("getaddrinfo ENOTFOUND db.lan", True),
+        ("dial tcp 10.0.0.1:80: connect: connection refused", False),
+    ],
+)
+def test_names_are_resolved_anew_once_anybody_says_that_one_does_not_resolve(
+    words: str, monkeypatch: pytest.MonkeyPatch, *, anew: bool
+) -> None:
+    """Else a proxy is blamed for a name that is gone for everybody, on the word of an address of half a minute ago."""
+
+    async def scene(timeline: ProbeTimeline) -> None:
+        net = Dialled(monkeypatch, timeline, HTTP)
+        await net.names.addresses("h", 80)
+        net.names.doubt(words)
+        await net.names.addresses("h", 80)
+        assert len(net.resolved) == (2 if anew else 1)
+
     play(scene)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor.run import doctor
-from mcpwatch.cli.edit.start_times import durations
+from mcpwatch.cli.edit.proof import durations
 from mcpwatch.model.fact import MemberChanged, MemberStarted
 from mcpwatch.model.json import fact_json
 from mcpwatch.model.time import WallTime

@@ -21,9 +21,8 @@ from mcpwatch.cli.edit.fleet_file import read_fleet_file
 from mcpwatch.cli.edit.trial import Trial, TrialFailed, TrialTimedOut
 from mcpwatch.cli.importing.ask import ask
 from mcpwatch.cli.importing.canary import with_canary, without_canary
-from mcpwatch.cli.importing.found import FoundServer, merged, servers_in
+from mcpwatch.cli.importing.found import FoundServer, Wish, merged, servers_in
 from mcpwatch.cli.importing.run import bring_in, look
-from mcpwatch.cli.importing.wish import Wish
 from mcpwatch.config.load import load_plan, read_document
 from mcpwatch.model.errors import ConfigError, UsageError
 

@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 from mcpwatch.cli.clean import clean
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.main import app
-from mcpwatch.cli.names import some
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.cli.options import some
+from mcpwatch.model.errors import UsageError, suggest
 
 REFUSED = [
     (

@@ -9,7 +9,7 @@ from pathlib import Path
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.catalog import made
 from mcpwatch.clients.ledger import Ledger
-from mcpwatch.clients.reconcile import reconcile
+from mcpwatch.clients.reconcile import EVERYTHING, reconcile
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.sync import Job, sync
 from mcpwatch.model.time import WallTime
@@ -21,7 +21,9 @@ def job(path: Path, name: str, *, kind: str = "claude-code") -> Job:
     wanted = client.adapter.wanted(client.spec, (ClientRoute(name, f"http://h:9090/{name}/sse"),), ())
     lock = client.adapter.places["user"].lock
     syntax = client.adapter.syntax
-    return Job(kind, path, lambda text: reconcile(syntax, text, wanted, Ledger(), keep=True), Ledger(), lock, at=WallTime(1e9))
+    return Job(
+        kind, path, lambda text: reconcile(syntax, text, wanted, Ledger(), keep=EVERYTHING), Ledger(), lock, at=WallTime(1e9)
+    )
 
 
 def main() -> None:

@@ -69,6 +69,8 @@ class ShownFleet:
         self._plan = Plan(routes=specs, proxy=proxy, sections=(("clients", section),), secrets=(TOKEN,))
         self.verdicts = dict(routes)
         self.proxy_verdict = Verdict.HEALTHY
+        self.stopped: set[str] = set()
+        """Members that an operator stopped."""
 
     def plan(self) -> Plan:
         return self._plan
@@ -88,4 +90,7 @@ class ShownFleet:
             RouteView(spec.name, spec.member, spec.url, self.verdicts[spec.name], spec.http_url, symptom="refused")
             for spec in self._plan.routes
         )
-        return FleetView(WallTime(0), SelfView(1, "0", WallTime(0)), "proxy", (proxy,), routes)
+        stopped = tuple(
+            MemberView(name, "server", "process", Want.DOWN, Phase.STOPPED, Verdict.UNKNOWN, 1) for name in sorted(self.stopped)
+        )
+        return FleetView(WallTime(0), SelfView(1, "0", WallTime(0)), "proxy", (proxy, *stopped), routes)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from mcpwatch.clients.adapter import Client, Wanted
-from mcpwatch.clients.catalog import made
-from mcpwatch.clients.formats.path import EditRefused
+from mcpwatch.clients.catalog import CLIENTS, made
+from mcpwatch.clients.formats.edit import DROP, edit
+from mcpwatch.clients.formats.path import EditRefused, write
 from mcpwatch.clients.ledger import Ledger, dumps, loads
-from mcpwatch.clients.reconcile import ReconcileResult, reconcile
+from mcpwatch.clients.reconcile import EVERYTHING, Keep, ReconcileResult, reclaim, reconcile
 from mcpwatch.clients.route import ClientRoute
 from mcpwatch.clients.tokens import Tokens, digest
 
@@ -24,7 +25,7 @@ CLAUDE = made({"kind": "claude-code"})
 GEMINI = made({"kind": "gemini-cli"})
 
 
-def put(client: Client, text: str | None, *routes: ClientRoute, ledger: Ledger | None = None, **how: bool) -> ReconcileResult:
+def put(client: Client, text: str | None, *routes: ClientRoute, ledger: Ledger | None = None, **how: Any) -> ReconcileResult:
     wanted = client.adapter.wanted(client.spec, routes, (), TOKEN)
     return reconcile(client.adapter.syntax, text, wanted, ledger or Ledger(), tokens=TOKENS, **how)
 
@@ -82,6 +83,65 @@ def test_an_entry_of_ours_that_a_person_took_out_and_put_back_as_it_was_is_ours_
     assert (kept.text, kept.drift[0].trouble) == (theirs, "foreign")
 
 
+TOLD = {"allow_literal": True, "bridge": "mcp-proxy"}
+"""What every kind may be told."""
+NEEDED: dict[str, dict[str, object]] = {"open-webui": {"url": "http://open-webui"}}
+"""What one kind must be told instead of a path."""
+
+
+def every_client() -> list[Client]:
+    """One of each kind, told what it must be told."""
+    known = ((kind.name, kind.spec.model_fields) for kind in CLIENTS)
+    return [
+        made({"kind": kind, **{key: value for key, value in TOLD.items() if key in fields}, **NEEDED.get(kind, {"path": "f"})})
+        for kind, fields in known
+    ]
+
+
+@pytest.mark.parametrize("client", every_client(), ids=lambda client: client.spec.kind)
+def test_entries_that_a_lost_store_forgot_are_owned_again_and_leave_with_their_routes(client: Client) -> None:
+    first = put(client, None, TIME, FETCH)
+    assert first.added == ("time", "fetch")
+    wanted = client.adapter.wanted(client.spec, (TIME, FETCH), (), TOKEN)
+    again = reclaim(client.adapter.syntax, first.text or "", [wanted], Ledger())
+    assert all(again.owns(path) for path in wanted.entries)
+    assert put(client, first.text, TIME, FETCH, ledger=again).text == first.text
+    gone = put(client, first.text, ledger=again)
+    assert not any(word in (gone.text or "") for word in ("/time/", "/fetch/"))
+    assert gone.drift == ()
+
+
+@pytest.mark.parametrize("client", every_client(), ids=lambda client: client.spec.kind)
+def test_an_entry_that_a_person_changed_while_nobody_knew_it_stays_theirs(client: Client) -> None:
+    first = put(client, None, TIME)
+    text = (first.text or "").replace("/time/", "/other/")
+    wanted = client.adapter.wanted(client.spec, (TIME,), (), TOKEN)
+    again = reclaim(client.adapter.syntax, text, [wanted], Ledger())
+    assert not any(again.owns(path) for path in wanted.routes)
+    done = put(client, text, TIME, ledger=again)
+    assert [drift.trouble for drift in done.drift] == ["foreign"]
+    assert "/other/" in (put(client, done.text, ledger=done.ledger).text or "")
+
+
+def test_what_only_supports_entries_is_not_ours_by_itself() -> None:
+    vscode = made({"kind": "vscode"})
+    wanted = vscode.adapter.wanted(vscode.spec, (TIME,), (), TOKEN)
+    text = put(vscode, None, TIME).text or ""
+    alone = edit(vscode.adapter.syntax, text, dict.fromkeys(wanted.routes, DROP)).text
+    assert "mcp-proxy-token" in alone
+    assert reclaim(vscode.adapter.syntax, alone, [wanted], Ledger()) == Ledger()
+    assert set(reclaim(vscode.adapter.syntax, text, [wanted], Ledger()).entries) == set(map(write, wanted.entries))
+
+
+def test_an_identical_entry_is_owned_when_it_is_wanted_whatever_the_ledger_had() -> None:
+    first = put(CLAUDE, "{}", TIME)
+    old = Ledger({write(("mcpServers", "time")): "another hash"})
+    for ledger in (Ledger(), old):
+        again = put(CLAUDE, first.text, TIME, ledger=ledger)
+        assert (again.text, again.drift) == (first.text, ())
+        assert put(CLAUDE, again.text, ledger=again.ledger).removed == ("time",)
+
+
 def test_a_deleted_file_is_not_a_wish_but_a_loss() -> None:
     first = put(CLAUDE, "{}", TIME)
     assert servers(put(CLAUDE, None, TIME, ledger=first.ledger))["time"]
@@ -122,8 +182,15 @@ def test_a_crash_between_the_write_and_its_note_costs_no_ownership() -> None:
 
 def test_keep_takes_nothing_out() -> None:
     first = put(CLAUDE, "{}", TIME, FETCH)
-    kept = put(CLAUDE, first.text, ledger=first.ledger, keep=True)
+    kept = put(CLAUDE, first.text, ledger=first.ledger, keep=EVERYTHING)
     assert (kept.text, kept.ledger.entries) == (first.text, first.ledger.entries)
+
+
+def test_what_is_named_leaves_although_all_else_is_kept() -> None:
+    first = put(CLAUDE, "{}", TIME, FETCH)
+    named = frozenset(CLAUDE.adapter.wanted(CLAUDE.spec, (TIME,), (), TOKEN).routes)
+    kept = put(CLAUDE, first.text, ledger=first.ledger, keep=Keep(named))
+    assert (kept.removed, kept.changed, kept.drift) == (("time",), (), ())
 
 
 def test_a_file_that_only_we_made_goes_when_nothing_of_it_is_wanted() -> None:

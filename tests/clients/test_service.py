@@ -109,6 +109,18 @@ async def test_an_all_down_fleet_keeps_the_last_good_file(tmp_path: Path) -> Non
     assert (await here.api.table({}))[0]["kept"] == "no route is healthy"
 
 
+@pytest.mark.parametrize("kind", ["claude-code", "cursor"])
+async def test_a_stopped_member_leaves_the_file_of_an_all_down_fleet_alone(tmp_path: Path, kind: str) -> None:
+    here = await settled(tmp_path, {"time": UP, "fetch": UP, "git": UP}, {"kind": kind})
+    path = {"claude-code": ".claude.json", "cursor": ".cursor/mcp.json"}[kind]
+    here.fleet.verdicts = {"time": DOWN, "fetch": DOWN, "git": DOWN}
+    here.fleet.stopped = {"fetch"}
+    for _ in range(10):
+        await here.after(30)
+    assert here.listed(path) == {"time", "git"}
+    assert (await here.api.table({}))[0]["kept"] == "no route is healthy"
+
+
 async def test_a_new_daemon_knows_what_the_old_one_listed_and_waits_again(tmp_path: Path) -> None:
     first = await settled(tmp_path, {"time": UP, "fetch": UP}, {"kind": "claude-code"})
     second = room(tmp_path, {"time": Verdict.UNKNOWN, "fetch": UP}, {"kind": "claude-code"}, store=first.store)
@@ -121,6 +133,46 @@ async def test_a_new_daemon_knows_what_the_old_one_listed_and_waits_again(tmp_pa
     await second.after(1)
     await second.after(5)
     assert second.listed() == {"time"}
+
+
+@pytest.mark.parametrize(
+    "spec", [{"kind": "claude-code"}, {"kind": "opencode", "policy": "disable"}], ids=lambda spec: spec["kind"]
+)
+async def test_a_daemon_whose_store_was_lost_knows_its_entries_and_takes_none_out_for_it(
+    tmp_path: Path, spec: dict[str, Any]
+) -> None:
+    path, box = (".claude.json", "mcpServers") if spec["kind"] == "claude-code" else (".config/opencode/config.json", "mcp")
+    first = await settled(tmp_path, {"time": UP, "fetch": UP, "off": UP}, spec)
+    first.fleet.verdicts["off"] = DOWN
+    await first.after(1)
+    await first.after(60)
+    before = (first.home / path).read_bytes()
+    second = room(tmp_path, {"time": Verdict.UNKNOWN, "fetch": UP, "off": DOWN}, spec)
+    await second.after(0)
+    row = (await second.api.table({}))[0]
+    assert ({*row["listed"]}, row["drift"], row["in_sync"]) == ({"time", "fetch"}, [], True)
+    await second.after(70)
+    assert (second.home / path).read_bytes() == before
+    second.fleet.without("time")
+    second.fleet.verdicts["fetch"] = DOWN
+    second.fleet.verdicts["off"] = UP
+    await second.after(1)
+    await second.after(60)
+    shown = json.loads((second.home / path).read_text("utf-8"))[box]
+    assert {name for name, entry in shown.items() if entry.get("enabled", True)} == {"off"}
+
+
+async def test_a_daemon_whose_store_was_lost_leaves_alone_what_it_cannot_read(tmp_path: Path) -> None:
+    await settled(tmp_path, {"time": UP}, {"kind": "claude-code"})
+    second = room(tmp_path, {"time": UP}, {"kind": "claude-code"})
+    whole = (second.home / ".claude.json").read_text("utf-8")
+    (second.home / ".claude.json").write_text(whole[:-4], "utf-8")
+    await second.after(0)
+    await second.after(5)
+    assert (await second.api.table({}))[0]["error"]
+    (second.home / ".claude.json").write_text(whole, "utf-8")
+    await second.after(31)
+    assert ((await second.api.table({}))[0]["in_sync"], second.listed()) == (True, {"time"})
 
 
 async def test_policy_disable_switches_a_route_off_and_never_lists_one_that_was_never_up(tmp_path: Path) -> None:

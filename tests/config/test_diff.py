@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mcpwatch.config.diff import diff
 from mcpwatch.config.explain import changes, summary
-from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Target
+from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, UpstreamSpec
 from tests.config.plans import plan
 

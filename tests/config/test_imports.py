@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.config.importers import import_foreign
 from mcpwatch.config.load import load_plan
-from mcpwatch.foreign.names import proposal, servable
+from mcpwatch.foreign.server import proposal, servable
 from mcpwatch.gateway import dialects as gateway
 from mcpwatch.gateway import settings_reader
 from mcpwatch.model.errors import ConfigError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,5 +94,36 @@ def test_each_file_of_the_state_directory_harmed_while_no_watchdog_runs_costs_no
             harm(path)
         daemon.start()
         tells_the_truth(daemon, pids)
+        assert daemon.stop() == 0
+        assert daemon.marked() == []
+
+
+LEAVES = (
+    "import os, sys, time\n"
+    "if not os.fork():\n os.setsid(); os.closerange(0, 3)\n"
+    "open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
+    "time.sleep(600)"
+)
+"""A member and its child in a session of its own, both with its mark."""
+
+
+@pytest.mark.parametrize("harm", [remove, truncate, by_directory])
+def test_a_member_that_died_with_its_record_is_started_again_and_not_shown_as_the_child_that_left_that(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    said = tmp_path / "pids"
+    with running(tmp_path, plain(1, sys.executable, "-S", "-c", LEAVES, str(said))) as daemon:
+        all_run(daemon, 1)
+        daemon.wait(lambda _: len(said.read_text("utf-8").split()) == 2, "its child runs", WAIT)
+        (main,) = (pid for pid, _ in lives(daemon).values())
+        assert len(daemon.marked()) == 2
+        daemon.stop(signal.SIGKILL)
+        harm(daemon.state / "run" / "process" / "m0.json")
+        os.kill(main, signal.SIGKILL)
+        daemon.start()
+        daemon.wait(lambda s: s["members"][0]["phase"] == "running", "it runs", WAIT)
+        (fresh,) = (pid for pid, _ in lives(daemon).values())
+        assert str(fresh) not in said.read_text("utf-8").split()[:2]
+        daemon.wait(lambda _: len(daemon.marked()) == 2 and fresh in daemon.marked(), "what was left is ended", WAIT)
         assert daemon.stop() == 0
         assert daemon.marked() == []

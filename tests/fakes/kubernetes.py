@@ -32,6 +32,8 @@ class KubernetesServer:
         """What each request said as its token, in order."""
         self.refuse: dict[tuple[str, str], tuple[int, str]] = {}
         """Method and path to the status and message that it is refused with."""
+        self.takes = ""
+        """The only token that is taken; empty: any."""
         self.before_write: list[threading.Event] = []
         """A write waits for the first of these, and takes it away."""
         self.waiting = threading.Event()
@@ -120,11 +122,24 @@ class KubernetesServer:
     def expire(self) -> None:
         """Forget what happened: each watch ends with an error, and one from an earlier version is refused."""
         with self._changed:
-            self._version += 1
-            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-            self._log.append((self._version, "ERROR", "", gone))
+            self._fail("too old resource version", 410)
             self.oldest = self._version
-            self._changed.notify_all()
+
+    def fail_watches(self, message: str, code: int) -> None:
+        """End each watch with an error."""
+        with self._changed:
+            self._fail(message, code)
+
+    def _fail(self, message: str, code: int) -> None:
+        self._version += 1
+        self._log.append((self._version, "ERROR", "", _status(code, message)))
+        self._changed.notify_all()
+
+    def cut(self) -> None:
+        """Break every connection; the server goes on."""
+        for connection in tuple(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def count(self, method: str, part: str) -> int:
         """How often something was asked whose path and query hold `part`."""
@@ -137,9 +152,7 @@ class KubernetesServer:
             self._changed.notify_all()
         self._http.shutdown()
         self._http.server_close()
-        for connection in tuple(self.connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self.cut()
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
@@ -154,6 +167,8 @@ class KubernetesServer:
             self.requests.append((method, handler.path))
             self.tokens.append(str(handler.headers.get("Authorization") or ""))
             refused = self.refuse.get((method, path))
+            if self.takes and self.tokens[-1] != f"Bearer {self.takes}":
+                refused = (401, "Unauthorized")
         if refused is not None:
             _send(handler, refused[0], _status(*refused))
         elif query.get("watch"):

@@ -211,3 +211,16 @@ def messages(answer: httpx.Response) -> list[dict[str, Any]]:
     if answer.headers["content-type"].startswith("application/json"):
         return [answer.json()]
     return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+
+
+META: dict[str, Any] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {"sampling": {}},
+}
+
+
+async def post_call(client: httpx.AsyncClient, url: str, params: dict[str, Any], number: int = 1) -> dict[str, Any]:
+    """The answer to a `tools/call` of the stateless wire."""
+    headers = ACCEPT | {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": params["name"]}
+    body = request(number, "tools/call", params | {"_meta": META})
+    return (await client.post(url, json=body, headers=headers)).json()

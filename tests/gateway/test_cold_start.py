@@ -37,9 +37,22 @@ def test_nothing_heavy_is_loaded_before_the_servers_are_started() -> None:
 
 def test_what_serves_holds_nothing_that_it_has_no_use_for() -> None:
     spare = {"logging.handlers", "pickle", "email", "http.client", "urllib.request", "html", "xml", "tempfile", "pydantic", "anyio"}
+    spare |= {"ssl", "hashlib", "hmac", "secrets"}  # OpenSSL; the stand-in for `ssl` is gone with the loading
     code = (
-        "import sys\nfrom mcpwatch.gateway.serve import program\nprogram._log_to('stderr')\n"
+        "import sys\nfrom mcpwatch.http_client import late_tls\nwith late_tls.postponed():\n"
+        "    from mcpwatch.gateway.serve import program\nprogram._log_to('stderr')\n"
         f"print(*sorted({spare!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=LIMIT)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
+def test_a_gateway_loads_neither_what_probes_are_nor_what_its_libraries_can_do_without() -> None:
+    code = (
+        "import sys\nfrom mcpwatch.gateway.serve import entry\nwith entry.spared():\n"
+        "    from mcpwatch.gateway.serve import program\n"
+        "print(*sorted({'mcpwatch.model.probe', 'typing_extensions'} & sys.modules.keys()))\n"
+        "import typing_extensions"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=LIMIT)
     assert (done.returncode, done.stdout) == (0, "\n"), done.stderr

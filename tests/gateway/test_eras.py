@@ -24,7 +24,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpwatch.gateway.session.mcp_request import WATCHDOG
-from tests.gateway.program import ACCEPT, LIMIT, TINY, Gateway, call, gateway, gone, http, request, sse, text
+from tests.gateway.program import ACCEPT, LIMIT, META, TINY, Gateway, call, gateway, gone, http, post_call, request, sse, text
 from tests.parts import ROOT
 
 pytestmark = [
@@ -261,22 +261,10 @@ async def test_stateless_clients_that_ask_at_once_are_asked_each_for_themselves(
     assert len(found) == 4
 
 
-META: dict[str, Any] = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {"sampling": {}},
-}
-
-
-async def post(client: httpx.AsyncClient, url: str, params: dict[str, Any], number: int = 1) -> dict[str, Any]:
-    headers = ACCEPT | {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": params["name"]}
-    body = request(number, "tools/call", params | {"_meta": META})
-    return (await client.post(url, json=body, headers=headers)).json()
-
-
 async def test_a_round_is_known_by_its_state_once_and_to_its_client_alone(older: Gateway) -> None:
     async with httpx.AsyncClient(timeout=LIMIT) as client:
         url = f"{older.url}/tiny/mcp"
-        asked = (await post(client, url, {"name": "ask", "arguments": {"who": "me"}}))["result"]
+        asked = (await post_call(client, url, {"name": "ask", "arguments": {"who": "me"}}))["result"]
         assert asked["resultType"] == "input_required"
         ((key, question),) = asked["inputRequests"].items()
         assert question["method"] == "sampling/createMessage"
@@ -287,22 +275,22 @@ async def test_a_round_is_known_by_its_state_once_and_to_its_client_alone(older:
             "requestState": asked["requestState"],
         }
         for state in ("", "nonsense"):
-            refused = await post(client, url, back | {"requestState": state})
+            refused = await post_call(client, url, back | {"requestState": state})
             assert refused["error"]["code"] == -32602
-        elsewhere = await post(client, f"{older.url}/other/mcp", back)
+        elsewhere = await post_call(client, f"{older.url}/other/mcp", back)
         assert elsewhere["error"]["code"] == -32602
-        answer = await post(client, url, back, 2)
+        answer = await post_call(client, url, back, 2)
         assert answer["id"] == 2
         assert answer["result"]["resultType"] == "complete"
         assert text(answer)["result"] == {"x": 1.5}
-        assert (await post(client, url, back, 3))["error"]["code"] == -32602
+        assert (await post_call(client, url, back, 3))["error"]["code"] == -32602
 
 
 async def test_a_round_that_comes_back_without_an_answer_is_asked_again(older: Gateway) -> None:
     async with httpx.AsyncClient(timeout=LIMIT) as client:
         url = f"{older.url}/tiny/mcp"
-        asked = (await post(client, url, {"name": "ask", "arguments": {}}))["result"]
-        again = (await post(client, url, {"name": "ask", "arguments": {}, "requestState": asked["requestState"]}))["result"]
+        asked = (await post_call(client, url, {"name": "ask", "arguments": {}}))["result"]
+        again = (await post_call(client, url, {"name": "ask", "arguments": {}, "requestState": asked["requestState"]}))["result"]
         assert again["inputRequests"] == asked["inputRequests"]
         back: dict[str, Any] = {
             "name": "ask",
@@ -310,7 +298,7 @@ async def test_a_round_that_comes_back_without_an_answer_is_asked_again(older: G
             "inputResponses": {key: {"ok": 1} for key in asked["inputRequests"]},
             "requestState": again["requestState"],
         }
-        assert text(await post(client, url, back))["result"] == {"ok": 1}
+        assert text(await post_call(client, url, back))["result"] == {"ok": 1}
 
 
 @pytest.mark.parametrize("path", ["tiny/mcp", "mcp"])
@@ -355,6 +343,21 @@ async def test_stateless_clients_are_counted_once_each_and_the_watchdogs_checks_
     before, agents = running.members()[member]["clients"], [f"{member}-{path}-{number}" for number in range(3)]
     for agent in (*agents, *agents, f"{WATCHDOG.decode()}0.1.0"):
         async with httpx.AsyncClient(timeout=LIMIT, headers={"user-agent": agent}) as client:
-            answer = await post(client, f"{running.url}/{path}/mcp".replace("//mcp", "/mcp"), {"name": tool, "arguments": {}})
+            answer = await post_call(client, f"{running.url}/{path}/mcp".replace("//mcp", "/mcp"), {"name": tool, "arguments": {}})
             assert "result" in answer
     assert running.members()[member]["clients"] == before + len(agents)
+
+
+async def test_a_stateless_request_for_a_member_that_is_down_is_refused_under_its_own_id() -> None:
+    meta: dict[str, Any] = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    headers = ACCEPT | {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/list"}
+    with gateway({"servers": {"absent": {"command": "/nowhere/server"}}}) as running:
+        running.wait({"absent": "failed"})
+        async with httpx.AsyncClient(timeout=LIMIT) as client:
+            asked = request("own", "tools/list", {"_meta": meta})
+            answer = await client.post(f"{running.url}/absent/mcp", json=asked, headers=headers)
+    assert (answer.status_code, answer.json()["id"]) == (503, "own")
+    assert answer.json()["error"]["data"]["member"] == "absent"

@@ -87,3 +87,8 @@ def test_the_table_names_the_clients_that_people_use() -> None:
         "supergateway", "FastMCP", "LangChain", "Python SDK", "TypeScript SDK",
     ):  # fmt: skip
         assert name in known
+
+
+@pytest.mark.parametrize("sdk", ["MCP Python SDK", "MCP TypeScript SDK"])
+def test_the_table_has_the_sdks_old_and_new(sdk: str) -> None:
+    assert len({client["version"] for client in CLIENTS if client["client"] == sdk}) > 1

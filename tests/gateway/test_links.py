@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import ssl
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -267,15 +269,61 @@ async def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 MOVED = b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://elsewhere.example/mcp?token=secret\r\nContent-Length: 0\r\n\r\n"
-ZIPPED = answer(b"\x1f\x8b\x08", "application/json", "Content-Encoding: gzip")
+LOGIN = b"HTTP/1.1 302 Found\r\nLocation: https://sso.example/login?from=mcp\r\nContent-Length: 0\r\n\r\n"
+ZIPPED = answer(b"\x1f\x8b\x08", "application/json", "Content-Encoding: zstd")
 ZIPPED_STREAM = answer(b"\x1f\x8b\x08", "text/event-stream", "Content-Encoding: br")
+
+
+def deflated(data: bytes) -> bytes:
+    raw = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return raw.compress(data) + raw.flush()
+
+
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda body: answer(gzip.compress(body), "application/json", "Content-Encoding: gzip"),
+    "deflate": lambda body: answer(zlib.compress(body), "application/json", "Content-Encoding: Deflate"),
+    "raw deflate": lambda body: answer(deflated(body), "application/json", "Content-Encoding: deflate"),
+    "a byte order mark": lambda body: answer(b"\xef\xbb\xbf" + body),
+    "a byte order mark in an event": lambda body: answer(b"\n\ndata: \xef\xbb\xbf" + body + b"\n\n", "text/event-stream"),
+    "an array of one": lambda body: answer(b" [" + body + b"]"),
+    "an array of one in an event": lambda body: answer(b"data: [" + body + b"]\n\n", "text/event-stream"),
+}
+"""Forms of an answer that the checks read too."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_what_the_checks_read_the_gateway_reads_too(form: str) -> None:
+    async def script(head: bytes, body: bytes) -> bytes:
+        return FORMS[form](json.dumps({"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": {"tools": []}}).encode())
+
+    async with upstream(script) as server:
+        came = Came()
+        link = HttpLink(server.url, (), came.ends)
+        link.send(asking("tools/list"), 1)
+        assert await came.next() == {"jsonrpc": "2.0", "id": 1, "result": {"tools": []}}
+        await link.close()
+        assert await detect(server.url, ()) == "http"
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+async def test_a_body_that_is_not_compressed_as_it_says_is_named(cut: int) -> None:
+    async def script(head: bytes, body: bytes) -> bytes:
+        return answer(b"nope" * cut, "application/json", "Content-Encoding: gzip")
+
+    async with upstream(script) as server:
+        came = Came()
+        link = HttpLink(server.url, (), came.ends)
+        link.send(asking("tools/list"), 1)
+        assert "not the gzip it claims" in (await came.next())["error"]["message"]
+        await link.close()
 
 
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
         (MOVED, "upstream answered 308 and redirects to 'https://elsewhere.example/mcp'; write that URL into the configuration"),
-        (ZIPPED, "upstream answered compressed ('gzip') although it was asked not to; switch compression off there"),
+        (LOGIN, "upstream answered 302 and redirects to 'https://sso.example/login', for now: to log in there?"),
+        (ZIPPED, "upstream answered compressed ('zstd') although it was asked not to; switch compression off there"),
         (ZIPPED_STREAM, "upstream answered compressed ('br') although it was asked not to; switch compression off there"),
     ],
 )
@@ -291,7 +339,7 @@ async def test_a_redirect_and_a_compressed_answer_are_named_in_the_error(kind: t
         assert link.send(asking("tools/list"), 1)
         error = (await came.next())["error"]
         assert error["message"].startswith(said)
-        assert ("possiblyExecuted" in error["data"]) == (sent is not MOVED)
+        assert ("possiblyExecuted" in error["data"]) == (sent not in (MOVED, LOGIN))
         await link.close()
         opening = SseLink(server.url, (), came.ends)
         with pytest.raises(LinkFailed, match=re.escape(said)):

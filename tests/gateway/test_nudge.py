@@ -18,7 +18,7 @@ from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase, UpstreamUnavailab
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer, Handshake
 from mcpwatch.gateway.upstream.upstream import Upstream
-from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.restart import Backoff, RestartPolicy
 from tests.gateway.inside import LIMIT, Taken
 
 pytestmark = pytest.mark.anyio

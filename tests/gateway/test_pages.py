@@ -23,7 +23,7 @@ from mcpwatch.gateway.session.sessions import ClientSessions
 from mcpwatch.gateway.settings import ServerSettings, ServingLimits, Settings
 from mcpwatch.gateway.upstream import child
 from mcpwatch.gateway.upstream.member import ServedMember
-from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.restart import RestartPolicy
 from tests.gateway.inside import LIMIT, Taken, inside
 from tests.gateway.program import TINY, call, request
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import cast
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from mcpwatch.gateway.protocol import message, reading
@@ -103,3 +107,59 @@ def test_a_large_text_is_read_in_time_that_grows_with_it_alone() -> None:
     run = b'"' + b"9" * (reading.DIGITS - 1) + b'",'
     data = b'{"id":4,"method":"x","params":{"a":[' + run * 1900 + b"0]}}"
     assert reading.of_client(data).method == "x"
+
+
+KEYS = st.sampled_from(
+    ["jsonrpc", "id", "method", "params", "result", "error", "_meta", "name", "Name", "ref", "progressToken", "x", "ID"]
+)
+LEAVES: st.SearchStrategy[object] = st.sampled_from(
+    ["2.0", "tools/call", "a, b: c", 0, 7, -1.5, None, True, [], {}, [1, {"id": 2}], "\u00fc", '"', "\\"]
+)
+
+
+def spelled(pairs: list[tuple[str, object]], comma: str, colon: str) -> str:
+    """An object with these members, a key as often as it comes."""
+    members: list[str] = []
+    for key, value in pairs:
+        inner = cast("list[object]", value) if isinstance(value, list) else []
+        if inner and isinstance(inner[0], tuple):
+            shown = spelled(cast("list[tuple[str, object]]", inner), comma, colon)
+        else:
+            shown = json.dumps(value)
+        members.append(f"{json.dumps(key)}{colon}{shown}")
+    return "{" + comma.join(members) + "}"
+
+
+def _objects(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    """No lambda: hypothesis parses the source of one to name it, and deep in a stack CPython 3.11 ends that with `SystemError`."""
+    return st.lists(st.tuples(KEYS, inner), min_size=1, max_size=4)
+
+
+OBJECTS: st.SearchStrategy[object] = st.recursive(LEAVES, _objects, max_leaves=8)
+
+
+def outcome(read: Callable[[], message.Envelope]) -> tuple[object, ...]:
+    try:
+        found = read()
+    except message.Malformed as refused:
+        return (type(refused),)
+    return message.raw_id(found), found.method, found.params
+
+
+@given(st.lists(st.tuples(KEYS, OBJECTS), max_size=6), st.sampled_from([(",", ":"), (", ", ": "), (", ", ":"), (" ,", ": ")]))
+@example([("jsonrpc", "2.0"), ("id", 1), ("method", "x"), ("params", [("a", 1), ("_meta", [("progressToken", 1)])])], (", ", ": "))
+@example([("id", 1), ("id", 1), ("method", "x")], (", ", ": "))
+def test_a_message_is_read_alike_in_the_short_way_and_in_the_long_one(
+    pairs: list[tuple[str, object]], glue: tuple[str, str]
+) -> None:
+    data = spelled(pairs, *glue).encode()
+    assert outcome(lambda: reading.of_client(data)) == outcome(lambda: reading._read(data, finite=True))  # pyright: ignore[reportPrivateUsage]
+    doubled = len({key for key, _ in pairs}) != len(pairs)
+    if doubled:
+        assert outcome(lambda: reading.of_client(data))[0] in {message.InvalidMessage, message.Malformed}
+
+
+def test_what_python_spells_is_read_in_the_short_way() -> None:
+    hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"capabilities": {}, "clientInfo": {"name": "a, b"}}}
+    for data in (json.dumps(hello), json.dumps(hello, separators=(",", ":"))):
+        assert reading._brief(data.encode()) is not None  # pyright: ignore[reportPrivateUsage]

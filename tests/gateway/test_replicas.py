@@ -20,8 +20,7 @@ from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.probe import Symptom
 from tests.e2e.daemon import free_port
-from tests.gateway.program import HELLO, LIMIT, TINY, Gateway, Http, call, gateway, http, request, sse, text
-from tests.gateway.test_eras import post
+from tests.gateway.program import HELLO, LIMIT, TINY, Gateway, Http, call, gateway, http, post_call, request, sse, text
 from tests.gateway.test_resumption import cut_off, listening, number
 
 pytestmark = pytest.mark.anyio
@@ -122,11 +121,11 @@ async def test_messages_of_the_legacy_wire_reach_their_stream_through_another_re
 async def test_a_call_of_the_stateless_wire_that_waits_for_its_client_goes_on_through_another_replica(pair: Replicas) -> None:
     async with httpx.AsyncClient(timeout=LIMIT, headers=bearer()) as client:
         asking = {"name": "ask", "arguments": {"who": "me"}}
-        asked = (await post(client, pair.route("gw-0"), asking))["result"]
+        asked = (await post_call(client, pair.route("gw-0"), asking))["result"]
         assert asked["requestState"].startswith("gw-0.")
         (key,) = asked["inputRequests"]
         back = {"requestState": asked["requestState"], "inputResponses": {key: {"said": 7}}}
-        done = await post(client, pair.route("gw-1"), asking | back)
+        done = await post_call(client, pair.route("gw-1"), asking | back)
         assert text(done)["result"] == {"said": 7}
 
 

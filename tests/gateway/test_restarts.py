@@ -18,8 +18,7 @@ from mcpwatch.gateway.upstream.link import Ends
 from mcpwatch.gateway.upstream.own_requests import Handshake
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.upstream import Upstream
-from mcpwatch.model.policy import Backoff, RestartPolicy
-from mcpwatch.model.restart import Next
+from mcpwatch.model.restart import Backoff, Next, RestartPolicy
 from tests.gateway.inside import LIMIT
 
 PLAIN = RestartPolicy(intensity=5, period=60, backoff=Backoff(first=0.5, max=4, jitter=0.2), retry=30)
@@ -152,6 +151,50 @@ async def test_a_server_that_must_never_be_restarted_is_not_until_it_is_started_
         it.upstream.nudge()
         await asyncio.sleep(0)
         assert (it.upstream.phase, len(it.links)) == (UpstreamPhase.FAILED, 1)
+        it.upstream.release()
+        await it.phase(UpstreamPhase.RUNNING, 2)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("policy", "phase"),
+    [
+        (RestartPolicy("never"), UpstreamPhase.FAILED),
+        (RestartPolicy(intensity=0, retry=1000), UpstreamPhase.FAILED),
+        (RestartPolicy(backoff=Backoff(1000, 1000, 0)), UpstreamPhase.BACKOFF),
+        (RestartPolicy("on-failure"), UpstreamPhase.ENDED),
+    ],
+)
+async def test_a_server_that_is_stopped_while_it_rests_starts_at_once_when_it_is_started(
+    policy: RestartPolicy, phase: UpstreamPhase
+) -> None:
+    code = 0 if phase is UpstreamPhase.ENDED else 1
+    async with hosted(policy) as it:
+        it.links[0].end(code)
+        if phase is UpstreamPhase.BACKOFF:  # the first end costs nothing
+            await it.phase(UpstreamPhase.RUNNING, 2)
+            it.links[1].end(code)
+        starts = len(it.links)
+        await it.phase(phase, starts)
+        it.upstream.hold()
+        await it.phase(UpstreamPhase.HELD, starts)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (it.upstream.phase, len(it.links)) == (UpstreamPhase.HELD, starts)
+        it.upstream.release()
+        await it.phase(UpstreamPhase.RUNNING, starts + 1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize(("policy", "code"), [(RestartPolicy("never"), 1), (RestartPolicy("on-failure"), 0)])
+async def test_a_server_that_is_started_while_it_ends_is_not_left_to_its_policy(
+    policy: RestartPolicy, code: int, held: bool
+) -> None:
+    async with hosted(policy) as it:
+        it.links[0].end(code)
+        if held:
+            it.upstream.hold()
         it.upstream.release()
         await it.phase(UpstreamPhase.RUNNING, 2)
 

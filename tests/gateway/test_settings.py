@@ -12,7 +12,7 @@ from mcpwatch.gateway.protocol import tools
 from mcpwatch.gateway.serve import guard
 from mcpwatch.gateway.settings_reader import digest
 from mcpwatch.model.errors import ConfigError
-from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.restart import Backoff, RestartPolicy
 
 TBXARK: dict[str, Any] = {
     "mcpProxy": {"baseURL": "https://mcp.example.com/p", "addr": ":9090", "options": {"authTokens": ["T"], "logEnabled": True}},
@@ -170,7 +170,7 @@ def test_every_token_is_compared_whatever_came_and_always_in_constant_time(monke
         compared.append(right)
         return left == right
 
-    monkeypatch.setattr(guard.hmac, "compare_digest", compare)
+    monkeypatch.setattr(guard, "equal", compare)
     for given in (b"Bearer one", b"two", b"neither"):
         compared.clear()
         guard.bearer(given, (b"one", b"two", b"three"))

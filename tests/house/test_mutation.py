@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from mcpwatch.slow import VARIABLE
 from tests.parts import ROOT
 from tools import mutant_record
-from tools.mutant_cell import OUTSIDE
+from tools.mutant_cell import ENDS, OUTSIDE
 from tools.mutant_record import EQUIVALENT, Record, table
 from tools.mutants import mutants
 
@@ -43,6 +45,43 @@ def test_mutants_see_no_process_of_this_machine_or_do_not_run() -> None:
     missing = cell(PATH="")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "unshare of util-linux): [Errno 2]" in missing.stderr
+
+
+IN_CELL_FOR_EVER = """
+import os, sys, time
+from tools.mutant_cell import enter
+enter()
+if not os.fork():
+    os.setsid()
+held = os.open(sys.argv[1], os.O_WRONLY)
+os.write(held, b"here ")
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="process namespaces are Linux's")
+@pytest.mark.parametrize("number", ENDS, ids=lambda number: number.name)
+def test_a_signal_ends_a_run_with_all_its_children(tmp_path: Path, number: signal.Signals) -> None:
+    if cell().returncode:
+        pytest.skip("this machine lets nobody have a namespace")
+    fifo = tmp_path / "held"
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    argv = [sys.executable, "-c", IN_CELL_FOR_EVER, str(fifo)]
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL) as run:
+        try:
+            said = b""
+            while said.count(b"here") < 2:
+                assert select.select([held], [], [], 30)[0], said
+                said += os.read(held, 64)
+                assert run.poll() is None, "it runs"
+            run.send_signal(number)
+            assert run.wait(30) == 128 + number
+            assert select.select([held], [], [], 30)[0]
+            assert os.read(held, 64) == b"", "a child of it lives"
+        finally:
+            run.kill()
+            os.close(held)
 
 
 def test_a_kill_is_kept_while_its_file_is_the_same_and_a_survivor_while_the_tests_are_too(

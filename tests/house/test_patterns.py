@@ -20,6 +20,8 @@ import pytest
 
 import mcpwatch
 
+pytestmark = pytest.mark.slow
+"""Of the whole file: what it reads of all modules takes three seconds."""
 sign: Any = importlib.import_module("re._constants")
 parser: Any = importlib.import_module("re._parser")
 LONG = 1 << 15
@@ -193,7 +195,6 @@ def spent(pattern: re.Pattern[Any], method: str, text: str) -> float:
 PATTERNS = patterns()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", PATTERNS)
 def test_a_text_made_against_a_pattern_takes_it_no_longer_than_a_turn_of_the_loop(place: str) -> None:
     pattern, methods = PATTERNS[place]

@@ -161,7 +161,7 @@ BOUNDED: dict[str, str] = {
     "runtimes.log_collector:LogCollector._heard": "over records of the kernel, at most as many as were read at once",
     "runtimes.log_stamper:LogStamper._append": "one block, written in as many calls as the kernel wants",
     "runtimes.log_stamper:LogStamper._skip": "at most 32 MiB a turn, a bite at a time",
-    "runtimes.process:ProcessRuntime._remember": "goes over members",
+    "runtimes.live_processes:LiveProcesses._remember": "goes over members",
     "runtimes.swarm.launch:ServiceLaunch.run": "asks the engine until a deadline",
     "telemetry.shipper:Shipper._send": "goes over batches, with a pause between two",
 }

@@ -32,17 +32,18 @@ def dialling(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> list[str]:
     """`connect` with `dial` for a network; every address dialled is noted. A number is after how many seconds it answers."""
     dialled: list[str] = []
 
-    async def create_connection(_factory: object, address: str, port: int) -> tuple[asyncio.BaseTransport, ClientConnection]:
+    async def connected(address: str, port: int, brief: bool) -> ClientConnection:
+        assert (port, brief) == (80, False)
         dialled.append(address)
         made = dial(address)
         if isinstance(made, (int, float)):
             await asyncio.sleep(made)
-            return asyncio.BaseTransport(), ClientConnection()
+            return ClientConnection()
         if isinstance(made, OSError):
             raise made
-        return asyncio.BaseTransport(), made
+        return made
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    monkeypatch.setattr(module, "_connected", connected)
     return dialled
 
 
@@ -118,3 +119,29 @@ async def test_a_name_is_resolved_to_each_of_its_addresses_once(monkeypatch: pyt
     monkeypatch.setattr(loop, "getaddrinfo", odd)
     failure = await failure_of(resolve("host", 80))
     assert (failure.symptom, failure.reason) == (Symptom.UNRESOLVED, "the name host does not resolve: label empty or too long")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_server_of_this_machine_is_connected_before_the_loop_turns_and_a_closed_port_refuses(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = int(server.getsockname()[1])
+        connection = await connect(host, port, (host,))
+        assert connection.transport is not None
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getpeername()[:2] == (host, port)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "small requests are not held back"
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "a host that vanishes is noticed"
+        brief = await connect(host, port, (host,), lasting=False)
+        assert brief.transport is not None
+        assert not brief.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        probe = connect(host, port, (host,), lasting=False, plain=True)
+        with pytest.raises(StopIteration) as done:
+            probe.send(None)  # no turn of the loop is waited for
+        found = done.value.value
+        assert found.transport.get_extra_info("socket").getpeername()[:2] == (host, port)
+        assert found.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        for one in (connection, brief, found):
+            one.abort()
+    failure = await failure_of(connect(host, port, (host,)))
+    assert failure.symptom is Symptom.REFUSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from time import gmtime
 from typing import Any, cast
 
 import pytest
@@ -36,12 +37,19 @@ def unaccepted() -> ssl.SSLCertVerificationError:
     return error
 
 
+def untimely(code: int) -> ssl.SSLCertVerificationError:
+    error = unaccepted()
+    error.verify_code = code
+    return error
+
+
 def refused(reason: str | None = "WRONG_VERSION_NUMBER") -> ssl.SSLError:
     error = ssl.SSLError(1, "odd")
     error.reason = cast("str", reason)
     return error
 
 
+EXPIRED = "the certificate of h is not accepted: certificate has expired"
 BROKE, CUT = "the TLS handshake with h failed: ", "h cut the connection during the TLS handshake ("
 
 
@@ -49,6 +57,9 @@ BROKE, CUT = "the TLS handshake with h failed: ", "h cut the connection during t
     ("outcome", "old", "symptom", "words"),
     [
         (unaccepted(), "TLSv1", Symptom.TLS, "the certificate of h is not accepted: certificate has expired"),
+        (untimely(20), "", Symptom.TLS, EXPIRED),
+        (untimely(10), "", Symptom.TLS, f"{EXPIRED} (the clock of this machine shows 2028-01-04)"),
+        (untimely(9), "", Symptom.TLS, f"{EXPIRED} (the clock of this machine shows 2028-01-04)"),
         (refused(), "", Symptom.TLS, f"{BROKE}wrong version number"),
         (refused(None), "", Symptom.TLS, f"{BROKE}{refused(None)}"),
         (refused(), "TLSv1.1", Symptom.TLS, "h speaks TLSv1.1 at most; clients want TLSv1.2 or newer"),
@@ -65,6 +76,8 @@ async def test_a_handshake_that_fails_is_told_by_what_was_wrong(
         assert server_hostname == "h"
         if outcome is not None:
             raise outcome
+
+    monkeypatch.setattr(tls.time, "gmtime", lambda: gmtime(1_830_600_000))
 
     async def spoken(address: str, port: int) -> str:
         assert (address, port) == ("192.0.2.1", 8443)
@@ -91,11 +104,15 @@ async def test_a_connection_that_is_gone_is_not_looked_at_again(monkeypatch: pyt
 async def test_a_server_is_looked_at_with_old_versions_only(monkeypatch: pytest.MonkeyPatch, version: str, told: str) -> None:
     peer = Peer(version)
 
-    async def create_connection(*_: object, ssl: ssl.SSLContext) -> tuple[Any, None]:
-        assert (ssl.minimum_version.name, ssl.maximum_version.name) == ("TLSv1", "TLSv1_1")
-        assert (ssl.check_hostname, ssl.verify_mode.name) == (False, "CERT_NONE")
+    async def create_connection(*_: object) -> tuple[Any, None]:
         return peer, None
 
+    async def start_tls(transport: object, _: object, lax: ssl.SSLContext, **__: object) -> object:
+        assert (lax.minimum_version.name, lax.maximum_version.name) == ("TLSv1", "TLSv1_1")
+        assert (lax.check_hostname, lax.verify_mode.name) == (False, "CERT_NONE")
+        return transport
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", start_tls)
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
     assert (await tls.spoken("192.0.2.1", 8443), peer.aborted) == (told, True)
 

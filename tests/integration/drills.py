@@ -13,7 +13,7 @@ MEMBER = {
     "hang": {"member_hung"},
     "stale": {"stale_session"},
     "oom": {"member_oom"},
-    "partition": {"member_hung", "network_disconnected"},
+    "partition": {"unreachable", "network_disconnected"},
 }
 INSIDE = {"kill": {"child_died"}, "hang": {"member_hung", "proxy_hung"}, "stale": {"child_died"}, "oom": {"child_died"}}
 """A server inside the proxy ends as far as the proxy's pipe to it tells, which is all that can be seen of it; stopped, it is one

@@ -9,7 +9,8 @@ import pytest
 
 from mcpwatch.app.files import merged, write_files
 from mcpwatch.model.errors import McpwatchError
-from mcpwatch.ports import CHILD_MARK, KeptFile, RenderedFile
+from mcpwatch.model.proxy import KeptFile, RenderedFile
+from mcpwatch.ports import CHILD_MARK
 from tests.e2e.test_state_dir import by_directory
 
 OURS = json.dumps(

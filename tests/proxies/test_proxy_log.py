@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.app.proxy_log import ask
-from mcpwatch.ports import ProxyObservation
+from mcpwatch.model.proxy import ProxyObservation
 from mcpwatch.proxies import PROXIES
 from mcpwatch.proxies.tbxark import Tbxark
 from tests.e2e.daemon import free_port, running

@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from mcpwatch.model.incarnation import Exited, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, RuntimeEvent
 from mcpwatch.runtimes.kernel import Features
 from mcpwatch.runtimes.process import ProcessRuntime
 from mcpwatch.runtimes.process_table import ProcessTable

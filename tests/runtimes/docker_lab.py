@@ -14,9 +14,10 @@ from typing import Any
 
 from watchfiles import watch
 
+from mcpwatch.model.incarnation import Exited, RuntimeEvent
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, Runtime, RuntimeEvent
+from mcpwatch.ports import Runtime
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from mcpwatch.runtimes.docker.spec import DockerSpec
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,17 @@ class FakeGateway:
         self.start: dict[str, Any] = {"phase": "running", "pid": 77}
         """What a member is after it was asked to start."""
         self.sequence: int | None = None
+        self.pid = 1
+        """Another number: another gateway."""
+        self.refusing = False
+        """It starts nothing."""
+        self.on_stop: Callable[[], None] = lambda: None
 
     def put(self, name: str, phase: str = "running", pid: int | None = 1, **more: Any) -> None:
         self.members[name] = {"name": name, "kind": "stdio", "phase": phase, "pid": pid, **more}
 
     def document(self) -> dict[str, Any]:
-        return {"pid": 1, "version": "0", "sequence": self.sequence, "members": list(self.members.values())}
+        return {"pid": self.pid, "version": "0", "sequence": self.sequence, "members": list(self.members.values())}
 
     async def say(self, event: str, data: dict[str, Any]) -> None:
         for writer in self._listeners:
@@ -54,12 +59,15 @@ class FakeGateway:
         if path.endswith("/start"):
             name = path.split("/")[2]
             status = 200 if name in self.members else 404
-            if name in self.members:
+            if self.refusing:
+                status = 503
+            elif name in self.members:
                 self.members[name] |= self.start
         if path.endswith("/nudge"):
             status = 200 if path.split("/")[2] in self.members else 404
         if path.endswith("/stop"):
             self.members[path.split("/")[2]] |= {"phase": "held", "pid": None}
+            self.on_stop()
         framing = "Transfer-Encoding: chunked" if self._chunked else "X-Framing: close"
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{framing}\r\nConnection: close\r\n\r\n".encode())
         if path == "/events":

@@ -8,15 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Started
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.runtimes import process
-from mcpwatch.runtimes.adoption import recognise
-from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot
+from mcpwatch.runtimes import live_processes
+from mcpwatch.runtimes.adoption import rebuilt, recognise
+from mcpwatch.runtimes.process_snapshot import Proc, ProcessSnapshot
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.runtimes.tree import Root, Trees
@@ -87,6 +89,98 @@ def test_what_a_dead_main_process_left_is_not_taken_for_it_while_there_is_a_reco
     assert recognise(None, "b", {9: 8}, left, "i/time/") is not None
 
 
+STARTED = Started(8, 7, "f")
+LEFT = Proc(9, 1, 9, 500, mark="i/time/8")
+MAIN = Proc(7, 1, 7, 400, mark="i/time/8")
+OLD = Record("time", 7, boot="b", pid=3, ticks=100, ended=True)
+
+
+@pytest.mark.parametrize(
+    ("record", "main", "found"),
+    [
+        (None, MAIN, 7),
+        (None, None, None),
+        (OLD, MAIN, 7),
+        (OLD, None, None),
+        (None, replace(MAIN, state="Z"), None),
+        (None, replace(MAIN, mark="i/other/8"), None),
+        (None, replace(MAIN, mark=""), 9),
+        (replace(OLD, boot="before"), None, None),
+        (Record("time", 8, boot="b"), None, 9),
+        (Record("time", 9, boot="b"), None, None),
+    ],
+    ids=[
+        "no record, and it lives",
+        "no record, and it is dead",
+        "a late record, and it lives",
+        "a late record, and it is dead",
+        "it is a zombie",
+        "its number is another member's",
+        "its number is of one without a mark, which may be it",
+        "a record of another boot",
+        "an intent of that start",
+        "an intent of a later start",
+    ],
+)
+def test_where_the_record_is_lost_or_late_the_store_tells_a_main_process_from_what_it_left(
+    record: Record | None, main: Proc | None, found: int | None
+) -> None:
+    procs = {proc.pid: proc for proc in (LEFT, main) if proc is not None}
+    now, marks = ProcessSnapshot(procs), {proc.pid: 8 for proc in procs.values() if proc.mark == LEFT.mark and proc.alive}
+    known = rebuilt(record, STARTED, "time", "b", now, "i/time/") or record
+    who = recognise(known, "b", marks, now, "i/time/")
+    assert (who.main.pid if who else None) == found
+
+
+@pytest.mark.parametrize("harm", [drop, spoil, renew], ids=["deleted", "broken", "of a newer version"])
+async def test_what_a_dead_member_left_behind_is_ended_where_the_record_is_lost_and_the_store_knows_its_start(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    before, spec = process_runtime(tmp_path), python(str(tmp_path), code=STUBBORN_TREE)
+    living = await before.start(spec, 8)
+    assert living.pid
+    pids = await pids_in(tmp_path)
+    await before.close()
+    harm(tmp_path / "run/process/time.json")
+    kill(living.pid)
+    await until(lambda: not alive(living.pid or 0), "it is dead")
+    async with running(tmp_path) as after:
+        after.remind({"time": Started(8, living.pid)})
+        assert await after.owned([spec]) == ()
+        assert [name for name in TREE if alive(pids[name])] == []
+
+
+async def test_the_end_of_a_member_of_an_earlier_boot_is_told_though_the_store_knows_its_start(tmp_path: Path) -> None:
+    before, spec = process_runtime(tmp_path), sleeper()
+    living = await before.start(spec, 8)
+    assert living.pid
+    await before.stop(spec, grace=0.1)
+    last = Records(tmp_path, "process").note(before.latest()[spec.name], boot="earlier", ended=False, planned=False, restarts=3)
+    await before.close()
+    async with running(tmp_path) as after:
+        after.remind({spec.name: Started(8, living.pid)})
+        assert await after.owned([spec]) == ()
+        exit_ = await next_exit(after.watch())
+        assert (exit_.generation, exit_.detail) == (last.generation, "ended while no watchdog was watching")
+        assert after.latest()[spec.name].restarts == 3
+
+
+async def test_a_living_member_whose_record_is_lost_is_adopted_with_the_fingerprint_that_the_store_knows(tmp_path: Path) -> None:
+    before, spec = process_runtime(tmp_path), sleeper()
+    living = await before.start(spec, 8)
+    assert living.pid
+    await before.close()
+    drop(tmp_path / "run/process/time.json")
+    async with running(tmp_path) as after:
+        after.remind({spec.name: Started(8, living.pid, "as configured"), "gone": Started(3, living.pid)})
+        (adopted,) = await after.owned([spec])
+        assert (adopted.pid, adopted.generation, adopted.fingerprint) == (living.pid, 8, "as configured")
+        assert adopted.started_at
+        record = Records(tmp_path, "process").load()[spec.name]
+        assert (record.pid, record.started_at) == (living.pid, adopted.started_at)
+        assert set(Records(tmp_path, "process").load()) == {spec.name}
+
+
 def test_the_eldest_of_the_newest_generation_is_the_main_process_and_a_guest_never_is() -> None:
     procs = [
         Proc(5, 1, 5, 100, mark="i/time/7"),
@@ -139,13 +233,13 @@ async def test_a_child_without_a_mark_that_left_the_session_soon_after_the_start
     sleep = asyncio.sleep
 
     async def until_told(delay: float) -> None:
-        if delay == process.REMEMBER_AFTER:
+        if delay == live_processes.REMEMBER_AFTER:
             looks.put_nowait(due := asyncio.Event())
             await due.wait()
         else:
             await sleep(delay)
 
-    monkeypatch.setattr(process, "REMEMBER_AFTER", 612.5)
+    monkeypatch.setattr(live_processes, "REMEMBER_AFTER", 612.5)
     monkeypatch.setattr(asyncio, "sleep", until_told)
     pids: dict[str, int] = {}
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from mcpwatch.runtimes import descriptors
@@ -30,3 +32,22 @@ def test_a_directory_whose_size_the_kernel_does_not_tell_is_listed(tmp_path: Pat
     assert found is not None
     assert found >= 1
     assert descriptors.used(str(tmp_path / "nothing")) is None
+
+
+RAISED = """
+import os, resource, subprocess
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024))
+from mcpwatch.runtimes import descriptors
+child = subprocess.Popen(["sleep", "600"])
+print(descriptors.raise_limit(), descriptors.carries(descriptors.limit()), flush=True)
+descriptors.give_back(child.pid)
+print(*resource.prlimit(child.pid, resource.RLIMIT_NOFILE), flush=True)
+child.kill()
+child.wait()
+os.execv("/bin/sh", ["sh", "-c", f"ulimit -Sn; echo ${descriptors.INHERITED}"])
+"""
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one_for_us_and_members_get_the_one_that_was() -> None:
+    done = subprocess.run([sys.executable, "-c", RAISED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1024", "856", "256", "1024", "1024", "256"]

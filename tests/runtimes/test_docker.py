@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Gone, Hindered, Moved, Preparing
 from mcpwatch.model.probe import Target
-from mcpwatch.ports import Gone, Hindered, Moved, Preparing
 from mcpwatch.runtimes.docker import events
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from tests.runtimes.docker_lab import IMAGE, docker, holds, laboratory
@@ -351,3 +351,28 @@ async def test_a_container_made_anew_is_on_its_networks_again_and_that_is_told(t
         await lab.exited()
         await lab.runtime.start(spec, 2)
         assert await lab.event() == Hindered("one")
+
+
+async def test_a_container_of_others_that_is_off_its_network_is_told_so_whenever_it_left_and_left_there(
+    tmp_path: Path,
+) -> None:
+    async with laboratory(tmp_path) as lab:
+        net = f"net-{lab.instance}"
+        await lab.runtime.start(lab.spec(networks=[net]), 1)
+        other = docker("run", "-d", "--name", f"pg-{lab.instance}", "--network", net, IMAGE, "sleep", "600")
+        lab.foreign.append(other)
+        docker("network", "disconnect", net, other)
+        spec = lab.spec("pg", container=f"pg-{lab.instance}")
+        await lab.runtime.start(spec, 1)
+        words = f"its container is not on the network {net} any more; mcpwatch did not make it, and does not put it on it again"
+        assert await lab.event() == Hindered("pg", "network_left", words), "before anybody looked"
+        await lab.runtime.resume(spec)
+        docker("network", "connect", net, other)
+        assert await lab.event() == Hindered("pg")
+        docker("network", "disconnect", net, other)
+        assert await lab.event() == Hindered("pg", "network_left", words)
+        await lab.runtime.stop(spec, 1.0)
+        await lab.exited()
+        await lab.runtime.start(spec, 2)
+        docker("network", "connect", net, other)
+        assert await lab.event() == Hindered("pg"), "its next run was known to be off it"

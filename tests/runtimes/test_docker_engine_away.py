@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.ports import Exited, Gone
+from mcpwatch.model.incarnation import Exited, Gone
 from tests.runtimes.docker_lab import docker, laboratory
 from tests.runtimes.engine_relay import relay
 

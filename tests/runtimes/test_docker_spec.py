@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
+from mcpwatch.model.incarnation import Hindered
 from mcpwatch.model.probe import Target
-from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_container
+from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_container, sample, usage_between
 from mcpwatch.runtimes.docker.events import by_memory
+from mcpwatch.runtimes.docker.followed import FollowedContainer
 from mcpwatch.runtimes.docker.launch import reach
 from mcpwatch.runtimes.docker.logs import LogFile, split, stamp
-from mcpwatch.runtimes.docker.meter import sample, usage_between
 from mcpwatch.runtimes.docker.options import Labels, create_options, read_labels
 from mcpwatch.runtimes.docker.refusal import away, line, refused
+from mcpwatch.runtimes.docker.runtime import DockerRuntime
 from mcpwatch.runtimes.docker.spec import DockerSpec, container_name, published
 from mcpwatch.runtimes.record import Record, Records
 
@@ -150,6 +152,9 @@ def test_a_direct_url_that_means_the_container_is_reached_where_it_answers() -> 
     by_port = reach(target, container(addresses=("172.20.0.3",), ports=(("8686/tcp", "0.0.0.0", 49153),)))
     assert by_port is not None
     assert by_port.url == "http://127.0.0.1:49153/sse"
+    by_task = reach(Target("http://tasks.mcp-pg:8686/sse"), container(addresses=("172.20.0.3",)))
+    assert by_task is not None
+    assert by_task.url == "http://172.20.0.3:8686/sse"
     assert reach(Target("http://127.0.0.1:8686/sse"), container(addresses=("172.20.0.3",))) is None
     assert reach(target, container()) is None
 
@@ -305,3 +310,20 @@ def test_old_records_that_cannot_be_kept_now_stay_where_they_are(tmp_path: Path)
     (tmp_path / "run").unlink()
     assert records.load() == {"pg": Record("pg", 7, container="c0ffee")}
     assert not old.exists()
+
+
+@pytest.mark.parametrize("made_on", ["net", "0123abcd", "bridge"], ids=["its name", "its id", "a mode of another engine"])
+def test_a_container_of_others_that_comes_back_to_its_network_is_back_however_that_was_written(
+    made_on: str, tmp_path: Path
+) -> None:
+    runtime = DockerRuntime(tmp_path, "0123456789ab")
+    off = Container("c0ffee", "pg", "i", running=True, labels=None, made_on=made_on)
+    live = FollowedContainer("pg", 1, cast("Any", None), off.id, foreign=True, networks=runtime._at_home("pg", off))  # pyright: ignore[reportPrivateUsage]
+    assert live.networks == (made_on,)
+    told: list[str] = []
+    for now in (off, replace(off, networks=("net",)), off):
+        runtime._rewired(live, now)  # pyright: ignore[reportPrivateUsage]
+        event = runtime._events.get_nowait()  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(event, Hindered)
+        told.append(event.text.partition(" any more")[0].rpartition(" ")[2])
+    assert told == [made_on, "", "net"]

@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, RuntimeEvent
+from mcpwatch.ports import Replacing
 from mcpwatch.runtimes import hosted
+from mcpwatch.runtimes.admin import Reply
 from mcpwatch.runtimes.external import ExternalMemberSpec, ExternalRuntime
 from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
 from tests.runtimes.bench import INSTANCE, WAIT, until
@@ -50,6 +53,72 @@ async def test_a_start_waits_until_the_child_lives_and_a_stop_until_it_does_not(
         assert gateway.members["time"]["phase"] == "held"
 
 
+async def test_a_restart_ends_what_runs_but_not_what_the_next_gateway_has_begun(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        runtime = HostedRuntime(state, INSTANCE)
+        assert isinstance(runtime, Replacing)
+        events = runtime.watch()
+        await take(events, 2)
+        await runtime.release(TIME)
+        assert gateway.members["time"]["phase"] == "held"
+
+        def replaced() -> None:
+            gateway.pid += 1
+            gateway.put("time", pid=gateway.pid)
+
+        gateway.put("time")
+        gateway.on_stop = replaced  # it hears the stop, and is gone; the next one has begun before we look again
+        await runtime.release(TIME)
+        assert gateway.members["time"]["phase"] == "running"
+        gateway.asked.clear()
+        await runtime.release(TIME)  # that one was not asked yet
+        assert gateway.asked == ["GET /members"]
+        assert (await runtime.start(TIME, 2)).pid == 77
+    await runtime.release(TIME)
+
+
+async def test_a_stop_that_a_gateway_does_not_answer_is_done_when_nobody_is_heard_to_run_the_server(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosted, "START_WAIT", 0.2)
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        runtime = HostedRuntime(state, INSTANCE)
+        events = runtime.watch()
+        await take(events, 2)
+        request, failures = runtime._admin.request, iter((True, True))  # pyright: ignore[reportPrivateUsage]
+
+        async def silent(method: str, path: str) -> Reply:
+            if next(failures, False):
+                raise RuntimeFailed("gateway: no answer")
+            return await request(method, path)
+
+        monkeypatch.setattr(runtime._admin, "request", silent)  # pyright: ignore[reportPrivateUsage]
+        await runtime.stop(TIME, grace=WAIT)
+        assert gateway.members["time"]["phase"] == "held"
+        gateway.put("time", pid=78)
+        await gateway.say("started", {"member": "time", "pid": 78, "sequence": None})
+        await take(events, 1)
+        failures = iter(lambda: True, False)  # for ever
+        with pytest.raises(RuntimeFailed, match="did not stop it within"):
+            await runtime.stop(TIME, grace=0.0)
+        await gateway.hang_up()
+        await take(events, 1)
+        await runtime.stop(TIME, grace=0.0)
+
+
+async def test_a_start_that_a_gateway_refuses_because_another_takes_its_place_waits_for_that(state: Path) -> None:
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", phase="held", pid=None)
+        gateway.refusing = True
+        async with asyncio.TaskGroup() as tasks:
+            starting = tasks.create_task(HostedRuntime(state, INSTANCE).start(TIME, 1))
+            await until(lambda: gateway.asked.count("POST /members/time/start") >= 2)
+            gateway.refusing = False
+        assert starting.result().pid == 77
+
+
 async def test_a_gateway_that_does_not_know_a_server_yet_reads_its_file_at_once_and_only_once(state: Path) -> None:
     async with fake_gateway(state) as gateway:
         gateway.coming.append("time")
@@ -69,8 +138,19 @@ async def test_a_nudge_says_which_members_the_gateway_serves_and_raises_when_it_
         await runtime.nudge(["time"])
     async with fake_gateway(state) as gateway:
         gateway.put("time")
-        assert await runtime.nudge(["time", "other"]) == ("time",)
-        assert gateway.asked == ["POST /members/time/nudge", "POST /members/other/nudge"]
+        gateway.put("last")
+        assert await runtime.nudge(["time", "last"]) == ("time", "last")
+        assert gateway.asked == ["POST /members/time/nudge", "POST /members/last/nudge"]
+
+
+async def test_a_gateway_that_does_not_know_a_member_reads_its_file_again_once_before_that_is_said(state: Path) -> None:
+    runtime = HostedRuntime(state, INSTANCE)
+    async with fake_gateway(state) as gateway:
+        gateway.put("time")
+        gateway.coming.append("git")
+        assert await runtime.nudge(["git", "time", "other"]) == ("git", "time")
+        asked = [f"POST /members/{name}/nudge" for name in ("git", "time", "other")]
+        assert gateway.asked == [*asked, "POST /reload", asked[0], asked[2]]
 
 
 async def test_an_end_and_a_return_are_told_with_generations_that_follow_each_other(state: Path) -> None:
@@ -122,10 +202,13 @@ async def test_an_end_that_came_before_anything_was_heard_is_told_and_its_succes
         assert await take(events, 1) == [Exited("time", 5, 3, None)]
 
 
-async def test_a_start_that_ended_at_once_is_followed_by_a_generation_of_its_own(state: Path) -> None:
+@pytest.mark.parametrize(
+    "seen", [{"error": "exited with code 3"}, {"last_exit": {"code": 3, "signal": None}}], ids=["told", "seen"]
+)
+async def test_a_start_that_ended_at_once_is_followed_by_a_generation_of_its_own(state: Path, seen: dict[str, Any]) -> None:
     async with fake_gateway(state) as gateway:
         gateway.put("time", phase="held", pid=None)
-        gateway.start = {"phase": "backoff", "pid": None, "error": "exited with code 3"}
+        gateway.start = {"phase": "backoff", "pid": None, **seen}
         runtime = HostedRuntime(state, INSTANCE)
         events = runtime.watch()
         assert await take(events, 1) == [Gone("hosted", back=True)]

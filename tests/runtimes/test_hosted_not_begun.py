@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.ports import Appeared, Exited, Hindered
+from mcpwatch.model.incarnation import Appeared, Exited, Hindered, Parked
 from mcpwatch.runtimes.hosted_children import Children
 
 GONE = "command '/opt/srv' was not found; install it or write its full path"
@@ -39,3 +39,10 @@ def test_a_snapshot_that_shows_it_running_takes_the_reason_back_too() -> None:
     children.hear("exited", _event(3, error=GONE))
     shown = {"pid": 1, "sequence": 4, "members": [{"name": "git", "phase": "running", "pid": 9}]}
     assert children.hear("snapshot", shown) == (Hindered("git"), Appeared("git", 9))
+
+
+def test_a_gateway_that_gives_a_server_up_says_so_whatever_was_heard_of_its_ends() -> None:
+    children = _running()
+    assert children.hear("parked", _event(3, error="exited with code 1")) == (Parked("git"),)
+    shown = {"pid": 1, "sequence": 4, "members": [{"name": "git", "phase": "failed"}]}
+    assert children.hear("snapshot", shown) == (Parked("git"),), "also to one who heard nothing of it"

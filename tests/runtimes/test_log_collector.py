@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,7 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.model.spec import Plan
 from mcpwatch.runtimes.kernel import detect
 from mcpwatch.runtimes.log_collector import LogCollector
-from mcpwatch.runtimes.log_stamper import LogStamper, RotationLimits
-from mcpwatch.runtimes.logs import MemberLogsSpec, limits_of
+from mcpwatch.runtimes.log_stamper import LogStamper, MemberLogsSpec, RotationLimits, limits_of
 from tests.runtimes.bench import WAIT, next_exit, python, running, until
 
 pytestmark = pytest.mark.anyio
@@ -178,12 +178,25 @@ print(i)
 """
 
 
+@contextmanager
+def beside(code: str, *argv: str) -> Generator[subprocess.Popen[str]]:
+    """A program that runs beside the test; whatever becomes of the test, nobody of its session outlives it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *argv], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def collector_killed(state: Path, kills: int, seed: int) -> None:
     """A member that writes all the time, and a collector that is killed with SIGKILL again and again while it stamps."""
     folder = state / "logs/time"
     folder.mkdir(parents=True)
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
-        subprocess.run([sys.executable, "-c", KILLER, str(folder), str(kills), str(seed)], check=True)
+    with beside(WRITER, str(folder)) as writer, beside(KILLER, str(folder), str(kills), str(seed)) as killer:
+        assert killer.wait() == 0
         lines = int(writer.communicate()[0])
     stream = LogStamper(folder, "stdout", RotationLimits(max_bytes=3000, keep=100_000))
     while stream.bite(time.time()):
@@ -204,6 +217,19 @@ def test_a_collector_killed_again_and_again_neither_loses_nor_doubles_a_line(tmp
 @pytest.mark.slow
 def test_a_collector_killed_two_thousand_times_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
     collector_killed(tmp_path, kills=2000, seed=2)
+
+
+def test_a_test_of_the_collector_that_fails_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaves_one = "import os, sys, time\nif not os.fork():\n time.sleep(600)\nopen(sys.argv[1] + '/ready', 'w')\nsys.exit(3)"
+    monkeypatch.setattr(sys.modules[__name__], "KILLER", leaves_one)
+    with pytest.raises(AssertionError):
+        collector_killed(tmp_path, kills=1, seed=1)
+    marked = (entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    left: list[Path] = []
+    for path in marked:
+        with suppress(OSError):
+            left += [path] if str(tmp_path).encode() in path.read_bytes() else []
+    assert left == []
 
 
 @pytest.mark.parametrize("lines_ahead", [0, 1, 7])

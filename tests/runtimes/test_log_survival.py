@@ -216,12 +216,14 @@ def test_a_log_that_cannot_be_opened_again_after_a_rotation_is_opened_later(
     folder.mkdir(parents=True)
     stream = LogStamper(folder, "stdout", RotationLimits(max_bytes=10))
     (folder / "stdout.raw").write_bytes(b"a line that is long enough\n")
-    real, left = os.open, [1]
+    real, left, opened = os.open, [1], set[str]()
 
     def full(path: object, flags: int, mode: int = 0o777) -> int:
-        if str(path).endswith("stdout.log") and not (folder / "stdout.log").exists() and stream.is_open and left:
+        rotated = Path(str(path)).name == "stdout.log" and not (folder / "stdout.log").exists() and "stdout.raw" in opened
+        if rotated and left:
             left.pop()
             raise OSError(24, "Too many open files")
+        opened.add(Path(str(path)).name)
         return real(str(path), flags, mode)
 
     monkeypatch.setattr(os, "open", full)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -144,6 +145,14 @@ def test_who_names_the_address_at_which_a_member_is_asked_takes_its_connections(
 def test_the_places_where_a_process_listens_are_told_as_people_write_them(address: str, place: str) -> None:
     with listener(address) as (pid, port):
         assert PortWatch(INSTANCE).places(pid) == (place.format(port),)
+
+
+def test_a_connection_that_nobody_took_is_seen_to_wait() -> None:
+    with listener("127.0.0.1") as (pid, port):
+        assert PortWatch(INSTANCE).idle(pid, port)
+        assert not PortWatch(INSTANCE).idle(pid, port + 1)
+        with socket.create_connection(("127.0.0.1", port), timeout=10.0):
+            assert not PortWatch(INSTANCE).idle(pid, port)
 
 
 def test_the_process_of_a_route_inside_a_proxy_is_found_by_its_mark_until_it_ends() -> None:

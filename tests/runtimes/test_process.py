@@ -15,7 +15,7 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.runtimes import process, process_table
+from mcpwatch.runtimes import live_processes, process_table
 from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.process_table import MARK, ProcessTable
 from mcpwatch.runtimes.record import Records
@@ -355,7 +355,7 @@ async def test_a_server_that_puts_itself_into_the_background_is_told_as_such_and
 async def test_an_end_that_leaves_a_helper_behind_or_is_a_failure_is_no_step_into_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, listens: bool
 ) -> None:
-    monkeypatch.setattr(process, "BACKGROUND_WAIT", 1.0)
+    monkeypatch.setattr(live_processes, "BACKGROUND_WAIT", 1.0)
     async with running(tmp_path) as runtime:
         text = DAEMON.format(sessions=(1,), code=code, before=0.0, listens=listens)
         await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
@@ -369,8 +369,8 @@ async def test_an_end_is_told_though_whoever_listened_is_gone_before_it_is_known
     def fleeting(pids: Iterable[int]) -> tuple[int, ...]:
         return () if isinstance(pids, tuple) else (9000,)
 
-    monkeypatch.setattr(process, "BACKGROUND_WAIT", 0.2)
-    monkeypatch.setattr(process, "listened_on", fleeting)
+    monkeypatch.setattr(live_processes, "BACKGROUND_WAIT", 0.2)
+    monkeypatch.setattr(live_processes, "listened_on", fleeting)
     async with running(tmp_path) as runtime:
         text = DAEMON.format(sessions=(1,), code=0, before=0.0, listens=False)
         await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
@@ -383,7 +383,7 @@ async def test_a_watchdog_that_ends_does_not_wait_for_what_may_step_into_the_bac
         text = DAEMON.format(sessions=(1,), code=0, before=0.0, listens=False)
         living = await runtime.start(python(str(tmp_path / "pid"), code=text), 1)
         await until(lambda: not alive(living.pid or 0))
-        async with asyncio.timeout(process.BACKGROUND_WAIT / 3):
+        async with asyncio.timeout(live_processes.BACKGROUND_WAIT / 3):
             await runtime.close()
 
 

@@ -183,3 +183,11 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
         env={**os.environ, "LC_ALL": "C"},
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("wall", [0.0, 0.001, 0.999, 1.001, 1.5, 1.9999, 1_800_000_000.3])
+def test_a_tick_falls_on_the_next_even_second_that_is_not_too_near(wall: float) -> None:
+    """So do the slots of checks: one wake of the process is for both."""
+    pause = self_watch.until_tick(wall)
+    assert self_watch.EVERY / 2 < pause <= self_watch.EVERY * 1.5
+    assert round((wall + pause) % self_watch.EVERY, 6) in (0.0, self_watch.EVERY)

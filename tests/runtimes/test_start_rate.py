@@ -65,9 +65,24 @@ async def test_one_start_that_takes_long_keeps_none_of_the_others_for_ever() -> 
         spent[0] += 10 * TURN
 
     await asyncio.gather(*(start() for _ in range(20)))
+    long = asyncio.create_task(start())
     lost = asyncio.create_task(start())
     other = asyncio.create_task(start())
     await asyncio.sleep(0)
     lost.cancel()
+    await long
     await other
     assert lost.cancelled()
+
+
+@pytest.mark.anyio
+async def test_a_start_does_not_wait_for_what_starts_took_in_an_earlier_turn() -> None:
+    spent = [0.0]
+    turns = StartTurns(lambda: spent[0])
+    await turns.take()
+    spent[0] += 10 * TURN  # the loop did other work meanwhile
+    await asyncio.sleep(0)
+    begun = asyncio.create_task(turns.take())
+    await asyncio.sleep(0)
+    assert begun.done(), "it is begun in the very turn in which it is asked for"
+    await begun

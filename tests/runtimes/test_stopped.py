@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.runtimes.kernel import detect
-from mcpwatch.runtimes.process_table import Proc, ProcessSnapshot, ProcessTable
+from mcpwatch.runtimes.process_snapshot import Proc, ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable
 from mcpwatch.runtimes.stopped import KEPT, StopWatch
 from tests.runtimes.bench import running, sleeper, until
 

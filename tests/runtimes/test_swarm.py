@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from mcpwatch.model.errors import RuntimeFailed
@@ -19,11 +20,14 @@ from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.docker.options import Labels
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
+from mcpwatch.runtimes.swarm.own_task import VARIABLE
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 from mcpwatch.runtimes.swarm.service import endpoint, task_template
-from mcpwatch.runtimes.swarm.spec import SwarmSpec
+from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name
 from tests.e2e.daemon import free_port
+from tests.parts import ROOT
 from tests.runtimes.docker_lab import FOREVER, IMAGE, Lab, docker, holds, laboratory
+from tests.runtimes.swarm_lab import until
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,20 @@ def test_what_a_swarm_cannot_do_is_refused(written: dict[str, Any], fault: str) 
     with pytest.raises(ValidationError) as refusal:
         SwarmSpec.model_validate(written)
     assert fault in str(refusal.value)
+
+
+def test_the_fleet_that_is_deployed_to_a_swarm_is_one_and_meets_its_members_on_the_network_of_the_stack() -> None:
+    home = ROOT / "deploy" / "swarm"
+    member = yaml.safe_load((home / "mcpwatch.yaml").read_text(encoding="utf-8"))["members"]["search"]
+    stack = yaml.safe_load((home / "stack.yaml").read_text(encoding="utf-8"))
+    written = SwarmSpec.model_validate(member["swarm"])
+    assert list(written.networks) == [one["name"] for one in stack["networks"].values()]
+    assert written.placement == "any"
+    assert f"//tasks.{service_name('search', written)}:" in member["url"]
+    watchdog = stack["services"]["mcpwatch"]
+    assert watchdog["stop_signal"] == "SIGQUIT"
+    assert watchdog["environment"][VARIABLE] == "{{.Task.ID}}"
+    assert "{{.Service.Name}}" in watchdog["environment"]["MCPWATCH_STATE_DIR"], "two stacks would end each other's members"
 
 
 def test_a_service_is_described_as_the_engine_wants_it(tmp_path: Path) -> None:
@@ -161,6 +179,45 @@ async def test_the_next_watchdog_adopts_by_label_and_the_docker_runtime_leaves_i
             listening.cancel()
         await lab.runtime.stop(one, 1)
         assert services(lab) == []
+
+
+@on_a_swarm
+@pytest.mark.parametrize("placement", ["here", "any"])
+async def test_what_runs_and_could_not_be_looked_for_is_taken_over_by_the_start_and_not_replaced(
+    tmp_path: Path, placement: str
+) -> None:
+    """Managers that do not answer while a watchdog begins: it knows of nothing that lives, and starts its members later."""
+    async with laboratory(tmp_path, SwarmRuntime) as lab:
+        one = spec(lab, placement=placement)
+        born = await lab.runtime.start(one, 1)
+        await lab.runtime.close()
+        lab.runtime = SwarmRuntime(tmp_path, lab.instance)
+        again = await lab.runtime.start(one, 2)
+        assert (again.container, again.generation) == (born.container, 2)
+        changed = await lab.runtime.start(spec(lab, placement=placement, fingerprint="f2"), 3)
+        assert changed.container != born.container
+
+
+@on_a_swarm
+async def test_a_watchdog_whose_own_task_the_swarm_has_replaced_acts_on_nothing(tmp_path: Path) -> None:
+    async with laboratory(tmp_path, SwarmRuntime) as lab:
+        name = f"watchdog-{lab.instance}"
+        docker("service", "create", "--detach", "--name", name, "--no-resolve-image", IMAGE, "sleep", "600")
+        try:
+            (own,) = docker("service", "ps", "-q", "--no-trunc", name).split()
+            lab.runtime = SwarmRuntime(tmp_path, lab.instance, {VARIABLE: own})
+            one, two = spec(lab), spec(lab, "two")
+            born = await lab.runtime.start(one, 1)
+            docker("service", "update", "--detach", "--force", "--no-resolve-image", name)
+            state = ("inspect", "-f", "{{.DesiredState}}", "--type", "task", own)
+            await asyncio.to_thread(until, "its task is to end", lambda: docker(*state) == "shutdown")
+            for act in (lab.runtime.stop(one, 1), lab.runtime.release(one), lab.runtime.start(two, 1), lab.runtime.resume(one)):
+                with pytest.raises(RuntimeFailed, match="the swarm has replaced the task of this watchdog"):
+                    await act
+            assert docker("inspect", "-f", "{{.State.Running}}", born.container or "") == "true"
+            assert len(services(lab)) == 1
+        finally:
+            docker("service", "rm", name)
 
 
 @on_a_swarm

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Exited, Gone, Hindered, Incarnation, Moved, RuntimeEvent
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, Gone, Hindered, Incarnation, Moved, RuntimeEvent
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
 from tests.runtimes.docker_lab import IMAGE, holds

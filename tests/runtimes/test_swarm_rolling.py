@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Appeared, Exited, Hindered, RuntimeEvent
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Hindered, Replacing, RuntimeEvent, Sharing
+from mcpwatch.ports import Replacing, Sharing
 from mcpwatch.runtimes.docker.container import nanoseconds
 from mcpwatch.runtimes.swarm.runtime import SwarmRuntime
 from mcpwatch.runtimes.swarm.spec import SwarmSpec

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from mcpwatch.runtimes import usage
-from mcpwatch.runtimes.process_table import ProcessSnapshot, ProcessTable, ProcUnreadable, UsageSample
+from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
+from mcpwatch.runtimes.process_usage import UsageSample
 from tests.runtimes.bench import until
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +23,7 @@ class Table(ProcessTable):
         self.free.set()
         self.threads: list[threading.Thread] = []
         self.unreadable = False
+        self.light = True
 
     def scan(self) -> ProcessSnapshot:
         self.threads.append(threading.current_thread())
@@ -105,3 +108,18 @@ async def test_a_sample_that_is_older_than_a_minute_is_not_shown(table: Table, m
     found = [meter.look("a", lambda: {"a": 7}) for _ in range(3)]
     assert [one.cpu_seconds for one in found if one] == [1.0, 2.0, 3.0]
     assert set(table.threads) == {threading.main_thread()}
+
+
+async def test_where_a_look_takes_long_it_is_beside_the_loop_also_for_who_asks_seldom(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "EVERY", 30.0)
+    table.light = False
+    meter = usage.UsageMeter(table)
+    assert meter.look("a", lambda: {"a": 7}) is None
+    await until(lambda: meter.look("a", lambda: {"a": 7}) is not None)
+    meter._at -= 2 * usage.RECENT  # pyright: ignore[reportPrivateUsage]
+    assert meter.look("a", lambda: {"a": 7}) is None, "it is from long ago"
+    await until(lambda: meter.look("a", lambda: {"a": 7}) is not None)
+    assert used(meter, "a") == 2.0
+    assert threading.main_thread() not in table.threads

@@ -154,7 +154,7 @@ class Faulty:
             return False
         if request.method == "POST" and request.path.startswith("/message"):
             return await self._message(request, writer)
-        if request.method == "POST" and request.path.startswith("/mcp"):
+        if request.method == "POST" and request.path.startswith("/mcp") and self.fault != "no_endpoint":
             return await self._streamable(request, reader, writer)
         if request.method == "DELETE":
             if self.fault == "delete_hangs":

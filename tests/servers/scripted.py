@@ -39,6 +39,8 @@ class Scripted:
     """More header lines of every answer to a POST, each ended by CRLF."""
     ends: bool = False
     """Whether the stream of SSE ends right after its endpoint event."""
+    answers_everywhere: bool = False
+    """Whether any path is that of Streamable HTTP."""
     port: int = 0
     seen: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """HTTP method with path, and JSON-RPC method, of every request."""
@@ -76,7 +78,7 @@ class Scripted:
         if verb == "GET":
             return await self._stream(reader, writer)
         text = self.says.get(method, "").replace("{id}", json.dumps(asked.get("id")))
-        if path.startswith("/mcp"):
+        if path.startswith("/mcp") or self.answers_everywhere:
             return self._answer(writer, text)
         writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
         if text and self._streams:

@@ -15,7 +15,7 @@ import pytest
 from mcpwatch.model.errors import StoreError
 from mcpwatch.model.fact import Troubled
 from mcpwatch.model.time import WallTime
-from mcpwatch.store import sqlite
+from mcpwatch.store import file, sqlite
 from mcpwatch.store.history import read_facts
 from mcpwatch.store.sqlite import SqliteStore
 
@@ -55,6 +55,7 @@ async def test_a_store_that_another_program_locks_is_kept_and_used_again_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_WAIT", 0.05)
+    monkeypatch.setattr(file, "BUSY_WAIT", 0.05)
     path, said = tmp_path / "state.db", list[str | None]()
     first = SqliteStore(path)
     first.remember("fleet", "down:time", "1")
@@ -93,6 +94,7 @@ async def test_what_was_remembered_while_the_store_was_locked_is_told_as_not_on_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_WAIT", 0.05)
+    monkeypatch.setattr(file, "BUSY_WAIT", 0.05)
     monkeypatch.setattr(sqlite, "RETRY", 0.05)
     path, well = tmp_path / "state.db", threading.Event()
     store = SqliteStore(path, lambda text: well.set() if text is None else None)

@@ -71,8 +71,8 @@ class Bench:
     def settled(self) -> None:
         self.settlings += 1
 
-    async def look(self, member: str, *, deep: bool = False) -> None:
-        self.note(f"look {member}{' by calls' if deep else ''}")
+    async def look(self, member: str, *, deep: bool = False, brief: bool = False) -> None:
+        self.note(f"look {member}{' by calls' if deep else ''}{' briefly' if brief else ''}")
         await asyncio.sleep(0.01)
 
     async def prove(self, finding: Finding) -> None:
@@ -85,6 +85,10 @@ class Bench:
         self.asked.append((round(self.loop.time(), 2), what))
 
     def change(self, name: str, **changes: object) -> None:
+        """Give a member these; one that hangs does so through the proxy too, and one that is well again is it there too."""
+        for seen, other in ((HUNG, GOOD), (GOOD, HUNG)):
+            if changes.get("direct") is seen and self.members[name].through is other:
+                changes.setdefault("through", seen)
         self.members[name] = replace(self.members[name], **changes)  # pyright: ignore[reportArgumentType]
 
     def done(self, what: str) -> list[float]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import Fact
+from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
 from tests.virtual import VirtualClock, VirtualLoop, ended, run
@@ -79,6 +79,10 @@ class SmallFleet:
         self.broken: list[BaseException] = []
         self.answers: dict[str, ProbeResult] = {}
         """What each address answers, where it is not well."""
+        self.called: dict[str, ProbeResult] = {}
+        """What a canary is answered there, where that is not well."""
+        self.takes: dict[str, float] = {}
+        """Seconds that an address takes to answer."""
         self.probed: list[tuple[str, Vantage]] = []
         self.checks: list[CheckSpec] = []
         self.nudged: list[str] = []
@@ -86,6 +90,8 @@ class SmallFleet:
         self.listening: tuple[int, ...] = ()
         self.frozen: set[int] = set()
         """Main processes below which processes are stopped."""
+        self.below: set[int] = set()
+        """Main processes below which another runs."""
         self.children: dict[tuple[int, str], int] = {}
         """The process that serves a route inside the proxy with that main process."""
         senses = Senses(
@@ -93,6 +99,7 @@ class SmallFleet:
             nudge=self.nudge,
             listening=lambda pid: self.listening if pid > 100 else (1,),
             stopped=lambda pids: pids & self.frozen,
+            runs=lambda pid, _container: pid in self.below,
             child=lambda proxy, route, _known: self.children.get((proxy, route), 0),
         )
         self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses, daemon=DAEMON)  # type: ignore[arg-type]
@@ -121,11 +128,12 @@ class SmallFleet:
             raise self.nudge_fails
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
-        """As `ports.Prober.probe`, in ten milliseconds."""
+        """As `ports.Prober.probe`, in ten milliseconds where nothing else was said."""
         self.probed.append((target.url, vantage))
         self.checks.append(check)
-        await asyncio.sleep(0.01)
-        return self.answers.get(target.url, GOOD)
+        await asyncio.sleep(self.takes.get(target.url, 0.01))
+        answers = self.answers | self.called if check.canary is not None else self.answers
+        return answers.get(target.url, GOOD)
 
     def forget(self, target: Target) -> None:
         """Nothing is learned here."""

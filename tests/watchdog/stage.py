@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mcpwatch.model.fact import Fact, MemberExited
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor

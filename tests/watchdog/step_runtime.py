@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import Fact
+from mcpwatch.model.incarnation import Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.senses import Context
 from tests.virtual import VirtualClock, VirtualLoop, ended, run

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mcpwatch.model.fact import MemberStarted
+from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
-from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import describe_exit
 from tests.watchdog.stage import Stage, staged

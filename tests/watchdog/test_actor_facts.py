@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.fact import MemberChanged, MemberExited, MemberStarted, Troubled
+from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.restart import Backoff, RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
-from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog import decide as d
 from tests.watchdog.stage import SPEC, Stage, staged
 from tests.watchdog.step_runtime import ReplacingRuntime

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mcpwatch.checks.symptoms import MEANINGS
+from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.watchdog.advice import ADVICE, REPAIRED, advice
+from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import Finding
+from tests.watchdog.scenes import FETCH, PROXY, TIME, bad, scene
 
 
 def causes() -> set[str]:
@@ -32,3 +37,15 @@ def test_advice_names_who_acts_and_no_identifier(cause: str) -> None:
     assert words.startswith(("left to a person", "left to its restart policy", "nothing"))
     assert "_" not in words
     assert "{" not in words
+
+
+@pytest.mark.parametrize("symptom", Symptom)
+def test_what_a_symptom_says_to_do_is_no_restart_where_the_diagnosis_restarts_nothing(symptom: Symptom) -> None:
+    seen = replace(bad(symptom, Stage.TOOLS_LIST), succeeded=True)
+    found = [*diagnose(scene(replace(FETCH, direct=seen, through=seen), TIME, PROXY)).found]
+    words = MEANINGS[symptom].repair
+    assert not re.match(r"(re)?start|recreate|recycle", words, re.IGNORECASE), "evidence comes first"
+    if not any(one.rung in ("restart", "restart_proxy") for one in found):
+        advised = re.findall(r"[^.;:]*\brestart[^.;:]*", words)
+        but = re.compile(r"cannot help|no faster|changes nothing|once the member answers|helps where")
+        assert all(but.search(one) for one in advised), advised

@@ -11,7 +11,7 @@ from mcpwatch.clock import SystemClock
 from mcpwatch.model.contract import snapshot
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Fact, ToolsChanged
-from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool
+from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.watchdog.contracts import Contracts, Policy, renamed
 from mcpwatch.watchdog.history import CheckKey
@@ -51,14 +51,19 @@ def test_the_first_contract_is_trusted_and_survives_a_restart() -> None:
     assert again.see(listed("a", "b", description="other")).symptom is Symptom.DRIFT
 
 
-def test_a_list_that_is_empty_or_shrunken_is_a_failure_under_every_policy_that_looks() -> None:
-    for policy in ("warn", "degrade", "quarantine"):
+@pytest.mark.parametrize("vantage", ["direct", "route"])
+def test_an_empty_list_is_a_failure_under_every_policy_that_looks_and_a_shrunken_one_is_drift(vantage: Vantage) -> None:
+    policies: tuple[tuple[Policy, Outcome], ...] = (
+        ("warn", Outcome.DEGRADED), ("degrade", Outcome.DEGRADED), ("quarantine", Outcome.FAILURE)
+    )  # fmt: skip
+    for policy, outcome in policies:
         house = House(policy)
+        house.watched = replace(house.watched, key=CheckKey("time", "mcp", vantage))
         house.see(listed("a", "b"))
         assert house.see(listed()).symptom is Symptom.EMPTY_TOOLS
         shrunken = house.see(listed("a"))
-        assert (shrunken.outcome, shrunken.symptom) == (Outcome.FAILURE, Symptom.MISSING_TOOLS)
-        assert "b" in shrunken.message
+        assert (shrunken.outcome, shrunken.symptom) == (outcome, Symptom.DRIFT)
+        assert shrunken.message == "removed tool 'b'"
     ignoring = House("ignore")
     ignoring.see(listed("a"))
     assert ignoring.see(listed()).outcome is Outcome.SUCCESS
@@ -111,7 +116,8 @@ def test_tools_that_two_routes_list_are_named_with_their_routes() -> None:
 def test_a_new_incarnation_that_lists_fewer_tools_changed_on_purpose_and_one_that_loses_them_did_not() -> None:
     house = House()
     house.contracts.refine(house.watched, listed("a", "b"), 1)
-    assert house.contracts.refine(house.watched, listed("a"), 1).symptom is Symptom.MISSING_TOOLS
+    lost = house.contracts.refine(house.watched, listed("a"), 1)
+    assert (lost.outcome, lost.symptom) == (Outcome.DEGRADED, Symptom.DRIFT)
     assert house.contracts.refine(house.watched, listed("a"), 2).outcome is Outcome.SUCCESS
     assert house.contracts.refine(house.watched, listed(), 2).symptom is Symptom.EMPTY_TOOLS
 
@@ -121,7 +127,8 @@ def test_a_route_that_lists_what_its_member_lists_is_no_loss_in_between() -> Non
     direct = replace(house.watched, key=CheckKey("time", "mcp", "direct"))
     for one in (direct, house.watched):
         house.contracts.refine(one, listed("a", "b"), 1)
-    assert house.contracts.refine(house.watched, listed("a"), 1).symptom is Symptom.MISSING_TOOLS
+    lost = house.contracts.refine(house.watched, listed("a"), 1)
+    assert (lost.outcome, lost.symptom, lost.message) == (Outcome.FAILURE, Symptom.MISSING_TOOLS, "no longer listed: b")
     house.contracts.refine(direct, listed("a"), 2)
     assert house.contracts.refine(house.watched, listed("a"), 2).outcome is Outcome.SUCCESS
 
@@ -179,12 +186,12 @@ def test_the_first_changes_are_told_and_the_others_counted() -> None:
         assert len(fact.changes) == min(count, 50)
 
 
-def test_a_member_that_lists_less_than_before_has_lost_something_whatever_was_seen_of_it_meanwhile() -> None:
+def test_a_member_that_lists_less_than_before_is_told_whatever_was_seen_of_it_meanwhile() -> None:
     house = House()
     direct = replace(house.watched, key=CheckKey("time", "mcp", "direct"))
     for names in (("a", "b"), ("a",), ("a",)):
         found = house.contracts.refine(direct, listed(*names), 1)
-    assert found.symptom is Symptom.MISSING_TOOLS
+    assert (found.outcome, found.symptom) == (Outcome.DEGRADED, Symptom.DRIFT)
 
 
 def test_what_a_person_accepted_stays_accepted_after_a_restart_and_is_no_new_entry_of_the_history() -> None:
@@ -267,7 +274,7 @@ def test_another_name_at_an_address_is_told_until_it_is_accepted_though_all_tool
     assert "'somebody-else' answers where 'x' was" in told.text
     house.contracts.pin("time")
     assert house.see(other).outcome is Outcome.SUCCESS
-    assert house.see(listed("a", "b")).symptom in (Symptom.WRONG_SERVER, Symptom.MISSING_TOOLS)
+    assert house.see(listed("a", "b")).symptom in (Symptom.WRONG_SERVER, Symptom.DRIFT)
 
 
 def test_an_empty_list_is_right_until_something_was_listed_and_drift_of_another_version() -> None:

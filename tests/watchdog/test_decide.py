@@ -11,13 +11,12 @@ from math import ceil
 import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
-from mcpwatch.model.policy import Backoff, RestartPolicy
-from mcpwatch.model.restart import reachable
+from mcpwatch.model.restart import Backoff, RestartPolicy, reachable
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
     CARRIER_PATIENCE,
-    EVENTS,
     Adopted,
+    CarrierParked,
     CarrierRestarted,
     DeadlinePassed,
     GenerationEnded,
@@ -30,6 +29,7 @@ from mcpwatch.watchdog.decide import (
     StateEvent,
     Stop,
     Stopped,
+    StopRefused,
     Transition,
     Unwatched,
     WantDown,
@@ -37,6 +37,7 @@ from mcpwatch.watchdog.decide import (
     WantUp,
     decide,
 )
+from mcpwatch.watchdog.lifecycle_events import EVENTS
 
 GRID = 20.0
 SMALL = RestartPolicy(intensity=1, period=2 * GRID, backoff=Backoff(first=GRID, max=GRID, jitter=0.0), retry=GRID)
@@ -89,6 +90,7 @@ def events(state: MemberState, at: Instant) -> list[StateEvent]:
         WantRestart(at),
         WantRestart(at, counts=True),
         CarrierRestarted(at),
+        CarrierParked(at),
         Unwatched(at),
         DeadlinePassed(at),
     ]
@@ -98,7 +100,7 @@ def events(state: MemberState, at: Instant) -> list[StateEvent]:
             Judged(at, generation=generation, verdict=verdict, proven=proven) for verdict, proven in product(Verdict, (True, False))
         ]
         made += [StartFailed(at, generation=generation, permanent=permanent) for permanent in (True, False)]
-        made += [Stopped(at, generation=generation), Lost(at, generation=generation)]
+        made += [kind(at, generation=generation) for kind in (Stopped, StopRefused, Lost)]
     return made
 
 

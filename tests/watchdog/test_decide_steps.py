@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import MemberState, Phase, Then, Verdict, Want
-from mcpwatch.model.policy import Backoff, RestartPolicy
+from mcpwatch.model.restart import Backoff, RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.decide import (
     Adopted,
+    CarrierParked,
     CarrierRestarted,
     DeadlinePassed,
     GenerationEnded,
@@ -23,6 +24,7 @@ from mcpwatch.watchdog.decide import (
     StateEvent,
     Stop,
     Stopped,
+    StopRefused,
     Transition,
     WantDown,
     WantRestart,
@@ -51,6 +53,11 @@ def test_what_means_nothing_changes_nothing() -> None:
     assert decide(RUNNING, StateEvent(AT), RULES) == Transition(RUNNING)
     for phase in (Phase.RUNNING, Phase.STOPPED):
         assert after(replace(RUNNING, phase=phase, wake_at=AT), DeadlinePassed(AT)) == replace(RUNNING, phase=phase)
+
+
+def test_the_same_verdict_again_makes_no_other_state() -> None:
+    """Each check of a healthy member judges it."""
+    assert after(RUNNING, Judged(AT, generation=3, verdict=Verdict.HEALTHY, proven=True)) is RUNNING
 
 
 def test_a_step_tells_what_changed_after_what_is_to_be_done() -> None:
@@ -108,6 +115,15 @@ def test_a_restart_as_a_repair_counts_until_the_budget_is_spent() -> None:
     assert (planned.then, planned.starts) == ("start", (99.0,)), "one that somebody wanted is free"
 
 
+def test_what_a_repair_could_not_stop_is_looked_at_again_and_what_an_operator_ends_is_not() -> None:
+    again = after(replace(STOPPING, then="start"), StopRefused(AT, generation=3))
+    assert (again.phase, again.generation, again.wake_at, again.then) == (Phase.STARTING, 3, AT + 60.0, "rest")
+    well = after(again, Judged(AT, generation=3, verdict=Verdict.HEALTHY, proven=True))
+    assert (well.phase, well.generation, well.restarts) == (Phase.RUNNING, 3, 0)
+    for other in (replace(STOPPING, want=Want.DOWN), RUNNING, STOPPED):
+        assert after(other, StopRefused(AT, generation=3)) == other
+
+
 @pytest.mark.parametrize(
     ("want", "counts", "then"),
     [(Want.UP, False, "start"), (Want.UP, True, "start"), (Want.DOWN, False, "start"), (Want.DOWN, True, "rest")],
@@ -154,3 +170,15 @@ def test_what_its_carrier_restarts_too_often_is_stopped_and_parked() -> None:
     back = decide(waiting.state, CarrierRestarted(AT), rules)
     assert (back.state.phase, back.state.generation, back.state.restarts) == (Phase.STARTING, 4, 1)
     assert not [one for one in back.actions if isinstance(one, Start)]
+
+
+def test_what_its_carrier_gave_up_is_parked_though_not_every_end_was_told() -> None:
+    rules = replace(RULES, theirs=True)
+    waiting = after(RUNNING, GenerationEnded(AT, generation=3, code=1), rules)
+    given_up = decide(waiting, CarrierParked(AT), rules)
+    assert (given_up.state.phase, given_up.state.then) == (Phase.STOPPING, "park")
+    assert Stop(3, 10.0) in given_up.actions, "one of the two tries it again, not both"
+    parked = after(given_up.state, Stopped(AT, generation=3), rules)
+    assert (parked.phase, parked.wake_at) == (Phase.FAILED, AT + 50.0)
+    for state, theirs in ((RUNNING, True), (STOPPED, True), (parked, True), (waiting, False)):
+        assert after(state, CarrierParked(AT), replace(rules, theirs=theirs)) == state

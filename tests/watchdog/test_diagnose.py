@@ -60,7 +60,8 @@ def test_the_evidence_tells_what_each_vantage_said() -> None:
 
 
 def test_everybody_silent_at_once_is_the_machines_trouble_and_nobody_is_restarted() -> None:
-    silent = [replace(FETCH, name=name, route=name, direct=bad(Symptom.TIMEOUT)) for name in ("a", "b", "c")]
+    hung = bad(Symptom.TIMEOUT)
+    silent = [replace(FETCH, name=name, route=name, direct=hung, through=hung) for name in ("a", "b", "c")]
     assert causes(*silent, PROXY)[0] == ("host_trouble", "host", None)
     assert all(rung is None for _, subject, rung in causes(*silent, PROXY) if subject != "proxy")
     assert causes(*silent[:2], FETCH, PROXY) == [("member_hung", "a", "restart"), ("member_hung", "b", "restart")]
@@ -87,7 +88,7 @@ def test_what_an_engine_carries_that_is_away_is_not_repaired_before_it_is_back()
 
 def test_a_dependency_counts_as_down_only_where_it_should_be_up() -> None:
     database = replace(TIME, name="db", phase=Phase.FAILED, want=Want.DOWN)
-    waiting = replace(FETCH, depends_on=("db",), direct=bad(Symptom.TIMEOUT))
+    waiting = replace(FETCH, depends_on=("db",), direct=bad(Symptom.TIMEOUT), through=bad(Symptom.TIMEOUT))
     assert causes(waiting, database, PROXY) == [("member_hung", "fetch", "restart")]
     assert causes(waiting, replace(database, want=Want.UP, phase=Phase.RUNNING), PROXY) == [("member_hung", "fetch", "restart")]
     (named, _) = found(replace(waiting, depends_on=("db", "x")), replace(database, want=Want.UP), PROXY).found
@@ -131,7 +132,8 @@ def test_who_is_to_be_looked_at_again_is_told_once_by_calls_where_one_of_the_rea
 
 
 def test_a_hosted_server_is_not_judged_while_its_proxy_does_not_run_and_others_are() -> None:
-    silent, hung = replace(HOSTED, through=bad(Symptom.UPSTREAM_DOWN)), replace(FETCH, direct=bad(Symptom.TIMEOUT))
+    silent = replace(HOSTED, through=bad(Symptom.UPSTREAM_DOWN))
+    hung = replace(FETCH, direct=bad(Symptom.TIMEOUT), through=bad(Symptom.TIMEOUT))
     own = bad(Symptom.HTTP_STATUS)
     for phase, want in ((Phase.STARTING, Want.UP), (Phase.STOPPED, Want.DOWN), (Phase.RUNNING, Want.DOWN)):
         proxy = replace(PROXY, phase=phase, want=want, direct=own)

@@ -13,10 +13,12 @@ from mcpwatch.model.member import Phase, Streaks, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.diagnose import diagnose
+from mcpwatch.watchdog.doubt import BRIEF, BRIEF_MARGIN, ENOUGH, SPELLS
 from mcpwatch.watchdog.finding import Finding
 from mcpwatch.watchdog.history import CheckHistory, Sight, glance
-from mcpwatch.watchdog.ladder import Step, steps
-from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.ladder import Step, choose, steps
+from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, MUTE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.spared import tells
 
 NOW = Instant(100.0)
 SEEDS = range(1000)
@@ -51,7 +53,8 @@ def seen(chance: random.Random, *, likely: float = 0.5) -> Observation | None:
         Outcome.FAILURE, chance.choice(list(Symptom)), stage, chance.choice(WORDS), rpc_code=chance.choice((None, -32602))
     )
     verdict, failures = chance.choice(((Verdict.UNHEALTHY, 3), (Verdict.UNHEALTHY, 9), (Verdict.UNKNOWN, 1), (Verdict.HEALTHY, 2)))
-    return Observation(verdict, failed, failures, at, Instant(since), Instant(began), deep=deep, rate=rate, succeeded=succeeded)
+    seen = Observation(verdict, failed, failures, at, Instant(since), Instant(began), deep=deep, rate=rate, succeeded=succeeded)
+    return replace(seen, spells=chance.choice((1, 1, 2, 3)), brief=chance.random() < 0.2)
 
 
 def time(chance: random.Random) -> Instant | None:
@@ -155,6 +158,28 @@ def test_a_member_is_restarted_first_only_for_what_was_seen_of_its_present_life_
             assert not (target.port in target.listens_on and own.symptom is Symptom.REFUSED), (seed, found)
             if own.symptom in (Symptom.RPC_ERROR, Symptom.HTTP_STATUS):
                 assert own.message in HARMLESS_WORDS, (seed, found)
+    assert restarted > 20, "else this proves nothing"
+
+
+def test_no_restart_is_chosen_for_a_member_that_serves_that_may_be_well_again_or_that_is_asked_at_a_wrong_path() -> None:
+    restarted = 0
+    for seed in range(4 * len(SEEDS)):
+        fleet = snapshot(seed)
+        front = fleet.front
+        for found in diagnose(fleet).found:
+            target, choice = fleet.member(found.subject), choose(found, (), NOW)
+            if target is None or target.name == "proxy" or choice.step is None or choice.step.rung != "restart":
+                continue
+            restarted += 1
+            own, through = target.own, target.through
+            assert own is not None, (seed, found)
+            long = own.at is not None and own.began_at is not None and own.at - own.began_at > BRIEF + BRIEF_MARGIN
+            assert own.brief or own.symptom not in HUNG_SYMPTOMS or not long, (seed, found)
+            assert own.spells < SPELLS, (seed, found)
+            assert own.symptom in MUTE_SYMPTOMS or own.failures >= ENOUGH, (seed, found)
+            assert own.symptom is not Symptom.NOT_MOUNTED or own is through or target.child_runs or own.deep, (seed, found)
+            if own is not through and through is not None and front is not None and front.phase is Phase.RUNNING:
+                assert through.failures or not tells(fleet, own, through), (seed, found)
     assert restarted > 20, "else this proves nothing"
 
 

@@ -84,7 +84,7 @@ def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:
 def test_what_a_server_says_of_itself_is_its_cause_and_no_restart_answers_it(message: str, cause: str) -> None:
     said = replace(bad(Symptom.RPC_ERROR), result=ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.INITIALIZE, message))
     rung = "restart" if cause == "member_failing" else None
-    assert causes(replace(FETCH, direct=said), TIME, PROXY) == [(cause, "fetch", rung)]
+    assert causes(replace(FETCH, direct=said, through=bad(Symptom.BAD_REPLY)), TIME, PROXY) == [(cause, "fetch", rung)]
 
 
 def test_what_answers_while_it_starts_again_is_not_down() -> None:
@@ -118,17 +118,32 @@ def test_a_paused_member_is_let_run_and_a_hosted_server_is_not_blamed_at_the_gat
 
 
 def test_a_bridge_whose_child_still_starts_is_waited_for_as_long_as_the_child_lives() -> None:
-    late = replace(FETCH, started_at=Instant(95.0), direct=bad(Symptom.NOT_MOUNTED), start_grace=60.0)
+    down = bad(Symptom.UPSTREAM_DOWN)
+    late = replace(FETCH, started_at=Instant(95.0), direct=bad(Symptom.NOT_MOUNTED), through=down, start_grace=60.0)
     (found,) = diagnose(scene(late, PROXY)).found
     assert (found.cause, found.rung, found.until) == ("starting", None, Instant(155.0))
-    over = replace(late, started_at=Instant(10.0))
+    over = replace(late, started_at=Instant(10.0), unserved=True)
     assert causes(over, PROXY) == [("member_failing", "fetch", "restart")]
+    assert "the server that it runs never came to be served" in one(over, PROXY).text
     assert causes(replace(over, child_runs=True), PROXY) == [("starting", "fetch", None)]
     assert causes(replace(over, started_at=Instant(100.0 - COLD_START), child_runs=True), PROXY)[0][0] == "member_failing"
     served = replace(over, direct=replace(over.direct or OK, succeeded=True), child_runs=True)
     assert causes(served, PROXY) == [("member_failing", "fetch", "restart")]
     again = replace(late, phase=Phase.STARTING, failures=1)
     assert causes(again, PROXY) == [("starting", "fetch", None)]
+
+
+def test_a_server_that_answers_at_another_path_alone_is_not_restarted_for_that() -> None:
+    moved = replace(FETCH, direct=replace(bad(Symptom.NOT_MOUNTED, Stage.OPEN), succeeded=True), through=bad(Symptom.UPSTREAM_DOWN))
+    told = one(moved, TIME, PROXY)
+    assert (told.cause, told.rung) == ("config", None)
+    assert "not at the path of its url, which may be wrong or have changed with an upgrade: said so" in told.text
+    bridge = replace(moved, direct=replace(moved.direct or OK, deep=True))
+    assert one(bridge, TIME, PROXY).rung == "restart", "it lists from its memory, and runs another server"
+    assert one(replace(bridge, direct=replace(bridge.direct or OK, succeeded=False)), TIME, PROXY).cause == "config"
+    assert one(replace(moved, unserved=True), TIME, PROXY).rung == "restart", "it says that it could not begin what it runs"
+    assert one(replace(moved, child_runs=True), TIME, PROXY).rung == "restart"
+    assert one(replace(HOSTED, through=bad(Symptom.NOT_MOUNTED)), TIME, PROXY).rung == "restart"
 
 
 def test_a_finding_of_a_member_tells_what_it_rests_on_and_where_a_person_should_look() -> None:
@@ -210,7 +225,7 @@ def test_what_was_seen_before_its_start_or_before_it_listened_is_looked_at_again
 
 def test_the_words_of_a_server_count_where_they_are_its_own() -> None:
     def told(symptom: Symptom, message: str, said: str = "") -> tuple[str, str]:
-        seen = replace(bad(symptom), result=ProbeResult(Outcome.FAILURE, symptom, Stage.INITIALIZE, message, said))
+        seen = replace(bad(symptom), succeeded=True, result=ProbeResult(Outcome.FAILURE, symptom, Stage.INITIALIZE, message, said))
         finding = one(replace(FETCH, direct=seen), TIME, PROXY)
         return finding.cause, finding.text
 
@@ -223,6 +238,47 @@ def test_the_words_of_a_server_count_where_they_are_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (400, "config"),
+        (409, "config"),
+        (422, "config"),
+        (499, "config"),
+        (500, "member_failing"),
+        (599, "member_failing"),
+        (None, "config"),
+    ],
+)
+@pytest.mark.parametrize("stage", [Stage.OPEN, Stage.DISCOVER, Stage.INITIALIZE, Stage.TOOLS_LIST])
+def test_what_was_never_well_and_greets_as_no_mcp_server_does_is_a_wrong_configuration(
+    status: int | None, cause: str, stage: Stage
+) -> None:
+    symptom = Symptom.HTTP_STATUS if status else Symptom.BAD_REPLY
+    seen = replace(bad(symptom), result=ProbeResult(Outcome.FAILURE, symptom, stage, "<h1>hello</h1>", http_status=status))
+    greeted = stage is Stage.TOOLS_LIST
+    finding = one(replace(FETCH, direct=seen, through=seen), TIME, PROXY)
+    assert (finding.cause, finding.rung) == (("member_failing", "restart") if greeted or cause != "config" else (cause, None))
+    assert greeted or cause != "config" or "<h1>hello</h1>" in finding.text, "what it said is told"
+    was_well = one(replace(FETCH, direct=replace(seen, succeeded=True)), TIME, PROXY)
+    assert was_well.cause == "member_failing"
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("POST /mcp was refused with HTTP 401: no token was sent", "it asks for a token, and none is sent"),
+        ("POST /mcp was refused with HTTP 401: the token that was sent is wrong or expired", "it refuses our token"),
+    ],
+)
+def test_a_missing_token_is_told_from_a_wrong_one(message: str, text: str) -> None:
+    seen = replace(bad(Symptom.AUTH), result=ProbeResult(Outcome.FAILURE, Symptom.AUTH, Stage.OPEN, message))
+    finding = one(replace(FETCH, direct=seen), TIME, PROXY)
+    assert (finding.cause, finding.text, finding.rung) == ("auth", text, None)
+    routed = one(replace(FETCH, through=seen), TIME, PROXY)
+    assert (routed.cause, routed.rung, "none is sent" in routed.text) == ("auth", None, "none is sent" in text)
+
+
+@pytest.mark.parametrize(
     ("symptom", "cause"),
     [
         (Symptom.BAD_ENDPOINT, "wrong_base_url"),
@@ -230,7 +286,7 @@ def test_the_words_of_a_server_count_where_they_are_its_own() -> None:
         (Symptom.BUFFERED, "config"),
         (Symptom.TOO_LARGE, "config"),
         (Symptom.UNGUARDED, "auth"),
-        (Symptom.UNEXPECTED, "dependency"),
+        (Symptom.UNEXPECTED, "unexpected"),
     ],
 )
 def test_no_restart_answers_what_only_a_person_can_correct(symptom: Symptom, cause: str) -> None:
@@ -248,7 +304,8 @@ def test_no_restart_answers_what_only_a_person_can_correct(symptom: Symptom, cau
 )
 def test_a_canary_that_the_server_does_not_take_is_wrong_itself(stage: Stage, code: int, expected: tuple[str, str | None]) -> None:
     refused = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, stage, "unknown tool: pnig", rpc_code=code)
-    finding = one(replace(FETCH, direct=replace(bad(Symptom.RPC_ERROR), result=refused)), TIME, PROXY)
+    seen = replace(bad(Symptom.RPC_ERROR), result=refused)
+    finding = one(replace(FETCH, direct=seen, through=seen), TIME, PROXY)
     assert (finding.cause, finding.rung) == expected
     inside = replace(FETCH, runtime="external", direct=None, through=replace(bad(Symptom.RPC_ERROR), result=refused))
     assert (named(inside, TIME, TBXARK)[0][:2] == ("config", None)) is (expected[0] == "config")
@@ -313,7 +370,8 @@ def test_answers_that_are_begun_and_cut_are_told_as_such_and_only_who_listens_th
 ) -> None:
     timings = tuple(StageTiming(stage, 0.1) for stage in (Stage.CONNECT, Stage.OPEN, Stage.INITIALIZE))
     result = replace(bad(symptom).result or ProbeResult(Outcome.FAILURE), message="the stream ended", timings=timings)
-    member = replace(FETCH, direct=replace(bad(symptom), result=result), port=9072, listens_on=(9072,) if own_port else (80,))
+    seen, ports = replace(bad(symptom), result=result), (9072,) if own_port else (80,)
+    member = replace(FETCH, direct=seen, through=seen, port=9072, listens_on=ports)
     finding = one(member, PROXY)
     assert (finding.cause, finding.rung) == ("cut_short", "restart" if own_port else None)
     assert finding.text == f"its answers end early ({result.symptom_text}): it, or something between, closes them: the stream ended"

@@ -206,7 +206,7 @@ def test_a_proxy_whose_own_port_is_silent_is_hung_unless_its_routes_are_answered
 @pytest.mark.parametrize(
     ("symptom", "expected"),
     [
-        (Symptom.UNEXPECTED, "dependency -"),
+        (Symptom.UNEXPECTED, "unexpected -"),
         (Symptom.AUTH, "auth -"),
         (Symptom.TLS, "config -"),
         (Symptom.OVERLOADED, "overloaded -"),

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Tool
+from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Stage, Symptom, Tool, Transport
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
-from mcpwatch.watchdog.diagnose_route import since_change
-from mcpwatch.watchdog.finding import Finding, LookAgain
+from mcpwatch.watchdog.finding import Finding, Findings, LookAgain
+from mcpwatch.watchdog.ladder import Step, steps
 from mcpwatch.watchdog.repair import decide_repairs
 from mcpwatch.watchdog.snapshot import MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.vantages import since_change
 from tests.watchdog.scenes import FETCH, OK, PROVED, PROXY, REBORN, TBXARK, TIME, bad, causes, named, one, scene
 
 
@@ -206,6 +207,7 @@ def test_what_a_member_says_itself_through_its_route_is_its_own_cause() -> None:
     ("symptom", "stage", "expected"),
     [
         (Symptom.TOOL_ERROR, Stage.CANARY, "dependency in -"),
+        (Symptom.UNEXPECTED, Stage.CANARY, "unexpected in -"),
         (Symptom.RPC_ERROR, Stage.INITIALIZE, "child_died proxy restart_proxy"),
         (Symptom.TIMEOUT, Stage.SAFE_CALL, "member_hung proxy restart_proxy"),
         (Symptom.MISSING_TOOLS, Stage.TOOLS_LIST, "drift in -"),
@@ -328,7 +330,10 @@ def test_a_restart_of_the_proxy_waits_for_its_budget_and_for_members_that_are_co
         return finding.hold, finding.until
 
     assert held() == ("", None)
-    assert held(budget_at=Instant(130.0)) == ("it was restarted too often; waiting, because it still serves", 130.0)
+    assert held(budget_at=Instant(130.0)) == (
+        "it was restarted too often, and still serves others; its restart budget allows the next in 30s",
+        130.0,
+    )
     assert held(budget_at=Instant(100.0)) == ("", None)
     coming = replace(TIME, through=None, phase=Phase.STARTING, started_at=Instant(95.0))
     also = replace(coming, name="also", started_at=Instant(90.0))
@@ -428,3 +433,95 @@ def test_a_line_that_may_have_been_written_before_the_member_was_well_keeps_no_r
     later = replace(TBXARK, started_at=Instant(80.05))  # all that it says was said since
     ((found, rung, _),) = named(member, later, proxy_log=(line,))
     assert (found, rung) == ("upstream_unreachable", None)
+
+
+@pytest.mark.parametrize(
+    "symptom", [Symptom.TIMEOUT, Symptom.NOT_MOUNTED, Symptom.UPSTREAM_DOWN, Symptom.RPC_ERROR, Symptom.EMPTY_TOOLS]
+)
+def test_no_proxy_is_blamed_where_the_members_answers_have_a_form_that_official_clients_refuse(symptom: Symptom) -> None:
+    odd = ProbeResult(Outcome.DEGRADED, Symptom.INCOMPATIBLE, Stage.INITIALIZE, "the answer to initialize is a JSON array")
+    member = replace(FETCH, start_grace=0, direct=replace(OK, verdict=Verdict.DEGRADED, result=odd), through=bad(symptom))
+    ((cause, rung, hold),) = named(member, TBXARK)
+    assert (cause, rung, hold) == ("config", None, "")
+    served = replace(member, through=replace(bad(symptom), succeeded=True))
+    assert named(served, TBXARK) == [("config", None, "")], "it may have begun to answer so while it ran"
+
+
+@pytest.mark.parametrize("symptom", [Symptom.TIMEOUT, Symptom.NOT_MOUNTED, Symptom.UPSTREAM_DOWN, Symptom.RPC_ERROR])
+@pytest.mark.parametrize(
+    ("spoken", "asked", "fits"),
+    [
+        ("sse", "sse", True),
+        ("http", "http", True),
+        ("stateless", "http", True),
+        ("sse", "http", False),
+        ("http", "sse", False),
+        ("stateless", "sse", False),
+        ("sse", "", True),
+        ("stdio", "http", True),
+    ],
+)
+def test_a_proxy_that_asks_over_another_wire_than_the_member_speaks_is_not_restarted_for_it(
+    symptom: Symptom, spoken: Transport, asked: str, fits: bool
+) -> None:
+    told = ProbeResult(Outcome.SUCCESS, server=ServerInfo("fetch", wire=spoken))
+    member = replace(FETCH, start_grace=0, direct=replace(OK, result=told), through=bad(symptom), proxy_wire=asked)
+    ((cause, rung, _),) = named(member, TBXARK)
+    assert (cause == "config", rung is None) == (not fits, not fits)
+    if not fits:
+        text = diagnose(scene(member, TBXARK)).found[0].text
+        assert "and the proxy asks it over" in text
+        assert text.endswith("write its `transport`")
+
+
+def forgetting(stage: Stage = Stage.SAFE_CALL, symptom: Symptom = Symptom.STALE_SESSION) -> Observation:
+    seen = bad(symptom, stage)
+    assert seen.result is not None
+    return replace(seen, failures=9, deep=True, result=replace(seen.result, said="Session not found", message="calling t failed"))
+
+
+def test_a_tool_that_says_the_same_when_it_is_asked_itself_gets_no_proxy_restarted() -> None:
+    assert PROVED.result is not None
+    same = replace(PROVED, result=replace(PROVED.result, said="Session not found"))
+    kept = replace(TIME, direct=same, direct_call=same, through=forgetting())
+    assert named(kept, TBXARK) == [("unexpected", None, "")]
+    other = replace(PROVED, result=replace(PROVED.result, said="path is required"))
+    lost = replace(TIME, direct=other, direct_call=other, through=forgetting())
+    assert named(lost, TBXARK)[0][:2] == ("stale_session", "restart_proxy")
+    silent = replace(TIME, direct=PROVED, direct_call=PROVED, through=forgetting())
+    assert named(silent, TBXARK)[0][:2] == ("stale_session", "restart_proxy")
+
+
+def test_a_server_inside_the_proxy_has_no_session_to_lose() -> None:
+    inside = replace(TIME, runtime="external", direct=None)
+    for symptom in (Symptom.STALE_SESSION, Symptom.RPC_ERROR):
+        assert named(replace(inside, through=forgetting(symptom=symptom)), TBXARK) == [("unexpected", None, "")]
+    listed = replace(inside, through=forgetting(Stage.TOOLS_LIST))
+    assert named(listed, TBXARK)[0][:2] == ("child_died", "restart_proxy"), "all of it is lost, not a session of one tool"
+    elsewhere = forgetting()
+    assert elsewhere.result is not None
+    gone = replace(inside, through=replace(elsewhere, result=replace(elsewhere.result, said="transport closed")))
+    assert named(gone, TBXARK)[0][:2] == ("child_died", "restart_proxy")
+
+
+def test_a_canary_that_is_told_of_a_lost_session_of_the_tool_restarts_no_member() -> None:
+    canary = forgetting(Stage.CANARY, Symptom.RPC_ERROR)
+    assert causes(replace(FETCH, direct=canary), PROXY) == [("unexpected", "fetch", None)]
+    assert causes(replace(FETCH, runtime="hosted", direct=None, through=canary), PROXY) == [("unexpected", "fetch", None)]
+    listing = forgetting(Stage.TOOLS_LIST, Symptom.RPC_ERROR)
+    assert causes(replace(FETCH, direct=listing, through=None), PROXY) == [("member_failing", "fetch", "restart")]
+
+
+def test_a_gateway_that_lost_one_route_reads_its_file_again_before_it_is_restarted() -> None:
+    lost = replace(TIME, through=replace(bad(Symptom.NOT_MOUNTED, Stage.OPEN), failures=9))
+    found = one(lost, PROXY, nudges=True, at=Instant(1000.0))
+    assert (found.cause, found.rung, found.suspect) == ("not_mounted", "reconnect", "proxy")
+    assert steps(found) == (Step("reconnect", "proxy"), Step("restart_proxy", "proxy"))
+    (shown,) = decide_repairs(Findings((replace(found, seen_until=None),)), (), Instant(1000.0)).shown
+    assert shown.next == "have the proxy read its configuration again"
+    hosted = replace(lost, runtime="hosted", direct=None)
+    found = one(hosted, PROXY, nudges=True, at=Instant(1000.0))
+    assert (found.cause, found.rung, found.suspect) == ("not_mounted", "reconnect", "time")
+    assert found.text == "the proxy that hosts it has no route to it: said so"
+    foreign = one(lost, PROXY, at=Instant(1000.0))
+    assert foreign.rung == "restart_proxy", "one that cannot be asked to"

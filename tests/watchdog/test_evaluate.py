@@ -70,3 +70,22 @@ def test_a_check_that_speaks_to_a_server_calls_a_tool_too_unless_it_has_a_canary
     assert deepened(CheckSpec("mcp", "mcp")).safe_call
     assert not deepened(CheckSpec("tcp", "tcp")).safe_call
     assert not deepened(CheckSpec("canary", "mcp", canary=Canary("a"))).safe_call
+
+
+STRANGERS = CheckHistory(verdict=Verdict.HEALTHY, proves=False)
+
+
+@pytest.mark.parametrize("served_", [Verdict.UNKNOWN, Verdict.DEGRADED, Verdict.UNHEALTHY])
+def test_that_a_stranger_is_refused_makes_no_route_well(served_: Verdict) -> None:
+    histories = served(served_)
+    histories[CheckKey("time", "refusal", "route")] = STRANGERS
+    assert route_verdict(histories, "time", RUNNING, RUNNING) is served_
+
+
+def test_that_a_stranger_is_let_in_makes_a_route_ill_and_where_nothing_else_is_asked_a_refusal_is_all_there_is() -> None:
+    histories = served()
+    histories[CheckKey("time", "refusal", "route")] = CheckHistory(verdict=Verdict.UNHEALTHY, proves=False)
+    assert route_verdict(histories, "time", RUNNING, RUNNING) is Verdict.UNHEALTHY
+    alone = Histories()
+    alone[CheckKey("time", "refusal", "route")] = STRANGERS
+    assert route_verdict(alone, "time", RUNNING, RUNNING) is Verdict.HEALTHY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.ports import Exited
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.watchdog.exit_words import describe_exit
 
 GO = ("flag provided but not defined: -expand-env", "Usage of mcp-proxy:", "  -config string", "    \tpath to config file")
@@ -20,6 +20,17 @@ GROUP = (
     "    +------------------------------------",
 )
 
+NODE = (
+    "node:internal/modules/cjs/loader:1228",
+    "  throw err;",
+    "  ^",
+    "Error: Cannot find module '/srv/index.js'",
+    "    at Module._resolveFilename (node:internal/modules/cjs/loader:1225:15)",
+    "  code: 'MODULE_NOT_FOUND',",
+    "}",
+    "Node.js v22.23.3",
+)
+
 
 @pytest.mark.parametrize(
     ("tail", "words"),
@@ -29,6 +40,8 @@ GROUP = (
         (DOCKER, "exited with code 2: docker: no such image."),
         (("Traceback", "ValueError: no key"), "exited with code 2: ValueError: no key"),
         (GROUP, "exited with code 2: httpx.ConnectError: All connection attempts failed"),
+        (NODE, "exited with code 2: Error: Cannot find module '/srv/index.js'"),
+        (NODE[-1:], "exited with code 2: Node.js v22.23.3"),
         ((), "exited with code 2"),
         ((DOCKER[2],), f"exited with code 2: {DOCKER[2]}"),
     ],

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
 from mcpwatch.config.diff import diff
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import MemberChanged, PlanApplied, Troubled
+from mcpwatch.model.incarnation import Appeared, Incarnation
 from mcpwatch.model.member import Phase, Want
-from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
-from mcpwatch.model.spec import Plan, PlanDiff
+from mcpwatch.model.restart import RestartPolicy
+from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog import decide as d
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
 from tests.watchdog.world_prober import DAEMON
@@ -35,6 +36,13 @@ async def begun(small: SmallFleet, *members: object, routes: object = ()) -> Non
     """Begin with these, and let them prove themselves."""
     await small.fleet.begin(plan(*members, routes=routes))  # type: ignore[arg-type]
     await asyncio.sleep(5.0)
+
+
+async def late(specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
+    """What lives in a runtime that takes a while to say so."""
+    del specs
+    await asyncio.sleep(1.0)
+    return ()
 
 
 async def refused(asked: Awaitable[object]) -> str:
@@ -70,6 +78,35 @@ def test_what_lives_with_another_configuration_is_restarted_and_what_nobody_want
         assert "its configuration changed while nobody watched" in reasons
 
     fleet_story(play, down__b="1")
+
+
+@pytest.mark.parametrize("reloads", [True, False])
+def test_a_hosted_server_that_changed_while_nobody_watched_is_left_to_a_proxy_that_reloads(reloads: bool) -> None:
+    async def play(small: SmallFleet) -> None:
+        inner = member("inner", runtime="hosted", direct=None, checks=(), fingerprint="f1")
+        small.runtime("hosted").living = [Incarnation("inner", 4, "f0", 77)]
+        small.fleet.monitor.learn(replace(small.fleet.monitor.traits, reloads=reloads))
+        await begun(small, inner, PROXY)
+        actor = small.fleet.actors["inner"]
+        assert (small.runtimes["hosted"].ended, actor.replacing) == ([] if reloads else ["inner"], reloads)
+        if reloads:
+            actor.appeared(78, None)
+            assert actor.incarnation is not None
+            assert (actor.incarnation.pid, actor.incarnation.fingerprint, actor.incarnation.generation) == (78, "f1", 5)
+            assert (actor.state.failures, actor.replacing) == (0, False)
+
+    fleet_story(play)
+
+
+def test_a_runtime_is_heard_only_once_its_members_are_known() -> None:
+    async def play(small: SmallFleet) -> None:
+        hosted = small.runtime("hosted")
+        hosted.living, hosted.events = [Incarnation("inner", 4, "f1", 77)], [Appeared("inner", 78)]
+        with mock.patch.object(small.runtime("process"), "owned", late):
+            await begun(small, member("inner", runtime="hosted", direct=None, checks=(), fingerprint="f1"), PROXY)
+        assert small.generations()["inner"] == 5
+
+    fleet_story(play)
 
 
 def test_what_an_operator_stopped_stays_down_and_what_is_no_more_in_the_plan_is_forgotten() -> None:
@@ -125,6 +162,7 @@ def test_whatever_is_asked_before_it_begins_waits_for_that_but_not_for_ever() ->
         asked = small.loop.create_task(small.fleet.probe_now("a"))
         await asyncio.sleep(1.0)
         assert not asked.done()
+        small.runtime("process").start_takes = 1.0
         await small.fleet.begin(plan(A))
         assert await asked == (), "it knows of the member, which has only just begun to start"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from mcpwatch.model.fact import RepairTried
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.policy import Backoff, RestartPolicy
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
-from mcpwatch.ports import Exited
+from mcpwatch.model.restart import Backoff, RestartPolicy
 from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan
 
 A = member("a", restart=RestartPolicy(backoff=Backoff(first=10.0, jitter=0.0)))

@@ -10,10 +10,10 @@ import pytest
 from mcpwatch.config.diff import diff
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Troubled
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
 from mcpwatch.model.spec import PlanDiff, RestartPolicy
-from mcpwatch.ports import Exited
 from mcpwatch.watchdog.ladder import Attempt, Step
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan
 

@@ -23,8 +23,10 @@ from tests.watchdog.world_prober import watched
 SETTLE = 240.0
 """Seconds after the last fault within which everything that can be healed is."""
 
-BY_ITSELF: tuple[Fault, ...] = ("hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken")
-OURS: tuple[Fault, ...] = ("hang", "auth", "overloaded", "licence", "empty", "dependency", "broken", "wrong_port", "stopped")
+BY_ITSELF: tuple[Fault, ...] = ("hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "odd", "half")
+OURS: tuple[Fault, ...] = (
+    "hang", "auth", "overloaded", "licence", "empty", "dependency", "broken", "wrong_port", "stopped", "odd", "half", "moved",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _trouble(chance: random.Random, servers: list[Server]) -> Trouble:
     if server.caches and chance.random() < 0.5:
         return Trouble(server.name, "child", None, after)
     fault = chance.choice(BY_ITSELF if server.kind == "url" else OURS)
-    if fault == "wrong_port" and server.kind != "process":
+    if fault in ("wrong_port", "moved") and server.kind != "process":
         fault = "hang"
     heals = server.kind != "url" and fault in {*RESTARTABLE, "stopped"}
     return Trouble(server.name, fault, None if heals and chance.random() < 0.6 else chance.uniform(3.0, 100.0), after)
@@ -134,6 +136,25 @@ def test_a_hosted_server_that_refuses_its_gateway_at_a_start_is_named_by_that_an
             assert world.starts["m"] == 2, "with its gateway alone"
             assert not world.harm
             assert [found.cause for found in fleet.view().diagnoses] == ["licence"]
+
+    run(story)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.06, 0.1, 0.3, 1.0, 5.0])
+def test_a_stopped_hosted_server_that_is_started_while_its_gateway_is_replaced_starts_once(pause: float) -> None:
+    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
+        async with watched(loop, clock, GATEWAY, [Server("m", "hosted"), Server("h", "hosted")]) as (world, fleet):
+            await asyncio.sleep(30.0)
+            world.stale_truth = 1e9  # an operator may stop what is well
+            world.mark()
+            await fleet.command("stop", "m")
+            await asyncio.sleep(10.0)
+            await fleet.command("restart", PROXY)
+            await asyncio.sleep(pause)
+            await fleet.command("start", "m")
+            await asyncio.sleep(30.0)
+            assert world.starts == {"m": 2, "h": 2, PROXY: 2}
+            assert fleet.view().healthy
 
     run(story)
 

@@ -10,6 +10,7 @@ import pytest
 
 from mcpwatch.config.diff import diff
 from mcpwatch.model.fact import Fact, RepairTried, Troubled
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target, Vantage
 from mcpwatch.model.probe import Stage as ProbeStage
@@ -17,7 +18,6 @@ from mcpwatch.model.restart import not_retried
 from mcpwatch.model.spec import CheckSpec, MemberSpec, RestartPolicy
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.advice import advice
 from mcpwatch.watchdog.diagnose import diagnose

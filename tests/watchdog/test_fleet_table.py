@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.fact import Diagnosed, RepairTried
+from mcpwatch.model.incarnation import Hindered, Paused
 from mcpwatch.model.member import Phase, Verdict
+from mcpwatch.model.proxy import LogHint
 from mcpwatch.model.spec import MemberSpec, Traits
-from mcpwatch.ports import Hindered, LogHint, Paused
 from mcpwatch.watchdog.fleet import Fleet
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World, WorldRuntime

@@ -40,8 +40,8 @@ class Watch:
     def tell_routes(self) -> None:
         self.done.append("routes told")
 
-    async def look(self, member: str, *, deep: bool) -> None:
-        self.done.append(f"look at {member}, deep: {deep}")
+    async def look(self, member: str, *, deep: bool, brief: bool) -> None:
+        self.done.append(f"look at {member}, deep: {deep}, brief: {brief}")
 
     def of_member(self, member: str) -> tuple[str, ...]:
         return (f"{member} direct", f"{member} route")
@@ -52,6 +52,9 @@ class Watch:
     async def run(self, check: str) -> None:
         self.done.append(check)
 
+    async def prepare(self, spec: MemberSpec) -> None:
+        self.done.append(f"prepare {spec.name}")
+
     async def nudge(self, routes: Sequence[str]) -> None:
         self.done.append(("nudge", *routes))
         if self.nudge_fails:
@@ -60,7 +63,7 @@ class Watch:
 
 def hands_of(crew: Crew) -> tuple[FleetHands, Watch]:
     watch: Any = Watch()
-    context: Context = replace(crew.context, senses=Senses(nudge=watch.nudge))
+    context: Context = replace(crew.context, senses=Senses(nudge=watch.nudge, prepare=watch.prepare))
     return FleetHands(crew.actors, watch, context), watch
 
 
@@ -105,7 +108,7 @@ def test_a_reconnect_nudges_the_routes_and_one_that_fails_harms_nobody() -> None
     async def play(crew: Crew, hands: FleetHands, watch: Watch) -> None:
         for watch.nudge_fails in (False, True):
             await hands.carry(Step("reconnect", "time"), FINDING, ("a", "b"))
-        assert watch.done == [("nudge", "a", "b")] * 2
+        assert watch.done == ["prepare time", ("nudge", "a", "b")] * 2, "what the proxy reads is put right before"
         assert crew.runtimes["time"].started == [1]
 
     staged(play)
@@ -150,7 +153,13 @@ def test_a_look_goes_no_deeper_than_asked_and_what_settled_is_told() -> None:
         del crew
         await hands.look("time")
         await hands.look("time", deep=True)
+        await hands.look("time", brief=True)
         hands.settled()
-        assert watch.done == ["look at time, deep: False", "look at time, deep: True", "routes told"]
+        assert watch.done == [
+            "look at time, deep: False, brief: False",
+            "look at time, deep: True, brief: False",
+            "look at time, deep: False, brief: True",
+            "routes told",
+        ]
 
     staged(play)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from dataclasses import replace
 from functools import reduce
 from itertools import permutations
@@ -9,7 +11,7 @@ from itertools import permutations
 import pytest
 
 from mcpwatch.model.member import Streaks, Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew, worst
@@ -207,3 +209,67 @@ def test_a_streak_remembers_what_the_failure_before_the_latest_complained_of() -
     ]  # fmt: skip
     slow = replace(SLOW, symptom=Symptom.SLOW)
     assert [after(*results).earlier for results in ((slow, late), (late, slow))] == [None, None], "what is slow did not fail"
+
+
+STEPS = (Stage.INITIALIZE, Stage.INITIALIZED, Stage.TOOLS_LIST)
+WORDS = {Symptom.HTTP_STATUS: 500, Symptom.RPC_ERROR: None}
+
+
+def refused(stage: Stage, symptom: Symptom = Symptom.HTTP_STATUS, status: int | None = 500) -> ProbeResult:
+    return ProbeResult(Outcome.FAILURE, symptom, stage, http_status=status if symptom is Symptom.HTTP_STATUS else None)
+
+
+def chance(luck: random.Random, requests: int, symptom: Symptom) -> ProbeResult:
+    """A probe of so many requests, of which every second is answered with an error, whichever it is."""
+    return next((refused(stage, symptom) for stage in STEPS[:requests] if luck.random() < 0.5), GOOD)
+
+
+@pytest.mark.parametrize("symptom", WORDS)
+@pytest.mark.parametrize("requests", [1, 2, 3])
+def test_of_a_server_of_which_half_of_the_answers_are_errors_it_is_said_that_it_flaps(requests: int, symptom: Symptom) -> None:
+    counted: Counter[Verdict] = Counter()
+    for seed in range(40):
+        luck, history = random.Random(seed), CheckHistory()
+        for at in range(300):
+            history = fold(history, chance(luck, requests, symptom), CHECK, seen(float(at)))
+            counted[history.verdict] += 1
+            assert at >= 3 or history.verdict is not Verdict.UNHEALTHY, "three refusals are chance"
+        assert history.flapping
+        assert 0.1 < history.rate <= 1.0
+    assert counted[Verdict.UNHEALTHY] <= 0.015 * counted.total()
+    assert counted[Verdict.DEGRADED] >= 0.8 * counted.total()
+
+
+@pytest.mark.parametrize("symptom", WORDS)
+@pytest.mark.parametrize("before", [(), (GOOD,), (GOOD, GOOD, GOOD)])
+def test_a_server_that_always_refuses_in_the_same_stage_is_degraded_first_and_then_unhealthy(
+    before: tuple[ProbeResult, ...], symptom: Symptom
+) -> None:
+    verdicts = [after(*before, *[refused(Stage.TOOLS_LIST, symptom)] * count).verdict for count in range(1, 12)]
+    first = Verdict.HEALTHY if before else Verdict.UNKNOWN
+    assert verdicts == [first] * 2 + [Verdict.DEGRADED] * 6 + [Verdict.UNHEALTHY] * 3
+    assert confirm_after(CHECK, after(*before, *[refused(Stage.OPEN, symptom)] * 5)) == 3.0, "it is looked at soon until then"
+    recovering = after(*before, *[refused(Stage.TOOLS_LIST, symptom)] * 9, GOOD, refused(Stage.TOOLS_LIST, symptom))
+    assert recovering.verdict is Verdict.UNHEALTHY, "one answer is no recovery"
+
+
+@pytest.mark.parametrize("status", [400, 404, 499, None])
+def test_what_blames_the_request_or_says_nothing_is_no_chance(status: int | None) -> None:
+    assert after(GOOD, *[refused(Stage.OPEN, status=status)] * 3).verdict is Verdict.UNHEALTHY
+    silent = ProbeResult(Outcome.FAILURE, Symptom.TIMEOUT, Stage.OPEN)
+    assert after(GOOD, refused(Stage.OPEN), refused(Stage.OPEN), silent).verdict is Verdict.UNHEALTHY
+    assert after(GOOD, silent, silent, refused(Stage.OPEN)).verdict is Verdict.DEGRADED
+
+
+def test_one_that_is_silent_between_its_refusals_does_not_flap_for_that() -> None:
+    silent = ProbeResult(Outcome.FAILURE, Symptom.TIMEOUT, Stage.OPEN)
+    history = after(GOOD, *[refused(Stage.OPEN), silent] * 12)
+    assert (history.verdict, history.flapping) == (Verdict.UNHEALTHY, False)
+
+
+def test_what_it_said_of_what_it_waits_for_is_kept_for_as_long_as_it_fails() -> None:
+    told = ProbeResult(Outcome.FAILURE, Symptom.TOOL_ERROR, Stage.CANARY, "connect ECONNREFUSED 10.0.0.1:5432")
+    assert (after(GOOD, told, BAD, BAD).told, after(GOOD, told, BAD, BAD).told_at) == (told, 1.0)
+    assert after(GOOD, told, BAD, GOOD).told is None
+    assert (after(GOOD, BAD).told, after(GOOD, BAD).told_at) == (None, None)
+    assert after(told, BAD, told, BAD).told_at == 2.0

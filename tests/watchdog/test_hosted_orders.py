@@ -16,10 +16,10 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import Fact, MemberExited, MemberStarted
+from mcpwatch.model.incarnation import Appeared, Exited, Gone
 from mcpwatch.model.member import Phase, Verdict, Want
-from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Gone
 from mcpwatch.runtimes.admin import Reply
 from mcpwatch.runtimes.hosted import HostedRuntime, HostedSpec
 from mcpwatch.watchdog import decide as d

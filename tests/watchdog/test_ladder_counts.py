@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.finding import Finding, Rung
-from mcpwatch.watchdog.ladder import Attempt, Outcome, Step, choose, steps
+from mcpwatch.watchdog.finding import Finding, Findings, Rung
+from mcpwatch.watchdog.ladder import FORGET, LASTING, Attempt, Outcome, Step, again, choose, steps
+from mcpwatch.watchdog.repair import decide_repairs
 
 NOW = Instant(1000.0)
 STALE = Finding("stale_session", "proxy", "stale", "route:a", rung="restart_proxy", affects=("a",), seen_at=NOW, seen_until=NOW)
@@ -142,3 +143,21 @@ def test_a_repair_that_was_done_is_waited_for_by_those_alone_who_were_seen_befor
 def test_what_an_engine_can_undo_has_one_step() -> None:
     cut = Finding("network_disconnected", "a", "cut off", "member:a", rung="resume")
     assert steps(cut) == (Step("resume", "a"),)
+
+
+def test_a_person_is_told_how_long_repairs_that_were_proved_held_and_not_that_none_helped() -> None:
+    """A session that ends after a quarter of a minute, whatever is restarted: what ends it is the trouble."""
+    often = [attempt(900.0 + 17.0 * nth, "proved") for nth in range(LASTING["restart_proxy"])]
+    over = replace(attempt(900.0 + 17.0 * len(often)), step=QUARANTINE)
+    shown = decide_repairs(Findings((replace(STALE, look_at="the log"),)), (*often, over), NOW).shown[0]
+    assert shown.next == "left to a person: repairs help for a while only (5 times, each for about 15s); look at the log"
+    in_vain = decide_repairs(Findings((STALE,)), (often[0], attempt(930.0), attempt(960.0), over), NOW).shown[0]
+    assert in_vain.next == "left to a person: repairs did not help"
+
+
+def test_a_repair_that_is_needed_again_is_told_with_how_often_it_was_and_how_long_the_last_one_held() -> None:
+    held = (attempt(900.0, "proved"), attempt(950.0, "proved"))
+    assert again(STALE, held, NOW) == " (again: repaired 2× before, and the last held for 48s)"
+    assert again(STALE, (), NOW) == again(STALE, (OWN,), NOW) == again(STALE, (FOR_B,), NOW) == ""
+    assert again(STALE, (attempt(NOW - FORGET, "proved"),), NOW) == ""
+    assert again(STALE, (attempt(900.0, "proved", cause="not_mounted"),), NOW) == ""

@@ -12,6 +12,7 @@ from mcpwatch.model.fact import Diagnosed, RepairProved, RepairTried
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.doubt import ENOUGH
 from mcpwatch.watchdog.finding import Finding
 from mcpwatch.watchdog.ladder import Attempt, Step
 from mcpwatch.watchdog.proof import Proof, well
@@ -102,6 +103,19 @@ def test_a_repair_is_told_done_and_proved_by_what_was_seen_after_it() -> None:
     assert bench.asked == [(1.0, "restart fetch for member_hung on web")]
     assert (proved.text, proved.level, proved.outcome) == ("fetch: is well again 3.0s after restart", "info", "proved")
     assert (proved.member, proved.rung, proved.cause, proved.seconds) == ("fetch", "restart", "member_hung", pytest.approx(3.01))
+
+
+def test_a_repair_that_is_needed_again_is_told_with_how_long_the_last_one_held() -> None:
+    async def play(bench: Bench) -> None:
+        bench.on_carry = lambda one: one.change("fetch", direct=GOOD)
+        for _ in range(2):
+            bench.change("fetch", direct=HUNG, route="web")
+            bench.mender.consider()
+            await asyncio.sleep(60.0)
+
+    first, second = staged(play).of(RepairTried)
+    assert "again" not in first.text
+    assert "(again: repaired 1× before, and the last held for " in second.text
 
 
 def test_a_look_from_before_the_repair_proves_nothing() -> None:
@@ -255,7 +269,8 @@ def test_a_proof_ends_when_its_subject_failed_or_is_gone() -> None:
 def test_a_repair_that_brings_another_trouble_to_light_says_nothing_and_makes_way_for_that_ones() -> None:
     async def play(bench: Bench) -> None:
         bench.change("fetch", direct=HUNG)
-        bench.on_carry = lambda one: one.change("fetch", direct=failing(Symptom.BAD_REPLY))
+        broken = replace(failing(Symptom.BAD_REPLY), failures=ENOUGH)
+        bench.on_carry = lambda one: one.change("fetch", direct=broken, through=broken)
         bench.mender.consider()
         await asyncio.sleep(5.0)
         assert [(one.cause, one.outcome) for one in bench.mender.attempts] == [
@@ -284,7 +299,8 @@ def test_another_trouble_that_no_repair_answers_leaves_the_proof_open() -> None:
 def test_what_is_still_starting_after_a_repair_is_given_that_time() -> None:
     async def play(bench: Bench) -> None:
         def cold(one: Bench) -> None:
-            one.change("fetch", direct=replace(failing(Symptom.NOT_MOUNTED), succeeded=False), child_runs=True)
+            unserved = replace(failing(Symptom.NOT_MOUNTED), succeeded=False, failures=ENOUGH)
+            one.change("fetch", direct=unserved, through=failing(Symptom.UPSTREAM_DOWN), child_runs=True)
             one.change("fetch", started_at=one.clock.now())
 
         bench.change("fetch", direct=HUNG)
@@ -292,7 +308,7 @@ def test_what_is_still_starting_after_a_repair_is_given_that_time() -> None:
         bench.mender.consider()
         await asyncio.sleep(300.0)
         assert [one.outcome for one in bench.mender.attempts] == ["under_way"]
-        bench.change("fetch", direct=GOOD)
+        bench.change("fetch", direct=GOOD, through=GOOD)
         await asyncio.sleep(1.0)
         assert [one.outcome for one in bench.mender.attempts] == ["proved"]
         bench.change("fetch", direct=HUNG)
@@ -335,12 +351,14 @@ def test_what_would_be_repaired_on_old_evidence_is_looked_at_first_member_or_rou
         await asyncio.sleep(9.0)
         bench.stale = {"fetch", "time"}
         old = {"began_at": Instant(5.0), "at": Instant(5.5)}
-        bench.change("fetch", direct=replace(HUNG, began_at=Instant(5.0), at=Instant(5.5)))
+        hung = replace(HUNG, began_at=Instant(5.0), at=Instant(5.5))
+        bench.change("fetch", direct=hung, through=hung)
         bench.traits = {"reconnects": False}
         fine = replace(GOOD, began_at=Instant(5.2), at=Instant(5.4))
         bench.change("time", direct=fine, route="clock", through=replace(failing(Symptom.SESSION_LOST), **old))  # pyright: ignore[reportArgumentType]
         bench.mender.consider()
         await asyncio.sleep(0.1)
+        assert [found.next.partition(" (")[2] for found in bench.mender.current] == ["looking again before it)"] * 2
         assert {what for _, what in bench.asked} == {"look fetch", "look time"}
         assert bench.of(RepairTried) == []
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.fact import MemberChanged
+from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, Symptom, Target
+from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, Symptom, Target, Vantage
+from mcpwatch.model.proxy import LogHint
 from mcpwatch.model.spec import CheckSpec, MemberSpec, PlanDiff, Traits
 from mcpwatch.model.view import Diagnosis
-from mcpwatch.ports import Exited, Incarnation, LogHint
 from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.beside import Question, beside
 from mcpwatch.watchdog.senses import Senses
@@ -202,6 +203,34 @@ def test_a_member_that_nothing_speaks_to_runs_at_once_and_nothing_is_known_of_it
     fleet_story(play)
 
 
+def test_a_refusal_without_a_token_proves_no_start_because_the_proxy_alone_gives_it() -> None:
+    async def play(small: SmallFleet) -> None:
+        small.answers["http://p/inner"] = BAD
+        asked = small.probe
+
+        async def probe(check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
+            result = await asked(check, target, vantage)
+            if check.kind == "refusal":
+                return ProbeResult(Outcome.SUCCESS)
+            await asyncio.sleep(5.0 if result is BAD else 0.0)
+            return result
+
+        small.probe = probe
+        guarded = replace(
+            route("inner"), checks=(*route("inner").checks, CheckSpec("refusal", kind="refusal", vantages=("route",)))
+        )
+        await small.fleet.begin(plan(INNER, PROXY, routes=(guarded,)))
+        await asyncio.sleep(12.0)
+        assert "refusal" in {check.kind for check in small.checks}
+        assert small.phases()["inner"] is Phase.STARTING
+        small.answers.clear()
+        await asyncio.sleep(12.0)
+        assert small.phases()["inner"] is Phase.RUNNING
+        assert "inner: phase starting -> running (mcp route: ok)" in told(small, "inner")
+
+    fleet_story(play)
+
+
 def test_what_nobody_starts_needs_no_proof_and_is_looked_at_at_once() -> None:
     async def play(small: SmallFleet) -> None:
         small.answers["http://h/ext"] = BAD
@@ -297,12 +326,12 @@ def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
         small.answers["http://h/a"] = ProbeResult(Outcome.FAILURE, symptom, Stage.TOOLS_LIST if greeted else Stage.INITIALIZE)
         await small.fleet.begin(plan(A, PROXY, routes=(route("a"),)))
         await asyncio.sleep(3.0)
-        assert small.fleet.monitor.sick(small.fleet.actors["a"]) is (sick or greeted)
-        assert not small.fleet.monitor.sick(small.fleet.actors["proxy"]), "it answers well"
-        assert small.fleet.monitor.said(small.fleet.actors["proxy"]) == ""
+        assert small.fleet.monitor.starts.sick(small.fleet.actors["a"]) is (sick or greeted)
+        assert not small.fleet.monitor.starts.sick(small.fleet.actors["proxy"]), "it answers well"
+        assert small.fleet.monitor.starts.said(small.fleet.actors["proxy"]) == ""
         silent = symptom in (Symptom.REFUSED, Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOINT) and not greeted
-        assert small.fleet.monitor.said(small.fleet.actors["a"]).startswith("" if silent else symptom.value)
-        assert bool(small.fleet.monitor.said(small.fleet.actors["a"])) is not silent
+        assert small.fleet.monitor.starts.said(small.fleet.actors["a"]).startswith("" if silent else symptom.value)
+        assert bool(small.fleet.monitor.starts.said(small.fleet.actors["a"])) is not silent
 
     fleet_story(play)
 

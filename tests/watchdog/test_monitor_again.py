@@ -8,11 +8,16 @@ from dataclasses import replace
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.fact import RouteChanged
+from mcpwatch.model.fact import RepairProved, RouteChanged
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.spec import Traits
-from mcpwatch.ports import Exited, LogHint
-from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan, route
+from mcpwatch.model.probe import Canary, Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.proxy import LogHint
+from mcpwatch.model.spec import CheckSpec, Traits
+from mcpwatch.watchdog.door import shut_out
+from mcpwatch.watchdog.doubt import ENOUGH
+from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
+from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
 from tests.watchdog.test_monitor import BAD, CANARY, CHECK, DIRECT, INNER, ROUTE, A, begun, end, forget
 
 
@@ -163,7 +168,7 @@ def test_a_start_that_is_over_is_not_asked_for_its_proof_any_more() -> None:
 def test_what_is_not_probed_at_its_start_is_never_sick_of_it() -> None:
     async def play(small: SmallFleet) -> None:
         await begun(small, member("quiet", checks=()))
-        assert not small.fleet.monitor.sick(small.fleet.actors["quiet"])
+        assert not small.fleet.monitor.starts.sick(small.fleet.actors["quiet"])
 
     fleet_story(play)
 
@@ -247,5 +252,74 @@ def test_a_proxy_that_somebody_stopped_stays_down_when_a_server_is_well_again() 
         await small.fleet.monitor.probing.run(check)
         await asyncio.sleep(5.0)
         assert small.phases()["proxy"] is Phase.STOPPED
+
+    fleet_story(play)
+
+
+def test_a_rare_check_that_was_shut_out_is_made_again_once_another_gets_in() -> None:
+    """A proxy that came up late was called silent for a minute, on the word of the one check that is seldom made."""
+    rare = CheckSpec("rare", interval=600.0, failure_threshold=1, vantages=("route",))
+    front = replace(PROXY, runtime="external")
+
+    async def play(small: SmallFleet) -> None:
+        await small.fleet.begin(plan(A, front, routes=[replace(route("a"), checks=(*route("a").checks, rare))]))
+        await asyncio.sleep(6.0)
+        small.answers = {"http://p/a": replace(BAD, stage=Stage.CONNECT)}
+        await small.fleet.monitor.look("a")
+        assert verdicts_of("rare", small) is Verdict.UNHEALTHY
+        small.answers = {}
+        await asyncio.sleep(45.0)
+        assert verdicts_of("rare", small) is Verdict.HEALTHY
+
+    fleet_story(play)
+    histories = Histories()
+    plain, seldom = (CheckKey("a", name, "route") for name in ("mcp", "rare"))
+    histories[plain] = CheckHistory()
+    for symptom, stage, asked in [
+        (Symptom.REFUSED, Stage.CONNECT, True),
+        (Symptom.TIMEOUT, Stage.OPEN, True),
+        (Symptom.TIMEOUT, Stage.CANARY, False),
+        (Symptom.AUTH, Stage.OPEN, False),
+    ]:
+        histories[seldom] = CheckHistory(latest=ProbeResult(Outcome.FAILURE, symptom, stage))
+        assert shut_out(histories, plain) == ((seldom,) if asked else ())
+        assert shut_out(histories, seldom) == ()
+
+
+def verdicts_of(check: str, small: SmallFleet) -> Verdict:
+    return next(one.verdict for key, one in small.fleet.monitor.probing.histories.items() if key.check == check)
+
+
+def test_a_canary_that_alone_fails_is_asked_again_itself_before_its_member_is_restarted() -> None:
+    often = replace(CHECK, interval=5.0, failure_threshold=2, vantages=("direct",))
+    rare = replace(often, name="canary", canary=Canary("a"), interval=600.0)
+
+    async def play(small: SmallFleet) -> None:
+        await small.fleet.begin(plan(member("a", checks=(often, rare))))
+        await asyncio.sleep(10.0)
+        small.called["http://h/a"] = ProbeResult(Outcome.FAILURE, Symptom.BAD_REPLY, Stage.CANARY, "no JSON")
+        for one in small.fleet.monitor.probing.of("a"):
+            await small.fleet.monitor.probing.run(one)
+        small.checks.clear()
+        small.runtimes["process"].on_stop = small.called.clear
+        await asyncio.sleep(90.0)
+        asked = [check for check in small.checks if check.canary is not None]
+        assert small.generations()["a"] == 2, "not ten minutes for each of eight answers"
+        assert len(asked) >= ENOUGH - 1
+
+    fleet_story(play)
+
+
+def test_a_restart_after_which_the_canary_still_fails_is_proved_by_no_list() -> None:
+    often = replace(CHECK, interval=5.0, failure_threshold=2, vantages=("direct",))
+    rare = replace(often, name="canary", canary=Canary("a"), interval=20.0)
+
+    async def play(small: SmallFleet) -> None:
+        await small.fleet.begin(plan(member("a", checks=(often, rare))))
+        await asyncio.sleep(10.0)
+        small.called["http://h/a"] = ProbeResult(Outcome.FAILURE, Symptom.BAD_REPLY, Stage.CANARY, "no JSON")
+        await asyncio.sleep(600.0)
+        assert [fact.outcome for fact in small.facts if isinstance(fact, RepairProved)] == ["failed", "failed"]
+        assert small.generations()["a"] == 3
 
     fleet_story(play)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from mcpwatch.model.fact import ProbeFinished
+from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming
 from mcpwatch.model.spec import MemberSpec, Traits
-from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.watchdog.snapshot import MemberSnapshot
-from tests.watchdog.small_fleet import SmallFleet, fleet_story, member
+from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan
 from tests.watchdog.test_monitor import BAD, A, begun
 
 CACHING = Traits(lists_from_cache=True)
@@ -219,5 +221,20 @@ def test_when_the_watch_is_over_no_check_is_due_any_more() -> None:
         small.fleet.monitor.probing.schedule.stop = lambda: stopped.append(True) or stop()  # type: ignore[func-returns-value,method-assign]
         small.fleet.close()
         assert stopped
+
+    fleet_story(play)
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_what_runs_below_a_member_is_looked_for_when_its_start_is_proven(below: bool) -> None:
+    async def play(small: SmallFleet) -> None:
+        small.below = {101} if below else set()
+        await small.fleet.begin(plan(member("a"), member("far", runtime="external")))
+        await asyncio.sleep(1.0)
+        assert small.fleet.monitor.parents == ({"a"} if below else set())
+        small.below.clear()
+        await small.fleet.command("restart", "a")
+        await asyncio.sleep(1.0)
+        assert small.fleet.monitor.parents == set(), "another run has other children"
 
     fleet_story(play)

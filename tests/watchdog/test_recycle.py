@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.model.member import MemberState, Phase
-from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Usage

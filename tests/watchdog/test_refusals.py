@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.model.probe import Outcome, ProbeResult, Symptom
+from mcpwatch.checks.classify import refine, status_failure
+from mcpwatch.checks.expectations import tool_error
+from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Vantage
 from mcpwatch.watchdog.refusals import refusal, refused
 
 
@@ -17,12 +20,23 @@ from mcpwatch.watchdog.refusals import refusal, refused
         ("maximum number of sessions reached", "overloaded"),
         ("answered 401", "auth"),
         ("invalid API key", "auth"),
+        ("Not logged in. Please call the login tool first.", "auth"),
+        ("you must sign in first", "auth"),
         ("connect ECONNREFUSED 10.0.0.1:5432", "dependency"),
         ("OSError: [Errno 28] No space left on device: '/data/index.tmp'", "dependency"),
         ("[Errno 122] Disk quota exceeded", "dependency"),
         ("EROFS: read-only file system, open '/data/x'", "dependency"),
         ("could not write: database disk is full", "dependency"),
         ("EACCES: permission denied, scandir '/srv'", "dependency"),
+        ("mcp-remote: fetch failed", "dependency"),
+        ("httpx.ConnectError: All connection attempts failed", "dependency"),
+        ("Cannot connect to host api.example:443", "dependency"),
+        ("getaddrinfo EAI_AGAIN db", "dependency"),
+        ("[Errno -2] Name or service not known", "dependency"),
+        ("[Errno -3] Temporary failure in name resolution", "dependency"),
+        ("connect EHOSTUNREACH 10.0.0.1:443", "dependency"),
+        ("connect ENETUNREACH 10.0.0.1:443", "dependency"),
+        ("[Errno 101] Network is unreachable", "dependency"),
         ("division by zero", None),
         ("", None),
     ],
@@ -63,3 +77,44 @@ def test_words_count_where_a_server_speaks_for_itself() -> None:
         "it answers, but what it depends on does not: connection refused",
     )
     assert told(Symptom.TIMEOUT, "license expired") is None
+
+
+UNPAID = (
+    "API key expired: upgrade your plan", "Insufficient credits", "quota exhausted for today", "billing account suspended",
+    "invalid api key", "Your trial has ended", "Trial period expired", "You have run out of credits", "not enough credits left",
+    "Your account has been suspended", "Please upgrade to a paid plan", "monthly limit reached", "usage limit reached",
+    "API token is invalid", "access token expired", "The API key was revoked", "credentials have expired", "no API key provided",
+    "authentication failed", "Incorrect API key provided: sk-***", "insufficient balance", "payment is overdue",
+    "This is not part of the free tier", "Not authorized to use this model", "licence server: seat expired", "invalid_api_key",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("vantage", ["direct", "route"])
+@pytest.mark.parametrize("words", UNPAID)
+def test_no_restart_pays_what_stands_behind_a_tool(words: str, vantage: Vantage) -> None:
+    failed = tool_error({"isError": True, "content": [{"type": "text", "text": words}]}, "t", vantage)
+    assert failed is not None
+    shapes = [failed]
+    shapes += [
+        refine(ProbeFailure(Symptom.RPC_ERROR, f"error: {words}", said=words, code=code), vantage) for code in (-32000, -32603, 7)
+    ]
+    shapes += [status_failure(status, {}, words.encode(), "POST /mcp") for status in (400, 401, 402, 403, 429, 500, 503)]
+    for failure in shapes:
+        told = refusal(ProbeResult(Outcome.FAILURE, failure.symptom, None, failure.message, failure.said))
+        assert (told and told[0] in {"licence", "auth", "overloaded"}) or failure.symptom in {Symptom.AUTH, Symptom.OVERLOADED}, (
+            failure
+        )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unexpected token < in JSON",
+        "index corrupted in memory",
+        "the current plan of the query failed",
+        "KeyError: 'token'",
+        "cannot upgrade your socket",
+    ],
+)
+def test_trouble_of_its_own_is_no_refusal(words: str) -> None:
+    assert refused(words) is None

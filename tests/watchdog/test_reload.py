@@ -13,9 +13,9 @@ from mcpwatch.checks import Prober
 from mcpwatch.clock import SystemClock
 from mcpwatch.config.diff import diff
 from mcpwatch.model.fact import Fact, MemberStarted
+from mcpwatch.model.incarnation import Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec, Plan
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.runtimes.external import ExternalMemberSpec
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.watchdog.fleet import Fleet

@@ -11,9 +11,9 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
+from mcpwatch.model.incarnation import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.spec import MemberSpec, PlanDiff
-from mcpwatch.ports import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
@@ -254,3 +254,29 @@ def test_what_was_told_of_a_member_is_over_when_the_plan_has_it_no_more() -> Non
         assert about == [("network_disconnected own", False), ("network_disconnected own", True)]
 
     staged(play)
+
+
+def test_a_container_of_others_that_left_its_network_is_named_and_never_restarted_not_even_at_its_start() -> None:
+    left = Hindered("own", "network_left", "its container is not on the network net any more")
+
+    async def play(world: World, fleet: Fleet) -> None:
+        world.servers["own"].fault = "refuse"
+        world.mark()
+        world.events["process"].put_nowait(left)
+        await asyncio.sleep(200.0)
+        assert world.starts["own"] == 1
+        found = next(one for one in fleet.view().diagnoses if one.subject == "own")
+        assert (found.cause, found.rung) == ("network_left", None)
+        assert found.next.startswith("left to a person: put its container on that network again")
+
+    staged(play)
+
+    async def story(loop: VirtualLoop, clock: VirtualClock) -> None:
+        async with watched(loop, clock, GATEWAY, [Server("own", "process", cold=1e6)], start_grace=5.0) as (world, fleet):
+            await asyncio.sleep(1.0)
+            world.events["process"].put_nowait(left)
+            await asyncio.sleep(200.0)
+            assert world.starts["own"] == 1, "another start leaves it where it is"
+            assert phases(fleet)["own"] is Phase.RUNNING
+
+    run(story)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mcpwatch.model.incarnation import Incarnation, Moved
 from mcpwatch.model.probe import Target
-from mcpwatch.ports import Incarnation, Moved
 from tests.watchdog.step_runtime import Crew
 from tests.watchdog.test_runtime_events import Ears, heard
 

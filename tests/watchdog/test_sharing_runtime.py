@@ -9,9 +9,10 @@ import pytest
 
 from mcpwatch.app.leader import FencedRuntime
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Exited, Replacing, Sharing
+from mcpwatch.ports import Replacing, Sharing
 from mcpwatch.watchdog import decide as d
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.stage import Stage

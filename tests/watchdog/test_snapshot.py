@@ -9,7 +9,8 @@ import pytest
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint, evidence, evidence_with_log, said
+from mcpwatch.watchdog.evidence import evidence, evidence_with_log, said
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, bad, scene
 
 REFUSING = replace(bad(Symptom.UPSTREAM_DOWN), result=ProbeResult(Outcome.FAILURE, Symptom.UPSTREAM_DOWN, None, "license expired"))

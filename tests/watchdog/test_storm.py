@@ -14,7 +14,7 @@ import pytest
 
 from mcpwatch.model.fact import Fact, MemberChanged, MemberStarted
 from mcpwatch.model.member import Phase
-from mcpwatch.model.policy import RestartPolicy
+from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.spawn import ProcessSpec
 from mcpwatch.runtimes.start_rate import BURST, RATE

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import MemberState, Phase, Streaks, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target
-from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, RestartPolicy, Traits
-from mcpwatch.model.time import Instant
-from mcpwatch.ports import Incarnation
-from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
+from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, Traits, UpstreamSpec
+from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, fold, renew
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.take_snapshot import Known, observe, observe_call, take_snapshot
@@ -92,6 +92,7 @@ def test_an_observation_keeps_when_it_was_made_and_what_it_saw() -> None:
         proxy_generation=2,
         deep=True,
         succeeded=True,
+        ails=True,
     )
 
 
@@ -256,6 +257,24 @@ def test_the_fleet_is_told_with_the_traits_of_its_proxy_and_what_its_log_said() 
 
 
 @pytest.mark.parametrize(
+    ("upstream", "by_path", "url", "wire"),
+    [
+        (UpstreamSpec("web", "auto", url="http://10.0.0.9:8000/sse"), True, "http://10.0.0.9:8000/sse", "sse"),
+        (UpstreamSpec("web", "auto", url="http://127.0.0.1:8000/x?/sse"), True, "", "http"),
+        (UpstreamSpec("web", "sse", url="http://127.0.0.1:8000/x"), True, "", "sse"),
+        (UpstreamSpec("web", "auto", url="http://127.0.0.1:8000/sse"), False, "", ""),
+        (UpstreamSpec("web", "stdio", "python"), True, "", ""),
+        (UpstreamSpec("fetch", "auto", url="http://10.0.0.9:8000/sse"), True, "", ""),
+    ],
+)
+def test_how_the_proxy_asks_a_member_is_found_by_its_route(upstream: UpstreamSpec, by_path: bool, url: str, wire: str) -> None:
+    plan = Plan(members=(SPEC,), proxy=ProxySpec("tbxark", "front", "", "", upstreams=(upstream,)))
+    known = Known(Traits(wire_by_path=by_path))
+    made = take_snapshot(plan, {"fetch": actor(SPEC, RUNNING)}, seen(), Senses(), known, NOW).members[0]
+    assert (made.proxy_url, made.proxy_wire) == (url, wire)
+
+
+@pytest.mark.parametrize(
     ("path", "runtime", "serves"),
     [("/time/sse", "process", ("clock",)), ("/clock/sse", "process", ()), ("/time/sse", "external", ())],
 )
@@ -301,3 +320,43 @@ def test_the_process_of_a_server_that_the_proxy_does_not_serve_yet_is_looked_for
     assert asked == [(7, "web", 0)]
     assert not told(failed(Symptom.TIMEOUT))
     assert not told(replace(failed(Symptom.NOT_MOUNTED), succeeded=True)), "it was served in this run: it does not start"
+
+
+def test_what_one_check_was_told_explains_the_silence_of_another_of_the_same_vantage() -> None:
+    told = ProbeResult(Outcome.FAILURE, Symptom.TOOL_ERROR, message="connect ECONNREFUSED 10.0.0.1:5432")
+    silent = failed(Symptom.TIMEOUT)
+    canary = replace(failed(Symptom.TIMEOUT), told=told, told_at=Instant(97.0))
+    older = replace(canary, told_at=Instant(90.0))
+    assert observed(direct_mcp=silent).told_at is None
+    assert (observed(direct_mcp=silent, direct_canary=canary).told, observed(direct_mcp=silent, direct_canary=canary).told_at) == (
+        told,
+        97.0,
+    )
+    assert observed(direct_mcp=canary, direct_canary=older).told_at == 97.0
+
+
+def test_a_refusal_of_a_stranger_proves_no_repair() -> None:
+    checks = {name: CheckSpec(name, name) for name in ("mcp", "refusal")}  # pyright: ignore[reportArgumentType]
+    sight = Sight(Instant(99.0), Instant(99.5), WallTime(99.5))
+    refused = fold(CheckHistory(), ProbeResult(Outcome.SUCCESS), checks["refusal"], sight)
+    assert not refused.proves
+    before = renew(fold(CheckHistory(), ProbeResult(Outcome.FAILURE, Symptom.CUT), checks["mcp"], sight), 2)
+    seen_ = observed(direct_mcp=before, direct_refusal=refused)
+    assert (seen_.verdict, seen_.symptom, seen_.began_at) == (Verdict.UNKNOWN, Symptom.CUT, None)
+    assert not renew(refused, 2).proves
+    well_ = fold(before, ProbeResult(Outcome.SUCCESS), checks["mcp"], replace(sight, began_at=Instant(90.0)))
+    seen_ = observed(direct_mcp=well_, direct_refusal=refused)
+    assert (seen_.verdict, seen_.began_at) == (Verdict.HEALTHY, Instant(90.0)), "the refusal is the later of the two"
+    alone = observed(direct_refusal=refused)
+    assert (alone.verdict, alone.began_at) == (Verdict.HEALTHY, Instant(99.0))
+    let_in = fold(
+        CheckHistory(), ProbeResult(Outcome.FAILURE, Symptom.UNGUARDED), CheckSpec("refusal", "refusal", failure_threshold=1), sight
+    )
+    assert observed(direct_mcp=well_, direct_refusal=let_in).symptom is Symptom.UNGUARDED
+
+
+def test_one_check_that_fails_is_seen_before_any_threshold_is_passed_also_when_that_was_in_a_former_life() -> None:
+    shaky = failed(Symptom.CUT, verdict=Verdict.UNKNOWN)
+    assert observed(direct_mcp=WELL, direct_canary=shaky).ails
+    assert observed(direct_mcp=WELL, direct_canary=renew(shaky, 4)).ails
+    assert not observed(direct_mcp=WELL, direct_canary=CheckHistory()).ails

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
-from mcpwatch.model.probe import Symptom, Target
+from mcpwatch.model.probe import Stage, Symptom, Target
 from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, UpstreamSpec
 from mcpwatch.model.time import Instant
-from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
 from mcpwatch.watchdog.senses import Senses
@@ -123,16 +123,18 @@ def test_who_else_listens_on_its_port_is_looked_up_of_a_process_that_fails() -> 
     [
         (SPEC, {"direct_mcp": failed(Symptom.UPSTREAM_DOWN)}, True),
         (SPEC, {"direct_mcp": failed(Symptom.NOT_MOUNTED)}, True),
-        (SPEC, {"direct_mcp": failed(Symptom.TIMEOUT)}, False),
+        (SPEC, {"direct_mcp": failed(Symptom.TIMEOUT)}, True),
+        (SPEC, {"direct_mcp": failed(Symptom.AUTH)}, True),
+        (SPEC, {"direct_mcp": failed(Symptom.OVERLOADED)}, True),
         (SPEC, {"direct_mcp": failed(Symptom.UPSTREAM_DOWN, verdict=Verdict.HEALTHY)}, False),
         (SPEC, {"direct_mcp": WELL, "route_mcp": failed(Symptom.UPSTREAM_DOWN)}, False),
-        (replace(SPEC, direct=None, runtime="hosted"), {"route_mcp": failed(Symptom.UPSTREAM_DOWN)}, False),
+        (replace(SPEC, direct=None, runtime="hosted"), {"route_mcp": failed(Symptom.UPSTREAM_DOWN)}, True),
         (INSIDE, {"route_mcp": failed(Symptom.TIMEOUT)}, True),
         (INSIDE, {"route_mcp": failed(Symptom.TIMEOUT, verdict=Verdict.HEALTHY)}, False),
         (replace(INSIDE, route=None), {}, False),
     ],
 )
-def test_the_last_words_are_looked_up_where_what_a_member_runs_may_be_gone(
+def test_the_last_words_are_looked_up_of_one_that_fails_because_they_alone_may_tell_why(
     spec: MemberSpec, histories: dict[str, CheckHistory], *, words: bool
 ) -> None:
     found = looked((spec,), seen(**histories), Machine().senses)["fetch"]
@@ -153,7 +155,7 @@ def test_the_last_words_are_looked_up_where_what_a_member_runs_may_be_gone(
 def test_where_the_proxy_reaches_a_member_is_told_where_that_is_not_where_it_lives(
     spec: MemberSpec, living: Target | None, url: str, told: str
 ) -> None:
-    front = replace(FRONT, upstreams=(UpstreamSpec("other", "sse", url="http://x/"), UpstreamSpec("fetch", "sse", url=url)))
+    front = replace(FRONT, upstreams=(UpstreamSpec("other", "sse", url="http://x/"), UpstreamSpec("web", "sse", url=url)))
     one = actor(spec, RUNNING, incarnation=Incarnation("fetch", 3, "", direct=living))
     (found,) = take_snapshot(Plan((spec,), front), {"fetch": one}, seen(), Senses(), Known(), NOW).members
     assert found.proxy_url == told
@@ -170,3 +172,57 @@ def test_what_was_seen_in_a_former_life_is_older_than_any_other_however_early_th
     assert found is not None
     assert called is not None
     assert (found.generation, called.generation) == (3, 3)
+
+
+@pytest.mark.parametrize(("stage", "idle", "cut_off"), [("connect", True, True), ("connect", False, False), ("open", True, False)])
+def test_whether_connections_wait_at_its_port_is_looked_up_where_one_is_neither_taken_nor_refused(
+    stage: str, *, idle: bool, cut_off: bool
+) -> None:
+    history = failed(Symptom.TIMEOUT)
+    assert history.latest is not None
+    late = replace(history, latest=replace(history.latest, stage=Stage(stage)))
+
+    def idles(pid: int, port: int) -> bool:
+        return idle and (pid, port) == (7, 8000)
+
+    senses = replace(Machine().senses, idle=idles)
+    assert looked((SPEC,), seen(direct_mcp=late), senses, front=None)["fetch"].cut_off is cut_off
+
+
+def test_a_server_inside_the_proxy_without_a_log_of_its_own_has_its_words_in_that_of_the_proxy() -> None:
+    logs: dict[str, tuple[str, ...]] = {"proxy": ("INFO: serving", "KeyError: 'HOME'")}
+    senses = Senses(words=lambda member: logs.get(member, ()))
+    histories = {"route_mcp": failed(Symptom.UPSTREAM_DOWN)}
+    found = looked((INSIDE, PROXY), seen(**histories), senses)["fetch"]
+    assert (found.words, found.proxy_words) == ("", "KeyError: 'HOME'")
+    logs["fetch"] = ("bye",)
+    found = looked((INSIDE, PROXY), seen(**histories), senses)["fetch"]
+    assert (found.words, found.proxy_words, found.lines) == ("bye", "", ("bye",))
+    outside = looked((SPEC, PROXY), seen(direct_mcp=failed(Symptom.UPSTREAM_DOWN)), Senses(words=lambda _: ()))["fetch"]
+    assert outside.proxy_words == ""
+
+
+@pytest.mark.parametrize(
+    ("symptom", "asked"), [(Symptom.TIMEOUT, True), (Symptom.TOOL_ERROR, True), (Symptom.AUTH, False), (Symptom.DRIFT, False)]
+)
+def test_descriptors_are_counted_where_that_may_be_the_trouble(symptom: Symptom, asked: bool) -> None:
+    senses = Senses(descriptors=lambda pid: f"64 of 64 are open (pid {pid})")
+    found = looked((SPEC, TIME), seen(direct_mcp=failed(symptom)), senses)
+    assert (found["fetch"].descriptors, found["time"].descriptors) == ("64 of 64 are open (pid 7)" if asked else "", "")
+    hosted = replace(SPEC, direct=None, runtime="hosted")
+    assert bool(looked((hosted,), seen(route_mcp=failed(symptom)), senses)["fetch"].descriptors) is asked
+
+
+@pytest.mark.parametrize(
+    ("runs", "parents", "ended"), [(False, {"fetch"}, True), (True, {"fetch"}, False), (False, {"time"}, False)]
+)
+def test_a_child_that_was_seen_and_is_gone_is_told_of_one_that_says_nothing(runs: bool, parents: set[str], ended: bool) -> None:
+    history = failed(Symptom.OVERLOADED)
+    assert history.latest is not None
+    bare = replace(history, latest=replace(history.latest, http_status=503, message="POST /mcp"))
+    senses, known = Senses(runs=lambda _pid, _container: runs), Known(parents=parents)
+    found = looked((SPEC,), seen(direct_mcp=bare), senses, known)["fetch"]
+    assert (found.child_runs, found.child_ended) == (runs, ended)
+    worded = replace(bare, latest=replace(history.latest, http_status=503, said="loading the index"))
+    found = looked((SPEC,), seen(direct_mcp=worded), senses, known)["fetch"]
+    assert (found.child_runs, found.child_ended) == (False, False)

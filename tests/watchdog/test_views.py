@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import MemberState, Phase, Streaks, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Tool
 from mcpwatch.model.spec import MemberSpec, RouteSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, MemberView, RouteView, Usage
-from mcpwatch.ports import Incarnation
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
 from mcpwatch.watchdog.views import member_view, probe_views, route_view, verdict_of
 from tests.watchdog.scenes import actor
@@ -123,7 +123,7 @@ def test_a_route_is_not_judged_while_its_start_or_a_planned_restart_is_waited_fo
     assert verdict_of(ROUTE, None, proxy, histories, ()) is Verdict.UNKNOWN
     going = actor(SPEC, replace(RUNNING, phase=Phase.STOPPING))
     assert verdict_of(ROUTE, going, proxy, histories, ()) is Verdict.UNHEALTHY
-    going.excuse()
+    going.excuse("as asked")
     assert verdict_of(ROUTE, going, proxy, histories, ()) is Verdict.UNKNOWN
     assert verdict_of(ROUTE, one, going, histories, ()) is Verdict.UNKNOWN
 

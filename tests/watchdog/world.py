@@ -13,16 +13,19 @@ from typing import Literal
 
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import Fact
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Incarnation, RuntimeEvent
 from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.proxy import LogHint
 from mcpwatch.model.spec import MemberSpec, Traits
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Appeared, Exited, Gone, Incarnation, LogHint, RuntimeEvent
 
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
-    "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped"
-]
-"""What is wrong with a server that runs: `child`: it lists from its memory, but what it bridges is dead."""
+    "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
+    "odd", "half", "moved",
+]  # fmt: skip
+"""What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
+it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own)."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
 """Faults that a restart of the server heals."""
@@ -33,6 +36,7 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "empty": (Symptom.EMPTY_TOOLS, Stage.TOOLS_LIST, "no tools listed"),
     "dependency": (Symptom.TOOL_ERROR, Stage.CANARY, "the database does not answer"),
     "broken": (Symptom.BAD_REPLY, Stage.TOOLS_LIST, "no JSON"),
+    "moved": (Symptom.NOT_MOUNTED, Stage.OPEN, "GET /m/sse is not served (HTTP 404)"),
 }
 TBXARK = Traits(
     holds_sessions=True, lists_from_cache=True, mounts_late=False, reconnects=False, reloads=False, dies_on_bad_command=True
@@ -110,6 +114,9 @@ class World:
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     """The generation that mcpwatch gave each part."""
     closing: bool = False
+    held: set[str] = field(default_factory=set[str])
+    """Hosted servers that no gateway starts by itself."""
+    stale_truth: float = STALE_TRUTH
     hear: Callable[[LogHint], None] = lambda _: None
     """Told of every line of the proxy's log that means something."""
     chance: random.Random = field(default_factory=lambda: random.Random(1))
@@ -125,6 +132,11 @@ class World:
     def of_pid(self, pid: int) -> Server:
         """Whose main process this is."""
         return (self.proxy, *self.servers.values())[pid - 1000]
+
+    def bridges(self, pid: int) -> bool:
+        """Whether a part is a bridge whose child lives."""
+        server = self.of_pid(pid)
+        return server.alive and (server.late_child or server.caches) and server.fault != "child"
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a part listens on."""
@@ -163,7 +175,7 @@ class World:
     def stopping(self, name: str) -> None:
         """mcpwatch ends a part: it had better be sick, now or a moment ago."""
         server = self.proxy if name == PROXY else self.servers[name]
-        if self.needs_restart(server) or self.now - server.bad_until < STALE_TRUTH:
+        if self.needs_restart(server) or self.now - server.bad_until < self.stale_truth:
             return
         self.harm.append(Act(self.now, name, f"{name} was restarted though it was well (fault: {server.fault})"))
 
@@ -192,7 +204,7 @@ class World:
             self.sessions[one.name] = Session()
             if one.no_way:
                 self.loop.call_later(0.5, self.hear, LogHint(one.name, "failed", f"<{one.name}> Failed to add: {one.no_way}"))
-            if one.kind in ("hosted", "inside"):
+            if one.kind in ("hosted", "inside") and one.name not in self.held:
                 self.begin(one.name)
                 if one.kind == "hosted":
                     self._appear(one.name)
@@ -263,7 +275,7 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {"none", "empty", "dependency", "child", "broken"}
+        opens = server.fault in {"none", "empty", "dependency", "child", "broken", "odd", "half"}
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:
@@ -292,6 +304,7 @@ class WorldRuntime:
         if self.name == "hosted":
             while not (world.proxy.alive and world.now >= world.proxy.ready_at):  # noqa: ASYNC110 - time is a number
                 await asyncio.sleep(0.1)
+            self.hold(spec.name, down=False)
             if not world.servers[spec.name].alive:
                 world.begin(spec.name)
         elif self.name == "process":
@@ -299,6 +312,10 @@ class WorldRuntime:
             world.begin(spec.name)
         pid = None if self.name == "external" else world.pid(spec.name)
         return Incarnation(spec.name, generation, spec.fingerprint, pid, direct=spec.direct)
+
+    def hold(self, member: str, *, down: bool) -> None:
+        """As `ports.Holding`."""
+        (self._world.held.add if down else self._world.held.discard)(member)
 
     def number(self, living: Incarnation) -> None:
         self._world.numbers[living.member] = living.generation or 0

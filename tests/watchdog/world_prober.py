@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from mcpwatch.model.fact import Fact
-from mcpwatch.model.policy import RestartPolicy
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
+from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, UpstreamSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import SelfView
@@ -45,10 +45,10 @@ class WorldProber:
         name = target.url.rsplit("/", 2)[-2]
         deep = check.canary is not None or check.safe_call
         if name == PROXY:
-            return await self._proxy()
+            return await self._proxy(check)
         server = world.servers[name]
         deep = deep and not server.uncallable
-        return await (self._direct(server, deep) if vantage == "direct" else self._route(server, deep))
+        return await (self._direct(check, server, deep) if vantage == "direct" else self._route(check, server, deep))
 
     def forget(self, target: Target) -> None:
         """Nothing is learned here."""
@@ -56,29 +56,34 @@ class WorldProber:
     async def close(self) -> None:
         """Nothing is open."""
 
-    async def _proxy(self) -> ProbeResult:
+    async def _proxy(self, check: CheckSpec) -> ProbeResult:
         proxy = self._world.proxy
         if not proxy.alive or self._world.now < proxy.ready_at:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
         if proxy.fault in {"hang", "stopped"}:
-            return await _late(Stage.OPEN)
+            return await _late(check, Stage.OPEN)
         return ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.OPEN, 0.01),))
 
-    async def _direct(self, server: Server, deep: bool) -> ProbeResult:
+    async def _direct(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
         world = self._world
         if server.late_child and server.alive and world.now < server.ready_at:
             return _failed(Symptom.NOT_MOUNTED, Stage.OPEN)
         if not server.alive or world.now < server.ready_at or server.fault in {"refuse", "wrong_port"}:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
+        if server.fault == "odd":
+            return _failed(Symptom.BAD_REPLY, Stage.INITIALIZE)
         if server.one_client and world.reached(server.name):
             world.end(server.name)
             await asyncio.sleep(LATENCY)
             return _failed(Symptom.CUT, Stage.OPEN)
-        return await self._answer(server, deep)
+        return await self._answer(check, server, deep)
 
-    async def _answer(self, server: Server, deep: bool) -> ProbeResult:
+    async def _answer(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
         if server.fault in {"hang", "stopped"}:
-            return await _late(Stage.INITIALIZE)
+            return await _late(check, Stage.INITIALIZE)
+        if server.fault == "half" and self._world.chance.random() < 0.5:
+            stage = self._world.chance.choice((Stage.INITIALIZE, Stage.TOOLS_LIST))
+            return replace(_failed(Symptom.HTTP_STATUS, stage), http_status=500)
         if server.fault == "child":
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL) if deep else _listed(server, deep=False)
         if server.fault == "dependency" and not deep:
@@ -88,16 +93,16 @@ class WorldProber:
             return replace(_failed(symptom, stage), message=message)
         return _listed(server, deep=deep)
 
-    async def _route(self, server: Server, deep: bool) -> ProbeResult:
+    async def _route(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
         world = self._world
         proxy, session = world.proxy, world.sessions[server.name]
         if not proxy.alive or world.now < proxy.ready_at:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
         if proxy.fault in {"hang", "stopped"}:
-            return await _late(Stage.OPEN)
+            return await _late(check, Stage.OPEN)
         if world.traits.nudges:
             if world.reached(server.name):
-                return await self._answer(server, deep)
+                return await self._answer(check, server, deep)
             why = HONEST[server.fault][2] if server.fault in HONEST else "not connected"
             return replace(_failed(Symptom.UPSTREAM_DOWN, Stage.OPEN), message=f"member is down: {why}")
         if session.incarnation and server.no_way and deep:
@@ -109,18 +114,19 @@ class WorldProber:
         if not server.alive or not world.reached(server.name) or server.fault == "refuse":
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
         if server.fault in {"hang", "stopped"}:
-            return await _late(Stage.SAFE_CALL)
+            return await _late(check, Stage.SAFE_CALL)
         if server.fault in {"auth", "licence", "overloaded"}:
             return replace(_failed(Symptom.RPC_ERROR, Stage.SAFE_CALL), message=HONEST[server.fault][2])
-        if server.fault in {"child", "broken"}:
+        if server.fault in {"child", "broken", "moved"} or (server.fault == "half" and world.chance.random() < 0.5):
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
         if server.fault == "dependency":
             return replace(_failed(Symptom.TOOL_ERROR, Stage.CANARY), message=HONEST["dependency"][2])
         return _listed(server, deep=True)
 
 
-async def _late(stage: Stage) -> ProbeResult:
-    await asyncio.sleep(TIMEOUT)
+async def _late(check: CheckSpec, stage: Stage) -> ProbeResult:
+    """What was asked of one that hung is lost, even when it answers again meanwhile."""
+    await asyncio.sleep(check.timeout)
     return _failed(Symptom.TIMEOUT, stage)
 
 
@@ -143,7 +149,7 @@ class VirtualSchedule(Schedule):
     """Runs jobs at their interval on whatever loop there is, each at its own offset."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, tuple[Job, float]] = {}
+        self._every: dict[str, tuple[Job, float]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._started = False
 
@@ -151,20 +157,20 @@ class VirtualSchedule(Schedule):
         """As `Schedule.put`."""
         del cron
         self.drop(name)
-        self._jobs[name] = (job, interval or INTERVAL)
+        self._every[name] = (job, interval or INTERVAL)
         if self._started:
             self._run(name)
 
     def drop(self, name: str) -> None:
         """As `Schedule.drop`."""
-        self._jobs.pop(name, None)
+        self._every.pop(name, None)
         if (task := self._tasks.pop(name, None)) is not None:
             task.cancel()
 
     def start(self) -> None:
         """As `Schedule.start`."""
         self._started = True
-        for name in self._jobs:
+        for name in self._every:
             self._run(name)
 
     def stop(self) -> None:
@@ -176,7 +182,7 @@ class VirtualSchedule(Schedule):
         """As `Schedule.realign`."""
 
     def _run(self, name: str) -> None:
-        job, interval = self._jobs[name]
+        job, interval = self._every[name]
         share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:2], "big") / 65536
 
         async def turn() -> None:
@@ -285,7 +291,7 @@ async def watched(
         schedule=VirtualSchedule,
         listening=world.listening,
         child=lambda _, route, __: world.pid(route) if world.servers[route].alive else 0,
-        runs=lambda pid, _: world.of_pid(pid).alive,
+        runs=lambda pid, _: world.bridges(pid),
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
     senses = beside(senses, aside, clock)

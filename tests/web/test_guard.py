@@ -10,9 +10,9 @@ import pytest
 
 from mcpwatch.model.fact import OperatorActed
 from mcpwatch.model.time import Instant
+from mcpwatch.web.guard import LONGEST, PEERS, Throttle
 from mcpwatch.web.sessions import SESSIONS, LoginSessions
 from mcpwatch.web.spec import WebSpec
-from mcpwatch.web.throttle import LONGEST, PEERS, Throttle
 from tests.web.room import OPERATE, READ, room
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong token is answered at once here; how long it takes elsewhere is the throttle's test."""
-    monkeypatch.setattr("mcpwatch.web.throttle.FIRST", 0.0)
+    monkeypatch.setattr("mcpwatch.web.guard.FIRST", 0.0)
 
 
 @pytest.mark.parametrize(("host", "status"), [
@@ -107,7 +107,7 @@ async def test_a_wrong_token_is_worse_than_none(tmp_path: Path, shown: str) -> N
 
 
 def test_each_further_wrong_token_takes_longer_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpwatch.web.throttle.FIRST", 0.25)
+    monkeypatch.setattr("mcpwatch.web.guard.FIRST", 0.25)
     throttle = Throttle()
     waits = [throttle.failed("1.2.3.4", Instant(float(at)))[0] for at in range(8)]
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, LONGEST, LONGEST, LONGEST]
@@ -119,8 +119,8 @@ def test_each_further_wrong_token_takes_longer_to_answer(monkeypatch: pytest.Mon
 
 
 async def test_many_wrong_tokens_at_once_are_refused_instead_of_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpwatch.web.throttle.FIRST", 0.2)
-    monkeypatch.setattr("mcpwatch.web.throttle.LONGEST", 0.2)
+    monkeypatch.setattr("mcpwatch.web.guard.FIRST", 0.2)
+    monkeypatch.setattr("mcpwatch.web.guard.LONGEST", 0.2)
     async with room(tmp_path) as made, made.client("guess-guess-guess-guess") as client:
         answers = await asyncio.gather(*(client.get("/api/v1/status") for _ in range(30)))
         assert sorted({answer.status_code for answer in answers}) == [401, 429]

@@ -16,7 +16,7 @@ from mcpwatch.model.fact import MemberExited, RouteChanged
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.view import Diagnosis, FleetView
 from mcpwatch.web.page import views
-from mcpwatch.web.page.feeds import atom, badge
+from mcpwatch.web.page.public import atom, badge
 from mcpwatch.web.site import STATIC
 from tests.telemetry.fleet import probed
 from tests.web.room import OPERATE, Room, room

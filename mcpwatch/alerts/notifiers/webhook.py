@@ -14,7 +14,7 @@ from mcpwatch.alerts.book import Notification
 from mcpwatch.alerts.http import Poster
 from mcpwatch.alerts.message import document
 from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import suggest
 from mcpwatch.registry import Kind
 
 WORDS = ("id", "receiver", "reason", "state", "severity", "at", "group", "title", "body")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.cli.edit.fleet_file import read_fleet_file
-from mcpwatch.cli.edit.start_times import durations
+from mcpwatch.cli.edit.proof import durations
 from mcpwatch.cli.edit.trial import PREFIX, TRIAL_WAIT, try_member
 from mcpwatch.cli.versions import commands
 from mcpwatch.foreign.launchers import launched

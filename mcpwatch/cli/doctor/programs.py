@@ -66,7 +66,7 @@ async def ports(patient: Patient) -> list[DoctorFinding]:
         return []
     watch, found = PortWatch(patient.paths.instance), list[DoctorFinding]()
     for member in patient.plan.members:
-        if member.runtime not in ("process", "hosted") or (patient.status is not None and member.kind == "proxy"):
+        if not (member.carried.own or member.carried.hosted) or (patient.status is not None and member.kind == "proxy"):
             continue
         holder = await watch.held_by(member)
         if holder:
@@ -97,7 +97,7 @@ def _unit(holder: str) -> str:
 
 def engine(patient: Patient) -> Iterator[DoctorFinding]:
     """The container engine, where the fleet needs it."""
-    members = [member for member in patient.plan.members if member.runtime in ("docker", "swarm")] if patient.plan else []
+    members = [member for member in patient.plan.members if member.carried.container] if patient.plan else []
     if not members:
         return
     from mcpwatch.runtimes.docker.engine import Engine

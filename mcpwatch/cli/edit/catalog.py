@@ -13,8 +13,7 @@ from mcpwatch.cli.edit.definition import Definition, as_member
 from mcpwatch.cli.out import say, say_json
 from mcpwatch.cli.table import coloured, fit, table, terminal_width
 from mcpwatch.config.catalog import Entry, catalog, fill, missing
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import UsageError, suggest
 
 
 def show_catalog(word: str | None, *, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+from mcpwatch.cli.options import JsonOption
 
 
 class _WordOrCommand(TyperGroup):

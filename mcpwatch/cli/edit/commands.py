@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from mcpwatch.cli.options import JsonOption
 from mcpwatch.cli.since import positive_span
 
 app = typer.Typer(rich_markup_mode=None)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="File to edit; that of the running watchdog by default.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 DryOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Show the difference; start nothing, write nothing.")]
 NoTestOption = Annotated[bool, typer.Option("--no-test", help="Do not try the server before the file is edited.")]
 WaitOption = Annotated[
@@ -28,6 +28,12 @@ EnvOption = Annotated[
     typer.Option("--env", "-e", help="NAME=VALUE; NAME alone stands for ${NAME}. Secrets go to env_file."),
 ]
 BridgeOption = Annotated[str, typer.Option("--bridge", help="Give it a bridge process of its own on this address, e.g. :9072.")]
+TransportOption = Annotated[
+    Literal["auto", "stdio", "sse", "http"], typer.Option("--transport", "-t", help="The wire; stdio for a command.")
+]
+WriteOption = Annotated[
+    bool | None, typer.Option("--read-write/--read-only", help="For a server of the catalogue that can be either.")
+]
 
 
 @app.command(
@@ -41,9 +47,7 @@ BridgeOption = Annotated[str, typer.Option("--bridge", help="Give it a bridge pr
 def add(
     name: Annotated[str, typer.Argument(help="Its name, also of its route. Alone: the server of that name in the catalogue.")],
     server: Annotated[list[str] | None, typer.Argument(help="A URL, or after -- a command and its arguments.")] = None,
-    transport: Annotated[
-        Literal["auto", "stdio", "sse", "http"], typer.Option("--transport", "-t", help="The wire; stdio for a command.")
-    ] = "auto",
+    transport: TransportOption = "auto",
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="'Name: value', sent to a URL.")] = None,
     env: EnvOption = None,
     bridge: BridgeOption = "",
@@ -52,9 +56,7 @@ def add(
     cwd: Annotated[str, typer.Option(help="Working directory of a command.")] = "",
     description: Annotated[str, typer.Option(help="A few words for people.")] = "",
     source: Annotated[str, typer.Option("--from", help="Server of the catalogue, when NAME is another.")] = "",
-    read_write: Annotated[
-        bool | None, typer.Option("--read-write/--read-only", help="For a server of the catalogue that can be either.")
-    ] = None,
+    read_write: WriteOption = None,
     clients: ClientsOption = "",
     config: ConfigOption = None,
     no_test: NoTestOption = False,
@@ -77,17 +79,10 @@ def add(
 
         definition = from_catalog(source or name, given, bridge=bridge, read_write=read_write, description=description)
     else:
-        base = Definition(
-            transport=transport,
-            env=given,
-            headers=pairs(header or (), "--header", ":"),
-            bridge=bridge,
-            image=docker,
-            networks=tuple(network or ()),
-            cwd=cwd,
-            description=description,
-        )
-        definition = from_words(server, base)
+        definition = from_words(server, Definition(
+            transport=transport, env=given, headers=pairs(header or (), "--header", ":"), bridge=bridge, image=docker,
+            networks=tuple(network or ()), cwd=cwd, description=description,
+        ))  # fmt: skip
     raise typer.Exit(run(name, definition, how, _split(clients)))
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from mcpwatch.foreign.dialects import BARE, DialectName, convert
 from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
+from mcpwatch.model.runtime import traits_of
 
 Transport = Literal["stdio", "sse", "http", "auto"]
 CARRIERS = ("stdio", "process", "docker", "swarm")
@@ -166,7 +167,7 @@ def as_server(definition: Definition, dialect: DialectName) -> dict[str, Any]:
         what = "--bridge" if definition.bridge else "--docker"
         raise UsageError(f"{what}: this format has no word for it; make the file ours: 'mcpwatch init --from FILE'")
     member = as_member(definition)
-    if any(key in member for key in ("process", "docker", "swarm")):
+    if any((traits := traits_of(key)).own or traits.container for key in member):
         raise UsageError("this format has only commands and URLs; make the file ours: 'mcpwatch init --from FILE'")
     if "stdio" in member:
         stdio = cast("dict[str, Any]", member["stdio"])

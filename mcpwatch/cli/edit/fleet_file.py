@@ -23,8 +23,7 @@ from mcpwatch.clients.formats.yaml import Yaml
 from mcpwatch.config.load import document_of, load, load_plan
 from mcpwatch.foreign.dialects import Dialect, convert, detect
 from mcpwatch.foreign.document import spell
-from mcpwatch.model.errors import ConfigError, Fault, UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import ConfigError, Fault, UsageError, suggest
 from mcpwatch.model.spec import Plan
 
 FIRST = """\

@@ -8,8 +8,7 @@ from typing import Any, cast
 from mcpwatch.cli.edit.fleet_file import Changes, FleetFile
 from mcpwatch.clients.catalog import CLIENTS
 from mcpwatch.clients.formats.path import Element
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import UsageError, suggest
 
 
 def for_clients(file: FleetFile, name: str, clients: Sequence[str]) -> Changes:

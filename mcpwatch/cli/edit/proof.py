@@ -1,4 +1,4 @@
-"""Proving an edit on the running fleet: reload, wait for the route (or for its end), and for the clients' files.
+"""Proving an edit on the running fleet: reload, wait for the route (or for its end), for the clients' files; how long starts took.
 
 All through the daemon's API; without a daemon on this file there is nothing to prove, and that is told.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mcpwatch.cli.control import call
 from mcpwatch.model.errors import McpwatchError, NoDaemon
+from mcpwatch.model.runtime import traits_of
 
 PROOF_WAIT = 120.0
 """Seconds that the fleet is given by default until the new route is proved."""
@@ -114,7 +116,7 @@ def member_down(name: str, wait: float) -> None:
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline:
         member = one_of(call("GET", "/status")["members"], "name", name)
-        if member is None or member["phase"] == "stopped" or (member["want"] == "down" and member["runtime"] == "external"):
+        if member is None or member["phase"] == "stopped" or (member["want"] == "down" and traits_of(member["runtime"]).watched):
             return
         time.sleep(_PAUSE)
     raise ProofFailed(f"{name}: still not stopped after {wait:g}s")
@@ -141,3 +143,20 @@ def clients_follow(route: str, *, listed: bool, wait: float = CLIENTS_WAIT) -> t
 def one_of(items: list[dict[str, Any]], key: str, value: str) -> dict[str, Any] | None:
     """The first of `items` that holds `value` under `key`, or `None`."""
     return next((item for item in items if item[key] == value), None)
+
+
+CUT_OFF = "not ready within"
+"""How the watchdog begins to say that a start was ended because its grace was over."""
+
+
+def durations(facts: Iterable[Mapping[str, object]]) -> Iterator[tuple[float, bool]]:
+    """Seconds from each start to its first proof; with `True`, to where it was cut off, so that it would have taken longer."""
+    began: dict[object, float] = {}
+    for fact in facts:
+        generation, at = fact.get("generation"), cast("float", fact.get("at", 0.0))
+        if fact["fact"] == "member_started" and not fact.get("adopted"):
+            began[generation] = at
+        elif fact["fact"] == "member_changed" and fact.get("field") == "phase" and fact.get("old") == "starting":
+            cut = str(fact.get("reason")).startswith(CUT_OFF)
+            if generation in began and (cut or fact.get("new") == "running"):
+                yield at - began.pop(generation), cut

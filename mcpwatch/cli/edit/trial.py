@@ -24,8 +24,7 @@ from mcpwatch import journal
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.cli.control import ControlSettings, call, stream
 from mcpwatch.cli.edit.alone import ANSWERED, results_alone
-from mcpwatch.cli.edit.proof import one_of
-from mcpwatch.cli.edit.start_times import durations
+from mcpwatch.cli.edit.proof import durations, one_of
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, McpwatchError, NoDaemon
 from mcpwatch.model.probe import Symptom

@@ -223,21 +223,7 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> ExportedS
     options: dict[str, Any] = theirs.get("options") or {}
     tokens: list[Any] = auth.get("tokens") or options.get("authTokens") or []
     named = [str(token) if _REFERENCE.search(str(token)) else "${MCP_PROXY_TOKEN}" for token in tokens]
-    config: dict[str, Any] = {
-        "mcpProxy": {
-            "baseURL": base,
-            "addr": f":{port}",
-            "name": "mcp-proxy",
-            "version": "1.0.0",
-            "type": "sse",
-            "options": {
-                "panicIfInvalid": False,
-                "logEnabled": True,
-                **({"authTokens": list(dict.fromkeys(named))} if named else {}),
-            },
-        },
-        "mcpServers": {name: {"options": {}, **servers[name]} for name in sorted(servers)},
-    }
+    config = _proxy_config(base, port, list(dict.fromkeys(named)), servers)
     inside = [name for name in sorted(servers) if str(servers[name]["url"]).startswith("http://mcp-")]
     route = next(iter((*inside, *sorted(servers))), "")
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
@@ -257,6 +243,21 @@ def _proxy(document: Mapping[str, Any], servers: Mapping[str, Any]) -> ExportedS
             f"{one} is on loopback, which in a container is the container; write where it is reached from there" for one in near
         ),
     )
+
+
+def _proxy_config(base: str, port: int, tokens: Sequence[str], servers: Mapping[str, Any]) -> dict[str, Any]:
+    """TBXark's config.json, before its secrets are filled in."""
+    return {
+        "mcpProxy": {
+            "baseURL": base,
+            "addr": f":{port}",
+            "name": "mcp-proxy",
+            "version": "1.0.0",
+            "type": "sse",
+            "options": {"panicIfInvalid": False, "logEnabled": True, **({"authTokens": tokens} if tokens else {})},
+        },
+        "mcpServers": {name: {"options": {}, **servers[name]} for name in sorted(servers)},
+    }
 
 
 def _loopback(url: str) -> bool:

@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import typer
 
-from mcpwatch.cli.importing.found import FoundServer
-from mcpwatch.cli.importing.wish import Wish
+from mcpwatch.cli.importing.found import FoundServer, Wish
 from mcpwatch.cli.out import say
-from mcpwatch.model.errors import UsageError
-from mcpwatch.model.naming import suggest
+from mcpwatch.model.errors import UsageError, suggest
 
 TRIES = 5
 """Answers that cannot be understood, after which nothing is done."""

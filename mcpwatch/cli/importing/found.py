@@ -1,4 +1,4 @@
-"""Servers found in other people's files: each as a member of ours, or with the reason why it is left alone. Pure.
+"""Servers found in other people's files: each as a member of ours, or with the reason why it is left alone; which are wished. Pure.
 
 Owns which tables of a document hold servers, what cannot be carried over, and when two entries are the same server.
 """
@@ -9,12 +9,12 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.foreign.document import Value, spell
-from mcpwatch.foreign.names import proposal, servable
-from mcpwatch.foreign.server import member
+from mcpwatch.foreign.server import member, proposal, servable
 from mcpwatch.foreign.variables import editor_places, spelled
 
 _TABLES: tuple[tuple[str, ...], ...] = (
@@ -238,3 +238,21 @@ def merged(
 
 def _free(name: str, taken: Collection[str]) -> str:
     return next(f"{name}-{number}" for number in range(2, 1000) if f"{name}-{number}" not in taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the options say. `only`: names to bring in; `replace_clients`: their own entries become routes."""
+
+    config: Path | None = None
+    only: tuple[str, ...] = ()
+    replace_clients: bool = False
+    test: bool = True
+    yes: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    wait: float = 120.0
+
+    def takes(self, one: FoundServer) -> bool:
+        """Whether a server that was found is to be brought in."""
+        return not one.trouble and (not self.only or one.name in self.only)

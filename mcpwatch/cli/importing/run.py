@@ -28,8 +28,7 @@ from mcpwatch.cli.edit.steps import Steps
 from mcpwatch.cli.edit.trial import TrialFailed, TrialTimedOut, try_member
 from mcpwatch.cli.importing.ask import agree, ask
 from mcpwatch.cli.importing.canary import with_canary, without_canary
-from mcpwatch.cli.importing.found import FoundServer, merged, servers_in
-from mcpwatch.cli.importing.wish import Wish
+from mcpwatch.cli.importing.found import FoundServer, Wish, merged, servers_in
 from mcpwatch.cli.out import say
 from mcpwatch.cli.table import coloured, table
 from mcpwatch.clients.detect import detect
@@ -81,14 +80,19 @@ def bring_in(files: Sequence[Path], wish: Wish) -> int:
         raise UsageError("nothing was changed; say --yes to bring them in without being asked (or --dry-run to look)")
     tried, failed = _tried(chosen, fleet, wish, steps)
     if tried:
-        since = time.time()
-        proved = carry_out(_work(path, tried, wish), steps)
-        if proved:
-            _replace(tried, dict(sources), wish, since, steps)
-        elif wish.replace_clients:
-            steps.tell("clients", "their entries stay until a watchdog runs: replace them by 'mcpwatch sync --force'", "skipped")
+        _carry_out(path, tried, dict(sources), wish, steps)
     steps.end(ok=not failed, found=[_plain(one) for one in found], imported=[one.name for one in tried], failed=failed)
     return exits.UNHEALTHY if failed else exits.OK
+
+
+def _carry_out(path: Path, tried: Sequence[FoundServer], kinds: Mapping[Path, str], wish: Wish, steps: Steps) -> None:
+    """Write those that answered, and let the clients follow where a watchdog proved them."""
+    since = time.time()
+    proved = carry_out(_work(path, tried, wish), steps)
+    if proved:
+        _replace(tried, kinds, wish, since, steps)
+    elif wish.replace_clients:
+        steps.tell("clients", "their entries stay until a watchdog runs: replace them by 'mcpwatch sync --force'", "skipped")
 
 
 def _sources(files: Sequence[Path]) -> list[tuple[Path, str]]:

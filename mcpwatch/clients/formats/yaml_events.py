@@ -1,21 +1,66 @@
 """YAML read in one pass over the parser's events: the plain value of the document, and flat records of where everything is.
 
 The one door to PyYAML's parser in this room. Owns the bounds: nodes of `compose` would give an alias the place of its anchor, and
-the safe loader takes exponential time over merges. A merge (`<<`) is a key like any other here: what it brings is nobody's member.
-Records are numbers in arrays and not objects, because a file of a megabyte has 200,000 of them. Knows no client.
+the safe loader takes exponential time over merges. A merge (`<<`) is a key like any other here: what it brings is nobody's
+member. Scalars are plain values: what our own entries hold is read as its type, everything else as a text of its own; two
+different scalars never give the same value, so that comparing values shows every change. Records are numbers in arrays and not
+objects, because a file of a megabyte has 200,000 of them. Knows no client.
 """
 
 from __future__ import annotations
 
+import functools
 from array import array
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from mcpwatch.clients.formats.path import EditRefused, Value
-from mcpwatch.clients.formats.yaml_scalar import TYPED, key_of, value_of
+
+_TAG = "tag:yaml.org,2002:"
+_LONGEST = 64
+"""Characters of a plain scalar beyond which it is taken for a text without a look at the patterns of numbers."""
+_RESOLVERS: dict[str | None, list[tuple[str, Any]]] = cast("Any", yaml.SafeLoader).yaml_implicit_resolvers
+TYPED = frozenset(sign or "" for sign in _RESOLVERS)
+"""The first signs of plain scalars that may be something else than a text; of those with any other sign none is."""
+_BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+
+
+def value_of(event: Any) -> Value:
+    """The value of a scalar event: text, truth value, null, decimal number; of any other type a text that begins with NUL."""
+    text: str = event.value
+    tag: str | None = event.tag
+    if tag and tag != "!":
+        return text if tag == _TAG + "str" else f"\0{tag} {text}"
+    if event.style or not event.implicit[0] or len(text) > _LONGEST or text[:1] not in TYPED:
+        return text
+    if text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0"):
+        return int(text)
+    tag = _resolved(text)
+    if tag == "str":
+        return text
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return _BOOLS[text.lower()]
+    return f"\0{tag} {text}"
+
+
+def key_of(value: Value) -> str:
+    """A key as text: `1` and `"1"` stay apart."""
+    return value if isinstance(value, str) else f"\0{type(value).__name__} {value if not isinstance(value, (dict, list)) else ''}"
+
+
+@functools.lru_cache(1024)
+def _resolved(text: str) -> str:
+    """The type that YAML 1.1 gives a short plain scalar, without its prefix."""
+    for tag, pattern in _RESOLVERS.get(text[:1], []):
+        if pattern.match(text):
+            return tag.removeprefix(_TAG)
+    return "str"
+
 
 MAX_DEPTH = 100
 """Levels of nesting; the parser's own cost grows with them, so that deeper text is left alone as soon as it shows."""

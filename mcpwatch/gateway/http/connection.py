@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections import deque
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.budget import Share, address_of
 from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange
 from mcpwatch.gateway.http.intake import Intake
-from mcpwatch.gateway.http.output import Output
+from mcpwatch.gateway.http.output import NO_TRANSPORT, Output
 from mcpwatch.gateway.http.request_reader import RequestReader
 from mcpwatch.gateway.http.shared import Shared, broken
 
@@ -32,11 +31,11 @@ class ServerConnection(asyncio.Protocol):
         self._reader = RequestReader(self, shared.head_bytes)
         self._intake = Intake(self._reader, self)
         self._output = Output(loop)
-        self._transport = cast("asyncio.Transport", None)
+        self._transport = NO_TRANSPORT
         self._share = Share("")
         self.current: HttpExchange | None = None
         """The request being answered; `_queue` holds those behind it that are whole, the reader the one that is not."""
-        self._queue: deque[HttpExchange] = deque()
+        self._queue: list[HttpExchange] = []
         self._queued = 0
         """Bytes of the bodies in the queue."""
         self._advancing = self._half = False
@@ -85,11 +84,12 @@ class ServerConnection(asyncio.Protocol):
         for exchange in self._queue:
             self.free(exchange)
         self._queue.clear()
-        self._intake.drop()
         self._output.resume()
+        self._intake.close()  # whoever still answers holds this connection: it must hold itself by nothing
         self._reader.close()
-        if self.current is not None:
-            self.current.lost()
+        current, self.current = self.current, None
+        if current is not None:
+            current.lost()
 
     def begun(self) -> None:
         """The first byte of a request."""
@@ -144,7 +144,7 @@ class ServerConnection(asyncio.Protocol):
         elif self._queue or (incoming is not None and incoming.done):
             self._close()
         else:
-            exchange = incoming or HttpExchange(self, "GET", "", b"", [])
+            exchange = incoming or HttpExchange(self, "GET", "", b"", [], {})
             exchange.keep = False
             exchange.answer(status, json.dumps({"error": text}).encode(), extra=extra)
 
@@ -215,7 +215,7 @@ class ServerConnection(asyncio.Protocol):
     def _invite(self, exchange: HttpExchange) -> None:
         """Admit a request whose body is still to come; one that asks first is told to send it."""
         self.due = self._loop.time() + limits.BODY_LIMIT
-        asks = exchange.newer and exchange.headers.get(b"expect", b"").lower() == b"100-continue"
+        asks = b"expect" in exchange.headers and exchange.newer and exchange.headers[b"expect"].lower() == b"100-continue"
         keep = exchange.keep
         exchange.keep = keep and not asks  # after a refusal nobody knows whether the body comes
         self._admit(exchange)
@@ -256,7 +256,7 @@ class ServerConnection(asyncio.Protocol):
         self._advancing = True
         try:
             while self._queue and self.current is None and not self._output.full and not self.deaf:
-                exchange = self._queue.popleft()
+                exchange = self._queue.pop(0)
                 self._queued -= exchange.size
                 self._admit(exchange)
                 if not exchange.done:
@@ -273,6 +273,7 @@ class ServerConnection(asyncio.Protocol):
         incoming = self._reader.give_up()
         if incoming is not None:
             incoming.parts.clear()
+            incoming.serve = None
             self.free(incoming)
         return incoming
 

@@ -26,24 +26,24 @@ def read(sink: AnswerSink, parser: Any, url: bytes, lines: list[tuple[bytes, byt
     """The request whose head a parser of httptools has just read. Raises `BadHead`."""
     method: str = parser.get_method().decode("ascii")
     version: str = parser.get_http_version()
-    if version not in {"1.1", "1.0"}:
-        raise BadHead("only HTTP/1.1 and HTTP/1.0 are spoken here")
     newer = version == "1.1"
+    if not newer and version != "1.0":
+        raise BadHead("only HTTP/1.1 and HTTP/1.0 are spoken here")
     sent = lines
     if not url.startswith(b"/") and url != b"*":
         url, lines = _absolute(method, url, lines)
     target, _, query = url.partition(b"?")
     path = target.decode("latin-1")
-    exchange = HttpExchange(sink, method, unquote(path) if "%" in path else path, query, lines)
-    if b"host" in exchange.headers:
-        if lines is not sent or len(exchange.headers) != len(lines):
+    headers = dict(lines)
+    if b"host" in headers:
+        if lines is not sent or len(headers) != len(lines):
             _one_host(sent, newer=newer)
     elif newer:
         raise BadHead(ONE_HOST)
-    exchange.newer = newer
-    exchange.keep = newer and parser.should_keep_alive()
-    chunked = b"transfer-encoding" in exchange.headers and _chunked(exchange, lines)
-    length = exchange.headers.get(b"content-length", b"0")
+    keep = newer and parser.should_keep_alive()
+    exchange = HttpExchange(sink, method, unquote(path) if "%" in path else path, query, lines, headers, newer, keep)
+    chunked = b"transfer-encoding" in headers and _chunked(exchange, lines)
+    length = headers.get(b"content-length", b"0")
     if parser.should_upgrade() and (chunked or length != b"0"):
         raise BadHead("an upgrade with a body is not understood")  # the parser would take the body for the next request
     exchange.length = 0 if chunked else int(length) if len(length) <= LENGTH_DIGITS else ENDLESS

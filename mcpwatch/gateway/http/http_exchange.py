@@ -10,6 +10,8 @@ import http
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct, field
+
 from mcpwatch.gateway.http import limits
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -26,7 +28,7 @@ _EVENT_FRAME = len(_EVENT % b"")
 
 
 def _status(status: int) -> bytes:
-    return _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"HTTP/1.1 %d \r\n" % status
 
 
 class Application(Protocol):
@@ -79,33 +81,35 @@ class AnswerSink(Protocol):
         ...
 
 
-class HttpExchange:
+class HttpExchange(Struct, eq=False):
     """One request, whole, and the answer to it. `path` is unquoted; names in `headers` and `lines` are lower case.
 
     `on_lost` is called when the client goes away before the answer is whole; set it by `when_lost`.
     """
 
-    __slots__ = (
-        "_connection", "_stream", "begun", "body", "done", "headers", "held", "keep", "length", "lines", "method", "newer",
-        "on_lost", "oversize", "parts", "path", "promised", "query", "serve", "size",
-    )  # fmt: skip
-
-    def __init__(self, connection: AnswerSink, method: str, path: str, query: bytes, lines: list[tuple[bytes, bytes]]) -> None:
-        self._connection = connection
-        self.method, self.path, self.query = method, path, query
-        self.lines = lines
-        self.headers = dict(lines)
-        self.body = b""
-        self.parts: list[bytes] = []
-        self.size = self.held = self.length = 0
-        """Bytes of the body: come so far, counted in the budget, said by Content-Length."""
-        self.keep = self.newer = True
-        self.begun = self.done = self.oversize = False
-        self.promised = False
-        """Whether it is answered from elsewhere when the work for it has come to its end without an answer."""
-        self.serve: Serve | None = None
-        self.on_lost: Callable[[], object] | None = None
-        self._stream: OpenStream | None = None
+    _connection: AnswerSink
+    method: str
+    path: str
+    query: bytes
+    lines: list[tuple[bytes, bytes]]
+    headers: dict[bytes, bytes]
+    """The `lines` by name; of one that comes twice the last."""
+    newer: bool = True
+    keep: bool = True
+    body: bytes = b""
+    parts: list[bytes] = field(default_factory=list[bytes])
+    size: int = 0
+    held: int = 0
+    length: int = 0
+    """Bytes of the body: come so far, counted in the budget, said by Content-Length."""
+    begun: bool = False
+    done: bool = False
+    oversize: bool = False
+    promised: bool = False
+    """Whether it is answered from elsewhere when the work for it has come to its end without an answer."""
+    serve: Serve | None = None
+    on_lost: Callable[[], object] | None = None
+    _stream: OpenStream | None = None
 
     @property
     def peer(self) -> str:
@@ -120,18 +124,20 @@ class HttpExchange:
         kind = b"content-type: " + media + b"\r\n" if body else b""
         length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
         shown = body if self.method != "HEAD" else b""
-        self._connection.write(b"%b%b%b%b\r\n%b" % (_status(status), kind, length, self._lines(extra), shown))
+        more = self._lines(extra) if extra or not self.keep else b""
+        self._connection.write(b"%b%b%b%b\r\n%b" % (_STATUS.get(status) or _status(status), kind, length, more, shown))
         self.finish()
 
-    def stream(self, extra: Headers = (), media: bytes = b"text/event-stream", status: int = 200) -> OpenStream:
-        """Begin an answer that goes on; never told to a proxy or a cache to keep."""
+    def stream(self, extra: Headers = (), media: bytes = b"text/event-stream", status: int = 200, first: bytes = b"") -> OpenStream:
+        """Begin an answer that goes on, `first` in the same write; never told to a proxy or a cache to keep."""
         self.begun = True
         kind = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n" % media
         if self.newer:
             kind += b"transfer-encoding: chunked\r\n"
+            first = first and b"%x\r\n%b\r\n" % (len(first), first)
         else:
             self.keep = False
-        self._connection.write(b"%b%b%b\r\n" % (_status(status), kind, self._lines(extra)))
+        self._connection.write(b"%b%b%b\r\n%b" % (_STATUS.get(status) or _status(status), kind, self._lines(extra), first))
         self._stream = OpenStream(self, self._connection)
         return self._stream
 

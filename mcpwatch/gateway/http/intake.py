@@ -5,11 +5,11 @@ Owns the pausing of a socket and what is thrown away of a refused client. Must n
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol, cast
 
 from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.http.http_exchange import HttpExchange
+from mcpwatch.gateway.http.output import NO_TRANSPORT
 from mcpwatch.gateway.http.request_reader import RequestReader
 
 
@@ -29,6 +29,10 @@ class Gate(Protocol):
         ...
 
 
+NO_GATE = cast("Gate", None)
+"""Stands for a gate once nothing comes any more."""
+
+
 class Intake:
     """The receiving side of one socket. `transport` is set as soon as there is one."""
 
@@ -38,7 +42,7 @@ class Intake:
         self._rest = b""
         self._feeding = self._paused = False
         self._discarded = 0
-        self.transport = cast("asyncio.Transport", None)
+        self.transport = NO_TRANSPORT
 
     @property
     def waits(self) -> bool:
@@ -85,6 +89,11 @@ class Intake:
         """Nothing more is wanted: let the socket run empty."""
         self._rest = b""
         self._pause(False)
+
+    def close(self) -> None:
+        """Nothing comes any more: let go of the gate, which holds this."""
+        self.drop()
+        self._gate = NO_GATE
 
     def _pause(self, wanted: bool) -> None:
         if wanted != self._paused and not self.transport.is_closing():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from contextlib import suppress
 
 from mcpwatch.gateway.http import limits
@@ -15,6 +16,7 @@ from mcpwatch.gateway.http.connection import ServerConnection
 from mcpwatch.gateway.http.http_exchange import Application
 from mcpwatch.gateway.http.shared import Shared
 from mcpwatch.http_client.keepalive import notice_vanished
+from mcpwatch.http_client.url import address_family
 
 TICK = 1.0
 """Seconds between looks for connections that are due."""
@@ -45,7 +47,11 @@ class Listener:
 
     async def tcp(self, host: str, port: int) -> int:
         """Listen on an address; the port in use. Raises `OSError`."""
-        server = await self._loop.create_server(self._connection, host or None, port, backlog=BACKLOG)
+        family = address_family(host)
+        if family is not None and 0 <= port < 2**16:
+            server = await self._loop.create_server(self._connection, sock=_bound(family, host, port), backlog=BACKLOG)
+        else:
+            server = await self._loop.create_server(self._connection, host or None, port, backlog=BACKLOG)
         self._servers.append(server)
         for sock in server.sockets:
             notice_vanished(sock)
@@ -89,3 +95,17 @@ class Listener:
         if sum(connection.unsent for connection in connections) > limits.UNSENT_TOTAL:
             max(connections, key=lambda connection: connection.unsent).abort()
         self._look = self._loop.call_later(TICK, self._sweep)
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    """A socket that has a literal address: the loop would ask its resolver, four threads for the life of the process."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -15,6 +15,8 @@ from typing import Literal, cast
 
 from mcpwatch.gateway.http import limits
 
+NO_TRANSPORT = cast("asyncio.Transport", None)
+"""What stands for a transport until there is one."""
 Progress = Literal["idle", "behind", "stalled"]
 
 
@@ -26,7 +28,7 @@ class Output:
         self._room: asyncio.Future[None] | None = None
         self.written = self._taken = 0
         self._stalled = math.inf
-        self.transport = cast("asyncio.Transport", None)
+        self.transport = NO_TRANSPORT
 
     @property
     def full(self) -> bool:

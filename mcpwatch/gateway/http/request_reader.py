@@ -7,7 +7,7 @@ Must not know sockets, answers or the order of requests.
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 
@@ -42,6 +42,10 @@ class RequestSink(AnswerSink, Protocol):
     def refuse(self, status: int, text: str, extra: Headers = ()) -> None:
         """What comes is no request that can be answered: say so and close."""
         ...
+
+
+NO_SINK = cast("RequestSink", None)
+"""Stands for a sink once nothing is read any more."""
 
 
 class RequestReader:
@@ -90,8 +94,8 @@ class RequestReader:
         return exchange
 
     def close(self) -> None:
-        """Nothing is read any more: let the parser go, which holds this reader."""
-        self._parser = None
+        """Nothing is read any more: let go of the parser and of the sink, which hold this reader."""
+        self._parser, self._sink = None, NO_SINK
 
     def _count(self, size: int) -> None:
         """Bound what is not body: `size` bytes more of it, and the header lines of the slice that was parsed."""

@@ -5,10 +5,9 @@ Pure. Must not know HTTP, processes or how messages are matched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Delivery = Literal["part", "final", "suspended"]
 PART: Delivery = "part"
@@ -50,8 +49,7 @@ class Call(Struct, eq=False):
     position: int = 0
 
 
-@dataclass(slots=True)
-class PeerState:
+class PeerState(Struct, eq=False):
     """What one session has on a link."""
 
     calls: dict[bytes, int] = field(default_factory=dict[bytes, int])

@@ -96,7 +96,8 @@ def check_text(data: bytes) -> None:
 def _brief(data: bytes) -> Envelope | None:
     """The routing fields of a message as most are: known keys alone, each once, no byte between them. `None`: of any other.
 
-    The proof is its length: it is as long as its keys and values are, so there is nothing else in it.
+    The proof is its length: it is as long as its keys and values are, so there is nothing else in it. One in the spelling of Python
+    (`json.dumps`), with a space behind each colon and comma, is proved by spelling it again.
     """
     try:
         top = _top.decode(data)
@@ -112,7 +113,7 @@ def _brief(data: bytes) -> Envelope | None:
             size += 11 + len(top.jsonrpc)
         if other:
             size += (10 if top.result else 0) + (9 if top.error else 0)
-        if size != len(data) or (method and (other or bytes(id_)[:1] not in _ID_BEGINS)):
+        if (size != len(data) and not _is_pythons(data, size)) or (method and (other or bytes(id_)[:1] not in _ID_BEGINS)):
             return None
         inner = _brief_params(params) if params else UNSET
     except (msgspec.DecodeError, RecursionError):
@@ -140,8 +141,22 @@ def _brief_params(params: Raw) -> message.Params | None:
 
 
 def _is_brief(found: dict[str, Raw], data: Raw) -> bool:
-    """Whether an object is as short as these keys and values can be."""
-    return 1 + 4 * len(found) + sum(map(len, found)) + sum(map(len, found.values())) == len(data)
+    """Whether an object is these keys and values and nothing else, as short as can be or in the spelling of Python."""
+    size = 1 + 4 * len(found) + sum(map(len, found)) + sum(map(len, found.values()))
+    return size == len(data) or (size + 2 * len(found) - 1 == len(data) and bytes(data) == _pythons(found))
+
+
+def _is_pythons(data: bytes, size: int) -> bool:
+    """Whether a message, `size` bytes in its shortest spelling, has known keys alone, in the spelling of Python."""
+    if size >= len(data):
+        return False
+    found = _object.decode(data)
+    return size + 2 * len(found) - 1 == len(data) and _TOP.issuperset(found) and data == _pythons(found)
+
+
+def _pythons(found: dict[str, Raw]) -> bytes:
+    """An object as Python spells it."""
+    return b"{" + b", ".join([b'"%b": %b' % (key.encode(), value) for key, value in found.items()]) + b"}"
 
 
 def _read(data: bytes, *, finite: bool) -> Envelope:
@@ -189,7 +204,7 @@ def _members(data: bytes | Raw) -> dict[str, Raw]:
     shortest = 1 + (len(keys) if keys.isascii() else len(keys.encode())) + 4 * len(found) + sum(map(len, found.values()))
     if max(shortest, 2) != len(data):  # else it is as short as these keys and values can be: there is nothing else in it
         whole = bytes(data)
-        if whole != b"{" + b", ".join(b'"%b": %b' % (key.encode(), value) for key, value in found.items()) + b"}":
+        if whole != _pythons(found):
             _walk(whole, found)
     return found
 

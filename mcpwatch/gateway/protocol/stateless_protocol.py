@@ -68,8 +68,10 @@ def wanted(headers: Mapping[bytes, bytes], envelope: message.Envelope) -> bool:
     A session id or a version with handshakes settles it. `initialize` belongs here only if it comes in the envelope of this wire,
     where it is gone; `Mcp-Method` beside it says nothing: clients with handshakes send that too (mcp-remote).
     """
+    if b"mcp-session-id" in headers:
+        return False
     version = headers.get(b"mcp-protocol-version")
-    if b"mcp-session-id" in headers or (version is not None and version.decode("latin-1") in message.HANDSHAKE):
+    if version is not None and version.decode("latin-1") in message.HANDSHAKE:
         return False
     method = envelope.method
     if method == "server/discover":

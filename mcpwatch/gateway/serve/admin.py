@@ -19,10 +19,19 @@ from mcpwatch.model.errors import ConfigError
 
 KEEP_ALIVE = 10.0
 """Seconds of silence after which an event stream gets a comment."""
+STARTING = frozenset({"start", "restart"})
+"""Commands that may start a server."""
+
+
+async def _nothing() -> str:
+    return ""
 
 
 class Admin:
-    """The application on the admin socket. `reload` reads the configuration again; it raises `ConfigError`."""
+    """The application on the admin socket. `reload` reads the configuration again; it raises `ConfigError`.
+
+    `refusal` says why no server may be started here now, and nothing where it may.
+    """
 
     body_limit = 64 * 1024
 
@@ -32,11 +41,13 @@ class Admin:
         reload: Callable[[], Awaitable[list[str]]],
         token_uses: Callable[[], dict[str, float]] = dict,
         clients: Callable[[], Mapping[str, int]] = dict,
+        refusal: Callable[[], Awaitable[str]] = _nothing,
     ) -> None:
         self._fleet = fleet
         self._reload = reload
         self._token_uses = token_uses
         self._clients = clients
+        self._refusal = refusal
         self._streams: set[OpenStream] = set()
         self.listen = ""
 
@@ -104,6 +115,9 @@ class Admin:
                 stream.raw(b": ping\n\n")
 
     async def _command(self, turn: HttpExchange, name: str, command: str) -> None:
+        if command in STARTING and (why := await self._refusal()):
+            turn.answer(503, _json({"error": why}))
+            return
         member = self._fleet.members.get(name)
         if member is None:
             turn.answer(404, _json({"error": f"no member {name!r}; there are {', '.join(self._fleet.members) or 'none'}"}))

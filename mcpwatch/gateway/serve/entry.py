@@ -6,16 +6,23 @@ Owns the order of a cold start. Imports little at the top: everything here is pa
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
 from mcpwatch.gateway.dialects import load, stamp
 from mcpwatch.gateway.settings import SESSIONS, ServerSettings, Settings, split_listen
 from mcpwatch.gateway.settings_reader import digest
 from mcpwatch.gateway.upstream import spawn
+from mcpwatch.http_client import late_tls
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.held import held
+
+OPTIONAL = "typing_extensions"
 
 
 def run_gateway(
@@ -76,8 +83,29 @@ def _run(read: Callable[[], Settings], config: Path | None, admin: Path | None, 
     gc.disable()  # nothing that is loaded now is ever garbage; the program turns it on when it serves
     spawn.begin(tuple(server for server in settings.servers if server.name not in settings.held), logs)
     try:
-        from mcpwatch.gateway.serve.program import run
+        with nullcontext() if _needs_tls(settings) else late_tls.postponed(), spared():
+            from mcpwatch.gateway.serve.program import run
 
         return run(settings, read, config, admin, logs, log_to, seen=seen)
     finally:
         spawn.discard()
+
+
+@contextmanager
+def spared() -> Generator[None]:
+    """What is imported within does without `typing_extensions`, which msgspec takes where it is there: a tenth of its loading."""
+    if OPTIONAL in sys.modules:
+        yield
+        return
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    modules[OPTIONAL] = None
+    try:
+        yield
+    finally:
+        modules.pop(OPTIONAL, None)
+
+
+def _needs_tls(settings: Settings) -> bool:
+    """Whether a server or a replica is reached by `https`; one that a reload brings gets its TLS then."""
+    urls = [server.url or "" for server in settings.servers] + [url for _, url in settings.replicas]
+    return any(url[:6].lower() == "https:" for url in urls)

@@ -5,11 +5,11 @@ Pure. Must not know routes, sessions or sockets.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from mcpwatch.gateway.digests import equal, sha256
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 
@@ -86,8 +86,8 @@ def bearer(header: bytes | None, digests: tuple[bytes, ...]) -> int | None:
     if header is None:
         return None
     given = header[7:] if header[:7].lower() == b"bearer " else header
-    came, found = hashlib.sha256(given).digest(), None
+    came, found = sha256(given), None
     for index, digest in enumerate(digests):
-        if hmac.compare_digest(came, digest):
+        if equal(came, digest):
             found = index
     return found

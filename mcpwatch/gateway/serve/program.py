@@ -41,6 +41,9 @@ GIVE_UP_AFTER = 3
 CLOSE_LIMIT = 1.0
 """Seconds that clients get to read their answers when the gateway stops."""
 
+YOUNG = 5000
+"""New objects after which the collector looks at them: what serves a request ends by its count of references, and is no circle."""
+
 log = logging.getLogger("mcpwatch.gateway")
 
 
@@ -73,11 +76,12 @@ class GatewayProgram:
         """The stamp of the file that the settings were read from, where it is known: what was written after that is news."""
         self._app = App(settings)
         self._fleet = ServedMembers(logs, self._app.member_changed)
-        self._admin = Admin(self._fleet, self._reload, self._app.token_uses, self._app.sessions.clients)
+        self._admin = Admin(self._fleet, self._reload, self._app.token_uses, self._app.sessions.clients, self._refusal)
         self._stop = asyncio.Event()
         self._gave_up = ""
         self._exit_code: int | None = None
         self._reloading = asyncio.Lock()
+        self._news = asyncio.Lock()
         self._left: tuple[str, float] | None = None
         """The process that the file is for, and until when it is left to that."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +126,7 @@ class GatewayProgram:
         await self._fleet.apply(self._settings, lambda members: self._app.serve(self._settings, members))
         log.info("listening on %s, serving %s", where, ", ".join(self._fleet.members) or "nothing")
         gc.freeze()
+        gc.set_threshold(YOUNG, 10, 10)
         gc.enable()
         slow.watch_turns(loop)
         self._begin(self._app.sessions.run(), "streams")
@@ -182,7 +187,7 @@ class GatewayProgram:
     async def _reload(self) -> list[str]:
         async with self._reloading:
             settings = self._read()
-            if self._leave(settings.process):
+            if self._leave(settings.process) or self._stop.is_set():
                 return []
             if settings.listen != self._settings.listen:
                 log.warning("listen changed from %s to %s; that takes a restart", self._settings.listen, settings.listen)
@@ -207,6 +212,14 @@ class GatewayProgram:
         """Whether that gateway should have been here long ago."""
         return self._left is not None and time.monotonic() >= self._left[1]
 
+    async def _refusal(self) -> str:
+        """Why no server may be started here now: another gateway starts it. Empty where it may, as the file says by now."""
+        if self._config is not None and not self._stop.is_set():
+            await self._read_news(self._config)
+        if self._stop.is_set():
+            return "this gateway is stopping"
+        return "the configuration is for the gateway that takes this one's place" if self._left is not None else ""
+
     async def _try_reload(self) -> None:
         try:
             await self._reload()
@@ -217,14 +230,21 @@ class GatewayProgram:
             log.exception("the configuration could not be taken")
 
     async def _look(self, path: Path) -> None:
-        """Read the file again when it changed, once it has stopped changing."""
-        known = self.seen or stamp(path)
+        """Read the file again whenever it changed."""
+        self.seen = self.seen or stamp(path)
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            now = stamp(path)
-            if now is not None and (now != known or self._overdue()):
-                known = now
+            await self._read_news(path)
+
+    async def _read_news(self, path: Path) -> None:
+        """Read the file again if it changed, or if nobody came to take what was left. Whoever asks meanwhile waits for that."""
+        now = stamp(path)
+        if now is None or (now == self.seen and not self._overdue()):
+            return
+        async with self._news:
+            if now != self.seen or self._overdue():
                 await self._try_reload()
+                self.seen = now
 
 
 async def _own_socket(listener: Listener, path: Path) -> None:

@@ -19,7 +19,7 @@ from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.passthrough import headers_back, pass_stream
 from mcpwatch.http_client.client import HttpClient, Response
 from mcpwatch.http_client.failure import HttpFailed
-from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import Symptom
 
 HEAD_LIMIT = 600.0
 """Seconds until the other replica must have begun its answer."""

@@ -37,6 +37,14 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope, visits: Vis
     if envelope.id is UNSET or envelope.method is UNSET:
         _acknowledge(request, envelope)
         return
+    try:
+        await _post(request, body, envelope, visits)
+    except UpstreamUnavailable as down:
+        request.unavailable(down, message.raw_id(envelope))
+
+
+async def _post(request: McpRequest, body: bytes, envelope: Envelope, visits: Visits) -> None:
+    """One message. Raises `UpstreamUnavailable`."""
     counted = envelope.method == "tools/call" and not request.checking
     with Refusals(request.target.counts if counted else None):
         passage = await request.target.passage()
@@ -59,8 +67,6 @@ async def post(request: McpRequest, body: bytes, envelope: Envelope, visits: Vis
                     await _native(request, session, body, envelope, parsed, exchange)
                 else:
                     await _foreign(request, session, body, envelope, parsed, exchange)
-    except UpstreamUnavailable as down:
-        request.unavailable(down, message.raw_id(envelope))
     finally:
         request.turn.on_lost = None
         await session.close()
@@ -186,7 +192,10 @@ async def _mirrored(
 
 
 async def _page(session: ClientSession, meta: dict[str, Any], cursor: object, *, native: bool) -> bytes:
-    """The answer to `tools/list`, from a cursor on where there is one; what the member says before it is left. Raises `Down`."""
+    """The answer to `tools/list`, from a cursor on where there is one; what the member says before it is left.
+
+    Raises `UpstreamUnavailable`.
+    """
     params = {"_meta": meta} if cursor is None else {"_meta": meta, "cursor": cursor}
     asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": params}).encode()
     asked = asked if native else translation.bare(asked)

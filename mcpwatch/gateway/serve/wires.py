@@ -38,17 +38,23 @@ class Wires:
 
     # --- legacy HTTP+SSE ---
 
-    async def open_sse(self, request: McpRequest) -> None:
-        """GET: a session begins, its stream stays open."""
+    def open_sse(self, request: McpRequest) -> Rest:
+        """GET: a session begins, its stream stays open. Raises `TooMany`."""
+        if not request.target.running:
+            return self._open_when_ready(request)
+        self._open(request)
+        return None
+
+    async def _open_when_ready(self, request: McpRequest) -> None:
+        """The same once there is somebody to talk to. Raises `UpstreamUnavailable`, `TooMany`."""
         await request.target.ready()
+        self._open(request)
+
+    def _open(self, request: McpRequest) -> None:
         session = self._sessions.begin(request)
-        try:
-            pipe = request.stream()
-            base = f"{self.prefix}/{request.target.name}" if request.target.name else self.prefix
-            pipe.raw(f"event: endpoint\r\ndata: {base}/messages?session_id={session.id}\r\n\r\n".encode())
-            await self._sessions.flow(session, pipe)
-        finally:
-            self._sessions.drop(session)
+        base = f"{self.prefix}/{request.target.name}" if request.target.name else self.prefix
+        endpoint = f"event: endpoint\r\ndata: {base}/messages?session_id={session.id}\r\n\r\n"
+        self._sessions.carry(session, request.lasting_stream(first=endpoint.encode()), last=True)
 
     def post_message(self, request: McpRequest) -> Rest:
         """POST: a message of a session; its answer goes back on the stream."""
@@ -155,8 +161,9 @@ class Wires:
                 return _take_notice(request, session, body, envelope)
             request.respond(202)
             return None
-        course = session.course(polls=_primed(request))
-        answer = WaitingAnswer(self._sessions, request, session, course, primed=_primed(request))
+        primed = _primed(request)
+        course = session.course(polls=primed)
+        answer = WaitingAnswer(self._sessions, request, session, course, primed=primed)
         try:
             taken = session.try_take(body, envelope, course)
         except BaseException:
@@ -168,7 +175,7 @@ class Wires:
         return None
 
     async def _take(self, answer: WaitingAnswer, body: bytes, envelope: Envelope) -> None:
-        """Hand on a request that has to wait for its member. Raises `Down` for a handshake."""
+        """Hand on a request that has to wait for its member. Raises `UpstreamUnavailable` for a handshake."""
         try:
             await answer.session.take(body, envelope, answer.course)
         except UpstreamUnavailable as down:
@@ -182,24 +189,24 @@ class Wires:
         else:
             answer.wait()
 
-    async def listen(self, request: McpRequest) -> None:
+    def listen(self, request: McpRequest) -> Rest:
         """GET: a stream for what belongs to no request."""
         session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
         if session is None:
             request.lost_session()
-            return
+            return None
         given = request.headers.get(b"last-event-id")
         last = parse(given) if given is not None else (STANDALONE, None)
         if last is None:
             request.respond(400, message.error(None, message.INVALID_REQUEST, "Last-Event-ID is none of this session's"))
         elif last[0] == STANDALONE:
-            pipe = request.stream([(SESSION, session.id.encode())])
-            pipe.raw(b": open\r\n\r\n")
+            pipe = request.lasting_stream([(SESSION, session.id.encode())], b": open\r\n\r\n")
             if _primed(request) and last[1] is None:
                 pipe.raw(frame(STANDALONE, session.replay.add(STANDALONE, b"", time.monotonic()), b""))
-            await self._sessions.flow(session, pipe, last[1])
+            self._sessions.carry(session, pipe, last[1])
         else:
-            await self._take_up(request, session, last[0], last[1] or 0)
+            return self._take_up(request, session, last[0], last[1] or 0)
+        return None
 
     async def _take_up(self, request: McpRequest, session: ClientSession, stream: int, after: int) -> None:
         """Go on with an answer whose stream was cut: what the client missed, and only that."""
@@ -219,14 +226,15 @@ class Wires:
                 pipe.raw(frame(kept.stream, kept.number, kept.data))
         pipe.finish()
 
-    async def delete(self, request: McpRequest) -> None:
+    def delete(self, request: McpRequest) -> Rest:
         """DELETE: the session is over."""
         session = self._sessions.find(request, request.headers.get(SESSION, b"").decode("latin-1"))
         if session is None:
             request.lost_session()
-            return
+            return None
         self._sessions.drop(session)
         request.respond(200)
+        return None
 
 
 async def _accept(request: McpRequest, work: Coroutine[Any, Any, Any]) -> None:

@@ -40,9 +40,14 @@ class GroupTarget:
             for session in list(self._sessions):
                 session.tell_changed()
 
+    @property
+    def running(self) -> bool:
+        """Whether at least one member can take requests now, or there is none to wait for."""
+        return not self.members or any(member.main.phase is UpstreamPhase.RUNNING for member in self.members)
+
     async def ready(self) -> None:
-        """Return when at least one member can take requests. Raises `Down`."""
-        if self.members and not any(member.main.phase is UpstreamPhase.RUNNING for member in self.members):
+        """Return when at least one member can take requests. Raises `UpstreamUnavailable`."""
+        if not self.running:
             results = await asyncio.gather(*(member.main.ready() for member in self.members), return_exceptions=True)
             downs = [result for result in results if isinstance(result, UpstreamUnavailable)]
             if len(downs) == len(self.members):
@@ -55,7 +60,7 @@ class GroupTarget:
         return session
 
     async def once(self, owner: str) -> tuple[GroupSession, bool]:
-        """A session for one stateless request. Raises `Down`."""
+        """A session for one stateless request. Raises `UpstreamUnavailable`."""
         await self.ready()
         session = GroupSession(self.members, owner)
         self._sessions.add(session)

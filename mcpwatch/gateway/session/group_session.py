@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
 from msgspec import UNSET, Raw
 
 from mcpwatch import __version__
+from mcpwatch.gateway.digests import new_id
 from mcpwatch.gateway.protocol import json_edit, message, tools
 from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
@@ -49,7 +49,7 @@ class GroupSession(SessionOutput):
 
     def __init__(self, members: Sequence[ServedMember], owner: str) -> None:
         super().__init__()
-        self.id = secrets.token_hex(16)
+        self.id = new_id()
         self.owner = owner
         self.seen = time.monotonic()
         self.open = 0
@@ -93,12 +93,13 @@ class GroupSession(SessionOutput):
                 with suppress(UpstreamUnavailable):
                     await self._part(name)
 
-    async def close(self) -> None:
+    def end(self) -> Coroutine[Any, Any, None] | None:
         """The session is over, on every member."""
         self.finish()
         parts = list(self._parts.values())
         self._parts.clear()
-        await asyncio.gather(*(part.close() for part in parts))
+        rests = [rest for part in parts if (rest := part.end()) is not None]
+        return _all(rests) if rests else None
 
     # --- the way in ---
 
@@ -107,7 +108,7 @@ class GroupSession(SessionOutput):
         return False
 
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
-        """One message of the client. Raises `Down` when it belongs to one member and that is down."""
+        """One message of the client. Raises `UpstreamUnavailable` when it belongs to one member and that is down."""
         self.seen = time.monotonic()
         if envelope.method is UNSET:
             any(part.answer(data, envelope) for part in list(self._parts.values()))
@@ -172,7 +173,7 @@ class GroupSession(SessionOutput):
                 await part.take(data, envelope, part)
 
     async def _part(self, name: str) -> Session:
-        """The session on one member, greeted on the client's behalf. Raises `Down`."""
+        """The session on one member, greeted on the client's behalf. Raises `UpstreamUnavailable`."""
         async with self._opening.setdefault(name, asyncio.Lock()):
             part = self._parts.get(name)
             if part is None:
@@ -242,6 +243,10 @@ class GroupSession(SessionOutput):
                 if str(json.loads(item).get("uriTemplate", "")).partition(":")[0] == scheme:
                     return name
         return able[0] if len(able) == 1 else ""
+
+
+async def _all(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*works)
 
 
 def introduction(members: Sequence[ServedMember], asked: dict[str, Any]) -> bytes:

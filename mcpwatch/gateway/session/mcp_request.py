@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from mcpwatch.gateway.http.http_exchange import Headers, HttpExchange, OpenStream
+from mcpwatch.gateway.http.http_exchange import JSON, Headers, HttpExchange, OpenStream
 from mcpwatch.gateway.protocol import message, reading
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.exchange import Exchange
@@ -43,11 +43,16 @@ class McpRequest(Struct, eq=False):
 
     def respond(self, status: int, body: bytes = b"", extra: Headers | None = None) -> None:
         """A whole answer as JSON."""
-        self.turn.answer(status, body, extra=[*self.extra, *extra] if extra else self.extra)
+        self.turn.answer(status, body, JSON, [*self.extra, *extra] if extra else self.extra)
 
-    def stream(self, extra: Headers = ()) -> OpenStream:
-        """An answer as an event stream, open from now on."""
-        return self.turn.stream([*self.extra, *extra])
+    def stream(self, extra: Headers = (), first: bytes = b"") -> OpenStream:
+        """An answer as an event stream, open from now on; `first` goes out with its head."""
+        return self.turn.stream([*self.extra, *extra], first=first)
+
+    def lasting_stream(self, extra: Headers = (), first: bytes = b"") -> OpenStream:
+        """The same when nobody's work ends with it: it is finished from elsewhere."""
+        self.turn.promised = True
+        return self.stream(extra, first)
 
     def read(self) -> tuple[bytes, Envelope] | None:
         """The message in the body; `None` when there is none, and that is answered already."""

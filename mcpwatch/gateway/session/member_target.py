@@ -6,6 +6,7 @@ from mcpwatch.gateway.protocol import translation
 from mcpwatch.gateway.session.passage import Passthrough, speaks
 from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.settings import ToolRules
+from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.gateway.upstream.member import ServedMember, trust_of
 
 
@@ -22,8 +23,13 @@ class MemberTarget:
         self.plain_until = 0.0
         self._asked_of = 0
 
+    @property
+    def running(self) -> bool:
+        """Whether the member can take requests now."""
+        return self.member.main.phase is UpstreamPhase.RUNNING
+
     async def ready(self) -> None:
-        """Return when the member can take requests. Raises `Down`."""
+        """Return when the member can take requests. Raises `UpstreamUnavailable`."""
         await self.member.main.ready()
 
     def begin(self, owner: str) -> Session:
@@ -31,7 +37,7 @@ class MemberTarget:
         return Session(self.member, owner)
 
     async def once(self, owner: str) -> tuple[Session, bool]:
-        """A session for one stateless request, and whether the member speaks that wire itself. Raises `Down`."""
+        """A session for one stateless request, and whether the member speaks that wire itself. Raises `UpstreamUnavailable`."""
         await self.member.main.ready()
         session = Session(self.member, owner)
         main = self.member.main
@@ -41,7 +47,7 @@ class MemberTarget:
         return session, native is not None
 
     async def passage(self) -> Passthrough | None:
-        """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `Down`."""
+        """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `UpstreamUnavailable`."""
         member = self.member
         if member.settings.url is None or member.kind == "sse" or self._ruled:
             return None
@@ -53,6 +59,6 @@ class MemberTarget:
         return self._passage if self._native else None
 
     async def discover(self) -> bytes:
-        """The member's `initialize` answer in the words of `server/discover`. Raises `Down`."""
+        """The member's `initialize` answer in the words of `server/discover`. Raises `UpstreamUnavailable`."""
         await self.member.main.ready()
         return translation.discovery(self.member.main.server)

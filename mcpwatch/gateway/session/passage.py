@@ -34,7 +34,7 @@ class Passthrough:
 
 
 async def speaks(passage: Passthrough) -> bool:
-    """Whether the upstream answers `server/discover` with the version of this wire. Raises `Down`."""
+    """Whether the upstream answers `server/discover` with the version of this wire. Raises `UpstreamUnavailable`."""
     body = message.request(0, "server/discover", stateless_protocol.QUESTION)
     headers = {
         "Content-Type": "application/json", "Accept": "application/json, text/event-stream",

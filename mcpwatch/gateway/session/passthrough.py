@@ -30,7 +30,7 @@ _BACK = ("cache-control", "retry-after")
 async def relay(request: McpRequest, passage: Passthrough, body: bytes, *, counted: bool = False) -> None:
     """Pass one POST on and its answer back, as it comes; `counted`: it is a tool call. A client that goes away ends it.
 
-    Raises `Down`.
+    Raises `UpstreamUnavailable`.
     """
     lines = request.turn.lines
     headers = {

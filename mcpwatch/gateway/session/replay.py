@@ -5,7 +5,6 @@ Owns event ids, and the bounds of what is kept. Pure. Must not know streams, soc
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from dataclasses import dataclass
 
@@ -33,9 +32,10 @@ class StoredEvent:
 class Replay:
     """The events of one session, oldest first."""
 
+    __slots__ = ("_bytes", "_closed", "_kept", "_last", "_number", "_stream")
+
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._streams = itertools.count(STANDALONE + 1)
+        self._number, self._stream = 0, STANDALONE
         self._kept: deque[StoredEvent] = deque()
         self._bytes = 0
         self._last: dict[int, int] = {STANDALONE: 0}
@@ -46,11 +46,12 @@ class Replay:
 
     def open(self) -> int:
         """A new stream."""
-        return next(self._streams)
+        self._stream += 1
+        return self._stream
 
     def add(self, stream: int, data: bytes, now: float) -> int:
         """Keep one event; its number."""
-        number = next(self._numbers)
+        self._number = number = self._number + 1
         self._kept.append(StoredEvent(stream, number, self._last.get(stream, 0), now, data))
         self._last[stream] = number
         self._bytes += len(data)

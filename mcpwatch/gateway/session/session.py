@@ -6,13 +6,14 @@ Owns what a client said about itself and which upstream serves it. Must not know
 from __future__ import annotations
 
 import logging
-import secrets
 import time
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw
 
+from mcpwatch.gateway.digests import new_id
 from mcpwatch.gateway.protocol import message, tools, translation
 from mcpwatch.gateway.protocol.call import FINAL, Sink
 from mcpwatch.gateway.protocol.message import HANDSHAKE, Envelope
@@ -36,11 +37,15 @@ log = logging.getLogger("mcpwatch.gateway")
 class Session(SessionOutput):
     """One client session on one member."""
 
+    __slots__ = (
+        "_elder", "_native", "_own", "_ruled", "_upstream", "_visit", "capabilities", "closed", "guest", "id", "member", "open",
+        "owner", "seen",
+    )  # fmt: skip
+
     def __init__(self, member: ServedMember, owner: str) -> None:
         super().__init__()
-        self.id = secrets.token_hex(16)
+        self.id = new_id()
         self.member = member
-        self.served_by = (member.name,)
         self.owner = owner
         self.capabilities: frozenset[str] = frozenset()
         self.seen = time.monotonic()
@@ -56,6 +61,11 @@ class Session(SessionOutput):
         self._ruled = member.settings.tools != ToolRules()
 
     @property
+    def served_by(self) -> tuple[str]:
+        """The member, by name."""
+        return (self.member.name,)
+
+    @property
     def costly(self) -> bool:
         """Whether it keeps a process of its own."""
         return self._own is not None and self._own.upstream.pid is not None
@@ -63,7 +73,7 @@ class Session(SessionOutput):
     # --- the way in ---
 
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
-        """One message of the client. What goes wrong with a request is its answer; raises `Down` only before that."""
+        """One message of the client. What goes wrong with it is its answer; raises `UpstreamUnavailable` only before that."""
         if self.try_take(data, envelope, sink):
             return
         self.seen = time.monotonic()
@@ -115,15 +125,15 @@ class Session(SessionOutput):
         upstream.mux.attach(self)
 
     async def attend(self) -> None:
-        """Hear of what every session of the member hears. Raises `Down`."""
+        """Hear of what every session of the member hears. Raises `UpstreamUnavailable`."""
         await self.member.main.ready()
         if self._upstream is None and not self.closed:
             self.use(self.member.main)
 
-    async def close(self) -> None:
-        """The session is over."""
+    def end(self) -> Coroutine[Any, Any, None] | None:
+        """The session is over; what of that has to be waited for: the end of an upstream of its own."""
         if self.closed:
-            return
+            return None
         self.closed = True
         self.finish()
         if self._visit is not None:
@@ -131,8 +141,7 @@ class Session(SessionOutput):
         if self._upstream is not None:
             self._upstream.mux.detach(self)
             self._upstream.listening.leave(self)
-        if self._own is not None:
-            await self._own.stop()
+        return self._own.stop() if self._own is not None else None
 
     def _try_initialize(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
         """Answer `initialize` at once, where the shared upstream runs and has just shown that it lives."""
@@ -143,7 +152,7 @@ class Session(SessionOutput):
         capabilities = frozenset(_object_of(asked, "capabilities"))
         if self.closed or self.member.needs_own(capabilities):
             return False
-        self.capabilities, self.seen = capabilities, time.monotonic()
+        self.capabilities = capabilities
         self.use(main)
         result, self.version = main.agreed(asked.get("protocolVersion"))
         sink.deliver(message.result(message.raw_id(envelope) or b"null", result), FINAL)
@@ -183,7 +192,10 @@ class Session(SessionOutput):
         sink.deliver(message.result(raw_id, result), FINAL)
 
     async def _prove(self, upstream: Upstream, fresh: float) -> None:
-        """Return when the upstream has proved that it lives, if it did not within the last `fresh` seconds. Raises `Down`."""
+        """Return when the upstream has proved that it lives, if it did not within the last `fresh` seconds.
+
+        Raises `UpstreamUnavailable`.
+        """
         try:
             await upstream.life.prove(PING_LIMIT, fresh)
         except TimeoutError:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from mcpwatch.gateway.http.http_exchange import OpenStream
 from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Delivery
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.replay import STANDALONE, EventGone, Replay, frame
 
+NO_STREAM = -1
+"""The number of an answer that is no stream (yet)."""
 UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024
 """What is kept for a client that has no stream open; the oldest goes first and is counted."""
 
@@ -22,19 +25,37 @@ UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024
 class SessionOutput:
     """What a client session is made of, seen from its client. `resumable`: events carry ids and are kept, for Streamable HTTP."""
 
+    __slots__ = (
+        "__weakref__", "_courses", "_replay", "_unsent", "_unsent_bytes", "_writes", "checking", "dropped", "pipes", "resumable",
+        "version",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.resumable = False
         self.checking = False
         self.version = ""
         """The protocol version that was agreed, empty before."""
         self.dropped = 0
-        self.replay = Replay()
+        self._replay: Replay | None = None
         self.pipes: set[OpenStream] = set()
         """Streams that are open now, whatever they carry."""
-        self._courses: dict[int, ResponseStream] = {}
+        self._courses: dict[ResponseStream, None] = {}
+        """Answers under way, in their order."""
         self._writes: list[Callable[[bytes], None]] = []
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[bytes] | None = None
         self._unsent_bytes = 0
+
+    @property
+    def replay(self) -> Replay:
+        """What it was sent on its streams; made when it is first asked for, because most sessions have none."""
+        if self._replay is None:
+            self._replay = Replay()
+        return self._replay
+
+    def expire(self, now: float) -> None:
+        """Forget what was sent long ago (`now`: monotonic seconds)."""
+        if self._replay is not None:
+            self._replay.expire(now)
 
     def push(self, data: bytes) -> None:
         """Send the client a message that belongs to no request."""
@@ -42,10 +63,11 @@ class SessionOutput:
         if self._writes:
             self._writes[-1](out)
             return
-        self._unsent.append(out)
+        unsent = self._unsent = self._unsent or deque()
+        unsent.append(out)
         self._unsent_bytes += len(out)
-        while len(self._unsent) > UNSENT_MESSAGES or self._unsent_bytes > UNSENT_BYTES:
-            self._unsent_bytes -= len(self._unsent.popleft())
+        while len(unsent) > UNSENT_MESSAGES or self._unsent_bytes > UNSENT_BYTES:
+            self._unsent_bytes -= len(unsent.popleft())
             self.dropped += 1
 
     def deliver(self, data: bytes, share: Delivery) -> None:
@@ -56,12 +78,11 @@ class SessionOutput:
     def connect(self, write: Callable[[bytes], None], after: int | None = None) -> None:
         """A stream to the client is open: what waited goes out first, or all that came after event `after`."""
         self._writes.append(write)
-        waiting = list(self._unsent)
+        waiting: list[bytes] = list(self._unsent or ())
         if after is not None:
             with suppress(EventGone):  # then what is left is better than nothing: this stream is no answer to anything
                 waiting = [frame(STANDALONE, kept.number, kept.data) for kept in self.replay.after(STANDALONE, after)]
-        self._unsent.clear()
-        self._unsent_bytes = 0
+        self._unsent, self._unsent_bytes = None, 0
         for out in waiting:
             write(out)
 
@@ -72,15 +93,25 @@ class SessionOutput:
 
     def course(self, *, polls: bool = False) -> ResponseStream:
         """The way of one answer. `polls`: the client takes up a stream that ends before the answer."""
-        return ResponseStream(self.replay, self._courses, polls=polls)
+        return ResponseStream(self, self._courses, polls)
 
     def taken_up(self, stream: int) -> ResponseStream | None:
         """The answer that is still under way on this stream."""
-        return self._courses.get(stream)
+        return next((course for course in self._courses if course.stream == stream), None)
+
+    def end(self) -> Coroutine[Any, Any, None] | None:
+        """The session is over; what of that has to be waited for, if anything."""
+        self.finish()
+
+    async def close(self) -> None:
+        """The session is over, and all that has to be waited for."""
+        rest = self.end()
+        if rest is not None:
+            await rest
 
     def finish(self) -> None:
         """The session is over: no answer comes any more."""
-        for course in list(self._courses.values()):
+        for course in list(self._courses):
             course.abandon()
         for pipe in list(self.pipes):
             pipe.end("closed")
@@ -89,27 +120,27 @@ class SessionOutput:
 class ResponseStream(Exchange):
     """The answer to one POST in a session: whole, or a stream that can be taken up again when it was cut or has ended early."""
 
-    __slots__ = ("_begun", "_courses", "_pipe", "_polls", "_replay", "_retry", "_stream")
+    __slots__ = ("_courses", "_output", "_pipe", "_polls", "_retry", "stream")
 
-    def __init__(self, replay: Replay, courses: dict[int, ResponseStream], *, polls: bool = False) -> None:
+    def __init__(self, output: SessionOutput, courses: dict[ResponseStream, None], polls: bool) -> None:
         super().__init__()
-        self._replay = replay
+        self._output = output
         self._courses = courses
-        self._stream = replay.open()
+        self.stream = NO_STREAM
+        """The number of its stream, once it is one."""
         self._pipe: OpenStream | None = None
-        self._begun = False
         self._polls = polls
         self._retry: int | None = None
-        courses[self._stream] = self
+        courses[self] = None
 
     def deliver(self, data: bytes, share: Delivery) -> None:
         """One more message: to whoever waits for it, or as an event once the answer is a stream."""
         if share == SUSPENDED:
             self._suspend(int(data))
             return
-        if self._stream in self._courses and share == FINAL:
-            del self._courses[self._stream]
-        if not self._begun:
+        if share == FINAL:
+            self._courses.pop(self, None)
+        if self.stream == NO_STREAM:
             super().deliver(data, share)
             return
         if data:
@@ -117,15 +148,10 @@ class ResponseStream(Exchange):
         if share == FINAL:
             self._end()
 
-    @property
-    def streaming(self) -> bool:
-        """Whether the answer is a stream."""
-        return self._begun
-
     def begin(self, pipe: OpenStream, messages: list[bytes], *, prime: bool) -> None:
         """Be a stream from now on. `prime`: tell an event id before there is anything to say."""
         self._pipe = pipe
-        self._begun = True
+        self.stream = self._output.replay.open()
         if prime and not messages:
             self._event(b"")
         for data in messages:
@@ -137,11 +163,10 @@ class ResponseStream(Exchange):
 
     def go_on(self, pipe: OpenStream, after: int) -> None:
         """Be carried by another stream, from behind event `after`. Raises `EventGone`."""
-        events = self._replay.after(self._stream, after)
+        events = self._output.replay.after(self.stream, after)
         if self._pipe is not None:
             self._pipe.end("taken up")
         self._pipe = pipe
-        self._begun = True
         for kept in events:
             pipe.raw(frame(kept.stream, kept.number, kept.data))
 
@@ -149,23 +174,24 @@ class ResponseStream(Exchange):
         """End the stream before the answer, as the upstream did, for a client that comes back after `retry` milliseconds."""
         if not self._polls:
             return
-        if not self._begun:
+        if self.stream == NO_STREAM:
             self._retry = retry
             self.wake()
             return
         self._retry = None
         if self._pipe is not None:
-            self._pipe.raw(frame(self._stream, self._replay.add(self._stream, b"", time.monotonic()), b"", retry))
+            number = self._output.replay.add(self.stream, b"", time.monotonic())
+            self._pipe.raw(frame(self.stream, number, b"", retry))
             self._pipe.end("suspended")
             self._pipe = None
 
     def _event(self, data: bytes) -> None:
-        number = self._replay.add(self._stream, data, time.monotonic())
+        number = self._output.replay.add(self.stream, data, time.monotonic())
         if self._pipe is not None:
-            self._pipe.raw(frame(self._stream, number, data))
+            self._pipe.raw(frame(self.stream, number, data))
 
     def _end(self) -> None:
         self.done = True
-        self._replay.close(self._stream)
+        self._output.replay.close(self.stream)
         if self._pipe is not None:
             self._pipe.end("done")

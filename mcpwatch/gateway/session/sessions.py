@@ -6,9 +6,11 @@ Owns the registry. Must not know what a session leads to.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from mcpwatch.gateway.http.http_exchange import OpenStream
 from mcpwatch.gateway.session.mcp_request import KEEP_ALIVE, McpRequest
@@ -96,9 +98,9 @@ class ClientSessions:
         return session
 
     def drop(self, session: ClientSession) -> None:
-        """End a session, in the background."""
-        if self._forget(session):
-            task = asyncio.get_running_loop().create_task(session.close(), name="session close")
+        """End a session; what of that takes time, in the background."""
+        if self._forget(session) and (rest := session.end()) is not None:
+            task = asyncio.get_running_loop().create_task(rest, name="session close")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -108,28 +110,23 @@ class ClientSessions:
             if target not in targets:
                 self.drop(session)
 
-    async def flow(self, session: ClientSession, stream: OpenStream, after: int | None = None) -> None:
-        """Let a stream carry what belongs to no request of a session, from behind event `after`, until something ends it."""
+    def carry(self, session: ClientSession, stream: OpenStream, after: int | None = None, *, last: bool = False) -> None:
+        """Let a stream carry what belongs to no request of a session, from behind event `after`, until something ends it.
+
+        `last`: the session ends with it. No task waits for that end.
+        """
         write = stream.raw if session.resumable else stream.write
         session.connect(write, after)
-        try:
-            await self.hold(session, stream)
-        finally:
-            session.disconnect(write)
-        stream.finish()
+        self._begin_stream(session, stream)
+        stream.ended.add_done_callback(functools.partial(self._carried, session, stream, write, last))
 
     async def hold(self, session: ClientSession, stream: OpenStream) -> None:
         """Return when a stream of a session has ended; it is kept awake until then."""
-        self._streams.add(stream)
-        session.pipes.add(stream)
-        session.open += 1
+        self._begin_stream(session, stream)
         try:
             self.slow += await stream.ended == "slow"
         finally:
-            session.open -= 1
-            session.seen = time.monotonic()
-            session.pipes.discard(stream)
-            self._streams.discard(stream)
+            self._end_stream(session, stream)
 
     async def run(self) -> None:
         """Keep streams awake and reap idle sessions, until cancelled."""
@@ -145,15 +142,38 @@ class ClientSessions:
                 self.reaped += 1
                 self.drop(session)
 
+    def _begin_stream(self, session: ClientSession, stream: OpenStream) -> None:
+        self._streams.add(stream)
+        session.pipes.add(stream)
+        session.open += 1
+
+    def _end_stream(self, session: ClientSession, stream: OpenStream) -> None:
+        session.open -= 1
+        session.seen = time.monotonic()
+        session.pipes.discard(stream)
+        self._streams.discard(stream)
+
+    def _carried(
+        self, session: ClientSession, stream: OpenStream, write: Callable[[bytes], None], last: bool, ended: asyncio.Future[str]
+    ) -> None:
+        """A stream has come to its end."""
+        self._end_stream(session, stream)
+        session.disconnect(write)
+        if last:
+            self.drop(session)
+        self.slow += ended.result() == "slow"
+        stream.finish()
+
     def _freshen(self) -> None:
+        now = time.monotonic()
         for stream in list(self._streams):
             stream.raw(b": ping\r\n\r\n")
         for session, _ in self._by_id.values():
-            session.replay.expire(time.monotonic())
+            session.expire(now)
 
     def _idle(self, session: ClientSession, now: float) -> bool:
-        limit = min(self.limits.session_idle, COSTLY_IDLE) if session.costly else self.limits.session_idle
-        return session.open == 0 and now - session.seen > limit
+        idle = now - session.seen if not session.open else 0.0
+        return idle > self.limits.session_idle or (idle > COSTLY_IDLE and session.costly)
 
     def end(self) -> None:
         """End every stream, so that running requests finish."""

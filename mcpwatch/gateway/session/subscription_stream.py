@@ -21,7 +21,7 @@ UPDATED = "notifications/resources/updated"
 
 
 async def listen(session: OneSession, parsed: dict[str, Any], envelope: Envelope, sink: Sink) -> None:
-    """Acknowledge what a client may hear of, then let it through to `sink` until the session ends. Raises `Down`."""
+    """Acknowledge what a client may hear of, then let it through to `sink` until the session ends. Raises `UpstreamUnavailable`."""
     wanted: object = parsed["params"].get("notifications")
     asked = cast("dict[str, Any]", wanted) if isinstance(wanted, dict) else {}
     raw_id = message.raw_id(envelope) or b"null"

@@ -5,8 +5,8 @@ Owns the `RouteTarget` and `ClientSession` protocols. Must not know HTTP or proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mcpwatch.gateway.protocol.call import Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
@@ -31,7 +31,15 @@ class ClientSession(Protocol):
     resumable: bool
     version: str
     dropped: int
-    replay: Replay
+
+    @property
+    def replay(self) -> Replay:
+        """What it was sent on its streams."""
+        ...
+
+    def expire(self, now: float) -> None:
+        """Forget what was sent long ago (`now`: monotonic seconds)."""
+        ...
 
     @property
     def served_by(self) -> Iterable[str]:
@@ -47,7 +55,7 @@ class ClientSession(Protocol):
         ...
 
     async def take(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
-        """One message of the client. Raises `Down` while a request has no answer."""
+        """One message of the client. Raises `UpstreamUnavailable` while a request has no answer."""
         ...
 
     def try_take(self, data: bytes, envelope: Envelope, sink: Sink) -> bool:
@@ -78,8 +86,12 @@ class ClientSession(Protocol):
         """The answer that is still under way on this stream."""
         ...
 
+    def end(self) -> Coroutine[Any, Any, None] | None:
+        """The session is over; what of that has to be waited for, if anything."""
+        ...
+
     async def close(self) -> None:
-        """The session is over."""
+        """The session is over, and all that has to be waited for."""
         ...
 
 
@@ -89,7 +101,7 @@ class OneSession(ClientSession, Protocol):
     guest: ClientIdentity | None
 
     async def attend(self) -> None:
-        """Hear of what every session of its members hears. Raises `Down`."""
+        """Hear of what every session of its members hears. Raises `UpstreamUnavailable`."""
         ...
 
 
@@ -106,11 +118,16 @@ class RouteTarget(Protocol):
         """What is counted of its member; `None` where there are several."""
         ...
 
+    @property
+    def running(self) -> bool:
+        """Whether it can take requests now."""
+        ...
+
     plain_until: float
     """Until when (monotonic seconds) no tool is expected to want a header of the stateless wire."""
 
     async def ready(self) -> None:
-        """Return when it can take requests. Raises `Down`."""
+        """Return when it can take requests. Raises `UpstreamUnavailable`."""
         ...
 
     def begin(self, owner: str) -> ClientSession:
@@ -118,13 +135,16 @@ class RouteTarget(Protocol):
         ...
 
     async def once(self, owner: str) -> tuple[OneSession, bool]:
-        """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `Down`."""
+        """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `UpstreamUnavailable`."""
         ...
 
     async def passage(self) -> Passthrough | None:
-        """The way to an upstream that takes requests of the stateless wire as they are. Raises `Down`."""
+        """The way to an upstream that takes requests of the stateless wire as they are. Raises `UpstreamUnavailable`."""
         ...
 
     async def discover(self) -> bytes:
-        """The result of `server/discover`, for a target that does not speak the stateless wire itself. Raises `Down`."""
+        """The result of `server/discover`, for a target that does not speak the stateless wire itself.
+
+        Raises `UpstreamUnavailable`.
+        """
         ...

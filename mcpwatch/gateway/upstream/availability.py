@@ -39,7 +39,7 @@ class Availability:
         self._since, self._retry_at = time.monotonic(), 0.0
 
     async def ready(self) -> None:
-        """Return when requests can be sent. Raises `Down`, at once unless a start has just begun."""
+        """Return when requests can be sent. Raises `UpstreamUnavailable`, at once unless a start has just begun."""
         while self.phase is not UpstreamPhase.RUNNING:
             now = time.monotonic()
             left = self._since + READY_WAIT - now
@@ -53,7 +53,10 @@ class Availability:
                 raise self.down() from None
 
     async def renewed(self, generation: int) -> None:
-        """Return when a later incarnation can take requests, or soon, when this one is only slow to read. Raises `Down`."""
+        """Return when a later incarnation can take requests, or soon, when this one is only slow to read.
+
+        Raises `UpstreamUnavailable`.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(RENEW_WAIT):
                 while self.phase is UpstreamPhase.RUNNING and self.generation == generation:
@@ -71,11 +74,12 @@ class Availability:
         self.phase = phase
         self._since = time.monotonic()
         self._changed.set()
-        self._changed, self._nudge = asyncio.Event(), asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def _pause(self, phase: UpstreamPhase, delay: float | None) -> bool:
         """Wait `delay` seconds (`None`: without end) or until nudged. Whether the time was waited for."""
         self._retry_at = time.monotonic() + (UNTIL_ASKED if delay is None else delay)
+        self._nudge.clear()
         self._enter(phase)
         try:
             async with asyncio.timeout(delay):

@@ -6,8 +6,6 @@ Owns the question. Must not know links or sessions.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from urllib.parse import urlsplit
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import HANDSHAKE
@@ -16,13 +14,13 @@ from mcpwatch.gateway.upstream.remote import JSON, STREAM
 from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
+from mcpwatch.model.wire import names_sse
 
 
 async def detect(url: str, headers: tuple[tuple[str, str], ...], trust: Trust = BY_DEFAULT, limit: float = 10.0) -> str:
     """The wire that an upstream speaks: `sse`, `http` or `stateless`. Raises `LinkFailed` when it cannot be reached."""
-    with suppress(ValueError):  # what is no URL is told by its first request
-        if urlsplit(url).path.rstrip("/").endswith("/sse"):
-            return "sse"
+    if names_sse(url):
+        return "sse"
     client = HttpClient(url, headers, trust)
     params = {"protocolVersion": HANDSHAKE[-1], "capabilities": {}, "clientInfo": {"name": "mcpwatch-gateway", "version": "1"}}
     try:
@@ -30,9 +28,9 @@ async def detect(url: str, headers: tuple[tuple[str, str], ...], trust: Trust = 
             response = await client.request(
                 "POST", url, {"Content-Type": JSON, "Accept": f"{JSON}, {STREAM}"}, message.request(0, "initialize", params)
             )
-            if response.oddity:
+            if response.unreadable:
                 response.close()
-                raise LinkFailed(response.oddity)
+                raise LinkFailed(response.unreadable)
             session = response.headers.get("mcp-session-id")
             refused = b"" if response.status == 200 else await response.read()
             response.close()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from msgspec import UNSET, Raw
 
+from mcpwatch.gateway.digests import new_id
 from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import FINAL, PART, SUSPENDED, Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
@@ -59,7 +59,7 @@ def client_identity(owner: str, meta: dict[str, Any], capabilities_key: str, cli
 
 
 class InteractivePool:
-    """The seats of one member. `open_own` opens an upstream with the parameters of `initialize`; may raise `Down`."""
+    """The pooled upstreams of one member. `open_own` opens one by the words of `initialize`; may raise `UpstreamUnavailable`."""
 
     def __init__(self, open_own: Callable[[bytes], RunningUpstream]) -> None:
         self._open_own = open_own
@@ -71,7 +71,10 @@ class InteractivePool:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def serve(self, who: ClientIdentity, envelope: Envelope, data: bytes, sink: Sink) -> InteractiveRequest | None:
-        """Begin a request, or go on with one that waits. `None` when it names a state that is not known. Raises `Down`."""
+        """Begin a request, or go on with one that waits. `None` when it names a state that is not known.
+
+        Raises `UpstreamUnavailable`.
+        """
         span = json_edit.locate(data, ("params", "requestState"))
         if span is not None:
             state = str(json.loads(data[span[0] : span[1]]))
@@ -103,7 +106,7 @@ class InteractivePool:
 
     def wait(self, visit: InteractiveRequest) -> str:
         """A request waits for its client; its state."""
-        state = secrets.token_urlsafe(24)
+        state = new_id()
         if self.replica:
             state = f"{self.replica}.{state}"
         self._waiting[state] = visit

@@ -40,7 +40,7 @@ class UpstreamUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LifecycleEvent:
-    """Something that happened to a member: `started`, `connected`, `exited`, `lost`, `held`."""
+    """Something that happened to a member: `started`, `connected`, `exited`, `parked`, `lost`, `held`."""
 
     name: str
     member: str

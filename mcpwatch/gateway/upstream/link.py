@@ -66,11 +66,13 @@ class Ends:
         return True
 
     def _take_batch(self, data: bytes, related: int | None) -> bool:
-        if not batch.is_one(data) or not self.batched():
+        if not batch.is_one(data):
             return False
         try:
             found = list(batch.messages(data))
         except message.Malformed:
+            return False
+        if len(found) > 1 and not self.batched():
             return False
         for item, _ in found:
             self.take(item, related)

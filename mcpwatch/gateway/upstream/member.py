@@ -120,7 +120,10 @@ class ServedMember:
                 )
 
     def open_own(self, params: bytes) -> UpstreamTask:
-        """An upstream for one session, greeted with that client's own words. Raises `Down` when there are too many in use."""
+        """An upstream for one session, greeted with that client's own words.
+
+        Raises `UpstreamUnavailable` when there are too many in use.
+        """
         above = len(self._own) - OWN_LIMIT
         if above >= 0 and (above >= SPARED_LIMIT or not self.seats.spare()):
             raise UpstreamUnavailable(self.name, f"{OWN_LIMIT} sessions have an upstream of their own already", 10)
@@ -133,7 +136,7 @@ class ServedMember:
         """The upstream that speaks the stateless wire, opened when first asked for; `None` when this member knows none.
 
         A connection to a stdio server belongs to one era, decided by its first message: hence a second process.
-        Raises `Down`.
+        Raises `UpstreamUnavailable`.
         """
         if self.settings.command is None or self._era_of == self.main.generation:
             return None
@@ -174,7 +177,12 @@ class ServedMember:
             start_limit=self._start_limit, call_limit=self._limits.call,
             restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
+        upstream.life.share(self._serving)
         return UpstreamTask(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
+
+    def _serving(self) -> bool:
+        """Whether a call is under way, on whatever upstream: a server of one thread answers no ping on any until it is done."""
+        return any(upstream.mux.serving for upstream in self.upstreams)
 
     def _link(self, ends: Ends) -> Link:
         spec = self.settings

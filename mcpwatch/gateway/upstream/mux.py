@@ -45,7 +45,6 @@ class Mux:
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._wishes = Subscriptions(self._places)
         self._notifications = Notifications(lambda: self._calls, self._places, self.questions, lambda: self.call_limit)
-        self.unmatched = 0
         self.heard = -math.inf
         """When the member last said something (monotonic seconds)."""
         self._word: asyncio.Future[None] | None = None
@@ -263,7 +262,6 @@ class Mux:
         number = number_of(raw)
         call = self._finish(number) if number is not None else None
         if call is None:
-            self.unmatched += 1
             return
         call.sink.deliver(message.with_id(data, raw, call.raw_id), FINAL)
 

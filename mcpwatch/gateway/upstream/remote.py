@@ -6,6 +6,7 @@ Owns the client side of that wire. Must not know sessions of the gateway or rest
 from __future__ import annotations
 
 import asyncio
+import codecs
 import functools
 import logging
 from collections.abc import Coroutine
@@ -63,6 +64,7 @@ class Remote:
             self._ends.on_lost(reason, None, None)
 
     def _take(self, data: bytes, related: int | None) -> None:
+        data = data.removeprefix(codecs.BOM_UTF8)
         if not self._ends.take(data, related):
             self._ends.on_pollution(data)
 
@@ -167,4 +169,4 @@ class SseLink(Remote):
                 if response.status in {400, 404} and number is not None:
                     self._lose(f"session lost (POST answered {response.status})")
                     return
-                self._refuse(number, response.oddity or f"upstream answered {response.status} ({len(body)} bytes)")
+                self._refuse(number, response.unreadable or f"upstream answered {response.status} ({len(body)} bytes)")

@@ -5,8 +5,7 @@ Owns the record. Pure: time and chance come in. Must not know processes or links
 
 from __future__ import annotations
 
-from mcpwatch.model.policy import RestartPolicy
-from mcpwatch.model.restart import Next, RestartHistory, after_end, after_exit, counted, delay, one_try
+from mcpwatch.model.restart import Next, RestartHistory, RestartPolicy, after_end, after_exit, counted, delay, one_try
 from mcpwatch.model.time import Instant
 
 

@@ -55,8 +55,13 @@ class SignOfLife:
 
     def __init__(self, upstream: WatchedUpstream, mux: Mux, own: Peer, drop: Callable[[str], None]) -> None:
         self._upstream, self._mux, self._own, self._drop = upstream, mux, own, drop
+        self._serving: Callable[[], bool] = lambda: mux.serving
         self._look = asyncio.Event()
         self._asked: asyncio.Future[bytes] | None = None
+
+    def share(self, serving: Callable[[], bool]) -> None:
+        """The server may have more connections than this one; `serving`: whether a call is under way on any of them."""
+        self._serving = serving
 
     def look(self) -> None:
         """Ask for one at once."""
@@ -101,7 +106,7 @@ class SignOfLife:
             self._mux.expire(now)
             nudged = self._look.is_set()
             self._look.clear()
-            if self._upstream.phase is not UpstreamPhase.RUNNING or self._upstream.pid is not None or self._mux.serving:
+            if self._upstream.phase is not UpstreamPhase.RUNNING or self._upstream.pid is not None or self._serving():
                 continue
             if nudged or now - last_ping > PING_EVERY:
                 last_ping = now
@@ -112,7 +117,7 @@ class SignOfLife:
         answered, _ = await asyncio.wait(
             {self._mux.next_word, self._ask(limit)}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
         )
-        if not answered and not self._mux.serving:
+        if not answered and not self._serving():
             self._drop("gave no sign of life")
 
     def _ask(self, limit: float) -> asyncio.Future[bytes]:

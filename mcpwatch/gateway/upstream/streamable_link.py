@@ -6,6 +6,7 @@ Owns the client side of that wire. Must not know sessions of the gateway or rest
 from __future__ import annotations
 
 import asyncio
+import codecs
 from dataclasses import dataclass
 
 from msgspec import UNSET, Raw
@@ -182,10 +183,10 @@ class HttpLink(Remote):
     ) -> tuple[StreamPosition | None, str, bool]:
         """Take everything of one response. Returns where its stream ended (`None`: none), what is lacking, whether it was taken."""
         answered = False
-        lacking = response.oddity or f"upstream answered {response.status} {response.media}"
+        lacking = response.unreadable or f"upstream answered {response.status} {response.media}"
         sent = response.status < 300 or response.status >= 500  # any other refuses the request, and does nothing
         try:
-            if response.oddity:
+            if response.unreadable:
                 await response.read()
             elif response.media == STREAM and response.status == 200:
                 lacking = "the upstream ended its stream without an answer"
@@ -209,10 +210,13 @@ class HttpLink(Remote):
         """Take one message of an answer. Whether the request is answered now."""
         if number is None:
             return True
-        if batch.is_one(body) and self._ends.batched():
+        body = body.removeprefix(codecs.BOM_UTF8)
+        if batch.is_one(body):
             try:
                 items = batch.cut(body)
             except message.Malformed:
+                return answered
+            if len(items) > 1 and not self._ends.batched():  # one alone is read for what it is, as the checks do
                 return answered
             for item in items:
                 answered = self._hear(item, number, answered, sent)

@@ -27,8 +27,7 @@ from mcpwatch.gateway.upstream.pollution import Pollution
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.sign_of_life import SignOfLife
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
-from mcpwatch.model.policy import RestartPolicy
-from mcpwatch.model.restart import Next
+from mcpwatch.model.restart import Next, RestartPolicy
 
 NUDGE_AGE, NUDGE_APART = 0.5, 10.0
 """A nudge ends an attempt to connect that is older than this (seconds), and the next such end comes no sooner than that."""
@@ -121,6 +120,7 @@ class Upstream(Availability):
     def hold(self) -> None:
         """Close it and keep it closed until `release`."""
         self._wanted.clear()
+        self._nudge.set()  # a pause ends now: what is released then is opened at once
         self._enter(UpstreamPhase.HELD)
         self._tell(LifecycleEvent("held", self.name, self.pid, self.generation))
         self._drop("is stopped")
@@ -130,6 +130,8 @@ class Upstream(Availability):
         self.record.forget()
         self._wanted.set()
         self._nudge.set()
+        if self._lost is not None and self._lost.done():
+            self._planned = True  # it is being closed: that end is no longer judged
         if self.phase is not UpstreamPhase.RUNNING:
             self._enter(UpstreamPhase.STARTING)
 
@@ -159,7 +161,7 @@ class Upstream(Availability):
         self.release()
 
     async def ask(self, method: str, params: dict[str, Any] | None, limit: float) -> bytes:
-        """A request of the gateway's own; the whole answer. Raises `TimeoutError`, `Down`."""
+        """A request of the gateway's own; the whole answer. Raises `TimeoutError`, `UpstreamUnavailable`."""
         await self.ready()
         answer = PendingReply()
         self.mux.own(method, params, answer, self._gateway, limit)
@@ -253,6 +255,7 @@ class Upstream(Availability):
             case "parked":
                 when = "when it is started by hand" if pause is None else f"once, in {pause:g} s"
                 log.error("%s: %s; by its restart policy it is started again only %s", self.name, reason, when)
+                self._tell(LifecycleEvent("parked", self.name, None, self.generation, error=reason))
                 if await self._pause(UpstreamPhase.FAILED, pause):
                     self.record.one_try(time.monotonic())
             case "finished":

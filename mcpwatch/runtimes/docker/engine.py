@@ -25,7 +25,7 @@ from mcpwatch.foreign.programs import program
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.runtimes.docker.container import Container, nanoseconds, read_container
 from mcpwatch.runtimes.docker.options import LABEL_INSTANCE, CreateOptions
-from mcpwatch.runtimes.docker.refusal import EngineAway, away, line, refused
+from mcpwatch.runtimes.docker.refusal import EngineAway, away, line, refused, socket_group
 from mcpwatch.runtimes.docker.spec import BuildSpec
 from mcpwatch.runtimes.docker.ssh import Dialled
 
@@ -95,10 +95,10 @@ class Engine:
     def close(self) -> None:
         """Drop the connections. Harms no container."""
         client, self._client = self._client, None
+        dialled, self._dialled = self._dialled, None
         if client is not None:
             with contextlib.suppress(*BROKEN, DockerException):
                 client.close()
-        dialled, self._dialled = self._dialled, None
         if dialled is not None:
             dialled.close()
 
@@ -197,11 +197,8 @@ class Engine:
                         raise RuntimeFailed(str(step["error"]))
         except (RuntimeFailed, DockerException, *BROKEN) as error:
             gone = any(word in str(error) for word in ("not found", "manifest unknown", "denied", "invalid reference"))
-            raise RuntimeFailed(
-                f"image {image} is not on {self.where} and cannot be pulled: {line(error)}; "
-                "check the name, or load it with docker load",
-                permanent=gone,
-            ) from None
+            text = f"image {image} is not on {self.where} and cannot be pulled: {line(error)}"
+            raise RuntimeFailed(f"{text}; check the name, or load it with docker load", permanent=gone) from None
 
     def build(self, build: BuildSpec, tag: str, tell: Tell) -> None:
         """Build an image and call it `tag`; each step is told. Raises `RuntimeFailed` with the last line of the build."""
@@ -210,9 +207,8 @@ class Engine:
             raise RuntimeFailed(f"cannot build {tag}: {context / build.dockerfile} does not exist", permanent=True)
         try:
             with self._patient() as api:
-                how = {"dockerfile": build.dockerfile, "target": build.target, "buildargs": dict(build.args)}
-                how["network_mode"] = build.network
-                for step in api.build(path=str(context), tag=tag, rm=True, forcerm=True, decode=True, **how):
+                how = {"target": build.target, "buildargs": dict(build.args), "network_mode": build.network}
+                for step in api.build(str(context), tag, dockerfile=build.dockerfile, rm=True, forcerm=True, decode=True, **how):
                     if "error" in step:
                         raise RuntimeFailed(f"cannot build {tag} from {context}: {line(step['error'])}", permanent=True)
                     if str(step.get("stream", "")).startswith("Step "):
@@ -255,18 +251,9 @@ class Engine:
     def logs(self, container: str, stream: str, since: float | None) -> CancellableStream[bytes]:
         """Stamped output of one stream from `since` (seconds since the epoch) on, until the container ends."""
         with self._named(f"read the log of container {container[:12]}"):
-            return cast(
-                "CancellableStream[bytes]",
-                self._api.logs(
-                    container,
-                    stdout=stream == "stdout",
-                    stderr=stream == "stderr",
-                    stream=True,
-                    follow=True,
-                    timestamps=True,
-                    since=since,  # pyright: ignore[reportArgumentType]
-                ),
-            )
+            wanted = {"stdout": stream == "stdout", "stderr": stream == "stderr"}
+            found = self._api.logs(container, **wanted, stream=True, follow=True, timestamps=True, since=since)
+            return cast("CancellableStream[bytes]", found)
 
     @contextlib.contextmanager
     def calling(self, doing: str) -> Generator[Any]:
@@ -307,15 +294,5 @@ class Engine:
             raise refused(self.where, doing, error.explanation or str(error), error.status_code or 0) from None
         except (DockerException, *BROKEN) as error:
             words = self._dialled.words if self._dialled else ""
-            raise EngineAway(f"{self.where} does not answer: {words}" if words else away(self.where, error, _group())) from None
-
-
-def _group() -> int | None:
-    """The group that owns the engine's socket, where this is a container into which it was mounted; else `None`."""
-    if not any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")):
-        return None
-    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-    try:
-        return Path(path).stat().st_gid
-    except OSError:
-        return None
+            text = f"{self.where} does not answer: {words}" if words else away(self.where, error, socket_group())
+            raise EngineAway(text) from None

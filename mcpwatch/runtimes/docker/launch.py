@@ -119,7 +119,8 @@ def reach(direct: Target, container: Container) -> Target | None:
     """
     parts = urlsplit(direct.url)
     host, port = parts.hostname or "", parts.port
-    if port is None or host not in {container.name, container.name.removeprefix("mcp-"), container.id[:12]} or _resolves(host):
+    own = host.removeprefix("tasks.")  # as a swarm calls the tasks of a service
+    if port is None or own not in {container.name, container.name.removeprefix("mcp-"), container.id[:12]} or _resolves(host):
         return None
     return placed(direct, container)
 

@@ -55,7 +55,6 @@ class CreateOptions:
     """Everything to create a container: arguments of the SDK's `create`, and networks to join beside the first."""
 
     arguments: dict[str, Any] = field(repr=False)
-    first_network: str | None = None
     more_networks: tuple[str, ...] = ()
 
 
@@ -93,7 +92,6 @@ def create_options(spec: DockerSpec, *, image: str, name: str, labels: Labels, e
     }
     return CreateOptions(
         {key: value for key, value in arguments.items() if value is not None},
-        first_network=own[0] if own else None,
         more_networks=tuple(own[1:]) + (("bridge",) if own and alone == "bridge" else ()),
     )
 

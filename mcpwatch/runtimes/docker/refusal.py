@@ -5,6 +5,9 @@ Owns: the words. Must not know: how the engine is called.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from mcpwatch.model.errors import RuntimeFailed
 
 LONGEST = 300
@@ -55,3 +58,14 @@ def line(error: object) -> str:
     """Any words as one line of bounded length."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def socket_group() -> int | None:
+    """The group that owns the engine's socket, where this is a container into which it was mounted; else `None`."""
+    if not any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")):
+        return None
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    try:
+        return Path(path).stat().st_gid
+    except OSError:
+        return None

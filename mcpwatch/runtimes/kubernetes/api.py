@@ -1,49 +1,49 @@
-"""The one door to the API server: the official client, used for its access (kubeconfig, contexts, tokens, TLS) only.
+"""The one door to the API server: requests and streams over an `Access`.
 
-Owns: connections, credentials that are renewed, the meaning of refusals. Blocking: for threads. Must not know: members. Objects
-stay the mappings that the API sends; the client's own classes for them cost more than all that mcpwatch reads of them.
+Owns: that the access is read anew when the server takes it no more, the meaning of refusals. Blocking: for threads. Must not know:
+members. Objects stay the mappings that the API sends; the client's own classes for them cost more than all that is read of them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes import client
-from kubernetes import config as _config
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.runtimes.kubernetes.access import Access
 from mcpwatch.runtimes.kubernetes.manifests import MANAGER
 from mcpwatch.runtimes.kubernetes.raw import Object, parts, word
 
 Query = Mapping[str, str]
 
-config: Any = _config  # its functions have no types
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """Longest wait for the next bytes of an answer that is no stream."""
 PAGE = "500"
 """Objects in one page of a list."""
-_TOKEN_DIRECTORY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_CONNECTIONS = 64
+UNAUTHORIZED = 401
 
 
 class ClusterAway(RuntimeFailed):
     """The API server does not answer: nothing is known of what it carries."""
 
 
+class StreamCut(ClusterAway):
+    """A stream that went on was cut; whether the server is away, the next request tells."""
+
+
 class ApiRefused(RuntimeFailed):
     """The API server refused: `status` is HTTP's, `message` its own words."""
 
     def __init__(self, what: str, status: int, message: str) -> None:
-        super().__init__(f"Kubernetes refuses to {what}: {message}", permanent=status in {400, 401, 403, 422})
+        super().__init__(f"Kubernetes refuses to {what}: {message}", permanent=status in {400, 403, 422})  # a token may be replaced
         self.status = status
         self.message = message
 
@@ -64,7 +64,7 @@ class LineStream:
         self._closed = False
 
     def batches(self) -> Iterator[list[bytes]]:
-        """Lines without their ends, as many as came at once. Ends when the server does; raises `ClusterAway` when it was cut."""
+        """Lines without their ends, as many as came at once. Ends when the server does; raises `StreamCut` when it was cut."""
         rest = b""
         try:
             for chunk in self._response.stream(amt=None, decode_content=True):
@@ -73,7 +73,7 @@ class LineStream:
                     yield whole
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if not self._closed:
-                raise ClusterAway(f"the stream was cut: {_words(error)}") from error
+                raise StreamCut(f"the stream was cut: {_words(error)}") from error
             return
         finally:
             with contextlib.suppress(Exception):
@@ -88,7 +88,7 @@ class LineStream:
                 try:
                     found = cast("Object", json.loads(line))
                 except ValueError as error:
-                    raise ClusterAway(f"the stream was cut in the middle of a line: {_words(error)}") from error
+                    raise StreamCut(f"the stream was cut in the middle of a line: {_words(error)}") from error
                 yield WatchEvent(str(found.get("type")), cast("Object", found.get("object") or {}))
 
     def close(self) -> None:
@@ -107,17 +107,11 @@ class Cluster:
 
     def __init__(self, kubeconfig: str | None = None, context: str | None = None) -> None:
         """Reads the access at once; connects when first asked. Raises `RuntimeFailed` when there is none."""
-        settings = client.Configuration()
-        try:
-            self.namespace = _load(settings, kubeconfig, context)
-        except (_config.ConfigException, OSError, ValueError) as error:
-            asked = f"context {context!r}" if context else kubeconfig or "Kubernetes"
-            raise RuntimeFailed(f"no access to {asked}: {' '.join(str(error).split())}", permanent=True) from error
-        settings.retries = cast("Any", False)
-        settings.connection_pool_maxsize = _CONNECTIONS
-        self._settings = settings
-        self._client = client.ApiClient(settings)
-        self.where = context or str(settings.host)
+        self._access = Access(kubeconfig, context)
+        self._asked = (kubeconfig, context)
+        self._renewing = threading.Lock()
+        self.namespace = self._access.namespace
+        self.where = context or self._access.host
         """What it is called in messages."""
 
     def get(self, path: str) -> Object | None:
@@ -178,7 +172,7 @@ class Cluster:
 
     def close(self) -> None:
         """Let go of all connections."""
-        self._client.close()
+        self._access.close()
 
     def _json(
         self,
@@ -217,43 +211,44 @@ class Cluster:
     def _send(
         self, method: str, path: str, query: Query | None, body: Object | None, kind: str, read: float | None
     ) -> urllib3.BaseHTTPResponse:
-        url = f"{self._settings.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "User-Agent": MANAGER}
-        if body is not None:
-            headers["Content-Type"] = kind
-        try:
-            for setting in cast("Mapping[str, Mapping[str, str]]", self._settings.auth_settings()).values():
-                headers[setting["key"]] = setting["value"]  # a token that ran out is renewed here
+        headers = {"Accept": "application/json", "User-Agent": MANAGER, **({"Content-Type": kind} if body is not None else {})}
+
+        def send(access: Access) -> urllib3.BaseHTTPResponse:
+            url = f"{access.host}{path}" + (f"?{urlencode(query)}" if query else "")
             timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read)
-            text = None if body is None else json.dumps(body)
-            pool = self._client.rest_client.pool_manager
-            return pool.request(method, url, body=text, headers=headers, timeout=timeout, preload_content=False, retries=False)
-        except (urllib3.exceptions.HTTPError, OSError, _config.ConfigException) as error:
+            text, known = None if body is None else json.dumps(body), {**headers, **access.headers()}
+            return access.pool.request(method, url, body=text, headers=known, timeout=timeout, preload_content=False, retries=False)
+
+        used = self._access
+        try:
+            try:
+                response = send(used)
+            except urllib3.exceptions.SSLError:
+                if not self._renewed(used):  # the authority may have been replaced
+                    raise
+            else:
+                if response.status != UNAUTHORIZED or not self._renewed(used):
+                    return response
+                response.close()
+            return send(self._access)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterAway(f"{self.where} does not answer: {_words(error)}") from error
 
-
-def contexts(kubeconfig: str | None = None) -> tuple[str, ...]:
-    """The names of all contexts of a kubeconfig. Raises `RuntimeFailed`."""
-    try:
-        found, _ = config.list_kube_config_contexts(config_file=kubeconfig)
-    except (_config.ConfigException, OSError) as error:
-        raise RuntimeFailed(f"no kubeconfig: {error}", permanent=True) from error
-    return tuple(str(one["name"]) for one in cast("list[Mapping[str, Any]]", found or []))
-
-
-def _load(settings: client.Configuration, kubeconfig: str | None, context: str | None) -> str:
-    """Fill in how to reach the cluster; returns the namespace that is meant where none is written."""
-    if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-        config.load_incluster_config(client_configuration=settings)
-        try:
-            return (_TOKEN_DIRECTORY / "namespace").read_text(encoding="utf-8").strip() or "default"
-        except OSError:
-            return "default"
-    config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=settings, persist_config=False)
-    every, current = config.list_kube_config_contexts(config_file=kubeconfig)
-    known = {str(one["name"]): cast("Mapping[str, Any]", one["context"]) for one in cast("list[Mapping[str, Any]]", every)}
-    chosen = known.get(context or str(cast("Mapping[str, Any]", current)["name"]), {})
-    return str(chosen.get("namespace") or "default")
+    def _renewed(self, used: Access) -> bool:
+        """Read the access anew, because the server did not take `used`; whether it is another one now."""
+        with self._renewing:
+            if self._access is not used:
+                return True  # another thread did
+            try:
+                fresh = Access(*self._asked)
+                if fresh.identity == used.identity:
+                    fresh.close()
+                    return False
+            except RuntimeFailed:
+                return False
+            self._access = fresh
+        used.close()  # streams that go on keep their connections
+        return True
 
 
 def _message(raw: bytes, status: int) -> str:

@@ -6,21 +6,41 @@ Owns: what the cluster says of it now, and the copying of its output. Must not k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.kubernetes.causes import Cause, member_cause
 from mcpwatch.runtimes.kubernetes.follow import Life, own_pods
 from mcpwatch.runtimes.kubernetes.manifests import CONTAINER
-from mcpwatch.runtimes.kubernetes.paths import path_of
 from mcpwatch.runtimes.kubernetes.pod_log import MemberLog, PodFollower
+from mcpwatch.runtimes.kubernetes.raw import path_of
 from mcpwatch.runtimes.kubernetes.view import Seat
 from mcpwatch.runtimes.kubernetes.workload import FoundWorkload, Workload
 
 _SPOKEN = frozenset({"not_ready", "ended"})
 """Causes that the watchdog knows better: by its own probes, and by the end itself."""
+
+AT_ONCE = 16
+"""Members that are asked for at the same time when a watchdog begins: one after the other, a thousand would keep it."""
+T = TypeVar("T")
+
+
+async def for_each(specs: Iterable[MemberSpec], ask: Callable[[MemberSpec], Awaitable[Iterable[T]]]) -> list[T]:
+    """What is found for all of them, in their order. One for which `RuntimeFailed` is raised is left out."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def asked(spec: MemberSpec) -> Iterable[T]:
+        async with free:
+            try:
+                return await ask(spec)
+            except RuntimeFailed:
+                return ()
+
+    return [one for found in await asyncio.gather(*map(asked, specs)) for one in found]
 
 
 @dataclass(slots=True)

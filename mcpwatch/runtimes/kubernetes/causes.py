@@ -60,6 +60,7 @@ _IMAGE = {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImage
 _MADE = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreStartHookError", "PostStartHookError"}
 _VOLUME = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 _QUOTA = re.compile(r"exceeded quota|maximum (?:cpu|memory) usage|must specify (?:limits|requests)", re.IGNORECASE)
+_REPEATS = re.compile(r"Error: [A-Za-z]+")
 _NODE_GONE = {"NodeLost", "NodeShutdown", "Shutdown", "NodeAffinity", "Terminated"}
 
 
@@ -180,8 +181,9 @@ def _exit_words(pod: Pod) -> str:
 
 
 def _latest(events: Sequence[ClusterEvent], reasons: set[str], word: str = "") -> str:
-    """The words of the last event with one of these reasons."""
-    found = [event.message for event in events if event.reason in reasons and word in event.message.lower()]
+    """The words of the last event with one of these reasons; the kubelet's `Error: ErrImagePull` beside them only repeats one."""
+    told = [event.message for event in events if event.reason in reasons and not _REPEATS.fullmatch(event.message)]
+    found = [message for message in told if word in message.lower()]
     return found[-1] if found else ""
 
 

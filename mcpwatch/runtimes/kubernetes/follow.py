@@ -25,6 +25,8 @@ class Life:
     pod: str = ""
     started: float = 0.0
     replicas: int = 1
+    seen: Pod | None = None
+    """The pod of the present run as it was last seen: what was said of it before it was removed."""
 
     @property
     def up(self) -> bool:
@@ -61,14 +63,17 @@ def advance(life: Life, pods: Iterable[Pod]) -> tuple[Life, tuple[Step, ...]]:
     mine = own_pods(life, pods)
     running = [pod for pod in mine if pod.running]
     present = next((pod for pod in running if pod.run == life.run), None)
+    if present is not None:
+        life = replace(life, seen=present)
     if present is not None and not present.deleting:
         return life, ()
     chosen = next((pod for pod in running if not pod.deleting), present)
     if chosen is None:
-        return (replace(life, run=("", ""), pod="", started=0.0), (_over(life, mine),)) if life.up else (life, ())
+        down = replace(life, run=("", ""), pod="", started=0.0, seen=None)
+        return (down, (_over(life, mine),)) if life.up else (life, ())
     if chosen is present:
         return life, ()
-    after = replace(life, run=chosen.run, pod=chosen.name, started=chosen.started)
+    after = replace(life, run=chosen.run, pod=chosen.name, started=chosen.started, seen=chosen)
     if not life.up:
         return after, (RunBegan(chosen),)
     if life.replicas > 1 and chosen.uid != life.run[0]:
@@ -78,11 +83,14 @@ def advance(life: Life, pods: Iterable[Pod]) -> tuple[Life, tuple[Step, ...]]:
 
 def _over(life: Life, pods: Iterable[Pod]) -> RunOver:
     """How the present run ended, as far as its pod still says."""
-    pod = next((pod for pod in pods if pod.uid == life.run[0]), None)
-    if pod is None:
-        return RunOver(PodContainerEnd(), f"pod {life.pod} is gone: somebody or the cluster removed it")
-    ended = pod.ended or pod.last or PodContainerEnd()
-    words = pod.disrupted or f"{pod.reason}: {pod.message}".strip(": ")
+    found = next((pod for pod in pods if pod.uid == life.run[0]), None)
+    pod = found or life.seen
+    words = (pod.disrupted or f"{pod.reason}: {pod.message}".strip(": ")) if pod is not None else ""
+    if pod is None or (found is None and not words):
+        ended = pod.ended if pod is not None else None
+        return RunOver(ended or PodContainerEnd(), f"pod {life.pod} is gone: somebody or the cluster removed it")
+    before = pod.last if pod.run != life.run else None  # of a run that goes on, `last` is how another one ended
+    ended = pod.ended or before or PodContainerEnd()
     if pod.deleting and not words:
         words = f"pod {pod.name} is being removed"
     said = ended.message.splitlines()[-1] if ended.message else ""

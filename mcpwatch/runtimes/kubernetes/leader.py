@@ -22,7 +22,7 @@ from mcpwatch.runtimes.kubernetes.election import (
     released,
     written,
 )
-from mcpwatch.runtimes.kubernetes.paths import collection, path_of
+from mcpwatch.runtimes.kubernetes.raw import collection, path_of
 
 Tell = Callable[[str], None]
 

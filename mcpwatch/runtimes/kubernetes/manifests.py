@@ -98,11 +98,6 @@ def restarted(at: str) -> Manifest:
     return {"spec": {"template": {"metadata": {"annotations": {RESTARTED: at}}}}}
 
 
-def scaled(replicas: int) -> Manifest:
-    """A merge patch that sets the number of pods."""
-    return {"spec": {"replicas": replicas}}
-
-
 def _head(version: str, kind: str, name: str, spec: KubernetesSpec, marks: Marks) -> Manifest:
     labels = {**spec.labels, "app.kubernetes.io/name": name, **marks.labels}
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels}}

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mcpwatch.model.spec import MemberSpec, Plan
-from mcpwatch.runtimes.kubernetes.leader_spec import LeaderSpec
-from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of, workload_name
+from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, LeaderSpec, namespace_of, workload_name
 
 Manifest = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io"

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Literal
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Hindered, Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Alone, Appeared, Exited, Fence, Gone, Hindered, Incarnation, RuntimeEvent
+from mcpwatch.ports import Alone, Fence
 from mcpwatch.runtimes.kubernetes.api import Cluster
-from mcpwatch.runtimes.kubernetes.carried import CarriedMember
+from mcpwatch.runtimes.kubernetes.carried import CarriedMember, for_each
 from mcpwatch.runtimes.kubernetes.causes import Cause
 from mcpwatch.runtimes.kubernetes.follow import Life, RunBegan, RunOver, advance
 from mcpwatch.runtimes.kubernetes.manifests import FINGERPRINT, GENERATION
-from mcpwatch.runtimes.kubernetes.paths import selector
-from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, namespace_of
+from mcpwatch.runtimes.kubernetes.raw import selector
+from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, carrier_of, namespace_of
 from mcpwatch.runtimes.kubernetes.view import ClusterView, Seat
 from mcpwatch.runtimes.kubernetes.workload import Workload, sweep
 from mcpwatch.runtimes.record import Record, Records
@@ -59,10 +60,7 @@ class KubernetesRuntime:
     async def owned(self, specs: Sequence[MemberSpec]) -> tuple[Incarnation, ...]:
         """Adopt what runs and is wanted, remove what is ours and is not."""
         wanted = [spec for spec in specs if isinstance(spec.carrier, KubernetesSpec)]
-        adopted: list[Incarnation] = []
-        for spec in wanted:
-            with contextlib.suppress(RuntimeFailed):  # the start that follows says why; that a cluster is away, its watches say
-                adopted += await self._adopt(spec)
+        adopted = await for_each(wanted, self._adopt)  # why one is left out, the start that follows says
         with contextlib.suppress(RuntimeFailed):
             await self._sweep({spec.name for spec in wanted})
         return tuple(adopted)
@@ -172,7 +170,7 @@ class KubernetesRuntime:
     async def _launch(self, member: CarriedMember, generation: int) -> None:
         """Write what the start needs, and remember whose pods are meant."""
         workload, anew = member.workload, member.let_go
-        member.workload = workload = replace(workload, spec=member.spec, carrier=_carrier(member.spec), fence=self.fence)
+        member.workload = workload = replace(workload, spec=member.spec, carrier=carrier_of(member.spec), fence=self.fence)
         if workload.carrier.ours:
             template = await member.write(lambda: workload.apply(generation, anew=anew))
             member.life = Life(template=template, replicas=workload.carrier.replicas)
@@ -238,7 +236,7 @@ class KubernetesRuntime:
 
     async def _member(self, spec: MemberSpec) -> CarriedMember:
         """The member, with its cluster watched. Raises `RuntimeFailed`."""
-        carrier = _carrier(spec)
+        carrier = carrier_of(spec)
         async with self._connecting:
             known = self._members.get(spec.name)
             view = await self._view(carrier)
@@ -294,14 +292,7 @@ class KubernetesRuntime:
         """Remove workloads of this fleet whose members are in nobody's plan any more, where this runtime looks anyway."""
         for member in self._records.load().keys() - wanted:
             self._records.drop(member)
-
         members = self._members.values()
         places = {(id(one.workload.cluster), one.workload.namespace, one.workload.fleet): one.workload for one in members}
         for workload in places.values():
             await asyncio.to_thread(sweep, workload, wanted)
-
-
-def _carrier(spec: MemberSpec) -> KubernetesSpec:
-    if not isinstance(spec.carrier, KubernetesSpec):
-        raise RuntimeFailed(f"{spec.name}: not a workload of Kubernetes ({type(spec.carrier).__name__})", permanent=True)
-    return spec.carrier

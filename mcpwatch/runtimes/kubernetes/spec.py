@@ -1,4 +1,5 @@
-"""What a user writes under `kubernetes:`: a workload of ours, or one that others made and mcpwatch watches. Pure.
+"""What a user writes under `kubernetes:`: a workload of ours, or one that others made and mcpwatch watches; and under `leader:`,
+that several watchdogs stand ready for one fleet. Pure.
 
 Owns: the shape of a workload and what of it is refused. Must not know: how manifests are made (`manifests`) or sent (`api`).
 """
@@ -8,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.docker.spec import Argv, Pairs, Texts
 from mcpwatch.units import Size, Span
@@ -177,3 +180,36 @@ def namespace_of(spec: KubernetesSpec) -> str | None:
     if other is not None and "/" in other:
         return other.partition("/")[0]
     return spec.namespace
+
+
+def carrier_of(spec: MemberSpec) -> KubernetesSpec:
+    """What carries a member of this runtime. Raises `RuntimeFailed` for a member of another."""
+    if not isinstance(spec.carrier, KubernetesSpec):
+        raise RuntimeFailed(f"{spec.name}: not a workload of Kubernetes ({type(spec.carrier).__name__})", permanent=True)
+    return spec.carrier
+
+
+SHORTEST = 3.0
+"""Seconds: a shorter lease would be lost to a slow answer."""
+
+
+class LeaderSpec(KindSpec):
+    """A Lease of Kubernetes decides which of several watchdogs acts. The others stand by, and take over without a restart."""
+
+    lease: Place = Field(description="`namespace/name` of the Lease. Without a namespace: that of the pod, or of the context.")
+    duration: Span = Field(15.0, description="How long a leader that says nothing more is waited for. At least 3s.")
+    identity: str | None = Field(None, description="Our name in the Lease. Default: the host's name and a random part.")
+    context: str | None = Field(
+        None, description="Context of the kubeconfig. Default: in a pod its own cluster, else the current one."
+    )
+    kubeconfig: str | None = Field(None, description="The kubeconfig file. Default: `KUBECONFIG`, else `~/.kube/config`.")
+
+    @field_validator("duration")
+    @classmethod
+    def _long_enough(cls, value: float) -> float:
+        if value < SHORTEST:
+            raise ValueError(f"is shorter than {SHORTEST:g}s: a slow answer of the cluster would cost the lead")
+        return value
+
+
+LEADER = ("leader", LeaderSpec)

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from mcpwatch.runtimes.kubernetes.api import Cluster
 from mcpwatch.runtimes.kubernetes.causes import ClusterEvent, read_event
 from mcpwatch.runtimes.kubernetes.manifests import CONTAINER, FLEET, MEMBER, label
-from mcpwatch.runtimes.kubernetes.paths import collection
 from mcpwatch.runtimes.kubernetes.pod import Pod, read_pod
-from mcpwatch.runtimes.kubernetes.raw import Object, label_of, name_of, part, word
+from mcpwatch.runtimes.kubernetes.raw import Object, collection, label_of, name_of, part, word
 from mcpwatch.runtimes.kubernetes.watching import Changed, FullList, Heard, Silent, Watch, WatchSource
 from mcpwatch.runtimes.kubernetes.workload import Workload
 
@@ -232,7 +231,10 @@ class ClusterView:
         elif topic.what == "pods":
             self._take_pod(source, topic, raw, deleted=deleted)
         else:
-            self._workloads.setdefault(source, {})[name_of(raw)] = _lean(raw)
+            held = self._workloads.setdefault(source, {})
+            held.pop(name_of(raw), None)
+            if not deleted:
+                held[name_of(raw)] = _lean(raw)
             seat = topic.seat or self._by_label.get((topic.namespace, label_of(raw, MEMBER)))
             if seat is not None and seat.name == name_of(raw) and seat.kind == topic.kind:
                 seat.take_workload(None if deleted else _lean(raw))
@@ -265,7 +267,7 @@ class ClusterView:
 
     def _went_silent(self, topic: _Topic, heard: Silent) -> None:
         """A watch broke or works again. What we may not see at all (warnings, without the right to) is no outage."""
-        if topic.what == "warnings" and (heard.forbidden or heard.back):
+        if topic.what == "warnings" and heard.forbidden:
             return
         before = bool(self._silent)
         (self._silent.discard if heard.back else self._silent.add)(heard.source)

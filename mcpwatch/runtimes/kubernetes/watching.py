@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.runtimes.kubernetes.api import ApiRefused, Cluster, ClusterAway, LineStream, Query
+from mcpwatch.runtimes.kubernetes.api import ApiRefused, Cluster, ClusterAway, LineStream, Query, StreamCut
 from mcpwatch.runtimes.kubernetes.raw import Object, word
 
 WATCH_SECONDS = 300.0
@@ -20,6 +21,8 @@ WATCH_SECONDS = 300.0
 FIRST_PAUSE = 0.5
 """Seconds before a failed watch is tried again at first; doubled up to `LONGEST_PAUSE`."""
 LONGEST_PAUSE = 30.0
+SHORT_SECONDS = 5.0
+"""A stream that is cut sooner says that the server cannot be followed; later, that something between us ends long connections."""
 GONE = 410
 
 
@@ -80,6 +83,9 @@ class Watch:
         self._closed = threading.Event()
         self._stream: LineStream | None = None
         self._silent = False
+        self._version = ""
+        """How far we are; empty: to be listed."""
+        self._opened = 0.0
         self.requests = 0
         """Requests made so far: lists and watches."""
         self._thread = threading.Thread(target=self._follow, name=f"kubernetes {source.path}", daemon=True)
@@ -93,45 +99,57 @@ class Watch:
             stream.close()
 
     def _follow(self) -> None:
-        version, pause = "", FIRST_PAUSE
+        pause = FIRST_PAUSE
         while not self._closed.is_set():
             try:
-                if not version:
-                    self.requests += 1
-                    objects, version = self._cluster.list(self.source.path, self.source.query)
-                    self._post(FullList(self.source, tuple(objects)))
-                self._heard()
-                version, pause = self._watch(version), FIRST_PAUSE
-                continue
-            except ApiRefused as refused:
-                if refused.status == GONE:
-                    version = ""
+                if not self._version:
+                    self._list()
+                self._watch()
+                pause = FIRST_PAUSE
+                if time.monotonic() - self._opened > SHORT_SECONDS:
                     continue
-                self._lost(str(refused), forbidden=refused.status == 403)
+            except StreamCut as cut:
+                if time.monotonic() - self._opened > SHORT_SECONDS:
+                    pause = FIRST_PAUSE
+                else:
+                    self._lost(str(cut))
+            except ApiRefused as refused:
+                if refused.status == GONE and self._version:
+                    self._version = ""
+                else:
+                    self._lost(str(refused), forbidden=refused.status == 403)
             except RuntimeFailed as error:
                 self._lost(str(error))
             except Exception as error:  # noqa: BLE001 - an answer of another shape must not end the watch for good
-                version = ""
+                self._version = ""
                 self._lost(f"an answer that cannot be read: {type(error).__name__}: {error}")
             self._closed.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _watch(self, version: str) -> str:
-        """Follow from a version to the end of the stream; returns the version to go on from, empty to list again."""
+    def _list(self) -> None:
+        self.requests += 1
+        objects, version = self._cluster.list(self.source.path, self.source.query)
+        self._post(FullList(self.source, tuple(objects)))
+        self._version = version
+
+    def _watch(self) -> None:
+        """Follow from the version that is known to the end of the stream. An error in it is answered by a list."""
         self.requests += 1
         seconds = WATCH_SECONDS * random.uniform(1.0, 2.0)  # noqa: S311
-        self._stream = stream = self._cluster.watch(self.source.path, self.source.query, version, seconds)
+        self._stream = stream = self._cluster.watch(self.source.path, self.source.query, self._version, seconds)
+        self._opened = time.monotonic()
+        self._heard()
         if self._closed.is_set():
             stream.close()
         for change in stream.changes():
             if change.kind == "ERROR":
+                self._version = ""
                 if change.object.get("code") == GONE:
-                    return ""
+                    return
                 raise ClusterAway(str(change.object.get("message") or "the watch failed"))
-            version = word(change.object, "metadata", "resourceVersion") or version
+            self._version = word(change.object, "metadata", "resourceVersion") or self._version
             if change.kind != "BOOKMARK":
                 self._post(Changed(self.source, change.object, deleted=change.kind == "DELETED"))
-        return version
 
     def _lost(self, detail: str, *, forbidden: bool = False) -> None:
         if not self._silent and not self._closed.is_set():

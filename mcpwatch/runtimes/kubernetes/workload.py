@@ -28,8 +28,7 @@ from mcpwatch.runtimes.kubernetes.manifests import (
     objects,
     restarted,
 )
-from mcpwatch.runtimes.kubernetes.paths import collection, path_of
-from mcpwatch.runtimes.kubernetes.raw import Object, label_of, name_of, note_of, number, part, word
+from mcpwatch.runtimes.kubernetes.raw import Object, collection, label_of, name_of, note_of, number, part, path_of, word
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, WorkloadKind, workload_name
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
-from mcpwatch.runtimes.swarm.manager import create_service, manager_node, remove_service
+from mcpwatch.runtimes.swarm.manager import create_service, manager_node, remove_service, running_service
 from mcpwatch.runtimes.swarm.spec import SwarmSpec
 from mcpwatch.runtimes.swarm.task import Task, read_task
 
@@ -34,8 +34,12 @@ class ServiceLaunch:
     tell: Tell
 
     def prepare(self) -> str:
-        """Create the service, in place of the last one; returns its name. Raises `RuntimeFailed`."""
+        """Create the service, in place of the last one, or keep the one that runs; returns its name. Raises `RuntimeFailed`."""
         node = manager_node(self.engine)
+        if running := running_service(self.engine, self.instance, self.spec, self.carrier):
+            service, task, _ = running
+            if task.node == node and self.engine.runs(task.container):  # the manager hears of an end later than its engine
+                return service.name
         self.engine.ensure_image(self.carrier.image or "", self.carrier.pull, self.tell)
         return create_service(self.engine, self.instance, self.spec, self.carrier, self.generation, node).name
 

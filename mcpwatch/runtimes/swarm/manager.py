@@ -18,7 +18,7 @@ from mcpwatch.runtimes.docker.options import LABEL_INSTANCE, Labels, read_labels
 from mcpwatch.runtimes.docker.refusal import line
 from mcpwatch.runtimes.swarm.service import SwarmFile, endpoint, kept_file, kept_name, probe, rolling_back, task_template, updating
 from mcpwatch.runtimes.swarm.spec import SwarmSpec, service_name
-from mcpwatch.runtimes.swarm.task import SwarmNode, Task, latest, read_node, read_task
+from mcpwatch.runtimes.swarm.task import SwarmNode, Task, ended, latest, read_node, read_task
 
 Raw: TypeAlias = dict[str, Any]
 """An object as a manager tells of it."""
@@ -124,6 +124,21 @@ def our_service(engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmS
         if labels is None or labels.instance != instance or labels.member != spec.name:
             raise RuntimeFailed(f"{spec.name}: service {name!r} is not ours; choose another with swarm.name", permanent=True)
     return found
+
+
+def running_service(
+    engine: Engine, instance: str, spec: MemberSpec, carrier: SwarmSpec
+) -> tuple[SwarmService, Task, ManagerView] | None:
+    """The member's service where it is as written and its task runs: it was never looked at, and is taken over as it is."""
+    found = our_service(engine, instance, spec, carrier)
+    service = as_written(found, spec, carrier) if found else None
+    if service is None:
+        return None
+    sight = look(engine, (service.id,))
+    task = sight.tasks.get(service.id)
+    if task is None or (task.state, task.desired) != ("running", "running") or ended(task, sight.nodes) is not None:
+        return None
+    return service, task, sight
 
 
 def _placement(carrier: SwarmSpec) -> Placement:

@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Exited, Incarnation
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.logs import ContainerLogFollower
-from mcpwatch.runtimes.swarm.manager import ManagerView, Placement, SwarmService, create_service, look, manager_node, remove_service
+from mcpwatch.runtimes.swarm.manager import (
+    ManagerView,
+    Placement,
+    SwarmService,
+    create_service,
+    look,
+    manager_node,
+    remove_service,
+    running_service,
+)
 from mcpwatch.runtimes.swarm.services import AGAIN, DRAIN_SECONDS, Refused, SwarmServices, carrier_of, killed_for_memory
 from mcpwatch.runtimes.swarm.spec import service_name
 from mcpwatch.runtimes.swarm.task import End, Task, ended, refusal
@@ -99,8 +108,10 @@ class PlacedServices(SwarmServices):
         return self._living(live.spec, live.generation, live.service, live.task, sight)
 
     def _place(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> tuple[SwarmService, Task, ManagerView]:
-        """Create the service and wait for its task. Blocking."""
+        """Create the service and wait for its task, or take over the one that runs: after a stop there is none. Blocking."""
         manager_node(engine)
+        if running := running_service(engine, self._instance, spec, carrier_of(spec)):
+            return running
         service = create_service(engine, self._instance, spec, carrier_of(spec), generation, "")
         deadline, told = time.monotonic() + PLACED_SECONDS, ""
         task: Task | None = None

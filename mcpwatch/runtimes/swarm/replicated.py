@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Appeared, Exited, Incarnation, Moved, Preparing
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Appeared, Exited, Incarnation, Moved, Preparing
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.logs import ContainerLogFollower
 from mcpwatch.runtimes.record import Record, Records

@@ -8,19 +8,21 @@ or stopped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Incarnation, RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.view import Usage
-from mcpwatch.ports import Incarnation, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.container_runtime import ContainerRuntime
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.swarm.launch import ServiceLaunch
 from mcpwatch.runtimes.swarm.manager import remove_service
+from mcpwatch.runtimes.swarm.own_task import OwnTask
 from mcpwatch.runtimes.swarm.placed import PlacedServices
 from mcpwatch.runtimes.swarm.replicated import ReplicatedServices
 from mcpwatch.runtimes.swarm.services import carrier_of
@@ -33,8 +35,9 @@ class SwarmRuntime:
     name = "swarm"
     supervision: Literal["ours", "theirs"] = "ours"
 
-    def __init__(self, directory: Path, instance: str) -> None:
+    def __init__(self, directory: Path, instance: str, environment: Mapping[str, str] = os.environ) -> None:
         """`directory` is the state directory, `instance` its mark (12 hex digits). Touches no engine yet."""
+        self._own = OwnTask(environment)
         self._here = HereServices(directory, instance)
         self._placed = PlacedServices(directory, instance)
         self._replicated = ReplicatedServices(directory, instance)
@@ -52,6 +55,7 @@ class SwarmRuntime:
 
     async def start(self, spec: MemberSpec, generation: int) -> Incarnation:
         """Start the member's service. Raises `RuntimeFailed`."""
+        await self._own.check()
         return await self._of(spec).start(spec, generation)
 
     def number(self, living: Incarnation) -> None:
@@ -60,17 +64,20 @@ class SwarmRuntime:
 
     async def release(self, spec: MemberSpec) -> None:
         """The next start replaces what runs: by a rolling update where there are replicas, else it ends first."""
+        await self._own.check()
         if self._of(spec) is self._replicated:
             await self._replicated.release(spec)
         else:
-            await self.stop(spec, spec.stop_grace)
+            await self._of(spec).stop(spec, spec.stop_grace)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
-        """End the member's tasks and remove its service."""
+        """End the member's tasks and remove its service. Raises `RuntimeFailed`."""
+        await self._own.check()
         await self._of(spec).stop(spec, grace)
 
     async def resume(self, spec: MemberSpec) -> None:
         """Let a paused task run again, where its engine can be asked."""
+        await self._own.check()
         if self._of(spec) is self._here:
             await self._here.resume(spec)
 
@@ -107,6 +114,7 @@ class SwarmRuntime:
         await self._here.close()
         await self._placed.close()
         await self._replicated.close()
+        await asyncio.to_thread(self._own.close)
 
     def _of(self, spec: MemberSpec) -> HereServices | PlacedServices | ReplicatedServices:
         carrier = spec.carrier

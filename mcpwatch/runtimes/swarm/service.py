@@ -71,17 +71,17 @@ def task_template(
     }
     if check is not None:
         container["Healthcheck"] = check
+    return {"ContainerSpec": _filled(container), **_placed(spec, node)}
+
+
+def _placed(spec: SwarmSpec, node: str) -> dict[str, Any]:
+    """What a task is beside its container: where it runs, within which limits, and who starts it again."""
     limits = {"NanoCPUs": round(spec.cpus * _CORE) if spec.cpus else None, "MemoryBytes": spec.memory, "Pids": spec.pids}
+    spread = [{"Spread": {"SpreadDescriptor": one}} for one in spec.preferences]
     return {
-        "ContainerSpec": _filled(container),
         "Resources": {"Limits": _filled(limits)},
         "RestartPolicy": {"Condition": "none"} if spec.replicas is None else _RESTARTED,
-        "Placement": _filled(
-            {
-                "Constraints": [*([f"node.id=={node}"] if node else []), *spec.constraints],
-                "Preferences": [{"Spread": {"SpreadDescriptor": one}} for one in spec.preferences],
-            }
-        ),
+        "Placement": _filled({"Constraints": [*([f"node.id=={node}"] if node else []), *spec.constraints], "Preferences": spread}),
         "LogDriver": {
             "Name": "json-file",
             "Options": {"max-size": str(spec.log.max_size), "max-file": str(spec.log.max_file)},

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.incarnation import Gone, Hindered, Incarnation, Preparing, RuntimeEvent
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
-from mcpwatch.ports import Gone, Hindered, Incarnation, Preparing, RuntimeEvent
 from mcpwatch.runtimes.docker.container import Container
 from mcpwatch.runtimes.docker.engine import Engine, Tell
 from mcpwatch.runtimes.docker.launch import reach

@@ -27,8 +27,8 @@ from mcpwatch.web.api.catalog import CATALOG, DOCUMENT, Handler, Operation
 from mcpwatch.web.api.control import LARGE
 from mcpwatch.web.api.events import Facts
 from mcpwatch.web.api.logs import LogStreams
-from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.problems import RequestRefused, on_error, on_failure, on_http_error
+from mcpwatch.web.sessions import Caller, caller_of
 from mcpwatch.web.streams import EventStream, Viewers
 
 BODY_LIMIT = 256 * 1024

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mcpwatch.web.api import bodies
 from mcpwatch.web.api.bodies import RequestBody
-from mcpwatch.web.caller import Role
+from mcpwatch.web.sessions import Role
 
 Schema = dict[str, Any]
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]

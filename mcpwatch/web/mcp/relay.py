@@ -19,8 +19,8 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from mcpwatch.web.caller import caller_of
 from mcpwatch.web.problems import problem
+from mcpwatch.web.sessions import caller_of
 
 START_TIMEOUT = 60.0
 """Seconds that the process may take to serve."""

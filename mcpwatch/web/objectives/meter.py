@@ -20,9 +20,8 @@ from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, Me
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import Fleet
-from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, from_json, to_json
+from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, WholeHours, from_json, to_json
 from mcpwatch.web.objectives.watch import EXIT, CheckObservation, RouteWatch, State
-from mcpwatch.web.objectives.whole import WholeHours
 
 WRITE_EVERY = 60.0
 """Seconds between two writes of what was measured."""

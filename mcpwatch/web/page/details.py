@@ -6,11 +6,10 @@ from collections.abc import Collection
 from typing import Any
 
 from mcpwatch.model.contract import weight
-from mcpwatch.model.span import ago
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.web.objectives.report import span
 from mcpwatch.web.page.views import milliseconds, since, size
-from mcpwatch.web.words import next_step
+from mcpwatch.web.words import ago, next_step
 
 Document = dict[str, Any]
 LISTED = 300

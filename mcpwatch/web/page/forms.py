@@ -14,10 +14,9 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.web.api.app import Api
 from mcpwatch.web.api.catalog import CATALOG, Operation
-from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.page.pages import Pages
 from mcpwatch.web.problems import RequestRefused
-from mcpwatch.web.sessions import COOKIE, LASTS, LoginSessions, genuine
+from mcpwatch.web.sessions import COOKIE, LASTS, Caller, LoginSessions, caller_of, genuine
 
 FORM_LIMIT = 16 * 1024
 """Bytes of a form."""

@@ -18,11 +18,11 @@ from mcpwatch.model.json import status_json
 from mcpwatch.model.member import Verdict
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import Api
-from mcpwatch.web.caller import Caller, caller_of
 from mcpwatch.web.page import details, views
 from mcpwatch.web.page.render import macro, page
 from mcpwatch.web.page.report_view import one_page, report_tables, verdict
 from mcpwatch.web.page.summary import summary
+from mcpwatch.web.sessions import Caller, caller_of
 from mcpwatch.web.spec import WebSpec
 
 Document = dict[str, Any]
@@ -281,7 +281,8 @@ class Pages:
             request,
             "self.html",
             live="troubled plan_applied",
-            trouble="; ".join(f"{one['name']}: {one['reason']}" for one in daemon["down"]) or daemon["config_error"],
+            trouble="; ".join(f"{one['name']}: {one['reason']}" for one in (*daemon["down"], *daemon["troubles"]))
+            or daemon["config_error"],
             figures=details.own_figures(daemon, own, status["at"]),
             events=details.event_rows(events["events"], status["at"]),
         )

@@ -1,7 +1,7 @@
 """A real control plane on this machine: etcd, kube-apiserver, controller manager, scheduler, and kwok, playing nodes and kubelets.
 
 The part `kubernetes` (`.ci/parts kubernetes`) builds them. All listen on loopback and are ended by pid.
-No node has a lease: this etcd lacks what kwok needs to renew them, so a node is as ready as its status says.
+No node has a lease: this etcd lacks what kwok needs to renew them; its status says every four seconds that it lives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,27 @@ from typing import Any
 import yaml
 
 from tests.parts import program
+from tests.runtimes.kubernetes.stages import stages
 
 TOKEN = "admin-of-this-test"
 BOUND = 120.0
 """Seconds until the control plane must answer, on a busy machine."""
 Raw = dict[str, Any]
+_RBAC = "rbac.authorization.k8s.io"
 
 
 def _port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until this is true of the cluster."""
+    deadline = time.monotonic() + BOUND
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @dataclass
@@ -43,10 +53,10 @@ class Cluster:
     url: str
     kubeconfig: Path
 
-    def call(self, method: str, path: str, body: Raw | None = None, kind: str = "application/json") -> Raw:
+    def call(self, method: str, path: str, body: Raw | None = None, kind: str = "application/json", *, token: str = TOKEN) -> Raw:
         """One request. Raises `HTTPError`."""
         request = urllib.request.Request(self.url + path, method=method)
-        request.add_header("Authorization", f"Bearer {TOKEN}")
+        request.add_header("Authorization", f"Bearer {token}")
         data = None
         if body is not None:
             request.add_header("Content-Type", kind)
@@ -63,12 +73,55 @@ class Cluster:
         """Set the status of an object, as its controller or kubelet does."""
         return self.call("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")
 
-    def node(self, name: str) -> None:
+    def annotate(self, path: str, **notes: str) -> None:
+        """Write annotations `test/NAME`: what kwok plays."""
+        body = {"metadata": {"annotations": {f"test/{name}": value for name, value in notes.items()}}}
+        self.call("PATCH", path, body, "application/merge-patch+json")
+
+    def account(self, namespace: str, name: str, *, rules: str = "") -> None:
+        """A service account; with what the manifests in `rules` allow, else with all rights in its namespace."""
+        self.call("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", _named("ServiceAccount", name))
+        roles = f"/apis/{_RBAC}/v1/namespaces/{namespace}"
+        for one in yaml.safe_load_all(rules) if rules else [_administrator(namespace, name)]:
+            self.call("POST", f"{roles}/{one['kind'].lower()}s", one)
+
+    def token(self, namespace: str, account: str, *, until_gone: str = "") -> str:
+        """A token of a service account, as a pod of it has; good until the secret `until_gone` is removed."""
+        spec: Raw = {"expirationSeconds": 3600}
+        if until_gone:
+            secret = self.call("POST", f"/api/v1/namespaces/{namespace}/secrets", _named("Secret", until_gone))
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": until_gone, "uid": secret["metadata"]["uid"]}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        made = self.call("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", body)
+        return str(made["status"]["token"])
+
+    def revoke(self, namespace: str, until_gone: str, token: str) -> None:
+        """Remove what a token was good for; returns when the server takes it no more."""
+        self.call("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{until_gone}")
+        deadline = time.monotonic() + BOUND
+        while time.monotonic() < deadline:
+            try:
+                self.call("GET", "/api/v1/namespaces/default", token=token)
+            except urllib.error.HTTPError as refused:
+                if refused.code == 401:
+                    return
+            time.sleep(0.2)
+        raise TimeoutError("the server still takes the token")
+
+    def access(self, file: Path, user: Raw, namespace: str) -> str:
+        """Write a kubeconfig for somebody else; returns its path."""
+        config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8"))
+        config["users"] = [{"name": "u", "user": user}]
+        config["contexts"][0]["context"]["namespace"] = namespace
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return str(file)
+
+    def node(self, name: str, **labels: str) -> None:
         """A node that kwok plays."""
         meta = {
             "name": name,
             "annotations": {"kwok.x-k8s.io/node": "fake"},
-            "labels": {"kubernetes.io/hostname": name, "type": "kwok"},
+            "labels": {"kubernetes.io/hostname": name, "type": "kwok", **labels},
         }
         self.call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": meta})
 
@@ -90,9 +143,21 @@ class Cluster:
                 time.sleep(0.05)
 
 
+def _named(kind: str, name: str) -> Raw:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+
+
+def _administrator(namespace: str, account: str) -> Raw:
+    """The binding that gives a service account all rights in its namespace."""
+    role = {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "admin"}
+    who = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    head: Raw = {"apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": account}}
+    return {**head, "roleRef": role, "subjects": [who]}
+
+
 @contextmanager
-def cluster(directory: Path) -> Generator[Cluster]:
-    """A control plane with one node, that ends with the block."""
+def cluster(directory: Path, *more: str) -> Generator[Cluster]:
+    """A control plane with one node, that ends with the block; `more` arguments for the API server."""
     directory.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen[bytes]] = []
 
@@ -101,12 +166,12 @@ def cluster(directory: Path) -> Generator[Cluster]:
         running.append(subprocess.Popen([str(program(part)), *arguments], stdout=log, stderr=log, cwd=directory))
 
     try:
-        made = _control_plane(directory, start)
+        made = _control_plane(directory, start, more)
         made.wait("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases")
         config = str(made.kubeconfig)
-        quiet = ("--leader-elect=false", "--secure-port=0")
+        quiet = ("--leader-elect=false", "--secure-port=0", "--kube-api-qps=300", "--kube-api-burst=600")
         start("kube-controller-manager", f"--kubeconfig={config}", *quiet, "--service-account-private-key-file=sa.key",
-              "--node-monitor-grace-period=1h", "--node-monitor-period=1s")  # fmt: skip
+              "--node-monitor-grace-period=30s", "--node-monitor-period=1s")  # fmt: skip
         start("kube-scheduler", f"--kubeconfig={config}", *quiet)
         start("kwok", f"--kubeconfig={config}", "--manage-all-nodes=false", "--config=kwok.yaml", "--node-lease-duration-seconds=0",
               "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake")  # fmt: skip
@@ -119,18 +184,19 @@ def cluster(directory: Path) -> Generator[Cluster]:
             process.wait()
 
 
-def _control_plane(directory: Path, start: Any) -> Cluster:
+def _control_plane(directory: Path, start: Any, more: tuple[str, ...]) -> Cluster:
     client, peer, secure = _port(), _port(), _port()
     subprocess.run(["openssl", "genrsa", "-out", "sa.key", "2048"], cwd=directory, check=True, capture_output=True)
     (directory / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n', encoding="utf-8")
-    (directory / "kwok.yaml").write_text(_stages(), encoding="utf-8")
+    (directory / "kwok.yaml").write_text(stages(), encoding="utf-8")
     urls = f"http://127.0.0.1:{client}"
     start("etcd", "--data-dir=etcd", f"--listen-client-urls={urls}", f"--advertise-client-urls={urls}",
           f"--listen-peer-urls=http://127.0.0.1:{peer}", "--unsafe-no-fsync")  # fmt: skip
     start("kube-apiserver", f"--etcd-servers={urls}", f"--secure-port={secure}", "--bind-address=127.0.0.1", "--cert-dir=certs",
           "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key",
           "--service-account-issuer=https://kubernetes.default.svc", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC",
-          "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none")  # fmt: skip
+          "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
+          "--default-not-ready-toleration-seconds=12", "--default-unreachable-toleration-seconds=12", *more)  # fmt: skip
     made = Cluster(directory, f"https://127.0.0.1:{secure}", directory / "kubeconfig")
     certificate = directory / "certs" / "apiserver.crt"
     deadline = time.monotonic() + BOUND
@@ -151,71 +217,3 @@ def _control_plane(directory: Path, start: Any) -> Cluster:
     }
     made.kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
     return made
-
-
-def _stages() -> str:
-    """What kwok does: nodes are ready, and a pod of a node runs and is ready, unless it is marked `test/hold`."""
-    node: Raw = {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "Stage",
-        "metadata": {"name": "node-ready"},
-        "spec": {
-            "resourceRef": {"apiGroup": "v1", "kind": "Node"},
-            "selector": {"matchExpressions": [{"key": ".status.conditions", "operator": "DoesNotExist"}]},
-            "next": {
-                "statusTemplate": """
-allocatable: {cpu: 32, memory: 64Gi, pods: 2000}
-capacity: {cpu: 32, memory: 64Gi, pods: 2000}
-conditions:
-- {type: Ready, status: "True", reason: KubeletReady, lastHeartbeatTime: {{ Now | Quote }}, lastTransitionTime: {{ Now | Quote }}}
-"""
-            },
-        },
-    }
-    pod: Raw = {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "Stage",
-        "metadata": {"name": "pod-runs"},
-        "spec": {
-            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-            "selector": {
-                "matchExpressions": [
-                    {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"},
-                    {"key": ".status.podIP", "operator": "DoesNotExist"},
-                    {"key": '.metadata.annotations["test/hold"]', "operator": "DoesNotExist"},
-                ]
-            },
-            "next": {
-                "statusTemplate": """
-{{ $now := Now }}
-conditions:
-- {type: Initialized, status: "True", lastTransitionTime: {{ $now | Quote }}}
-- {type: Ready, status: "True", lastTransitionTime: {{ $now | Quote }}}
-- {type: ContainersReady, status: "True", lastTransitionTime: {{ $now | Quote }}}
-containerStatuses:
-{{ range .spec.containers }}
-- image: {{ .image | Quote }}
-  name: {{ .name | Quote }}
-  ready: true
-  restartCount: 0
-  containerID: {{ printf "fake://%s" .name | Quote }}
-  state: {running: {startedAt: {{ $now | Quote }}}}
-{{ end }}
-phase: Running
-startTime: {{ $now | Quote }}
-podIP: {{ PodIPWith .spec.nodeName false ( or .metadata.uid "" ) ( or .metadata.name "" ) ( or .metadata.namespace "" ) | Quote }}
-"""
-            },
-        },
-    }
-    gone: Raw = {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "Stage",
-        "metadata": {"name": "pod-goes"},
-        "spec": {
-            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-            "selector": {"matchExpressions": [{"key": ".metadata.deletionTimestamp", "operator": "Exists"}]},
-            "next": {"delete": True, "finalizers": {"empty": True}},
-        },
-    }
-    return "---\n".join(yaml.safe_dump(one) for one in (node, pod, gone))

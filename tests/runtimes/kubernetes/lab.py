@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from mcpwatch.model.incarnation import RuntimeEvent
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Fence, RuntimeEvent
+from mcpwatch.ports import Fence
 from mcpwatch.runtimes.kubernetes.manifests import GENERATION, MEMBER
 from mcpwatch.runtimes.kubernetes.runtime import KubernetesRuntime
 from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec

@@ -3,97 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
-import yaml
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.spec import MemberSpec
-from mcpwatch.ports import Appeared, Exited, Fence, Hindered
-from mcpwatch.runtimes.kubernetes.runtime import KubernetesRuntime
-from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec
-from tests.parts import ROOT
-from tests.runtimes.kubernetes.cluster import Cluster, Raw, cluster
-from tests.runtimes.kubernetes.lab import Told
+from mcpwatch.model.incarnation import Appeared, Exited
+from tests.runtimes.kubernetes.cluster import Cluster, Raw
+from tests.runtimes.kubernetes.plane import BOUND, MARKS, bench
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.slow,
-    pytest.mark.needs("kubernetes"),
-    pytest.mark.xdist_group("kubernetes"),
-    pytest.mark.timeout(300),
-]
-BOUND = 120.0
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("plane")) as made:
-        yield made
-
-
-@dataclass
-class Bench(Told):
-    """A namespace of its own, a runtime, and what it told."""
-
-    bound: ClassVar[float] = BOUND
-    plane: Cluster
-    namespace: str
-    kubeconfig: str
-
-    def spec(self, name: str = "time", *, start_grace: float = 100.0, **carrier: Any) -> MemberSpec:
-        """A member with image `x`, unless something else is written."""
-        origin: Raw = {} if "deployment" in carrier else {"image": "x", "namespace": self.namespace}
-        made = KubernetesSpec.model_validate({"kubeconfig": self.kubeconfig, "logs": False, **origin, **carrier})
-        return MemberSpec(name, "server", "kubernetes", made, "f1", start_grace=start_grace)
-
-    async def start(self, spec: MemberSpec, generation: int = 1) -> str:
-        """Start it; returns the name of its pod."""
-        async with asyncio.timeout(BOUND):
-            return (await self.runtime.start(spec, generation)).container or ""
-
-    def path(self, kind: str, name: str) -> str:
-        """Where an object of this namespace is."""
-        group = "/apis/apps/v1" if kind in {"deployments", "statefulsets"} else "/api/v1"
-        return f"{group}/namespaces/{self.namespace}/{kind}/{name}"
-
-    def get(self, kind: str, name: str) -> Raw:
-        """An object of this namespace."""
-        return self.plane.call("GET", self.path(kind, name))
-
-    def play(self, pod: str, state: Raw, *, ready: bool = False, **more: Any) -> None:
-        """What the kubelet would say of the pod's container."""
-        one = {"name": "server", "image": "x", "imageID": "", "ready": ready, "restartCount": 0, "state": state, **more}
-        word = "True" if ready else "False"
-        conditions = [{"type": kind, "status": word} for kind in ("Ready", "ContainersReady")]
-        self.plane.status(self.path("pods", pod), {"containerStatuses": [one], "conditions": conditions})
-
-    async def cause(self, name: str) -> str:
-        """The words with which a cause of that name is told."""
-        return (await self.event(Hindered, lambda found: found.cause == name)).text
-
-
-@asynccontextmanager
-async def bench(
-    plane: Cluster, directory: Path, namespace: str, *, labels: Raw | None = None, fence: Fence | None = None, kubeconfig: str = ""
-) -> AsyncGenerator[Bench]:
-    if labels is not None:
-        await asyncio.to_thread(plane.namespace, namespace, labels)
-    runtime = KubernetesRuntime(directory, "0123456789ab")
-    if fence is not None:
-        runtime.fence = fence
-    made = Bench(plane, namespace, kubeconfig or str(plane.kubeconfig), runtime=runtime)
-    task = asyncio.create_task(made.listen())
-    try:
-        yield made
-    finally:
-        task.cancel()
-        await runtime.close()
+pytestmark = [*MARKS, pytest.mark.anyio]
 
 
 async def test_a_member_is_applied_rolled_adopted_and_stopped(plane: Cluster, tmp_path: Path) -> None:
@@ -207,18 +127,6 @@ async def test_a_policy_that_refuses_the_pod_is_named(plane: Cluster, tmp_path: 
         start.cancel()
         fits = one.spec("fetch")
         assert await one.start(fits)
-
-
-def test_the_manifests_of_deploy_are_accepted_as_they_are(plane: Cluster) -> None:
-    plane.namespace("mcpwatch", {"pod-security.kubernetes.io/enforce": "restricted"})
-    accepted: list[str] = []
-    for name in ("account", "rights", "deployment", "service", "network-policy"):
-        for one in yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / f"{name}.yaml").read_text(encoding="utf-8")):
-            group = f"apis/{one['apiVersion']}" if "/" in one["apiVersion"] else "api/v1"
-            plural = f"{one['kind'].lower()}s".replace("ys", "ies")
-            plane.call("POST", f"/{group}/namespaces/mcpwatch/{plural}?dryRun=All&fieldValidation=Strict", one)
-            accepted.append(one["kind"])
-    assert accepted == ["ServiceAccount", "Role", "RoleBinding", "Deployment", "Service", "NetworkPolicy", "NetworkPolicy"]
 
 
 async def test_a_former_leader_that_wakes_up_changes_nothing_and_the_next_one_restarts_no_pod(

@@ -83,3 +83,29 @@ def test_an_evicted_pod_tells_why() -> None:
     _, steps = advance(life, [gone])
     assert isinstance(steps[0], RunOver)
     assert steps[0].detail == "Evicted: low on memory"
+
+
+def test_a_pod_that_vanishes_takes_the_words_with_it_that_the_cluster_said_before() -> None:
+    life = _up(_a(running("c1")))
+    raw = pod("a", **running("c1"))
+    raw["metadata"]["deletionTimestamp"] = "2026-11-29T15:03:00Z"
+    reason = {"reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint"}
+    raw["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True", **reason})
+    life, steps = advance(life, [read_pod(raw)])
+    assert steps == ()
+    life, steps = advance(life, [])
+    assert isinstance(steps[0], RunOver)
+    assert steps[0].detail == "DeletionByTaintManager: Taint manager: deleting due to NoExecute taint"
+
+
+def test_how_an_earlier_run_ended_is_not_how_a_pod_ends_that_is_removed() -> None:
+    again = running("c2", restarts=1, lastState=terminated("Error", 3, "no token"))
+    life = _up(_a(again))
+    raw = pod("a", **again)
+    raw["metadata"]["deletionTimestamp"] = "2026-11-29T15:03:00Z"
+    _, (over, _) = advance(life, [read_pod(raw), _a(running("c9"), "b")])
+    assert isinstance(over, RunOver)
+    assert (over.ended.code, over.detail) == (None, "pod a is being removed")
+    _, (gone,) = advance(life, [])
+    assert isinstance(gone, RunOver)
+    assert (gone.ended.code, gone.detail) == (None, "pod a is gone: somebody or the cluster removed it")

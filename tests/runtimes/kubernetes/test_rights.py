@@ -10,9 +10,8 @@ import yaml
 from mcpwatch.app.kinds import all_kinds
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.spec import MemberSpec, Plan
-from mcpwatch.runtimes.kubernetes.leader_spec import LeaderSpec
 from mcpwatch.runtimes.kubernetes.rights import roles
-from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec
+from mcpwatch.runtimes.kubernetes.spec import KubernetesSpec, LeaderSpec
 from tests.parts import ROOT
 
 

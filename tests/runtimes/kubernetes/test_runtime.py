@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.ports import Appeared, Exited, Gone, Hindered
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Hindered
 from tests.runtimes.kubernetes.lab import BOUND, Lab, lab
 from tests.runtimes.kubernetes.shapes import event, running, terminated, waiting
 
@@ -119,6 +119,21 @@ async def test_the_next_watchdog_adopts_what_runs_and_writes_nothing(tmp_path: P
             (found,) = await other.runtime.owned([other.spec()])
             assert (found.member, found.generation, found.fingerprint, found.container) == ("time", 1, "f1", "mcp-time-1")
         assert one.server.count("PATCH", "") == writes
+
+
+async def test_each_of_several_members_is_adopted_also_beside_one_that_cannot_be_asked_for(tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(20)]
+    async with lab(tmp_path / "a") as one:
+        starts = [asyncio.create_task(one.runtime.start(one.spec(name), 1)) for name in names]
+        await one.until(lambda: all(f"{DEPLOYMENTS}/mcp-{name}" in one.server.objects for name in names))
+        for name in names:
+            one.play_pod(f"mcp-{name}-1", member=name)
+        async with asyncio.timeout(BOUND):
+            await asyncio.gather(*starts)
+        one.server.refuse["GET", f"{DEPLOYMENTS}/mcp-m7"] = (500, "etcdserver: request timed out")
+        async with lab(tmp_path / "b", server=one.server) as other:
+            found = await other.runtime.owned([other.spec(name) for name in names])
+            assert [adopted.member for adopted in found] == [name for name in names if name != "m7"]
 
 
 async def test_a_workload_of_a_member_that_nobody_wants_any_more_is_removed_and_no_other(tmp_path: Path) -> None:

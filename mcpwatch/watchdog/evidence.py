@@ -1,0 +1,39 @@
+"""The words of the evidence: what each vantage, the proxy's log and the end of a member said, a line each. Pure."""
+
+from __future__ import annotations
+
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+
+
+def evidence(member: MemberSnapshot) -> tuple[str, ...]:
+    """What each vantage said of the member, a line each."""
+    lines = [f"{member.name}: {member.phase}"]
+    if member.last_exit:
+        lines.append(f"last exit: {member.last_exit}")
+    if member.words and member.words not in member.last_exit:
+        lines.append(f"it last wrote: {member.words}")
+    if member.proxy_words:
+        lines.append(f"the proxy last wrote: {member.proxy_words}")
+    if member.direct is not None and member.direct.result is not None:
+        lines.append(said("direct", member.direct))
+    if member.through is not None and member.through.result is not None:
+        lines.append(said("through the proxy", member.through))
+    return tuple(lines)
+
+
+def evidence_with_log(snapshot: FleetSnapshot, member: MemberSnapshot) -> tuple[str, ...]:
+    """The evidence, with what the proxy's own log says of the route and of the proxy itself."""
+    own = {member.route or member.name}
+    lines = [f"proxy log: {hint.text}" for hint in snapshot.proxy_log if hint.route in own]
+    return (*evidence(member), *lines)
+
+
+def said(vantage: str, seen: Observation | None) -> str:
+    """One vantage in a line: `direct: timeout@tools_list (3 in a row): no answer within 10s`."""
+    if seen is None or seen.result is None:
+        return f"{vantage}: not seen"
+    rate = f" ({seen.rate:.0%} of the latest probes failed)" if seen.rate else ""
+    if seen.result.symptom is None:
+        return f"{vantage}: ok{rate}"
+    streak = f" ({seen.failures} in a row)" if seen.failures > 1 else ""
+    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ")

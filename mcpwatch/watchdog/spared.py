@@ -1,0 +1,35 @@
+"""A member that fails its own checks and serves its clients all the same is not restarted. Pure.
+
+What checks do not take (an odd type, an odd session id), or a member that is deaf to whoever is new, may be no trouble of those who
+reach it through the proxy: a restart would end what works. Must not know what else may be wrong with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mcpwatch.model.member import Phase
+from mcpwatch.model.symptom import CALLS
+from mcpwatch.watchdog.doubt import doubt
+from mcpwatch.watchdog.finding import Finding, LookAgain
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+
+SERVED = "left alone while its clients are served: its route was found well since, and a restart would end their sessions"
+
+
+def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | LookAgain:
+    """The finding as it is; without a repair where its route was found well since; or that its route has to be looked at first."""
+    seen, through, proxy = member.direct, member.through, snapshot.front
+    if found.rung != "restart" or seen is None or through is None or seen is not member.own:
+        return found
+    if proxy is None or proxy.phase is not Phase.RUNNING or through.failures or not tells(snapshot, seen, through):
+        return found
+    if through.began_at is None or (seen.since is not None and through.began_at < seen.since):
+        return LookAgain(member.name, brief=doubt(seen) == "silent")
+    return replace(found, rung=None, hold=SERVED)
+
+
+def tells(snapshot: FleetSnapshot, seen: Observation, through: Observation) -> bool:
+    """Whether an answer through the proxy says that the member itself can do what failed, and does not come from a memory."""
+    remembers = snapshot.holds_sessions and snapshot.lists_from_cache and not snapshot.reconnects
+    return through.proved or not (remembers or seen.stage in CALLS)

@@ -1,0 +1,70 @@
+"""What must prove the start of a member, and what its probes said of it so far. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.finding import CUT_OFF
+from mcpwatch.watchdog.probing import Probing, ScheduledCheck
+from mcpwatch.watchdog.refusals import refusal
+from mcpwatch.watchdog.senses import Senses
+from mcpwatch.watchdog.single_client import ProbeDeaths
+from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, GREETED_STAGES, MUTE_SYMPTOMS, UNSAID_SYMPTOMS
+
+
+class StartProofs:
+    """Of all members. `deaths` tells who is not probed past the proxy."""
+
+    def __init__(self, probing: Probing, senses: Senses, deaths: ProbeDeaths) -> None:
+        self._probing = probing
+        self._senses = senses
+        self._deaths = deaths
+
+    def sick(self, actor: MemberActor) -> bool:
+        """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
+        latest = self._latest(actor)
+        if latest is None:
+            return False
+        if actor.hindered[0] in CUT_OFF:
+            return True
+        if latest.stage in GREETED_STAGES or refusal(latest) is not None or latest.symptom not in UNSAID_SYMPTOMS:
+            return True
+        living = actor.incarnation
+        lost = latest.symptom in GONE_SYMPTOMS or (latest.symptom is Symptom.TIMEOUT and latest.stage is Stage.CONNECT)
+        if living is None or living.pid is None or not lost:
+            return False
+        if living.container:
+            return bool(self._senses.inside(living.pid, living.container))
+        return actor.spec.carried.own and bool(self._senses.listening(living.pid))
+
+    def said(self, actor: MemberActor) -> str:
+        """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
+        latest = self._latest(actor)
+        if latest is None or latest.symptom is None or (latest.symptom in MUTE_SYMPTOMS and latest.stage not in GREETED_STAGES):
+            return ""
+        return f"{latest.symptom_text}: {latest.message}".removesuffix(": ")
+
+    def asked(self, actor: MemberActor, due: Instant) -> Callable[[], Awaitable[None]] | None:
+        """What ends when the probe does that was to prove a start and was under way then; `None` without one."""
+        proof = self.check(actor)
+        return self._probing.proofs.before(proof.name, due, proof.check.timeout) if proof is not None else None
+
+    def check(self, actor: MemberActor) -> ScheduledCheck | None:
+        """The check that proves a start: the first direct one that speaks to the member, else the first through the proxy.
+
+        A canary proves it where there is nothing else.
+        """
+        usable = [one for one in self._probing.of_member(actor.spec.name) if one.check.proves]
+        usable.sort(key=lambda one: one.check.canary is not None)
+        alone = actor.spec.name in self._deaths.alone
+        direct = [one for one in usable if one.key.vantage == "direct" and not alone]
+        routed = [one for one in usable if one.key.vantage == "route"]
+        return next(iter(direct), None) or (next(iter(routed), None) if alone or actor.spec.carried.hosted else None)
+
+    def _latest(self, actor: MemberActor) -> ProbeResult | None:
+        """What the check that proves a start saw last."""
+        proof = self.check(actor)
+        return self._probing.history(proof).latest if proof is not None else None
