@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.services import Services
+from mcpwatch.clock import SystemClock
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.time import Instant
 from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.open_files import exhausted
 from mcpwatch.runtimes.port import PortWatch, child_of
@@ -61,7 +64,12 @@ def machine_senses(
     hold: Callable[[], None],
 ) -> Senses:
     """The senses of a fleet on this machine. `services` are built from the fleet, so they are asked for when they are needed."""
-    ports = PortWatch(paths.instance)
+    ports, hosted = PortWatch(paths.instance), HostedRuntime(paths.root, paths.instance)
+
+    def call_since(route: str) -> Instant | None:
+        waits = asyncio.run(hosted.oldest_call(route))  # in a thread of its own, as all that reads the machine
+        return None if waits is None else Instant(SystemClock().now() - waits)
+
     return Senses(
         tail=tail.of,
         words=tail.recent,
@@ -77,6 +85,7 @@ def machine_senses(
         inside=ports.inside,
         prepare=prepare,
         notice=lambda: services().self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
-        nudge=HostedRuntime(paths.root, paths.instance).nudge,
+        nudge=hosted.nudge,
+        call_since=call_since,
         hold=hold,
     )

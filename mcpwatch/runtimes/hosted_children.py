@@ -31,6 +31,8 @@ class HostedChild:
     error: str = ""
     code: int | None = None
     signal: int | None = None
+    oldest_call: float | None = None
+    """Seconds that the oldest request of a client has been waiting for its answer; `None` when none waits."""
 
     @property
     def lives(self) -> bool:
@@ -192,7 +194,9 @@ def read_child(data: object, key: str = "name") -> HostedChild:
     last = fields.get("last_exit")
     ended = cast("dict[str, object]", last) if isinstance(last, dict) else fields
     text = [str(fields.get(name) or "") for name in (key, "phase", "error")]
-    return HostedChild(text[0], text[1], _number(fields, "pid"), text[2], _number(ended, "code"), _number(ended, "signal"))
+    waits = fields.get("oldest_call")
+    oldest = float(waits) if isinstance(waits, int | float) else None
+    return HostedChild(text[0], text[1], _number(fields, "pid"), text[2], _number(ended, "code"), _number(ended, "signal"), oldest)
 
 
 def _number(data: object, name: str) -> int | None:

@@ -55,6 +55,8 @@ class CheckHistory:
     at: Instant | None = None
     wall: WallTime | None = None
     since: Instant | None = None
+    onset: Instant | None = None
+    """When the first probe of the present streak of failures began."""
     last_success: WallTime | None = None
     success_at: Instant | None = None
     generation: int = 0
@@ -173,11 +175,10 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
     if failed and history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING:
         return glance(history, result, sight)
     streaks = Streaks(failures=history.streaks.failures + 1) if failed else Streaks(successes=history.streaks.successes + 1)
-    recent = (*history.recent, failed)[-FLAP_WINDOW:]
-    refused_at = (*history.refused_at, refused_in(result))[-FLAP_WINDOW:]
+    recent, refused_at = _lately(history, result)
     stuck, flapping = weigh(recent, refused_at, streaks.failures, before=history.flapping)
     lucky = refused_at[-1] is not None and stuck < check.failure_threshold * REFUSALS
-    told, told_at = _told(history, result, sight) if failed else (None, None)
+    told, told_at, onset = (*_told(history, result, sight), history.onset or sight.began_at) if failed else (None, None, None)
     return CheckHistory(
         verdict=_verdict(history.verdict, streaks, result.outcome, check, flapping=flapping, lucky=lucky),
         streaks=streaks,
@@ -186,6 +187,7 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
         at=sight.at,
         wall=sight.wall,
         since=history.since if (history.streaks.failures > 0) == failed and history.since is not None else sight.at,
+        onset=onset,
         last_success=history.last_success if failed else sight.wall,
         success_at=history.success_at if failed else sight.at,
         generation=sight.generation,
@@ -205,6 +207,12 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
         bare_since=_bare_since(history, result, sight),
         proves=check.proves,
     )
+
+
+def _lately(history: CheckHistory, result: ProbeResult) -> tuple[tuple[bool, ...], tuple[Stage | None, ...]]:
+    """The latest results with one more: failed or not, and the stage in which each was refused."""
+    recent, refused_at = (*history.recent, result.outcome is Outcome.FAILURE), (*history.refused_at, refused_in(result))
+    return recent[-FLAP_WINDOW:], refused_at[-FLAP_WINDOW:]
 
 
 def _bare_since(history: CheckHistory, result: ProbeResult, sight: Sight) -> Instant | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mcpwatch.clock import Clock
 from mcpwatch.model.spec import MemberSpec
+from mcpwatch.model.time import Instant
 from mcpwatch.ports import Publish
 from mcpwatch.watchdog.schedule import Schedule
 
@@ -41,6 +42,7 @@ class Senses:
     them has open, when that is all it may. `child`: the process below a proxy that serves a route, or the one known before while
     that lives; else 0. `runs`: whether what a main process (of a container, or "") runs lives. `notice`: tells `Fleet.unwatched`
     now if time went by that nobody watched. `nudge`: have the proxy try these upstreams at once; raises `RuntimeFailed`.
+    `call_since`: since when a client's request has been waiting for the answer of a route, where the proxy tells that.
     `schedule`: makes what runs checks when they are due. `hold`: facts may wait for the next turn of the loop, because a start that
     goes before them is due. `open`: what to wait for before what was just asked is known, `None` when it is (`beside`: the machine
     is not read on the loop).
@@ -57,6 +59,7 @@ class Senses:
     idle: Callable[[int, int], bool] = lambda _pid, _port: False
     child: Callable[[int, str, int], int] = lambda _proxy, _route, _known: 0
     runs: Callable[[int, str], bool] = lambda _pid, _container: False
+    call_since: Callable[[str], Instant | None] = lambda _: None
     notice: Callable[[], None] = lambda: None
     nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule

@@ -60,6 +60,8 @@ class Observation:
     failures: int = 0
     at: Instant | None = None
     since: Instant | None = None
+    onset: Instant | None = None
+    """When the first probe of a streak of failures began."""
     began_at: Instant | None = None
     generation: int = 0
     proxy_generation: int = 0
@@ -188,6 +190,8 @@ class MemberSnapshot:
     """The lines that it last wrote, looked up with these words."""
     descriptors: str = ""
     """How many file descriptors it has open, when that is all that it may have; looked up when it fails."""
+    call_since: Instant | None = None
+    """Since when a client waits for its answer; looked up when it is silent and the proxy tells that."""
     child_ended: bool = False
     """What it ran lived when it began, and does not any more; looked up when it answers and says nothing."""
     rival: str = ""
@@ -244,13 +248,12 @@ class MemberSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ProxyLogHint:
-    """What a proxy's own log said of one of its routes, or (`route` empty) of itself."""
+    """What a proxy's own log said of one of its routes, or (`route` empty) of itself, and when that was read."""
 
     route: str
     meaning: str
     text: str
     at: Instant = Instant(0.0)
-    """When it was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """A member that fails its own checks and serves its clients all the same is not restarted. Pure.
 
 What checks do not take (an odd type, an odd session id), or a member that is deaf to whoever is new, may be no trouble of those who
-reach it through the proxy: a restart would end what works. Must not know what else may be wrong with it.
+reach it through the proxy: a restart would end what works. A server of one thread answers no check while it does what a client
+asked for. Must not know what else may be wrong with it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.symptom import CALLS
+from mcpwatch.model.time import later
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.finding import Finding, LookAgain
-from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation
+
+CALL_PATIENCE = 300.0
+"""Seconds that a client's request may have been under way while a silent member is left to it. Most clients give up earlier."""
 
 SERVED = "left alone while its clients are served: its route was found well since, and a restart would end their sessions"
 
 
 def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | LookAgain:
     """The finding as it is; without a repair where its route was found well since; or that its route has to be looked at first."""
+    if (busy := _busy(snapshot, member, found)) is not None:
+        return busy
     seen, through, proxy = member.direct, member.through, snapshot.front
     if found.rung != "restart" or seen is None or through is None or seen is not member.own:
         return found
@@ -27,6 +34,21 @@ def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> F
     if through.began_at is None or (seen.since is not None and through.began_at < seen.since):
         return LookAgain(member.name, brief=doubt(seen) == "silent")
     return replace(found, rung=None, hold=SERVED)
+
+
+def _busy(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
+    """The finding with a wait while a client's request is under way that began before the silence: it may be the reason for it."""
+    seen, began = member.own, member.call_since
+    if found.rung != "restart" or seen is None or seen.symptom not in HUNG_SYMPTOMS or began is None or seen.onset is None:
+        return None
+    if began >= seen.onset or snapshot.at - began >= CALL_PATIENCE:
+        return None
+    until = later(began, CALL_PATIENCE)
+    text = (
+        f"left to a client's request that has been under way for {snapshot.at - began:.0f}s, since before it fell silent;"
+        f" it is given {until - snapshot.at:.0f}s more"
+    )
+    return replace(found, hold=text, until=until)
 
 
 def tells(snapshot: FleetSnapshot, seen: Observation, through: Observation) -> bool:

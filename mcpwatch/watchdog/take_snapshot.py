@@ -17,7 +17,7 @@ from mcpwatch.watchdog.bridge_words import all_served, unserved
 from mcpwatch.watchdog.exit_words import telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses
-from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
+from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.starts import inside
 from mcpwatch.watchdog.starved import ASKED_SYMPTOMS
 from mcpwatch.watchdog.ways import elsewhere
@@ -92,6 +92,7 @@ def _observation(history: CheckHistory) -> Observation:
         failures=history.streaks.failures,
         at=history.at,
         since=history.since,
+        onset=history.onset,
         began_at=history.began_at,
         generation=history.generation,
         proxy_generation=history.proxy_generation,
@@ -157,6 +158,7 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
+    members = tuple(_with_call(member, senses) if known.traits.nudges else member for member in members)
     proxy = next((member.name for member in members if member.kind == "proxy"), "")
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
@@ -193,6 +195,13 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         descriptors=full,
         walled=walled,
     )
+
+
+def _with_call(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:
+    """With since when a client waits for its answer, of one that is silent."""
+    seen = member.own
+    silent = seen is not None and seen.bad and seen.symptom in HUNG_SYMPTOMS
+    return replace(member, call_since=senses.call_since(member.route)) if silent and member.route else member
 
 
 def _starts_inside(member: MemberSnapshot, proxy: int, senses: Senses) -> bool:

@@ -11,10 +11,12 @@ from typing import Any, cast
 
 import pytest
 
+from mcpwatch.gateway.serve.fleet import show
 from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import sign_of_life
 from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.gateway.upstream.member import ServedMember
+from mcpwatch.runtimes.hosted_children import read_child
 from tests.gateway.inside import served
 from tests.gateway.program import call, http, messages
 
@@ -90,6 +92,9 @@ async def test_a_long_call_of_one_session_is_life_for_every_connection_to_its_se
         await idle.hello()
         calling = asyncio.create_task(one.post(call(1, "long")))
         assert await asyncio.to_thread(server.begun.wait, LIMIT)
+        waits = read_child(show(member)).oldest_call
+        assert waits is not None
+        assert 0.0 <= waits < LIMIT
         for name, value in {"TICK": 0.02, "PING_EVERY": 0.02, "PING_LIMIT": 0.02}.items():
             monkeypatch.setattr(sign_of_life, name, value)
         await asyncio.sleep(1.5)  # the look of each connection that began before it was made quicker, and a score of quick ones
@@ -97,3 +102,4 @@ async def test_a_long_call_of_one_session_is_life_for_every_connection_to_its_se
         assert "result" in messages(await asyncio.wait_for(calling, LIMIT))[-1]
         assert "result" in messages(await idle.post(call(2, "short")))[-1]
         assert {(upstream.generation, upstream.phase) for upstream in member.upstreams} == {(1, UpstreamPhase.RUNNING)}
+        assert read_child(show(member)).oldest_call is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.snapshot import Observation
-from mcpwatch.watchdog.spared import SERVED
+from mcpwatch.watchdog.spared import CALL_PATIENCE, SERVED
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROVED, PROXY, TIME, bad, found, one
 from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
@@ -90,3 +91,30 @@ def test_what_is_odd_half_broken_or_moved_is_told_until_it_is_over_and_restarts_
     if fault == "moved" and not gateway:
         return  # behind one that holds its session nothing is to be seen of that
     staged(GATEWAY if gateway else TBXARK, [Server("m", kind), Server("other", "process")], play)
+
+
+SILENT = replace(bad(Symptom.TIMEOUT, Stage.PING), onset=Instant(80.0))
+BUSY = replace(HOSTED, through=SILENT, call_since=Instant(70.0))
+
+
+def test_a_silent_member_is_left_to_the_request_that_a_client_waits_for_and_says_for_how_long() -> None:
+    told = one(BUSY, TIME, PROXY, nudges=True)
+    assert (told.rung, told.until) == ("restart", Instant(70.0 + CALL_PATIENCE))
+    assert told.hold.startswith("left to a client's request that has been under way for 30s, since before it fell silent")
+    assert one(replace(FETCH, direct=SILENT, through=SILENT, call_since=Instant(70.0)), TIME, PROXY).hold == told.hold
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"call_since": None},
+        {"call_since": Instant(80.0)},
+        {"call_since": Instant(100.0 - CALL_PATIENCE)},
+        {"through": replace(SILENT, onset=None)},
+        {"through": replace(bad(Symptom.RPC_ERROR, Stage.PING), onset=Instant(80.0))},
+    ],
+    ids=["none waits", "it came later", "it waited too long", "not known since when", "it answers"],
+)
+def test_no_other_request_is_a_reason_to_wait(changes: dict[str, Any]) -> None:
+    told = one(replace(BUSY, **changes), TIME, PROXY, nudges=True)
+    assert (told.rung, told.hold) == ("restart", "")

@@ -11,7 +11,7 @@ import pytest
 from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom, Target
-from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, UpstreamSpec
+from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, Traits, UpstreamSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
@@ -226,3 +226,31 @@ def test_a_child_that_was_seen_and_is_gone_is_told_of_one_that_says_nothing(runs
     worded = replace(bare, latest=replace(history.latest, http_status=503, said="loading the index"))
     found = looked((SPEC,), seen(direct_mcp=worded), senses, known)["fetch"]
     assert (found.child_runs, found.child_ended) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("through", "nudges", "asked"),
+    [
+        (failed(Symptom.TIMEOUT), True, ["web"]),
+        (failed(Symptom.TIMEOUT), False, []),
+        (failed(Symptom.RPC_ERROR), True, []),
+        (WELL, True, []),
+    ],
+    ids=["silent", "its proxy does not tell", "it answers", "well"],
+)
+def test_who_waits_for_an_answer_is_asked_where_a_member_is_silent_and_the_proxy_tells_that(
+    through: CheckHistory, nudges: bool, asked: list[str]
+) -> None:
+    heard: list[str] = []
+
+    def call_since(route: str) -> Instant:
+        heard.append(route)
+        return Instant(5.0)
+
+    histories = Histories()
+    histories[CheckKey("web", "mcp", "route")] = replace(through, verdict=Verdict.UNHEALTHY)
+    hosted = replace(INSIDE, runtime="hosted")
+    traits = Traits(nudges=nudges)
+    taken = looked((PROXY, hosted), histories, Senses(call_since=call_since), Known(traits))
+    assert heard == asked
+    assert taken["fetch"].call_since == (5.0 if asked else None)

@@ -36,7 +36,9 @@ class Peer(Protocol):
 
 
 class Call(Struct, eq=False):
-    """One request on its way: whose it is, the id it came with, and where its answer goes. `until` is monotonic seconds."""
+    """One request on its way: whose it is, the id it came with, and where its answer goes. `until` and `began` are monotonic
+    seconds.
+    """
 
     number: int
     peer: Peer
@@ -47,6 +49,7 @@ class Call(Struct, eq=False):
     until: float
     out: bytes = b""
     position: int = 0
+    began: float = 0.0
 
 
 class PeerState(Struct, eq=False):

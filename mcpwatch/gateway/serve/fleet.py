@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,13 @@ def show(member: ServedMember) -> dict[str, Any]:
         "tool_calls": member.counts.tool_calls,
         "tool_errors": member.counts.tool_errors,
         "in_flight": sum(upstream.mux.in_flight for upstream in member.upstreams),
+        "oldest_call": _age([upstream.mux.serving_since for upstream in member.upstreams]),
         "children": sum(upstream.pid is not None for upstream in member.upstreams),
         "stdout_pollution": member.counts.polluted,
     }
+
+
+def _age(began: Sequence[float | None]) -> float | None:
+    """Seconds since the earliest of these moments (monotonic seconds); `None` when there is none."""
+    earliest = min((one for one in began if one is not None), default=None)
+    return None if earliest is None else round(time.monotonic() - earliest, 3)

@@ -99,7 +99,13 @@ class Mux:
     @property
     def serving(self) -> bool:
         """Whether a call of a session is under way that ends by itself."""
-        return any(call.peer in self._places and call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
+        return self.serving_since is not None
+
+    @property
+    def serving_since(self) -> float | None:
+        """Since when the oldest of these calls has been under way (monotonic seconds); `None` when there is none."""
+        ending = (call for call in self._calls.values() if call.method not in {"", "subscriptions/listen"})
+        return min((call.began for call in ending if call.peer in self._places), default=None)
 
     # --- from a client ---
 
@@ -110,8 +116,8 @@ class Mux:
         raw_id = bytes(envelope.id)
         number = self._ids.new(self._calls)
         token = None if envelope.params is message.NO_PARAMS else translation.progress_token(envelope)
-        method = envelope.method
-        call = Call(number, peer, raw_id, sink, method, token, time.monotonic() + self.call_limit)
+        method, now = envelope.method, time.monotonic()
+        call = Call(number, peer, raw_id, sink, method, token, now + self.call_limit, began=now)
         place = self._places.get(peer)
         if place is not None and method in METHODS and self._wishes.take(place, method, data):
             sink.deliver(message.result(raw_id, b"{}"), FINAL)
