@@ -2,7 +2,9 @@
 
 `MCPWATCH_SLOW_CALLBACK=0.1` switches it on, `0.1:FILE` appends to a file what else goes to standard error. Processor time of the
 loop's thread counts, not the clock on the wall: a loaded machine makes every callback late, and only work that is ours makes it
-expensive. A garbage collection is told apart, whichever callback it fell into. (A loop that waits for ever is the hang watch's.)
+expensive. A processor that is slow just now (shared with other virtual machines, or throttled) takes more seconds for the same
+work: what seems too much is held against a short sum of known cost, run at once. A garbage collection is told apart, whichever
+callback it fell into. (A loop that waits for ever is the hang watch's.)
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ MARK = "mcpwatch: slow callback:"
 """How each line that it writes begins."""
 TICK = 0.02
 """Seconds between two looks at a loop whose callbacks cannot be measured one by one."""
+TERMS, NOMINAL = 20_000, 0.001
+"""That sum, and the seconds that it takes on the machine that limits are meant for."""
+SUMS = 5
+"""Sums of which the median counts."""
 Tell = Callable[[str], None]
 
 
@@ -31,6 +37,21 @@ def asked(environment: Mapping[str, str]) -> tuple[float, str]:
     with contextlib.suppress(ValueError):
         return max(0.0, float(words or 0.0)), file
     return 0.0, ""
+
+
+def slowness() -> float:
+    """How many times slower the processor is at this moment than the one that limits are meant for; at least 1."""
+    seconds: list[float] = []
+    for _ in range(SUMS):
+        begun = time.thread_time()
+        sum(number * number for number in range(TERMS))
+        seconds.append(time.thread_time() - begun)
+    return max(1.0, sorted(seconds)[SUMS // 2] / NOMINAL)
+
+
+def exceeds(busy: float, limit: float) -> bool:
+    """Whether these seconds of processor are too many, on a processor as slow as it is now."""
+    return busy > limit and busy > limit * slowness()
 
 
 class Collections:
@@ -53,7 +74,7 @@ class Collections:
             return
         busy = time.thread_time() - self._begun
         self._spent[threading.get_ident()] = self.spent() + busy
-        if busy > self._limit:
+        if exceeds(busy, self._limit):
             self._say(f"{MARK} {busy:.3f}s of processor: garbage collection of generation {info['generation']}")
 
 
@@ -79,7 +100,7 @@ def watch(
         finally:
             gc.callbacks.remove(collections)
         busy = time.thread_time() - begun
-        if busy > limit and (busy := busy - (collections.spent() - collected)) > limit and counts(self):
+        if busy > limit and exceeds(busy := busy - (collections.spent() - collected), limit) and counts(self):
             say(f"{MARK} {busy:.3f}s of processor: {_named(self)}"[:2000])
 
     handle._run = measured
@@ -101,9 +122,9 @@ def watch_turns(loop: asyncio.AbstractEventLoop, environment: Mapping[str, str] 
 
     def look(then: float) -> None:
         now = time.thread_time() - collections.spent()
-        if now - then > limit:
+        if exceeds(now - then, limit):
             say(f"{MARK} {now - then:.3f}s of processor: turns of the loop of process {os.getpid()} ({sys.argv[0]})")
-        loop.call_later(TICK, look, now)
+        loop.call_later(TICK, look, time.thread_time() - collections.spent())
 
     look(time.thread_time() - collections.spent())
 

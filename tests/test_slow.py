@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mcpwatch import slow
 from mcpwatch.runtimes.log_collector import LogCollector
 from mcpwatch.slow import MARK, VARIABLE, watch, watch_turns
 from tests.held import ours
@@ -36,7 +37,7 @@ def told() -> Any:
 
 
 async def test_a_task_that_computes_for_too_long_is_named(told: list[str]) -> None:
-    await asyncio.create_task(burn(0.1))
+    await asyncio.create_task(burn(0.3))
     await asyncio.create_task(burn(0.0))
     assert len(told) == 1
     assert told[0].startswith(MARK)
@@ -92,3 +93,19 @@ async def test_a_test_may_compute_and_the_program_may_not(tmp_path: Path) -> Non
     assert [ours(asyncio.Handle(task.cancel, (), loop)) for task in tasks] == [False, True]
     assert [ours(asyncio.Handle(call, (), loop)) for call in (burn, watch_turns)] == [False, True]
     await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.0, True), (1.9, True), (2.1, False)])
+def test_what_took_long_is_held_against_how_slow_the_processor_is_just_then(
+    factor: float, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow, "slowness", lambda: factor)
+    assert slow.exceeds(0.2, 0.1) is told
+
+
+def test_nothing_short_is_held_against_anything_and_no_processor_makes_a_limit_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1.0 <= slow.slowness() < 100.0
+    monkeypatch.setattr(slow, "NOMINAL", 100.0)
+    assert slow.slowness() == 1.0
+    monkeypatch.setattr(slow, "slowness", lambda: pytest.fail("a sum for nothing"))
+    assert not slow.exceeds(0.1, 0.1)
