@@ -13,7 +13,7 @@ from typing import TypeVar
 from mcpwatch.checks import expectations, hidden_text, shapes
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.checks.rpc import Message
-from mcpwatch.checks.schema import lint_tools
+from mcpwatch.checks.schema import lint_tools, plain_tools
 from mcpwatch.model.contract import snapshot, weight
 from mcpwatch.model.probe import Target, Tool
 
@@ -25,7 +25,8 @@ LISTS_MAX = 16_384
 CONTRACTS_MAX = 1_024
 """Contract texts that are kept."""
 LONG = 100
-"""Tools from which on a list is looked through in a thread, so that the loop goes on."""
+"""Tools from which on a list is looked through in a thread, so that the loop goes on. So is one that needs the library for schemas:
+that alone takes longer to load than a loop should stand."""
 OTHERS_MAX = 4_096
 """Targets whose prompts and resources are kept."""
 OTHERS_TTL = 600.0
@@ -71,13 +72,14 @@ class ListCache:
         self._others: OrderedDict[str, Others] = OrderedDict()
 
     async def listed(self, digest: bytes, items: list[Message], *, modern: bool = False) -> CachedList:
-        """What is to be known of a list; a long one is looked through in a thread. Raises `ProbeFailure` when it is none.
+        """What is to be known of a list; a long or odd one is looked through in a thread. Raises `ProbeFailure` when it is none.
 
         `modern` lists are those of 2026-07-28, where the schema of an output is free.
         """
         kept = self._lists.get(digest)
         if kept is None:
-            kept = await asyncio.to_thread(_listed, items, modern) if len(items) > LONG else _listed(items, modern)
+            aside = len(items) > LONG or not plain_tools(items)
+            kept = await asyncio.to_thread(_listed, items, modern) if aside else _listed(items, modern)
         _keep(self._lists, digest, kept, LISTS_MAX)
         return kept
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any, cast
 
 from pydantic import Field
@@ -65,11 +66,18 @@ async def run_mcp(probe: Probe, spec: McpCheck) -> None:
     if canary is not None:
         probe.timeline.enter(Stage.CANARY)
         result = await wire.call("tools/call", {"name": canary.tool, "arguments": _arguments(canary.arguments)})
-        wrong = expectations.call(expect, result, canary.tool, probe.vantage, listed=probe.passes_results)
-        if wrong:
+        if wrong := await _expected(probe, result, canary.tool):
             raise wrong
     await _keep_contract(wire, probe)
     found.degraded += wire.remarks()
+
+
+async def _expected(probe: Probe, result: Message, tool: str) -> ProbeFailure | None:
+    """What is wrong with the result of a canary. What a library looks through, loading that first, is looked at in a thread."""
+    expect = probe.check.expect
+    aside = (expect.regex, expect.jsonpath, expect.json_schema) != (None, None, None)
+    judge = partial(expectations.call, expect, result, tool, probe.vantage, listed=probe.passes_results)
+    return await asyncio.to_thread(judge) if aside else judge()
 
 
 def _wire(probe: Probe) -> Wire:

@@ -36,6 +36,13 @@ def lint_tools(tools: list[Definition]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def plain_tools(tools: list[Any]) -> bool:
+    """Whether all schemas of these tools are plain, or none at all."""
+    known = (cast("Definition", tool) for tool in tools if isinstance(tool, dict))
+    schemas = (tool.get(key) for tool in known for key in ("inputSchema", "outputSchema"))
+    return all(plain(cast("Definition", schema)) for schema in schemas if isinstance(schema, dict))
+
+
 def plain(schema: object, depth: int = 0) -> bool:
     """Whether a schema is made of the plainest parts only, so that it is valid without asking jsonschema (which is slow)."""
     if schema is True or schema is False:
