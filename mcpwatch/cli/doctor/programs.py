@@ -91,7 +91,7 @@ def _unit(holder: str) -> str:
         text = Path(f"/proc/{match[1]}/cgroup").read_text(encoding="utf-8") if match else ""
     except OSError:
         return ""
-    units = re.findall(r"([\w@.:-]+\.service)", text)
+    units = re.findall(r"(?<![\w@.:-])([\w@.:-]+\.service)", text)
     return f", which systemd keeps running as {units[-1]}" if units else ""
 
 
