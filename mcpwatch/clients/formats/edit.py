@@ -169,5 +169,8 @@ def _without(document: Value, path: Path, ours: bool) -> Value:
     if step not in inside:
         return document
     if rest:
-        return {key: _without(item, rest, ours) if key == step else item for key, item in inside.items()}
-    return {key: item for key, item in inside.items() if key != step or (not ours and item not in _EMPTY)}
+        return {**inside, step: _without(inside[step], rest, ours)}
+    left = dict(inside)
+    if ours or left[step] in _EMPTY:
+        del left[step]
+    return left
