@@ -18,7 +18,7 @@ from mcpwatch.clients.formats.yaml_tree import break_before, line_start
 
 LARGE = 50_000
 """Characters up to which reading all of a text costs nothing that anybody would notice."""
-_NAME = "stand-in"
+_ABOVE, _BELOW = "stand-in", "stand-in-below"
 _FRAME = 4
 """Events of a stream with one document that are none of the document's own."""
 
@@ -29,17 +29,12 @@ class _Unsure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A block container of the old text around the change: the record of its first entry that is cut out, and of the next after.
-
-    `low` is that entry's place, -1 when the change begins before any; `high` that of the next, `count` when none follows.
-    """
+    """A block container around the change: the records of its entries; those from `low` to before `high` are cut out."""
 
     listed: bool
-    count: int
+    entries: list[int]
     low: int
     high: int
-    first: int
-    after: int
 
 
 def value_after(old: YamlDocument, new: str) -> Value:
@@ -51,29 +46,26 @@ def value_after(old: YamlDocument, new: str) -> Value:
 
 
 def _value_after(old: YamlDocument, new: str) -> Value:
-    text = old.text
+    text, tail, after, stop = old.text, "", len(old.shapes), len(old.text)
     _sure(not old.anchors and "\ufeff" not in new and "%" not in text[: old.starts[0]])
-    begin = _shared(text, new)
-    levels = _levels(old, begin, len(text) - _shared(text[begin:][::-1], new[begin:][::-1]))
-    real = max((depth for depth, level in enumerate(levels) if level.low >= 0), default=-1)
-    last = max((depth for depth, level in enumerate(levels) if level.high < level.count), default=-1)
-    _sure(real >= 0)
-    start, stop, tail = _line(old, levels[real].first, levels[real].listed), len(text), ""
+    levels = _levels(old, new)
+    first = levels[-1].entries[levels[-1].low]
+    start = line_start(text, old.starts[first])
+    last = max((depth for depth, level in enumerate(levels) if level.high < len(level.entries)), default=-1)
     if last >= 0:
-        after, listed = levels[last].after, levels[last].listed
-        stop, tail = _line(old, after, listed), _stand_in(old, after, listed, " 0")
-    head = "".join(_stand_in(old, level.first, level.listed) for level in levels[:real])
+        after = levels[last].entries[levels[last].high]
+        stop, tail = line_start(text, old.starts[after]), _stand_in(old, after, _BELOW, " 0")
+    head = "".join(_stand_in(old, level.entries[level.low], _ABOVE) for level in levels[:-1])
     cut = new[start : stop + len(new) - len(text)]
     _sure(len(cut) <= max(LARGE, len(new) // 2) and (not tail or break_before(cut, len(cut)) < len(cut)))
-    found = _one(head + cut + tail)
-    boxes = _boxes(found, levels)
-    first = boxes[real] + 1
-    close = found.ends[boxes[last]] - (1 if levels[last].listed else 2) if tail else len(found.shapes)
-    _sure(found.starts[first] - len(head) == old.starts[levels[real].first] - start)
-    _sure(not tail or found.starts[close] == len(head) + len(cut) + len(tail) - len(tail.lstrip(" -")))
-    gone = (levels[last].after if tail else len(old.shapes)) - levels[real].first
-    _sure(count_events(new) == _FRAME + len(old.shapes) - gone + close - first)
-    return _joined(old.value, found, boxes, levels, real, last)
+    found = documents(head + cut + tail)
+    _sure(len(found) == 1 and not found[0].anchors)
+    boxes, place = _boxes(found[0], levels), found[0].starts
+    _sure(place[boxes[-1] + 1] == len(head) + old.starts[first] - start)
+    close = found[0].ends[boxes[last]] - (1 if levels[last].listed else 2) if tail else len(found[0].shapes)
+    _sure(not tail or place[close] == len(head + cut + tail) - len(tail.lstrip(" -")))
+    _sure(count_events(new) == _FRAME + len(old.shapes) - (after - first) + close - boxes[-1] - 1)
+    return _joined(old.value, found[0], boxes, levels, last)
 
 
 def _sure(sure: bool) -> None:
@@ -83,45 +75,34 @@ def _sure(sure: bool) -> None:
 
 def _shared(one: str, other: str) -> int:
     """How many signs at the beginning are the same."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return bisect_left(range(min(len(one), len(other))), True, key=lambda at: not other.startswith(one[: at + 1]))
 
 
-# ---- where the change is -----------------------------------------------------------------------------------------------
-
-
-def _levels(old: YamlDocument, begin: int, end: int) -> list[_Level]:
+def _levels(old: YamlDocument, new: str) -> list[_Level]:
     """The block containers around the change, as long as it is within one entry that begins before it."""
+    begin = _shared(old.text, new)
+    end = len(old.text) - _shared(old.text[begin:][::-1], new[begin:][::-1])
     levels: list[_Level] = []
-    record = 0
-    while old.shapes[record] in (EventKind.MAP, EventKind.LIST):
-        levels.append(level := _level(old, record, begin, end))
-        if level.low < 0 or level.high != level.low + 1:
+    box = 0
+    while old.shapes[box] in (EventKind.MAP, EventKind.LIST) and (not levels or levels[-1].high == levels[-1].low + 1):
+        listed, entries = old.shapes[box] == EventKind.LIST, _entries(old, box)
+        low = bisect_left(entries, begin, key=old.starts.__getitem__) - 1
+        if low >= 0 and not listed and old.ends[entries[low]] >= begin:
+            low -= 1
+        if low < 0 or not _alone(old, entries[low], listed):
             break
-        record = level.first + (not level.listed)
+        high = bisect_left(entries, end, key=old.starts.__getitem__)
+        while high < len(entries) and not (
+            _alone(old, entries[high], listed) and line_start(old.text, old.starts[entries[high]]) >= end
+        ):
+            high += 1
+        levels.append(_Level(listed, entries, low, high))
+        box = entries[low] + (not listed)
+    _sure(bool(levels))
     return levels
 
 
-def _level(old: YamlDocument, box: int, begin: int, end: int) -> _Level:
-    entries, listed = _records(old, box), old.shapes[box] == EventKind.LIST
-    low = bisect_left(entries, begin, key=old.starts.__getitem__) - 1
-    if low >= 0 and not listed and old.ends[entries[low]] >= begin:
-        low -= 1
-    if low >= 0 and _line(old, entries[low], listed) < 0:
-        low = -1
-    high = bisect_left(entries, end, key=old.starts.__getitem__)
-    while high < len(entries) and _line(old, entries[high], listed) < end:
-        high += 1
-    return _Level(listed, len(entries), low, high, entries[low], entries[min(high, len(entries) - 1)])
-
-
-def _records(document: YamlDocument, box: int) -> list[int]:
+def _entries(document: YamlDocument, box: int) -> list[int]:
     """The records of a container's entries: of their keys, or of a list's elements."""
     shapes, ends = document.shapes, document.ends
     found: list[int] = []
@@ -132,60 +113,52 @@ def _records(document: YamlDocument, box: int) -> list[int]:
     return found if shapes[box] == EventKind.LIST else found[::2]
 
 
-def _line(old: YamlDocument, record: int, listed: bool) -> int:
-    """Where the line of an entry begins; -1 when it is not the first thing there, or has a key that is not just a scalar."""
-    start = line_start(old.text, old.starts[record])
-    alone = old.text[start : old.starts[record]].strip(" ") == ("-" if listed else "")
-    return start if alone and (listed or old.shapes[record] < EventKind.ALIAS) else -1
+def _lead(old: YamlDocument, record: int) -> str:
+    return old.text[line_start(old.text, old.starts[record]) : old.starts[record]]
 
 
-def _stand_in(old: YamlDocument, record: int, listed: bool, value: str = "") -> str:
+def _alone(old: YamlDocument, record: int, listed: bool) -> bool:
+    """Whether an entry begins its line, and has no key that is more than a scalar."""
+    return _lead(old, record).strip(" ") == ("-" if listed else "") and (listed or old.shapes[record] < EventKind.ALIAS)
+
+
+def _stand_in(old: YamlDocument, record: int, name: str, value: str = "") -> str:
     """A line that begins an entry where that of `record` begins."""
-    lead = old.text[line_start(old.text, old.starts[record]) : old.starts[record]]
-    return f"{lead.rstrip(' ')}{value}\n" if listed else f"{lead}{_NAME}:{value}\n"
-
-
-# ---- what came out -----------------------------------------------------------------------------------------------------
-
-
-def _one(text: str) -> YamlDocument:
-    found = documents(text)
-    _sure(len(found) == 1 and not found[0].anchors)
-    return found[0]
+    lead = _lead(old, record)
+    return f"{lead.rstrip(' ')}{value}\n" if "-" in lead else f"{lead}{name}:{value}\n"
 
 
 def _boxes(found: YamlDocument, levels: list[_Level]) -> list[int]:
     """The records of the same containers in what was read, each in the first entry of the one around it."""
     boxes: list[int] = []
-    record = 0
+    chain = bytearray()
     for level in levels:
-        _sure(found.shapes[record] == (EventKind.LIST if level.listed else EventKind.MAP))
-        boxes.append(record)
-        _sure(level.listed or found.shapes[record + 1] < EventKind.ALIAS)
-        record += 1 if level.listed else 2
+        boxes.append(len(chain))
+        chain += bytes([EventKind.LIST] if level.listed else [EventKind.MAP, EventKind.PLAIN])
+    _sure(found.shapes[: boxes[-1] + 1] == chain[: boxes[-1] + 1])
     return boxes
 
 
-def _joined(old: Value, found: YamlDocument, boxes: list[int], levels: list[_Level], real: int, last: int) -> Value:
+def _joined(old: Value, found: YamlDocument, boxes: list[int], levels: list[_Level], last: int) -> Value:
     """The old value with what was cut out of it replaced by what was found there; the containers around it are made anew."""
-    way = [(_entries(old, levels[0].count), _entries(found.value, len(_records(found, 0))))]
-    for level, inner, box in zip(levels, levels[1:], boxes[1:], strict=False):
-        before, inside = way[-1]
-        way.append((_entries(before[level.low][1], inner.count), _entries(inside[0][1], len(_records(found, box)))))
+    way: list[tuple[list[tuple[str, Value]], list[tuple[str, Value]]]] = []
+    new = found.value
+    for level, box in zip(levels, boxes, strict=True):
+        way.append((_pairs(old, level.entries), _pairs(new, _entries(found, box))))
+        old, new = way[-1][0][level.low][1], way[-1][1][0][1]
     value = MISSING
-    for depth in range(len(levels) - 1, -1, -1):
-        level, (before, inside) = levels[depth], way[depth]
+    for depth, (level, (before, inside)) in reversed(list(enumerate(zip(levels, way, strict=True)))):
         if value is not MISSING:
-            inside[0] = before[level.low][0] if depth < real else inside[0][0], value
-        _sure(depth != last or inside.pop() == ("" if level.listed else _NAME, 0))
-        parts = before[: max(level.low, 0)] + inside + before[level.high :]
-        value = [item for _, item in parts] if level.listed else dict(parts)
-        _sure(len(value) == len(parts) and "\0" not in "".join(name for name, _ in parts))
+            inside[0] = before[level.low][0], value
+        _sure(depth != last or inside.pop() == ("" if level.listed else _BELOW, 0))
+        pairs = before[: level.low] + inside + before[level.high :]
+        value = [item for _, item in pairs] if level.listed else dict(pairs)
+        _sure(len(value) == len(pairs) and "\0" not in "".join(name for name, _ in pairs))
     return value
 
 
-def _entries(value: Value, count: int) -> list[tuple[str, Value]]:
-    """The entries of a container, which must be so many: fewer are two with one name, more are a tag."""
-    found = list(members(value).items()) or [("", item) for item in elements(value)]
-    _sure(len(found) == count)
-    return found
+def _pairs(value: Value, entries: list[int]) -> list[tuple[str, Value]]:
+    """A container's entries, of which there must be so many: fewer are two with one name, more are a tag."""
+    pairs = list(members(value).items()) or [("", item) for item in elements(value)]
+    _sure(len(pairs) == len(entries))
+    return pairs
