@@ -1,7 +1,8 @@
 """Edits and their proof: applies changes by span, then lets the syntax's independent parser judge the result.
 
 Owns the rule that nothing is written unless the parsed document differs from the old one in exactly the members that were to
-change, order included. The text is parsed twice, before and after, however many changes there are. Pure; knows no client, no file.
+change, order included. The text is parsed twice, before and after, however many changes there are (a large YAML text the second
+time around the change only: `yaml_window`). Pure; knows no client, no file.
 """
 
 from __future__ import annotations
