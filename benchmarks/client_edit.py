@@ -1,4 +1,4 @@
-"""CPU time of one proved edit of a large client file, in each syntax, beside the parser that the proof itself must run twice.
+"""CPU time of one proved edit of a large client file, in each syntax, beside the parser that the proof runs twice.
 
 Run: `python -m benchmarks.client_edit [PROJECTS]`. The JSON file is what `~/.claude.json` becomes on a busy machine, the TOML file
 Codex's `config.toml` with a table a project, the YAML file a list of servers with their arguments.

@@ -72,18 +72,21 @@ def preview(job: Job) -> Written:
     return _rendered(job, read(job.path, resolve(job.path)))
 
 
-def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = None) -> Written:
-    """Bring the file up to date. Raises `ClientFileError`; then it is as it was."""
-    looked = preview(job)
-    if not looked.changed:
-        return looked
+def sync(job: Job, backups: Backups, checkpoint: Callable[[str], None] | None = None, looked: Written | None = None) -> Written:
+    """Bring the file up to date. Raises `ClientFileError`; then it is as it was.
+
+    `looked` is the preview of a job that renders the same from the same text: while the file reads so, it is not rendered again.
+    """
+    if not (written := looked or preview(job)).changed:
+        return written
     real = resolve(job.path)
     make_directory(real)
     with locked(job.path, real, job.lock):
         _tidy(job, real, backups)
         for _ in range(TRIES):
             before = read(job.path, resolve(job.path))
-            written = _rendered(job, before)
+            known = looked is not None and (looked.before, looked.real) == (before.text, before.real)
+            written = looked if looked is not None and known else _rendered(job, before)
             if not written.changed:
                 return written
             if job.secret:

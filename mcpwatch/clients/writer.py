@@ -171,7 +171,7 @@ class Writer:
             return _done(looked, wanted, order)
         self.note(client, ledger.intending(wanted.entries))
         await self.store.flush()
-        written = await self.threads.run(self.name(client), partial(self._sync, client, job))
+        written = await self.threads.run(self.name(client), partial(self._sync, client, job, looked))
         self.note(client, _dated(written.outcome.ledger, order.at))
         await self.store.flush()
         return _done(written, wanted, order)
@@ -192,10 +192,10 @@ class Writer:
             tidy(job, self.backups)
         return preview(job)
 
-    def _sync(self, client: Client, job: Job) -> Written:
+    def _sync(self, client: Client, job: Job, looked: Written) -> Written:
         if isinstance(client.spec, OpenWebUISpec):
             return openwebui.sync(job, client.spec, self.backups)
-        return sync(job, self.backups)
+        return sync(job, self.backups, looked=looked)
 
 
 def _keeps(client: Client, wanted: Wanted, order: Order) -> Keep:

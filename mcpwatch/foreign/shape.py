@@ -21,6 +21,8 @@ def same(left: Value, right: Value) -> bool:
         if len(ours) != len(theirs):
             return False
         for one, other in zip(ours, theirs, strict=True):
+            if one is other:
+                continue
             kind = _type_of(one)
             if kind is not _type_of(other):
                 return False

@@ -13,8 +13,11 @@ import anyio
 import pytest
 
 from mcpwatch.bus import Bus
+from mcpwatch.clients import writer
 from mcpwatch.clients.api import ClientsApi
+from mcpwatch.clients.formats.path import Syntax
 from mcpwatch.clients.location import Machine
+from mcpwatch.clients.reconcile import ReconcileResult, reconcile
 from mcpwatch.clients.service import ClientsService
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import ClientFileSkipped, ClientFileWritten, Fact, RouteChanged
@@ -59,6 +62,21 @@ async def settled(tmp_path: Path, routes: dict[str, Verdict], *clients: dict[str
     await made.after(0)
     await made.after(5)
     return made
+
+
+async def test_a_file_is_rendered_once_for_each_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str | None] = []
+
+    def counted(syntax: Syntax, text: str | None, **how: Any) -> ReconcileResult:
+        texts.append(text)
+        return reconcile(syntax, text, **how)
+
+    monkeypatch.setattr(writer, "reconcile", counted)
+    here = room(tmp_path, {"time": UP}, {"kind": "claude-code"})
+    await here.after(0)
+    texts.clear()
+    await here.after(5)
+    assert (texts, here.listed()) == ([None], {"time"})
 
 
 async def test_a_route_enters_after_its_hold_leaves_after_its_hold_and_comes_back(tmp_path: Path) -> None:

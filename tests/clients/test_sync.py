@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,24 @@ def test_what_need_not_change_is_not_written(file: Path, backups: Backups) -> No
     before = file.stat()
     again = sync(Job("claude-code", file, lambda text: ReconcileResult(text, Ledger()), Ledger()), backups)
     assert (again.changed, file.stat().st_ino, file.stat().st_mtime_ns) == (False, before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("meanwhile", ["", '{"mcpServers": {"theirs": {}}}'])
+def test_what_was_shown_is_written_without_a_second_rendering_unless_the_file_changed(
+    file: Path, backups: Backups, meanwhile: str
+) -> None:
+    plain, texts = job(file, "time"), list[str | None]()
+
+    def render(text: str | None) -> ReconcileResult:
+        texts.append(text)
+        return plain.render(text)
+
+    counted = replace(plain, render=render)
+    shown = preview(counted)
+    file.write_text(meanwhile or OLD, "utf-8")
+    sync(counted, backups, looked=shown)
+    assert texts == [OLD, meanwhile][: 2 if meanwhile else 1]
+    assert names(file) == ({"theirs", "time"} if meanwhile else {"time"})
 
 
 # ---- what is left alone

@@ -22,6 +22,8 @@ from mcpwatch.checks import rpc
 from mcpwatch.checks.stdout import Stdout
 from mcpwatch.clients.formats.edit import edit
 from mcpwatch.clients.formats.path import EditRefused
+from mcpwatch.clients.formats.yaml_tree import single
+from mcpwatch.clients.formats.yaml_window import value_after
 from mcpwatch.foreign.launchers import launched
 from mcpwatch.gateway.protocol import json_edit, reading
 from mcpwatch.gateway.protocol.message import InvalidMessage
@@ -34,6 +36,13 @@ from tests.fuzz.readers import our_answer, ours
 from tests.growth import Text, Work, must_be_linear, read
 
 SEARCHES = {"find", "rfind", "index", "rindex", "startswith", "endswith", "match", "search", "fullmatch", "partition", "split"}
+
+
+def changed(text: str) -> object:
+    """A YAML text after a change of its first value, read by the lines around that."""
+    document = single(text)
+    assert document is not None
+    return value_after(document, text.replace(": ", ":  ", 1))
 
 
 def message(text: str) -> object:
@@ -105,6 +114,8 @@ MORE: dict[str, tuple[Work, Text]] = {
     "log: lines": (lambda text: cut(text.encode()), lambda n: "x\n" * n),
     "log: one line of odd bytes": (lambda text: cut(text.encode()), lambda n: "é" * 20 * n),
     "words of a command": (lambda text: launched(text.split()), lambda n: "uvx " + "--with a " * n + "b"),
+    "changed: mappings": (changed, lambda n: "servers:\n" + "".join(f"  k{i}:\n    url: x\n" for i in range(n))),
+    "changed: keys in question": (changed, lambda n: "a: 1\n" + "".join(f"? k{i}\n: 1\n" for i in range(n))),
     "secrets: one word": (Redactor(["s3cr3t-s3cr3t"]), lambda n: "token=" + "s3cr3t-" * n),
 }
 GROWTH: dict[str, tuple[Work, Text]] = {
@@ -132,6 +143,8 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "clients.formats.yaml_tree:YamlNode.children": ("yaml: mappings", "yaml: mappings outside"),
     "clients.formats.yaml_tree:_back": ("yaml: blank lines at the end of a block scalar", "yaml: block scalars"),
     "clients.formats.yaml_tree:line_start": ("yaml: mappings",),
+    "clients.formats.yaml_window:_levels": ("changed: mappings", "changed: keys in question"),
+    "clients.formats.yaml_window:_entries": ("changed: mappings", "changed: keys in question"),
     "clients.rotation:_lines": ("env edited",),
     "foreign.json_text:_Walk.object": ("JSON: members", "JSON: a duplicate each"),
     "foreign.launchers:_options": ("words of a command",),

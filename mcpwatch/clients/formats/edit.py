@@ -1,7 +1,8 @@
 """Edits and their proof: applies changes by span, then lets the syntax's independent parser judge the result.
 
 Owns the rule that nothing is written unless the parsed document differs from the old one in exactly the members that were to
-change, order included. The text is parsed twice, before and after, however many changes there are. Pure; knows no client, no file.
+change, order included. The text is parsed twice, before and after, however many changes there are (a large YAML text the second
+time around the change only: `yaml_window`). Pure; knows no client, no file.
 """
 
 from __future__ import annotations
@@ -169,5 +170,8 @@ def _without(document: Value, path: Path, ours: bool) -> Value:
     if step not in inside:
         return document
     if rest:
-        return {key: _without(item, rest, ours) if key == step else item for key, item in inside.items()}
-    return {key: item for key, item in inside.items() if key != step or (not ours and item not in _EMPTY)}
+        return {**inside, step: _without(inside[step], rest, ours)}
+    left = dict(inside)
+    if ours or left[step] in _EMPTY:
+        del left[step]
+    return left

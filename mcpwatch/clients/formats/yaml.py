@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 
-from mcpwatch.clients.formats.path import EditRefused, Element, Entries, Path, Step, Value, elements, members, nest
+from mcpwatch.clients.formats.path import MISSING, EditRefused, Element, Entries, Path, Step, Value, elements, members, nest
 from mcpwatch.clients.formats.yaml_events import YamlDocument
 from mcpwatch.clients.formats.yaml_tree import YamlNode, break_before, eol_of, is_null, line_end, line_start, single
+from mcpwatch.clients.formats.yaml_window import LARGE, value_after
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
@@ -28,6 +29,11 @@ class Yaml:
 
     def parse(self, text: str) -> Value:
         """The document, from PyYAML's events; keys, and scalars of rarer types, are texts of their own."""
+        last = self._last
+        if last is not None and last[1] is not None and last[0] != text and len(text) > LARGE:
+            value = value_after(last[1], text)
+            if value is not MISSING:
+                return value
         document = self._read(text)
         return {} if document is None else document.value
 
