@@ -9,7 +9,7 @@ import re
 
 from mcpwatch.model.probe import Symptom
 from mcpwatch.watchdog.canary_words import unasked
-from mcpwatch.watchdog.diagnose_symptom import PLAIN
+from mcpwatch.watchdog.diagnose_symptom import PLAIN, by_tool
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
@@ -31,7 +31,7 @@ def diagnose_inside(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: Memb
     if unasked(seen.result) and not (seen.succeeded and _UNREADY.search(seen.message)):
         return route_finding(snapshot, member, member.name, "config", f"its canary is not what it takes: {seen.message}")
     if seen.message and symptom in _ANSWERED:
-        cause, text = PLAIN[symptom]
+        cause, text = by_tool(seen) if symptom is Symptom.TOOL_ERROR else PLAIN[symptom]
         return route_finding(snapshot, member, member.name, cause, text.replace("{}", seen.message))
     if symptom in STALE_SYMPTOMS:
         text = f"the server '{member.name}' inside the proxy is gone, and this proxy never starts it again"

@@ -27,7 +27,7 @@ from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, TBXARK, TIME, bad, c
         (replace(FETCH, direct=bad(Symptom.AUTH)), ("auth", "fetch", None)),
         (replace(FETCH, direct=bad(Symptom.SCHEMA)), ("config", "fetch", None)),
         (replace(FETCH, direct=bad(Symptom.EMPTY_TOOLS)), ("empty_tools", "fetch", None)),
-        (replace(FETCH, direct=bad(Symptom.TOOL_ERROR)), ("dependency", "fetch", None)),
+        (replace(FETCH, direct=bad(Symptom.TOOL_ERROR)), ("unexpected", "fetch", None)),
         (replace(FETCH, through=bad(Symptom.SESSION_LOST)), ("stale_session", "proxy", "restart_proxy")),
         (replace(FETCH, through=bad(Symptom.NOT_MOUNTED)), ("not_mounted", "proxy", "restart_proxy")),
         (replace(FETCH, through=bad(Symptom.BAD_ENDPOINT)), ("wrong_base_url", "proxy", None)),
