@@ -78,10 +78,14 @@ def observe(histories: Histories, subject: str, vantage: str) -> Observation | N
     return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at)
 
 
-def observe_call(histories: Histories, subject: str) -> Observation | None:
-    """The latest direct probe that called a tool, or would have if one may be called."""
-    found = [history for _, history in histories.of(subject, "direct") if history.deep and history.latest is not None]
-    latest = max(found, key=lambda history: history.began_at or 0.0, default=None)
+def observe_call(histories: Histories, subject: str, route: str | None = None) -> Observation | None:
+    """The latest direct probe that called a tool, or would have if one may be called; by a check that fails through its `route`,
+    where that is one that asks both: the call of another tool is no answer to it.
+    """
+    deep = [(key, history) for key, history in histories.of(subject, "direct") if history.deep and history.latest is not None]
+    failing = {key.check for key, history in histories.of(route or "", "route") if history.failing}
+    same = [history for key, history in deep if key.check in failing]
+    latest = max(same or [history for _, history in deep], key=lambda history: history.began_at or 0.0, default=None)
     return _observation(latest) if latest is not None else None
 
 
@@ -118,7 +122,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         phase=state.phase,
         started_at=actor.started_at if not spec.carried.watched else None,
         direct=observe(histories, spec.name, "direct") if reachable else None,
-        direct_call=observe_call(histories, spec.name) if reachable else None,
+        direct_call=observe_call(histories, spec.name, spec.route) if reachable else None,
         route=spec.route,
         through=observe(histories, spec.route, "route") if spec.route else None,
         last_exit=actor.last_exit,

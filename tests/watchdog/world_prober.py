@@ -88,6 +88,8 @@ class WorldProber:
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL) if deep else _listed(server, deep=False)
         if server.fault == "dependency" and not deep:
             return _listed(server, deep=False)
+        if server.fault == "declined" and check.canary is None:
+            return _listed(server, deep=deep)
         if server.fault in HONEST:
             symptom, stage, message = HONEST[server.fault]
             return replace(_failed(symptom, stage), message=message)
@@ -119,6 +121,8 @@ class WorldProber:
             return replace(_failed(Symptom.RPC_ERROR, Stage.SAFE_CALL), message=HONEST[server.fault][2])
         if server.fault in {"child", "broken", "moved"} or (server.fault == "half" and world.chance.random() < 0.5):
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
+        if server.fault == "declined":
+            return await self._answer(check, server, deep)
         if server.fault == "dependency":
             return replace(_failed(Symptom.TOOL_ERROR, Stage.CANARY), message=HONEST["dependency"][2])
         return _listed(server, deep=True)
