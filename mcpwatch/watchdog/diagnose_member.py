@@ -13,7 +13,7 @@ from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, member_finding
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
-from mcpwatch.watchdog.outdated import started_since
+from mcpwatch.watchdog.outdated import changed_since
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
     FleetSnapshot,
@@ -48,7 +48,7 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
     if seen is not None and (elsewhere := _out_of_reach(snapshot, member, seen)) is not None:
-        return spared(snapshot, member, started_since(member, seen, elsewhere))
+        return spared(snapshot, member, changed_since(member, seen, elsewhere))
     if seen is None:
         return _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
@@ -56,7 +56,7 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return member_finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
-    found = started_since(member, seen, by_symptom(snapshot, member, seen))
+    found = changed_since(member, seen, by_symptom(snapshot, member, seen))
     return (
         spared(snapshot, member, found)
         if seen.bad or found.rung is None
