@@ -78,10 +78,12 @@ def machine_senses(
         listening=ports.listening,
         places=ports.places,
         rival=ports.rival,
+        holds=ports.holds,
         idle=ports.idle,
         descriptors=exhausted,
         child=child_of,
         runs=ports.runs,
+        below=ports.below,
         inside=ports.inside,
         prepare=prepare,
         notice=lambda: services().self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet

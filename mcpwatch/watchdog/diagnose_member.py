@@ -6,12 +6,12 @@ dependency, a configuration, a contract that changed. Must not know: the proxy, 
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, member_finding
+from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
 from mcpwatch.watchdog.snapshot import (
@@ -22,8 +22,6 @@ from mcpwatch.watchdog.snapshot import (
 )
 from mcpwatch.watchdog.spared import spared
 from mcpwatch.watchdog.starts import cold_until
-
-_PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
 _BACKGROUND = "it put itself into the background"
 """What the process runtime says of one."""
@@ -140,12 +138,15 @@ def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool
 
 def port_holder(member: MemberSnapshot) -> str:
     """Who else holds the port of one that is down, empty when nothing says so."""
-    return member.foreign_port or ("another program" if _PORT_TAKEN.search(member.last_exit) else "")
+    holder = member.foreign_port or ("another program" if port_refused(member.last_exit) else "")
+    return f"{holder}, not by mcpwatch" if holder.startswith("pid ") and holder.endswith(")") else holder
 
 
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     if holder := port_holder(member):
-        return member_finding(snapshot, member, "port_taken", f"its port is held by {holder}")
+        return member_finding(
+            snapshot, member, "port_taken", f"its port{f' {member.port}' if member.port else ''} is held by {holder}"
+        )
     if _BACKGROUND in member.last_exit:
         return member_finding(snapshot, member, "daemonised", f"the member is down: {member.last_exit}")
     if member.oom:

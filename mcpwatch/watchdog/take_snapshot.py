@@ -14,7 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
 from mcpwatch.watchdog.bridge_words import all_served, unserved
-from mcpwatch.watchdog.exit_words import telling
+from mcpwatch.watchdog.exit_words import port_refused, telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
@@ -162,7 +162,7 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
-    members = tuple(_with_call(member, senses) if known.traits.nudges else member for member in members)
+    members = tuple(_with_holder(_with_call(member, senses) if known.traits.nudges else member, senses) for member in members)
     proxy = next((member.name for member in members if member.kind == "proxy"), "")
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
@@ -173,6 +173,13 @@ def _looked_up(
         main = mains[member.name]
         made.append(_with_machine(member, main[0] in stopped, main, senses, member.name in known.parents))
     return tuple(made)
+
+
+def _with_holder(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:
+    """With who holds the port of one that ended because it could not have that."""
+    if member.port is None or member.foreign_port or not member.down or not port_refused(member.last_exit):
+        return member
+    return replace(member, foreign_port=senses.holds(member.port, member.name))
 
 
 def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], senses: Senses, parent: bool) -> MemberSnapshot:
