@@ -11,7 +11,8 @@ from mcpwatch.runtimes.process_table import MARK
 COMMAND_MAX = 80
 """Characters of a command that are shown."""
 _SECRET = re.compile(
-    r"((?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|credentials?|authorization|bearer|basic)[\w-]{0,40}[=: ]{1,4})\S+", re.IGNORECASE
+    r"((?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|credentials?|authorization|bearer|basic)[\w-]{0,40}[=: ]{1,4})\S+",
+    re.IGNORECASE,
 )
 """What is called so on a command line, and what follows that."""
 _USER = re.compile(r"://[^/@\s]*@")

@@ -14,6 +14,7 @@ from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short,
 from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
+from mcpwatch.watchdog.single_client import REFUSED
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
     FleetSnapshot,
@@ -48,7 +49,7 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is not None and (elsewhere := _out_of_reach(snapshot, member, seen)) is not None:
         return spared(snapshot, member, changed_since(member, seen, elsewhere))
     if seen is None:
-        return _alone(snapshot, member)
+        return None if member.through is not None and member.through.bad else _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
         return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
     broken = [name for name in member.depends_on if name in down]
@@ -175,5 +176,6 @@ def _noisy(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
 def _alone(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
     if not member.alone:
         return None
-    text = f"it ends when a second client connects ({member.alone}); it is checked through the proxy only"
+    why = "it takes no second session" if member.alone.startswith(REFUSED) else "it ends when a second client connects"
+    text = f"{why} ({member.alone}); it is checked through the proxy only"
     return member_finding(snapshot, member, "single_client", text)

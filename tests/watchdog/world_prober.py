@@ -76,6 +76,8 @@ class WorldProber:
             world.end(server.name)
             await asyncio.sleep(LATENCY)
             return _failed(Symptom.CUT, Stage.OPEN)
+        if server.one_session and world.reached(server.name):
+            return replace(_failed(Symptom.RPC_ERROR, Stage.INITIALIZE), message=server.one_session)
         return await self._answer(check, server, deep)
 
     async def _answer(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
