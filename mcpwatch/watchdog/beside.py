@@ -25,6 +25,7 @@ ASKED = (
     "places",
     "rival",
     "holds",
+    "works",
     "descriptors",
     "idle",
     "child",

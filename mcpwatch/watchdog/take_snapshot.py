@@ -192,6 +192,8 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     rival = senses.rival(pid, member.port) if member.port is not None else ""
     silent = member.direct is not None and bare(member.direct.result)
     child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
+    own = member.own
+    silence = own.onset if own is not None and own.symptom in HUNG_SYMPTOMS else None
     full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
     walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
     return replace(
@@ -200,6 +202,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         listens_on=ports,
         listens_at=places,
         rival=rival,
+        works=silence is not None and senses.works(pid, silence),
         cut_off=knocked and senses.idle(pid, member.port or 0),
         child_runs=child,
         child_ended=silent and not child and parent,

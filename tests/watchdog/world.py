@@ -74,6 +74,8 @@ class Server:
     """None of its tools may be called without harm."""
     one_client: bool = False
     """A second client ends it."""
+    works: bool = False
+    """Its processes take the processor."""
     one_session: str = ""
     """What it answers to a second client."""
     bad_until: float = 0.0

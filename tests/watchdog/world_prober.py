@@ -298,6 +298,7 @@ async def watched(
         listening=world.listening,
         child=lambda _, route, __: world.pid(route) if world.servers[route].alive else 0,
         runs=lambda pid, _: world.bridges(pid),
+        works=lambda pid, _: world.of_pid(pid).works,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
     senses = beside(senses, aside, clock)
