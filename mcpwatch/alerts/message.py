@@ -51,7 +51,7 @@ _ADVICE = (
     ("unreachable", "No way leads to it from here: look at the network between; a restart cannot help."),
     ("auth", "A restart cannot help: check the token of this member and of the proxy."),
     ("dependency", "What this member depends on is failing; a restart cannot help."),
-    ("unexpected", "Compare what it answered with the check's expect: one of them is wrong; a restart cannot help."),
+    ("unexpected", "Compare what it answered with what the check asks and expects; no restart is known to help."),
     ("host_guard", "The server refuses this host name: allow it in the server's settings."),
     ("config", "A restart cannot help: correct the configuration, then: mcpwatch reload"),
     ("drift", "Look at the change; when it is wanted, approve the new tools."),

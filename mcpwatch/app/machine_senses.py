@@ -16,6 +16,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.open_files import exhausted
 from mcpwatch.runtimes.port import PortWatch, child_of
+from mcpwatch.runtimes.processor import ProcessorWatch
 from mcpwatch.runtimes.stopped import StopWatch
 from mcpwatch.watchdog.senses import Senses
 
@@ -78,10 +79,13 @@ def machine_senses(
         listening=ports.listening,
         places=ports.places,
         rival=ports.rival,
+        works=ProcessorWatch().works,
+        holds=ports.holds,
         idle=ports.idle,
         descriptors=exhausted,
         child=child_of,
         runs=ports.runs,
+        below=ports.below,
         inside=ports.inside,
         prepare=prepare,
         notice=lambda: services().self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet

@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 from mcpwatch.checks import classify
-from mcpwatch.checks.failure import PLACE_MAX, TEXT_MAX, ProbeFailure, one_line
+from mcpwatch.checks.failure import PLACE_MAX, TEXT_MAX, UNCUT_LIMIT, ProbeFailure, one_line
 from mcpwatch.checks.rpc import Message
 from mcpwatch.model.contract import canonical, digest, item
 from mcpwatch.model.probe import Expect, ServerInfo, Stage, Symptom, Tool, Vantage
@@ -120,4 +120,4 @@ def call(expect: Expect, result: Message, tool: str, vantage: Vantage, *, listed
 
 
 def _unlike(tool: str, why: str, whole: str) -> ProbeFailure:
-    return ProbeFailure(Symptom.UNEXPECTED, f"the result of {tool} {why}", said=one_line(whole, TEXT_MAX))
+    return ProbeFailure(Symptom.UNEXPECTED, f"the result of {tool} {why}", said=one_line(whole, UNCUT_LIMIT))

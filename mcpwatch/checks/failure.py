@@ -10,6 +10,8 @@ SAID_LIMIT = 400
 """Characters kept of what a server answered."""
 MESSAGE_LIMIT = 300
 """Characters kept of a message."""
+UNCUT_LIMIT = 4 * SAID_LIMIT
+"""Characters of it that are kept until secrets are taken out: half of one is none that is found."""
 WORD_MAX = 40
 """Characters shown of an id, a version or a type."""
 NAME_MAX = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mcpwatch.checks.context import CheckKind, Probe, as_written
-from mcpwatch.checks.failure import PLACE_MAX, TEXT_MAX, ProbeFailure, one_line
+from mcpwatch.checks.failure import PLACE_MAX, UNCUT_LIMIT, ProbeFailure, one_line
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.pattern import matches
 from mcpwatch.registry import KindSpec
@@ -47,10 +47,10 @@ async def run_http(probe: Probe, spec: HttpCheck) -> None:
         return
     text = (await read(response, BODY_LIMIT, cut=True)).decode("utf-8", "replace")
     if expect.contains is not None and expect.contains not in text:
-        raise ProbeFailure(Symptom.UNEXPECTED, f"{what} does not contain {expect.contains!r}", said=one_line(text, TEXT_MAX))
+        raise ProbeFailure(Symptom.UNEXPECTED, f"{what} does not contain {expect.contains!r}", said=one_line(text, UNCUT_LIMIT))
     if expect.regex is not None and not matches(expect.regex, text):
         raise ProbeFailure(
-            Symptom.UNEXPECTED, f"{what} does not match /{one_line(expect.regex, PLACE_MAX)}/", said=one_line(text, TEXT_MAX)
+            Symptom.UNEXPECTED, f"{what} does not match /{one_line(expect.regex, PLACE_MAX)}/", said=one_line(text, UNCUT_LIMIT)
         )
 
 

@@ -24,7 +24,8 @@ from mcpwatch.runtimes.cgroup import Cgroups
 from mcpwatch.runtimes.exit_watch import ExitWatch
 from mcpwatch.runtimes.kernel import Features, detect
 from mcpwatch.runtimes.oom import OutOfMemory
-from mcpwatch.runtimes.port import command_name, listened_on
+from mcpwatch.runtimes.port import listened_on
+from mcpwatch.runtimes.port_holder import command_name
 from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.spawn import containers, end_lines

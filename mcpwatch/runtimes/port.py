@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import CHILD_MARK
+from mcpwatch.runtimes.port_holder import described, member_of
 from mcpwatch.runtimes.stopped import in_cgroup
 
 LISTEN = "0A"
@@ -34,7 +35,7 @@ class PortWatch:
 
     def __init__(self, instance: str) -> None:
         self._sockets = SocketTables()
-        self._mark = f"MCPWATCH_MARK={instance}/".encode()
+        self._instance = instance
 
     async def held_by(self, spec: MemberSpec) -> str:
         """Who listens where the member is about to: `pid 7 (nginx)`, or the empty string. Our own processes are nobody."""
@@ -45,19 +46,23 @@ class PortWatch:
         return await asyncio.to_thread(self._owner, inodes) if inodes else ""
 
     def runs(self, pid: int, container: str = "") -> bool:
-        """Whether a process lives below the first that listens of this one and those below it (a container begins with an init).
+        """Whether a process lives below the first that listens of this one and those below it."""
+        return bool(self.below(pid, container))
+
+    def below(self, pid: int, container: str = "") -> frozenset[int]:
+        """The processes right below the first that listens of this one and those below it (a container begins with an init).
 
         What ended and was not waited for does not live. Of a container on another machine nothing is seen.
         """
         if container and not in_cgroup(pid, container):
-            return False
+            return frozenset()
         level = [pid]
         for _ in range(DEPTH):
             found = next((one for one in level if self._sockets.listens(one)), None)
             if found is not None:
-                return any(_lives(child) for child in _children(found))
+                return frozenset(child for child in _children(found) if _lives(child))
             level = [child for one in level for child in _children(one)]
-        return False
+        return frozenset()
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""
@@ -91,16 +96,21 @@ class PortWatch:
         own = {one.address for one in there if one.inode in wanted}
         others = {one.inode for one in there if one.inode not in wanted and any(_takes(one.address, our) for our in own)}
         found = _holder(frozenset(others)) if others else None
-        return f"pid {found} ({command_name(found)})" if found else "another program" if others else ""
+        return described(found, self._instance) if found else "another program" if others else ""
 
     def _owner(self, inodes: frozenset[str]) -> str:
         found = _holder(inodes)
         if found is None:
             return "another program"
-        with contextlib.suppress(OSError):
-            if self._mark in Path(f"/proc/{found}/environ").read_bytes():
-                return ""
-        return f"pid {found} ({command_name(found)})"
+        return "" if member_of(found, self._instance) else described(found, self._instance)
+
+    def holds(self, port: int, member: str) -> str:
+        """Who listens on a port of this machine, where that is not this member itself; empty when nobody does."""
+        inodes = frozenset(listening(port))
+        found = _holder(inodes) if inodes else None
+        if found is None:
+            return "another program" if inodes else ""
+        return "" if member_of(found, self._instance) == member else described(found, self._instance)
 
 
 def _holder(inodes: frozenset[str]) -> int | None:
@@ -134,14 +144,6 @@ def child_of(proxy: int, route: str, known: int) -> int:
             if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and _lives(pid):
                 return pid
     return 0
-
-
-def command_name(pid: int) -> str:
-    """What a process calls itself; empty when there is none."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def local_port(spec: MemberSpec) -> int | None:

@@ -20,7 +20,7 @@ ADVICE: dict[str, str] = {
     "overloaded": "left to a person: lower its load, or wait; a restart makes it no faster",
     "slow_answer": "left to a person: look at its load, and at what stands between; a restart makes it no faster",
     "dependency": "left to a person: mend what it depends on; a restart of it does not",
-    "unexpected": "left to a person: compare what it said with what its check expects",
+    "unexpected": "left to a person: compare what it said with what its check asks and expects; a restart is not known to help",
     "empty_tools": "left to a person: find out why it lists fewer tools, or whether a restart brings them back",
     "drift": "left to a person: accept the change with 'mcpwatch pin {subject}', or take it back",
     "config": "left to a person: mend the configuration that the evidence names",

@@ -5,17 +5,21 @@ Asked only where a probe came back that no server behind it answered. It must no
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from mcpwatch.watchdog.beside import settled
+from mcpwatch.watchdog.beside import KEPT_MAX, settled
 from mcpwatch.watchdog.senses import Senses
+
+LASTS = KEPT_MAX + 2.0
+"""Seconds that what runs below a member lives at least: a helper (git, a shell) ends sooner. What was looked up is new by then."""
 
 
 class Behind:
     """`frozen`: members of whom processes are stopped. `gone`: servers inside the proxy whose process ended in its present run.
 
-    `parents`: members of which something else ran when their present run was proven.
+    `parents`: members of which something else ran when their present run was proven, and for some time after.
     """
 
     def __init__(self, senses: Senses) -> None:
@@ -45,9 +49,13 @@ class Behind:
         self.frozen = (self.frozen - mains.keys()) | stopped
 
     async def look_below(self, member: str, main: int, container: str) -> None:
-        """Whether anything runs below this main process of a member that has just been proven."""
+        """Whether anything runs below this main process of a member that has just been proven, and goes on to."""
         self.parents.discard(member)
-        if await settled(self._senses, lambda: self._senses.runs(main, container)):
+        before = await settled(self._senses, lambda: self._senses.below(main, container))
+        if not before:
+            return
+        await asyncio.sleep(LASTS)
+        if before & await settled(self._senses, lambda: self._senses.below(main, container)):
             self.parents.add(member)
 
     def answered(self, member: str) -> None:

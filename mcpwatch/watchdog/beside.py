@@ -18,7 +18,22 @@ from mcpwatch.watchdog.senses import Senses
 
 T = TypeVar("T")
 
-ASKED = ("words", "stopped", "listening", "places", "rival", "descriptors", "idle", "child", "runs", "inside", "call_since")
+ASKED = (
+    "words",
+    "stopped",
+    "listening",
+    "places",
+    "rival",
+    "holds",
+    "works",
+    "descriptors",
+    "idle",
+    "child",
+    "runs",
+    "below",
+    "inside",
+    "call_since",
+)
 """The senses that read the machine."""
 KEPT, KEPT_SHARE, KEPT_MAX = 1.0, 4.0, 10.0
 """Seconds for which an answer counts: at least, as a multiple of what looking it up took, and at most."""

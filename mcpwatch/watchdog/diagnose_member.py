@@ -6,14 +6,15 @@ dependency, a configuration, a contract that changed. Must not know: the proxy, 
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, member_finding
+from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
-from mcpwatch.watchdog.outdated import started_since
+from mcpwatch.watchdog.outdated import changed_since
+from mcpwatch.watchdog.single_client import REFUSED
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
     FleetSnapshot,
@@ -22,8 +23,6 @@ from mcpwatch.watchdog.snapshot import (
 )
 from mcpwatch.watchdog.spared import spared
 from mcpwatch.watchdog.starts import cold_until
-
-_PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
 _BACKGROUND = "it put itself into the background"
 """What the process runtime says of one."""
@@ -48,15 +47,15 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is not None and _doubtful(snapshot, member, seen):
         return LookAgain(member.name)
     if seen is not None and (elsewhere := _out_of_reach(snapshot, member, seen)) is not None:
-        return spared(snapshot, member, started_since(member, seen, elsewhere))
+        return spared(snapshot, member, changed_since(member, seen, elsewhere))
     if seen is None:
-        return _alone(snapshot, member)
+        return None if member.through is not None and member.through.bad else _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
         return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
     broken = [name for name in member.depends_on if name in down]
     if broken:
         return member_finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
-    found = started_since(member, seen, by_symptom(snapshot, member, seen))
+    found = changed_since(member, seen, by_symptom(snapshot, member, seen))
     return (
         spared(snapshot, member, found)
         if seen.bad or found.rung is None
@@ -140,12 +139,15 @@ def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool
 
 def port_holder(member: MemberSnapshot) -> str:
     """Who else holds the port of one that is down, empty when nothing says so."""
-    return member.foreign_port or ("another program" if _PORT_TAKEN.search(member.last_exit) else "")
+    holder = member.foreign_port or ("another program" if port_refused(member.last_exit) else "")
+    return f"{holder}, not by mcpwatch" if holder.startswith("pid ") and holder.endswith(")") else holder
 
 
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     if holder := port_holder(member):
-        return member_finding(snapshot, member, "port_taken", f"its port is held by {holder}")
+        return member_finding(
+            snapshot, member, "port_taken", f"its port{f' {member.port}' if member.port else ''} is held by {holder}"
+        )
     if _BACKGROUND in member.last_exit:
         return member_finding(snapshot, member, "daemonised", f"the member is down: {member.last_exit}")
     if member.oom:
@@ -174,5 +176,6 @@ def _noisy(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
 def _alone(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
     if not member.alone:
         return None
-    text = f"it ends when a second client connects ({member.alone}); it is checked through the proxy only"
+    why = "it takes no second session" if member.alone.startswith(REFUSED) else "it ends when a second client connects"
+    text = f"{why} ({member.alone}); it is checked through the proxy only"
     return member_finding(snapshot, member, "single_client", text)

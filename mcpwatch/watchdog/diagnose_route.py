@@ -12,7 +12,7 @@ from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import NO_TOKEN, Symptom
 from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_inside import diagnose_inside, of_the_tool, route_finding
+from mcpwatch.watchdog.diagnose_inside import by_a_tool, diagnose_inside, of_the_tool, route_finding
 from mcpwatch.watchdog.diagnose_member import hindered
 from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.other_list import mixed_up, outdated
@@ -100,6 +100,8 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
         return _not_mounted(snapshot, member, proxy)
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
         return _fewer(snapshot, member, proxy)
+    if (found := by_a_tool(snapshot, member, seen)) is not None:
+        return found
     if inside(member) and (found := diagnose_inside(snapshot, member, proxy, seen)) is not None:
         return found
     if snapshot.nudges:

@@ -13,7 +13,7 @@ from mcpwatch.watchdog.canary_words import unasked
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
-from mcpwatch.watchdog.refusals import forgets, refusal
+from mcpwatch.watchdog.refusals import declines, fails_behind, forgets, refusal
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import starved, wrote_so
 from mcpwatch.watchdog.told_before import told_before
@@ -35,7 +35,7 @@ PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.EMPTY_TOOLS: ("empty_tools", "it lists fewer tools than it should: {}"),
     Symptom.MISSING_TOOLS: ("empty_tools", "it lists fewer tools than it should: {}"),
     Symptom.DRIFT: ("drift", "its contract changed: {}"),
-    Symptom.TOOL_ERROR: ("dependency", "it answers, but its own upstream fails the call"),
+    Symptom.TOOL_ERROR: ("unexpected", "it answers, but its tool fails or refuses the call: {}"),
     Symptom.UNEXPECTED: ("unexpected", "it answers, but not what is expected of it: {}"),
     Symptom.UNREACHABLE: ("unreachable", "no way leads to it from here: {}"),
     Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
@@ -49,6 +49,13 @@ _NOT_REACHED: dict[Symptom | None, tuple[str, str]] = {
     Symptom.NOT_MOUNTED: ("not_mounted", "the proxy that hosts it has no route to it"),
 }
 """What a proxy says of a server that it hosts, and can be asked to try again: cause and text."""
+
+
+def by_tool(seen: Observation) -> tuple[str, str]:
+    """Cause and text of an error of a tool of the member: only words of something else that does not answer blame that."""
+    if fails_behind(seen.result):
+        return "dependency", "it answers, but what it depends on fails the call: {}"
+    return PLAIN[Symptom.TOOL_ERROR]
 
 
 def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
@@ -72,7 +79,7 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
     if unasked(seen.result):
         return member_finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
-    if forgets(seen.result) and seen.symptom is Symptom.RPC_ERROR:
+    if (forgets(seen.result) and seen.symptom is Symptom.RPC_ERROR) or declines(seen.result):
         return member_finding(snapshot, member, "unexpected", f"its tool says itself: {message}")
     wrote = wrote_so(member, seen)
     return _exhausted(snapshot, member, wrote) if wrote else None
@@ -115,7 +122,7 @@ def _by_its_setup(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
         return member_finding(snapshot, member, "config", f"{wrong}: {message}".rstrip(": "))
     if symptom not in PLAIN:
         return None
-    cause, text = PLAIN[symptom]
+    cause, text = by_tool(seen) if symptom is Symptom.TOOL_ERROR else PLAIN[symptom]
     if symptom is Symptom.AUTH and NO_TOKEN in message:
         text = "it asks for a token, and none is sent"
     found = member_finding(snapshot, member, cause, text.replace("{}", message).rstrip(": ") + _sessions(cause, message))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.text import plain
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+
+ANSWER_MAX = 200
+"""Characters of an answer that are shown."""
+KNOWN = 40
+"""Characters of it by which a message shows that it has it."""
+SHOWN = 12
+"""Names of tools that are shown."""
 
 
 def evidence(member: MemberSnapshot) -> tuple[str, ...]:
@@ -36,4 +45,15 @@ def said(vantage: str, seen: Observation | None) -> str:
     if seen.result.symptom is None:
         return f"{vantage}: ok{rate}"
     streak = f" ({seen.failures} in a row)" if seen.failures > 1 else ""
-    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ")
+    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ") + _answer(seen.result)
+
+
+def _answer(result: ProbeResult) -> str:
+    """What it answered, where the message does not say it: what came instead of what was expected."""
+    if result.symptom is Symptom.MISSING_TOOLS and result.tools:
+        names = sorted(tool.name for tool in result.tools)
+        return f"; it lists {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    answer = plain(result.said)
+    if not answer or (result.symptom is not Symptom.UNEXPECTED and answer[:KNOWN] in result.message):
+        return ""
+    return f'; it answered "{answer[:ANSWER_MAX]}{"…" if len(answer) > ANSWER_MAX else ""}"'

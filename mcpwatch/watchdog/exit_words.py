@@ -29,6 +29,8 @@ _LETTER = re.compile(r"[^\W\d_]")
 _NODE = re.compile(r"Node\.js v\d+\.\d+\.\d+$")
 """The last line that Node.js writes of each error, below the stack."""
 
+_PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
+
 
 def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
     """How an incarnation ended, in words: `killed by SIGKILL (out of memory)`, `exited with code 1: <its last line of stderr>`."""
@@ -74,3 +76,8 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def port_refused(words: str) -> bool:
+    """Whether the last words of one are that it could not have its port."""
+    return bool(_PORT_TAKEN.search(words))

@@ -25,6 +25,7 @@ from mcpwatch.watchdog.door import shut_out
 from mcpwatch.watchdog.evaluate import member_verdict
 from mcpwatch.watchdog.history import CheckHistory
 from mcpwatch.watchdog.probing import ScheduledCheck
+from mcpwatch.watchdog.single_client import second_refused
 from mcpwatch.watchdog.snapshot import (
     FleetSnapshot,
     ProxyLogHint,
@@ -162,6 +163,8 @@ class FleetMonitor(CheckedFleet):
         own = scheduled.key.vantage == "direct" or actor.spec.carried.hosted or scheduled.member in self._deaths.alone
         if scheduled.key.vantage == "route" and after.failing:
             self._look_behind(scheduled.member, after)
+        if scheduled.key.vantage == "direct" and after.failing:
+            self._refused(actor, after)
         if own:
             self._judge(actor, scheduled, after)
         if scheduled.key.vantage == "direct" and before.failing and not after.failing:
@@ -261,6 +264,19 @@ class FleetMonitor(CheckedFleet):
         behind = actor.spec.route is not None and self.proxy() is not None
         probed = by_itself and behind and any(self._struck(one) for one in self.probing.of(event.member, "direct"))
         self._deaths.ended(event.member, tail[-1].strip() if tail else event.detail, probed=probed)
+
+    def _refused(self, actor: MemberActor, after: CheckHistory) -> None:
+        """A direct check fails: leave the only session to the proxy where that has it, and was seen to serve clients since."""
+        route, words = actor.spec.route, second_refused(after.latest, after.streaks.failures)
+        if not words or route is None or self.proxy() is None or actor.spec.name in self._deaths.alone:
+            return
+        through = [self.probing.history(one) for one in self.probing.of(route, "route")]
+        since = [one for one in through if one.latest is not None and (one.began_at or 0.0) >= (after.onset or 0.0)]
+        remembers = self.traits.lists_from_cache
+        if any(one.failing for one in through) or not any(not remembers or proved(one.latest) for one in since if one.latest):
+            return
+        self._deaths.refused(actor.spec.name, words)
+        self.renew(actor)
 
     def _struck(self, scheduled: ScheduledCheck) -> bool:
         """Whether a check runs at this moment, or was cut just now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
 
 _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
@@ -25,7 +25,8 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
             r"|not enough|\bno(?: more| remaining)?) (?:api )?credits?\b"
             r"|insufficient (?:funds|balance)|\btrial (?:period )?(?:has |is )?(?:ended|expired|over)\b"
             r"|upgrade (?:your|to a) (?:\w+ )?(?:plan|account|tier)"
-            r"|\b(?:free|your) (?:plan|tier)\b|plan (?:has )?expired"
+            r"|\b(?:free|your) (?:plan|tier)\b|plan (?:has )?expired|plan does(?: not|n't) (?:include|allow|cover|support)"
+            r"|\b(?:paid|pro|premium|plus|enterprise|business|higher) (?:plan|tier|account|edition)\b|\bplan limit"
             r"|account (?:is |has been |was )?(?:suspended|disabled|deactivated|blocked)"
             r"|(?:usage|spending|daily|monthly) limit",
             re.IGNORECASE,
@@ -74,6 +75,23 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 """Words of a server by which it says itself that a restart cannot help: cause, words, text."""
 
 
+_LATE = r"time(?:d ?|-)?out"
+_ANOTHER = re.compile(
+    rf"ETIMEDOUT|ECONNRESET|EPIPE|connect(?:ion|ing)?\b.{{0,60}}\b(?:{_LATE}|reset|lost|aborted)|{_LATE} .{{0,20}}\bconnect"
+    rf"|{_LATE} (?:\w+ ){{0,3}}(?:to|for|from|at) \S+:\d+|no such host|bad gateway|gateway time-?out|service unavailable"
+    r"|(?:could not|cannot|can't|unable to|failed to) (?:connect|reach|resolve)\b"
+    r"|\b(?:database|db|upstream|back-?end|redis|postgres\w*|mysql|mongo\w*|broker|queue)\b.{0,40}(?:(?:does|did|do)(?: not|n't)"
+    rf" (?:answer|respond)|not (?:reachable|responding|available)|unreachable|unavailable|{_LATE})",
+    re.IGNORECASE,
+)
+"""Words of a tool that does not reach what it needs. A proxy may say the same of the server behind it."""
+_DECLINED = re.compile(
+    r"\brequires? |\bnot (?:\w+ )?(?:enabled|allowed|permitted|included|entitled|activated|supported)\b"
+    r"|\b(?:is|are|been) disabled\b|\bno access\b|\bdenied\b",
+    re.IGNORECASE,
+)
+"""Words by which a call is declined."""
+
 _SESSIONS = re.compile(
     r"\bsession\b(?: \w+){0,2} (?:not found|expired|unknown|invalid|terminated|closed|lost)"
     r"|\b(?:unknown|invalid|expired|no (?:active|such|valid)|could not find) session\b|no session\b",
@@ -103,6 +121,18 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
         return None  # by a proxy that says so, the upstream is the member itself
     return found[0], f"{found[1]}: {result.message}"
+
+
+def fails_behind(result: ProbeResult | None) -> bool:
+    """Whether a tool, asked directly, says that what it needs does not answer."""
+    return result is not None and _ANOTHER.search(f"{result.message} {result.said}") is not None
+
+
+def declines(result: ProbeResult | None) -> bool:
+    """Whether a canary was answered by an error of JSON-RPC whose words decline the call: the tool works, and does not do that."""
+    if result is None or result.stage is not Stage.CANARY or result.symptom is not Symptom.RPC_ERROR:
+        return False
+    return _DECLINED.search(result.said or result.message) is not None
 
 
 def forgets(result: ProbeResult | None) -> bool:

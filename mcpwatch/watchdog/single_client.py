@@ -1,12 +1,43 @@
-"""Members that bear one client at a time: found by their dying, again and again, of our own direct probe. Counts only.
+"""Members that bear one client at a time: found by their dying, again and again, of our own direct probe, or by their words for it.
 
 Must not know how anything is probed.
 """
 
 from __future__ import annotations
 
+import re
+
+from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.symptom import GREETING_STAGES
+
+_ANSWERS = frozenset({Symptom.RPC_ERROR, Symptom.HTTP_STATUS, Symptom.OVERLOADED, Symptom.ERA_MISMATCH, Symptom.SESSION_LOST})
+
 ENOUGH = 2
-"""Ends of this kind in a row that prove it."""
+"""Ends, or refusals, of this kind in a row that prove it."""
+LIMITED = 5
+"""Refusals in a row by words of a limit, which may be one of more than one session."""
+REFUSED = "it says: "
+"""How the words begin of one that lives on and refuses a second session."""
+_ONE = re.compile(
+    r"already (?:initiali[sz]ed|connected|in use|in session)"
+    r"|\b(?:only|just) (?:one|a single|1) (?:\w+ )?(?:session|client|connection)"
+    r"|\b(?:single|another|other|one)[- ](?:session|client|connection)\b",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"\b(?:session|connection|client)s?\b.{0,20}\blimit|max(?:imum)?\b.{0,20}\b(?:session|connection|client)|\bbusy\b",
+    re.IGNORECASE,
+)
+_CONFLICT = 409
+
+
+def second_refused(result: ProbeResult | None, failures: int) -> str:
+    """The words by which one that answers refuses a second session, as often as it takes to believe that; else the empty string."""
+    if result is None or result.stage not in GREETING_STAGES or result.symptom not in _ANSWERS:
+        return ""
+    words = result.said or result.message
+    one = result.http_status == _CONFLICT or _ONE.search(words) is not None
+    return words if failures >= (ENOUGH if one else LIMITED) and (one or _LIMIT.search(words)) else ""
 
 
 class ProbeDeaths:
@@ -25,6 +56,10 @@ class ProbeDeaths:
         self._count[member] = self._count.get(member, 0) + 1
         if self._count[member] >= ENOUGH:
             self.alone[member] = words or "it ended without a word"
+
+    def refused(self, member: str, words: str) -> None:
+        """It lives, refuses a second session with these words, and serves its clients through the proxy all the while."""
+        self.alone[member] = f"{REFUSED}{words}"
 
     def keep(self, prints: dict[str, str]) -> None:
         """These members are in the plan, by fingerprint: what changed is given another chance."""

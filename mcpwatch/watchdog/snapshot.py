@@ -24,8 +24,7 @@ MUTE_SYMPTOMS = HUNG_SYMPTOMS | GONE_SYMPTOMS
 UNSAID_SYMPTOMS = frozenset(
     {None, *GONE_SYMPTOMS, Symptom.TIMEOUT, Symptom.UNRESOLVED, Symptom.UPSTREAM_DOWN, Symptom.EXITED, Symptom.NOT_FOUND}
 )
-"""Symptoms at the end of a start that may be of one still starting, or of what stands before it. All others a running server shows:
-it took what it was asked, and what it answered, or that it answered nothing, is the trouble."""
+"""Symptoms at the end of a start that may be of one still starting, or of what stands before it. All others are the trouble."""
 GREETED_STAGES = frozenset(
     {Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST, Stage.PROMPTS_LIST, Stage.RESOURCES_LIST, Stage.CANARY, Stage.SAFE_CALL}
 )
@@ -194,6 +193,8 @@ class MemberSnapshot:
     """Since when a client waits for its answer; looked up when it is silent and the proxy tells that."""
     child_ended: bool = False
     """What it ran lived when it began, and does not any more; looked up when it answers and says nothing."""
+    works: bool = False
+    """Its processes took the processor since it fell silent; looked up then."""
     rival: str = ""
     """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False
@@ -201,11 +202,10 @@ class MemberSnapshot:
     port: int | None = None
     """The port of this machine where it should answer."""
     alone: str = ""
-    """Its last words, when it dies of a second client: then it is looked at through the proxy only."""
+    """Its words, when it bears one client: then it is looked at through the proxy only."""
     hindered: str = ""
     """The name of the cause by which its engine says that it cannot run or be reached."""
-    hindrance: str = ""
-    """The same as a sentence, with the engine's own words."""
+    hindrance: str = ""  # the same as a sentence, with the engine's own words
     proxy_url: str = ""
     """Where the proxy reaches it, when that is another place than where it is checked."""
     proxy_wire: str = ""

@@ -19,12 +19,15 @@ from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnaps
 CALL_PATIENCE = 300.0
 """Seconds that a client's request may have been under way while a silent member is left to it. Most clients give up earlier."""
 
+WORK_PATIENCE = 90.0
+"""Seconds since its first silence that a member is given which takes the processor meanwhile: it works, or it hangs in a loop."""
+
 SERVED = "left alone while its clients are served: its route was found well since, and a restart would end their sessions"
 
 
 def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | LookAgain:
     """The finding as it is; without a repair where its route was found well since; or that its route has to be looked at first."""
-    if (busy := _busy(snapshot, member, found)) is not None:
+    if (busy := _busy(snapshot, member, found) or _works(snapshot, member, found)) is not None:
         return busy
     seen, through, proxy = member.direct, member.through, snapshot.front
     if found.rung != "restart" or seen is None or through is None or seen is not member.own:
@@ -49,6 +52,18 @@ def _busy(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Fi
         f" it is given {until - snapshot.at:.0f}s more"
     )
     return replace(found, hold=text, until=until)
+
+
+def _works(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
+    """The finding with a wait while its processes work: of what, nobody tells."""
+    seen = member.own
+    if found.rung != "restart" or not member.works or seen is None or seen.symptom not in HUNG_SYMPTOMS or seen.onset is None:
+        return None
+    until = later(seen.onset, WORK_PATIENCE)
+    if until <= snapshot.at:
+        return None
+    text = "its processes took the processor since it fell silent, so that it may be at work"
+    return replace(found, hold=f"{text}; it is given {until - snapshot.at:.0f}s more", until=until)
 
 
 def tells(snapshot: FleetSnapshot, seen: Observation, through: Observation) -> bool:

@@ -14,7 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
 from mcpwatch.watchdog.bridge_words import all_served, unserved
-from mcpwatch.watchdog.exit_words import telling
+from mcpwatch.watchdog.exit_words import port_refused, telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
@@ -78,10 +78,14 @@ def observe(histories: Histories, subject: str, vantage: str) -> Observation | N
     return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at)
 
 
-def observe_call(histories: Histories, subject: str) -> Observation | None:
-    """The latest direct probe that called a tool, or would have if one may be called."""
-    found = [history for _, history in histories.of(subject, "direct") if history.deep and history.latest is not None]
-    latest = max(found, key=lambda history: history.began_at or 0.0, default=None)
+def observe_call(histories: Histories, subject: str, route: str | None = None) -> Observation | None:
+    """The latest direct probe that called a tool, or would have if one may be called; by a check that fails through its `route`,
+    where that is one that asks both: the call of another tool is no answer to it.
+    """
+    deep = [(key, history) for key, history in histories.of(subject, "direct") if history.deep and history.latest is not None]
+    failing = {key.check for key, history in histories.of(route or "", "route") if history.failing}
+    same = [history for key, history in deep if key.check in failing]
+    latest = max(same or [history for _, history in deep], key=lambda history: history.began_at or 0.0, default=None)
     return _observation(latest) if latest is not None else None
 
 
@@ -118,7 +122,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         phase=state.phase,
         started_at=actor.started_at if not spec.carried.watched else None,
         direct=observe(histories, spec.name, "direct") if reachable else None,
-        direct_call=observe_call(histories, spec.name) if reachable else None,
+        direct_call=observe_call(histories, spec.name, spec.route) if reachable else None,
         route=spec.route,
         through=observe(histories, spec.route, "route") if spec.route else None,
         last_exit=actor.last_exit,
@@ -158,7 +162,7 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
-    members = tuple(_with_call(member, senses) if known.traits.nudges else member for member in members)
+    members = tuple(_with_holder(_with_call(member, senses) if known.traits.nudges else member, senses) for member in members)
     proxy = next((member.name for member in members if member.kind == "proxy"), "")
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
@@ -171,6 +175,13 @@ def _looked_up(
     return tuple(made)
 
 
+def _with_holder(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:
+    """With who holds the port of one that ended because it could not have that."""
+    if member.port is None or member.foreign_port or not member.down or not port_refused(member.last_exit):
+        return member
+    return replace(member, foreign_port=senses.holds(member.port, member.name))
+
+
 def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], senses: Senses, parent: bool) -> MemberSnapshot:
     """With what the machine says of its main process (its number and its container, or ""). `parent`: something ran below it."""
     pid, container = main
@@ -181,6 +192,8 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     rival = senses.rival(pid, member.port) if member.port is not None else ""
     silent = member.direct is not None and bare(member.direct.result)
     child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
+    own = member.own
+    silence = own.onset if own is not None and own.symptom in HUNG_SYMPTOMS else None
     full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
     walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
     return replace(
@@ -189,6 +202,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         listens_on=ports,
         listens_at=places,
         rival=rival,
+        works=silence is not None and senses.works(pid, silence),
         cut_off=knocked and senses.idle(pid, member.port or 0),
         child_runs=child,
         child_ended=silent and not child and parent,

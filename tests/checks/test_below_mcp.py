@@ -11,7 +11,7 @@ from mcpwatch.checks.auth_check import RefusalCheck, run_refusal
 from mcpwatch.checks.caller import ProbeHttp
 from mcpwatch.checks.context import Probe
 from mcpwatch.checks.era import Eras
-from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.checks.failure import UNCUT_LIMIT, ProbeFailure
 from mcpwatch.checks.http_tcp_checks import HttpCheck, TcpCheck, run_http, run_tcp
 from mcpwatch.checks.list_cache import ListCache
 from mcpwatch.model.probe import Expect, Stage, Symptom, Target
@@ -82,10 +82,10 @@ def test_a_status_is_fine_as_written_or_from_200_to_299(status: int, fine: tuple
     ],
 )
 def test_the_text_of_an_answer_is_what_was_expected(expect: Expect, words: str) -> None:
-    text = b"all is we" + b"l" * 500
+    text = b"all is we" + b"l" * 5000
     failure, _, _ = checked(run_http, HttpCheck.model_validate({}), lambda asked: Answer(pieces=[text]), URL, expect)
     assert (failure.message if failure else "") == words
-    assert failure is None or (failure.symptom, len(failure.said)) == (Symptom.UNEXPECTED, 200)
+    assert failure is None or (failure.symptom, len(failure.said)) == (Symptom.UNEXPECTED, UNCUT_LIMIT)
 
 
 def test_only_so_much_of_a_text_is_looked_at() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.checks.expectations import call, fingerprint, identity, listing, safe_tool, text_of, tool_error, tools_of
-from mcpwatch.checks.failure import ProbeFailure
+from mcpwatch.checks.failure import UNCUT_LIMIT, ProbeFailure
 from mcpwatch.checks.shape import unlike
 from mcpwatch.model.probe import Expect, ServerInfo, Stage, Symptom, Tool
 
@@ -171,9 +171,9 @@ def test_the_result_of_a_canary_is_what_was_expected_or_the_failure_says_why(exp
 
 
 def test_a_result_that_is_not_as_expected_is_shown_in_a_bounded_line() -> None:
-    wrong = call(Expect(contains="x"), text("a\n" * 500), "t", "direct")
+    wrong = call(Expect(contains="x"), text("a\n" * 5000), "t", "direct")
     assert wrong is not None
-    assert wrong.said == "a " * 99 + "a…"
+    assert wrong.said == "a " * (UNCUT_LIMIT // 2 - 1) + "a…"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ import pytest
 from mcpwatch.ports import CHILD_MARK
 from mcpwatch.runtimes import port as port_module
 from mcpwatch.runtimes.port import PortWatch, child_of
+from mcpwatch.runtimes.port_holder import command, command_name, member_of
+from mcpwatch.runtimes.process_table import MARK
 from tests.runtimes.bench import INSTANCE
 
 BRIDGE = """
@@ -78,9 +80,10 @@ time.sleep(600)
 
 
 @contextlib.contextmanager
-def listener(address: str, port: int = 0, how: str = "shared") -> Generator[tuple[int, int]]:
-    """A process that listens at an address: its pid and its port."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", LISTENER, address, str(port), how], stdout=subprocess.PIPE)
+def listener(address: str, port: int = 0, how: str = "shared", mark: str = "", *more: str) -> Generator[tuple[int, int]]:
+    """A process that listens at an address: its pid and its port. `mark`: the member that it is; `more`: words of its command."""
+    words = [sys.executable, "-S", "-c", LISTENER, address, str(port), how, *more]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, **({MARK: mark} if mark else {})})
     try:
         assert process.stdout is not None
         yield process.pid, int(process.stdout.readline())
@@ -187,3 +190,45 @@ def test_a_container_that_listens_on_its_loopback_alone_is_found_by_looking_into
         group = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()[0]
         assert PortWatch(INSTANCE).inside(pid, group) == tuple(place.format(port) for place in seen)
         assert PortWatch(INSTANCE).inside(pid, "0123456789abcdef") == (), "no container of that name is on this machine"
+
+
+def test_who_holds_a_port_is_told_by_its_command_and_by_the_member_that_it_is() -> None:
+    watch = PortWatch(INSTANCE)
+    with listener("127.0.0.1") as (pid, port):
+        told = watch.holds(port, "time")
+        assert told.startswith(f"pid {pid} (python"), told
+        assert told.endswith("…)"), "a long command is shortened"
+    assert watch.holds(port, "time") == ""
+    with listener("127.0.0.1", 0, "shared", f"{INSTANCE}/fetch/3") as (pid, port):
+        assert watch.holds(port, "time").endswith("), the member 'fetch'")
+        assert watch.holds(port, "fetch") == "", "that is its own"
+    with listener("127.0.0.1", 0, "shared", "0123456789ab/fetch/3") as (pid, port):
+        assert watch.holds(port, "fetch").endswith(")"), "of another fleet"
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        assert watch.holds(own.getsockname()[1], "time").endswith("), this mcpwatch itself")
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("-m", "http.server"), "-m http.server"),
+        (("--api-key", "abc123"), "--api-key ***"),
+        (("--token=abc123", "-v"), "--token=*** -v"),
+        (("DB_PASSWORD=abc123",), "DB_PASSWORD=***"),
+        (("http://me:abc123@h/x",), "http://***@h/x"),
+        (("a\nb",), "a b"),
+    ],
+)
+def test_a_command_is_shown_without_its_secrets(words: tuple[str, ...], shown: str) -> None:
+    with subprocess.Popen(["sh", "-c", "read x", *words], stdin=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + 60.0
+            while not (told := command(process.pid)).startswith("sh -c read x"):
+                assert time.monotonic() < deadline
+            assert told == f"sh -c read x {shown}"
+        finally:
+            process.kill()
+
+
+def test_a_process_that_is_gone_is_nobody() -> None:
+    assert (command(2**22 + 1), command_name(2**22 + 1), member_of(2**22 + 1, INSTANCE)) == ("", "", "")

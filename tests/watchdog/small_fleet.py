@@ -92,6 +92,8 @@ class SmallFleet:
         """Main processes below which processes are stopped."""
         self.below: set[int] = set()
         """Main processes below which another runs."""
+        self.lasting = 1
+        """The number of that; 0: it is another one each time."""
         self.children: dict[tuple[int, str], int] = {}
         """The process that serves a route inside the proxy with that main process."""
         senses = Senses(
@@ -100,6 +102,9 @@ class SmallFleet:
             listening=lambda pid: self.listening if pid > 100 else (1,),
             stopped=lambda pids: pids & self.frozen,
             runs=lambda pid, _container: pid in self.below,
+            below=lambda pid, _container: (
+                frozenset({self.lasting or int(clock.now() * 10.0)}) if pid in self.below else frozenset()
+            ),
             child=lambda proxy, route, _known: self.children.get((proxy, route), 0),
         )
         self.fleet = Fleet(self.runtime, self, clock, self.facts.append, self.guard, memory, senses=senses, daemon=DAEMON)  # type: ignore[arg-type]

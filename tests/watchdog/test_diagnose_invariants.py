@@ -19,6 +19,7 @@ from mcpwatch.watchdog.history import CheckHistory, Sight, glance
 from mcpwatch.watchdog.ladder import Step, choose, steps
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, MUTE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.spared import tells
+from tests.watchdog.scenes import OK
 
 NOW = Instant(100.0)
 SEEDS = range(1000)
@@ -43,18 +44,20 @@ def seen(chance: random.Random, *, likely: float = 0.5) -> Observation | None:
     at = Instant(min(NOW, began + chance.choice((0.1, 5.0))))
     succeeded, deep = chance.random() < 0.7, chance.random() < 0.5
     rate = 0.4 if chance.random() < 0.1 else 0.0
+    sight = Observation(at=at, since=Instant(since), began_at=Instant(began), deep=deep, rate=rate, succeeded=succeeded)
     if chance.random() < likely:
         ways = (StageTiming(Stage.OPEN, 0.1), StageTiming(Stage.SAFE_CALL, 0.1))[: 2 if deep else 1]
         verdict = chance.choice((*[Verdict.HEALTHY] * 4, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.UNHEALTHY))
         good = ProbeResult(chance.choice((Outcome.SUCCESS, Outcome.SUCCESS, Outcome.UNKNOWN)), timings=ways)
-        return Observation(verdict, good, 0, at, Instant(since), Instant(began), deep=deep, rate=rate, succeeded=True)
+        return replace(sight, verdict=verdict, result=good, succeeded=True)
     stage = chance.choice(list(Stage))
     failed = ProbeResult(
         Outcome.FAILURE, chance.choice(list(Symptom)), stage, chance.choice(WORDS), rpc_code=chance.choice((None, -32602))
     )
     verdict, failures = chance.choice(((Verdict.UNHEALTHY, 3), (Verdict.UNHEALTHY, 9), (Verdict.UNKNOWN, 1), (Verdict.HEALTHY, 2)))
-    seen = Observation(verdict, failed, failures, at, Instant(since), Instant(began), deep=deep, rate=rate, succeeded=succeeded)
-    return replace(seen, spells=chance.choice((1, 1, 2, 3)), brief=chance.random() < 0.2)
+    return replace(
+        sight, verdict=verdict, result=failed, failures=failures, spells=chance.choice((1, 1, 2, 3)), brief=chance.random() < 0.2
+    )
 
 
 def time(chance: random.Random) -> Instant | None:
@@ -211,7 +214,7 @@ def test_a_proxy_through_which_somebody_got_after_every_failure_began_is_not_cal
         fleet = snapshot(seed)
         proxy = fleet.front
         assert proxy is not None
-        answered = Observation(Verdict.HEALTHY, ProbeResult(Outcome.SUCCESS), 0, NOW, Instant(20.0), Instant(99.9), succeeded=True)
+        answered = replace(OK, at=NOW, since=Instant(20.0), began_at=Instant(99.9))
         well = MemberSnapshot("well", "url", "external", Want.UP, Phase.RUNNING, None, answered, "well", answered)
         running = replace(proxy, phase=Phase.RUNNING, stopped_processes=False, paused=False, want=Want.UP)
         more = replace(by_hand(fleet, running), members=(*by_hand(fleet, running).members, well), proxy_log=())

@@ -27,7 +27,7 @@ from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, TBXARK, TIME, bad, c
         (replace(FETCH, direct=bad(Symptom.AUTH)), ("auth", "fetch", None)),
         (replace(FETCH, direct=bad(Symptom.SCHEMA)), ("config", "fetch", None)),
         (replace(FETCH, direct=bad(Symptom.EMPTY_TOOLS)), ("empty_tools", "fetch", None)),
-        (replace(FETCH, direct=bad(Symptom.TOOL_ERROR)), ("dependency", "fetch", None)),
+        (replace(FETCH, direct=bad(Symptom.TOOL_ERROR)), ("unexpected", "fetch", None)),
         (replace(FETCH, through=bad(Symptom.SESSION_LOST)), ("stale_session", "proxy", "restart_proxy")),
         (replace(FETCH, through=bad(Symptom.NOT_MOUNTED)), ("not_mounted", "proxy", "restart_proxy")),
         (replace(FETCH, through=bad(Symptom.BAD_ENDPOINT)), ("wrong_base_url", "proxy", None)),
@@ -63,7 +63,10 @@ def test_what_an_engine_says_of_a_member_that_answers_is_no_trouble() -> None:
 def test_another_server_on_the_members_port_is_named_with_its_pid() -> None:
     held = replace(FETCH, phase=Phase.BACKOFF, failures=1, foreign_port="pid 7 (nginx)")
     (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, TIME, PROXY), "proxy")).found
-    assert (found.cause, found.rung, found.text) == ("port_taken", None, "its port is held by pid 7 (nginx)")
+    assert (found.cause, found.rung, found.text) == ("port_taken", None, "its port is held by pid 7 (nginx), not by mcpwatch")
+    ours = replace(held, port=8001, foreign_port="pid 7 (nginx), the member 'web'")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (ours, TIME, PROXY), "proxy")).found
+    assert found.text == "its port 8001 is held by pid 7 (nginx), the member 'web'"
 
 
 def test_a_port_that_is_taken_is_read_from_the_members_last_words() -> None:

@@ -68,14 +68,40 @@ def test_a_line_on_stdout_is_of_this_life_if_it_came_since_the_start_or_just_bef
         ("calling status failed: MCP error -32602: Invalid arguments for tool status: Required", "config"),
         ("calling status failed: 1 validation error for statusArguments database Field required", "config"),
         ("calling status failed: 2 validation errors for call[status] database Missing required argument", "config"),
-        ("calling status failed: the database reports a validation error for column owner", "dependency"),
-        ("calling status failed: the file that the tool reads was not found", "dependency"),
+        ("calling status failed: the database reports a validation error for column owner", "unexpected"),
+        ("calling status failed: the file that the tool reads was not found", "unexpected"),
+        ("calling status failed: feature not enabled for workspace", "unexpected"),
+        ("calling status failed: denied by policy of your administrator", "unexpected"),
+        ("calling status failed: the service that the answer names times out", "unexpected"),
+        ("calling status failed: this tool requires a paid plan", "licence"),
+        ("calling status failed: your organisation's plan does not include this tool", "licence"),
+        ("calling status failed: only available on the Enterprise plan", "licence"),
+        ("calling status failed: the database does not answer", "dependency"),
+        ("calling status failed: timeout connecting to db.internal:5432", "dependency"),
+        ("calling status failed: connection to 10.0.0.1 timed out", "dependency"),
+        ("calling status failed: read ECONNRESET", "dependency"),
+        ("calling status failed: Failed to connect to redis", "dependency"),
+        ("calling status failed: upstream API: 502 Bad Gateway", "dependency"),
     ],
 )
 def test_a_canary_that_the_server_no_longer_takes_is_wrong_and_nothing_behind_the_server(message: str, cause: str) -> None:
     result = ProbeResult(Outcome.FAILURE, Symptom.TOOL_ERROR, Stage.CANARY, message)
     finding = one(replace(FETCH, direct=replace(bad(Symptom.TOOL_ERROR), result=result)), PROXY)
     assert (finding.cause, finding.rung) == (cause, None)
+    assert message in finding.text
+    assert any(message in line for line in finding.evidence), "its own words"
+
+
+@pytest.mark.parametrize("words", ["Feature not enabled for this workspace", "This tool requires admin rights", "Access denied"])
+def test_a_canary_that_is_declined_by_an_error_of_the_protocol_restarts_nothing(words: str) -> None:
+    declined = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.CANARY, f"answered an error: {words}", words, rpc_code=-32603)
+    seen = replace(bad(Symptom.RPC_ERROR), result=declined)
+    finding = one(replace(FETCH, through=None, direct=seen), PROXY)
+    assert (finding.cause, finding.rung) == ("unexpected", None)
+    broken = replace(seen, result=replace(declined, said="Internal error", message="answered an error: Internal error"))
+    assert one(replace(FETCH, through=None, direct=broken), PROXY).rung == "restart"
+    listing = replace(seen, result=replace(declined, stage=Stage.TOOLS_LIST))
+    assert one(replace(FETCH, through=None, direct=listing), PROXY).rung == "restart", "nothing of it works"
 
 
 @pytest.mark.parametrize(

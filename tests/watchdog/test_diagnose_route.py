@@ -206,7 +206,7 @@ def test_what_a_member_says_itself_through_its_route_is_its_own_cause() -> None:
 @pytest.mark.parametrize(
     ("symptom", "stage", "expected"),
     [
-        (Symptom.TOOL_ERROR, Stage.CANARY, "dependency in -"),
+        (Symptom.TOOL_ERROR, Stage.CANARY, "unexpected in -"),
         (Symptom.UNEXPECTED, Stage.CANARY, "unexpected in -"),
         (Symptom.RPC_ERROR, Stage.INITIALIZE, "child_died proxy restart_proxy"),
         (Symptom.TIMEOUT, Stage.SAFE_CALL, "member_hung proxy restart_proxy"),

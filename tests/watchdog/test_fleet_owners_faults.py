@@ -94,7 +94,7 @@ def _failing(symptom: Symptom, *, since: float = 100.0, succeeded: bool = False)
         (Symptom.TIMEOUT, 95.0, True, "polluted"),
         (Symptom.TIMEOUT, 20.0, True, "member_hung"),
         (Symptom.AUTH, 150.0, False, "auth"),
-        (Symptom.TOOL_ERROR, 150.0, True, "dependency"),
+        (Symptom.TOOL_ERROR, 150.0, True, "unexpected"),
         (Symptom.WRONG_SERVER, 150.0, True, "wrong_server"),
     ],
 )

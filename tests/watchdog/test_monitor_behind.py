@@ -12,6 +12,7 @@ from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming
 from mcpwatch.model.spec import MemberSpec, Traits
+from mcpwatch.watchdog.behind import LASTS
 from mcpwatch.watchdog.snapshot import MemberSnapshot
 from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan
 from tests.watchdog.test_monitor import BAD, A, begun
@@ -230,11 +231,25 @@ def test_what_runs_below_a_member_is_looked_for_when_its_start_is_proven(below: 
     async def play(small: SmallFleet) -> None:
         small.below = {101} if below else set()
         await small.fleet.begin(plan(member("a"), member("far", runtime="external")))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0 + LASTS)
         assert small.fleet.monitor.parents == ({"a"} if below else set())
         small.below.clear()
         await small.fleet.command("restart", "a")
         await asyncio.sleep(1.0)
         assert small.fleet.monitor.parents == set(), "another run has other children"
+
+    fleet_story(play)
+
+
+def test_a_helper_that_lives_for_a_moment_when_a_start_is_proven_is_not_what_a_member_runs() -> None:
+    """Later such a member answers nothing but 503 and runs nothing: that is no server which it lost."""
+
+    async def play(small: SmallFleet) -> None:
+        small.below, small.lasting = {101}, 0
+        await small.fleet.begin(plan(member("a")))
+        await asyncio.sleep(LASTS / 2.0)
+        assert small.fleet.monitor.parents == set(), "nothing is known before that time is over"
+        await asyncio.sleep(LASTS)
+        assert small.fleet.monitor.parents == set()
 
     fleet_story(play)

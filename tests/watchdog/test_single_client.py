@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from mcpwatch.watchdog.single_client import ProbeDeaths
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from mcpwatch.model.member import Verdict
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.spec import Traits
+from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.watchdog.single_client import ENOUGH, LIMITED, REFUSED, ProbeDeaths, second_refused
+from tests.watchdog.scenes import FETCH, TIME, bad, one
+from tests.watchdog.scenes import PROXY as FRONT
+from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
+from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
+from tests.watchdog.world import GATEWAY, TBXARK, Server, World
 
 
 def deaths(*ends: tuple[str, bool]) -> ProbeDeaths:
@@ -46,3 +60,86 @@ def test_a_member_that_leaves_the_plan_is_forgotten() -> None:
     found.keep({"other": "v1"})
     found.keep({"lone": "v1", "other": "v1"})
     assert found.alone == {}
+
+
+INITIALIZED = "Invalid Request: Server already initialized"
+
+
+@pytest.mark.parametrize("traits", [GATEWAY, TBXARK])
+@pytest.mark.parametrize("words", [INITIALIZED, "only one session at a time", "session limit of 1 reached", "busy"])
+def test_one_that_refuses_a_second_session_keeps_its_clients_and_is_checked_through_the_proxy_only(
+    words: str, traits: Traits
+) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(120.0)
+        assert causes(fleet) == ["single_client"]
+        (found,) = fleet.view().diagnoses
+        assert words in found.text
+        assert "it takes no second session" in found.text
+        assert verdict(fleet, "lone") is Verdict.HEALTHY
+        member = fleet.view().member("lone")
+        assert member is not None
+        assert member.verdict is Verdict.HEALTHY
+        assert [one for one in tried(world) if one[0] == "restart"] == []
+        assert (world.starts["lone"], world.harm) == (1, [])
+        world.servers["lone"].one_session = ""
+        world.end("lone")
+        await asyncio.sleep(120.0)
+        assert world.well("lone"), "what happens to it later is seen through the proxy, and mended"
+
+    staged(traits, [Server("lone", "process", one_session=words), Server("other", "process")], play)
+
+
+@pytest.mark.parametrize(
+    ("symptom", "stage", "said", "status", "failures", "alone"),
+    [
+        (Symptom.RPC_ERROR, Stage.INITIALIZE, INITIALIZED, None, ENOUGH, True),
+        (Symptom.RPC_ERROR, Stage.INITIALIZE, INITIALIZED, None, ENOUGH - 1, False),
+        (Symptom.HTTP_STATUS, Stage.INITIALIZE, "conflict", 409, ENOUGH, True),
+        (Symptom.OVERLOADED, Stage.OPEN, "another client is connected", 503, ENOUGH, True),
+        (Symptom.OVERLOADED, Stage.OPEN, "session limit reached", 429, ENOUGH, False),
+        (Symptom.OVERLOADED, Stage.OPEN, "session limit reached", 429, LIMITED, True),
+        (Symptom.OVERLOADED, Stage.OPEN, "Service Unavailable", 503, 99, False),
+        (Symptom.RPC_ERROR, Stage.CANARY, "the device is already in use", None, 99, False),
+        (Symptom.AUTH, Stage.OPEN, "only one session for your token", 401, 99, False),
+        (Symptom.RPC_ERROR, Stage.INITIALIZE, "index broken", None, 99, False),
+    ],
+)
+def test_words_for_a_second_session_count_where_a_session_is_begun_and_said_again(
+    symptom: Symptom, stage: Stage, said: str, status: int | None, failures: int, *, alone: bool
+) -> None:
+    result = ProbeResult(Outcome.FAILURE, symptom, stage, f"answered: {said}", said, http_status=status)
+    assert second_refused(result, failures) == (said if alone else "")
+    assert second_refused(None, 9) == ""
+
+
+@pytest.mark.parametrize("through", ["fails", "old"])
+def test_one_that_refuses_and_is_not_seen_to_serve_anybody_is_no_such_member(through: str) -> None:
+    """Then nobody has its session, and checks through the proxy would say nothing more."""
+    refuses = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.INITIALIZE, INITIALIZED, INITIALIZED)
+
+    async def play(small: SmallFleet) -> None:
+        await small.fleet.begin(plan(member("a", route="a"), PROXY, routes=(route("a"),)))
+        await asyncio.sleep(1.0)
+        probing = small.fleet.monitor.probing
+        (direct,), (routed,) = probing.of("a", "direct"), probing.of("a", "route")
+        small.answers["http://h/a"] = refuses
+        if through == "fails":
+            small.answers["http://p/a"] = refuses
+            await probing.run(routed)
+        for _ in range(ENOUGH):
+            await probing.run(direct)
+            await asyncio.sleep(0.3)
+        assert probing.history(direct).streaks.failures >= ENOUGH
+        shown = small.fleet.monitor.snapshot().member("a")
+        assert shown is not None
+        assert shown.alone == ""
+
+    fleet_story(play)
+
+
+def test_the_route_of_one_that_is_checked_through_it_only_is_blamed_when_it_fails() -> None:
+    lone = replace(FETCH, alone=f"{REFUSED}busy", direct=replace(bad(Symptom.RPC_ERROR), failures=0))
+    assert one(lone, TIME, FRONT).cause == "single_client"
+    failing = replace(lone, through=bad(Symptom.BAD_REPLY))
+    assert one(failing, TIME, FRONT, nudges=True).rung == "reconnect"

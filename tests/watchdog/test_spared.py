@@ -14,7 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.snapshot import Observation
-from mcpwatch.watchdog.spared import CALL_PATIENCE, SERVED
+from mcpwatch.watchdog.spared import CALL_PATIENCE, SERVED, WORK_PATIENCE
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROVED, PROXY, TIME, bad, found, one
 from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
@@ -118,3 +118,34 @@ def test_a_silent_member_is_left_to_the_request_that_a_client_waits_for_and_says
 def test_no_other_request_is_a_reason_to_wait(changes: dict[str, Any]) -> None:
     told = one(replace(BUSY, **changes), TIME, PROXY, nudges=True)
     assert (told.rung, told.hold) == ("restart", "")
+
+
+def test_a_silent_member_whose_processes_work_is_given_time_and_no_more_than_that() -> None:
+    working = replace(HOSTED, through=SILENT, works=True)
+    told = one(working, TIME, PROXY, nudges=True)
+    assert (told.rung, told.until) == ("restart", Instant(80.0 + WORK_PATIENCE))
+    assert told.hold.endswith(f"so that it may be at work; it is given {WORK_PATIENCE - 20.0:.0f}s more")
+    long = replace(SILENT, onset=Instant(100.0 - WORK_PATIENCE))
+    for other in (long, replace(SILENT, onset=None), replace(bad(Symptom.RPC_ERROR, Stage.PING), onset=Instant(80.0))):
+        over = one(replace(working, through=other), TIME, PROXY, nudges=True)
+        assert (over.rung, over.hold) == ("restart", ""), other
+    assert one(replace(working, works=False), TIME, PROXY, nudges=True).hold == ""
+    both = one(replace(working, call_since=Instant(70.0)), TIME, PROXY, nudges=True)
+    assert both.until == Instant(70.0 + CALL_PATIENCE), "what a client waits for says more"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_one_that_works_through_its_silence_is_not_restarted_and_one_that_loops_is_afterwards(*, ends: bool) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(30.0)
+        world.servers["m"].fault, world.servers["m"].works = "hang", True
+        await asyncio.sleep(WORK_PATIENCE - 10.0)
+        assert tried(world) == []
+        assert causes(fleet) == ["member_hung"]
+        if ends:
+            world.servers["m"].fault = "none"
+        await asyncio.sleep(90.0)
+        assert tried(world) == ([] if ends else [("restart", "m")])
+        assert causes(fleet) == []
+
+    staged(GATEWAY, [Server("m", "process"), Server("other", "process")], play)

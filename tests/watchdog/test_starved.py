@@ -54,5 +54,5 @@ def test_its_own_answer_and_its_log_say_it_too() -> None:
     assert (found.cause, found.text) == ("member_exhausted", f"it is out of file descriptors: it wrote: {WROTE[1]}")
     assert one(replace(silent, lines=WROTE[:1]), PROXY).cause == "member_hung"
     tool = replace(FETCH, through=None, direct=bad(Symptom.TOOL_ERROR), lines=WROTE)
-    assert one(tool, PROXY).cause == "dependency", "a line of its log is no answer of this tool"
+    assert one(tool, PROXY).cause == "unexpected", "a line of its log is no answer of this tool"
     assert Symptom.TOOL_ERROR not in STARVED_SYMPTOMS

@@ -254,3 +254,25 @@ def test_who_waits_for_an_answer_is_asked_where_a_member_is_silent_and_the_proxy
     taken = looked((PROXY, hosted), histories, Senses(call_since=call_since), Known(traits))
     assert heard == asked
     assert taken["fetch"].call_since == (5.0 if asked else None)
+
+
+@pytest.mark.parametrize(
+    ("last_exit", "phase", "holder"),
+    [
+        ("exited with code 1: [Errno 98] address already in use", Phase.BACKOFF, "pid 12 (nginx)"),
+        ("exited with code 1: listen EADDRINUSE: 127.0.0.1:8001", Phase.FAILED, "pid 12 (nginx)"),
+        ("exited with code 1: no such module", Phase.BACKOFF, ""),
+        ("exited with code 1: address already in use", Phase.RUNNING, ""),
+    ],
+)
+def test_who_holds_the_port_of_one_that_could_not_have_it_is_looked_up(last_exit: str, phase: Phase, holder: str) -> None:
+    """A start is not held back by what other members listen on; one that ended for it is told by whom."""
+    asked: list[tuple[int, str]] = []
+
+    def holds(port: int, member: str) -> str:
+        asked.append((port, member))
+        return "pid 12 (nginx)"
+
+    one = actor(TIME, replace(RUNNING, phase=phase), last_exit=last_exit)
+    taken = take_snapshot(Plan((TIME,), None), {"time": one}, Histories(), Senses(holds=holds), Known(), NOW)
+    assert (taken.members[0].foreign_port, asked) == (holder, [(8001, "time")] if holder else [])

@@ -22,10 +22,11 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved",
+    "odd", "half", "moved", "declined",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
-it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own)."""
+it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own).
+`declined`: the tool of its canary refuses each call, all else is well."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
 """Faults that a restart of the server heals."""
@@ -36,6 +37,7 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "empty": (Symptom.EMPTY_TOOLS, Stage.TOOLS_LIST, "no tools listed"),
     "dependency": (Symptom.TOOL_ERROR, Stage.CANARY, "the database does not answer"),
     "broken": (Symptom.BAD_REPLY, Stage.TOOLS_LIST, "no JSON"),
+    "declined": (Symptom.TOOL_ERROR, Stage.CANARY, "feature not enabled for this workspace"),
     "moved": (Symptom.NOT_MOUNTED, Stage.OPEN, "GET /m/sse is not served (HTTP 404)"),
 }
 TBXARK = Traits(
@@ -72,6 +74,10 @@ class Server:
     """None of its tools may be called without harm."""
     one_client: bool = False
     """A second client ends it."""
+    works: bool = False
+    """Its processes take the processor."""
+    one_session: str = ""
+    """What it answers to a second client."""
     bad_until: float = 0.0
     """When it was last in trouble, on the loop's clock."""
 
@@ -275,7 +281,7 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {"none", "empty", "dependency", "child", "broken", "odd", "half"}
+        opens = server.fault in {"none", "empty", "dependency", "child", "broken", "odd", "half", "declined"}
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:

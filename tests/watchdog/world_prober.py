@@ -76,6 +76,8 @@ class WorldProber:
             world.end(server.name)
             await asyncio.sleep(LATENCY)
             return _failed(Symptom.CUT, Stage.OPEN)
+        if server.one_session and world.reached(server.name):
+            return replace(_failed(Symptom.RPC_ERROR, Stage.INITIALIZE), message=server.one_session)
         return await self._answer(check, server, deep)
 
     async def _answer(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
@@ -88,6 +90,8 @@ class WorldProber:
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL) if deep else _listed(server, deep=False)
         if server.fault == "dependency" and not deep:
             return _listed(server, deep=False)
+        if server.fault == "declined" and check.canary is None:
+            return _listed(server, deep=deep)
         if server.fault in HONEST:
             symptom, stage, message = HONEST[server.fault]
             return replace(_failed(symptom, stage), message=message)
@@ -119,6 +123,8 @@ class WorldProber:
             return replace(_failed(Symptom.RPC_ERROR, Stage.SAFE_CALL), message=HONEST[server.fault][2])
         if server.fault in {"child", "broken", "moved"} or (server.fault == "half" and world.chance.random() < 0.5):
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
+        if server.fault == "declined":
+            return await self._answer(check, server, deep)
         if server.fault == "dependency":
             return replace(_failed(Symptom.TOOL_ERROR, Stage.CANARY), message=HONEST["dependency"][2])
         return _listed(server, deep=True)
@@ -292,6 +298,7 @@ async def watched(
         listening=world.listening,
         child=lambda _, route, __: world.pid(route) if world.servers[route].alive else 0,
         runs=lambda pid, _: world.bridges(pid),
+        works=lambda pid, _: world.of_pid(pid).works,
         stopped=lambda pids: frozenset(pid for pid in pids if world.of_pid(pid).fault == "stopped"),
     )
     senses = beside(senses, aside, clock)
