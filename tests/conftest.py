@@ -75,7 +75,7 @@ def pytest_runtest_teardown() -> Generator[None]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: one more than there are cores. A test that waits leaves its core to another; but each worker collects all tests."""
+    """`-n auto`: one more than there are cores: a test that waits leaves its core to another, but each worker collects all."""
     return min((os.cpu_count() or 1) + 1, 6)
 
 
