@@ -43,7 +43,7 @@ dev: $(VENV)/.dev .servers/.done
 .PHONY: dev
 
 test: dev ## Run the quick test suite
-	$(BIN)/python -m pytest -n 4 -m "not slow and not needs"
+	$(BIN)/python -m pytest -n auto -m "not slow and not needs"
 
 slow: dev ## Run every test, with whatever parts this machine has
 	$(BIN)/python -m pytest -n 4 --hypothesis-profile full

@@ -11,18 +11,25 @@ import os
 import re
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from tests.held import Held
-from tests.parts import ASKED_FOR, missing
+from tests.parts import ASKED_FOR, ROOT, missing
+from tests.precompile import precompile, share
 
 settings.register_profile("quick", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("full", settings.get_profile("quick"), max_examples=60)
 settings.register_profile("explore", settings.get_profile("full"), max_examples=1000, derandomize=False)
 settings.load_profile("quick")
-"""`--hypothesis-profile`: `quick` in the quick suite, `full` in CI, both the same examples each time; `explore` new ones."""
+"""`--hypothesis-profile`: `quick` in the quick suite, `full` in CI, both the same examples each time; `explore` new ones.
+
+The quick suite leaves out the constants of our own files, which hypothesis reads all files for, in each worker.
+"""
 
 
 QUICK = "not slow and not needs"
@@ -33,8 +40,11 @@ NONE_QUICK = re.compile(r"^pytestmark = (?:\[[^\]]*?|.*?)\bpytest\.mark\.(?:slow
 HELD = Held()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     HELD.begin()
+    if config.option.markexpr == QUICK:
+        hypothesis: Any = providers
+        hypothesis._get_local_constants = Constants
 
 
 def pytest_unconfigure() -> None:
@@ -48,12 +58,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return bool(NONE_QUICK.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A worker of a run over all files imports its share of them first."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker and not session.config.option.file_or_dir:
+        files = [file for file in sorted(ROOT.glob("tests/**/test_*.py")) if not pytest_ignore_collect(file, session.config)]
+        precompile(share(files, worker["workerid"], worker["workercount"]))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown() -> Generator[None]:
     """After all fixtures that end here, those of the module and of the session too."""
     yield
     if lines := HELD.fresh():
         pytest.fail("\n".join(["the loop was held:", *lines]), pytrace=False)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one more than there are cores: a test that waits leaves its core to another, but each worker collects all."""
+    return min((os.cpu_count() or 1) + 1, 6)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Random walks over a real fleet, of fixed seeds: a short one always, longer ones in the slow suite; new ones by hand."""
+"""Random walks over a real fleet, of fixed seeds, in the slow suite; new ones by hand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ SEED = "MCPWATCH_CHAOS_SEED"
 """A seed to walk besides; without it no seed that is not written down here is walked."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_short_random_walk_leaves_every_invariant_standing() -> None:
     walk(7, steps=6)

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from mcpwatch.cli.control import ControlSettings
+from mcpwatch.cli.doctor import cold_start
 from mcpwatch.cli.doctor.run import doctor
 from mcpwatch.cli.edit.proof import durations
+from mcpwatch.cli.edit.trial import TrialFailed
 from mcpwatch.model.fact import MemberChanged, MemberStarted
 from mcpwatch.model.json import fact_json
 from mcpwatch.model.time import WallTime
@@ -88,9 +90,17 @@ def test_without_a_record_it_is_not_known_and_a_measurement_starts_it_once_from_
     assert found == []
 
 
+@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["told", "by a watchdog"])
 def test_what_cannot_be_measured_stays_not_known_with_the_reason(
-    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    alone: bool, fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A server that ends is started once more by a watchdog of its own, which says why: that takes seconds."""
+
+    def failed(*_: object) -> None:
+        raise TrialFailed("web: exited with code 3\n    its last line")
+
+    if alone:
+        monkeypatch.setattr(cold_start, "try_member", failed)
     (tmp_path / "bin" / "uvx").write_text(f"#!{sys.executable}\nraise SystemExit(3)\n")
     known, found = shown(fleet, capsys, measure=True)
     assert known["seconds"] is None

@@ -16,7 +16,7 @@ from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.serve import stateless_endpoint
 from mcpwatch.gateway.session.exchange import Exchange
 from mcpwatch.gateway.session.mcp_request import McpRequest, stream
-from mcpwatch.gateway.session.passage import Passthrough
+from mcpwatch.gateway.session.passthrough_link import Passthrough
 from mcpwatch.gateway.session.target import RouteTarget
 from mcpwatch.gateway.session.visits import Visits
 from tests.gateway.channels import META
@@ -59,7 +59,7 @@ class Slow:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def passage(self) -> Passthrough | None:
+    async def passthrough(self) -> Passthrough | None:
         await self._start()
         return Passthrough("slow", self.url, ()) if self.url else None
 

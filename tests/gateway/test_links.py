@@ -20,8 +20,8 @@ from mcpwatch.gateway.http.http_exchange import HttpExchange
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.passage import Passthrough
 from mcpwatch.gateway.session.passthrough import relay
+from mcpwatch.gateway.session.passthrough_link import Passthrough
 from mcpwatch.gateway.upstream import streamable_link
 from mcpwatch.gateway.upstream.detect import detect
 from mcpwatch.gateway.upstream.link import Ends, LinkFailed

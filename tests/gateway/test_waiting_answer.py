@@ -193,7 +193,7 @@ async def test_a_session_in_which_a_message_breaks_holds_nothing_of_it(at_once: 
             broken.setattr(Session, "take", waits)
             assert (await client.post(call(1, "t", n=1))).status_code == 500
         inner: list[Any] = [*found]
-        assert [(each.open, each._courses) for each in inner] == [(0, {})]
+        assert [(each.open, each._streams) for each in inner] == [(0, {})]
 
 
 async def test_work_that_breaks_is_answered_whether_it_breaks_at_once_or_in_its_task() -> None:

@@ -6,8 +6,11 @@ Snapshots are generated: vantages that contradict each other, that are old, or t
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
+
+import pytest
 
 from mcpwatch.model.member import Phase, Streaks, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
@@ -19,10 +22,14 @@ from mcpwatch.watchdog.history import CheckHistory, Sight, glance
 from mcpwatch.watchdog.ladder import Step, choose, steps
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, MUTE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.spared import tells
-from tests.watchdog.scenes import OK
+
+pytestmark = pytest.mark.xdist_group("generated snapshots")
+"""Each snapshot is made once, by one worker."""
 
 NOW = Instant(100.0)
+OK = ProbeResult(Outcome.SUCCESS)
 SEEDS = range(1000)
+STAGES, SYMPTOMS, PHASES = tuple(Stage), tuple(Symptom), tuple(Phase)
 
 TOLD = frozenset(
     {Symptom.AUTH, Symptom.UNGUARDED, Symptom.OVERLOADED, Symptom.WRONG_SERVER, Symptom.DRIFT, Symptom.BAD_ENDPOINT}
@@ -44,20 +51,19 @@ def seen(chance: random.Random, *, likely: float = 0.5) -> Observation | None:
     at = Instant(min(NOW, began + chance.choice((0.1, 5.0))))
     succeeded, deep = chance.random() < 0.7, chance.random() < 0.5
     rate = 0.4 if chance.random() < 0.1 else 0.0
-    sight = Observation(at=at, since=Instant(since), began_at=Instant(began), deep=deep, rate=rate, succeeded=succeeded)
+    looked = Observation(at=at, since=Instant(since), began_at=Instant(began), deep=deep, rate=rate, succeeded=succeeded)
     if chance.random() < likely:
         ways = (StageTiming(Stage.OPEN, 0.1), StageTiming(Stage.SAFE_CALL, 0.1))[: 2 if deep else 1]
         verdict = chance.choice((*[Verdict.HEALTHY] * 4, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.UNHEALTHY))
         good = ProbeResult(chance.choice((Outcome.SUCCESS, Outcome.SUCCESS, Outcome.UNKNOWN)), timings=ways)
-        return replace(sight, verdict=verdict, result=good, succeeded=True)
-    stage = chance.choice(list(Stage))
+        return replace(looked, verdict=verdict, result=good, succeeded=True)
+    stage = chance.choice(STAGES)
     failed = ProbeResult(
-        Outcome.FAILURE, chance.choice(list(Symptom)), stage, chance.choice(WORDS), rpc_code=chance.choice((None, -32602))
+        Outcome.FAILURE, chance.choice(SYMPTOMS), stage, chance.choice(WORDS), rpc_code=chance.choice((None, -32602))
     )
     verdict, failures = chance.choice(((Verdict.UNHEALTHY, 3), (Verdict.UNHEALTHY, 9), (Verdict.UNKNOWN, 1), (Verdict.HEALTHY, 2)))
-    return replace(
-        sight, verdict=verdict, result=failed, failures=failures, spells=chance.choice((1, 1, 2, 3)), brief=chance.random() < 0.2
-    )
+    spells, brief = chance.choice((1, 1, 2, 3)), chance.random() < 0.2
+    return replace(looked, verdict=verdict, result=failed, failures=failures, spells=spells, brief=brief)
 
 
 def time(chance: random.Random) -> Instant | None:
@@ -66,7 +72,7 @@ def time(chance: random.Random) -> Instant | None:
 
 def member(chance: random.Random, name: str) -> MemberSnapshot:
     runtime = chance.choice(("process", "process", "docker", "kubernetes", "hosted", "external"))
-    phase = chance.choice((*[Phase.RUNNING] * 6, *Phase))
+    phase = chance.choice((*[Phase.RUNNING] * 6, *PHASES))
     started = time(chance)
     return MemberSnapshot(
         name,
@@ -94,6 +100,7 @@ def member(chance: random.Random, name: str) -> MemberSnapshot:
     )
 
 
+@cache
 def snapshot(seed: int) -> FleetSnapshot:
     chance = random.Random(seed)
     likely = chance.choice((0.2, 0.5, 0.9))
@@ -103,7 +110,7 @@ def snapshot(seed: int) -> FleetSnapshot:
         "proxy",
         chance.choice(("process", "process", "docker", "external")),
         chance.choice((Want.UP, Want.UP, Want.UP, Want.UP, Want.DOWN)),
-        chance.choice((*[Phase.RUNNING] * 8, *Phase)),
+        chance.choice((*[Phase.RUNNING] * 8, *PHASES)),
         time(chance),
         seen(chance, likely=likely),
         failures=chance.choice((0, 2)),
@@ -118,9 +125,15 @@ def snapshot(seed: int) -> FleetSnapshot:
     return FleetSnapshot(NOW, (*members, proxy), "proxy", holds, late, cache, gone, ("docker",) if gone else (), again, log, nudges)
 
 
-def repairs(fleet: FleetSnapshot) -> Iterator[tuple[Finding, Step, MemberSnapshot]]:
+@cache
+def findings(seed: int) -> tuple[Finding, ...]:
+    """What is wrong with the fleet of a seed."""
+    return diagnose(snapshot(seed)).found
+
+
+def repairs(fleet: FleetSnapshot, findings: Iterable[Finding]) -> Iterator[tuple[Finding, Step, MemberSnapshot]]:
     """Every step that any finding may ever lead to, with whom it is done to."""
-    for found in diagnose(fleet).found:
+    for found in findings:
         for step in steps(found):
             target = fleet.member(step.subject)
             assert target is not None, f"{step} is done to nobody"
@@ -134,7 +147,7 @@ def by_hand(fleet: FleetSnapshot, changed: MemberSnapshot) -> FleetSnapshot:
 def test_nothing_is_repaired_that_others_carry_that_is_not_wanted_or_whose_engine_is_away() -> None:
     for seed in SEEDS:
         fleet = snapshot(seed)
-        for found, step, target in repairs(fleet):
+        for found, step, target in repairs(fleet, findings(seed)):
             assert target.want is Want.UP, (seed, found)
             assert target.runtime != "external", (seed, found)
             assert not fleet.engine_gone or target.runtime not in fleet.engines_gone, (seed, found, step)
@@ -145,7 +158,7 @@ def test_a_member_is_restarted_first_only_for_what_was_seen_of_its_present_life_
     for seed in SEEDS:
         fleet = snapshot(seed)
         down = {one.name for one in fleet.members if one.want is Want.UP and one.down}
-        for found, step, target in repairs(fleet):
+        for found, step, target in repairs(fleet, findings(seed)):
             if step != steps(found)[0] or step.rung != "restart" or target.name == "proxy":
                 continue
             restarted += 1
@@ -169,7 +182,7 @@ def test_no_restart_is_chosen_for_a_member_that_serves_that_may_be_well_again_or
     for seed in range(4 * len(SEEDS)):
         fleet = snapshot(seed)
         front = fleet.front
-        for found in diagnose(fleet).found:
+        for found in findings(seed):
             target, choice = fleet.member(found.subject), choose(found, (), NOW)
             if target is None or target.name == "proxy" or choice.step is None or choice.step.rung != "restart":
                 continue
@@ -190,7 +203,7 @@ def test_a_running_proxy_is_restarted_for_nothing_that_a_restart_cannot_heal() -
     restarted = 0
     for seed in SEEDS:
         fleet = snapshot(seed)
-        for found, step, target in repairs(fleet):
+        for found, step, target in repairs(fleet, findings(seed)):
             if target.name != "proxy" or step.rung not in ("restart", "restart_proxy") or found.rung == "resume":
                 continue
             restarted += 1
@@ -214,7 +227,7 @@ def test_a_proxy_through_which_somebody_got_after_every_failure_began_is_not_cal
         fleet = snapshot(seed)
         proxy = fleet.front
         assert proxy is not None
-        answered = replace(OK, at=NOW, since=Instant(20.0), began_at=Instant(99.9))
+        answered = Observation(Verdict.HEALTHY, OK, at=NOW, since=Instant(20.0), began_at=Instant(99.9), succeeded=True)
         well = MemberSnapshot("well", "url", "external", Want.UP, Phase.RUNNING, None, answered, "well", answered)
         running = replace(proxy, phase=Phase.RUNNING, stopped_processes=False, paused=False, want=Want.UP)
         more = replace(by_hand(fleet, running), members=(*by_hand(fleet, running).members, well), proxy_log=())
@@ -232,7 +245,7 @@ def test_unknown_never_becomes_blame() -> None:
             fleet,
             members=tuple(replace(one, direct=unknown(one.direct), through=unknown(one.through)) for one in fleet.members),
         )
-        for found, step, target in repairs(blind):
+        for found, step, target in repairs(blind, diagnose(blind).found):
             own_words = target.own is not None and target.own.answered and target.restarting
             assert found.rung == "resume" or (own_words and step.rung != "restart_proxy"), (seed, found)
 
@@ -243,10 +256,9 @@ def test_where_everybody_is_well_nothing_is_wrong_whatever_was_before() -> None:
         good = Observation(
             Verdict.HEALTHY,
             ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.SAFE_CALL, 0.1),)),
-            0,
-            NOW,
-            Instant(20.0),
-            Instant(99.0),
+            at=NOW,
+            since=Instant(20.0),
+            began_at=Instant(99.0),
             succeeded=True,
         )
         well = tuple(

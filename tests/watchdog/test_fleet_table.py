@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -28,6 +29,15 @@ def staged(traits: Traits, servers: list[Server], play: Play, **options: Any) ->
             await play(world, fleet)
 
     run(story)
+
+
+def halved(*choices: Sequence[Any]) -> list[Any]:
+    """Every combination of two choices each; the quick half has each choice with each other (of three), or each once (of two)."""
+    made: list[Any] = []
+    for places in product(*(range(len(one)) for one in choices)):
+        values = [one[place] for one, place in zip(choices, places, strict=True)]
+        made.append(pytest.param(*values, marks=pytest.mark.slow if sum(places) % 2 else ()))
+    return made
 
 
 def tried(world: World) -> list[tuple[str, str]]:
@@ -260,9 +270,7 @@ def test_a_bridge_that_dies_of_a_second_client_is_found_told_and_checked_through
 WORDS = ("dial tcp 10.9.9.9:80: connect: connection refused", "dial tcp: lookup nowhere on 127.0.0.11:53: no such host")
 
 
-@pytest.mark.parametrize("words", WORDS)
-@pytest.mark.parametrize("kind", ["process", "url"])
-@pytest.mark.parametrize("when", ["from the start", "later"])
+@pytest.mark.parametrize(("words", "kind", "when"), halved(WORDS, ("process", "url"), ("from the start", "later")))
 def test_a_proxy_whose_own_url_for_a_member_leads_nowhere_is_never_restarted_for_that(kind: Kind, words: str, when: str) -> None:
     async def play(world: World, fleet: Fleet) -> None:
         await asyncio.sleep(60.0)
@@ -282,8 +290,7 @@ def test_a_proxy_whose_own_url_for_a_member_leads_nowhere_is_never_restarted_for
     staged(TBXARK, [lost, Server("b", "process")], play)
 
 
-@pytest.mark.parametrize("words", WORDS)
-@pytest.mark.parametrize("restarts", [1, 0], ids=["from the start", "later"])
+@pytest.mark.parametrize(("words", "restarts"), halved(WORDS, (1, 0)))
 def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(words: str, restarts: int) -> None:
     async def play(world: World, fleet: Fleet) -> None:
         await asyncio.sleep(60.0)
@@ -314,6 +321,7 @@ def test_a_member_that_came_after_the_proxy_failed_to_reach_it_gets_its_route_by
     staged(TBXARK, [Server("a", "url", proxy_url="http://inner:80/sse"), Server("b", "process")], play)
 
 
+@pytest.mark.slow
 def test_routes_that_no_restart_of_the_proxy_mends_share_its_restarts() -> None:
     async def play(world: World, fleet: Fleet) -> None:
         for one in ("a", "b", "c"):

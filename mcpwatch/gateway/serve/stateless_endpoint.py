@@ -47,10 +47,10 @@ async def _post(request: McpRequest, body: bytes, envelope: Envelope, visits: Vi
     """One message. Raises `UpstreamUnavailable`."""
     counted = envelope.method == "tools/call" and not request.checking
     with Refusals(request.target.counts if counted else None):
-        passage = await request.target.passage()
-        if passage is not None:
-            with _visit(request, visits, passage):
-                await relay(request, passage, body, counted=counted)
+        passthrough = await request.target.passthrough()
+        if passthrough is not None:
+            with _counted(request, visits, passthrough):
+                await relay(request, passthrough, body, counted=counted)
             return
         parsed: dict[str, Any] = json.loads(body)
         refusal = stateless_protocol.judge(request.turn.lines, parsed)
@@ -62,7 +62,7 @@ async def _post(request: McpRequest, body: bytes, envelope: Envelope, visits: Vi
     exchange = Exchange()
     try:
         if request.turn.when_lost(exchange.abandon):
-            with _visit(request, visits, session):
+            with _counted(request, visits, session):
                 if native:
                     await _native(request, session, body, envelope, parsed, exchange)
                 else:
@@ -72,7 +72,7 @@ async def _post(request: McpRequest, body: bytes, envelope: Envelope, visits: Vi
         await session.close()
 
 
-def _visit(request: McpRequest, visits: Visits, served: Served) -> AbstractContextManager[None]:
+def _counted(request: McpRequest, visits: Visits, served: Served) -> AbstractContextManager[None]:
     """The time in which a client is there because of this request; a check of the watchdog is none."""
     return nullcontext() if request.checking else visits.begin(request.who, served)
 
@@ -136,7 +136,7 @@ async def _translated(
         await listen(session, parsed, envelope, exchange)
         await _reply(request, exchange)
         return
-    session.guest = interactive_pool.client_identity(
+    session.identity = interactive_pool.client_identity(
         request.owner, parsed["params"]["_meta"], stateless_protocol.CAPABILITIES_KEY, stateless_protocol.CLIENT_KEY
     )
     sink = QuietLog(exchange, parsed["params"]["_meta"].get(stateless_protocol.LEVEL_KEY))

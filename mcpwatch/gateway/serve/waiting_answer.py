@@ -20,24 +20,24 @@ class WaitingAnswer:
     `primed`: the client knows events that only tell an id.
     """
 
-    __slots__ = ("_open", "_primed", "_sessions", "_timer", "course", "request", "session")
+    __slots__ = ("_open", "_primed", "_sessions", "_timer", "request", "response_stream", "session")
 
     def __init__(
-        self, sessions: ClientSessions, request: McpRequest, session: ClientSession, course: ResponseStream, *, primed: bool
+        self, sessions: ClientSessions, request: McpRequest, session: ClientSession, stream: ResponseStream, *, primed: bool
     ) -> None:
         self._sessions, self._primed = sessions, primed
-        self.request, self.session, self.course = request, session, course
+        self.request, self.session, self.response_stream = request, session, stream
         self._timer: asyncio.TimerHandle | None = None
         self._open = True
         session.open += 1
 
     def wait(self) -> None:
         """Answer as soon as there is something to say: as JSON when that is the answer, alone; as a stream after `KEEP_ALIVE`."""
-        if self.course.done or self.course.messages:
+        if self.response_stream.done or self.response_stream.messages:
             self._settle()
         else:
             self.request.turn.promised = True
-            self.course.told = self._settle
+            self.response_stream.told = self._settle
             self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE, self._settle)
 
     def close(self) -> None:
@@ -49,28 +49,28 @@ class WaitingAnswer:
 
     def drop(self) -> None:
         """It waits no more, and what still comes for it is left."""
-        self.course.abandon()
+        self.response_stream.abandon()
         self.close()
 
     def _settle(self) -> None:
-        course = self.course
-        course.told = None
+        stream = self.response_stream
+        stream.told = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if course.done and len(course.messages) == 1 and self.session.open == 1:
+        if stream.done and len(stream.messages) == 1 and self.session.open == 1:
             self.close()  # not after: the answer lets the next request of the connection begin
-            self.request.respond(200, course.messages.pop())
+            self.request.respond(200, stream.messages.pop())
         else:
             self.request.turn.go_on(self._flow())
 
     async def _flow(self) -> None:
         """Answer as a stream."""
-        course = self.course
+        stream = self.response_stream
         try:
             pipe = self.request.stream()
-            messages, course.messages = course.messages, []
-            course.begin(pipe, messages, prime=self._primed)
+            messages, stream.messages = stream.messages, []
+            stream.begin(pipe, messages, prime=self._primed)
             await self._sessions.hold(self.session, pipe)
             pipe.finish()
         finally:

@@ -124,9 +124,9 @@ class Wires:
         items = _batch(request, session) if session is not None else None
         if session is None or items is None:
             return
-        answer = WaitingAnswer(self._sessions, request, session, session.course(), primed=_primed(request))
+        answer = WaitingAnswer(self._sessions, request, session, session.response_stream(), primed=_primed(request))
         try:
-            wanted = await BatchResponse(items, answer.course).give(session)
+            wanted = await BatchResponse(items, answer.response_stream).give(session)
         except BaseException:
             answer.drop()
             raise
@@ -162,10 +162,10 @@ class Wires:
             request.respond(202)
             return None
         primed = _primed(request)
-        course = session.course(polls=primed)
-        answer = WaitingAnswer(self._sessions, request, session, course, primed=primed)
+        response_stream = session.response_stream(polls=primed)
+        answer = WaitingAnswer(self._sessions, request, session, response_stream, primed=primed)
         try:
-            taken = session.try_take(body, envelope, course)
+            taken = session.try_take(body, envelope, response_stream)
         except BaseException:
             answer.drop()
             raise
@@ -177,7 +177,7 @@ class Wires:
     async def _take(self, answer: WaitingAnswer, body: bytes, envelope: Envelope) -> None:
         """Hand on a request that has to wait for its member. Raises `UpstreamUnavailable` for a handshake."""
         try:
-            await answer.session.take(body, envelope, answer.course)
+            await answer.session.take(body, envelope, answer.response_stream)
         except UpstreamUnavailable as down:
             answer.drop()
             if envelope.method == "initialize":
@@ -217,9 +217,9 @@ class Wires:
             request.respond(400, text)
             return
         pipe = request.stream([(SESSION, session.id.encode())])
-        course = session.taken_up(stream)
-        if course is not None:
-            course.go_on(pipe, after)
+        response_stream = session.taken_up(stream)
+        if response_stream is not None:
+            response_stream.go_on(pipe, after)
             await self._sessions.hold(session, pipe)
         else:
             for kept in missed:

@@ -66,7 +66,7 @@ class GroupTarget:
         self._sessions.add(session)
         return session, False
 
-    async def passage(self) -> None:
+    async def passthrough(self) -> None:
         """A group is served by its gateway alone."""
 
     async def discover(self) -> bytes:

@@ -57,7 +57,7 @@ class GroupSession(SessionOutput):
         self.served_by = self._parts = dict[str, Session]()
         self._opening: dict[str, asyncio.Lock] = {}
         self._hello: dict[str, Any] | None = None
-        self.guest: ClientIdentity | None = None
+        self.identity: ClientIdentity | None = None
         self._calls: dict[bytes, Session] = {}
         self._owners: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()

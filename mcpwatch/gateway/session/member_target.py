@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcpwatch.gateway.protocol import translation
-from mcpwatch.gateway.session.passage import Passthrough, speaks
+from mcpwatch.gateway.session.passthrough_link import Passthrough, speaks
 from mcpwatch.gateway.session.session import Session
 from mcpwatch.gateway.settings import ToolRules
 from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
@@ -17,7 +17,7 @@ class MemberTarget:
         self.member = member
         self.name = member.name
         known, self.counts = member.settings, member.counts
-        self._passage = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
+        self._passthrough = Passthrough(member.name, known.url or "", known.headers, trust_of(known), member.counts)
         self._ruled = known.tools != ToolRules()
         self._native = False
         self.plain_until = 0.0
@@ -46,17 +46,17 @@ class MemberTarget:
             session.use(native, native=True)
         return session, native is not None
 
-    async def passage(self) -> Passthrough | None:
+    async def passthrough(self) -> Passthrough | None:
         """The way to the member's URL, if it speaks the stateless wire; asked once per connection. Raises `UpstreamUnavailable`."""
         member = self.member
         if member.settings.url is None or member.kind == "sse" or self._ruled:
             return None
         await member.main.ready()
         if self._asked_of != member.main.generation:
-            self._passage.client.close()
-            self._native = await speaks(self._passage)
+            self._passthrough.client.close()
+            self._native = await speaks(self._passthrough)
             self._asked_of = member.main.generation
-        return self._passage if self._native else None
+        return self._passthrough if self._native else None
 
     async def discover(self) -> bytes:
         """The member's `initialize` answer in the words of `server/discover`. Raises `UpstreamUnavailable`."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from mcpwatch.gateway.http.http_exchange import OpenStream
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.session.mcp_request import McpRequest
-from mcpwatch.gateway.session.passage import Passthrough
+from mcpwatch.gateway.session.passthrough_link import Passthrough
 from mcpwatch.gateway.session.tool_outcome import CountedStream, count
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
@@ -27,7 +27,7 @@ _REFUSED = 400
 _BACK = ("cache-control", "retry-after")
 
 
-async def relay(request: McpRequest, passage: Passthrough, body: bytes, *, counted: bool = False) -> None:
+async def relay(request: McpRequest, passthrough: Passthrough, body: bytes, *, counted: bool = False) -> None:
     """Pass one POST on and its answer back, as it comes; `counted`: it is a tool call. A client that goes away ends it.
 
     Raises `UpstreamUnavailable`.
@@ -42,23 +42,24 @@ async def relay(request: McpRequest, passage: Passthrough, body: bytes, *, count
         return
     try:
         async with asyncio.timeout(HEAD_LIMIT):
-            response = await passage.client.request("POST", passage.url, headers, body)
+            response = await passthrough.client.request("POST", passthrough.url, headers, body)
         if response.oddity:
             response.close()
             raise HttpFailed(response.oddity, connected=True)
     except TimeoutError:
-        await _failed(request, passage, body, counted, HttpFailed(f"did not begin an answer within {HEAD_LIMIT:g} s", sent=True))
+        late = HttpFailed(f"did not begin an answer within {HEAD_LIMIT:g} s", sent=True)
+        await _failed(request, passthrough, body, counted, late)
         return
     except HttpFailed as error:
-        await _failed(request, passage, body, counted, error)
+        await _failed(request, passthrough, body, counted, error)
         return
     try:
-        await _copy(request, response, passage.counts if counted else None)
+        await _copy(request, response, passthrough.counts if counted else None)
     except HttpFailed as error:
         if request.turn.begun:
             request.turn.cut()
         else:
-            await _failed(request, passage, body, counted, error)
+            await _failed(request, passthrough, body, counted, error)
     except asyncio.CancelledError:
         request.turn.cut()
     finally:
@@ -66,19 +67,19 @@ async def relay(request: McpRequest, passage: Passthrough, body: bytes, *, count
         response.close()
 
 
-async def _failed(request: McpRequest, passage: Passthrough, body: bytes, counted: bool, error: HttpFailed) -> None:
+async def _failed(request: McpRequest, passthrough: Passthrough, body: bytes, counted: bool, error: HttpFailed) -> None:
     """Tell the client; only what surely was not executed is said to be worth another try. Raises `UpstreamUnavailable`."""
     if not error.sent:
-        raise UpstreamUnavailable(passage.name, error.reason, 1) from None
+        raise UpstreamUnavailable(passthrough.name, error.reason, 1) from None
     try:
         raw_id = message.raw_id(message.peek(body))
     except message.Malformed:
         raw_id = None
-    data = {"member": passage.name} | error.data
+    data = {"member": passthrough.name} | error.data
     if counted:
-        passage.counts.tool_calls += 1
-        passage.counts.tool_errors += 1
-    request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passage.name!r}: {error}", data))
+        passthrough.counts.tool_calls += 1
+        passthrough.counts.tool_errors += 1
+    request.respond(502, message.error(raw_id, message.MEMBER_DOWN, f"member {passthrough.name!r}: {error}", data))
 
 
 async def _copy(request: McpRequest, response: Response, counts: Counts | None) -> None:

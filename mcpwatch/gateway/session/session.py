@@ -38,8 +38,8 @@ class Session(SessionOutput):
     """One client session on one member."""
 
     __slots__ = (
-        "_elder", "_native", "_own", "_ruled", "_upstream", "_visit", "capabilities", "closed", "guest", "id", "member", "open",
-        "owner", "seen",
+        "_legacy", "_native", "_own", "_ruled", "_serving", "_upstream", "capabilities", "closed", "id", "identity", "member",
+        "open", "owner", "seen",
     )  # fmt: skip
 
     def __init__(self, member: ServedMember, owner: str) -> None:
@@ -54,10 +54,10 @@ class Session(SessionOutput):
         self._upstream: Upstream | None = None
         self._own: UpstreamTask | None = None
         self._native = False
-        self._elder: LegacyClient | None = None
-        self.guest: ClientIdentity | None = None
+        self._legacy: LegacyClient | None = None
+        self.identity: ClientIdentity | None = None
         """Who asks, for one request of the stateless wire whose client can be asked."""
-        self._visit: tuple[InteractiveRequest, Sink] | None = None
+        self._serving: tuple[InteractiveRequest, Sink] | None = None
         self._ruled = member.settings.tools != ToolRules()
 
     @property
@@ -96,8 +96,8 @@ class Session(SessionOutput):
             self.answer(data, envelope)
         elif envelope.id is UNSET:
             if upstream is not None and (method != "notifications/initialized" or self._own is not None):
-                if self._elder is not None and method == "notifications/cancelled":
-                    self._elder.cancelled(envelope)
+                if self._legacy is not None and method == "notifications/cancelled":
+                    self._legacy.cancelled(envelope)
                 upstream.mux.notify(self, envelope, data)
         elif method == "initialize":
             return self._try_initialize(data, envelope, sink)
@@ -136,8 +136,8 @@ class Session(SessionOutput):
             return None
         self.closed = True
         self.finish()
-        if self._visit is not None:
-            self._visit[0].gone(self._visit[1])
+        if self._serving is not None:
+            self._serving[0].gone(self._serving[1])
         if self._upstream is not None:
             self._upstream.mux.detach(self)
             self._upstream.listening.leave(self)
@@ -181,7 +181,7 @@ class Session(SessionOutput):
             return
         upstream.mux.attach(self)
         if upstream.modern:
-            self._elder = LegacyClient(upstream.mux, upstream.listening, self, asked)
+            self._legacy = LegacyClient(upstream.mux, upstream.listening, self, asked)
             upstream.listening.join(self)
             self.version = _spoken(asked)
             result = translation.greeting(upstream.server, self.version)
@@ -215,13 +215,13 @@ class Session(SessionOutput):
         return (
             upstream is not None
             and upstream.phase is UpstreamPhase.RUNNING
-            and self.guest is None
-            and (self._elder is not None or self._native or not upstream.modern)
+            and self.identity is None
+            and (self._legacy is not None or self._native or not upstream.modern)
         )
 
     async def _forward(self, data: bytes, envelope: Envelope, sink: Sink) -> None:
-        if self.guest is not None and envelope.method in MAY_ASK:
-            await self._sit(self.guest, data, envelope, sink)
+        if self.identity is not None and envelope.method in MAY_ASK:
+            await self._interactive(self.identity, data, envelope, sink)
             return
         upstream = self._upstream
         if upstream is None:
@@ -229,27 +229,27 @@ class Session(SessionOutput):
             upstream = self.member.main
         elif upstream.phase is not UpstreamPhase.RUNNING:
             await upstream.ready()
-        if upstream.modern and not self._native and self._elder is None:
-            self._elder = LegacyClient(upstream.mux, upstream.listening, self, {})
+        if upstream.modern and not self._native and self._legacy is None:
+            self._legacy = LegacyClient(upstream.mux, upstream.listening, self, {})
         if self.closed or self._request(upstream, envelope, data, sink):
             return
         await upstream.renewed(upstream.generation)
         if not self.closed and not self._request(upstream, envelope, data, sink):
             upstream.mux.refuse(envelope, sink, "takes no more input")
 
-    async def _sit(self, guest: ClientIdentity, data: bytes, envelope: Envelope, sink: Sink) -> None:
+    async def _interactive(self, identity: ClientIdentity, data: bytes, envelope: Envelope, sink: Sink) -> None:
         """A request of the stateless wire that the member may ask something about."""
-        visit = await self.member.seats.serve(guest, envelope, data, sink)
+        visit = await self.member.seats.serve(identity, envelope, data, sink)
         if visit is None:
             unknown_state(sink, envelope)
         elif self.closed:
             visit.gone(sink)
         else:
-            self._visit = visit, sink
+            self._serving = visit, sink
 
     def _request(self, upstream: Upstream, envelope: Envelope, data: bytes, sink: Sink) -> int:
-        if self._elder is not None:
-            return self._elder.request(envelope, data, sink)
+        if self._legacy is not None:
+            return self._legacy.request(envelope, data, sink)
         return upstream.mux.request(self, envelope, data, sink)
 
     def _rule(self, data: bytes, envelope: Envelope, sink: Sink) -> tuple[bytes, Sink] | None:

@@ -26,7 +26,7 @@ class SessionOutput:
     """What a client session is made of, seen from its client. `resumable`: events carry ids and are kept, for Streamable HTTP."""
 
     __slots__ = (
-        "__weakref__", "_courses", "_replay", "_unsent", "_unsent_bytes", "_writes", "checking", "dropped", "pipes", "resumable",
+        "__weakref__", "_replay", "_streams", "_unsent", "_unsent_bytes", "_writes", "checking", "dropped", "pipes", "resumable",
         "version",
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ class SessionOutput:
         self._replay: Replay | None = None
         self.pipes: set[OpenStream] = set()
         """Streams that are open now, whatever they carry."""
-        self._courses: dict[ResponseStream, None] = {}
+        self._streams: dict[ResponseStream, None] = {}
         """Answers under way, in their order."""
         self._writes: list[Callable[[bytes], None]] = []
         self._unsent: deque[bytes] | None = None
@@ -91,13 +91,13 @@ class SessionOutput:
         if write in self._writes:
             self._writes.remove(write)
 
-    def course(self, *, polls: bool = False) -> ResponseStream:
+    def response_stream(self, *, polls: bool = False) -> ResponseStream:
         """The way of one answer. `polls`: the client takes up a stream that ends before the answer."""
-        return ResponseStream(self, self._courses, polls)
+        return ResponseStream(self, self._streams, polls)
 
     def taken_up(self, stream: int) -> ResponseStream | None:
         """The answer that is still under way on this stream."""
-        return next((course for course in self._courses if course.stream == stream), None)
+        return next((one for one in self._streams if one.stream == stream), None)
 
     def end(self) -> Coroutine[Any, Any, None] | None:
         """The session is over; what of that has to be waited for, if anything."""
@@ -111,8 +111,8 @@ class SessionOutput:
 
     def finish(self) -> None:
         """The session is over: no answer comes any more."""
-        for course in list(self._courses):
-            course.abandon()
+        for one in list(self._streams):
+            one.abandon()
         for pipe in list(self.pipes):
             pipe.end("closed")
 
@@ -120,18 +120,18 @@ class SessionOutput:
 class ResponseStream(Exchange):
     """The answer to one POST in a session: whole, or a stream that can be taken up again when it was cut or has ended early."""
 
-    __slots__ = ("_courses", "_output", "_pipe", "_polls", "_retry", "stream")
+    __slots__ = ("_output", "_pipe", "_polls", "_retry", "_streams", "stream")
 
-    def __init__(self, output: SessionOutput, courses: dict[ResponseStream, None], polls: bool) -> None:
+    def __init__(self, output: SessionOutput, streams: dict[ResponseStream, None], polls: bool) -> None:
         super().__init__()
         self._output = output
-        self._courses = courses
+        self._streams = streams
         self.stream = NO_STREAM
         """The number of its stream, once it is one."""
         self._pipe: OpenStream | None = None
         self._polls = polls
         self._retry: int | None = None
-        courses[self] = None
+        streams[self] = None
 
     def deliver(self, data: bytes, share: Delivery) -> None:
         """One more message: to whoever waits for it, or as an event once the answer is a stream."""
@@ -139,7 +139,7 @@ class ResponseStream(Exchange):
             self._suspend(int(data))
             return
         if share == FINAL:
-            self._courses.pop(self, None)
+            self._streams.pop(self, None)
         if self.stream == NO_STREAM:
             super().deliver(data, share)
             return

@@ -15,7 +15,7 @@ from mcpwatch.gateway.upstream.counts import Counts
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.http.http_exchange import OpenStream
-    from mcpwatch.gateway.session.passage import Passthrough
+    from mcpwatch.gateway.session.passthrough_link import Passthrough
     from mcpwatch.gateway.session.session_output import ResponseStream
     from mcpwatch.gateway.upstream.interactive_pool import ClientIdentity
 
@@ -78,7 +78,7 @@ class ClientSession(Protocol):
         """That stream is gone."""
         ...
 
-    def course(self, *, polls: bool = False) -> ResponseStream:
+    def response_stream(self, *, polls: bool = False) -> ResponseStream:
         """The way of the answer to one POST. `polls`: the client takes up a stream that ends before the answer."""
         ...
 
@@ -98,7 +98,7 @@ class ClientSession(Protocol):
 class OneSession(ClientSession, Protocol):
     """A session for one request of the stateless wire."""
 
-    guest: ClientIdentity | None
+    identity: ClientIdentity | None
 
     async def attend(self) -> None:
         """Hear of what every session of its members hears. Raises `UpstreamUnavailable`."""
@@ -138,7 +138,7 @@ class RouteTarget(Protocol):
         """A session for one request of the stateless wire, and whether it speaks that wire itself. Raises `UpstreamUnavailable`."""
         ...
 
-    async def passage(self) -> Passthrough | None:
+    async def passthrough(self) -> Passthrough | None:
         """The way to an upstream that takes requests of the stateless wire as they are. Raises `UpstreamUnavailable`."""
         ...
 

@@ -43,7 +43,7 @@ class Mux:
         self._unread: list[Call] = []
         self._places: dict[Peer, PeerState] = {}
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
-        self._wishes = Subscriptions(self._places)
+        self._subscriptions = Subscriptions(self._places)
         self._notifications = Notifications(lambda: self._calls, self._places, self.questions, lambda: self.call_limit)
         self.heard = -math.inf
         """When the member last said something (monotonic seconds)."""
@@ -119,7 +119,7 @@ class Mux:
         method, now = envelope.method, time.monotonic()
         call = Call(number, peer, raw_id, sink, method, token, now + self.call_limit, began=now)
         place = self._places.get(peer)
-        if place is not None and method in METHODS and self._wishes.take(place, method, data):
+        if place is not None and method in METHODS and self._subscriptions.take(place, method, data):
             sink.deliver(message.result(raw_id, b"{}"), FINAL)
             return number
         fresh = b"%d" % number
@@ -232,7 +232,7 @@ class Mux:
         """What a fresh member must be told again: subscriptions and the log level, as whole messages."""
         return [
             b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}' % (self._ids.new(self._calls), method.encode(), body)
-            for method, body in self._wishes.restore()
+            for method, body in self._subscriptions.restore()
         ]
 
     def expire(self, now: float) -> None:
@@ -286,7 +286,7 @@ class Mux:
         self._send(message.one_line(json_edit.with_value(data, ("params", "requestId"), b"%d" % call.number)), None)
 
     def _unsubscribe(self, which: bytes) -> None:
-        if not self._wishes.wanted(which):
+        if not self._subscriptions.wanted(which):
             body = b'{"jsonrpc":"2.0","id":%d,"method":"resources/unsubscribe","params":{"uri":%s}}' % (
                 self._ids.new(self._calls),
                 which,

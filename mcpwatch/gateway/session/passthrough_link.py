@@ -33,7 +33,7 @@ class Passthrough:
         self.client = HttpClient(url, headers, trust)
 
 
-async def speaks(passage: Passthrough) -> bool:
+async def speaks(passthrough: Passthrough) -> bool:
     """Whether the upstream answers `server/discover` with the version of this wire. Raises `UpstreamUnavailable`."""
     body = message.request(0, "server/discover", stateless_protocol.QUESTION)
     headers = {
@@ -42,11 +42,11 @@ async def speaks(passage: Passthrough) -> bool:
     }  # fmt: skip
     try:
         async with asyncio.timeout(DISCOVER_LIMIT):
-            response = await passage.client.request("POST", passage.url, headers, body)
+            response = await passthrough.client.request("POST", passthrough.url, headers, body)
             text = await response.read()
     except (HttpFailed, TimeoutError) as error:
         reason = error.reason if isinstance(error, HttpFailed) else "did not answer server/discover"
-        raise UpstreamUnavailable(passage.name, reason, 1) from None
+        raise UpstreamUnavailable(passthrough.name, reason, 1) from None
     with suppress(ValueError, AttributeError, TypeError):
         return message.MODERN in json.loads(text).get("result", {}).get("supportedVersions", [])
     return False
