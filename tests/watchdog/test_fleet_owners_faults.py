@@ -109,7 +109,11 @@ def test_lines_on_stdout_are_the_cause_only_of_what_they_can_explain(
 
 
 def test_a_member_to_which_no_way_leads_is_not_restarted_and_one_that_refuses_is() -> None:
-    for symptom, expected in ((Symptom.UNREACHABLE, ("unreachable", None)), (Symptom.REFUSED, ("member_hung", "restart"))):
+    for symptom, expected in (
+        (Symptom.UNREACHABLE, ("unreachable", None)),
+        (Symptom.UNRESOLVED, ("unreachable", None)),
+        (Symptom.REFUSED, ("member_hung", "restart")),
+    ):
         seen = _failing(symptom, since=150.0, succeeded=True)
         member = MemberSnapshot("pg", "server", "docker", Want.UP, Phase.RUNNING, Instant(10.0), direct=seen)
         (found,) = diagnose(FleetSnapshot(Instant(200.0), (member,), None)).found
