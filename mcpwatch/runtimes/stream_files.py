@@ -131,7 +131,7 @@ class StreamFiles:
             self._save()
 
     def _follow_log(self) -> None:
-        """A log or cursor that somebody removed or moved away is made again, and so is one that could not be opened after a rotation.
+        """A log or cursor that somebody removed or moved away is made again, and one that could not be opened after a rotation.
 
         One that lies there in its place is gone on with, and so is a log that was cut short.
         """
