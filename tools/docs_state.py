@@ -25,7 +25,8 @@ things. One pure function, `decide(state, event, rules)`, owns every transition;
 - `failed` is reachable from a crash loop under every policy that the configuration accepts.
 
 A member that fails comes back at once, then after growing pauses; when the restarts within `restart.period` exceed
-`restart.intensity` it is parked in `failed` and gets one more try every `restart.retry`. For a member whose carrier restarts
+`restart.intensity` it is parked in `failed` and gets one more try every `restart.retry`; by an exit code that says that there was
+no command to run (126, 127) it is parked so at once. For a member whose carrier restarts
 it by itself (a stdio server hosted in the gateway), `backoff` waits for that. Where an engine refuses the stop that a repair
 began with, `stopping` leads back to `starting` of the same generation: what lives is looked at again, because what kept the engine
 away may be what failed.

@@ -148,6 +148,7 @@ class FoundWire:
     async def _find(self) -> None:
         told: ProbeFailure | None = None
         late = False
+        await self._caller.transport.prepare(self._caller.url)  # a slow name server or network is no server that says nothing
         try:
             async with asyncio.timeout(self._caller.timeline.left * DISCOVER_SHARE):
                 await self._wire.open()

@@ -21,8 +21,9 @@ from mcpwatch.checks.kinds import CHECKS
 from mcpwatch.checks.list_cache import ListCache
 from mcpwatch.checks.stdio import StdioWire
 from mcpwatch.checks.timeline import ProbeTimeline
-from mcpwatch.checks.transport import NameCache, ProbeTransport
+from mcpwatch.checks.transport import NameCache, ProbeTransport, failed
 from mcpwatch.checks.wire import Wire
+from mcpwatch.http_client.names import unresolved
 from mcpwatch.http_client.url import parse
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
@@ -136,6 +137,8 @@ class Prober:
         stage = timeline.stage or Stage.CONNECT
         if told := probe.transport.dripping(timeline.in_stage):
             return ProbeFailure(Symptom.DRIPPING, f"the answer in stage {stage} comes too slowly: {told}", stage=stage)
+        if stage is Stage.RESOLVE and (host := probe.transport.dialler.host):
+            return failed(unresolved(host, round(timeline.in_stage, 1)))
         failure = probe.wire.silence(stage) if probe.wire is not None else None
         return failure or ProbeFailure(Symptom.TIMEOUT, f"no answer within the deadline of stage {stage}", stage=stage)
 

@@ -15,9 +15,10 @@ from mcpwatch.checks.failure import REASON_MAX, ProbeFailure, one_line
 from mcpwatch.checks.timeline import ProbeTimeline
 from mcpwatch.http_client.client import REPEATABLE, HttpClient, Response
 from mcpwatch.http_client.connection import ClientConnection
-from mcpwatch.http_client.dial import dial, resolve, untimed
+from mcpwatch.http_client.dial import dial, untimed
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import ForwardProxy
+from mcpwatch.http_client.names import NAMES, Names
 from mcpwatch.http_client.trust import Trust
 from mcpwatch.http_client.url import Url
 from mcpwatch.model.probe import Symptom, Target
@@ -38,12 +39,15 @@ _NO_NAME = re.compile(
     re.IGNORECASE,
 )
 """Words of a failed look-up, of whoever made it."""
+_WHICH = re.compile(r"\bname [\w.-]+ does not|\blookup (?!failed)[\w.-]+|\b(?:ENOTFOUND|EAI_AGAIN) [\w.-]+", re.IGNORECASE)
+"""Those of them that tell which name."""
 
 
 class NameCache:
     """Resolved names, which all probes share for a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names = NAMES) -> None:
+        self._resolver = names
         self._names: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
@@ -52,7 +56,7 @@ class NameCache:
         kept = self._names.get((host, port))
         if kept and now - kept[0] < NAME_TTL:
             return kept[1]
-        found = await resolve(host, port)
+        found = await self._resolver.addresses(host, port)
         if len(self._names) >= NAMES_MAX:
             self._names.clear()
         self._names[host, port] = (now, found)
@@ -61,11 +65,18 @@ class NameCache:
     def forget(self, host: str, port: int) -> None:
         """Resolve this host anew next time."""
         self._names.pop((host, port), None)
+        self._resolver.forget(host, port)
 
     def doubt(self, words: str) -> None:
-        """Resolve every host anew when an answer says that a name does not resolve: it may be gone for us too."""
-        if _NO_NAME.search(words):
-            self._names.clear()
+        """Resolve a host anew when an answer says that its name does not resolve: it may be gone for us too.
+
+        Where the words tell no name it may be any.
+        """
+        if not _NO_NAME.search(words):
+            return
+        told = [at for at in self._names if re.search(rf"(?<![\w.-]){re.escape(at[0])}(?![\w-]|\.\w)", words, re.IGNORECASE)]
+        for host, port in told or ([] if _WHICH.search(words) else [*self._names]):
+            self.forget(host, port)
 
 
 class ProbeTransport:
@@ -122,6 +133,8 @@ class Dialler:
         self._names = names
         self._timeline = timeline
         self._connections: list[ClientConnection] = []
+        self.host = ""
+        """The server's host that was dialled last; empty where a proxy of the environment was."""
         self.certificate: dict[str, object] = {}
         self.tls_version = ""
 
@@ -132,8 +145,9 @@ class Dialler:
             raise ProbeFailure(Symptom.BAD_REPLY, f"the server leaves {CONNECTIONS_MAX} answers unfinished")
         first = not self._timeline.dialled
         self._timeline.dialled = True
+        self.host = url.host if proxy is None else ""
         enter = self._timeline.enter if first else untimed
-        connection = await dial(url, self._trust, proxy, self._names.addresses, enter, lasting=False)
+        connection = await dial(url, self._trust, proxy, self._names, enter, lasting=False)
         self._connections.append(connection)
         self.certificate = self.certificate or connection.peer_certificate
         self.tls_version = self.tls_version or connection.tls_version

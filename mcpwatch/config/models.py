@@ -114,7 +114,9 @@ class RestartConfig(KindSpec):
     backoff: BackoffConfig = Field(BackoffConfig(), description="Pauses between restarts.")  # pyright: ignore[reportCallIssue]
     retry: Duration | None = Field(60.0, description="A FAILED member gets one more try after this long; `null`: only by hand.")
     fatal_exit_codes: tuple[int, ...] = Field(
-        (78, 126, 127), description="Exit codes that park the member until it is started by hand: `retry` does not follow them."
+        (78,),
+        description="Exit codes that park the member until it is started by hand: `retry` does not follow them. "
+        "126 and 127, by which a shell says that there is no command to run, park it at once, and `retry` follows.",
     )
     max_memory: Size | None = Field(
         None, description="Resident memory of the whole tree above which it is restarted in good order."

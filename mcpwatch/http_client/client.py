@@ -11,10 +11,11 @@ from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.dial import dial
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import REJECTED, BadProxy, ForwardProxy, forward_proxy
+from mcpwatch.http_client.names import unresolved
 from mcpwatch.http_client.sse import ANSWER_LIMIT, EventParser, ServerSentEvent, shown
 from mcpwatch.http_client.trust import BY_DEFAULT, Trust
 from mcpwatch.http_client.url import Url, parse
-from mcpwatch.model.symptom import Symptom
+from mcpwatch.model.symptom import Stage, Symptom
 
 CONNECT_LIMIT = 5.0
 """Seconds for a connection, the proxy's tunnel and TLS included."""
@@ -210,10 +211,13 @@ class HttpClient:
 
     async def _within_limit(self, to: Url, proxy: ForwardProxy | None) -> ClientConnection:
         where = proxy.shown if proxy is not None else to.host
+        stages: list[Stage] = []
         try:
             async with asyncio.timeout(CONNECT_LIMIT):
-                return await dial(to, self._trust, proxy)
+                return await dial(to, self._trust, proxy, enter=stages.append)
         except TimeoutError:
+            if stages == [Stage.RESOLVE] and proxy is None:
+                raise unresolved(where, CONNECT_LIMIT) from None
             raise HttpFailed(f"no connection to {where} within {CONNECT_LIMIT:g} s") from None
         except OSError as error:
             raise HttpFailed(f"no connection to {where}: {error.strerror or error}") from None

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from mcpwatch.http_client import tls
 from mcpwatch.http_client.brief_transport import BriefTransport
@@ -17,8 +17,9 @@ from mcpwatch.http_client.connection import ClientConnection
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.forward_proxy import ForwardProxy, authority, tunnel
 from mcpwatch.http_client.keepalive import notice_vanished
+from mcpwatch.http_client.names import NAMES, Names
 from mcpwatch.http_client.trust import Contexts, Trust, TrustFailed
-from mcpwatch.http_client.url import Url, address_family
+from mcpwatch.http_client.url import Url
 from mcpwatch.model.symptom import Stage, Symptom
 
 FALLBACK_AFTER = 1.0
@@ -27,25 +28,11 @@ OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EN
 """Errors that say something about this process and this machine, nothing about the peer."""
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
-Names = Callable[[str, int], Awaitable[tuple[str, ...]]]
-"""The addresses of a host and port."""
 Enter = Callable[[Stage], None]
 """Told when resolving, connecting and the TLS handshake begin."""
 
 _contexts = Contexts()
 """Reading the authorities takes 30 ms, in which the loop stands still: once for each trust."""
-
-
-async def resolve(host: str, port: int) -> tuple[str, ...]:
-    """The addresses of a host; a literal address is its own. Raises `HttpFailed`."""
-    if address_family(host) is not None:
-        return (host,)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HttpFailed(f"the name {host} does not resolve: {reason}", Symptom.UNRESOLVED) from error
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def connect(
@@ -119,7 +106,7 @@ def untimed(stage: Stage) -> None:
 
 
 async def dial(
-    url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names = resolve, enter: Enter = untimed, *, lasting: bool = True
+    url: Url, trust: Trust, proxy: ForwardProxy | None, names: Names = NAMES, enter: Enter = untimed, *, lasting: bool = True
 ) -> ClientConnection:
     """Connect to a server; `lasting`: as `connect` has it.
 
@@ -128,9 +115,9 @@ async def dial(
     near = (proxy.host, proxy.port) if proxy is not None else (url.host, url.port)
     try:
         enter(Stage.RESOLVE)
-        addresses = await names(*near)
+        addresses = await names.addresses(*near)
         enter(Stage.CONNECT)
-        connection = await connect(*near, addresses, lasting=lasting, plain=url.scheme == "http")
+        connection = await _reached(near, addresses, names, lasting=lasting, plain=url.scheme == "http")
     except HttpFailed as error:
         if proxy is None:
             raise
@@ -142,6 +129,17 @@ async def dial(
             connection.abort()
             raise
     return connection
+
+
+async def _reached(
+    near: tuple[str, int], addresses: tuple[str, ...], names: Names, *, lasting: bool, plain: bool
+) -> ClientConnection:
+    """A connection; addresses at which none comes about are forgotten: the host may have others now. Raises as `connect` does."""
+    try:
+        return await connect(*near, addresses, lasting=lasting, plain=plain)
+    except BaseException:
+        names.forget(*near)
+        raise
 
 
 async def _secure(connection: ClientConnection, url: Url, trust: Trust, proxy: ForwardProxy | None, enter: Enter) -> None:

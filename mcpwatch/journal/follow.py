@@ -70,15 +70,16 @@ class Follower:
             if len(rest) >= limit:
                 return found
             after = self._next(stream, file)
-            file.close()
-            del self._open[stream]
-            if after is None:
+            if after is None:  # moved away a moment ago: a line may still come to it before there is another
                 return found
+            file.close()
             self._open[stream] = after
         return found
 
     def _take(self, file: BinaryIO, stream: str, limit: int) -> list[Line]:
         found: list[Line] = []
+        if os.fstat(file.fileno()).st_size < file.tell():  # it was cut short in its place
+            file.seek(0)
         while len(found) < limit:
             start = file.tell()
             text = file.readline()

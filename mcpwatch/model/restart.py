@@ -33,11 +33,14 @@ class RestartPolicy:
     period: float = 120.0
     backoff: Backoff = Backoff()
     retry: float | None = 60.0
-    fatal_exit_codes: tuple[int, ...] = (78, 126, 127)
+    fatal_exit_codes: tuple[int, ...] = (78,)
     max_memory: int | None = None
     """Bytes of resident memory of the whole tree above which a planned restart is made."""
 
 
+UNRUNNABLE = {126: "command cannot be executed", 127: "command not found"}
+"""Exit codes by which a shell, `env` or an engine says that it did not run what it should: it may be there again after an upgrade,
+or once a disk is mounted, and no sooner for being tried often."""
 STABLE = 60.0
 """Seconds of proven health after which earlier failures are forgotten (or twice the last pause, if that is longer)."""
 SHORTEST = 0.002
@@ -79,7 +82,14 @@ def after_exit(policy: RestartPolicy, code: int | None) -> Next | None:
         return Next("finished")
     if policy.condition == "never" or code in policy.fatal_exit_codes:
         return Next("parked")
+    if code in UNRUNNABLE:
+        return Next("parked", policy.retry)
     return None
+
+
+def exit_words(code: int) -> str:
+    """An exit code in words: `exited with code 127 (command not found)`."""
+    return f"exited with code {code} ({UNRUNNABLE[code]})" if code in UNRUNNABLE else f"exited with code {code}"
 
 
 def not_retried(policy: RestartPolicy, code: int | None) -> str:
@@ -90,7 +100,15 @@ def not_retried(policy: RestartPolicy, code: int | None) -> str:
         return ""
     if policy.condition == "never":
         return "not retried: restart.condition is never"
+    if code not in policy.fatal_exit_codes:
+        return f"not retried: exit code {code}, and restart.retry is null; start it by hand when it is mended"
     return f"not retried: exit code {code} is fatal (restart.fatal_exit_codes); start it by hand when it is mended"
+
+
+def retried_slowly(policy: RestartPolicy, code: int | None) -> str:
+    """When an exit that parks is tried again by itself, in words; empty where it is not, or where its history decides."""
+    decided = after_exit(policy, code)
+    return f"tried again every {decided.pause:g}s (restart.retry)" if decided is not None and decided.pause is not None else ""
 
 
 def after_end(policy: RestartPolicy, history: RestartHistory, at: Instant, unit: float) -> Next:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from mcpwatch.model.incarnation import Appeared, Exited, Hindered, Parked, RuntimeEvent
+from mcpwatch.model.restart import exit_words
 
 NUMBERS_MAX = 8
 """Incarnations of a member whose numbers are known: the living one, and late words about those before it."""
@@ -44,7 +45,7 @@ class HostedChild:
         """How it ended right after its start, in words."""
         if self.signal is not None:
             return f"killed by signal {self.signal}"
-        return f"exited with code {self.code}" if self.code is not None else "it ended as soon as it was started"
+        return exit_words(self.code) if self.code is not None else "it ended as soon as it was started"
 
 
 @dataclass(frozen=True, slots=True)

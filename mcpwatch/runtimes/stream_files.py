@@ -5,6 +5,7 @@ Nothing is stamped here. A stream that was cut at any moment is taken up where i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from dataclasses import replace
@@ -108,14 +109,19 @@ class StreamFiles:
         self._last = max(self._last, newest or 0.0)
 
     def _follow_raw(self) -> None:
-        """A raw file that was replaced or cut short is read from its beginning."""
+        """A raw file that was replaced or cut short is read from its beginning; one that was moved away gets its name back.
+
+        As long as nothing was written to another one of its name, the member goes on in the one that it has.
+        """
         assert self._raw is not None
         here = os.fstat(self._raw)
         try:
-            there = self._path("raw").stat().st_ino
+            there = self._path("raw").stat()
         except OSError:
-            there = here.st_ino
-        if there != here.st_ino and here.st_size <= self._cursor.offset:
+            there = here
+            with contextlib.suppress(OSError):
+                os.link(f"/proc/self/fd/{self._raw}", self._path("raw"), src_dir_fd=self._raw)  # else the link itself is meant
+        if there.st_ino != here.st_ino and there.st_size and here.st_size <= self._cursor.offset:
             os.close(self._raw)
             self._raw = os.open(self._path("raw"), os.O_RDWR | os.O_CLOEXEC)
             self._cursor, self._punched = replace(self._cursor, raw=os.fstat(self._raw).st_ino, offset=0), 0
@@ -125,8 +131,11 @@ class StreamFiles:
             self._save()
 
     def _follow_log(self) -> None:
-        """A log or cursor that somebody removed is made again, and so is one that could not be opened after a rotation."""
-        if self._log is None or os.fstat(self._log).st_nlink == 0:
+        """A log or cursor that somebody removed or moved away is made again, and one that could not be opened after a rotation.
+
+        One that lies there in its place is gone on with, and so is a log that was cut short.
+        """
+        if self._log is None or self._gone(self._log, "log") or os.fstat(self._log).st_size < self._cursor.size:
             self.remade = True
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open_log()
@@ -134,12 +143,19 @@ class StreamFiles:
             log = os.fstat(self._log)
             self._cursor = replace(self._cursor, log=log.st_ino, size=log.st_size, note=False)
             self._save()
-        if self._cursor_fd is None or os.fstat(self._cursor_fd).st_nlink == 0:
+        if self._cursor_fd is None or self._gone(self._cursor_fd, "cursor"):
             old, self._cursor_fd = self._cursor_fd, None
             if old is not None:
                 os.close(old)
             self._cursor_fd = os.open(self._path("cursor"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._save()
+
+    def _gone(self, fd: int, suffix: str) -> bool:
+        """Whether an open file is no longer the one of its name."""
+        try:
+            return not os.path.samestat(self._path(suffix).stat(), os.fstat(fd))
+        except OSError:
+            return True
 
     def _free_raw(self) -> None:
         """Give the stamped range back to the disk; without holes, cut a raw file that is wholly stamped."""

@@ -39,8 +39,8 @@ class UsageMeter:
         self._samples: dict[str, tuple[float, UsageSample, float]] = {}  # when, what, percent of a core
         self._ended: set[str] | None = None
         """Members that ended since a look beside the loop began; `None`: none is under way."""
-        self._stale = False
-        """Whether the samples are too old to be shown, and the next are still to come."""
+        self._kept_at = float("-inf")
+        """When the samples were kept: a look that failed makes them no younger."""
 
     def look(self, member: str, mains: Callable[[], Mapping[str, int]]) -> Usage | None:
         """What a member uses, `None` while that is not known. `mains`: the main process of each member.
@@ -52,9 +52,8 @@ class UsageMeter:
         if age >= RECENT and self._table.light is not False:
             self._refresh(mains())
         elif self._ended is None and (age >= EVERY or (member not in self._samples and member in mains())):
-            self._stale = age >= RECENT
             self._refresh_beside(mains())
-        return None if self._stale else self.usage(member)
+        return None if time.monotonic() - self._kept_at >= RECENT else self.usage(member)
 
     def _refresh(self, mains: Mapping[str, int]) -> None:
         if mains:
@@ -85,7 +84,7 @@ class UsageMeter:
 
     def keep(self, taken: Taken) -> None:
         """What was taken is the latest from now on. In the loop's thread."""
-        self._stale = False
+        self._kept_at = taken.at
         for member, (pid, now) in taken.samples.items():
             before = self._samples.get(member) if self._main.get(member) == pid else None
             seconds = max(0.0, now.cpu_seconds - before[1].cpu_seconds) if before else 0.0

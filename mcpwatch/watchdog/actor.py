@@ -18,7 +18,7 @@ from mcpwatch.model.fact import Level, MemberExited
 from mcpwatch.model.incarnation import Exited as RuntimeExited
 from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.restart import not_retried
+from mcpwatch.model.restart import not_retried, retried_slowly
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Replacing, Runtime
@@ -108,7 +108,8 @@ class MemberActor(KnownMember):
         generation = end.generation
         planned = replaced or generation != self.state.generation or generation == self._stopped
         words = "stopped" if planned else describe_exit(end, tail)
-        last = "" if planned else not_retried(self.spec.restart, end.code)
+        policy = self.spec.restart
+        last = "" if planned else not_retried(policy, end.code) or retried_slowly(policy, end.code)
         words += f"; {last}" if last else ""
         if not planned or generation != self._given_up:
             self.last_exit, self._never_began = "" if planned else words, False

@@ -148,7 +148,7 @@ def _exited(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: 
         return _rest(replace(state, want=Want.DOWN), Phase.STOPPED), ()
     after = state if rules.restart.condition == "never" else _counted(state, event.at, rules)
     if decided is not None:
-        return _rest(after, Phase.FAILED), ()
+        return _rest(after, Phase.FAILED) if decided.pause is None else _parked(after, event.at, rules), ()
     return _again(after, event.at, rules, unit)
 
 

@@ -44,8 +44,9 @@ REMEMBERED = "the route still answers: from the proxy's memory, which proves not
 _LOADED: dict[Symptom | None, tuple[str, str]] = {
     Symptom.OVERLOADED: ("overloaded", "takes no more requests for now"),
     Symptom.DRIPPING: ("slow_answer", "answers, but too slowly"),
+    Symptom.UNRESOLVED: ("unreachable", "is at a name that leads nowhere from here"),
 }
-"""What a symptom tells of a load: cause and text."""
+"""What a symptom tells of a load, or of the way there: cause and text."""
 
 
 def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | LookAgain | None:

@@ -38,6 +38,7 @@ PLAIN: dict[Symptom | None, tuple[str, str]] = {
     Symptom.TOOL_ERROR: ("unexpected", "it answers, but its tool fails or refuses the call: {}"),
     Symptom.UNEXPECTED: ("unexpected", "it answers, but not what is expected of it: {}"),
     Symptom.UNREACHABLE: ("unreachable", "no way leads to it from here: {}"),
+    Symptom.UNRESOLVED: ("unreachable", "its name leads nowhere from here: {}"),
     Symptom.WRONG_SERVER: ("wrong_server", "another server answers in its place: {}"),
     Symptom.BAD_ENDPOINT: ("wrong_base_url", "it announces a base URL that clients cannot use"),
 }

@@ -6,6 +6,7 @@ import re
 import signal
 
 from mcpwatch.model.incarnation import Exited as RuntimeExited
+from mcpwatch.model.restart import exit_words
 from mcpwatch.model.text import plain
 
 _REFUSED = re.compile(
@@ -14,7 +15,7 @@ _REFUSED = re.compile(
 )
 _HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|information)", re.IGNORECASE)
 """Lines that only say where help is: docker's last words."""
-_GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+; giving up$")
+_GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+(?: \([\w ]+\))?; giving up$")
 """The last line of our own bridge when what it runs ended; what that said stands above it."""
 _PASSED_ON = re.compile(r" INFO [^ :]+: stderr: (?P<text>.*\w.*)")
 _TROUBLE = re.compile(r"\b\w*(?:error|exception|fatal|panic)\b", re.IGNORECASE)
@@ -37,7 +38,7 @@ def describe_exit(end: RuntimeExited, tail: tuple[str, ...] = ()) -> str:
     if end.signal is not None:
         words = f"killed by {_signal_name(end.signal)}"
     elif end.code is not None:
-        words = f"exited with code {end.code}"
+        words = exit_words(end.code)
     else:
         words = "ended" if end.detail else "ended, how cannot be known"
     if end.oom:

@@ -43,7 +43,7 @@ BEGIN_WAIT = 30.0
 KEEP_WAIT = 5.0
 """Seconds that an answer waits for the disk."""
 FRESH_PATIENCE = 20.0
-"""Seconds that a proxy which mounts no late member waits with its new file for members that are new."""
+"""Seconds that a proxy which mounts no late member waits with its new file for members that are new or changed."""
 SWEPT = {"process"}
 """Runtimes asked what they own even when the plan names none of their members: what a removed member left is ended."""
 ROOM = "fleet"
@@ -210,7 +210,9 @@ class PlannedFleet:
         self._follow(opened)
         put_in_order(self.actors, plan)
         self.monitor.rewatch()
-        self._restart_changed(stay, theirs, down, [spec.name for spec in fresh if spec.want_up and spec.carried.own])
+        changed = [spec for name in stay if (spec := plan.member(name)) is not None and spec.kind != "proxy"]
+        coming = [spec.name for spec in (*fresh, *changed) if spec.want_up and spec.carried.own and spec.name not in down]
+        self._restart_changed(stay, theirs, down, coming)
         for spec in fresh:
             if spec.want_up and spec.name not in down:
                 self._spawn(self._start_in_order(spec), f"order {spec.name}")
@@ -220,26 +222,26 @@ class PlannedFleet:
         self.monitor.soon()
         await self._kept()
 
-    def _restart_changed(self, stay: list[str], theirs: list[str], down: set[str], fresh: list[str]) -> None:
+    def _restart_changed(self, stay: list[str], theirs: list[str], down: set[str], coming: list[str]) -> None:
         """Restart what changed and is up; what a proxy replaces by itself only where it had failed.
 
-        `fresh`: members that are new, which a proxy that mounts no late one should find there.
+        `coming`: members that are new or restarted, which a proxy that mounts no late one should find there.
         """
         anew = next((self.actors[name] for name in stay if self.actors[name].spec.kind == "proxy"), None)
         for name in stay:
             if name not in down and (name not in theirs or self.actors[name].state.phase in (Phase.FAILED, Phase.BACKOFF)):
                 if name in theirs and anew is not None:
                     self._spawn(self._start_behind(anew, name, "its configuration changed"), f"order {name}")
-                elif anew is not None and anew is self.actors[name] and fresh and not self.monitor.traits.mounts_late:
-                    self._spawn(self._restart_with(anew, anew.state.generation, fresh), f"order {name}")
+                elif anew is not None and anew is self.actors[name] and coming and not self.monitor.traits.mounts_late:
+                    self._spawn(self._restart_with(anew, anew.state.generation, coming), f"order {name}")
                 else:
                     self.actors[name].tell(d.WantRestart(self._clock.now(), "its configuration changed"))
 
-    async def _restart_with(self, proxy: MemberActor, generation: int, fresh: list[str]) -> None:
-        """Restart a proxy for its new file once new members are ready, so that one restart serves them too."""
+    async def _restart_with(self, proxy: MemberActor, generation: int, coming: list[str]) -> None:
+        """Restart a proxy for its new file once new and changed members are ready, so that one restart serves them too."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FRESH_PATIENCE):
-                await asyncio.gather(*(proved(self.actors[name]) for name in fresh if name in self.actors))
+                await asyncio.gather(*(proved(self.actors[name]) for name in coming if name in self.actors))
         if proxy.state.generation == generation and self.actors.get(proxy.spec.name) is proxy and proxy.state.want is Want.UP:
             proxy.tell(d.WantRestart(self._clock.now(), "its configuration changed"))
 

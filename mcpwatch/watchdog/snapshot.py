@@ -30,15 +30,15 @@ GREETED_STAGES = frozenset(
 )
 """A probe that fails there was greeted: whoever answers has started."""
 CONFIG_SYMPTOMS = frozenset(
-    {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.UNRESOLVED, Symptom.REJECTED}
+    {Symptom.SCHEMA, Symptom.REDIRECT, Symptom.HOST_GUARD, Symptom.TLS, Symptom.ERA_MISMATCH, Symptom.REJECTED}
 )
-SETUP_SYMPTOMS = frozenset({Symptom.WRONG_TYPE, Symptom.BUFFERED, Symptom.TOO_LARGE})
+SETUP_SYMPTOMS = frozenset({Symptom.WRONG_TYPE, Symptom.BUFFERED, Symptom.TOO_LARGE, Symptom.UNRESOLVED})
 """Symptoms of a wrong configuration too, where it was never well: what worked a moment ago was set up rightly."""
 STALE_SYMPTOMS = frozenset(
     {Symptom.SESSION_LOST, Symptom.STALE_SESSION, Symptom.UPSTREAM_DOWN, Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.EMPTY_TOOLS}
 )
 ANSWERED_SYMPTOMS = frozenset({
-    *CONFIG_SYMPTOMS - {Symptom.TLS, Symptom.UNRESOLVED}, Symptom.AUTH, Symptom.UNGUARDED, Symptom.OVERLOADED,
+    *CONFIG_SYMPTOMS - {Symptom.TLS}, Symptom.AUTH, Symptom.UNGUARDED, Symptom.OVERLOADED,
     Symptom.RPC_ERROR, Symptom.EMPTY_TOOLS, Symptom.MISSING_TOOLS, Symptom.DRIFT, Symptom.TOOL_ERROR, Symptom.UNEXPECTED,
     Symptom.WRONG_SERVER, Symptom.NOT_MOUNTED, Symptom.BAD_ENDPOINT, Symptom.DRIPPING,
 })  # fmt: skip

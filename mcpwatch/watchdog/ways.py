@@ -22,8 +22,8 @@ READ_LATE = 0.5
 
 _NO_WAY = re.compile(
     r"connection refused|ECONNREFUSED|no such host|no route to host|network is unreachable|host is down|server misbehaving"
-    r"|name or service not known|nodename nor servname|temporary failure in name resolution|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH"
-    r"|ENETUNREACH|all connection attempts failed|x509|certificate",
+    r"|name or service not known|nodename nor servname|temporary failure in name resolution|does not resolve|ENOTFOUND|EAI_AGAIN"
+    r"|EHOSTUNREACH|ENETUNREACH|all connection attempts failed|x509|certificate",
     re.IGNORECASE,
 )
 """Words by which a proxy says that it found no way, not that a member failed."""

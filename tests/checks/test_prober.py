@@ -7,15 +7,19 @@ import asyncio
 import gc
 import importlib
 import os
+import socket
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 from types import CoroutineType
 from typing import Any
 
 import pytest
 
-from mcpwatch.checks import Prober, probe, transport
+from mcpwatch.checks import Prober, probe, timeline
+from mcpwatch.http_client import names
 from mcpwatch.http_client.dial import connect
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.json import plain
@@ -54,26 +58,56 @@ async def test_a_name_that_does_not_resolve_is_told_in_the_stage_resolve() -> No
     assert (result.symptom_text, str(result.stage)) == ("unresolved", "resolve")
 
 
+def unknown(host: str) -> tuple[str, ...]:
+    raise socket.gaierror(-2, f"Name or service not known: {host}")
+
+
 @pytest.mark.anyio
-async def test_a_name_is_looked_up_anew_after_any_probe_that_says_that_one_does_not_resolve(
+async def test_a_name_that_was_well_is_looked_up_anew_once_it_is_said_not_to_resolve_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
 
-    async def resolve(host: str, port: int) -> tuple[str, ...]:
+    def ask(host: str) -> tuple[str, ...]:
         asked.append(host)
-        if host == "gone.lan":
-            raise HttpFailed(f"the name {host} does not resolve: Name or service not known", Symptom.UNRESOLVED)
-        return ("127.0.0.1",)
+        return ("127.0.0.1",) if host == "well.lan" and len(asked) != 3 else unknown(host)
 
-    monkeypatch.setattr(transport, "resolve", resolve)
+    monkeypatch.setattr(names.NAMES, "_ask", ask)
     async with faulty() as server:
         well = Target(server.url("/mcp").replace("127.0.0.1", "well.lan"), headers=(("Host", "127.0.0.1"),))
         prober = Prober()
         for target in (well, well, Target("http://gone.lan/mcp"), well):
             await prober.probe(CHECK, target, "direct")
+        assert asked == ["well.lan", "gone.lan"]
+        for target in (Target("http://well.lan:1/mcp"), well):
+            await prober.probe(CHECK, target, "direct")
         await prober.close()
-    assert [host for host in asked if host == "well.lan"] == ["well.lan"] * 2
+    assert asked == ["well.lan", "gone.lan", "well.lan", "well.lan"]
+
+
+@pytest.mark.anyio
+async def test_a_slow_name_server_is_told_as_one_and_its_late_answer_serves_the_next_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, asked = threading.Event(), list[str]()
+
+    def ask(host: str) -> tuple[str, ...]:
+        asked.append(host)
+        return ("127.0.0.1",) if go.wait(10) else unknown(host)
+
+    monkeypatch.setattr(names.NAMES, "_ask", ask)
+    monkeypatch.setattr(names, "SLOW", 0.0)
+    monkeypatch.setattr(timeline, "CONNECT_MIN", 0.1)
+    async with faulty() as server:
+        slow = Target(server.url("/mcp").replace("127.0.0.1", "slow.lan"), headers=(("Host", "127.0.0.1"),))
+        prober = Prober()
+        late = await prober.probe(replace(CHECK, timeout=0.2), slow, "direct")
+        go.set()
+        await until(lambda: not names.NAMES.running)
+        well = await prober.probe(CHECK, slow, "direct")
+        await prober.close()
+    names.NAMES.forget("slow.lan", 80)
+    assert (late.symptom, str(late.stage)) == (Symptom.UNRESOLVED, "resolve")
+    assert late.message == "the name slow.lan does not resolve within 0.1 s: its name server is slow, or does not answer"
+    assert (well.outcome, asked) == (Outcome.SUCCESS, ["slow.lan"])
 
 
 @pytest.mark.parametrize("wire", ["sse", "http"])

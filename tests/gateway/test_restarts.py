@@ -79,6 +79,19 @@ def test_condition_and_fatal_exit_codes_decide_by_the_exit_code(policy: RestartP
     assert found.pause is None or step == "again"
 
 
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_command_that_is_missing_is_looked_for_slowly_and_is_fatal_only_where_the_configuration_says_so(code: int) -> None:
+    """Its interpreter may be replaced at this moment, or its disk mounted late."""
+    record = RestartRecord(RestartPolicy())
+    for now in (0, 60, 120):
+        assert record.end_of_process(now, None, code, 0.5) == Next("parked", 60)
+        record.one_try(now + 60)
+    assert RestartRecord(RestartPolicy(retry=None)).end_of_process(0, None, code, 0.5) == Next("parked")
+    assert RestartRecord(RestartPolicy(fatal_exit_codes=(78, code))).end_of_process(0, None, code, 0.5) == Next("parked")
+    assert RestartRecord(RestartPolicy("never")).end_of_process(0, None, code, 0.5) == Next("parked")
+    assert RestartRecord(RestartPolicy()).end_of_process(0, None, 78, 0.5) == Next("parked")
+
+
 class HostedLink:
     """A process that answers its greeting and ends when it is told to."""
 

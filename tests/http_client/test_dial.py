@@ -12,7 +12,7 @@ import pytest
 
 from mcpwatch.http_client import dial as module
 from mcpwatch.http_client.connection import ClientConnection
-from mcpwatch.http_client.dial import connect, resolve
+from mcpwatch.http_client.dial import connect
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.probe import Symptom
 
@@ -97,28 +97,6 @@ async def test_a_prober_without_descriptors_blames_nobody(monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="Too many open files"):
         await connect("host", 80, ("a", "b"))
     assert dialled == ["a"]
-
-
-async def test_a_name_is_resolved_to_each_of_its_addresses_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.get_running_loop()
-
-    async def found(*_: object, **__: object) -> list[Any]:
-        return [(socket.AF_INET6, 1, 6, "", ("::1", 80, 0, 0)), *[(socket.AF_INET, 1, 6, "", ("127.0.0.1", 80))] * 2]
-
-    async def lost(*_: object, **__: object) -> list[Any]:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    async def odd(*_: object, **__: object) -> list[Any]:
-        raise UnicodeError("label empty or too long")
-
-    monkeypatch.setattr(loop, "getaddrinfo", found)
-    assert await resolve("host", 80) == ("::1", "127.0.0.1")
-    monkeypatch.setattr(loop, "getaddrinfo", lost)
-    assert (await failure_of(resolve("host", 80))).reason == "the name host does not resolve: Name or service not known"
-    assert [await resolve(literal, 80) for literal in ("::1", "127.0.0.1")] == [("::1",), ("127.0.0.1",)]
-    monkeypatch.setattr(loop, "getaddrinfo", odd)
-    failure = await failure_of(resolve("host", 80))
-    assert (failure.symptom, failure.reason) == (Symptom.UNRESOLVED, "the name host does not resolve: label empty or too long")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -327,3 +327,26 @@ def test_a_container_of_others_that_comes_back_to_its_network_is_back_however_th
         assert isinstance(event, Hindered)
         told.append(event.text.partition(" any more")[0].rpartition(" ")[2])
     assert told == [made_on, "", "net"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "made_on"),
+    [
+        ("net", "net"),
+        ("default", "bridge"),
+        ("bridge", "bridge"),
+        ("bridge:ip=10.88.0.9", "bridge"),
+        ("", ""),
+        ("none", ""),
+        ("host", ""),
+        ("container:c0ffee", ""),
+        ("slirp4netns", ""),
+        ("slirp4netns:mtu=1500", ""),
+        ("pasta", ""),
+        ("pasta:-T,8080", ""),
+        ("ns:/run/user/1000/netns/x", ""),
+    ],
+)
+def test_a_mode_without_a_network_names_none_that_a_container_could_leave(mode: str, made_on: str) -> None:
+    """A rootless container of podman is on no network that its engine tells: it was said to have left one."""
+    assert read_container({"Id": "c0ffee", "HostConfig": {"NetworkMode": mode}}).made_on == made_on

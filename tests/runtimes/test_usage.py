@@ -102,23 +102,63 @@ async def test_a_machine_that_cannot_be_looked_at_leaves_the_last_samples_and_is
     await until(lambda: looks(3) and used(meter, "a") > 1.0)
 
 
-async def test_a_sample_that_is_older_than_a_minute_is_not_shown(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "RECENT", 0.0)
+class Clock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(usage, "time", clock)
+    return clock
+
+
+async def test_a_sample_that_is_older_than_a_minute_is_not_shown(table: Table, clock: Clock) -> None:
     meter = usage.UsageMeter(table)
-    found = [meter.look("a", lambda: {"a": 7}) for _ in range(3)]
-    assert [one.cpu_seconds for one in found if one] == [1.0, 2.0, 3.0]
+    for expected in (1.0, 2.0, 3.0):
+        found = meter.look("a", lambda: {"a": 7})
+        assert found is not None
+        assert found.cpu_seconds == expected
+        clock.now += usage.RECENT
     assert set(table.threads) == {threading.main_thread()}
 
 
+@pytest.mark.parametrize("light", [True, False])
+async def test_a_sample_that_is_older_than_a_minute_is_not_shown_after_a_look_that_failed_either(
+    table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, light: bool
+) -> None:
+    """The failed look was taken for the age of the samples, and what was used long ago was told as used now."""
+    monkeypatch.setattr(usage, "EVERY", 5.0)
+    table.light = light
+    meter, mains = usage.UsageMeter(table), {"a": 7}
+    meter.look("a", lambda: mains)
+    await until(lambda: meter.look("a", lambda: mains) is not None)
+    table.unreadable = True
+    clock.now += usage.RECENT
+    for looks in range(2, 6):
+        assert meter.look("a", lambda: mains) is None, looks
+        await until(lambda looks=looks: len(table.threads) >= looks and meter._ended is None)  # pyright: ignore[reportPrivateUsage]
+        clock.now += usage.EVERY
+    table.unreadable = False
+    meter.look("a", lambda: mains)
+    await until(lambda: meter.look("a", lambda: mains) is not None)
+
+
 async def test_where_a_look_takes_long_it_is_beside_the_loop_also_for_who_asks_seldom(
-    table: Table, monkeypatch: pytest.MonkeyPatch
+    table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage, "EVERY", 30.0)
     table.light = False
     meter = usage.UsageMeter(table)
     assert meter.look("a", lambda: {"a": 7}) is None
     await until(lambda: meter.look("a", lambda: {"a": 7}) is not None)
-    meter._at -= 2 * usage.RECENT  # pyright: ignore[reportPrivateUsage]
+    clock.now += 2 * usage.RECENT
     assert meter.look("a", lambda: {"a": 7}) is None, "it is from long ago"
     await until(lambda: meter.look("a", lambda: {"a": 7}) is not None)
     assert used(meter, "a") == 2.0

@@ -85,6 +85,12 @@ def test_a_dead_child_inside_a_foreign_proxy_is_brought_back_by_the_proxy() -> N
     assert named(inside, TBXARK) == [("child_died", "restart_proxy", "")]
 
 
+def test_a_proxy_whose_name_was_found_before_and_does_not_resolve_is_not_restarted_for_that() -> None:
+    lost = replace(FETCH, through=replace(bad(Symptom.UNRESOLVED, Stage.RESOLVE), succeeded=True))
+    for traits in ({}, {"nudges": True}, {"holds_sessions": True}):
+        assert named(lost, TBXARK, **traits) == [("unreachable", None, "")]
+
+
 def test_a_proxy_that_others_run_is_diagnosed_but_not_touched() -> None:
     lost = replace(REBORN, through=bad(Symptom.SESSION_LOST))
     assert named(lost, replace(TBXARK, runtime="external")) == [("stale_session", None, "")]

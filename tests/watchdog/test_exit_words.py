@@ -57,6 +57,8 @@ def test_a_refused_option_is_told_rather_than_the_usage_below_it(tail: tuple[str
         (Exited("a", 1, signal=15), "killed by SIGTERM"),
         (Exited("a", 1, signal=99), "killed by signal 99"),
         (Exited("a", 1, code=0), "exited with code 0"),
+        (Exited("a", 1, code=126), "exited with code 126 (command cannot be executed)"),
+        (Exited("a", 1, code=127), "exited with code 127 (command not found)"),
         (Exited("a", 1), "ended, how cannot be known"),
         (Exited("a", 1, detail="somebody removed the container"), "ended: somebody removed the container"),
         (Exited("a", 1, code=3, detail="stopped"), "exited with code 3: stopped"),

@@ -35,6 +35,7 @@ def test_below_a_dump_the_line_that_names_an_error_is_told_else_the_last_with_a_
     [
         ((f"{STDERR}starting", f"{STDERR}no key", "bridge: other words", GAVE_UP), "no key"),
         ((f"{STDERR}no key", f"{STDERR}--", GAVE_UP), "no key"),
+        ((f"{STDERR}no key", GAVE_UP.replace("code 1", "code 127 (command not found)")), "no key"),
         (("something else", GAVE_UP), GAVE_UP),
         ((f"{STDERR}no key", GAVE_UP, "goodbye"), "goodbye"),
         ((f"{STDERR}Error: no key", f"{STDERR}status", f"{STDERR}1", GAVE_UP), "Error: no key"),

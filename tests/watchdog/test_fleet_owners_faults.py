@@ -109,7 +109,11 @@ def test_lines_on_stdout_are_the_cause_only_of_what_they_can_explain(
 
 
 def test_a_member_to_which_no_way_leads_is_not_restarted_and_one_that_refuses_is() -> None:
-    for symptom, expected in ((Symptom.UNREACHABLE, ("unreachable", None)), (Symptom.REFUSED, ("member_hung", "restart"))):
+    for symptom, expected in (
+        (Symptom.UNREACHABLE, ("unreachable", None)),
+        (Symptom.UNRESOLVED, ("unreachable", None)),
+        (Symptom.REFUSED, ("member_hung", "restart")),
+    ):
         seen = _failing(symptom, since=150.0, succeeded=True)
         member = MemberSnapshot("pg", "server", "docker", Want.UP, Phase.RUNNING, Instant(10.0), direct=seen)
         (found,) = diagnose(FleetSnapshot(Instant(200.0), (member,), None)).found
@@ -179,10 +183,19 @@ def test_a_start_that_took_too_long_is_told_as_the_last_exit_until_something_els
 @pytest.mark.parametrize(
     ("policy", "code", "words"),
     [
-        (RestartPolicy(), 127, "exited with code 127: not found; not retried: exit code 127 is fatal (restart.fatal_exit_codes)"),
+        (RestartPolicy(), 78, "exited with code 78: not found; not retried: exit code 78 is fatal (restart.fatal_exit_codes)"),
+        (
+            RestartPolicy(fatal_exit_codes=(127,)),
+            127,
+            "exited with code 127 (command not found): not found; not retried: exit code 127 is fatal (restart.fatal_exit_codes)",
+        ),
+        (
+            RestartPolicy(retry=None),
+            127,
+            "exited with code 127 (command not found): not found; not retried: exit code 127, and restart.retry is null",
+        ),
         (RestartPolicy(), 1, "exited with code 1: not found"),
         (RestartPolicy(fatal_exit_codes=(3,)), 3, "exited with code 3: not found; not retried: exit code 3 is fatal"),
-        (RestartPolicy(fatal_exit_codes=(3,)), 127, "exited with code 127: not found"),
         (RestartPolicy(condition="never"), 1, "exited with code 1: not found; not retried: restart.condition is never"),
         (RestartPolicy(condition="on-failure"), 0, "exited with code 0"),
     ],
@@ -200,6 +213,23 @@ def test_an_end_that_nothing_follows_says_so_and_nothing_follows_it(
         if not_retried(policy, code):
             await asyncio.sleep(1000.0)
             assert (stage.actor.state.phase, stage.actor.state.generation) == (Phase.FAILED, 1)
+
+    staged(play, supervision)
+
+
+@pytest.mark.parametrize("supervision", ["ours", "theirs"])
+def test_a_command_that_is_missing_is_tried_again_every_minute_and_told_as_that(supervision: Literal["ours", "theirs"]) -> None:
+    """A wrapper whose interpreter was replaced at that moment stayed down until somebody came."""
+
+    async def play(stage: Stage) -> None:
+        await stage.up()
+        for generation in (1, 2):
+            stage.actor.exited(Exited("one", generation, code=127))
+            assert stage.actor.last_exit == "exited with code 127 (command not found); tried again every 60s (restart.retry)"
+            await asyncio.sleep(59.0)
+            assert (stage.actor.state.phase, stage.actor.state.generation) == (Phase.FAILED, generation)
+            await asyncio.sleep(2.0)
+            assert (stage.actor.state.phase, stage.actor.state.generation) == (Phase.STARTING, generation + 1)
 
     staged(play, supervision)
 

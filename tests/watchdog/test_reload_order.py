@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from mcpwatch.model.incarnation import Exited
 from mcpwatch.model.member import Phase
 from mcpwatch.model.spec import PlanDiff, Traits
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
@@ -35,6 +36,33 @@ def test_a_proxy_that_mounts_no_late_member_is_restarted_once_and_finds_the_new_
         small.runtimes["process"].start_takes = 0.0
         await asyncio.sleep(60.0)
         assert small.generations()["proxy"] == 2
+
+    fleet_story(play)
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_proxy_whose_file_changes_with_a_member_is_restarted_once_when_that_is_there_again(*, well: bool) -> None:
+    """A corrected URL or port changes both: the proxy began before the member was back, and was restarted for it once more."""
+
+    async def play(small: SmallFleet) -> None:
+        a, late = member("a", route="a"), member("late", route="late")
+        routes = (route("a"), route("late"))
+        await small.fleet.begin(plan(a, late, PROXY, routes=routes))
+        await asyncio.sleep(6.0)
+        small.fleet.monitor.learn(Traits(mounts_late=False))
+        if not well:
+            small.fleet.actors["late"].exited(Exited("late", 1, code=78))
+            await asyncio.sleep(1.0)
+            assert small.fleet.actors["late"].state.phase is Phase.FAILED
+        small.runtimes["process"].start_takes = 4.0
+        after = plan(a, replace(late, fingerprint="f2"), replace(PROXY, fingerprint="f2"), routes=routes)
+        await small.fleet.apply(after, PlanDiff(replace=("late", "proxy")))
+        await asyncio.sleep(3.0)
+        assert small.fleet.actors["proxy"].state.phase is Phase.RUNNING, "it serves the others meanwhile"
+        await small.fleet.actors["proxy"].reached(Phase.STOPPING, Phase.STARTING)
+        assert small.fleet.actors["late"].state.phase is Phase.RUNNING
+        await asyncio.sleep(60.0)
+        assert small.generations() == {"a": 1, "late": 2, "proxy": 2}
 
     fleet_story(play)
 

@@ -57,7 +57,12 @@ def test_what_is_not_known_of_a_member_or_a_fleet_speaks_against_nobody() -> Non
 
 
 def test_what_was_well_once_was_set_up_rightly() -> None:
-    for symptom, first, later in ((Symptom.TLS, True, True), (Symptom.BUFFERED, True, False), (Symptom.TIMEOUT, False, False)):
+    for symptom, first, later in (
+        (Symptom.TLS, True, True),
+        (Symptom.BUFFERED, True, False),
+        (Symptom.UNRESOLVED, True, False),
+        (Symptom.TIMEOUT, False, False),
+    ):
         assert bad(symptom).misconfigured is first
         assert replace(bad(symptom), succeeded=True).misconfigured is later
 

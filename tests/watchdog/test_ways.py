@@ -68,6 +68,12 @@ def test_a_way_that_the_proxy_says_it_does_not_find_now_is_no_reason_to_restart_
     )
 
 
+def test_a_gateway_that_waits_for_a_slow_name_server_is_not_asked_to_connect_again() -> None:
+    words = "member 'fetch' is down: the name fetch.lan does not resolve within 5 s: its name server is slow, or does not answer"
+    found = judged(CUT_OFF, seen=saying(words), finding=replace(STALE, cause="route_failing", rung="reconnect"))
+    assert (found.cause, found.rung) == ("upstream_unreachable", None)
+
+
 def test_a_line_of_the_proxys_log_by_our_own_url_allows_one_restart_and_by_another_none() -> None:
     ours = judged(CUT_OFF, line(80.0))
     assert (ours.cause, ours.rung, ours.tries, ours.suspect) == ("upstream_unreachable", "restart_proxy", 1, "")

@@ -29,6 +29,7 @@ from mcpwatch.gateway.serve.fleet import ServedMembers
 from mcpwatch.gateway.settings import Settings, split_listen
 from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.model.errors import ConfigError
+from mcpwatch.model.restart import UNRUNNABLE
 
 LOOK_EVERY = 0.5
 """Seconds between looks at the configuration file."""
@@ -167,8 +168,9 @@ class GatewayProgram:
                 main = member.main
                 if main.record.fruitless >= GIVE_UP_AFTER or main.phase in {UpstreamPhase.FAILED, UpstreamPhase.ENDED}:
                     self._gave_up = f"{member.name}: {main.error or 'it cannot be started'}; giving up"
-                    fatal = main.last_exit is not None and main.last_exit.code in main.record.policy.fatal_exit_codes
-                    self._exit_code = main.last_exit.code if fatal and main.last_exit is not None else 1
+                    code = main.last_exit.code if main.last_exit is not None else None
+                    told = code is not None and (code in main.record.policy.fatal_exit_codes or code in UNRUNNABLE)
+                    self._exit_code = code if told else 1
                     self._stop.set()
 
     async def _end(self, public: Listener, private: Listener) -> None:

@@ -21,6 +21,7 @@ from mcpwatch.gateway.upstream import spawn
 from mcpwatch.gateway.upstream.pipe import Pipe
 from mcpwatch.gateway.upstream.process_liveness import ProcessLiveness, death
 from mcpwatch.gateway.upstream.spawn import Command
+from mcpwatch.model.restart import exit_words
 
 LINE_LIMIT = 64 * 1024 * 1024
 """A longer line of a child is dropped (bytes)."""
@@ -47,7 +48,9 @@ class Exit:
     signal: int | None
 
     def __str__(self) -> str:
-        return f"killed by signal {self.signal}" if self.signal is not None else f"exited with code {self.code}"
+        if self.signal is None and self.code is not None:
+            return exit_words(self.code)
+        return f"killed by signal {self.signal}" if self.signal is not None else "ended"
 
 
 class Child:

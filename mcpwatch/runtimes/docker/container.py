@@ -80,10 +80,14 @@ def read_container(raw: Any) -> Container:
     )
 
 
+_NO_NETWORK = frozenset({"none", "host", "container", "ns", "slirp4netns", "pasta"})
+"""Modes that name no network of the engine. The last three are podman's, which may tell options behind a colon."""
+
+
 def _made_on(mode: str) -> str:
     """The network that a mode names."""
-    known = {"default": "bridge", "none": "", "host": ""}
-    return "" if mode.startswith("container:") else known.get(mode, mode)
+    name = mode.partition(":")[0]
+    return "" if name in _NO_NETWORK else "bridge" if name == "default" else name
 
 
 def nanoseconds(stamp: str) -> int:
