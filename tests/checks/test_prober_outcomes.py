@@ -332,13 +332,19 @@ def test_a_target_that_is_forgotten_is_learned_anew() -> None:
     async def scene(prober: Prober, loop: VirtualLoop) -> None:
         resolved: list[tuple[str, int]] = []
 
-        async def resolve(host: str, port: int) -> tuple[str, ...]:
-            resolved.append((host, port))
-            return ("192.0.2.1",)
+        class Resolver:
+            """Notes who is asked for."""
+
+            async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+                resolved.append((host, port))
+                return ("192.0.2.1",)
+
+            def forget(self, host: str, port: int) -> None:
+                """It keeps nothing."""
 
         shared, eras = prober._names, prober._eras  # pyright: ignore[reportPrivateUsage]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mcpwatch.checks.transport.resolve", resolve)
+            patch.setattr(shared, "_resolver", Resolver())
             for _ in range(2):
                 await shared.addresses("h", 80)
                 await shared.addresses("h", 443)
