@@ -16,7 +16,7 @@ import pytest
 
 from mcpwatch.ports import CHILD_MARK
 from mcpwatch.runtimes import port as port_module
-from mcpwatch.runtimes.port import PortWatch, child_of
+from mcpwatch.runtimes.port import PortWatch, child_of, free
 from mcpwatch.runtimes.port_holder import command, command_name, member_of
 from mcpwatch.runtimes.process_table import MARK
 from tests.runtimes.bench import INSTANCE
@@ -232,3 +232,27 @@ def test_a_command_is_shown_without_its_secrets(words: tuple[str, ...], shown: s
 
 def test_a_process_that_is_gone_is_nobody() -> None:
     assert (command(2**22 + 1), command_name(2**22 + 1), member_of(2**22 + 1, INSTANCE)) == ("", "", "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_port_is_free_until_somebody_listens_on_it_at_any_address_and_again_after_that(host: str, shared: bool) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family, reuse_port=shared) as server:
+        port = server.getsockname()[1]
+        assert not free(port)
+        with socket.create_connection((("::1" if ":" in host else "127.0.0.1"), port)) as client:
+            taken, _ = server.accept()
+            server.close()
+            with taken:
+                assert client.fileno() >= 0
+    assert free(port), "what lingers of a closed connection holds nothing"
+
+
+@pytest.mark.parametrize(("error", "says"), [(PermissionError(13, "not allowed"), False), (OSError(97, "no such family"), True)])
+def test_of_a_port_that_may_not_be_taken_the_kernel_is_asked(error: OSError, says: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> socket.socket:
+        raise error
+
+    monkeypatch.setattr(port_module.socket, "socket", refused)
+    assert free(80) is says
