@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from time import time
@@ -37,7 +38,7 @@ class Poster:
         """Post `content`; a 2xx answer is success. Raises `NotifyFailed`."""
         where, httpx = host(url), self._httpx
         try:
-            answer = await self._open().post(url, content=content, headers=dict(headers))
+            answer = await (await self._opened()).post(url, content=content, headers=dict(headers))
         except httpx.TimeoutException as error:
             raise NotifyFailed(f"{where}: no answer within {self._timeout:g} s", retryable=True) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
@@ -60,10 +61,17 @@ class Poster:
             await self._client.aclose()
             self._client = None
 
-    def _open(self) -> httpx.AsyncClient:
+    async def _opened(self) -> httpx.AsyncClient:
+        """The client; made in a thread, because reading all authorities holds a loop too long."""
         if self._client is None:
-            self._client = self._httpx.AsyncClient(timeout=self._timeout, verify=not self._insecure, follow_redirects=False)
+            made = await asyncio.to_thread(self._made)
+            self._client, spare = self._client or made, self._client
+            if spare is not None:
+                await made.aclose()
         return self._client
+
+    def _made(self) -> httpx.AsyncClient:
+        return self._httpx.AsyncClient(timeout=self._timeout, verify=not self._insecure, follow_redirects=False)
 
 
 def host(url: str) -> str:

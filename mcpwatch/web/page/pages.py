@@ -19,7 +19,7 @@ from mcpwatch.model.member import Verdict
 from mcpwatch.ports import Fleet
 from mcpwatch.web.api.app import Api
 from mcpwatch.web.page import details, views
-from mcpwatch.web.page.render import macro, page
+from mcpwatch.web.page.render import loaded, macro, page
 from mcpwatch.web.page.report_view import one_page, report_tables, verdict
 from mcpwatch.web.page.summary import summary
 from mcpwatch.web.sessions import Caller, caller_of
@@ -66,6 +66,7 @@ class Pages:
         """The same, with the place in the stream that was reached before anything of the page was looked at."""
 
         async def marked(request: Request) -> Response:
+            await loaded()
             request.scope[MARK] = self._mark()
             return await endpoint(request)
 

@@ -17,7 +17,7 @@ from mcpwatch.model.time import WallTime, iso
 from mcpwatch.ports import Fleet
 from mcpwatch.web.page import details, views
 from mcpwatch.web.page.pages import Pages
-from mcpwatch.web.page.render import page
+from mcpwatch.web.page.render import loaded, page
 from mcpwatch.web.problems import RequestRefused
 from mcpwatch.web.spec import WebSpec
 
@@ -85,6 +85,7 @@ class Public:
 
     async def page(self, request: Request) -> Response:
         """The public page: its rows hold only what everybody may see."""
+        await loaded()
         view = self._fleet.view()
         light, asked = views.light(view), views.FleetQuery.of({"page": request.query_params.get("page", "1")})
         picked, total, pages = views.chosen(light["routes"], asked)

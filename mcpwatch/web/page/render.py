@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,17 @@ def _environment() -> Any:
     )
     made.filters["path"] = lambda text: quote(str(text), safe="")
     return made
+
+
+async def loaded() -> None:
+    """Return when Jinja2 and all templates are loaded: once, in a thread, because they hold a loop for a tenth of a second."""
+    if not _environment.cache_info().currsize:
+        await asyncio.to_thread(_load)
+
+
+def _load() -> None:
+    for name in _environment().list_templates():
+        _environment().get_template(name)
 
 
 def page(template: str, /, **context: Any) -> str:
