@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -174,6 +175,7 @@ print(len(plan.members), told, opened)
 def specs() -> list[Any]:
     kinds = all_kinds()
     rooms = (*kinds.checks, *kinds.runtimes, *kinds.proxies, *kinds.notifiers, *kinds.clients)
+    importlib.import_module("mcpwatch.config.models")  # else it depends on the other tests which are known
     found: set[Any] = {*(kind.spec for kind in rooms), *(spec for _, spec in kinds.sections)}
     todo = list(KindSpec.__subclasses__())
     while todo:
