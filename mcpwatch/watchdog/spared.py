@@ -22,7 +22,7 @@ CALL_PATIENCE = 300.0
 WORK_PATIENCE = 90.0
 """Seconds since its first silence that a member is given which takes the processor meanwhile: it works, or it hangs in a loop."""
 
-UNSEEN_PATIENCE = 60.0
+UNSEEN_PATIENCE = 90.0
 """Seconds since its first silence that a member is given behind a proxy that does not tell what clients wait for."""
 
 SERVED = "left alone while its clients are served: its route was found well since, and a restart would end their sessions"
