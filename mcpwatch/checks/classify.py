@@ -48,7 +48,7 @@ _INITIALIZATION = re.compile(
 )
 _LOAD = re.compile(r"too many|overload|rate.?limit|busy|throttl|try again later|retry later", re.IGNORECASE)
 _LIMIT = re.compile(r"\blimit(?:s|ed)?\b|exceeded|capacity", re.IGNORECASE)
-_LICENCE = re.compile(r"licen[cs]e|subscription|billing|payment|quota|credits?\b", re.IGNORECASE)
+_LICENCE = re.compile(r"licen[cs]e|subscription|entitlement|billing|payment|quota|credits?\b", re.IGNORECASE)
 _HOST = re.compile(r"invalid (?:host|origin)|(?:host|origin)[^.]{0,20}not allowed|forbidden origin|misdirected", re.IGNORECASE)
 
 _GATEWAY = re.compile(

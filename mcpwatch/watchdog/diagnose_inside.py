@@ -15,6 +15,7 @@ from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
 from mcpwatch.watchdog.refusals import forgets
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, STALE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation
+from mcpwatch.watchdog.spared import unseen
 from mcpwatch.watchdog.starts import inside, unserved_since
 from mcpwatch.watchdog.vantages import certain
 
@@ -50,7 +51,7 @@ def diagnose_inside(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: Memb
         return route_finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")
     if symptom in HUNG_SYMPTOMS:
         text = f"the server '{member.name}' inside the proxy does not answer, and only the proxy can start it again"
-        return route_finding(snapshot, member, proxy.name, "member_hung", text, "restart_proxy")
+        return unseen(snapshot, seen, route_finding(snapshot, member, proxy.name, "member_hung", text, "restart_proxy"))
     return None
 
 

@@ -52,15 +52,24 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
         return None if member.through is not None and member.through.bad else _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
         return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
-    broken = [name for name in member.depends_on if name in down]
-    if broken:
-        return member_finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(broken)}")
+    if (broken := _broken(snapshot, member, down)) is not None:
+        return broken
     found = changed_since(member, seen, by_symptom(snapshot, member, seen))
     return (
         spared(snapshot, member, found)
         if seen.bad or found.rung is None
         else replace(found, rung=None, hold="waiting for its start")
     )
+
+
+def _broken(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> Finding | None:
+    """What it depends on is down, or failed when it was looked at last: that is looked at first."""
+    if gone := [name for name in member.depends_on if name in down]:
+        return member_finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(gone)}")
+    others = [one for name in member.depends_on if (one := snapshot.member(name)) is not None]
+    if ill := [one.name for one in others if one.own is not None and one.own.failures]:
+        return member_finding(snapshot, member, "dependency", f"what it depends on does not work: {', '.join(ill)}")
+    return None
 
 
 def _serves_others(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:

@@ -19,7 +19,7 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "licence",
         re.compile(
-            r"licen[cs]e|subscription|billing|quota"
+            r"licen[cs]e|subscription|entitlement|billing|quota"
             r"|payment (?:required|overdue|failed|is (?:due|overdue|required))|credits? (?:balance"
             r"|exhausted|(?:has|have) run out|used up)|(?:out of|insufficient"
             r"|not enough|\bno(?: more| remaining)?) (?:api )?credits?\b"
@@ -36,8 +36,9 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "overloaded",
         re.compile(
-            r"too many (?:requests|sessions|connections|clients)|(?:session|connection)s? limit|max(?:imum)? (?:number of )?"
-            r"(?:sessions|connections)|answered 429|rate.?limit|overloaded|retry later|try again later",
+            r"too many (?:\w+ )?(?:requests|sessions|connections|clients|users)|(?:session|connection|client)s? limit"
+            r"|max(?:imum)? (?:number of )?(?:(?:concurrent|parallel|simultaneous|open|active) )?"
+            r"(?:sessions|connections|clients|users|requests)\b|answered 429|rate.?limit|overloaded|retry later|try again later",
             re.IGNORECASE,
         ),
         "it takes no more requests for now",

@@ -22,6 +22,9 @@ CALL_PATIENCE = 300.0
 WORK_PATIENCE = 90.0
 """Seconds since its first silence that a member is given which takes the processor meanwhile: it works, or it hangs in a loop."""
 
+UNSEEN_PATIENCE = 90.0
+"""Seconds since its first silence that a member is given behind a proxy that does not tell what clients wait for."""
+
 SERVED = "left alone while its clients are served: its route was found well since, and a restart would end their sessions"
 
 
@@ -29,6 +32,8 @@ def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> F
     """The finding as it is; without a repair where its route was found well since; or that its route has to be looked at first."""
     if (busy := _busy(snapshot, member, found) or _works(snapshot, member, found)) is not None:
         return busy
+    if member.own is not None and member.through is not None and found.rung == "restart":
+        found = unseen(snapshot, member.own, found)
     seen, through, proxy = member.direct, member.through, snapshot.front
     if found.rung != "restart" or seen is None or through is None or seen is not member.own:
         return found
@@ -63,6 +68,17 @@ def _works(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> F
     if until <= snapshot.at:
         return None
     text = "its processes took the processor since it fell silent, so that it may be at work"
+    return replace(found, hold=f"{text}; it is given {until - snapshot.at:.0f}s more", until=until)
+
+
+def unseen(snapshot: FleetSnapshot, seen: Observation, found: Finding) -> Finding:
+    """The finding with a wait for one that was well and fell silent, where nobody tells whether a client keeps it busy."""
+    if snapshot.nudges or not seen.succeeded or seen.symptom not in HUNG_SYMPTOMS or seen.onset is None:
+        return found
+    until = later(seen.onset, UNSEEN_PATIENCE)
+    if found.hold or until <= snapshot.at:
+        return found
+    text = "it may be at work for a client, which nobody sees behind this proxy"
     return replace(found, hold=f"{text}; it is given {until - snapshot.at:.0f}s more", until=until)
 
 

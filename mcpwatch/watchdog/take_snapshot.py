@@ -191,7 +191,8 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     knocked = _unanswered(member.direct) and member.port is not None
     rival = senses.rival(pid, member.port) if member.port is not None else ""
     silent = member.direct is not None and bare(member.direct.result)
-    child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
+    told = symptom is Symptom.UPSTREAM_DOWN
+    child = (symptom is Symptom.NOT_MOUNTED or silent or told) and senses.runs(pid, container)
     own = member.own
     silence = own.onset if own is not None and own.symptom in HUNG_SYMPTOMS else None
     full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
@@ -205,7 +206,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         works=silence is not None and senses.works(pid, silence),
         cut_off=knocked and senses.idle(pid, member.port or 0),
         child_runs=child,
-        child_ended=silent and not child and parent,
+        child_ended=(silent or told) and not child and parent,
         descriptors=full,
         walled=walled,
     )

@@ -107,6 +107,7 @@ STATUSES: list[tuple[Symptom, tuple[int, ...], bytes]] = [
     (Symptom.UNREACHABLE, (407, 511), b"something odd"),
     (Symptom.HTTP_STATUS, (401, 402, 403), b"Monthly quota used up"),
     (Symptom.HTTP_STATUS, (401, 402, 403), b"your licence has expired"),
+    (Symptom.HTTP_STATUS, (401, 402, 403), b"entitlement missing"),
     (BUSY, (403,), b"Request limit exceeded"),
     (BUSY, (403,), error(-32000, "too many sessions")),
     (BUSY, (420, 425, 509, 529), b""),

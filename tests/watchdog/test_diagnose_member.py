@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -430,3 +431,38 @@ def test_what_listens_to_nobody_outside_its_container_is_not_restarted_for_it(sy
     again = replace(walled, phase=Phase.STARTING, failures=3)
     assert one(again, PROXY).cause == "config", "what runs and says why is not down"
     assert causes(replace(again, walled=()), PROXY) == [("member_down", "fetch", None)]
+
+
+SAID = replace(bad(Symptom.UPSTREAM_DOWN, Stage.INITIALIZE), succeeded=True)
+NATIVE = replace(FETCH, kind="server", changed_at=Instant(10.0), direct=SAID, through=SAID)
+
+
+def test_a_server_that_ran_no_other_and_says_that_something_is_gone_is_not_started_again_for_it() -> None:
+    told = one(NATIVE, TIME, PROXY)
+    assert (told.cause, told.rung, told.text) == ("dependency", None, "it answers that what it needs does not work: said so")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "bridge"},
+        {"child_ended": True},
+        {"child_runs": True},
+        {"changed_at": Instant(81.0)},
+        {"changed_at": None},
+        {"direct": replace(SAID, succeeded=False)},
+        {"direct": replace(SAID, result=replace(SAID.result or ProbeResult(Outcome.FAILURE), stage=Stage.SAFE_CALL))},
+    ],
+    ids=["a bridge", "it ran one", "it runs one", "too young", "its age is not known", "never well", "it lists, and cannot call"],
+)
+def test_one_that_may_have_run_another_is_started_again(changes: dict[str, Any]) -> None:
+    told = one(replace(NATIVE, **changes), TIME, PROXY)
+    assert (told.cause, told.rung) == ("child_died", "restart")
+
+
+def test_what_a_member_depends_on_is_looked_at_first_when_it_failed_a_moment_ago() -> None:
+    waits = replace(NATIVE, kind="bridge", depends_on=("time", "gone"))
+    ill = replace(TIME, direct=replace(bad(Symptom.TIMEOUT), failures=1, verdict=Verdict.HEALTHY))
+    told = next(each for each in found(waits, ill, PROXY).found if each.subject == "fetch")
+    assert (told.cause, told.rung, told.text) == ("dependency", None, "what it depends on does not work: time")
+    assert one(waits, TIME, PROXY).rung == "restart", "that is well"

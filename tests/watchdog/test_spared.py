@@ -14,7 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.snapshot import Observation
-from mcpwatch.watchdog.spared import CALL_PATIENCE, SERVED, WORK_PATIENCE
+from mcpwatch.watchdog.spared import CALL_PATIENCE, SERVED, UNSEEN_PATIENCE, WORK_PATIENCE
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROVED, PROXY, TIME, bad, found, one
 from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
@@ -152,3 +152,54 @@ def test_one_that_works_through_its_silence_is_not_restarted_and_one_that_loops_
         assert causes(fleet) == []
 
     staged(GATEWAY, [Server("m", "process"), Server("other", "process")], play)
+
+
+WELL_BEFORE = replace(SILENT, succeeded=True)
+
+
+def test_behind_a_proxy_that_tells_of_no_client_one_that_was_well_is_given_time() -> None:
+    told = one(replace(FETCH, direct=WELL_BEFORE, through=WELL_BEFORE), TIME, PROXY)
+    assert (told.rung, told.until) == ("restart", Instant(80.0 + UNSEEN_PATIENCE))
+    assert told.hold == "it may be at work for a client, which nobody sees behind this proxy; it is given 70s more"
+    inner = replace(FETCH, runtime="external", direct=None, port=None, through=WELL_BEFORE)
+    of_the_proxy = one(inner, TIME, PROXY, holds_sessions=True, lists_from_cache=True, reconnects=False)
+    assert (of_the_proxy.cause, of_the_proxy.rung, of_the_proxy.hold) == ("member_hung", "restart_proxy", told.hold)
+
+
+@pytest.mark.parametrize(
+    ("seen", "traits"),
+    [
+        (SILENT, {}),
+        (replace(WELL_BEFORE, onset=Instant(100.0 - UNSEEN_PATIENCE)), {}),
+        (replace(WELL_BEFORE, onset=None), {}),
+        (replace(bad(Symptom.RPC_ERROR, Stage.PING), onset=Instant(80.0), succeeded=True), {}),
+        (WELL_BEFORE, {"nudges": True}),
+    ],
+    ids=["never well", "its time is over", "not known since when", "it answers", "its proxy tells of clients"],
+)
+def test_no_other_silence_is_waited_for(seen: Observation, traits: dict[str, bool]) -> None:
+    told = one(replace(FETCH, direct=seen, through=seen), TIME, PROXY, **traits)
+    assert (told.rung, told.hold) == ("restart", "")
+    alone = one(replace(FETCH, direct=WELL_BEFORE, through=None, route=None), PROXY)
+    assert (alone.rung, alone.hold) == ("restart", ""), "no client reaches it through the proxy"
+
+
+@pytest.mark.parametrize("kind", ["process", "inside"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_server_behind_tbxark_that_a_client_keeps_busy_costs_no_restart_and_one_that_hangs_costs_one(
+    kind: Kind, *, ends: bool
+) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(30.0)
+        world.servers["m"].fault = "hang"
+        await asyncio.sleep(UNSEEN_PATIENCE - 15.0)
+        assert tried(world) == []
+        assert causes(fleet) == ["member_hung"]
+        if ends:
+            world.servers["m"].fault = "none"
+        await asyncio.sleep(180.0)
+        restarted = {"process": ("restart", "m"), "inside": ("restart_proxy", "proxy")}[kind]
+        assert tried(world)[:1] == ([] if ends else [restarted])
+        assert causes(fleet) == []
+
+    staged(TBXARK, [Server("m", kind), Server("other", "process")], play)
