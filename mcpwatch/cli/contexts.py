@@ -135,7 +135,7 @@ def _row(answer: Answer, *, colour: bool) -> tuple[str, ...]:
     up = sum(1 for member in status["members"] if member["phase"] == "running")
     well = sum(1 for route in status["routes"] if route["verdict"] == "healthy")
     word = fleet_state(dict(status))
-    shade = {"healthy": "green", "unhealthy": "red", "starting": "yellow"}.get(word, "grey")
+    shade = {"healthy": "green", "unhealthy": "red", "starting": "yellow", "degraded": "yellow"}.get(word, "grey")
     members, routes = f"{up}/{len(status['members'])} up", f"{well}/{len(status['routes'])} healthy"
     return (answer.name, paint(word, shade, on=colour), members, routes, str(status["daemon"]["version"]))
 

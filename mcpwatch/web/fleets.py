@@ -47,7 +47,7 @@ class Summary(BaseModel):
     """What `GET /summary` gives: a fleet of any size in a few words and counts. Keys that are not known here are left out."""
 
     model_config = ConfigDict(strict=True, defer_build=True)
-    state: Annotated[str, Field(pattern="^(starting|healthy|unhealthy|stopping|stopped)$")]
+    state: Annotated[str, Field(pattern="^(starting|healthy|degraded|unhealthy|stopping|stopped)$")]
     headline: _Text
     causes: Annotated[list[_Cause], Field(max_length=10)]
     more: _Count

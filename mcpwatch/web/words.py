@@ -25,10 +25,10 @@ def next_step(cause: dict[str, Any]) -> str:
 
 
 def fleet_state(document: dict[str, Any]) -> str:
-    """The fleet in one word: `starting`, `healthy`, `unhealthy`, `stopping` or `stopped`.
+    """The fleet in one word: `starting`, `healthy`, `degraded`, `unhealthy`, `stopping` or `stopped`.
 
     `starting` is told while a wanted member is on its way up and nothing is known to be wrong; a fleet that is healthy in part
-    and wrong in another is `unhealthy`.
+    and wrong in another is `unhealthy`. `degraded`: everything is known, runs and serves, some of it not as it should.
     """
     members = document["members"]
     phases = [member["phase"] for member in members]
@@ -41,7 +41,10 @@ def fleet_state(document: dict[str, Any]) -> str:
     down = down or bool(document["diagnoses"]) or not wanted
     up = {member["name"] for member in wanted if member["phase"] == "running"}
     wrong = any(route["member"] in up and route["verdict"] == "unhealthy" for route in document["routes"])
-    return "unhealthy" if down or wrong else "starting"
+    if down or wrong:
+        return "unhealthy"
+    known = all(one["verdict"] in ("healthy", "degraded") for one in (*wanted, *document["routes"]))
+    return "degraded" if known and len(up) == len(wanted) else "starting"
 
 
 def ago(seconds: float | None) -> str:

@@ -77,7 +77,7 @@ CATALOG: tuple[Operation, ...] = (
         "/summary",
         "The fleet in a few words and counts, of the same size for a fleet of any size.",
         _object(
-            state={"enum": ["starting", "healthy", "unhealthy", "stopping", "stopped"]},
+            state={"enum": ["starting", "healthy", "degraded", "unhealthy", "stopping", "stopped"]},
             headline=_TEXT,
             causes=OBJECTS,
             more={"type": "integer"},
