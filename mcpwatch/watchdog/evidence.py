@@ -10,6 +10,8 @@ ANSWER_MAX = 200
 """Characters of an answer that are shown."""
 KNOWN = 40
 """Characters of it by which a message shows that it has it."""
+NAME_MAX = 60
+"""Characters of a tool's name that are shown."""
 SHOWN = 12
 """Names of tools that are shown."""
 
@@ -51,7 +53,7 @@ def said(vantage: str, seen: Observation | None) -> str:
 def _answer(result: ProbeResult) -> str:
     """What it answered, where the message does not say it: what came instead of what was expected."""
     if result.symptom is Symptom.MISSING_TOOLS and result.tools:
-        names = sorted(tool.name for tool in result.tools)
+        names = sorted(plain(tool.name[:NAME_MAX]) for tool in result.tools)
         return f"; it lists {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     answer = plain(result.said)
     if not answer or (result.symptom is not Symptom.UNEXPECTED and answer[:KNOWN] in result.message):

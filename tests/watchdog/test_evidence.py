@@ -30,6 +30,7 @@ def test_a_long_answer_is_shortened_and_one_that_the_message_has_is_not_said_twi
 
 def test_the_tools_that_are_there_are_named_where_others_are_expected() -> None:
     assert line(Symptom.MISSING_TOOLS, "not listed: c", tools=("b", "a")).endswith("not listed: c; it lists a, b")
+    assert line(Symptom.MISSING_TOOLS, "not listed: c", tools=("b\x1b[31m\n", "z" * 99)).endswith(f"; it lists b, {'z' * 60}")
     many = tuple(f"t{number:02}" for number in range(SHOWN + 3))
     assert line(Symptom.MISSING_TOOLS, "x", tools=many).endswith("t11 and 3 more")
 
