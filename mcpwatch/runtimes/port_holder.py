@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mcpwatch.model.secret_shapes import masked
 from mcpwatch.runtimes.process_table import MARK
 
 COMMAND_MAX = 80
@@ -19,8 +20,6 @@ _SECRET = re.compile(rf"((?:{_NAMED}[\"']?\s?[=:]|\b(?:bearer|basic)\s|{_NAMED}\
 _OPTION = re.compile(rf"-.*{_NAMED}|.*{_NAMED}[=:]|bearer|basic", re.IGNORECASE | re.DOTALL)
 """A word whose secret is the next one."""
 _USER = re.compile(r"://[^\s]*@")
-_SHAPE = re.compile(r"\b(?:[sp]k[-_]|gh[a-z]_|xox[a-z]-|eyJ)[\w.-]{16,}")
-"""Tokens that are known by how they begin."""
 
 
 def described(pid: int, instance: str) -> str:
@@ -59,7 +58,7 @@ def _masked(words: Iterable[str]) -> Iterator[str]:
     """The words of a command line without what looks like a secret; rather too much is taken out than too little."""
     follows = False
     for word in words:
-        told = _SHAPE.sub("***", _USER.sub("://***@", _SECRET.sub(r"\1***", word)))
+        told = masked(_USER.sub("://***@", _SECRET.sub(r"\1***", word)))
         secret, follows = follows, _OPTION.fullmatch(word) is not None
         yield "***" if secret else told
 

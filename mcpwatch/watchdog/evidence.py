@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.secret_shapes import masked
 from mcpwatch.model.text import plain
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 
@@ -47,7 +48,8 @@ def said(vantage: str, seen: Observation | None) -> str:
     if seen.result.symptom is None:
         return f"{vantage}: ok{rate}"
     streak = f" ({seen.failures} in a row)" if seen.failures > 1 else ""
-    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ") + _answer(seen.result)
+    told = f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ")
+    return masked(told + _answer(seen.result))  # it goes into alerts too, and a tool may answer with secrets of others
 
 
 def _answer(result: ProbeResult) -> str:
@@ -58,4 +60,5 @@ def _answer(result: ProbeResult) -> str:
     answer = plain(result.said)
     if not answer or (result.symptom is not Symptom.UNEXPECTED and answer[:KNOWN] in result.message):
         return ""
+    answer = masked(answer)  # before it is cut: half of a secret looks like none
     return f'; it answered "{answer[:ANSWER_MAX]}{"…" if len(answer) > ANSWER_MAX else ""}"'

@@ -35,6 +35,20 @@ def test_the_tools_that_are_there_are_named_where_others_are_expected() -> None:
     assert line(Symptom.MISSING_TOOLS, "x", tools=many).endswith("t11 and 3 more")
 
 
+def test_what_looks_like_a_secret_in_an_answer_or_a_message_is_not_shown() -> None:
+    token = "ghp_" + "a1" * 18
+    for answer in (
+        f"use {token}",
+        "x" * (ANSWER_MAX - 12) + f" {token}",
+        f'{{"api_key": "{token}"}}',
+        f"Authorization: Bearer {token}",
+    ):
+        told = line(Symptom.UNEXPECTED, "wrong", answer)
+        assert "a1" not in told
+        assert "***" in told
+    assert line(Symptom.TOOL_ERROR, f"calling ask failed: bad token: {token}").endswith("bad token: ***")
+
+
 def test_it_is_part_of_what_is_diagnosed() -> None:
     result = ProbeResult(Outcome.FAILURE, Symptom.UNEXPECTED, Stage.CANARY, "does not match /x/", "y")
     told = one(replace(FETCH, through=None, direct=replace(bad(Symptom.UNEXPECTED), result=result)), PROXY)
