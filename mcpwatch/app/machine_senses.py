@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 from mcpwatch import journal
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.services import Services
-from mcpwatch.clock import SystemClock
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.model.time import Instant
+from mcpwatch.runtimes.admin import AdminSocket
 from mcpwatch.runtimes.hosted import HostedRuntime
+from mcpwatch.runtimes.hosted_calls import OldestCalls
 from mcpwatch.runtimes.open_files import exhausted
 from mcpwatch.runtimes.port import PortWatch, child_of
 from mcpwatch.runtimes.processor import ProcessorWatch
@@ -66,11 +65,6 @@ def machine_senses(
 ) -> Senses:
     """The senses of a fleet on this machine. `services` are built from the fleet, so they are asked for when they are needed."""
     ports, hosted = PortWatch(paths.instance), HostedRuntime(paths.root, paths.instance)
-
-    def call_since(route: str) -> Instant | None:
-        waits = asyncio.run(hosted.oldest_call(route))  # in a thread of its own, as all that reads the machine
-        return None if waits is None else Instant(SystemClock().now() - waits)
-
     return Senses(
         tail=tail.of,
         words=tail.recent,
@@ -90,6 +84,6 @@ def machine_senses(
         prepare=prepare,
         notice=lambda: services().self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
         nudge=hosted.nudge,
-        call_since=call_since,
+        call_since=OldestCalls(AdminSocket(paths.proxy / "admin.sock")).since,
         hold=hold,
     )

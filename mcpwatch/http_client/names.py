@@ -31,6 +31,9 @@ ANEW = 2.0
 """Seconds after which a look-up under way is no longer joined: whoever asks then may be answered sooner than it."""
 AT_ONCE = 4
 """Look-ups of one name that may be under way at once; beyond them the latest is joined whatever its age."""
+CROWD, ALL_MAX = 32, 256
+"""Look-ups of all names from which on each name has one alone, and beyond which none is begun: each is a thread, and a container
+has a bound of them that the start of members needs too."""
 KEPT_MAX = 4096
 """Slow answers that are kept; beyond it all are dropped."""
 
@@ -77,6 +80,7 @@ class Lookups:
         self._now = now
         self._lock = threading.Lock()
         self._under_way: dict[str, list[_Lookup]] = {}
+        self._all = 0
         self._slow: dict[str, tuple[float, Addresses]] = {}
         """Answers that took long, and when they came."""
 
@@ -117,9 +121,14 @@ class Lookups:
         answer: asyncio.Future[_Answer] = loop.create_future()
         with self._lock:
             now, running = self._now(), self._under_way.setdefault(host, [])
-            if running and (now - running[-1].began < ANEW or len(running) >= AT_ONCE):
+            most = AT_ONCE if self._all < CROWD else 1
+            if running and (now - running[-1].began < ANEW or len(running) >= most):
                 running[-1].waiting.append((loop, answer))
                 return answer
+            if self._all >= ALL_MAX:
+                del self._under_way[host]
+                raise OSError(errno.ENOMEM, f"{self._all} names are looked up already, and none of them is answered")
+            self._all += 1
             lookup = _Lookup(now, [(loop, answer)])
             running.append(lookup)
         thread = threading.Thread(target=self._look, args=(host, lookup), name=f"name {host}"[:15], daemon=True)
@@ -150,6 +159,7 @@ class Lookups:
     def _over(self, host: str, lookup: _Lookup) -> None:
         running = self._under_way[host]
         running.remove(lookup)
+        self._all -= 1
         if not running:
             del self._under_way[host]
 

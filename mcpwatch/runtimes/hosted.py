@@ -186,16 +186,6 @@ class HostedRuntime:
             served += [name for name in unknown if (await self._admin.request("POST", paths[name])).status < 300]
         return tuple(name for name in members if name in served)
 
-    async def oldest_call(self, member: str) -> float | None:
-        """Seconds that the oldest request of a client has been waiting for the answer of a member, hosted or by URL.
-
-        `None` when none waits, or the gateway does not tell.
-        """
-        try:
-            return (await self._look()).child(member).oldest_call
-        except RuntimeFailed:
-            return None
-
     async def watch(self) -> AsyncIterator[RuntimeEvent]:
         """Ends and returns of children, and of the gateway as a whole, until closed."""
         pause, seen = LOOK_AGAIN, False

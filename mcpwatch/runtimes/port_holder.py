@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mcpwatch.model.secret_shapes import masked
 from mcpwatch.runtimes.process_table import MARK
 
 COMMAND_MAX = 80
 """Characters of a command that are shown."""
-_SECRET = re.compile(
-    r"((?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|credentials?|authorization|bearer|basic)[\w-]{0,40}[=: ]{1,4})\S+",
-    re.IGNORECASE,
-)
-"""What is called so on a command line, and what follows that."""
-_USER = re.compile(r"://[^/@\s]*@")
+READ_MAX = 4096
+"""Bytes of it that are looked through."""
+_NAMED = r"(?:token|secret|pass(?:w(?:or)?d|phrase)?(?![a-z])|pwd|key|credentials?|authorization|auth|cookie|signature)[\w-]{0,40}"
+_SECRET = re.compile(rf"((?:{_NAMED}[\"']?\s?[=:]|\b(?:bearer|basic)\s|{_NAMED}\s)\s?[\"']?).*", re.IGNORECASE | re.DOTALL)
+"""What is called so in a word of a command line, and all that follows there: a value may have spaces of its own."""
+_OPTION = re.compile(rf"-.*{_NAMED}|.*{_NAMED}[=:]|bearer|basic", re.IGNORECASE | re.DOTALL)
+"""A word whose secret is the next one."""
+_USER = re.compile(r"://[^\s]*@")
 
 
 def described(pid: int, instance: str) -> str:
@@ -40,14 +44,23 @@ def member_of(pid: int, instance: str) -> str:
 def command(pid: int) -> str:
     """The command line of a process, shortened and without secrets; what it calls itself where it shows none."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()[:READ_MAX].decode(errors="replace").rstrip("\0").split("\0")
     except OSError:
         return ""
     if not words[0]:
         return command_name(pid)
-    line = " ".join((words[0].rpartition("/")[2] or words[0], *words[1:]))
-    line = "".join(one if one.isprintable() else " " for one in _USER.sub("://***@", _SECRET.sub(r"\1***", line)))
+    line = " ".join((words[0].rpartition("/")[2] or words[0], *_masked(words[1:])))
+    line = "".join(one if one.isprintable() else " " for one in line)
     return line if len(line) <= COMMAND_MAX else f"{line[: COMMAND_MAX - 1]}…"
+
+
+def _masked(words: Iterable[str]) -> Iterator[str]:
+    """The words of a command line without what looks like a secret; rather too much is taken out than too little."""
+    follows = False
+    for word in words:
+        told = masked(_USER.sub("://***@", _SECRET.sub(r"\1***", word)))
+        secret, follows = follows, _OPTION.fullmatch(word) is not None
+        yield "***" if secret else told
 
 
 def command_name(pid: int) -> str:

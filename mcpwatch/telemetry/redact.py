@@ -7,24 +7,10 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-MASK = "***"
+from mcpwatch.model.secret_shapes import MASK, masked
+
 SHORTEST = 6
 """Shorter secrets are not replaced by value: they would eat ordinary words."""
-
-_VALUE = r"([\"']?\s*[:=]\s*[\"']?)"
-_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), put)
-    for pattern, put in (
-        (r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{6,}", rf"\1\2{MASK}"),
-        (rf"(?i)\b(x-api-key|api[_-]?key|proxy-authorization){_VALUE}[^\s\"',;&]{{4,}}", rf"\1\2{MASK}"),
-        (r"(?i)([?&](?:access_token|auth|token|key|api_?key|secret|password|sig)=)[^&\s\"'#]+", rf"\1{MASK}"),
-        (rf"(?i)\b([a-z_-]*(?:password|passwd|secret|token)){_VALUE}(?!\*)[^\s\"',;&(){{}}\[\]]{{6,}}", rf"\1\2{MASK}"),
-        (r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@\"']*:)[^\s/@\"']+@", rf"\1{MASK}@"),
-        (r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}", MASK),
-        (r"\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAKIA[0-9A-Z]{16}\b", MASK),
-        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", MASK),
-    )
-)
 
 
 class Redactor:
@@ -50,10 +36,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """`text` without secrets."""
-        text = self.known(text)
-        for pattern, put in _SHAPES:
-            text = pattern.sub(put, text)
-        return text
+        return masked(self.known(text))
 
 
 def _forms(secret: str) -> set[str]:

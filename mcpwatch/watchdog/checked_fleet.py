@@ -6,7 +6,7 @@ Knows nothing of what a result means.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mcpwatch.model.member import Phase, Verdict
@@ -23,9 +23,10 @@ from mcpwatch.watchdog.mounting import Mounting
 from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
-from mcpwatch.watchdog.single_client import ProbeDeaths
+from mcpwatch.watchdog.single_client import ProbeDeaths, unserved
 from mcpwatch.watchdog.snapshot import ProxyLogHint
 from mcpwatch.watchdog.start_proof import StartProofs
+from mcpwatch.watchdog.take_snapshot import observe
 
 ROUTES_ASKED = 16
 """Routes through which a silent proxy is asked once more."""
@@ -129,9 +130,17 @@ class CheckedFleet(ABC):
             aim = (actor.state.generation, number, actor.resumes + resumes)
             return Aim(route.probe, scheduled.check, *aim) if route else None
         target = aimed(actor.incarnation.direct, actor.spec.direct)
-        if target is None or scheduled.member in self._deaths.alone:
+        if target is None or scheduled.member in self.left_alone((scheduled.member,)):
             return None
         return Aim(target, self._check(scheduled, target), actor.state.generation, resumes=actor.resumes)
+
+    def left_alone(self, members: Iterable[str]) -> dict[str, str]:
+        """Which of these bear one client and are left to the proxy now, and why. One whose route fails is asked itself again:
+        without that, nobody could tell whether it hangs or the proxy does not reach it.
+        """
+        known, seen = self._deaths.alone, self.probing.histories
+        routes = {name: actor.spec.route for name in members if name in known and (actor := self._actors.get(name)) is not None}
+        return {name: known[name] for name, route in routes.items() if not unserved(observe(seen, route or "", "route"))}
 
     def _check(self, scheduled: ScheduledCheck, target: Target) -> CheckSpec:
         """The check, deeper where what answers may list from a cache, or where lists were no answer to a route that failed."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase
-from mcpwatch.model.probe import Stage, Symptom
+from mcpwatch.model.probe import Symptom
+from mcpwatch.model.symptom import DOOR_STAGES
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, member_finding
 from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
@@ -28,8 +29,6 @@ _BACKGROUND = "it put itself into the background"
 """What the process runtime says of one."""
 LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
-DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
-"""Stages of a probe through the proxy that the proxy answers by itself."""
 
 
 def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> Finding | LookAgain | None:

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage
+from mcpwatch.model.symptom import DOOR_STAGES
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.diagnose_member import DOOR_STAGES, port_holder
+from mcpwatch.watchdog.diagnose_member import port_holder
 from mcpwatch.watchdog.diagnose_symptom import by_symptom
 from mcpwatch.watchdog.doubt import silent_long
 from mcpwatch.watchdog.evidence import evidence, said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.secret_shapes import masked
 from mcpwatch.model.text import plain
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 
@@ -10,6 +11,8 @@ ANSWER_MAX = 200
 """Characters of an answer that are shown."""
 KNOWN = 40
 """Characters of it by which a message shows that it has it."""
+NAME_MAX = 60
+"""Characters of a tool's name that are shown."""
 SHOWN = 12
 """Names of tools that are shown."""
 
@@ -45,15 +48,17 @@ def said(vantage: str, seen: Observation | None) -> str:
     if seen.result.symptom is None:
         return f"{vantage}: ok{rate}"
     streak = f" ({seen.failures} in a row)" if seen.failures > 1 else ""
-    return f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ") + _answer(seen.result)
+    told = f"{vantage}: {seen.result.symptom_text}{streak}{rate}: {seen.result.message}".rstrip(": ")
+    return masked(told + _answer(seen.result))  # it goes into alerts too, and a tool may answer with secrets of others
 
 
 def _answer(result: ProbeResult) -> str:
     """What it answered, where the message does not say it: what came instead of what was expected."""
     if result.symptom is Symptom.MISSING_TOOLS and result.tools:
-        names = sorted(tool.name for tool in result.tools)
+        names = sorted(plain(tool.name[:NAME_MAX]) for tool in result.tools)
         return f"; it lists {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     answer = plain(result.said)
     if not answer or (result.symptom is not Symptom.UNEXPECTED and answer[:KNOWN] in result.message):
         return ""
+    answer = masked(answer)  # before it is cut: half of a secret looks like none
     return f'; it answered "{answer[:ANSWER_MAX]}{"…" if len(answer) > ANSWER_MAX else ""}"'

@@ -48,7 +48,7 @@ class FleetMonitor(CheckedFleet):
         """The fleet at this moment."""
         plan = self._plan()
         behind, hints = self._behind, tuple(self._hints.values())
-        alone, culprit = self._deaths.alone, self._culprit()
+        alone, culprit = self.left_alone(self._deaths.alone), self._culprit()
         known = Known(self.traits, self._engines_gone, hints, alone, behind.frozen, behind.gone, culprit, self.parents)
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
@@ -160,11 +160,14 @@ class FleetMonitor(CheckedFleet):
         actor = self._actors.get(scheduled.member)
         if actor is None:
             return
-        own = scheduled.key.vantage == "direct" or actor.spec.carried.hosted or scheduled.member in self._deaths.alone
+        own = scheduled.key.vantage == "direct" or actor.spec.carried.hosted or bool(self.left_alone((actor.spec.name,)))
         if scheduled.key.vantage == "route" and after.failing:
             self._look_behind(scheduled.member, after)
         if scheduled.key.vantage == "direct" and after.failing:
             self._refused(actor, after)
+        recovers = before.verdict is Verdict.UNHEALTHY is not after.verdict
+        if scheduled.key.vantage == "route" and recovers and self.left_alone((actor.spec.name,)):
+            self.renew(actor)  # it is asked itself no more, and what it answered meanwhile is over
         if own:
             self._judge(actor, scheduled, after)
         if scheduled.key.vantage == "direct" and before.failing and not after.failing:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 
 from mcpwatch.model.probe import ProbeResult, Symptom
-from mcpwatch.model.symptom import GREETING_STAGES
+from mcpwatch.model.symptom import DOOR_STAGES, GREETING_STAGES
+from mcpwatch.watchdog.refusals import refusal
+from mcpwatch.watchdog.snapshot import Observation
 
 _ANSWERS = frozenset({Symptom.RPC_ERROR, Symptom.HTTP_STATUS, Symptom.OVERLOADED, Symptom.ERA_MISMATCH, Symptom.SESSION_LOST})
 
@@ -38,6 +40,16 @@ def second_refused(result: ProbeResult | None, failures: int) -> str:
     words = result.said or result.message
     one = result.http_status == _CONFLICT or _ONE.search(words) is not None
     return words if failures >= (ENOUGH if one else LIMITED) and (one or _LIMIT.search(words)) else ""
+
+
+def unserved(through: Observation | None) -> bool:
+    """Whether the route of one that is left to the proxy fails so that it may serve nobody: then only it can tell what is wrong.
+
+    Not where it answered, nor where the proxy itself does not: one that bears one client is not to be ended for that.
+    """
+    if through is None or not through.bad or (through.mute and through.stage in DOOR_STAGES):
+        return False
+    return not through.answered or (through.symptom is Symptom.RPC_ERROR and refusal(through.result) is None)
 
 
 class ProbeDeaths:

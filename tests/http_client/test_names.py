@@ -210,3 +210,30 @@ async def test_an_address_at_which_nothing_is_reached_is_forgotten(monkeypatch: 
     with pytest.raises(HttpFailed, match="refuses"):
         await HttpClient("http://host/", direct=True).request("GET", "http://host/", {})
     assert forgotten == ["host"]
+
+
+async def test_look_ups_of_all_names_are_bounded_and_one_that_is_not_begun_says_nothing_of_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CROWD", 2)
+    monkeypatch.setattr(module, "ALL_MAX", 3)
+    over, began, clock = threading.Event(), list[str](), [0.0]
+
+    def ask(host: str) -> tuple[str, ...]:
+        began.append(host)
+        over.wait(10)
+        return (host,)
+
+    names, loop = Lookups(ask, lambda: clock[0]), asyncio.get_running_loop()
+    tasks = [loop.create_task(names.addresses(host, 80)) for host in ("a", "b")]
+    await until(lambda: began == ["a", "b"])
+    clock[0] = 10.0
+    tasks += [loop.create_task(names.addresses(host, 80)) for host in ("a", "c", "a")]
+    await until(lambda: len(began) == 3)
+    with pytest.raises(OSError, match="looked up already") as caught:
+        await names.addresses("d", 80)
+    assert caught.value.errno in dialling.OUT_OF_RESOURCES
+    over.set()
+    assert await asyncio.gather(*tasks) == [("a",), ("b",), ("a",), ("c",), ("a",)]
+    assert await names.addresses("d", 80) == ("d",)
+    assert (began, names.running) == (["a", "b", "c", "d"], 0)

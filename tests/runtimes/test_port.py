@@ -217,6 +217,15 @@ def test_who_holds_a_port_is_told_by_its_command_and_by_the_member_that_it_is() 
         (("DB_PASSWORD=abc123",), "DB_PASSWORD=***"),
         (("http://me:abc123@h/x",), "http://***@h/x"),
         (("a\nb",), "a b"),
+        (("-H", "Authorization: Bearer abc123"), "-H Authorization: ***"),
+        (("-H", "Authorization:", "Bearer", "abc123", "-v"), "-H Authorization:*** *** *** -v"),
+        (("-c", "curl -H 'X-Token: abc123 d' h"), "-c curl -H 'X-Token: ***"),
+        (('{"api_key": "abc123"}',), '{"api_key": "***'),
+        (("--password", "my abc123", "-v"), "--password *** -v"),
+        (("--pass", "-abc123"), "--pass ***"),
+        (("postgres://me:abc/123@h/x",), "postgres://***@h/x"),
+        (("http://h/mcp?key=abc123",), "http://h/mcp?key=***"),
+        (("gho_abcdefghijklmnopqrst123",), "***"),
     ],
 )
 def test_a_command_is_shown_without_its_secrets(words: tuple[str, ...], shown: str) -> None:

@@ -30,8 +30,23 @@ def test_a_long_answer_is_shortened_and_one_that_the_message_has_is_not_said_twi
 
 def test_the_tools_that_are_there_are_named_where_others_are_expected() -> None:
     assert line(Symptom.MISSING_TOOLS, "not listed: c", tools=("b", "a")).endswith("not listed: c; it lists a, b")
+    assert line(Symptom.MISSING_TOOLS, "not listed: c", tools=("b\x1b[31m\n", "z" * 99)).endswith(f"; it lists b, {'z' * 60}")
     many = tuple(f"t{number:02}" for number in range(SHOWN + 3))
     assert line(Symptom.MISSING_TOOLS, "x", tools=many).endswith("t11 and 3 more")
+
+
+def test_what_looks_like_a_secret_in_an_answer_or_a_message_is_not_shown() -> None:
+    token = "ghp_" + "a1" * 18
+    for answer in (
+        f"use {token}",
+        "x" * (ANSWER_MAX - 12) + f" {token}",
+        f'{{"api_key": "{token}"}}',
+        f"Authorization: Bearer {token}",
+    ):
+        told = line(Symptom.UNEXPECTED, "wrong", answer)
+        assert "a1" not in told
+        assert "***" in told
+    assert line(Symptom.TOOL_ERROR, f"calling ask failed: bad token: {token}").endswith("bad token: ***")
 
 
 def test_it_is_part_of_what_is_diagnosed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,12 @@ from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.spec import Traits
 from mcpwatch.watchdog.fleet import Fleet
-from mcpwatch.watchdog.single_client import ENOUGH, LIMITED, REFUSED, ProbeDeaths, second_refused
+from mcpwatch.watchdog.single_client import ENOUGH, LIMITED, REFUSED, ProbeDeaths, second_refused, unserved
 from tests.watchdog.scenes import FETCH, TIME, bad, one
 from tests.watchdog.scenes import PROXY as FRONT
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
 from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
-from tests.watchdog.world import GATEWAY, TBXARK, Server, World
+from tests.watchdog.world import GATEWAY, TBXARK, Fault, Server, World
 
 
 def deaths(*ends: tuple[str, bool]) -> ProbeDeaths:
@@ -143,3 +144,39 @@ def test_the_route_of_one_that_is_checked_through_it_only_is_blamed_when_it_fail
     assert one(lone, TIME, FRONT).cause == "single_client"
     failing = replace(lone, through=bad(Symptom.BAD_REPLY))
     assert one(failing, TIME, FRONT, nudges=True).rung == "reconnect"
+
+
+@pytest.mark.parametrize("traits", [GATEWAY, TBXARK])
+@pytest.mark.parametrize("fault", ["hang", *(pytest.param(name, marks=pytest.mark.slow) for name in ("broken", "refuse"))])
+@pytest.mark.parametrize("lone", [{"one_session": "only one session at a time"}, {"one_client": True}])
+def test_one_that_is_checked_through_the_proxy_only_is_asked_itself_when_its_route_fails_and_no_well_proxy_is_restarted(
+    lone: dict[str, Any], fault: Fault, traits: Traits
+) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(120.0)
+        assert causes(fleet) == ["single_client"]
+        world.servers["lone"].fault = fault
+        await asyncio.sleep(180.0)  # one that is silent may be given time, as it may be at work
+        assert world.well("lone")
+        assert world.harm == []
+        assert causes(fleet) == ["single_client"], "it is left to the proxy again"
+
+    staged(traits, [Server("lone", "process", **lone), Server("other", "process")], play)
+
+
+@pytest.mark.parametrize(
+    ("symptom", "stage", "asked"),
+    [
+        (Symptom.TIMEOUT, Stage.TOOLS_LIST, True),
+        (Symptom.UPSTREAM_DOWN, Stage.OPEN, True),
+        (Symptom.RPC_ERROR, Stage.TOOLS_LIST, True),
+        (Symptom.TIMEOUT, Stage.OPEN, False),
+        (Symptom.REFUSED, Stage.CONNECT, False),
+        (Symptom.AUTH, Stage.OPEN, False),
+        (Symptom.TOOL_ERROR, Stage.CANARY, False),
+    ],
+)
+def test_its_route_tells_whether_it_may_serve_nobody(symptom: Symptom, stage: Stage, *, asked: bool) -> None:
+    assert unserved(bad(symptom, stage)) is asked
+    assert not unserved(replace(bad(symptom, stage), verdict=Verdict.HEALTHY))
+    assert not unserved(None)

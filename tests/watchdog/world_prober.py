@@ -76,7 +76,7 @@ class WorldProber:
             world.end(server.name)
             await asyncio.sleep(LATENCY)
             return _failed(Symptom.CUT, Stage.OPEN)
-        if server.one_session and world.reached(server.name):
+        if server.one_session and world.reached(server.name) and server.fault not in {"hang", "stopped"}:
             return replace(_failed(Symptom.RPC_ERROR, Stage.INITIALIZE), message=server.one_session)
         return await self._answer(check, server, deep)
 
