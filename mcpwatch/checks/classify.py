@@ -49,6 +49,7 @@ _INITIALIZATION = re.compile(
 _LOAD = re.compile(r"too many|overload|rate.?limit|busy|throttl|try again later|retry later", re.IGNORECASE)
 _LIMIT = re.compile(r"\blimit(?:s|ed)?\b|exceeded|capacity", re.IGNORECASE)
 _LICENCE = re.compile(r"licen[cs]e|subscription|entitlement|billing|payment|quota|credits?\b", re.IGNORECASE)
+_SIGN_IN = re.compile(r"\bsso\b|\b(?:log|sign)[ -]?in\b|authenti|credential|\btoken\b", re.IGNORECASE)
 _HOST = re.compile(r"invalid (?:host|origin)|(?:host|origin)[^.]{0,20}not allowed|forbidden origin|misdirected", re.IGNORECASE)
 
 _GATEWAY = re.compile(
@@ -232,7 +233,7 @@ def _symptom(status: int, said: str, error: rpc.Message | None) -> Symptom:
         return Symptom.REDIRECT
     if status in (400, 403) and _HOST.search(said):
         return Symptom.HOST_GUARD
-    if SESSION.search(said) and status in (400, 401, 404, 410):
+    if SESSION.search(said) and (status in (400, 404, 410) or (status == 401 and not _SIGN_IN.search(said))):
         return Symptom.SESSION_LOST
     if (status in (401, 402, 403) or (status == SERVICE_UNAVAILABLE and not _BEHIND.search(said))) and _LICENCE.search(said):
         return Symptom.HTTP_STATUS  # its words name the cause

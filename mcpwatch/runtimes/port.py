@@ -53,20 +53,20 @@ class PortWatch:
         """Whether a process lives below the first that listens of this one and those below it."""
         return bool(self.below(pid, container))
 
-    def below(self, pid: int, container: str = "") -> frozenset[int]:
+    def below(self, pid: int, container: str = "") -> frozenset[int] | None:
         """The processes right below the first that listens of this one and those below it (a container begins with an init).
 
-        What ended and was not waited for does not live. Of a container on another machine nothing is seen.
+        What ended and was not waited for does not live. `None` where none is seen to listen, as of a container on another machine.
         """
         if container and not in_cgroup(pid, container):
-            return frozenset()
+            return None
         level = [pid]
         for _ in range(DEPTH):
             found = next((one for one in level if self._sockets.listens(one)), None)
             if found is not None:
                 return frozenset(child for child in _children(found) if _lives(child))
             level = [child for one in level for child in _children(one)]
-        return frozenset()
+        return None
 
     def listening(self, pid: int) -> tuple[int, ...]:
         """The ports that a process, or one below it, listens on, in order."""

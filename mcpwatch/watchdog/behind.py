@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.watchdog.beside import KEPT_MAX, settled
 from mcpwatch.watchdog.senses import Senses
 
@@ -19,13 +20,15 @@ LASTS = KEPT_MAX + 2.0
 class Behind:
     """`frozen`: members of whom processes are stopped. `gone`: servers inside the proxy whose process ended in its present run.
 
-    `parents`: members of which something else ran when their present run was proven, and for some time after.
+    `parents`: members of which something else ran when their present run was proven, and for some time after. `childless`: those of
+    which nothing did when one of their runs was proven, each with the fingerprint of what was run.
     """
 
     def __init__(self, senses: Senses) -> None:
         self.frozen: set[str] = set()
         self.gone: set[str] = set()
         self.parents: set[str] = set()
+        self.childless: dict[str, str] = {}
         self._senses = senses
         self._pids: dict[str, int] = {}
         self._run = 0
@@ -41,6 +44,7 @@ class Behind:
         self.frozen &= names
         self.gone &= names
         self.parents &= names
+        self.childless = {name: what for name, what in self.childless.items() if name in names}
         self._pids = {name: pid for name, pid in self._pids.items() if name in names}
 
     async def look_at(self, mains: Mapping[str, int]) -> None:
@@ -48,15 +52,23 @@ class Behind:
         stopped = await settled(self._senses, lambda: {one for one in mains if self._senses.stopped(frozenset({mains[one]}))})
         self.frozen = (self.frozen - mains.keys()) | stopped
 
-    async def look_below(self, member: str, main: int, container: str) -> None:
+    async def look_below(self, member: str, main: int, container: str, fingerprint: str) -> None:
         """Whether anything runs below this main process of a member that has just been proven, and goes on to."""
         self.parents.discard(member)
+        self.childless.pop(member, None)
         before = await settled(self._senses, lambda: self._senses.below(main, container))
+        if before is not None and not before:
+            self.childless[member] = fingerprint
         if not before:
             return
         await asyncio.sleep(LASTS)
-        if before & await settled(self._senses, lambda: self._senses.below(main, container)):
+        after = await settled(self._senses, lambda: self._senses.below(main, container))
+        if after is not None and before & after:
             self.parents.add(member)
+
+    def runs_none(self, spec: MemberSpec) -> bool:
+        """Whether a member was seen to run no other, with what it is run as now."""
+        return self.childless.get(spec.name) == spec.fingerprint
 
     def answered(self, member: str) -> None:
         """It answered itself what only it can answer: whatever its processes seemed to be, it is there."""

@@ -66,7 +66,7 @@ class CheckedFleet(ABC):
         self._closed = False
         listener = ProbeListener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
         self.probing = Probing(prober, context, listener)
-        self.starts = StartProofs(self.probing, context.senses, self._deaths)
+        self.starts = StartProofs(self.probing, context.senses, self._deaths, self._behind)
         self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)
 
     @abstractmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcpwatch.model.probe import NO_TOKEN, Stage, Symptom
+from mcpwatch.model.symptom import CALLS
 from mcpwatch.watchdog.canary_words import unasked
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
@@ -22,8 +23,6 @@ from mcpwatch.watchdog.unfit import foreign
 
 LATE_LINE = 15.0
 """Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
-SETTLED = 20.0
-"""Seconds after a start from which on it is known whether a member runs another."""
 _SPOKEN = frozenset({Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Stages that are over only when something was answered."""
 MOVED = "it runs and answers, but not at the path of its url, which may be wrong or have changed with an upgrade"
@@ -128,6 +127,8 @@ def _by_its_setup(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     cause, text = by_tool(seen) if symptom is Symptom.TOOL_ERROR else PLAIN[symptom]
     if symptom is Symptom.AUTH and NO_TOKEN in message:
         text = "it asks for a token, and none is sent"
+        if seen.succeeded:
+            text = f"it refuses what it allowed before, and no token is sent: {message}"
     found = member_finding(snapshot, member, cause, text.replace("{}", message).rstrip(": ") + _sessions(cause, message))
     return unavailable(snapshot, member, seen, found)
 
@@ -139,7 +140,7 @@ def _by_its_answer(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observ
         cause, text = _NOT_REACHED[symptom]
         return replace(member_finding(snapshot, member, cause, f"{text}: {message}", "reconnect"), suspect=member.name)
     if symptom is Symptom.UPSTREAM_DOWN and seen is member.direct:
-        if _runs_nothing(snapshot, member, seen):
+        if member.childless and not member.carried.watched and seen.stage not in CALLS:
             return member_finding(snapshot, member, "dependency", f"it answers that what it needs does not work: {message}")
         theirs = "its address answers, but what stands behind that does not"
         text = theirs if member.carried.watched else "it answers, but the server that it runs is gone"
@@ -148,14 +149,6 @@ def _by_its_answer(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observ
     if symptom is Symptom.NOT_MOUNTED and member.unserved and not seen.succeeded:
         text = f"it runs, but the server that it runs never came to be served: {message}".rstrip(": ")
     return member_finding(snapshot, member, "member_failing", text, "restart")
-
-
-def _runs_nothing(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
-    """Whether a server that was well for a while ran no other that could be gone, and says itself that something is."""
-    if not member.carried.own or member.kind != "server" or member.child_ended or member.child_runs:
-        return False
-    known = member.changed_at is not None and snapshot.at - member.changed_at > SETTLED
-    return seen.succeeded and known and seen.stage in _SPOKEN
 
 
 def _polluted(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:

@@ -49,13 +49,19 @@ class FleetMonitor(CheckedFleet):
         plan = self._plan()
         behind, hints = self._behind, tuple(self._hints.values())
         alone, culprit = self.left_alone(self._deaths.alone), self._culprit()
-        known = Known(self.traits, self._engines_gone, hints, alone, behind.frozen, behind.gone, culprit, self.parents)
+        known = Known(
+            self.traits, self._engines_gone, hints, alone, behind.frozen, behind.gone, culprit, self.parents, self._childless()
+        )
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     @property
     def parents(self) -> frozenset[str]:
         """Members of which something else ran when their present run was proven."""
         return frozenset(self._behind.parents)
+
+    def _childless(self) -> frozenset[str]:
+        """Members of which it is known that they run no other, as they are run now."""
+        return frozenset(name for name, actor in self._actors.items() if self._behind.runs_none(actor.spec))
 
     def renews(self, actor: MemberActor) -> bool:
         """Whether the proxy replaces a member by itself, and once, when what is written of it changes."""
@@ -217,8 +223,8 @@ class FleetMonitor(CheckedFleet):
         if starting and actor.state.phase is Phase.RUNNING:
             living, carried = actor.incarnation, actor.spec.carried
             if living is not None and living.pid is not None and (carried.own or carried.container):
-                name = actor.spec.name
-                self._spawn(self._behind.look_below(name, living.pid, living.container or ""), f"look below {name}")
+                look = self._behind.look_below(actor.spec.name, living.pid, living.container or "", actor.spec.fingerprint)
+                self._spawn(look, f"look below {actor.spec.name}")
             for one in self.probing.of_member(scheduled.member):  # what failed before it was ready says nothing of it now
                 if self.probing.history(one).failing:
                     self.probing.renew_check(one)

@@ -38,7 +38,9 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         re.compile(
             r"too many (?:\w+ )?(?:requests|sessions|connections|clients|users)|(?:session|connection|client)s? limit"
             r"|max(?:imum)? (?:number of )?(?:(?:concurrent|parallel|simultaneous|open|active) )?"
-            r"(?:sessions|connections|clients|users|requests)\b|answered 429|rate.?limit|overloaded|retry later|try again later",
+            r"(?:sessions|connections|clients|users|requests)\b|answered 429|rate.?limit|overloaded|at (?:full )?capacity"
+            r"|\bno (?:free|more|available) (?:seats?|slots?|sessions?|connections?)\b|retry (?:later|shortly)"
+            r"|try again (?:later|shortly)",
             re.IGNORECASE,
         ),
         "it takes no more requests for now",

@@ -193,6 +193,7 @@ class MemberSnapshot:
     """Since when a client waits for its answer; looked up when it is silent and the proxy tells that."""
     child_ended: bool = False
     """What it ran lived when it began, and does not any more; looked up when it answers and says nothing."""
+    childless: bool = False  # it was seen to run no other
     works: bool = False
     """Its processes took the processor since it fell silent; looked up then."""
     rival: str = ""
@@ -270,8 +271,7 @@ class FleetSnapshot:
     engines_gone: tuple[str, ...] = ENGINES
     """With `engine_gone`: the runtimes whose engine that is."""
     reconnects: bool = True
-    proxy_log: tuple[ProxyLogHint, ...] = ()
-    """What the log of the proxy's present run last said of each route."""
+    proxy_log: tuple[ProxyLogHint, ...] = ()  # what that of its present run last said of each route
     nudges: bool = False
     mounting: str = ""
     """The route that a proxy was starting when it last told, and which ends it as a whole where it cannot start."""

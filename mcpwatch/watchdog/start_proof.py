@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
+from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.finding import CUT_OFF
 from mcpwatch.watchdog.probing import Probing, ScheduledCheck
 from mcpwatch.watchdog.refusals import refusal
@@ -16,12 +18,13 @@ from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, GREETED_STAGES, MUTE_SYMPT
 
 
 class StartProofs:
-    """Of all members. `deaths` tells who is not probed past the proxy."""
+    """Of all members. `deaths` tells who is not probed past the proxy, `behind` who runs no other."""
 
-    def __init__(self, probing: Probing, senses: Senses, deaths: ProbeDeaths) -> None:
+    def __init__(self, probing: Probing, senses: Senses, deaths: ProbeDeaths, behind: Behind) -> None:
         self._probing = probing
         self._senses = senses
         self._deaths = deaths
+        self._behind = behind
 
     def sick(self, actor: MemberActor) -> bool:
         """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
@@ -32,6 +35,8 @@ class StartProofs:
             return True
         if latest.stage in GREETED_STAGES or refusal(latest) is not None or latest.symptom not in UNSAID_SYMPTOMS:
             return True
+        if latest.symptom is Symptom.UPSTREAM_DOWN and latest.stage not in CALLS and self._behind.runs_none(actor.spec):
+            return True  # what it says is gone is no part of it
         living = actor.incarnation
         lost = latest.symptom in GONE_SYMPTOMS or (latest.symptom is Symptom.TIMEOUT and latest.stage is Stage.CONNECT)
         if living is None or living.pid is None or not lost:

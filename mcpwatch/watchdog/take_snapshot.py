@@ -39,6 +39,8 @@ class Known:
     mounting: str = ""
     parents: AbstractSet[str] = frozenset()
     """Members of which something else ran when their present run was proven."""
+    childless: AbstractSet[str] = frozenset()
+    """Members of which nothing did."""
 
 
 def take_snapshot(
@@ -143,6 +145,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         proxy_wire=way.wire_by_path if way is not None and way.url and known.traits.wire_by_path else "",
         child_gone=spec.name in known.gone,
         alone=known.alone.get(spec.name, ""),
+        childless=spec.name in known.childless,
         budget_at=_budget(actor, now),
     )
 
@@ -191,8 +194,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     knocked = _unanswered(member.direct) and member.port is not None
     rival = senses.rival(pid, member.port) if member.port is not None else ""
     silent = member.direct is not None and bare(member.direct.result)
-    told = symptom is Symptom.UPSTREAM_DOWN
-    child = (symptom is Symptom.NOT_MOUNTED or silent or told) and senses.runs(pid, container)
+    child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
     own = member.own
     silence = own.onset if own is not None and own.symptom in HUNG_SYMPTOMS else None
     full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
@@ -206,7 +208,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         works=silence is not None and senses.works(pid, silence),
         cut_off=knocked and senses.idle(pid, member.port or 0),
         child_runs=child,
-        child_ended=(silent or told) and not child and parent,
+        child_ended=silent and not child and parent,
         descriptors=full,
         walled=walled,
     )

@@ -116,6 +116,7 @@ STATUSES: list[tuple[Symptom, tuple[int, ...], bytes]] = [
     (GUARD, (403,), error(-32000, "Origin not allowed")),
     (LOST, (400, 401, 404, 410), error(-32001, "Session not found")),
     (AUTH, (403,), error(-32001, "Session not found")),
+    (AUTH, (401,), b"your SSO session expired, sign in again"),
     (Symptom.HTTP_STATUS, (500,), error(-32001, "Session not found")),
     (AUTH, (401, 403), b"Invalid token"),
     (AUTH, (401,), b"Invalid Host header"),

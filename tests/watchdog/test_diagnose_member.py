@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
+from mcpwatch.model.probe import NO_TOKEN, Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
@@ -433,36 +432,34 @@ def test_what_listens_to_nobody_outside_its_container_is_not_restarted_for_it(sy
     assert causes(replace(again, walled=()), PROXY) == [("member_down", "fetch", None)]
 
 
-SAID = replace(bad(Symptom.UPSTREAM_DOWN, Stage.INITIALIZE), succeeded=True)
-NATIVE = replace(FETCH, kind="server", changed_at=Instant(10.0), direct=SAID, through=SAID)
+SAID = bad(Symptom.UPSTREAM_DOWN, Stage.INITIALIZE)
 
 
-def test_a_server_that_ran_no_other_and_says_that_something_is_gone_is_not_started_again_for_it() -> None:
-    told = one(NATIVE, TIME, PROXY)
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.STARTING])
+def test_a_server_that_ran_no_other_and_says_that_something_is_gone_is_not_started_again_for_it(phase: Phase) -> None:
+    native = replace(FETCH, childless=True, direct=SAID, through=SAID, phase=phase)
+    if phase is Phase.STARTING:
+        assert "fetch" not in [each.subject for each in found(native, TIME, PROXY).found if each.rung]
+        return
+    told = one(native, TIME, PROXY)
     assert (told.cause, told.rung, told.text) == ("dependency", None, "it answers that what it needs does not work: said so")
+    other = one(replace(native, childless=False), TIME, PROXY)
+    assert (other.cause, other.rung) == ("child_died", "restart"), "it may have run another"
+    called = bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
+    lists = one(replace(native, direct=called, through=called), TIME, PROXY)
+    assert (lists.cause, lists.rung) == ("child_died", "restart"), "it lists for one that it cannot call"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"kind": "bridge"},
-        {"child_ended": True},
-        {"child_runs": True},
-        {"changed_at": Instant(81.0)},
-        {"changed_at": None},
-        {"direct": replace(SAID, succeeded=False)},
-        {"direct": replace(SAID, result=replace(SAID.result or ProbeResult(Outcome.FAILURE), stage=Stage.SAFE_CALL))},
-    ],
-    ids=["a bridge", "it ran one", "it runs one", "too young", "its age is not known", "never well", "it lists, and cannot call"],
-)
-def test_one_that_may_have_run_another_is_started_again(changes: dict[str, Any]) -> None:
-    told = one(replace(NATIVE, **changes), TIME, PROXY)
-    assert (told.cause, told.rung) == ("child_died", "restart")
+def test_one_that_refuses_what_it_allowed_is_not_told_to_have_asked_for_a_token_always() -> None:
+    refused = replace(bad(Symptom.AUTH), result=ProbeResult(Outcome.FAILURE, Symptom.AUTH, Stage.OPEN, NO_TOKEN))
+    assert one(replace(FETCH, direct=refused), PROXY).text == "it asks for a token, and none is sent"
+    assert "refuses what it allowed before" in one(replace(FETCH, direct=replace(refused, succeeded=True)), PROXY).text
 
 
 def test_what_a_member_depends_on_is_looked_at_first_when_it_failed_a_moment_ago() -> None:
-    waits = replace(NATIVE, kind="bridge", depends_on=("time", "gone"))
+    waits = replace(FETCH, direct=SAID, through=SAID, depends_on=("time", "gone"))
     ill = replace(TIME, direct=replace(bad(Symptom.TIMEOUT), failures=1, verdict=Verdict.HEALTHY))
     told = next(each for each in found(waits, ill, PROXY).found if each.subject == "fetch")
     assert (told.cause, told.rung, told.text) == ("dependency", None, "what it depends on does not work: time")
-    assert one(waits, TIME, PROXY).rung == "restart", "that is well"
+    (well,) = (each for each in found(waits, TIME, PROXY).found if each.subject == "fetch")
+    assert (well.cause, well.rung) == ("child_died", "restart"), "that is well"

@@ -12,8 +12,10 @@ from mcpwatch.model.incarnation import Exited, Incarnation
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming
 from mcpwatch.model.spec import MemberSpec, Traits
-from mcpwatch.watchdog.behind import LASTS
+from mcpwatch.watchdog.behind import LASTS, Behind
+from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import MemberSnapshot
+from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.small_fleet import SmallFleet, fleet_story, member, plan
 from tests.watchdog.test_monitor import BAD, A, begun
 
@@ -253,3 +255,21 @@ def test_a_helper_that_lives_for_a_moment_when_a_start_is_proven_is_not_what_a_m
         assert small.fleet.monitor.parents == set()
 
     fleet_story(play)
+
+
+@pytest.mark.parametrize(("seen", "none"), [(frozenset[int](), True), (None, False), (frozenset({7}), False)])
+def test_a_member_runs_no_other_only_where_that_was_seen_and_as_long_as_it_is_run_as_it_was(
+    seen: frozenset[int] | None, none: bool
+) -> None:
+    async def play(loop: VirtualLoop, clock: VirtualClock) -> None:
+        del loop, clock
+        behind = Behind(Senses(below=lambda _pid, _container: seen))
+        await behind.look_below("fetch", 3, "", "as it is")
+        spec = MemberSpec("fetch", "server", "process", None, fingerprint="as it is")
+        assert behind.runs_none(spec) is none
+        assert not behind.runs_none(replace(spec, fingerprint="changed"))
+        assert bool(behind.parents) is bool(seen)
+        behind.keep(set())
+        assert not behind.runs_none(spec)
+
+    run(play)

@@ -22,6 +22,8 @@ from mcpwatch.watchdog.refusals import refusal, refused
         ("max simultaneous users: 5", "overloaded"),
         ("too many open sessions", "overloaded"),
         ("client limit reached", "overloaded"),
+        ("Server is at capacity, please retry shortly", "overloaded"),
+        ("No free seats. 5/5 seats taken", "overloaded"),
         ("entitlement missing for this workspace", "licence"),
         ("answered 401", "auth"),
         ("invalid API key", "auth"),
