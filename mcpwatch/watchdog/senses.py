@@ -42,9 +42,9 @@ class Senses:
     since that silence began; `idle`: whether they listen on a port and no connection waits there to be taken. `descriptors`:
     how many files one of them has open, when that is all it may. `child`: the process below a proxy that serves a route, or the
     one known before while that lives; else 0. `runs`: whether what a main process (of a container, or "") runs lives; `below`:
-    its numbers, or `None`. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try these
-    upstreams at once; raises `RuntimeFailed`. `call_since`: since when a client's request has been waiting for the answer of a
-    route, where the proxy tells that. `schedule`: makes what runs checks when they are due. `hold`: facts may wait for the next
+    its numbers, or `None`. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try
+    these upstreams at once; raises `RuntimeFailed`. `call_since`: since when a client's request has been waiting for the answer of
+    a route, where the proxy tells that. `schedule`: makes what runs checks when they are due. `hold`: facts may wait for the next
     turn of the loop, because a start that goes before them is due. `open`: what to wait for before what was just asked is
     known, `None` when it is (`beside`: the machine is not read on the loop).
     """
