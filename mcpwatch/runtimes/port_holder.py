@@ -19,7 +19,7 @@ _SECRET = re.compile(rf"((?:{_NAMED}[\"']?\s?[=:]|\b(?:bearer|basic)\s|{_NAMED}\
 """What is called so in a word of a command line, and all that follows there: a value may have spaces of its own."""
 _OPTION = re.compile(rf"-.*{_NAMED}|.*{_NAMED}[=:]|bearer|basic", re.IGNORECASE | re.DOTALL)
 """A word whose secret is the next one."""
-_USER = re.compile(r"://[^\s]*@")
+_USER = re.compile(r"://\S{0,200}@")
 
 
 def described(pid: int, instance: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mcpwatch.watchdog.behind import LASTS
 from tests.e2e.daemon import Daemon, free_port, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -92,6 +93,7 @@ def generation(daemon: Daemon, name: str) -> int:
 def test_a_bridge_that_has_no_word_but_503_since_its_child_died_is_restarted_after_its_grace(tmp_path: Path) -> None:
     with running(tmp_path, fleet({"a": native(free_port(), tmp_path, child=True)}, "8s")) as daemon:
         daemon.healthy()
+        daemon.wait(lambda s: s["at"] - daemon.member("a")["started_at"] > LASTS + 5.0, "it is known that it runs another", 60)
         os.kill(int((tmp_path / "child").read_text(encoding="utf-8")), signal.SIGKILL)
         daemon.wait(lambda s: any("more to answer again" in d["next"] for d in s["diagnoses"]), "it is given time", 30)
         daemon.wait(lambda _: generation(daemon, "a") == 2, "it is restarted", 60)
