@@ -64,7 +64,7 @@ def machine_senses(
     hold: Callable[[], None],
 ) -> Senses:
     """The senses of a fleet on this machine. `services` are built from the fleet, so they are asked for when they are needed."""
-    ports, hosted = PortWatch(paths.instance), HostedRuntime(paths.root, paths.instance)
+    ports = PortWatch(paths.instance)
     return Senses(
         tail=tail.of,
         words=tail.recent,
@@ -83,7 +83,7 @@ def machine_senses(
         inside=ports.inside,
         prepare=prepare,
         notice=lambda: services().self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
-        nudge=hosted.nudge,
+        nudge=HostedRuntime(paths.root, paths.instance).nudge,
         call_since=OldestCalls(AdminSocket(paths.proxy / "admin.sock")).since,
         hold=hold,
     )

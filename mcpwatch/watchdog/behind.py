@@ -57,9 +57,10 @@ class Behind:
         self.parents.discard(member)
         self.childless.pop(member, None)
         before = await settled(self._senses, lambda: self._senses.below(main, container))
-        if before is not None and not before:
-            self.childless[member] = fingerprint
+        if before is None:
+            return
         if not before:
+            self.childless[member] = fingerprint
             return
         await asyncio.sleep(LASTS)
         after = await settled(self._senses, lambda: self._senses.below(main, container))

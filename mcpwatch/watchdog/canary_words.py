@@ -6,6 +6,8 @@ import re
 
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 
+WRONG_CANARY = "its canary is not what it takes: {}"
+"""How that is told, with what the server said."""
 WRONG_CALL_CODES = frozenset({-32601, -32602})
 """JSON-RPC: the method is not found, its parameters are invalid."""
 _NO_SUCH_TOOL = re.compile(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from mcpwatch.model.probe import Stage, Symptom
-from mcpwatch.watchdog.canary_words import unasked
-from mcpwatch.watchdog.diagnose_symptom import PLAIN, by_tool
+from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
+from mcpwatch.watchdog.diagnose_symptom import plainly
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
@@ -21,8 +21,6 @@ from mcpwatch.watchdog.vantages import certain
 
 _UNREADY = re.compile(r"invalid request parameters", re.IGNORECASE)
 """What servers of the Python SDK say to one that speaks in a session it did not begin with them, with the code of a wrong call."""
-
-_WRONG_CANARY = "its canary is not what it takes: {}"
 
 _ANSWERED = frozenset({Symptom.TOOL_ERROR, Symptom.UNEXPECTED})
 """What a call of a server inside the proxy tells of that server, as of one that is asked directly."""
@@ -36,8 +34,8 @@ def by_a_tool(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     if asked is not None and Stage.CANARY in (asked.stage, *(timing.stage for timing in asked.timings)):
         return None
     if unasked(seen.result):
-        return route_finding(snapshot, member, member.name, "config", _WRONG_CANARY.format(seen.message))
-    cause, text = by_tool(seen) if seen.symptom is Symptom.TOOL_ERROR else PLAIN[seen.symptom]
+        return route_finding(snapshot, member, member.name, "config", WRONG_CANARY.format(seen.message))
+    cause, text = plainly(seen)
     return route_finding(snapshot, member, member.name, cause, text.replace("{}", seen.message))
 
 
@@ -45,7 +43,7 @@ def diagnose_inside(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: Memb
     """A server inside the proxy whose route fails: it answers so itself, or it is gone or hung, and only the proxy can start it."""
     symptom = seen.symptom
     if unasked(seen.result) and not (seen.succeeded and _UNREADY.search(seen.message)):
-        return route_finding(snapshot, member, member.name, "config", _WRONG_CANARY.format(seen.message))
+        return route_finding(snapshot, member, member.name, "config", WRONG_CANARY.format(seen.message))
     if symptom in STALE_SYMPTOMS:
         text = f"the server '{member.name}' inside the proxy is gone, and this proxy never starts it again"
         return route_finding(snapshot, member, proxy.name, "child_died", text, "restart_proxy")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mcpwatch.model.probe import NO_TOKEN, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
-from mcpwatch.watchdog.canary_words import unasked
+from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
@@ -53,11 +53,11 @@ _NOT_REACHED: dict[Symptom | None, tuple[str, str]] = {
 """What a proxy says of a server that it hosts, and can be asked to try again: cause and text."""
 
 
-def by_tool(seen: Observation) -> tuple[str, str]:
-    """Cause and text of an error of a tool of the member: only words of something else that does not answer blame that."""
-    if fails_behind(seen.result):
+def plainly(seen: Observation) -> tuple[str, str]:
+    """Cause and text of a symptom in `PLAIN`. An error of a tool blames what it depends on only by words of that."""
+    if seen.symptom is Symptom.TOOL_ERROR and fails_behind(seen.result):
         return "dependency", "it answers, but what it depends on fails the call: {}"
-    return PLAIN[Symptom.TOOL_ERROR]
+    return PLAIN[seen.symptom]
 
 
 def by_symptom(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
@@ -80,7 +80,7 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
     if unasked(seen.result):
-        return member_finding(snapshot, member, "config", f"its canary is not what it takes: {message}")
+        return member_finding(snapshot, member, "config", WRONG_CANARY.format(message))
     if (forgets(seen.result) and seen.symptom is Symptom.RPC_ERROR) or declines(seen.result):
         return member_finding(snapshot, member, "unexpected", f"its tool says itself: {message}")
     wrote = wrote_so(member, seen)
@@ -124,7 +124,7 @@ def _by_its_setup(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
         return member_finding(snapshot, member, "config", f"{wrong}: {message}".rstrip(": "))
     if symptom not in PLAIN:
         return None
-    cause, text = by_tool(seen) if symptom is Symptom.TOOL_ERROR else PLAIN[symptom]
+    cause, text = plainly(seen)
     if symptom is Symptom.AUTH and NO_TOKEN in message:
         text = "it asks for a token, and none is sent"
         if seen.succeeded:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mcpwatch.model.probe import ProbeResult
 from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.history import CheckHistory
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, MUTE_SYMPTOMS, Observation
 
@@ -37,6 +38,11 @@ def doubt(seen: Observation | None, *, certain: bool = False) -> Doubt:
     if not certain and (few or seen.spells >= SPELLS):
         return "wavering"
     return "silent" if silent_long(seen) else ""
+
+
+def silent_since(seen: Observation | None) -> Instant | None:
+    """When the first of the probes began in which it said nothing; `None` where it does not keep silent, or that is not known."""
+    return seen.onset if seen is not None and seen.symptom in HUNG_SYMPTOMS else None
 
 
 def silent_long(seen: Observation) -> bool:

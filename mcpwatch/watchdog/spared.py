@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.symptom import CALLS
-from mcpwatch.model.time import later
-from mcpwatch.watchdog.doubt import doubt
+from mcpwatch.model.time import Instant, later
+from mcpwatch.watchdog.doubt import doubt, silent_since
 from mcpwatch.watchdog.finding import Finding, LookAgain
-from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 
 CALL_PATIENCE = 300.0
 """Seconds that a client's request may have been under way while a silent member is left to it. Most clients give up earlier."""
@@ -46,40 +46,36 @@ def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> F
 
 def _busy(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
     """The finding with a wait while a client's request is under way that began before the silence: it may be the reason for it."""
-    seen, began = member.own, member.call_since
-    if found.rung != "restart" or seen is None or seen.symptom not in HUNG_SYMPTOMS or began is None or seen.onset is None:
+    since, began = silent_since(member.own), member.call_since
+    if found.rung != "restart" or since is None or began is None or began >= since:
         return None
-    if began >= seen.onset or snapshot.at - began >= CALL_PATIENCE:
-        return None
-    until = later(began, CALL_PATIENCE)
-    text = (
-        f"left to a client's request that has been under way for {snapshot.at - began:.0f}s, since before it fell silent;"
-        f" it is given {until - snapshot.at:.0f}s more"
-    )
-    return replace(found, hold=text, until=until)
+    why = f"left to a client's request that has been under way for {snapshot.at - began:.0f}s, since before it fell silent"
+    return _given(snapshot, found, why, later(began, CALL_PATIENCE))
 
 
 def _works(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
     """The finding with a wait while its processes work: of what, nobody tells."""
-    seen = member.own
-    if found.rung != "restart" or not member.works or seen is None or seen.symptom not in HUNG_SYMPTOMS or seen.onset is None:
+    since = silent_since(member.own)
+    if found.rung != "restart" or not member.works or since is None:
         return None
-    until = later(seen.onset, WORK_PATIENCE)
-    if until <= snapshot.at:
-        return None
-    text = "its processes took the processor since it fell silent, so that it may be at work"
-    return replace(found, hold=f"{text}; it is given {until - snapshot.at:.0f}s more", until=until)
+    why = "its processes took the processor since it fell silent, so that it may be at work"
+    return _given(snapshot, found, why, later(since, WORK_PATIENCE))
 
 
 def unseen(snapshot: FleetSnapshot, seen: Observation, found: Finding) -> Finding:
     """The finding with a wait for one that was well and fell silent, where nobody tells whether a client keeps it busy."""
-    if snapshot.nudges or not seen.succeeded or seen.symptom not in HUNG_SYMPTOMS or seen.onset is None:
+    since = silent_since(seen)
+    if snapshot.nudges or not seen.succeeded or since is None or found.hold:
         return found
-    until = later(seen.onset, UNSEEN_PATIENCE)
-    if found.hold or until <= snapshot.at:
-        return found
-    text = "it may be at work for a client, which nobody sees behind this proxy"
-    return replace(found, hold=f"{text}; it is given {until - snapshot.at:.0f}s more", until=until)
+    why = "it may be at work for a client, which nobody sees behind this proxy"
+    return _given(snapshot, found, why, later(since, UNSEEN_PATIENCE)) or found
+
+
+def _given(snapshot: FleetSnapshot, found: Finding, why: str, until: Instant) -> Finding | None:
+    """The finding with a wait and the reason for it; `None` when the time is over."""
+    if until <= snapshot.at:
+        return None
+    return replace(found, hold=f"{why}; it is given {until - snapshot.at:.0f}s more", until=until)
 
 
 def tells(snapshot: FleetSnapshot, seen: Observation, through: Observation) -> bool:

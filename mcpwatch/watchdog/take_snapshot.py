@@ -14,6 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
 from mcpwatch.watchdog.bridge_words import all_served, unserved
+from mcpwatch.watchdog.doubt import silent_since
 from mcpwatch.watchdog.exit_words import port_refused, telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses
@@ -195,8 +196,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     rival = senses.rival(pid, member.port) if member.port is not None else ""
     silent = member.direct is not None and bare(member.direct.result)
     child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
-    own = member.own
-    silence = own.onset if own is not None and own.symptom in HUNG_SYMPTOMS else None
+    silence = silent_since(member.own)
     full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
     walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
     return replace(
