@@ -94,9 +94,9 @@ def explain(name: str, status: Document, facts: list[Document], *, mark: Callabl
 
 
 def _again(cause: Document, status: Document) -> str:
-    """When a parked subject is started once more by itself, as its restart policy says."""
-    parked = next((one for one in status["members"] if one["name"] == cause["subject"] and one["phase"] == "failed"), None)
-    retry = parked.get("retry_at") if parked else None
+    """When a subject that rests is started once more by itself, as its restart policy says."""
+    resting = next((one for one in status["members"] if one["name"] == cause["subject"]), None)
+    retry = resting.get("retry_at") if resting else None
     return f"; {cause['subject']} is started again by itself in {ago(max(0.0, retry - status['at']))}" if retry else ""
 
 

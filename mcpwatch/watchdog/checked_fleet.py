@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mcpwatch.model.member import Phase, Verdict
-from mcpwatch.model.probe import Target
+from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import Prober
@@ -21,6 +21,7 @@ from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.mounting import Mounting
 from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
+from mcpwatch.watchdog.refusals import safe_call_told
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths, unserved
@@ -64,7 +65,11 @@ class CheckedFleet(ABC):
         self._behind = Behind(context.senses)
         self._deaths = ProbeDeaths()
         self._closed = False
-        listener = ProbeListener(self._aim, self._proving, self._on_try, contracts.refine, self._on_result, context.senses.notice)
+
+        def refine(scheduled: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
+            return contracts.refine(scheduled, safe_call_told(result), generation)
+
+        listener = ProbeListener(self._aim, self._proving, self._on_try, refine, self._on_result, context.senses.notice)
         self.probing = Probing(prober, context, listener)
         self.starts = StartProofs(self.probing, context.senses, self._deaths, self._behind)
         self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)

@@ -182,7 +182,9 @@ def _stopped(state: MemberState, event: StateEvent, rules: LifecycleRules, unit:
         case "start":
             return _starting(state, event.at, rules)
         case "again":
-            return _again(replace(state, phase=Phase.STOPPED), event.at, rules, unit)
+            return _again(
+                replace(state, phase=Phase.STOPPED), event.at, replace(rules, theirs=False), unit
+            )  # nobody else begins it
         case "park":
             return _parked(state, event.at, rules), ()
 
