@@ -2,12 +2,10 @@
 
 Everything that affects a member's want, phase and verdict happens here and nowhere else. `decide` never awaits, reads no clock
 and never raises; a test walks every reachable (state, event) and asserts the invariants (`docs/explanation/state-machine.md`):
-
 - a start is issued only where nothing lives, and every start raises the generation;
 - whatever an older generation says changes nothing;
 - every passing phase (STARTING, STOPPING, BACKOFF) has a deadline;
 - FAILED is reachable from a crash loop under every policy that the configuration accepts.
-
 It must not know what carries the member, what a probe looks like, or why someone asked.
 """
 
