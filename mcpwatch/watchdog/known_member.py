@@ -6,11 +6,10 @@ from mcpwatch.model.fact import Level, MemberChanged, MemberStarted, Troubled
 from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.model.time import Instant, WallTime, placed
 from mcpwatch.ports import Runtime, shares
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.exit_words import port_refused
-from mcpwatch.watchdog.history import placed
 from mcpwatch.watchdog.senses import Context
 
 PORT_LOOK = 1.0
