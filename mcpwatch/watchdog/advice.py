@@ -32,7 +32,7 @@ ADVICE: dict[str, str] = {
     "network_left": "left to a person: put its container on that network again ('docker network connect')",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",
     "port_shared": "left to a person: end the other program, or give one of them another port",
-    "port_taken": "left to a person: end the program that holds the port, or choose another port",
+    "port_taken": "left to a person: end the program that holds the port (it is started once that is free), or choose another",
     "polluted": "left to a person: have it write messages alone to its stdout, and its log to stderr",
     "engine_gone": "left to a person: start the engine again; its members are looked at when it is back",
     "host_trouble": "left to a person: give the machine what it is short of",

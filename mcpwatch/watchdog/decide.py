@@ -193,13 +193,13 @@ def _stop_refused(state: MemberState, event: StateEvent, rules: LifecycleRules, 
 
 
 def _unwatched(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
-    if state.phase is not Phase.STARTING:
-        return state, ()
-    return replace(state, wake_at=later(event.at, rules.start_grace)), ()
+    return (replace(state, wake_at=later(event.at, rules.start_grace)) if state.phase is Phase.STARTING else state), ()
 
 
 def _tick(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
-    if state.wake_at is None or event.at < state.wake_at:
+    assert isinstance(event, DeadlinePassed)
+    early = event.early and state.phase in (Phase.BACKOFF, Phase.FAILED)
+    if state.wake_at is None or (event.at < state.wake_at and not early):
         return state, ()
     match state.phase:
         case Phase.STARTING:

@@ -14,6 +14,7 @@ from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
+from mcpwatch.watchdog.own_words import spoken
 from mcpwatch.watchdog.refusals import declines, fails_behind, forgets, refusal
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import starved, wrote_so
@@ -84,7 +85,11 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     if (forgets(seen.result) and seen.symptom is Symptom.RPC_ERROR) or declines(seen.result):
         return member_finding(snapshot, member, "unexpected", f"its tool says itself: {message}")
     wrote = wrote_so(member, seen)
-    return _exhausted(snapshot, member, wrote) if wrote else None
+    if wrote or not spoken(seen.result, succeeded=seen.succeeded) or member.child_ended or member.child_gone:
+        return _exhausted(snapshot, member, wrote) if wrote else None
+    behind = fails_behind(seen.result)
+    text = "what it depends on fails the call" if behind else "it says itself what fails"
+    return member_finding(snapshot, member, "dependency" if behind else "unexpected", f"it answers, and {text}: {message}")
 
 
 def _exhausted(snapshot: FleetSnapshot, member: MemberSnapshot, why: str) -> Finding:

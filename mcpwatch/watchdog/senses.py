@@ -36,7 +36,8 @@ class Senses:
     that is its own loopback.
 
     `tail`: the last lines that a member wrote to stderr; `words`: the same, perhaps of some seconds ago. `stopped`: which of
-    these main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string.
+    these main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string;
+    `port_free`: whether nobody does at this moment, false where it has none on this machine.
     `listening`: the ports that the processes below a main process listen on; `places`: where exactly; `rival`: who else listens
     on a port that they listen on; `holds`: who but this member listens on a port; `works`: whether they took the processor
     since that silence began; `idle`: whether they listen on a port and no connection waits there to be taken. `descriptors`:
@@ -53,6 +54,7 @@ class Senses:
     words: Callable[[str], tuple[str, ...]] = lambda _: ()
     stopped: Callable[[frozenset[int]], frozenset[int]] = lambda _: frozenset()
     port_holder: Callable[[MemberSpec], Awaitable[str]] = _nobody
+    port_free: Callable[[MemberSpec], bool] = lambda _: False
     listening: Callable[[int], tuple[int, ...]] = lambda _: ()
     places: Callable[[int], tuple[str, ...]] = lambda _: ()
     descriptors: Callable[[int], str] = lambda _: ""

@@ -94,6 +94,7 @@ def events(current: int, at: Instant) -> tuple[StateEvent, ...]:
         CarrierParked(at),
         Unwatched(at),
         DeadlinePassed(at),
+        DeadlinePassed(at, early=True),
     ]
     for generation in (current, current - 1):
         made += [GenerationEnded(at, generation=generation, code=code) for code in (0, 1, 127)]

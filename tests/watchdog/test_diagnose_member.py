@@ -199,7 +199,7 @@ def test_a_first_start_is_not_judged_and_a_single_failure_of_one_that_runs_neith
     again = replace(FETCH, phase=Phase.STARTING, failures=1, direct=replace(once, verdict=Verdict.UNKNOWN))
     assert causes(again, PROXY) == [("overloaded", "fetch", None)], "it answers, so its start is not the trouble"
     assert causes(replace(again, phase=Phase.STOPPING), PROXY) == []
-    sick = replace(again, direct=replace(bad(Symptom.RPC_ERROR), verdict=Verdict.UNKNOWN))
+    sick = replace(again, direct=replace(bad(Symptom.RPC_ERROR, Stage.INITIALIZE), verdict=Verdict.UNKNOWN))
     finding = one(sick, PROXY)
     assert (finding.cause, finding.rung, finding.hold) == ("member_failing", None, "waiting for its start")
 
@@ -301,13 +301,13 @@ def test_no_restart_answers_what_only_a_person_can_correct(symptom: Symptom, cau
     [
         (Stage.CANARY, -32602, ("config", None)),
         (Stage.CANARY, -32601, ("config", None)),
-        (Stage.CANARY, -32603, ("member_failing", "restart")),
+        (Stage.CANARY, -32603, ("unexpected", None)),
         (Stage.TOOLS_LIST, -32602, ("member_failing", "restart")),
     ],
 )
 def test_a_canary_that_the_server_does_not_take_is_wrong_itself(stage: Stage, code: int, expected: tuple[str, str | None]) -> None:
     refused = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, stage, "unknown tool: pnig", rpc_code=code)
-    seen = replace(bad(Symptom.RPC_ERROR), result=refused)
+    seen = replace(bad(Symptom.RPC_ERROR), result=refused, succeeded=True)
     finding = one(replace(FETCH, direct=seen, through=seen), TIME, PROXY)
     assert (finding.cause, finding.rung) == expected
     inside = replace(FETCH, runtime="external", direct=None, through=replace(bad(Symptom.RPC_ERROR), result=refused))
