@@ -12,6 +12,7 @@ from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.symptom import DOOR_STAGES
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, member_finding
+from mcpwatch.watchdog.door import turned_away
 from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
@@ -51,7 +52,7 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
         return None if member.through is not None and member.through.bad else _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
         return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
-    if (broken := _broken(snapshot, member, down)) is not None:
+    if (broken := _broken(snapshot, member, down)) is not None or (seen is member.through and turned_away(seen.result)):
         return broken
     found = changed_since(member, seen, by_symptom(snapshot, member, seen))
     return (
