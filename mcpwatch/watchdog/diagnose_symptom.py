@@ -75,7 +75,7 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     """What it, or the kernel, says itself is the trouble."""
     message, told = seen.message, refusal(seen.result) or told_before(seen, snapshot.at)
     if full := starved(member, seen):
-        return _exhausted(snapshot, member, full)
+        return exhausted(snapshot, member, full)
     if told is None and _polluted(snapshot, member, seen):
         return member_finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
@@ -86,13 +86,14 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
         return member_finding(snapshot, member, "unexpected", f"its tool says itself: {message}")
     wrote = wrote_so(member, seen)
     if wrote or not spoken(seen.result, succeeded=seen.succeeded) or member.child_ended or member.child_gone:
-        return _exhausted(snapshot, member, wrote) if wrote else None
+        return exhausted(snapshot, member, wrote) if wrote else None
     behind = fails_behind(seen.result)
     text = "what it depends on fails the call" if behind else "it says itself what fails"
     return member_finding(snapshot, member, "dependency" if behind else "unexpected", f"it answers, and {text}: {message}")
 
 
-def _exhausted(snapshot: FleetSnapshot, member: MemberSnapshot, why: str) -> Finding:
+def exhausted(snapshot: FleetSnapshot, member: MemberSnapshot, why: str) -> Finding:
+    """That it is out of file descriptors, and who says so."""
     return member_finding(snapshot, member, "member_exhausted", f"it is out of file descriptors: {why}", "restart")
 
 
