@@ -18,6 +18,7 @@ ADVICE: dict[str, str] = {
     "auth": "left to a person: make the token that is sent and the one that it takes the same",
     "licence": "left to a person: give it back the licence, quota or subscription that it asks for",
     "overloaded": "left to a person: lower its load, or wait; a restart makes it no faster",
+    "busy": "left to a person: end the other client, or wait for it; restart '{subject}' by hand if nobody is connected to it",
     "slow_answer": "left to a person: look at its load, and at what stands between; a restart makes it no faster",
     "dependency": "left to a person: mend what it depends on; a restart of it does not",
     "unexpected": "left to a person: compare what it said with what its check asks and expects; a restart is not known to help",

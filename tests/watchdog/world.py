@@ -22,11 +22,12 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "offline",
+    "odd", "half", "moved", "declined", "offline", "held",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
 it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own).
-`declined`: the tool of its canary refuses each call, all else is well. `offline`: each tool answers with an error of JSON-RPC."""
+`declined`: the tool of its canary refuses each call, all else is well. `offline`: each tool answers with an error of JSON-RPC.
+`held`: a stranger has its only session."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
 """Faults that a restart of the server heals."""
@@ -38,6 +39,7 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "dependency": (Symptom.TOOL_ERROR, Stage.CANARY, "the database does not answer"),
     "broken": (Symptom.BAD_REPLY, Stage.TOOLS_LIST, "no JSON"),
     "declined": (Symptom.TOOL_ERROR, Stage.CANARY, "feature not enabled for this workspace"),
+    "held": (Symptom.RPC_ERROR, Stage.INITIALIZE, "a client is already connected"),
     "offline": (Symptom.RPC_ERROR, Stage.SAFE_CALL, "backend gone fishing"),
     "moved": (Symptom.NOT_MOUNTED, Stage.OPEN, "GET /m/sse is not served (HTTP 404)"),
 }
