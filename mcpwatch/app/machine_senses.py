@@ -75,6 +75,7 @@ def machine_senses(
         rival=ports.rival,
         works=ProcessorWatch().works,
         holds=ports.holds,
+        listener=ports.listener,
         idle=ports.idle,
         descriptors=exhausted,
         child=child_of,

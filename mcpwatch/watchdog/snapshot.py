@@ -160,8 +160,7 @@ class MemberSnapshot:
     planned: bool = False
     """It is being restarted because somebody wanted that."""
     planned_why: str = "as asked"
-    paused: bool = False
-    """Its container is paused."""
+    paused: bool = False  # its container is
     start_grace: float = 60.0
     changed_at: Instant | None = None
     """When it last began, became ready or ended."""
@@ -196,6 +195,7 @@ class MemberSnapshot:
     childless: bool = False  # it was seen to run no other
     works: bool = False
     """Its processes took the processor since it fell silent; looked up then."""
+    served_by: str = ""  # the member whose processes listen where this url leads, looked up when it fails
     rival: str = ""
     """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False

@@ -23,6 +23,8 @@ from mcpwatch.watchdog.starts import inside
 from mcpwatch.watchdog.starved import ASKED_SYMPTOMS
 from mcpwatch.watchdog.ways import elsewhere
 
+_LOOPBACK = ("127.", "localhost", "::1")
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -168,10 +170,12 @@ def _looked_up(
     made: list[MemberSnapshot] = []
     members = tuple(_with_holder(_with_call(member, senses) if known.traits.nudges else member, senses) for member in members)
     proxy = next((member.name for member in members if member.kind == "proxy"), "")
+    servers = {one.name for one in members if one.kind != "proxy"}
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
         member = _with_words(told, actors[told.name].spec, senses, proxy) if _silenced(told) else told
         if member.name not in mains:
+            member = _with_server(member, actors[member.name].spec, senses, servers)
             made.append(replace(member, child_runs=True) if _starts_inside(member, front, senses) else member)
             continue
         main = mains[member.name]
@@ -212,6 +216,15 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         descriptors=full,
         walled=walled,
     )
+
+
+def _with_server(member: MemberSnapshot, spec: MemberSpec, senses: Senses, servers: AbstractSet[str]) -> MemberSnapshot:
+    """With which member serves a url of this machine that fails."""
+    place = urlsplit(spec.direct.url) if spec.direct is not None and spec.carried.watched else None
+    if place is None or place.port is None or not (place.hostname or "").startswith(_LOOPBACK) or not _fails(member):
+        return member
+    found = senses.listener(place.port)
+    return replace(member, served_by=found if found in servers else "")
 
 
 def _with_call(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:

@@ -45,6 +45,7 @@ TBXARK = Traits(
 )
 GATEWAY = Traits(nudges=True)
 PROXY = "proxy"
+BEHIND = 8001
 STALE_TRUTH = 12.0
 """Seconds that a truth may be out of date when mcpwatch acts on it: one probe and its way to a decision."""
 
@@ -74,6 +75,8 @@ class Server:
     """None of its tools may be called without harm."""
     one_client: bool = False
     """A second client ends it."""
+    behind: str = ""
+    """The process that serves this url, beside others perhaps."""
     works: bool = False
     """Its processes take the processor."""
     one_session: str = ""
@@ -151,6 +154,15 @@ class World:
             return ()
         return (9,) if server.fault == "wrong_port" else (8000,)
 
+    def listener(self, port: int) -> str:
+        """Which member serves urls at a port: `BEHIND` is that of the one that serves others."""
+        found = next((one.behind for one in self.servers.values() if one.behind), "")
+        return found if port == BEHIND and found and self.servers[found].alive else ""
+
+    def behind(self, name: str) -> list[Server]:
+        """The urls that a process serves."""
+        return [one for one in self.servers.values() if one.behind == name]
+
     # What is true.
 
     def serves(self, server: Server) -> bool:
@@ -170,6 +182,9 @@ class World:
     def needs_restart(self, server: Server) -> bool:
         """Whether a restart of this part is any use now."""
         if not server.alive or (server.fault in RESTARTABLE or server.fault in {"refuse", "stopped"}):
+            return True
+        served = [one.fault for one in self.behind(server.name)]
+        if "child" in served or (served and all(fault in {*RESTARTABLE, "refuse"} for fault in served)):
             return True
         if server is not self.proxy or self.traits.nudges:
             return False
@@ -201,6 +216,8 @@ class World:
         if server.fault in RESTARTABLE or server.fault in {"refuse", "stopped"}:
             server.fault = "none"
         self.starts[name] = self.starts.get(name, 0) + 1
+        for one in self.behind(name):
+            self.begin(one.name)
         if server is self.proxy:
             self._proxy_began()
         return server.incarnation
@@ -219,6 +236,8 @@ class World:
         """A server ends by itself."""
         server = self.proxy if name == PROXY else self.servers[name]
         server.alive = False
+        for one in self.behind(name):
+            one.alive = False
         self.mark()
         if server.kind == "process":
             self.events["process"].put_nowait(Exited(name, self.numbers[name], code))
@@ -335,6 +354,8 @@ class WorldRuntime:
         await asyncio.sleep(0.05)
         if self.name != "external":
             server.alive = False
+            for one in world.behind(spec.name):
+                one.alive = False
             if server is world.proxy:
                 world.proxy_ended()
 

@@ -20,7 +20,7 @@ from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses
 from tests.virtual import VirtualClock, VirtualLoop, ended
-from tests.watchdog.world import HONEST, PROXY, Server, Session, World, WorldRuntime
+from tests.watchdog.world import BEHIND, HONEST, PROXY, Server, Session, World, WorldRuntime
 
 INTERVAL = 5.0
 TIMEOUT = 3.0
@@ -241,7 +241,7 @@ def plan_of(
     members: list[MemberSpec] = []
     routes: list[RouteSpec] = []
     for server in world.servers.values():
-        url = f"http://127.0.0.1:8000/{server.name}/sse"
+        url = f"http://127.0.0.1:{BEHIND if server.behind else 8000}/{server.name}/sse"
         called = [replace(plain, name="canary", canary=Canary("a"))] if server.name in canary | only_canary else []
         checks = [*(() if server.name in only_canary else (plain,)), *called]
         reachable = server.kind in ("process", "url")
@@ -290,12 +290,13 @@ async def watched(
         task.add_done_callback(living.discard)
 
     for server in servers:
-        if server.kind == "url":
+        if server.kind == "url" and not server.behind:
             world.begin(server.name)
     senses = Senses(
         nudge=world.nudge,
         schedule=VirtualSchedule,
         listening=world.listening,
+        listener=world.listener,
         child=lambda _, route, __: world.pid(route) if world.servers[route].alive else 0,
         runs=lambda pid, _: world.bridges(pid),
         works=lambda pid, _: world.of_pid(pid).works,
