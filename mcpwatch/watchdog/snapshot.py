@@ -77,8 +77,8 @@ class Observation:
     """One of its checks failed when it was made last, or in a former life, whatever the thresholds say yet."""
     formerly: str = ""
     """The wire and the URL at which it was last well in this generation, when it is asked elsewhere now."""
-    brief: bool = False
-    """The latest probe had no more time than one needs that is well."""
+    brief: bool = False  # the latest probe had no more time than one needs that is well
+    aside: bool = False  # what complains says nothing of whoever is behind the proxy (`door`)
     told: ProbeResult | None = None
     """The latest failure of a streak that goes on in which it said itself that a restart cannot help."""
     told_at: Instant | None = None
@@ -113,7 +113,7 @@ class Observation:
     @property
     def mute(self) -> bool:
         """Whether the thresholds are passed and it says nothing at all. One silence right behind an answer is none."""
-        if self.misdirected:
+        if self.misdirected or self.aside:
             return False
         return self.bad and self.symptom in MUTE_SYMPTOMS and (self.earlier is None or self.earlier in MUTE_SYMPTOMS)
 
@@ -244,7 +244,7 @@ class MemberSnapshot:
         """What is seen of the member itself: from the direct vantage, or through the proxy where that is the only way."""
         if self.direct is not None and not self.alone:
             return self.direct
-        return self.through if self.carried.hosted else None
+        return self.through if self.carried.hosted and not (self.through is not None and self.through.aside) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
 from mcpwatch.watchdog.bridge_words import all_served, unserved
+from mcpwatch.watchdog.door import beside_the_point, broken_bytes
 from mcpwatch.watchdog.doubt import silent_since
 from mcpwatch.watchdog.exit_words import port_refused, telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
@@ -77,10 +78,12 @@ def observe(histories: Histories, subject: str, vantage: str) -> Observation | N
     of_it = [history for history in found if history.verdict is verdict and history.latest is not None]
     telling = [history for history in of_it if history.proves] or of_it
     latest = max(telling, key=lambda history: history.began_at or 0.0, default=found[0])
-    speaker = next(iter(of_it), found[0]) if verdict is Verdict.UNHEALTHY else latest
+    plainest = max(of_it, key=lambda history: history.proves, default=found[0])  # the first of those that prove
+    speaker = plainest if verdict is Verdict.UNHEALTHY else latest
     told = max((one for one in found if one.told_at is not None), key=lambda one: one.told_at or 0.0, default=speaker)
     ails, rate = any(history.failing for history in found), max(one.rate if one.flapping else 0.0 for one in found)
-    return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at)
+    aside = beside_the_point(found, speaker) or (vantage == "route" and broken_bytes(speaker.latest))
+    return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at, aside=aside)
 
 
 def observe_call(histories: Histories, subject: str, route: str | None = None) -> Observation | None:

@@ -22,11 +22,12 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined",
+    "odd", "half", "moved", "declined", "garbled", "deaf", "status",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
 it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own).
-`declined`: the tool of its canary refuses each call, all else is well."""
+`declined`: the tool of its canary refuses each call, all else is well. Of a proxy `garbled`: what stands before it spoils each
+answer; `deaf`: it says nothing to whoever comes without a token; `status`: it answers HTTP 500 to everything."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
 """Faults that a restart of the server heals."""
@@ -181,7 +182,7 @@ class World:
 
     def needs_restart(self, server: Server) -> bool:
         """Whether a restart of this part is any use now."""
-        if not server.alive or (server.fault in RESTARTABLE or server.fault in {"refuse", "stopped"}):
+        if not server.alive or (server.fault in RESTARTABLE or server.fault in {"refuse", "stopped", "status"}):
             return True
         served = [one.fault for one in self.behind(server.name)]
         if "child" in served or (served and all(fault in {*RESTARTABLE, "refuse"} for fault in served)):
@@ -269,7 +270,8 @@ class World:
         while True:
             await asyncio.sleep(0.5)
             self.mark()
-            if not self.serves(self.proxy):
+            spoilt = self.proxy.fault in {"status", "garbled", "deaf"}  # of what it answers, not of what it asks
+            if not (self.serves(self.proxy) or (spoilt and self.proxy.alive)):
                 continue
             for name, session in self.sessions.items():
                 self._tend(name, session)
