@@ -76,6 +76,7 @@ def machine_senses(
         rival=ports.rival,
         works=ProcessorWatch().works,
         holds=ports.holds,
+        listener=ports.listener,
         idle=ports.idle,
         descriptors=exhausted,
         child=child_of,

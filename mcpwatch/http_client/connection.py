@@ -15,7 +15,7 @@ import httptools
 
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.framing import Framing
-from mcpwatch.model.symptom import Symptom
+from mcpwatch.model.symptom import NOT_HTTP, Symptom
 
 UNREAD_LIMIT = 1024 * 1024
 """An answer is not read further while this much of it waits (bytes)."""
@@ -162,7 +162,7 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._odd("the server wants to switch to another protocol", data)
         except httptools.HttpParserError as error:
-            self._odd(f"the answer is not HTTP ({error})", data)
+            self._odd(f"{NOT_HTTP} ({error})", data)
         else:
             if not self.complete and not self._framing.fits(len(data) - self._body):
                 what = "the answer has too much beside its body" if self._headed.done() else "the head of the answer is too large"
@@ -226,7 +226,7 @@ class ClientConnection(asyncio.Protocol):
         """A head is whole, that of an interim answer too."""
         status = self._parser.get_status_code()
         if status < 100:
-            self._break(f"the answer is not HTTP (status {status})", Symptom.BAD_REPLY)
+            self._break(f"{NOT_HTTP} (status {status})", Symptom.BAD_REPLY)
         elif status >= 200 and not self._headed.done():
             self.status = status
             self._framing.headed()

@@ -31,6 +31,8 @@ GREETING_STAGES = frozenset({Stage.OPEN, Stage.ENDPOINT, Stage.DISCOVER, Stage.I
 """A probe that fails there was answered, and not greeted."""
 DOOR_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.OPEN, Stage.ENDPOINT})
 """Stages of a probe through the proxy that the proxy answers by itself."""
+NOT_HTTP = "the answer is not HTTP"
+"""How a message begins that tells of broken bytes."""
 CALLS = frozenset({Stage.SAFE_CALL, Stage.CANARY})
 """Stages that only the member itself can answer: a list is no answer to them."""
 

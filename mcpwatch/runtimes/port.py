@@ -121,6 +121,12 @@ class PortWatch:
             return "another program" if inodes else ""
         return "" if member_of(found, self._instance) == member else described(found, self._instance)
 
+    def listener(self, port: int) -> str:
+        """The member of this instance that listens on a port of this machine; empty when that is none."""
+        inodes = frozenset(listening(port))
+        found = _holder(inodes) if inodes else None
+        return member_of(found, self._instance) if found is not None else ""
+
 
 def _holder(inodes: frozenset[str]) -> int | None:
     """Who holds one of these sockets, where that can be seen."""

@@ -25,6 +25,7 @@ ASKED = (
     "places",
     "rival",
     "holds",
+    "listener",
     "works",
     "descriptors",
     "idle",

@@ -16,6 +16,7 @@ from mcpwatch.watchdog.door import turned_away
 from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
+from mcpwatch.watchdog.served_by import by_its_server
 from mcpwatch.watchdog.single_client import REFUSED
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
@@ -57,7 +58,7 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
         return broken
     found = changed_since(member, seen, by_symptom(snapshot, member, seen))
     return (
-        spared(snapshot, member, found)
+        by_its_server(snapshot, member, spared(snapshot, member, found))
         if seen.bad or found.rung is None
         else replace(found, rung=None, hold="waiting for its start")
     )

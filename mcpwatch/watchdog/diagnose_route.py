@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import NO_TOKEN, Symptom
-from mcpwatch.model.symptom import CALLS
+from mcpwatch.model.symptom import CALLS, DOOR_STAGES
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose_inside import by_a_tool, diagnose_inside, of_the_tool, route_finding
 from mcpwatch.watchdog.diagnose_member import hindered
+from mcpwatch.watchdog.door import broken_bytes
 from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.other_list import mixed_up, outdated
 from mcpwatch.watchdog.refusals import refusal, refused
@@ -56,7 +57,7 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
         return None
     if member.hindered and seen.bad:
         return hindered(snapshot, member)
-    if not seen.succeeded and seen.failures and (waits := _starting(snapshot, member, seen)) is not None:
+    if not (seen.succeeded or seen.aside) and seen.failures and (waits := _starting(snapshot, member, seen)) is not None:
         return waits
     if seen.bad and seen.symptom is None:
         return LookAgain(member.name)  # it was well a moment ago
@@ -97,6 +98,8 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
     symptom = seen.symptom
     if (plain := _without_repair(snapshot, member, proxy, seen)) is not None:
         return plain
+    if seen.aside:
+        return _amiss(snapshot, member, proxy, seen)
     if symptom is Symptom.NOT_MOUNTED:
         return _not_mounted(snapshot, member, proxy)
     if symptom in (Symptom.MISSING_TOOLS, Symptom.EMPTY_TOOLS) and member.direct is not None:
@@ -107,10 +110,25 @@ def _visible(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnaps
         return found
     if snapshot.nudges:
         return _unreached(snapshot, member, proxy, seen)
-    if symptom in STALE_SYMPTOMS or snapshot.holds_sessions:
+    if symptom in STALE_SYMPTOMS or (snapshot.holds_sessions and seen.stage not in DOOR_STAGES):
         return _stale(snapshot, member, proxy)
     text = f"'{member.name}' answers direct, not through the proxy ({symptom})"
-    return route_finding(snapshot, member, proxy.name, "route_failing", text, "restart_proxy")
+    if seen.stage in DOOR_STAGES:  # as to everybody, perhaps: one restart answers that, or none does
+        text = f"at '{member.route or member.name}' the proxy itself, or another in its place, answers: {seen.message}".rstrip(": ")
+    found = route_finding(snapshot, member, proxy.name, "route_failing", text, "restart_proxy")
+    return replace(found, tries=1) if seen.stage in DOOR_STAGES else found
+
+
+def _amiss(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding:
+    """What the proxy, or what stands before it, answers by itself: no session is in that, and no restart mends it."""
+    route = member.route or member.name
+    if not broken_bytes(seen.result):
+        text = f"who comes to '{route}' without a token is not refused as he should be ({seen.symptom})"
+        hold = "left alone while its clients are served"
+    else:
+        text = f"the proxy, or what stands before it, answers at '{route}' what is not HTTP"
+        hold = f"left to a person: look at what stands before '{proxy.name}', and at its log; a restart mends no broken bytes"
+    return replace(route_finding(snapshot, member, proxy.name, "route_failing", text), hold=hold)
 
 
 def _fewer(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:

@@ -117,7 +117,7 @@ def _by_its_silence(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Obser
     if seen.symptom is Symptom.UNREACHABLE:
         return None
     text = f"the member runs but does not answer ({result.symptom_text})"
-    if member.carried.watched:
+    if member.carried.watched and not member.served_by:
         text = f"it does not answer ({result.symptom_text}); {NOT_OURS}"
         if seen.symptom is Symptom.REFUSED:
             text = f"nothing listens at {member.asked_at or 'its address'} ({result.symptom_text}); {NOT_OURS}"
@@ -193,16 +193,17 @@ def _sessions(cause: str, message: str) -> str:
 
 
 def member_finding(snapshot: FleetSnapshot, member: MemberSnapshot, cause: str, text: str, rung: Rung | None = None) -> Finding:
-    """A cause of this member, with what was seen of it. Nobody repairs what is only watched."""
-    seen = member.own
+    """A cause of this member, with what was seen of it. What is only watched, nobody repairs but who serves it."""
+    seen, by = member.own, member.served_by if rung is not None else ""
     return Finding(
         cause=cause,
-        subject=member.name,
+        subject=by or member.name,
         text=text,
         about=f"member:{member.name}",
         evidence=evidence_with_log(snapshot, member),
-        rung=None if member.carried.watched else rung,
+        rung=None if member.carried.watched and not by else rung,
         affects=(member.route,) if member.route else (),
+        members=(member.name,) if by else (),
         seen_at=seen.began_at if seen is not None else None,
         seen_until=seen.at if seen is not None else None,
         look_at=f"the log of '{member.name}' ('mcpwatch logs {member.name}') and what it needs to work",

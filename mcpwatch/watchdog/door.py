@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.symptom import NOT_HTTP
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
 
-_BEFORE_THE_DOOR = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.OPEN})
+_BEFORE_THE_DOOR = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.OPEN, Stage.REFUSAL})
 _SHUT = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.UNRESOLVED, Symptom.TIMEOUT, Symptom.CUT})
 
 _TURNED_AWAY = frozenset({Symptom.OVERLOADED, Symptom.AUTH, Symptom.UNGUARDED, Symptom.HOST_GUARD, Symptom.REJECTED})
@@ -24,4 +27,18 @@ def shut_out(histories: Histories, answered: CheckKey) -> tuple[CheckKey, ...]:
 
 def _failed_at_the_door(history: CheckHistory) -> bool:
     latest = history.latest
-    return history.failing and latest is not None and latest.symptom in _SHUT and latest.stage in _BEFORE_THE_DOOR
+    if not history.failing or latest is None:
+        return False
+    if not history.proves:  # it asks for one thing alone, and all else is of a time when nobody was served
+        return latest.symptom is not Symptom.UNGUARDED
+    return latest.symptom in _SHUT and latest.stage in _BEFORE_THE_DOOR
+
+
+def beside_the_point(found: Sequence[CheckHistory], speaker: CheckHistory) -> bool:
+    """Whether only a check complains whose success would prove nothing, while no verdict of one that proves is bad."""
+    return not speaker.proves and any(one.proves and one.latest is not None for one in found)
+
+
+def broken_bytes(result: ProbeResult | None) -> bool:
+    """Whether what came is no HTTP: no word of whoever is behind it."""
+    return result is not None and NOT_HTTP in result.message

@@ -39,8 +39,8 @@ class Senses:
     these main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string;
     `port_free`: whether nobody does at this moment, false where it has none on this machine.
     `listening`: the ports that the processes below a main process listen on; `places`: where exactly; `rival`: who else listens
-    on a port that they listen on; `holds`: who but this member listens on a port; `works`: whether they took the processor
-    since that silence began; `idle`: whether they listen on a port and no connection waits there to be taken. `descriptors`:
+    on a port that they listen on; `holds`: who but this member listens on a port; `listener`: which member does; `works`:
+    whether they took the processor since that silence began; `idle`: whether they listen on a port and no connection waits there to be taken. `descriptors`:
     how many files one of them has open, when that is all it may. `child`: the process below a proxy that serves a route, or the
     one known before while that lives; else 0. `runs`: whether what a main process (of a container, or "") runs lives; `below`:
     its numbers, or `None`. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try
@@ -60,6 +60,7 @@ class Senses:
     descriptors: Callable[[int], str] = lambda _: ""
     rival: Callable[[int, int], str] = lambda _pid, _port: ""
     holds: Callable[[int, str], str] = lambda _port, _member: ""
+    listener: Callable[[int], str] = lambda _: ""
     works: Callable[[int, float], bool] = lambda _pid, _silence: False
     idle: Callable[[int, int], bool] = lambda _pid, _port: False
     child: Callable[[int, str, int], int] = lambda _proxy, _route, _known: 0

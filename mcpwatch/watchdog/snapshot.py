@@ -77,8 +77,8 @@ class Observation:
     """One of its checks failed when it was made last, or in a former life, whatever the thresholds say yet."""
     formerly: str = ""
     """The wire and the URL at which it was last well in this generation, when it is asked elsewhere now."""
-    brief: bool = False
-    """The latest probe had no more time than one needs that is well."""
+    brief: bool = False  # the latest probe had no more time than one needs that is well
+    aside: bool = False  # what complains says nothing of whoever is behind the proxy (`door`)
     told: ProbeResult | None = None
     """The latest failure of a streak that goes on in which it said itself that a restart cannot help."""
     told_at: Instant | None = None
@@ -113,7 +113,7 @@ class Observation:
     @property
     def mute(self) -> bool:
         """Whether the thresholds are passed and it says nothing at all. One silence right behind an answer is none."""
-        if self.misdirected:
+        if self.misdirected or self.aside:
             return False
         return self.bad and self.symptom in MUTE_SYMPTOMS and (self.earlier is None or self.earlier in MUTE_SYMPTOMS)
 
@@ -160,8 +160,7 @@ class MemberSnapshot:
     planned: bool = False
     """It is being restarted because somebody wanted that."""
     planned_why: str = "as asked"
-    paused: bool = False
-    """Its container is paused."""
+    paused: bool = False  # its container is
     start_grace: float = 60.0
     changed_at: Instant | None = None
     """When it last began, became ready or ended."""
@@ -196,6 +195,7 @@ class MemberSnapshot:
     childless: bool = False  # it was seen to run no other
     works: bool = False
     """Its processes took the processor since it fell silent; looked up then."""
+    served_by: str = ""  # the member whose processes listen where this url leads, looked up when it fails
     rival: str = ""
     """Who else listens on its port, looked up when it fails."""
     child_runs: bool = False
@@ -244,7 +244,7 @@ class MemberSnapshot:
         """What is seen of the member itself: from the direct vantage, or through the proxy where that is the only way."""
         if self.direct is not None and not self.alone:
             return self.direct
-        return self.through if self.carried.hosted else None
+        return self.through if self.carried.hosted and not (self.through is not None and self.through.aside) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
 from mcpwatch.watchdog.bridge_words import all_served, unserved
+from mcpwatch.watchdog.door import beside_the_point, broken_bytes
 from mcpwatch.watchdog.doubt import silent_since
 from mcpwatch.watchdog.exit_words import port_refused, telling
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
@@ -22,6 +23,8 @@ from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, HUNG_SYMPTOMS, FleetSnapsh
 from mcpwatch.watchdog.starts import inside
 from mcpwatch.watchdog.starved import ASKED_SYMPTOMS
 from mcpwatch.watchdog.ways import elsewhere
+
+_LOOPBACK = ("127.", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,12 @@ def observe(histories: Histories, subject: str, vantage: str) -> Observation | N
     of_it = [history for history in found if history.verdict is verdict and history.latest is not None]
     telling = [history for history in of_it if history.proves] or of_it
     latest = max(telling, key=lambda history: history.began_at or 0.0, default=found[0])
-    speaker = next(iter(of_it), found[0]) if verdict is Verdict.UNHEALTHY else latest
+    plainest = max(of_it, key=lambda history: history.proves, default=found[0])  # the first of those that prove
+    speaker = plainest if verdict is Verdict.UNHEALTHY else latest
     told = max((one for one in found if one.told_at is not None), key=lambda one: one.told_at or 0.0, default=speaker)
     ails, rate = any(history.failing for history in found), max(one.rate if one.flapping else 0.0 for one in found)
-    return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at)
+    aside = beside_the_point(found, speaker) or (vantage == "route" and broken_bytes(speaker.latest))
+    return replace(_observation(speaker), verdict=verdict, ails=ails, rate=rate, told=told.told, told_at=told.told_at, aside=aside)
 
 
 def observe_call(histories: Histories, subject: str, route: str | None = None) -> Observation | None:
@@ -168,10 +173,12 @@ def _looked_up(
     made: list[MemberSnapshot] = []
     members = tuple(_with_holder(_with_call(member, senses) if known.traits.nudges else member, senses) for member in members)
     proxy = next((member.name for member in members if member.kind == "proxy"), "")
+    servers = {one.name for one in members if one.kind != "proxy"}
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
     for told in members:
         member = _with_words(told, actors[told.name].spec, senses, proxy) if _silenced(told) else told
         if member.name not in mains:
+            member = _with_server(member, actors[member.name].spec, senses, servers)
             made.append(replace(member, child_runs=True) if _starts_inside(member, front, senses) else member)
             continue
         main = mains[member.name]
@@ -212,6 +219,15 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         descriptors=full,
         walled=walled,
     )
+
+
+def _with_server(member: MemberSnapshot, spec: MemberSpec, senses: Senses, servers: AbstractSet[str]) -> MemberSnapshot:
+    """With which member serves a url of this machine that fails."""
+    place = urlsplit(spec.direct.url) if spec.direct is not None and spec.carried.watched else None
+    if place is None or place.port is None or not (place.hostname or "").startswith(_LOOPBACK) or not _fails(member):
+        return member
+    found = senses.listener(place.port)
+    return replace(member, served_by=found if found in servers else "")
 
 
 def _with_call(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:

@@ -45,7 +45,7 @@ def no_way(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, f
     """
     if found.cause not in _CAUSES or member.direct is None or member.direct.failures:
         return found
-    now = _NO_WAY.search(f"{seen.message} {seen.result.said}") if seen.result is not None else None
+    now = says_no_way(seen)
     said = now[0] if now else _logged(snapshot, member)
     if not said:
         return found
@@ -55,6 +55,11 @@ def no_way(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, f
     look_at = f"the URL that '{found.subject}' uses for '{name}', its name servers, its networks and the firewalls between"
     rung = None if theirs or now else found.rung  # what it says now will be another thing when the way is back
     return replace(found, cause="upstream_unreachable", text=text, rung=rung, look_at=look_at, tries=1, suspect="")
+
+
+def says_no_way(seen: Observation) -> re.Match[str] | None:
+    """The words by which an answer says that whoever gave it found no way to what stands behind it."""
+    return _NO_WAY.search(f"{seen.message} {seen.result.said}") if seen.result is not None else None
 
 
 def _logged(snapshot: FleetSnapshot, member: MemberSnapshot) -> str:

@@ -204,8 +204,11 @@ def test_who_holds_a_port_is_told_by_its_command_and_by_the_member_that_it_is() 
     with listener("127.0.0.1", 0, "shared", f"{INSTANCE}/fetch/3") as (pid, port):
         assert watch.holds(port, "time").endswith("), the member 'fetch'")
         assert watch.holds(port, "fetch") == "", "that is its own"
+        assert watch.listener(port) == "fetch"
     with listener("127.0.0.1", 0, "shared", "0123456789ab/fetch/3") as (pid, port):
         assert watch.holds(port, "fetch").endswith(")"), "of another fleet"
+        assert watch.listener(port) == ""
+    assert watch.listener(port) == ""
     with socket.create_server(("127.0.0.1", 0)) as own:
         assert watch.holds(own.getsockname()[1], "time").endswith("), this mcpwatch itself")
 

@@ -22,12 +22,13 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "offline", "held",
+    "odd", "half", "moved", "declined", "offline", "held", "garbled", "deaf", "status",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
 it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own).
 `declined`: the tool of its canary refuses each call, all else is well. `offline`: each tool answers with an error of JSON-RPC.
-`held`: a stranger has its only session."""
+`held`: a stranger has its only session. Of a proxy `garbled`: what stands before it spoils each answer; `deaf`: it says nothing
+to whoever comes without a token; `status`: it answers HTTP 500 to everything."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
 """Faults that a restart of the server heals."""
@@ -48,6 +49,7 @@ TBXARK = Traits(
 )
 GATEWAY = Traits(nudges=True)
 PROXY = "proxy"
+BEHIND = 8001
 STALE_TRUTH = 12.0
 """Seconds that a truth may be out of date when mcpwatch acts on it: one probe and its way to a decision."""
 
@@ -77,6 +79,8 @@ class Server:
     """None of its tools may be called without harm."""
     one_client: bool = False
     """A second client ends it."""
+    behind: str = ""
+    """The process that serves this url, beside others perhaps."""
     works: bool = False
     """Its processes take the processor."""
     one_session: str = ""
@@ -154,6 +158,15 @@ class World:
             return ()
         return (9,) if server.fault == "wrong_port" else (8000,)
 
+    def listener(self, port: int) -> str:
+        """Which member serves urls at a port: `BEHIND` is that of the one that serves others."""
+        found = next((one.behind for one in self.servers.values() if one.behind), "")
+        return found if port == BEHIND and found and self.servers[found].alive else ""
+
+    def behind(self, name: str) -> list[Server]:
+        """The urls that a process serves."""
+        return [one for one in self.servers.values() if one.behind == name]
+
     # What is true.
 
     def serves(self, server: Server) -> bool:
@@ -172,7 +185,10 @@ class World:
 
     def needs_restart(self, server: Server) -> bool:
         """Whether a restart of this part is any use now."""
-        if not server.alive or (server.fault in RESTARTABLE or server.fault in {"refuse", "stopped"}):
+        if not server.alive or (server.fault in RESTARTABLE or server.fault in {"refuse", "stopped", "status"}):
+            return True
+        served = [one.fault for one in self.behind(server.name)]
+        if "child" in served or (served and all(fault in {*RESTARTABLE, "refuse"} for fault in served)):
             return True
         if server is not self.proxy or self.traits.nudges:
             return False
@@ -204,6 +220,8 @@ class World:
         if server.fault in RESTARTABLE or server.fault in {"refuse", "stopped"}:
             server.fault = "none"
         self.starts[name] = self.starts.get(name, 0) + 1
+        for one in self.behind(name):
+            self.begin(one.name)
         if server is self.proxy:
             self._proxy_began()
         return server.incarnation
@@ -222,6 +240,8 @@ class World:
         """A server ends by itself."""
         server = self.proxy if name == PROXY else self.servers[name]
         server.alive = False
+        for one in self.behind(name):
+            one.alive = False
         self.mark()
         if server.kind == "process":
             self.events["process"].put_nowait(Exited(name, self.numbers[name], code))
@@ -253,7 +273,8 @@ class World:
         while True:
             await asyncio.sleep(0.5)
             self.mark()
-            if not self.serves(self.proxy):
+            spoilt = self.proxy.fault in {"status", "garbled", "deaf"}  # of what it answers, not of what it asks
+            if not (self.serves(self.proxy) or (spoilt and self.proxy.alive)):
                 continue
             for name, session in self.sessions.items():
                 self._tend(name, session)
@@ -338,6 +359,8 @@ class WorldRuntime:
         await asyncio.sleep(0.05)
         if self.name != "external":
             server.alive = False
+            for one in world.behind(spec.name):
+                one.alive = False
             if server is world.proxy:
                 world.proxy_ended()
 

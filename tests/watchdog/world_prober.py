@@ -10,9 +10,21 @@ from dataclasses import replace
 from typing import Any
 
 from mcpwatch.model.fact import Fact
-from mcpwatch.model.probe import Canary, Outcome, ProbeResult, ServerInfo, Stage, StageTiming, Symptom, Target, Tool, Vantage
+from mcpwatch.model.probe import (
+    Canary,
+    Outcome,
+    ProbeResult,
+    ServerInfo,
+    Stage,
+    StageTiming,
+    Symptom,
+    Target,
+    Tool,
+    Vantage,
+)
 from mcpwatch.model.restart import RestartPolicy
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RouteSpec, Traits, UpstreamSpec
+from mcpwatch.model.symptom import NOT_HTTP
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import SelfView
 from mcpwatch.watchdog.beside import Question, beside
@@ -20,11 +32,16 @@ from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.schedule import Job, Schedule
 from mcpwatch.watchdog.senses import Senses
 from tests.virtual import VirtualClock, VirtualLoop, ended
-from tests.watchdog.world import HONEST, PROXY, Server, Session, World, WorldRuntime
+from tests.watchdog.world import BEHIND, HONEST, PROXY, Server, Session, World, WorldRuntime
 
 INTERVAL = 5.0
 TIMEOUT = 3.0
 LATENCY = 0.02
+SPOILT = {
+    "garbled": (Symptom.BAD_REPLY, f"{NOT_HTTP} (Missing expected CR after chunk data)"),
+    "status": (Symptom.HTTP_STATUS, "GET /a/sse was answered with HTTP 500"),
+}
+"""What a proxy answers to everything."""
 MACHINE = 0.03
 """Seconds that a look at the machine takes."""
 DAEMON = SelfView(pid=7, version="1", started_at=WallTime(5.0))
@@ -44,7 +61,7 @@ class WorldProber:
             return ProbeResult(Outcome.UNKNOWN, message="the prober broke")
         name = target.url.rsplit("/", 2)[-2]
         deep = check.canary is not None or check.safe_call
-        if name == PROXY:
+        if name == PROXY or check.kind == "refusal":
             return await self._proxy(check)
         server = world.servers[name]
         deep = deep and not server.uncallable
@@ -60,8 +77,11 @@ class WorldProber:
         proxy = self._world.proxy
         if not proxy.alive or self._world.now < proxy.ready_at:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
-        if proxy.fault in {"hang", "stopped"}:
-            return await _late(check, Stage.OPEN)
+        stage = Stage.REFUSAL if check.kind == "refusal" else Stage.OPEN
+        if proxy.fault in {"hang", "stopped"} or (proxy.fault == "deaf" and stage is Stage.REFUSAL):
+            return await _late(check, stage)
+        if proxy.fault in SPOILT and stage is Stage.REFUSAL:
+            return replace(_failed(SPOILT[proxy.fault][0], stage), message=SPOILT[proxy.fault][1])
         return ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.OPEN, 0.01),))
 
     async def _direct(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
@@ -104,6 +124,8 @@ class WorldProber:
             return _failed(Symptom.REFUSED, Stage.CONNECT)
         if proxy.fault in {"hang", "stopped"}:
             return await _late(check, Stage.OPEN)
+        if proxy.fault in SPOILT:
+            return replace(_failed(SPOILT[proxy.fault][0], Stage.OPEN), message=SPOILT[proxy.fault][1])
         if world.traits.nudges:
             if world.reached(server.name):
                 return await self._answer(check, server, deep)
@@ -234,14 +256,19 @@ def plan_of(
     canary: frozenset[str] = frozenset(),
     only_canary: frozenset[str] = frozenset(),
     start_grace: float | None = None,
+    guarded: bool = False,
 ) -> Plan:
-    """The plan of a world: checks every 5 s, two failures are a verdict. `canary`: servers with a canary beside the handshake."""
+    """The plan of a world: checks every 5 s, two failures are a verdict. `canary`: servers with a canary beside the handshake.
+
+    `guarded`: once a minute each route is asked without a token.
+    """
+    strangers = (CheckSpec("refusal", "refusal", ("route",), 60.0, timeout=TIMEOUT, failure_threshold=2),) if guarded else ()
     deep = world.traits.lists_from_cache
     plain = CheckSpec("mcp", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2)
     members: list[MemberSpec] = []
     routes: list[RouteSpec] = []
     for server in world.servers.values():
-        url = f"http://127.0.0.1:8000/{server.name}/sse"
+        url = f"http://127.0.0.1:{BEHIND if server.behind else 8000}/{server.name}/sse"
         called = [replace(plain, name="canary", canary=Canary("a"))] if server.name in canary | only_canary else []
         checks = [*(() if server.name in only_canary else (plain,)), *called]
         reachable = server.kind in ("process", "url")
@@ -259,7 +286,7 @@ def plan_of(
             )
         )
         routed = tuple(replace(check, vantages=("route",), safe_call=deep) for check in checks)
-        routes.append(RouteSpec(server.name, server.name, url, Target(url), checks=routed))
+        routes.append(RouteSpec(server.name, server.name, url, Target(url), checks=(*routed, *strangers)))
     front = CheckSpec("http", interval=INTERVAL, timeout=TIMEOUT, failure_threshold=2, vantages=("direct",))
     proxy = MemberSpec(PROXY, "proxy", "process", object(), direct=Target(f"http://127.0.0.1/{PROXY}/x"), checks=(front,))
     upstreams = tuple(UpstreamSpec(one.name, "sse", url=one.proxy_url) for one in world.servers.values() if one.proxy_url)
@@ -290,12 +317,13 @@ async def watched(
         task.add_done_callback(living.discard)
 
     for server in servers:
-        if server.kind == "url":
+        if server.kind == "url" and not server.behind:
             world.begin(server.name)
     senses = Senses(
         nudge=world.nudge,
         schedule=VirtualSchedule,
         listening=world.listening,
+        listener=world.listener,
         child=lambda _, route, __: world.pid(route) if world.servers[route].alive else 0,
         runs=lambda pid, _: world.bridges(pid),
         works=lambda pid, _: world.of_pid(pid).works,
