@@ -69,7 +69,7 @@ def _broken(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> 
     if gone := [name for name in member.depends_on if name in down]:
         return member_finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(gone)}")
     others = [one for name in member.depends_on if (one := snapshot.member(name)) is not None]
-    if ill := [one.name for one in others if one.own is not None and one.own.failures]:
+    if ill := [one.name for one in others if one.stopped_processes or one.paused or (one.own is not None and one.own.failures)]:
         return member_finding(snapshot, member, "dependency", f"what it depends on does not work: {', '.join(ill)}")
     return None
 

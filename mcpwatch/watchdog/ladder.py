@@ -25,6 +25,9 @@ NUDGE_PAUSE = 2.0
 LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5}
 """How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
 
+FLEETING, FLEETING_TIMES = 60.0, 2
+"""A repair that is needed again so soon, so many times, though nothing changed, mends nothing and only cuts others."""
+
 FRESH = 2.0
 """Seconds after the end of a probe within which a repair may rest on it."""
 
@@ -155,12 +158,26 @@ def steps(finding: Finding) -> tuple[Step, ...]:
 
 def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
     """The first step that was not yet proved useless, nor helped for moments only; `None`: there is no other."""
+    if finding.unprovoked and _fleeting(same, finding) >= FLEETING_TIMES:
+        return None
     for step in steps(finding):
         tried = [one for one in same if one.step == step]
         useless = sum(one.outcome == "useless" for one in tried)
         if useless < (1 if step.rung == "resume" else finding.tries) and len(tried) - useless < LASTING[step.rung]:
             return step
     return None
+
+
+def _fleeting(same: tuple[Attempt, ...], finding: Finding) -> int:
+    """How many restarts of the proxy were proved and needed again at once, the last one included."""
+    needed = [*(one.at for one in same[1:]), finding.seen_at]
+    pairs = zip(same, needed, strict=False)
+    held = [at - one.ended for one, at in pairs if _healed(one) and one.ended is not None and at is not None]
+    return sum(seconds < FLEETING for seconds in held)
+
+
+def _healed(one: Attempt) -> bool:
+    return one.outcome == "proved" and one.step.rung == "restart_proxy"
 
 
 def again(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> str:

@@ -461,5 +461,8 @@ def test_what_a_member_depends_on_is_looked_at_first_when_it_failed_a_moment_ago
     ill = replace(TIME, direct=replace(bad(Symptom.TIMEOUT), failures=1, verdict=Verdict.HEALTHY))
     told = next(each for each in found(waits, ill, PROXY).found if each.subject == "fetch")
     assert (told.cause, told.rung, told.text) == ("dependency", None, "what it depends on does not work: time")
+    for still in (replace(TIME, direct=None, stopped_processes=True), replace(TIME, paused=True)):
+        both = {each.subject: each for each in found(waits, still, PROXY).found}
+        assert (both["fetch"].cause, both["fetch"].rung, both["time"].rung) == ("dependency", None, "resume")
     (well,) = (each for each in found(waits, TIME, PROXY).found if each.subject == "fetch")
     assert (well.cause, well.rung) == ("child_died", "restart"), "that is well"

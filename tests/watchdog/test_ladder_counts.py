@@ -9,7 +9,7 @@ import pytest
 
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding, Findings, Rung
-from mcpwatch.watchdog.ladder import FORGET, LASTING, Attempt, Outcome, Step, again, choose, steps
+from mcpwatch.watchdog.ladder import FLEETING, FLEETING_TIMES, FORGET, LASTING, Attempt, Outcome, Step, again, choose, steps
 from mcpwatch.watchdog.repair import decide_repairs
 
 NOW = Instant(1000.0)
@@ -161,3 +161,18 @@ def test_a_repair_that_is_needed_again_is_told_with_how_often_it_was_and_how_lon
     assert again(STALE, (), NOW) == again(STALE, (OWN,), NOW) == again(STALE, (FOR_B,), NOW) == ""
     assert again(STALE, (attempt(NOW - FORGET, "proved"),), NOW) == ""
     assert again(STALE, (attempt(900.0, "proved", cause="not_mounted"),), NOW) == ""
+
+
+@pytest.mark.parametrize("held", [20.0, FLEETING - 3.0, FLEETING + 3.0, 200.0])
+@pytest.mark.parametrize("repairs", range(1, LASTING["restart_proxy"]))
+def test_a_session_that_is_lost_again_at_once_though_no_server_changed_costs_no_third_cut_of_the_others(
+    repairs: int, held: float
+) -> None:
+    """One that outlives a minute, or that a restart of the server explains, is mended as before."""
+    ends = [1000.0 - held * (repairs - number) - 2.0 * (repairs - 1 - number) for number in range(repairs)]
+    made = [attempt(end - 2.0, "proved") for end in ends]
+    seen = replace(STALE, unprovoked=True)
+    cut = held < FLEETING and repairs >= FLEETING_TIMES
+    assert step(seen, *made) == ("quarantine" if cut else "restart_proxy")
+    assert step(STALE, *made) == "restart_proxy"
+    assert step(seen, *(replace(one, outcome="void") for one in made)) == "restart_proxy"
