@@ -16,7 +16,7 @@ from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
 from mcpwatch.watchdog.own_words import spoken
 from mcpwatch.watchdog.refusals import declines, fails_behind, forgets, refusal
-from mcpwatch.watchdog.single_client import held
+from mcpwatch.watchdog.single_client import held, holds
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import starved, wrote_so
 from mcpwatch.watchdog.told_before import told_before
@@ -81,7 +81,7 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
         return member_finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
-    if held(seen.result, speaks=not foreign(seen)):
+    if held(seen.result, speaks=not foreign(seen)) and (seen is member.through or not holds(member.through)):
         return member_finding(snapshot, member, "busy", f"it serves one client at a time, and another has its session: {message}")
     if unasked(seen.result):
         return member_finding(snapshot, member, "config", WRONG_CANARY.format(message))

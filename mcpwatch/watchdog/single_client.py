@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from mcpwatch.model.probe import ProbeResult, Symptom
-from mcpwatch.model.symptom import DOOR_STAGES, GREETING_STAGES
+from mcpwatch.model.symptom import CALLS, DOOR_STAGES, GREETING_STAGES
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import Observation
 
@@ -65,6 +65,15 @@ def unserved(through: Observation | None) -> bool:
     if through is None or not through.bad or (through.mute and through.stage in DOOR_STAGES):
         return False
     return not through.answered or (through.symptom is Symptom.RPC_ERROR and refusal(through.result) is None)
+
+
+def holds(through: Observation | None) -> bool:
+    """Whether the proxy has the only session of one whose route fails: it got past the greeting, and the server fails it there."""
+    if through is None or not through.bad or through.stage in DOOR_STAGES or through.symptom is Symptom.NOT_MOUNTED:
+        return False
+    if through.symptom is Symptom.UPSTREAM_DOWN and not (through.succeeded and through.stage in CALLS):
+        return False
+    return not held(through.result)
 
 
 class ProbeDeaths:

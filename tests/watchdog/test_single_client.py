@@ -213,6 +213,10 @@ def test_one_whose_only_session_others_have_is_busy_and_is_not_restarted_whoever
                 never = words in FREE and not succeeded  # then it may be no MCP server at all
                 assert (found.cause, found.rung, found.subject) == ("config" if never else "busy", None, "fetch"), words
                 assert words in found.text
+            lost = replace(bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL), succeeded=True)
+            for through in (bad(Symptom.BAD_REPLY), lost):
+                ours = one(replace(FETCH, direct=replace(seen, succeeded=True), through=through), TIME, FRONT)
+                assert (ours.cause, ours.rung) == ("member_failing", "restart"), "the proxy has that session, and it fails"
     assert not held(None)
 
 
