@@ -22,14 +22,15 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "garbled", "deaf", "status",
+    "odd", "half", "moved", "declined", "garbled", "deaf", "status", "erring",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
-it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own).
-`declined`: the tool of its canary refuses each call, all else is well. Of a proxy `garbled`: what stands before it spoils each
-answer; `deaf`: it says nothing to whoever comes without a token; `status`: it answers HTTP 500 to everything."""
+it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own). `erring`:
+it greets, and answers each request by the same error. `declined`: the tool of its canary refuses each call, all else is well. Of a
+proxy `garbled`: what stands before it spoils each answer; `deaf`: it says nothing to whoever comes without a token; `status`: it
+answers HTTP 500 to everything."""
 
-RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
+RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child", "erring"})
 """Faults that a restart of the server heals."""
 HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "auth": (Symptom.AUTH, Stage.OPEN, "answered 401 unauthorized"),
@@ -38,6 +39,7 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "empty": (Symptom.EMPTY_TOOLS, Stage.TOOLS_LIST, "no tools listed"),
     "dependency": (Symptom.TOOL_ERROR, Stage.CANARY, "the database does not answer"),
     "broken": (Symptom.BAD_REPLY, Stage.TOOLS_LIST, "no JSON"),
+    "erring": (Symptom.RPC_ERROR, Stage.TOOLS_LIST, "tools/list was answered with error -32603: vendor API: log in again"),
     "declined": (Symptom.TOOL_ERROR, Stage.CANARY, "feature not enabled for this workspace"),
     "moved": (Symptom.NOT_MOUNTED, Stage.OPEN, "GET /m/sse is not served (HTTP 404)"),
 }
@@ -302,7 +304,7 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {"none", "empty", "dependency", "child", "broken", "odd", "half", "declined"}
+        opens = server.fault in {"none", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined"}
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:
