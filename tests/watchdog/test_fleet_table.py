@@ -306,6 +306,26 @@ def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(word
     staged(TBXARK, [Server("a", "process", no_way=words if restarts else ""), Server("b", "process")], play)
 
 
+CLOSING = ('Get "http://h:1/sse": read tcp 127.0.0.1:2->127.0.0.1:1: read: connection reset by peer', 'Get "http://h:1/sse": EOF')
+
+
+@pytest.mark.parametrize("words", CLOSING)
+@pytest.mark.parametrize("when", ["from the start", "later"])
+def test_a_proxy_whose_way_closes_each_connection_is_restarted_for_the_session_that_broke_and_not_for_the_way(
+    words: str, when: str
+) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].no_way = words
+        await asyncio.sleep(400.0)
+        assert tried(world) == ([("restart_proxy", "proxy")] if when == "later" else [])
+        assert causes(fleet) == ["upstream_unreachable"]
+        assert verdict(fleet, "b") is Verdict.HEALTHY
+
+    lost = Server("a", "process", proxy_url="http://nowhere:80/sse", no_way=words if when == "from the start" else "")
+    staged(TBXARK, [lost, Server("b", "process")], play)
+
+
 def test_a_member_that_came_after_the_proxy_failed_to_reach_it_gets_its_route_by_a_restart_of_the_proxy() -> None:
     async def play(world: World, fleet: Fleet) -> None:
         server = world.servers["a"]
