@@ -306,6 +306,27 @@ def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(word
     staged(TBXARK, [Server("a", "process", no_way=words if restarts else ""), Server("b", "process")], play)
 
 
+@pytest.mark.parametrize("when", ["from the start", "later"])
+@pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
+def test_nobody_is_restarted_because_his_name_leads_nowhere(when: str, traits: Traits) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].fault = "nameless"
+        world.mark()
+        await asyncio.sleep(300.0)
+        assert world.starts["a"] == 1
+        assert world.starts["proxy"] == 1
+        (found,) = fleet.view().diagnoses
+        assert "nowhere.invalid does not resolve" in found.text
+        assert found.rung is None
+        world.servers["a"].fault = "none"
+        await asyncio.sleep(60.0)
+        assert verdict(fleet, "b") is Verdict.HEALTHY
+        assert next(one.verdict for one in fleet.view().members if one.name == "a") is Verdict.HEALTHY
+
+    staged(traits, [Server("a", "process", fault="nameless" if when == "from the start" else "none"), Server("b", "process")], play)
+
+
 CLOSING = ('Get "http://h:1/sse": read tcp 127.0.0.1:2->127.0.0.1:1: read: connection reset by peer', 'Get "http://h:1/sse": EOF')
 
 

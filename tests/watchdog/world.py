@@ -22,7 +22,7 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "garbled", "deaf", "status", "erring",
+    "odd", "half", "moved", "declined", "garbled", "deaf", "status", "erring", "nameless",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
 it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own). `erring`:
@@ -39,6 +39,7 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "empty": (Symptom.EMPTY_TOOLS, Stage.TOOLS_LIST, "no tools listed"),
     "dependency": (Symptom.TOOL_ERROR, Stage.CANARY, "the database does not answer"),
     "broken": (Symptom.BAD_REPLY, Stage.TOOLS_LIST, "no JSON"),
+    "nameless": (Symptom.UNRESOLVED, Stage.RESOLVE, "the name nowhere.invalid does not resolve"),
     "erring": (Symptom.RPC_ERROR, Stage.TOOLS_LIST, "tools/list was answered with error -32603: vendor API: log in again"),
     "declined": (Symptom.TOOL_ERROR, Stage.CANARY, "feature not enabled for this workspace"),
     "moved": (Symptom.NOT_MOUNTED, Stage.OPEN, "GET /m/sse is not served (HTTP 404)"),
