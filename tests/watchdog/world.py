@@ -22,13 +22,13 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "garbled", "deaf", "status", "erring", "nameless",
+    "odd", "half", "moved", "declined", "garbled", "deaf", "status", "erring", "nameless", "forgets",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
 it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own). `erring`:
-it greets, and answers each request by the same error. `declined`: the tool of its canary refuses each call, all else is well. Of a
-proxy `garbled`: what stands before it spoils each answer; `deaf`: it says nothing to whoever comes without a token; `status`: it
-answers HTTP 500 to everything."""
+it greets, and answers each request by the same error. `forgets`: it ends each session after a few seconds. `declined`: the tool of
+its canary refuses each call, all else is well. Of a proxy `garbled`: what stands before it spoils each answer; `deaf`: it says
+nothing to whoever comes without a token; `status`: it answers HTTP 500 to everything."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child", "erring"})
 """Faults that a restart of the server heals."""
@@ -192,7 +192,7 @@ class World:
             return True
         if server is not self.proxy or self.traits.nudges:
             return False
-        lost = [one for one in self.servers.values() if not self.reached(one.name) and self.serves(one)]
+        lost = [one for one in self.servers.values() if not self.reached(one.name) and (self.serves(one) or one.fault == "forgets")]
         lost = [one for one in lost if not one.no_way]
         within = [one for one in self.servers.values() if one.kind == "inside"]
         return bool(lost) or any(not one.alive or one.fault in {*RESTARTABLE, "stopped"} for one in within)
@@ -287,6 +287,8 @@ class World:
             patient = server.kind == "hosted" and server.alive and server.fault == "none"  # a handshake that is under way
             if not session.incarnation and (patient or self.now >= session.again):
                 self.try_upstream(name)
+        elif server.fault == "forgets" and session.incarnation and self.now > self.proxy.ready_at + 6.0:
+            session.incarnation = -1  # held, and of no use
         elif not session.incarnation and self.connects(server) and self.serves_wire(server):
             session.incarnation = server.incarnation
 
@@ -305,7 +307,7 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {"none", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined"}
+        opens = server.fault in {"none", "forgets", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined"}
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:
