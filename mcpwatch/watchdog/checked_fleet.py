@@ -17,6 +17,7 @@ from mcpwatch.ports import Prober
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.contracts import Contracts
+from mcpwatch.watchdog.echo import echoed
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.mounting import Mounting
@@ -54,6 +55,7 @@ class CheckedFleet(ABC):
         self._clock = context.clock
         self._spawn = context.spawn
         self._senses = context.senses
+        self._contracts = contracts
         self._plan = ears.plan
         self._changed = ears.changed
         self._diagnoses = ears.diagnoses
@@ -65,14 +67,16 @@ class CheckedFleet(ABC):
         self._behind = Behind(context.senses)
         self._deaths = ProbeDeaths()
         self._closed = False
-
-        def refine(scheduled: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
-            return contracts.refine(scheduled, safe_call_told(result), generation)
-
-        listener = ProbeListener(self._aim, self._proving, self._on_try, refine, self._on_result, context.senses.notice)
+        listener = ProbeListener(self._aim, self._proving, self._on_try, self._refine, self._on_result, context.senses.notice)
         self.probing = Probing(prober, context, listener)
         self.starts = StartProofs(self.probing, context.senses, self._deaths, self._behind)
         self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)
+
+    def _refine(self, scheduled: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
+        """A result as its contract, and what the member says itself, lets it be judged."""
+        judged = self._contracts.refine(scheduled, safe_call_told(result), generation)
+        histories = self.probing.histories.of(scheduled.member, "direct") if scheduled.key.vantage == "route" else ()
+        return echoed(judged, (history for _, history in histories))
 
     @abstractmethod
     def _proving(self, member: str, generation: int) -> bool:

@@ -21,10 +21,9 @@ HUNG_SYMPTOMS = frozenset({Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.NO_ENDPOIN
 GONE_SYMPTOMS = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.CUT})
 MUTE_SYMPTOMS = HUNG_SYMPTOMS | GONE_SYMPTOMS
 """Symptoms of one that says nothing at all."""
-UNSAID_SYMPTOMS = frozenset(
-    {None, *GONE_SYMPTOMS, Symptom.TIMEOUT, Symptom.UNRESOLVED, Symptom.UPSTREAM_DOWN, Symptom.EXITED, Symptom.NOT_FOUND}
-)
-"""Symptoms at the end of a start that may be of one still starting, or of what stands before it. All others are the trouble."""
+UNSAID_SYMPTOMS = frozenset({None, *GONE_SYMPTOMS, Symptom.TIMEOUT, Symptom.UPSTREAM_DOWN, Symptom.EXITED, Symptom.NOT_FOUND})
+"""Symptoms at the end of a start that may be of one still starting, or of what stands before it. All others are the trouble, as a
+name that leads nowhere: no other start changes that."""
 GREETED_STAGES = frozenset(
     {Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST, Stage.PROMPTS_LIST, Stage.RESOURCES_LIST, Stage.CANARY, Stage.SAFE_CALL}
 )

@@ -27,6 +27,8 @@ _NO_WAY = re.compile(
     re.IGNORECASE,
 )
 """Words by which a proxy says that it found no way, not that a member failed."""
+_CUT = re.compile(r"(?:read|write): connection reset by peer|ECONNRESET|broken pipe|unexpected EOF|\bEOF$", re.IGNORECASE)
+"""Words by which it says of its start, when no session is yet, that whoever it reached closed the connection."""
 _CAUSES = frozenset({"not_mounted", "stale_session", "route_failing"})
 
 
@@ -65,7 +67,9 @@ def says_no_way(seen: Observation) -> re.Match[str] | None:
 def _logged(snapshot: FleetSnapshot, member: MemberSnapshot) -> str:
     """The words of the proxy's log by which it found no way while the member was well."""
     hint = snapshot.hint(member.route)
-    if hint is None or hint.meaning not in ("failed", "lost") or not _NO_WAY.search(hint.text):
+    if hint is None or hint.meaning not in ("failed", "lost"):
+        return ""
+    if not (_NO_WAY.search(hint.text) or (hint.meaning == "failed" and _CUT.search(hint.text))):
         return ""
     since, proxy = _well_since(member), snapshot.front
     if since is None:

@@ -155,6 +155,11 @@ def test_a_direct_url_that_means_the_container_is_reached_where_it_answers() -> 
     by_task = reach(Target("http://tasks.mcp-pg:8686/sse"), container(addresses=("172.20.0.3",)))
     assert by_task is not None
     assert by_task.url == "http://172.20.0.3:8686/sse"
+    capital = replace(container(addresses=("172.20.0.3",)), name="mcp-PG")
+    for host in ("mcp-PG", "pg", "PG", "MCP-pg"):
+        found = reach(Target(f"http://{host}:8686/sse"), capital)
+        assert found is not None, host
+        assert found.url == "http://172.20.0.3:8686/sse"
     assert reach(Target("http://127.0.0.1:8686/sse"), container(addresses=("172.20.0.3",))) is None
     assert reach(target, container()) is None
 

@@ -16,6 +16,7 @@ from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.proxy import LogHint
 from mcpwatch.model.spec import MemberSpec, Traits
 from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.watchdog.ladder import FORGET, SOON_LASTING
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World, WorldRuntime
 from tests.watchdog.world_prober import watched
@@ -304,6 +305,65 @@ def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(word
         assert verdict(fleet, "a") is (Verdict.UNHEALTHY if restarts else Verdict.HEALTHY), "where no restart had cut the session"
 
     staged(TBXARK, [Server("a", "process", no_way=words if restarts else ""), Server("b", "process")], play)
+
+
+@pytest.mark.parametrize("when", ["from the start", "later"])
+@pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
+def test_nobody_is_restarted_because_his_name_leads_nowhere(when: str, traits: Traits) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].fault = "nameless"
+        world.mark()
+        await asyncio.sleep(300.0)
+        assert world.starts["a"] == 1
+        assert world.starts["proxy"] == 1
+        (found,) = fleet.view().diagnoses
+        assert "nowhere.invalid does not resolve" in found.text
+        assert found.rung is None
+        world.servers["a"].fault = "none"
+        await asyncio.sleep(60.0)
+        assert verdict(fleet, "b") is Verdict.HEALTHY
+        assert next(one.verdict for one in fleet.view().members if one.name == "a") is Verdict.HEALTHY
+
+    staged(traits, [Server("a", "process", fault="nameless" if when == "from the start" else "none"), Server("b", "process")], play)
+
+
+@pytest.mark.parametrize("kind", ["process", "url"])
+@pytest.mark.parametrize("seconds", [300.0, 1200.0])
+def test_a_proxy_is_not_restarted_again_and_again_for_a_server_that_ends_its_sessions_by_itself(kind: Kind, seconds: float) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].fault = "forgets"
+        await asyncio.sleep(min(seconds, 800.0))
+        assert tried(world) == [("restart_proxy", "proxy")] * SOON_LASTING + [("quarantine", "proxy")]
+        (found,) = fleet.view().diagnoses
+        assert "ends sessions by itself" in found.next
+        await asyncio.sleep(seconds - min(seconds, 800.0))
+        assert world.starts["proxy"] <= 1 + SOON_LASTING * (1 + int(seconds > FORGET))
+        assert (world.starts["a"], world.starts["b"]) == (1, 1)
+        assert not world.harm
+
+    staged(TBXARK, [Server("a", kind), Server("b", "process")], play)
+
+
+CLOSING = ('Get "http://h:1/sse": read tcp 127.0.0.1:2->127.0.0.1:1: read: connection reset by peer', 'Get "http://h:1/sse": EOF')
+
+
+@pytest.mark.parametrize("words", CLOSING)
+@pytest.mark.parametrize("when", ["from the start", "later"])
+def test_a_proxy_whose_way_closes_each_connection_is_restarted_for_the_session_that_broke_and_not_for_the_way(
+    words: str, when: str
+) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(60.0)
+        world.servers["a"].no_way = words
+        await asyncio.sleep(400.0)
+        assert tried(world) == ([("restart_proxy", "proxy")] if when == "later" else [])
+        assert causes(fleet) == ["upstream_unreachable"]
+        assert verdict(fleet, "b") is Verdict.HEALTHY
+
+    lost = Server("a", "process", proxy_url="http://nowhere:80/sse", no_way=words if when == "from the start" else "")
+    staged(TBXARK, [lost, Server("b", "process")], play)
 
 
 def test_a_member_that_came_after_the_proxy_failed_to_reach_it_gets_its_route_by_a_restart_of_the_proxy() -> None:

@@ -314,7 +314,7 @@ def test_what_failed_before_it_was_ready_says_nothing_of_it_when_it_is() -> None
         (Symptom.NO_REPLY, False, True),
         (Symptom.NO_ENDPOINT, False, True),
         (Symptom.UPSTREAM_DOWN, False, False),
-        (Symptom.UNRESOLVED, False, False),
+        (Symptom.UNRESOLVED, False, True),
     ],
 )
 @pytest.mark.parametrize("greeted", [False, True])

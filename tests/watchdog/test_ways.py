@@ -91,6 +91,25 @@ def test_it_is_asked_of_causes_that_a_lost_way_can_look_like(cause: str) -> None
     assert judged(CUT_OFF, line(80.0, "context deadline exceeded"), finding=finding) is finding
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Failed to add client: Get "http://127.0.0.1:1/sse": read tcp 127.0.0.1:2->127.0.0.1:1: read: connection reset by peer',
+        'Failed to add client: Get "http://127.0.0.1:1/sse": write tcp 127.0.0.1:2->127.0.0.1:1: write: broken pipe',
+        'Failed to add client: Get "http://127.0.0.1:1/sse": EOF',
+        'Failed to add client: Get "http://127.0.0.1:1/sse": unexpected EOF',
+        "Error: read ECONNRESET",
+    ],
+)
+def test_a_way_that_closes_each_connection_is_no_way_for_one_that_connects_at_its_start(words: str) -> None:
+    begun = judged(CUT_OFF, line(80.0, words, "failed"), finding=replace(STALE, cause="not_mounted"))
+    assert (begun.cause, begun.rung, begun.tries) == ("upstream_unreachable", "restart_proxy", 1)
+    other = replace(CUT_OFF, proxy_url="http://127.0.0.1:1/sse")
+    assert judged(other, line(80.0, words, "failed")).rung is None
+    assert judged(CUT_OFF, line(80.0, words, "lost")) is STALE, "so does a server that starts anew"
+    assert judged(CUT_OFF, line(80.0, "Failed to add client: no EOF of it", "failed")).cause == "stale_session"
+
+
 def test_another_cause_stays_and_so_does_one_of_a_member_that_is_itself_not_well() -> None:
     auth = replace(STALE, cause="auth")
     assert judged(CUT_OFF, line(80.0), finding=auth) is auth

@@ -22,15 +22,16 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "offline", "held", "garbled", "deaf", "status",
+    "odd", "half", "moved", "declined", "offline", "held", "garbled", "deaf", "status", "erring", "nameless", "forgets",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
-it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own).
-`declined`: the tool of its canary refuses each call, all else is well. `offline`: each tool answers with an error of JSON-RPC.
-`held`: a stranger has its only session. Of a proxy `garbled`: what stands before it spoils each answer; `deaf`: it says nothing
-to whoever comes without a token; `status`: it answers HTTP 500 to everything."""
+it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own). `erring`:
+it greets, and answers each request by the same error. `forgets`: it ends each session after a few seconds. `declined`: the tool of
+its canary refuses each call, all else is well. `offline`: each tool answers with an error of JSON-RPC. `held`: a stranger has its
+only session. Of a proxy `garbled`: what stands before it spoils each answer; `deaf`: it says nothing to whoever comes without a
+token; `status`: it answers HTTP 500 to everything."""
 
-RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child"})
+RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child", "erring"})
 """Faults that a restart of the server heals."""
 HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "auth": (Symptom.AUTH, Stage.OPEN, "answered 401 unauthorized"),
@@ -39,6 +40,8 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "empty": (Symptom.EMPTY_TOOLS, Stage.TOOLS_LIST, "no tools listed"),
     "dependency": (Symptom.TOOL_ERROR, Stage.CANARY, "the database does not answer"),
     "broken": (Symptom.BAD_REPLY, Stage.TOOLS_LIST, "no JSON"),
+    "nameless": (Symptom.UNRESOLVED, Stage.RESOLVE, "the name nowhere.invalid does not resolve"),
+    "erring": (Symptom.RPC_ERROR, Stage.TOOLS_LIST, "tools/list was answered with error -32603: vendor API: log in again"),
     "declined": (Symptom.TOOL_ERROR, Stage.CANARY, "feature not enabled for this workspace"),
     "held": (Symptom.RPC_ERROR, Stage.INITIALIZE, "a client is already connected"),
     "offline": (Symptom.RPC_ERROR, Stage.SAFE_CALL, "backend gone fishing"),
@@ -192,7 +195,7 @@ class World:
             return True
         if server is not self.proxy or self.traits.nudges:
             return False
-        lost = [one for one in self.servers.values() if not self.reached(one.name) and self.serves(one)]
+        lost = [one for one in self.servers.values() if not self.reached(one.name) and (self.serves(one) or one.fault == "forgets")]
         lost = [one for one in lost if not one.no_way]
         within = [one for one in self.servers.values() if one.kind == "inside"]
         return bool(lost) or any(not one.alive or one.fault in {*RESTARTABLE, "stopped"} for one in within)
@@ -287,6 +290,8 @@ class World:
             patient = server.kind == "hosted" and server.alive and server.fault == "none"  # a handshake that is under way
             if not session.incarnation and (patient or self.now >= session.again):
                 self.try_upstream(name)
+        elif server.fault == "forgets" and session.incarnation and self.now > self.proxy.ready_at + 6.0:
+            session.incarnation = -1  # held, and of no use
         elif not session.incarnation and self.connects(server) and self.serves_wire(server):
             session.incarnation = server.incarnation
 
@@ -305,7 +310,9 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {"none", "empty", "dependency", "child", "broken", "odd", "half", "declined", "offline"}
+        opens = server.fault in {
+            "none", "forgets", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined", "offline",
+        }  # fmt: skip
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ from tests.watchdog.world import BEHIND, HONEST, PROXY, Server, Session, World, 
 INTERVAL = 5.0
 TIMEOUT = 3.0
 LATENCY = 0.02
+ERRING = HONEST["erring"][2].partition("-32603: ")[2]
 SPOILT = {
     "garbled": (Symptom.BAD_REPLY, f"{NOT_HTTP} (Missing expected CR after chunk data)"),
     "status": (Symptom.HTTP_STATUS, "GET /a/sse was answered with HTTP 500"),
@@ -114,7 +115,7 @@ class WorldProber:
             return _listed(server, deep=deep)
         if server.fault in HONEST:
             symptom, stage, message = HONEST[server.fault]
-            return replace(_failed(symptom, stage), message=message)
+            return replace(_failed(symptom, stage), message=message, said=ERRING if server.fault == "erring" else "")
         return _listed(server, deep=deep)
 
     async def _route(self, check: CheckSpec, server: Server, deep: bool) -> ProbeResult:
@@ -141,6 +142,8 @@ class WorldProber:
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
         if server.fault in {"hang", "stopped"}:
             return await _late(check, Stage.SAFE_CALL)
+        if server.fault == "erring":
+            return replace(_listed(server, deep=True), said=f"internal error: {ERRING}")
         if server.fault in {"auth", "licence", "overloaded"}:
             return replace(_failed(Symptom.RPC_ERROR, Stage.SAFE_CALL), message=HONEST[server.fault][2])
         if server.fault in {"child", "broken", "moved"} or (server.fault == "half" and world.chance.random() < 0.5):

@@ -120,7 +120,8 @@ def reach(direct: Target, container: Container) -> Target | None:
     parts = urlsplit(direct.url)
     host, port = parts.hostname or "", parts.port
     own = host.removeprefix("tasks.")  # as a swarm calls the tasks of a service
-    if port is None or own not in {container.name, container.name.removeprefix("mcp-"), container.id[:12]} or _resolves(host):
+    names = (container.name, container.name.removeprefix("mcp-"), container.id[:12])
+    if port is None or own not in {name.lower() for name in names} or _resolves(host):  # a host has no capital letters
         return None
     return placed(direct, container)
 
