@@ -37,12 +37,27 @@ def diagnose(snapshot: FleetSnapshot) -> Findings:
             continue
         if (engine and member.runtime in snapshot.engines_gone) or (unserved and member.carried.hosted):
             continue
-        seen.append(diagnose_member(snapshot, member, down) or (None if unserved else diagnose_route(snapshot, member)))
+        own = diagnose_member(snapshot, member, down)
+        seen += [own] if unserved else _with_route(snapshot, member, own)
     looks = sorted((one for one in seen if isinstance(one, LookAgain)), key=lambda one: one.deep)
     return Findings(
         tuple(_within_reach(snapshot, one) for one in seen if isinstance(one, Finding)),
         tuple({look.member: look for look in looks}.values()),
     )
+
+
+def _with_route(
+    snapshot: FleetSnapshot, member: MemberSnapshot, own: Finding | LookAgain | None
+) -> list[Finding | LookAgain | None]:
+    """What is wrong with a member, which explains its route; of one that only goes to and fro, with the route that stays down."""
+    if own is None:
+        return [diagnose_route(snapshot, member)]
+    flaps = isinstance(own, Finding) and own.cause == "flapping" and member.through is not None and member.through.bad
+    route = diagnose_route(snapshot, member) if flaps else None
+    if not isinstance(route, Finding):
+        return [own]
+    hold = f"waiting until '{member.name}' is steady: it fails and recovers again and again" if route.rung else route.hold
+    return [replace(route, hold=hold), own]
 
 
 def _each(told: Finding | tuple[LookAgain, ...] | None) -> tuple[Finding | LookAgain, ...]:

@@ -353,6 +353,25 @@ async def test_a_container_made_anew_is_on_its_networks_again_and_that_is_told(t
         assert await lab.event() == Hindered("one")
 
 
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_container_is_put_on_its_networks_again_which_are_made_again_where_somebody_removed_them(
+    count: int, removed: bool, tmp_path: Path
+) -> None:
+    async with laboratory(tmp_path) as lab:
+        nets = [f"net{number}-{lab.instance}" for number in range(count)]
+        spec = lab.spec(networks=nets)
+        living = await lab.runtime.start(spec, 1)
+        for net in nets:
+            docker("network", "disconnect", "-f", net, living.container or "")
+            assert isinstance(await lab.event(), Hindered)
+            if removed:
+                docker("network", "rm", net)
+        await lab.runtime.resume(spec)
+        told = [await lab.event() for _ in range(count)]
+        assert told[-1] == Hindered("one")
+
+
 async def test_a_container_of_others_that_is_off_its_network_is_told_so_whenever_it_left_and_left_there(
     tmp_path: Path,
 ) -> None:

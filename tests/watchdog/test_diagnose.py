@@ -13,7 +13,7 @@ from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.repair import decide_repairs
 from mcpwatch.watchdog.snapshot import FleetSnapshot
-from tests.watchdog.scenes import FETCH, HOSTED, OK, PROXY, TIME, bad, causes, found, one
+from tests.watchdog.scenes import FETCH, HOSTED, OK, PROVED, PROXY, REBORN, TIME, bad, causes, found, one, scene
 
 
 def test_a_healthy_fleet_has_no_cause() -> None:
@@ -142,3 +142,15 @@ def test_a_hosted_server_is_not_judged_while_its_proxy_does_not_run_and_others_a
     assert [subject for _, subject, _ in causes(silent, hung, PROXY)] == ["git", "fetch"]
     alone = found(silent, hung, proxy=None)
     assert [one.subject for one in alone.found] == ["git", "fetch"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_a_route_that_stays_down_is_told_beside_a_member_that_goes_to_and_fro_and_waits_for_that(rate: float) -> None:
+    lost = replace(bad(Symptom.SESSION_LOST, Stage.SAFE_CALL), since=Instant(80.0))
+    steady = replace(PROVED, rate=rate, verdict=Verdict.DEGRADED if rate else Verdict.HEALTHY, since=Instant(60.0))
+    member = replace(REBORN, started_at=Instant(10.0), direct=steady, direct_call=steady, through=lost)
+    told = diagnose(scene(member, PROXY)).found
+    assert [(one.cause, one.rung) for one in told] == [("stale_session", "restart_proxy"), *([("flapping", None)] if rate else [])]
+    assert ("waiting until 'fetch' is steady" in told[0].hold) is bool(rate)
+    served = diagnose(scene(replace(member, through=PROVED), PROXY)).found
+    assert [one.cause for one in served] == (["flapping"] if rate else [])

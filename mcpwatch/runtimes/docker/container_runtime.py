@@ -146,6 +146,7 @@ class ContainerRuntime(FollowedContainers, ABC):
             return
         await asyncio.to_thread(live.host.engine.unpause, live.container)
         for network in () if live.foreign else self._missing.get(spec.name, ()):
+            await asyncio.to_thread(live.host.engine.ensure_network, network, self._instance)  # as at a start: it may be removed
             await asyncio.to_thread(live.host.engine.join, live.container, network)
         pid = live.usage.pid
         if pid is not None and in_cgroup(pid, live.container):
