@@ -49,6 +49,7 @@ _ADVICE = (
     ("volume", "The volume must be there and free on the node that takes the pod."),
     ("node_not_ready", "The node does not report: the cluster moves the pod by itself after its grace."),
     ("unreachable", "No way leads to it from here: look at the network between; a restart cannot help."),
+    ("busy", "It serves one client at a time, and somebody else is that: a restart would cut them off."),
     ("auth", "A restart cannot help: check the token of this member and of the proxy."),
     ("dependency", "What this member depends on is failing; a restart cannot help."),
     ("unexpected", "Compare what it answered with what the check asks and expects; no restart is known to help."),

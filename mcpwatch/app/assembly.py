@@ -18,7 +18,7 @@ from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.plan_reader import read_plan
 from mcpwatch.app.proxy_files import proxy_of, put_right
 from mcpwatch.app.proxy_log import ProxyLog
-from mcpwatch.app.services import Services
+from mcpwatch.app.services import Services, telemetry_of
 from mcpwatch.app.shortage import Descriptors, SheddingProber
 from mcpwatch.app.supervise import GuardedTasks, ServiceSupervisor
 from mcpwatch.app.web import Around, Web
@@ -34,6 +34,7 @@ from mcpwatch.registry import find
 from mcpwatch.runtimes import RUNTIMES
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import LogFormat, Logging
+from mcpwatch.telemetry.service import load_library
 from mcpwatch.watchdog.beside import beside
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.senses import Senses
@@ -80,7 +81,9 @@ class Assembly:
         return "picture" if self.options.live else "lines"
 
     def _load(self) -> Plan:
-        return read_plan(self.options.config, self.paths.root)
+        plan = read_plan(self.options.config, self.paths.root)
+        load_library(telemetry_of(plan))  # here, because the loop may not be held for it
+        return plan
 
     def carry(self, plan: Plan) -> None:
         """Load what carries the members. Raises `McpwatchError` when one of them cannot be carried."""

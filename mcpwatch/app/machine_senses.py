@@ -70,6 +70,7 @@ def machine_senses(
         words=tail.recent,
         stopped=StopWatch().stopped,
         port_holder=ports.held_by,
+        port_free=ports.free,
         listening=ports.listening,
         places=ports.places,
         rival=ports.rival,

@@ -78,8 +78,9 @@ def explain(name: str, status: Document, facts: list[Document], *, mark: Callabl
     if route is not None:
         lines.append(f"route {route['name']}: {route['verdict']}, {route['url']}")
     lines += ["", "What each vantage said:"]
-    lines += _vantage("direct", member, at) if member else []
-    lines += _vantage("through the proxy", route, at) if route else []
+    proxy = next((item for item in status["members"] if item["name"] == status.get("proxy")), None)
+    lines += _vantage("direct", member, at, ("it", member)) if member else []
+    lines += _vantage("through the proxy", route, at, ("it", member), ("the proxy", proxy)) if route else []
     lines += ["", "Cause:"]
     for cause in all_of_it["causes"]:
         lines.append(mark(f"  {cause['cause']}: {cause['text']} (to be repaired: {cause['subject']})"))
@@ -94,9 +95,9 @@ def explain(name: str, status: Document, facts: list[Document], *, mark: Callabl
 
 
 def _again(cause: Document, status: Document) -> str:
-    """When a parked subject is started once more by itself, as its restart policy says."""
-    parked = next((one for one in status["members"] if one["name"] == cause["subject"] and one["phase"] == "failed"), None)
-    retry = parked.get("retry_at") if parked else None
+    """When a subject that rests is started once more by itself, as its restart policy says."""
+    resting = next((one for one in status["members"] if one["name"] == cause["subject"]), None)
+    retry = resting.get("retry_at") if resting else None
     return f"; {cause['subject']} is started again by itself in {ago(max(0.0, retry - status['at']))}" if retry else ""
 
 
@@ -107,7 +108,22 @@ def _member(member: Document, at: float) -> str:
     return text + (f"; last exit: {member['last_exit']}" if member["last_exit"] else "")
 
 
-def _vantage(where: str, subject: Document, at: float) -> list[str]:
+_CHANGED = {"stopped": "was stopped", "stopping": "was stopped", "backoff": "died", "failed": "died", "starting": "last started"}
+"""What a member in such a phase did last."""
+
+
+def _before(probe: Document, *seen: tuple[str, Document | None]) -> str:
+    """That a probe says nothing of one of those that it saw as they are now. By one with a streak a member was proved itself."""
+    for who, member in seen:
+        if member is None or probe["at"] >= (member["since"] or 0.0):
+            continue
+        if (who, member["phase"]) != ("it", "running") or not (probe["failures"] or probe["successes"]):
+            return f", before {who} {_CHANGED.get(member['phase'], 'was ready')}"
+    return ""
+
+
+def _vantage(where: str, subject: Document, at: float, *seen: tuple[str, Document | None]) -> list[str]:
+    """What the checks of `subject` saw from there; `seen`: what they look at, by what it is called."""
     if not subject["probes"]:
         return [f"  {where}: nothing looks from there"]
     lines: list[str] = []
@@ -118,7 +134,8 @@ def _vantage(where: str, subject: Document, at: float) -> list[str]:
         tools = "" if result["tools"] is None else f", {len(result['tools'])} tools"
         behind = any(timing["stage"] in {"safe_call", "canary"} for timing in result["timings"])
         proof = ", answered by the member itself" if behind and not result["symptom"] else ""
-        lines.append(f"  {where}: {probe['check']}: {said}{tools}{proof} ({streak}× in a row, {ago(at - probe['at'])} ago)")
+        when = f"{streak}× in a row, {ago(at - probe['at'])} ago{_before(probe, *seen)}"
+        lines.append(f"  {where}: {probe['check']}: {said}{tools}{proof} ({when})")
         if result["symptom"]:
             lines += [f"    also: {remark}" for remark in result.get("remarks", ())]
             lines.append(f"    what that means: {anchor(Symptom(result['symptom']))}")

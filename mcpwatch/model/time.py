@@ -11,10 +11,21 @@ Instant = NewType("Instant", float)
 WallTime = NewType("WallTime", float)
 """Seconds since the Unix epoch, UTC."""
 
+CLOCK_SET = 2.0
+"""Seconds by which the wall clock must be off for it to have been set."""
+
 
 def later(instant: Instant, seconds: float) -> Instant:
     """`instant` plus `seconds`."""
     return Instant(instant + seconds)
+
+
+def placed(told: WallTime | None, at: Instant | None, now: Instant, wall: WallTime) -> WallTime | None:
+    """A moment on the wall clock as it is now, `told` by it as it was then; a clock that was not set since leaves it as it is."""
+    if told is None or at is None:
+        return told
+    meant = WallTime(wall - (now - at))
+    return meant if abs(meant - told) > CLOCK_SET else told
 
 
 def iso(at: WallTime) -> str:

@@ -15,8 +15,8 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcpwatch import journal
@@ -54,6 +54,8 @@ class _Turn:
     more: bool = False
     floods: tuple[tuple[str, int], ...] = ()
     """Members that write faster than lines can be kept, and the lines dropped so far; 0 when a flood is over."""
+    lines: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """How many lines each member wrote to each stream."""
     remade: tuple[Path, ...] = ()
     """Folders in which a log was missing: they may have been removed, and not every kernel tells."""
 
@@ -141,7 +143,7 @@ class LogCollector:
 
     async def _rest(self, turn: _Turn) -> None:
         """Wait for something to do, bounded where nobody would tell."""
-        bound = RETRY if turn.trouble else None if self._inotify is not None else POLL
+        bound = RETRY if turn.trouble or self._told.loud else None if self._inotify is not None else POLL
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(bound):
                 await self._wake.wait()
@@ -158,10 +160,12 @@ class LogCollector:
             todo = list(self._streams) if everything else list(self._dirty)
             self._dirty.clear()
             if not todo:
+                self._told.lines({})
                 return _Turn()
             done = await asyncio.to_thread(self._work, todo)
             self._told.trouble(done.trouble)
             self._told.floods(done.floods)
+            self._told.lines(done.lines)
             if done.remade:
                 self._watched -= {self._logs, *done.remade}
                 self._discover(done.remade)
@@ -179,10 +183,11 @@ class LogCollector:
         more = False
         floods: list[tuple[str, int]] = []
         remade: list[Path] = []
+        lines: dict[tuple[str, str], int] = {}
         for path in todo:
             stream = self._streams[path]
             self._make_room(path)
-            before = stream.flooded
+            before, written = stream.flooded, stream.lines
             try:
                 bitten = stream.bite(self._clock.wall(), drop=full)
             except LoggingFailed as error:
@@ -192,6 +197,7 @@ class LogCollector:
                 stream.close()
                 trouble = LoggingFailed(f"{path}: cannot keep this log: {type(error).__name__}: {error}")
                 continue
+            lines[path.parent.name, path.stem] = stream.lines - written
             if stream.remade:
                 stream.remade = False
                 remade.append(path.parent)
@@ -202,7 +208,7 @@ class LogCollector:
                 self._dirty.add(path)
         if full and trouble is None:
             trouble = LoggingFailed(f"{self._logs}: the disk is nearly full; logging stopped, free some space")
-        return _Turn(trouble, more, tuple(floods), tuple(remade))
+        return _Turn(trouble, more, tuple(floods), lines, tuple(remade))
 
     def _make_room(self, path: Path) -> None:
         """Close the stream that was bitten longest ago when as many are open as may be. In the thread."""

@@ -62,6 +62,8 @@ class LogStamper(StreamFiles):
         self.limits = limits
         self.flooded = 0
         """Lines dropped in the flood that lasts now; 0 when there is none."""
+        self.lines = 0
+        """Lines that were written since everything was stamped once, whether they were dropped or not."""
         self._caught_up = False
         """Whether everything was stamped once: what lies there from before is the backlog of a time without a watchdog."""
 
@@ -116,6 +118,7 @@ class LogStamper(StreamFiles):
         if lines:
             self._first = self._first or at
             self._last = at + (len(lines) - 1) * MICRO
+            self.lines += len(lines) if self._caught_up else 0
             used = sum(size for size, _ in lines)
             self._cursor = replace(self._cursor, offset=self._cursor.offset + used, size=self._cursor.size + written)
             self._save()
@@ -160,6 +163,7 @@ class LogStamper(StreamFiles):
             lines += data.count(b"\n")
             at += used
         self.flooded += lines
+        self.lines += lines if self._caught_up else 0
         self._cursor = replace(self._cursor, offset=at, dropped=self._cursor.dropped + lines, flood=True)
         self._save()
         if not self._holes:  # the only way to give the space back: what arrives in this moment is lost too

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mcpwatch.clock import Clock
 from mcpwatch.model.fact import Troubled
 from mcpwatch.ports import Publish
+from mcpwatch.runtimes.log_rate import LineRate, counted
 
 TELL_FLOOD = 30.0
 """Seconds between two facts about one flood."""
@@ -20,6 +23,25 @@ class ToldTrouble:
         self._trouble = ""
         self._lost: dict[str, int] = {}
         self._flood_told: dict[str, float] = {}
+        self._rates: dict[tuple[str, str], LineRate] = {}
+
+    @property
+    def loud(self) -> bool:
+        """Whether a member is loud, so that its end is to be noticed though it writes nothing more."""
+        return any(rate.loud for rate in self._rates.values())
+
+    def lines(self, lines: Mapping[tuple[str, str], int]) -> None:
+        """Tell when a stream begins to be loud, and when that is over. `lines`: of a member's stream, since the last time."""
+        now = self._clock.now()
+        for member, stream in {*lines, *(one for one, rate in self._rates.items() if rate.loud)}:
+            before = self._rates.get((member, stream))
+            rate = self._rates[member, stream] = counted(before, lines.get((member, stream), 0), now)
+            if rate.loud == (before is not None and before.loud):
+                continue
+            text = f"{member}: floods its {stream}: about {rate.latest:.0f} lines a second"
+            level, text = ("warning", text) if rate.loud else ("info", f"{member}: its {stream} is calm again")
+            subject, wall = f"{stream} of {member}", self._clock.wall()
+            self._publish(Troubled(at=wall, text=text, level=level, subject=subject, cleared=not rate.loud, member=member))
 
     def trouble(self, trouble: Exception | None) -> None:
         """Tell that logging stopped, and that it goes on; each once."""

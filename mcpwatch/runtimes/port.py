@@ -45,6 +45,11 @@ class PortWatch:
         port = local_port(spec)
         return "" if port is None or free(port) else await asyncio.to_thread(self._held, port)
 
+    def free(self, spec: MemberSpec) -> bool:
+        """Whether nobody listens where the member is about to, in some microseconds; false where that is not this machine."""
+        port = local_port(spec)
+        return port is not None and free(port)
+
     def _held(self, port: int) -> str:
         inodes = frozenset(listening(port))
         return self._owner(inodes) if inodes else ""

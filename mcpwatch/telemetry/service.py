@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,12 @@ class TelemetryContext:
     logs: Logging | None = None
     """The log as set up by `logs.configure`; records go to Loki only with it."""
     readings: Readings = Readings()
+
+
+def load_library(spec: TelemetrySpec) -> None:
+    """Load what log shipping needs, where it is configured: it takes a tenth of a second of processor."""
+    if spec.loki is not None:
+        importlib.import_module("mcpwatch.telemetry.loki")
 
 
 class Telemetry:

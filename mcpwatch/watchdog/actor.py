@@ -56,7 +56,6 @@ class MemberActor(KnownMember):
         self.replacing = False
         """Its carrier is about to replace it by itself, because its configuration changed: the next end is no failure."""
         self._listener = listener
-        self._senses = context.senses
         self._spawn = context.spawn
         self._mailbox: deque[d.StateEvent] = deque()
         self._handling = False
@@ -174,6 +173,7 @@ class MemberActor(KnownMember):
             self.adopted = False
             ours = self.spec.carried.own
             self.port_holder = await self._senses.port_holder(self.spec) if ours else ""
+            self._port_held = bool(self.port_holder)
             if self.port_holder:
                 self._not_begun(f"its port is held by {self.port_holder}", generation)
                 return
@@ -262,7 +262,7 @@ class MemberActor(KnownMember):
             self._timer.cancel()
             self._timer = None
         if self.state.wake_at is not None:
-            self._timer = asyncio.get_running_loop().call_later(self.state.wake_at - self.now(), self._tick)
+            self._timer = asyncio.get_running_loop().call_later(self._next_look(self.state.wake_at), self._tick)
 
     def _tick(self) -> None:
         self._senses.notice()
@@ -276,14 +276,9 @@ class MemberActor(KnownMember):
                 words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
                 self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
                 return
-        reasons = {
-            Phase.STARTING: f"not ready within {self.spec.start_grace:g}s of its start"
-            + self.late_words(self._listener.said(self) if self.lives else ""),
-            Phase.STOPPING: "not stopped in time, forced",
-            Phase.BACKOFF: "the pause is over",
-            Phase.FAILED: "one more try",
-        }
-        self.tell(d.DeadlinePassed(self.now(), reasons.get(phase, "")))
+        early = self.lacks_port and self._port_came_free()
+        words = "its port is free again" if early else self._due_words(self._listener.said(self) if self.lives else "")
+        self.tell(d.DeadlinePassed(self.now(), words, early=early))
 
     async def _tick_after(self, answers: Callable[[], Awaitable[None]], generation: int) -> None:
         """The end of a start, once the machine, or a probe, has said what it was asked; nothing, if it went on meanwhile."""

@@ -22,6 +22,7 @@ from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.mounting import Mounting
 from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
+from mcpwatch.watchdog.refusals import safe_call_told
 from mcpwatch.watchdog.routes import Routes
 from mcpwatch.watchdog.senses import Context
 from mcpwatch.watchdog.single_client import ProbeDeaths, unserved
@@ -73,7 +74,7 @@ class CheckedFleet(ABC):
 
     def _refine(self, scheduled: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
         """A result as its contract, and what the member says itself, lets it be judged."""
-        judged = self._contracts.refine(scheduled, result, generation)
+        judged = self._contracts.refine(scheduled, safe_call_told(result), generation)
         histories = self.probing.histories.of(scheduled.member, "direct") if scheduled.key.vantage == "route" else ()
         return echoed(judged, (history for _, history in histories))
 

@@ -2,12 +2,10 @@
 
 Everything that affects a member's want, phase and verdict happens here and nowhere else. `decide` never awaits, reads no clock
 and never raises; a test walks every reachable (state, event) and asserts the invariants (`docs/explanation/state-machine.md`):
-
 - a start is issued only where nothing lives, and every start raises the generation;
 - whatever an older generation says changes nothing;
 - every passing phase (STARTING, STOPPING, BACKOFF) has a deadline;
 - FAILED is reachable from a crash loop under every policy that the configuration accepts.
-
 It must not know what carries the member, what a probe looks like, or why someone asked.
 """
 
@@ -182,7 +180,9 @@ def _stopped(state: MemberState, event: StateEvent, rules: LifecycleRules, unit:
         case "start":
             return _starting(state, event.at, rules)
         case "again":
-            return _again(replace(state, phase=Phase.STOPPED), event.at, rules, unit)
+            return _again(
+                replace(state, phase=Phase.STOPPED), event.at, replace(rules, theirs=False), unit
+            )  # nobody else begins it
         case "park":
             return _parked(state, event.at, rules), ()
 
@@ -193,13 +193,13 @@ def _stop_refused(state: MemberState, event: StateEvent, rules: LifecycleRules, 
 
 
 def _unwatched(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
-    if state.phase is not Phase.STARTING:
-        return state, ()
-    return replace(state, wake_at=later(event.at, rules.start_grace)), ()
+    return (replace(state, wake_at=later(event.at, rules.start_grace)) if state.phase is Phase.STARTING else state), ()
 
 
 def _tick(state: MemberState, event: StateEvent, rules: LifecycleRules, unit: float) -> Step:  # noqa: ARG001
-    if state.wake_at is None or event.at < state.wake_at:
+    assert isinstance(event, DeadlinePassed)
+    early = event.early and state.phase in (Phase.BACKOFF, Phase.FAILED)
+    if state.wake_at is None or (event.at < state.wake_at and not early):
         return state, ()
     match state.phase:
         case Phase.STARTING:

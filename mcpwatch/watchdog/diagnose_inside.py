@@ -13,6 +13,7 @@ from mcpwatch.watchdog.diagnose_symptom import plainly
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
+from mcpwatch.watchdog.own_words import spoken
 from mcpwatch.watchdog.refusals import forgets
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, STALE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.spared import unseen
@@ -28,14 +29,15 @@ _ANSWERED = frozenset({Symptom.TOOL_ERROR, Symptom.UNEXPECTED})
 
 def by_a_tool(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
     """What a tool answered through the route, where the member itself was never asked the same: that is the word of the tool."""
-    if seen.symptom not in _ANSWERED or seen.stage is not Stage.CANARY or not seen.message:
+    tool = seen.symptom in _ANSWERED and seen.stage is Stage.CANARY
+    if not seen.message or not (tool or (spoken(seen.result, succeeded=True) and not member.child_gone)):
         return None
     asked = member.direct_call.result if member.direct_call is not None else None
-    if asked is not None and Stage.CANARY in (asked.stage, *(timing.stage for timing in asked.timings)):
+    if asked is not None and seen.stage in (asked.stage, *(timing.stage for timing in asked.timings)):
         return None
     if unasked(seen.result):
         return route_finding(snapshot, member, member.name, "config", WRONG_CANARY.format(seen.message))
-    cause, text = plainly(seen)
+    cause, text = plainly(seen) if tool else ("unexpected", "it answers, and says itself what fails: {}")
     return route_finding(snapshot, member, member.name, cause, text.replace("{}", seen.message))
 
 
@@ -58,7 +60,7 @@ def of_the_tool(member: MemberSnapshot, seen: Observation) -> bool:
 
     Nobody has a session of MCP with a server that a proxy runs inside itself.
     """
-    if not forgets(seen.result):
+    if not forgets(seen.result) and not (spoken(seen.result, succeeded=True) and not member.child_gone):
         return False
     asked = member.direct_call.result if member.direct_call is not None else None
     same = asked is not None and seen.result is not None and bool(asked.said) and asked.said in seen.result.said

@@ -11,7 +11,8 @@ from dataclasses import replace
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.symptom import DOOR_STAGES
-from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, member_finding
+from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, exhausted, member_finding
+from mcpwatch.watchdog.door import turned_away
 from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
@@ -25,6 +26,7 @@ from mcpwatch.watchdog.snapshot import (
 )
 from mcpwatch.watchdog.spared import spared
 from mcpwatch.watchdog.starts import cold_until
+from mcpwatch.watchdog.starved import starved
 
 _BACKGROUND = "it put itself into the background"
 """What the process runtime says of one."""
@@ -51,8 +53,8 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if seen is None:
         return None if member.through is not None and member.through.bad else _alone(snapshot, member)
     if not seen.bad and not (member.phase is Phase.STARTING and seen.answered):
-        return _flapping(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
-    if (broken := _broken(snapshot, member, down)) is not None:
+        return _now_and_then(snapshot, member, seen) or _alone(snapshot, member) or _noisy(snapshot, member)
+    if (broken := _broken(snapshot, member, down)) is not None or (seen is member.through and turned_away(seen.result)):
         return broken
     found = changed_since(member, seen, by_symptom(snapshot, member, seen))
     return (
@@ -67,7 +69,7 @@ def _broken(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> 
     if gone := [name for name in member.depends_on if name in down]:
         return member_finding(snapshot, member, "dependency", f"what it depends on is down: {', '.join(gone)}")
     others = [one for name in member.depends_on if (one := snapshot.member(name)) is not None]
-    if ill := [one.name for one in others if one.own is not None and one.own.failures]:
+    if ill := [one.name for one in others if one.stopped_processes or one.paused or (one.own is not None and one.own.failures)]:
         return member_finding(snapshot, member, "dependency", f"what it depends on does not work: {', '.join(ill)}")
     return None
 
@@ -165,12 +167,14 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     return member_finding(snapshot, member, "member_down", text)
 
 
-def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
+def _now_and_then(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | LookAgain | None:
+    """It fails and recovers again and again; where the kernel says why, an answer in between changes nothing of that."""
     if not seen.rate:
         return None
-    return member_finding(
-        snapshot, member, "flapping", f"it fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
-    )
+    if seen.failures and member.descriptors and starved(member, seen):
+        return spared(snapshot, member, exhausted(snapshot, member, member.descriptors))
+    text = f"it fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
+    return member_finding(snapshot, member, "flapping", text)
 
 
 def _noisy(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:

@@ -14,7 +14,9 @@ from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
+from mcpwatch.watchdog.own_words import spoken
 from mcpwatch.watchdog.refusals import declines, fails_behind, forgets, refusal
+from mcpwatch.watchdog.single_client import held, holds
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import starved, wrote_so
 from mcpwatch.watchdog.told_before import told_before
@@ -74,20 +76,27 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     """What it, or the kernel, says itself is the trouble."""
     message, told = seen.message, refusal(seen.result) or told_before(seen, snapshot.at)
     if full := starved(member, seen):
-        return _exhausted(snapshot, member, full)
+        return exhausted(snapshot, member, full)
     if told is None and _polluted(snapshot, member, seen):
         return member_finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
+    if held(seen.result, speaks=not foreign(seen)) and (seen is member.through or not holds(member.through)):
+        return member_finding(snapshot, member, "busy", f"it serves one client at a time, and another has its session: {message}")
     if unasked(seen.result):
         return member_finding(snapshot, member, "config", WRONG_CANARY.format(message))
     if (forgets(seen.result) and seen.symptom is Symptom.RPC_ERROR) or declines(seen.result):
         return member_finding(snapshot, member, "unexpected", f"its tool says itself: {message}")
     wrote = wrote_so(member, seen)
-    return _exhausted(snapshot, member, wrote) if wrote else None
+    if wrote or not spoken(seen.result, succeeded=seen.succeeded) or member.child_ended or member.child_gone:
+        return exhausted(snapshot, member, wrote) if wrote else None
+    behind = fails_behind(seen.result)
+    text = "what it depends on fails the call" if behind else "it says itself what fails"
+    return member_finding(snapshot, member, "dependency" if behind else "unexpected", f"it answers, and {text}: {message}")
 
 
-def _exhausted(snapshot: FleetSnapshot, member: MemberSnapshot, why: str) -> Finding:
+def exhausted(snapshot: FleetSnapshot, member: MemberSnapshot, why: str) -> Finding:
+    """That it is out of file descriptors, and who says so."""
     return member_finding(snapshot, member, "member_exhausted", f"it is out of file descriptors: {why}", "restart")
 
 

@@ -1,4 +1,4 @@
-"""Checks that never got in: what they saw says nothing any more once another check of the same place was answered. Pure."""
+"""Checks that never got in: of what they saw, nothing speaks of who is behind the door. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
 
 _BEFORE_THE_DOOR = frozenset({Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.OPEN, Stage.REFUSAL})
 _SHUT = frozenset({Symptom.REFUSED, Symptom.UNREACHABLE, Symptom.UNRESOLVED, Symptom.TIMEOUT, Symptom.CUT})
+
+_TURNED_AWAY = frozenset({Symptom.OVERLOADED, Symptom.AUTH, Symptom.UNGUARDED, Symptom.HOST_GUARD, Symptom.REJECTED})
+
+
+def turned_away(result: ProbeResult | None) -> bool:
+    """Whether a gateway refused a request of HTTP itself: the servers that it hosts speak none, and were not asked."""
+    return result is not None and result.http_status is not None and result.symptom in _TURNED_AWAY
 
 
 def shut_out(histories: Histories, answered: CheckKey) -> tuple[CheckKey, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Symptom
 from mcpwatch.model.secret_shapes import masked
 from mcpwatch.model.text import plain
@@ -17,8 +18,8 @@ SHOWN = 12
 """Names of tools that are shown."""
 
 
-def evidence(member: MemberSnapshot) -> tuple[str, ...]:
-    """What each vantage said of the member, a line each."""
+def evidence(member: MemberSnapshot, proxy: MemberSnapshot | None = None) -> tuple[str, ...]:
+    """What each vantage said of the member, a line each; of what was before it, or the proxy, ended or began, that it was."""
     lines = [f"{member.name}: {member.phase}"]
     if member.last_exit:
         lines.append(f"last exit: {member.last_exit}")
@@ -27,9 +28,10 @@ def evidence(member: MemberSnapshot) -> tuple[str, ...]:
     if member.proxy_words:
         lines.append(f"the proxy last wrote: {member.proxy_words}")
     if member.direct is not None and member.direct.result is not None:
-        lines.append(said("direct", member.direct))
+        lines.append(said(f"direct{_before(member.direct, member)}", member.direct))
     if member.through is not None and member.through.result is not None:
-        lines.append(said("through the proxy", member.through))
+        past = _before(member.through, member) or (_before(member.through, proxy, "the proxy") if proxy is not None else "")
+        lines.append(said(f"through the proxy{past}", member.through))
     return tuple(lines)
 
 
@@ -37,7 +39,17 @@ def evidence_with_log(snapshot: FleetSnapshot, member: MemberSnapshot) -> tuple[
     """The evidence, with what the proxy's own log says of the route and of the proxy itself."""
     own = {member.route or member.name}
     lines = [f"proxy log: {hint.text}" for hint in snapshot.proxy_log if hint.route in own]
-    return (*evidence(member), *lines)
+    return (*evidence(member, snapshot.front), *lines)
+
+
+def _before(seen: Observation, of: MemberSnapshot, who: str = "it") -> str:
+    """What `who` did since its latest probe began, so that this says nothing of it as it is now; empty where that was nothing."""
+    runs = of.phase is Phase.RUNNING  # its last change is that it became ready, which the probe itself may have shown
+    changes = (of.started_at, None if runs else of.changed_at)
+    if seen.began_at is not None and all(at is None or seen.began_at >= at for at in changes):
+        return ""
+    did = {Phase.STOPPED: "was stopped", Phase.STOPPING: "was stopped", Phase.BACKOFF: "died", Phase.FAILED: "died"}
+    return f" (before {who} {did.get(of.phase, 'last started')})"
 
 
 def said(vantage: str, seen: Observation | None) -> str:

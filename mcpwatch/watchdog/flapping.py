@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
 
 FLAP_WINDOW = 20
 """Latest results that the flapping rate is measured on."""
@@ -12,6 +15,46 @@ FLAP_TURNS = 5
 """Changes between success and failure within the window from which on a check flaps."""
 FLAP_RATE, CALM_RATE = 0.2, 0.1
 """Share of failures from which on a check flaps, and below which it is calm again."""
+OUTAGES, OUTAGES_WITHIN = 4, 150.0
+"""So many outages that ended by themselves, begun within so many seconds, are one trouble: it flaps, however slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Failures in a row that reached the threshold: when they did, the last one, and how many successes came after them."""
+
+    at: Instant
+    last: Instant
+    failures: int
+    well: int = 0
+
+
+def noted(outages: tuple[Outage, ...], failures: int, threshold: int, at: Instant) -> tuple[Outage, ...]:
+    """The latest outages after one more result; `failures`: how many are in a row now, 0 after a success."""
+    if failures == threshold:
+        return (*outages, Outage(at, at, failures))[-OUTAGES:]
+    if not outages or 0 < failures < threshold:
+        return outages
+    last = outages[-1]
+    return (*outages[:-1], replace(last, last=at, failures=failures) if failures else replace(last, well=last.well + 1))
+
+
+def flaps_slowly(outages: tuple[Outage, ...], failures: int, at: Instant) -> bool:
+    """Whether outages come and go; `failures`: how many are in a row `at` this moment.
+
+    It is calm when it was well for two turns, and down when it fails twice as often in a row as before.
+    """
+    took = outages[-1].at - outages[0].at if len(outages) == OUTAGES else 0.0
+    if not 0.0 < took <= OUTAGES_WITHIN:
+        return False
+    turn, worst = took / (OUTAGES - 1), max(one.failures for one in outages[:-1])
+    return failures <= 2 * worst if failures else at - outages[-1].last <= 2.0 * turn
+
+
+def share(outages: tuple[Outage, ...]) -> float:
+    """Which share of the results since the first of these outages were failures."""
+    failures = sum(one.failures for one in outages)
+    return failures / (failures + sum(one.well for one in outages))
 
 
 def refused_in(result: ProbeResult) -> Stage | None:

@@ -13,10 +13,10 @@ from typing import Literal
 from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import ProbeResult, Vantage
+from mcpwatch.model.time import placed
 from mcpwatch.model.view import FleetView
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.history import placed
 from mcpwatch.watchdog.order import stop_in_order
 from mcpwatch.watchdog.planned_fleet import ROOM, PlannedFleet
 from mcpwatch.watchdog.views import by_member, member_view

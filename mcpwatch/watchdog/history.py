@@ -13,9 +13,9 @@ from itertools import pairwise
 from mcpwatch.model.member import Streaks, Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
 from mcpwatch.model.spec import CheckSpec
-from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.model.time import Instant, WallTime, placed
 from mcpwatch.watchdog.bare_answer import bare
-from mcpwatch.watchdog.flapping import FLAP_WINDOW, refused_in, weigh
+from mcpwatch.watchdog.flapping import FLAP_WINDOW, OUTAGES, Outage, flaps_slowly, noted, refused_in, share, weigh
 from mcpwatch.watchdog.refusals import refusal
 
 STRIKE_SPACING = 0.25
@@ -23,9 +23,6 @@ STRIKE_SPACING = 0.25
 
 REFUSALS = 3
 """How many times the threshold of failures one needs that answers, and refuses, each time in the same stage: it may be luck."""
-
-CLOCK_SET = 2.0
-"""Seconds by which the wall clock must be off for it to have been set."""
 
 _WORST_FIRST = (Verdict.UNHEALTHY, Verdict.DEGRADED, Verdict.HEALTHY)
 
@@ -65,6 +62,8 @@ class CheckHistory:
     recent: tuple[bool, ...] = ()
     refused_at: tuple[Stage | None, ...] = ()
     """Beside `recent`: the stage in which it was refused by an error of the server, which may not come again."""
+    outages: tuple[Outage, ...] = ()
+    """The latest that this incarnation had, through the same proxy."""
     flapping: bool = False
     succeeded: bool = False
     """It was well once in this generation, where it was asked last."""
@@ -104,6 +103,8 @@ class CheckHistory:
     @property
     def rate(self) -> float:
         """Share of failures among the latest results."""
+        if len(self.outages) == OUTAGES:
+            return share(self.outages)
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
 
@@ -145,14 +146,6 @@ class Histories(dict[CheckKey, CheckHistory]):
         return tuple((key, self[key]) for key in self._places.get((subject, vantage), ()))
 
 
-def placed(told: WallTime | None, at: Instant | None, now: Instant, wall: WallTime) -> WallTime | None:
-    """A moment on the wall clock as it is now, `told` by it as it was then; a clock that was not set since leaves it as it is."""
-    if told is None or at is None:
-        return told
-    meant = WallTime(wall - (now - at))
-    return meant if abs(meant - told) > CLOCK_SET else told
-
-
 @dataclass(frozen=True, slots=True)
 class Sight:
     """The circumstances of one probe: when it began and ended, which incarnations it saw, whether it called a tool, and whom."""
@@ -169,14 +162,13 @@ class Sight:
 
 def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Sight) -> CheckHistory:
     """The history after one more result."""
-    if result.outcome is Outcome.UNKNOWN:
-        return history
     failed = result.outcome is Outcome.FAILURE
-    if failed and history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING:
+    if result.outcome is Outcome.UNKNOWN or (failed and _same_moment(history, sight)):
         return glance(history, result, sight)
     streaks = Streaks(failures=history.streaks.failures + 1) if failed else Streaks(successes=history.streaks.successes + 1)
-    recent, refused_at = _lately(history, result)
+    (recent, refused_at), outages = _lately(history, result), _outages(history, streaks.failures, check, sight)
     stuck, flapping = weigh(recent, refused_at, streaks.failures, before=history.flapping)
+    flapping = flapping or flaps_slowly(outages, streaks.failures, sight.at)
     lucky = refused_at[-1] is not None and stuck < check.failure_threshold * REFUSALS
     told, told_at, onset = (*_told(history, result, sight), history.onset or sight.began_at) if failed else (None, None, None)
     return CheckHistory(
@@ -195,6 +187,7 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
         deep=sight.deep,
         recent=recent,
         refused_at=refused_at,
+        outages=outages,
         flapping=flapping,
         succeeded=not failed or (history.succeeded and sight.target == history.success_target),
         target=sight.target,
@@ -209,10 +202,20 @@ def fold(history: CheckHistory, result: ProbeResult, check: CheckSpec, sight: Si
     )
 
 
+def _same_moment(history: CheckHistory, sight: Sight) -> bool:
+    return history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING
+
+
 def _lately(history: CheckHistory, result: ProbeResult) -> tuple[tuple[bool, ...], tuple[Stage | None, ...]]:
     """The latest results with one more: failed or not, and the stage in which each was refused."""
     recent, refused_at = (*history.recent, result.outcome is Outcome.FAILURE), (*history.refused_at, refused_in(result))
     return recent[-FLAP_WINDOW:], refused_at[-FLAP_WINDOW:]
+
+
+def _outages(history: CheckHistory, failures: int, check: CheckSpec, sight: Sight) -> tuple[Outage, ...]:
+    """Those of the incarnations that this probe saw."""
+    same = (history.generation, history.proxy_generation) == (sight.generation, sight.proxy_generation)
+    return noted(history.outages if same else (), failures, check.failure_threshold, sight.at)
 
 
 def _bare_since(history: CheckHistory, result: ProbeResult, sight: Sight) -> Instant | None:
@@ -247,7 +250,7 @@ def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHis
         history,
         latest=result,
         began_at=sight.began_at,
-        at=history.at if history.failing and history.at is not None and sight.at - history.at < STRIKE_SPACING else sight.at,
+        at=history.at if _same_moment(history, sight) else sight.at,
         wall=sight.wall,
         generation=sight.generation,
         proxy_generation=sight.proxy_generation,

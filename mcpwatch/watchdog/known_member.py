@@ -6,11 +6,14 @@ from mcpwatch.model.fact import Level, MemberChanged, MemberStarted, Troubled
 from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import MemberState, Phase, Verdict, Want
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.model.time import Instant, WallTime, placed
 from mcpwatch.ports import Runtime, shares
 from mcpwatch.watchdog import decide as d
-from mcpwatch.watchdog.history import placed
+from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.senses import Context
+
+PORT_LOOK = 1.0
+"""Seconds between two looks at a port that others hold, while a start waits for it."""
 
 
 class KnownMember:
@@ -42,8 +45,11 @@ class KnownMember:
         self.adopted = False
         self.port_holder = ""
         """Who else holds the port that it must listen on, when somebody does."""
+        self._port_held = False
+        """Whether that port was seen to be held, when it was looked at last."""
         self.hurried = False
         """Stops have no grace any more."""
+        self._senses = context.senses
         self._clock = context.clock
         self._publish = context.publish
         self._planned = 0
@@ -78,6 +84,35 @@ class KnownMember:
     def lives(self) -> bool:
         """Whether the present generation is known to have begun. Before that whatever answers for it is another."""
         return self.incarnation is not None and self.incarnation.generation in (None, self.state.generation)
+
+    @property
+    def lacks_port(self) -> bool:
+        """Whether it is not started because others have its port: its next start is due, if at all, once that is free."""
+        refused = bool(self.port_holder) or port_refused(self.last_exit)
+        return refused and self.state.phase in (Phase.BACKOFF, Phase.FAILED) and not self.theirs
+
+    def _port_came_free(self) -> bool:
+        """Look at its port: whether it was seen to be held, and is free now."""
+        before, self._port_held = self._port_held, not self._senses.port_free(self.spec)
+        return before and not self._port_held
+
+    def _next_look(self, due: Instant) -> float:
+        """Seconds until something is due, or its port is looked at again."""
+        return min(due - self.now(), PORT_LOOK) if self.lacks_port else due - self.now()
+
+    def _due_words(self, said: str) -> str:
+        """Why it goes on when the deadline of its phase passes. `said`: what it answered last, where it lives."""
+        match self.state.phase:
+            case Phase.STARTING:
+                return f"not ready within {self.spec.start_grace:g}s of its start" + self.late_words(said)
+            case Phase.STOPPING:
+                return "not stopped in time, forced"
+            case Phase.BACKOFF:
+                return "the pause is over"
+            case Phase.FAILED:
+                return "one more try"
+            case Phase.STOPPED | Phase.RUNNING:
+                return ""
 
     def late_words(self, said: str) -> str:
         """What to do about a start that took too long, where it was on its way to the end. `said`: what it answered last."""

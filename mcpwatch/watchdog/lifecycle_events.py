@@ -119,7 +119,9 @@ class Unwatched(StateEvent):
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed(StateEvent):
-    """A deadline may have passed."""
+    """A deadline may have passed. `early`: what a start waited for is there before it was due, as a port that others held."""
+
+    early: bool = False
 
 
 EVENTS: tuple[type[StateEvent], ...] = (

@@ -21,7 +21,7 @@ from mcpwatch.model.view import RouteView
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.checked_fleet import CheckedFleet
-from mcpwatch.watchdog.door import shut_out
+from mcpwatch.watchdog.door import shut_out, turned_away
 from mcpwatch.watchdog.evaluate import member_verdict
 from mcpwatch.watchdog.history import CheckHistory
 from mcpwatch.watchdog.probing import ScheduledCheck
@@ -166,7 +166,8 @@ class FleetMonitor(CheckedFleet):
         actor = self._actors.get(scheduled.member)
         if actor is None:
             return
-        own = scheduled.key.vantage == "direct" or actor.spec.carried.hosted or bool(self.left_alone((actor.spec.name,)))
+        hosted = actor.spec.carried.hosted and not (after.failing and turned_away(after.latest))
+        own = scheduled.key.vantage == "direct" or hosted or bool(self.left_alone((actor.spec.name,)))
         if scheduled.key.vantage == "route" and after.failing:
             self._look_behind(scheduled.member, after)
         if scheduled.key.vantage == "direct" and after.failing:

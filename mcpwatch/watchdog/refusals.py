@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
 
+_DENIED = re.compile(r"permission denied|EACCES|operation not permitted|EPERM", re.IGNORECASE)
 _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "dependency",
@@ -71,7 +73,7 @@ _REFUSALS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ),
     (
         "dependency",
-        re.compile(r"permission denied|EACCES|operation not permitted|EPERM", re.IGNORECASE),
+        _DENIED,
         "it answers, but this machine does not let it do what it has to",
     ),
 )
@@ -94,6 +96,9 @@ _DECLINED = re.compile(
     re.IGNORECASE,
 )
 """Words by which a call is declined."""
+
+_ARGUMENT = re.compile(r"\brequired?s?\b|\bmissing\b|\binvalid\b|validat|\bargument|\bparameter|\bpropert", re.IGNORECASE)
+"""Words of what a call without arguments is told by every server."""
 
 _SESSIONS = re.compile(
     r"\bsession\b(?: \w+){0,2} (?:not found|expired|unknown|invalid|terminated|closed|lost)"
@@ -129,6 +134,19 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
 def fails_behind(result: ProbeResult | None) -> bool:
     """Whether a tool, asked directly, says that what it needs does not answer."""
     return result is not None and _ANOTHER.search(f"{result.message} {result.said}") is not None
+
+
+def safe_call_told(result: ProbeResult) -> ProbeResult:
+    """The result, degraded where it is good but its safe call was answered by words of something that the server needs and does not
+    reach: no tool says that of an argument that is missing."""
+    if result.outcome is not Outcome.SUCCESS or not result.said:
+        return result
+    cause, _ = refused(result.said) or ("", "")
+    behind = (cause == "dependency" and not _DENIED.search(result.said)) or _ANOTHER.search(result.said)
+    if not behind or _ARGUMENT.search(result.said):
+        return result
+    words = f"a call of one of its tools was answered by: {result.said}"
+    return replace(result, outcome=Outcome.DEGRADED, symptom=Symptom.TOOL_ERROR, stage=Stage.SAFE_CALL, message=words)
 
 
 def declines(result: ProbeResult | None) -> bool:

@@ -8,11 +8,11 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.fact import RouteChanged
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.spec import RouteSpec
-from mcpwatch.model.time import Instant, WallTime
+from mcpwatch.model.time import Instant, WallTime, placed
 from mcpwatch.model.view import Diagnosis, RouteView
 from mcpwatch.ports import Publish
 from mcpwatch.watchdog.actor import MemberActor
-from mcpwatch.watchdog.history import Histories, placed
+from mcpwatch.watchdog.history import Histories
 from mcpwatch.watchdog.views import by_route, route_view, verdict_of
 
 

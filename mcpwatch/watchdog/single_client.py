@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from mcpwatch.model.probe import ProbeResult, Symptom
-from mcpwatch.model.symptom import DOOR_STAGES, GREETING_STAGES
+from mcpwatch.model.symptom import CALLS, DOOR_STAGES, GREETING_STAGES
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import Observation
 
@@ -21,9 +21,14 @@ LIMITED = 5
 REFUSED = "it says: "
 """How the words begin of one that lives on and refuses a second session."""
 _ONE = re.compile(
-    r"already (?:initiali[sz]ed|connected|in use|in session)"
-    r"|\b(?:only|just) (?:one|a single|1) (?:\w+ )?(?:session|client|connection)"
-    r"|\b(?:single|another|other|one)[- ](?:session|client|connection)\b",
+    r"already (?:initiali[sz]ed|connected|attached|in use|in session)"
+    r"|already (?:has|have|an?|one) (?:\w+ )?(?:session|client|connection)"
+    r"|\b(?:session|client|connection)(?: \w+){0,2} already (?:\w+ )?(?:active|open|exists|taken|established|running)\b"
+    r"|\b(?:only|just|at most) (?:one|a single|1) (?:\w+ )?(?:session|client|connection|user)"
+    r"|\b(?:single|another|other|different|second|one)[- ](?:\w+ )?(?:session|client|connection|user|agent)\b"
+    r"|\b(?:multiple|concurrent|parallel|simultaneous|more than one) (?:\w+ )?(?:session|client|connection)s?\b"
+    r"|\b(?:held|locked|occupied|taken|in use|being used) by\b|\b(?:somebody|someone) else\b"
+    r"|\b(?:is|currently) (?:occupied|in use)\b",
     re.IGNORECASE,
 )
 _LIMIT = re.compile(
@@ -37,9 +42,19 @@ def second_refused(result: ProbeResult | None, failures: int) -> str:
     """The words by which one that answers refuses a second session, as often as it takes to believe that; else the empty string."""
     if result is None or result.stage not in GREETING_STAGES or result.symptom not in _ANSWERS:
         return ""
-    words = result.said or result.message
-    one = result.http_status == _CONFLICT or _ONE.search(words) is not None
+    words, one = result.said or result.message, held(result)
     return words if failures >= (ENOUGH if one else LIMITED) and (one or _LIMIT.search(words)) else ""
+
+
+def held(result: ProbeResult | None, *, speaks: bool = True) -> bool:
+    """Whether one that answers, or the proxy that asked it, says that it greets nobody because another has its only session.
+
+    It works, for whoever that is: a restart would cut the other off. `speaks`: it is known to be an MCP server, or a conflict alone
+    means nothing.
+    """
+    if result is None or result.stage not in GREETING_STAGES or result.symptom not in _ANSWERS | {Symptom.UPSTREAM_DOWN}:
+        return False
+    return (speaks and result.http_status == _CONFLICT) or _ONE.search(result.said or result.message) is not None
 
 
 def unserved(through: Observation | None) -> bool:
@@ -50,6 +65,15 @@ def unserved(through: Observation | None) -> bool:
     if through is None or not through.bad or (through.mute and through.stage in DOOR_STAGES):
         return False
     return not through.answered or (through.symptom is Symptom.RPC_ERROR and refusal(through.result) is None)
+
+
+def holds(through: Observation | None) -> bool:
+    """Whether the proxy has the only session of one whose route fails: it got past the greeting, and the server fails it there."""
+    if through is None or not through.bad or through.stage in DOOR_STAGES or through.symptom is Symptom.NOT_MOUNTED:
+        return False
+    if through.symptom is Symptom.UPSTREAM_DOWN and not (through.succeeded and through.stage in CALLS):
+        return False
+    return not held(through.result)
 
 
 class ProbeDeaths:

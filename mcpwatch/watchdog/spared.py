@@ -25,6 +25,9 @@ WORK_PATIENCE = 90.0
 UNSEEN_PATIENCE = 90.0
 """Seconds since its first silence that a member is given behind a proxy that does not tell what clients wait for."""
 
+SPINS = frozenset({"member_exhausted"})
+"""Causes that the kernel tells, and at which silence and a busy processor are no sign of work: who cannot accept tries for ever."""
+
 SERVED = "left alone while its clients are served: its route was found well since, and a restart would end their sessions"
 
 
@@ -32,7 +35,7 @@ def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> F
     """The finding as it is; without a repair where its route was found well since; or that its route has to be looked at first."""
     if (busy := _busy(snapshot, member, found) or _works(snapshot, member, found)) is not None:
         return busy
-    if member.own is not None and member.through is not None and found.rung == "restart":
+    if member.own is not None and member.through is not None and found.rung == "restart" and found.cause not in SPINS:
         found = unseen(snapshot, member.own, found)
     seen, through, proxy = member.direct, member.through, snapshot.front
     if found.rung != "restart" or seen is None or through is None or seen is not member.own:
@@ -56,7 +59,7 @@ def _busy(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Fi
 def _works(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
     """The finding with a wait while its processes work: of what, nobody tells."""
     since = silent_since(member.own)
-    if found.rung != "restart" or not member.works or since is None:
+    if found.rung != "restart" or not member.works or since is None or found.cause in SPINS:
         return None
     why = "its processes took the processor since it fell silent, so that it may be at work"
     return _given(snapshot, found, why, later(since, WORK_PATIENCE))

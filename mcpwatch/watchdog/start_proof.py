@@ -13,7 +13,7 @@ from mcpwatch.watchdog.finding import CUT_OFF
 from mcpwatch.watchdog.probing import Probing, ScheduledCheck
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.senses import Senses
-from mcpwatch.watchdog.single_client import ProbeDeaths
+from mcpwatch.watchdog.single_client import ProbeDeaths, held
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, GREETED_STAGES, MUTE_SYMPTOMS, UNSAID_SYMPTOMS
 
 
@@ -33,7 +33,8 @@ class StartProofs:
             return False
         if actor.hindered[0] in CUT_OFF:
             return True
-        if latest.stage in GREETED_STAGES or refusal(latest) is not None or latest.symptom not in UNSAID_SYMPTOMS:
+        told = refusal(latest) is not None or held(latest)
+        if told or latest.stage in GREETED_STAGES or latest.symptom not in UNSAID_SYMPTOMS:
             return True
         if latest.symptom is Symptom.UPSTREAM_DOWN and latest.stage not in CALLS and self._behind.runs_none(actor.spec):
             return True  # what it says is gone is no part of it

@@ -159,14 +159,14 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
 def _looked_up(
     members: tuple[MemberSnapshot, ...], actors: Mapping[str, MemberActor], senses: Senses, known: Known
 ) -> tuple[MemberSnapshot, ...]:
-    """With what only the machine can tell, of members that fail: stopped processes, ports listened on, living children."""
+    """With what only the machine can tell, of what fails and what that needs: stopped processes, ports, living children."""
     mains: dict[str, tuple[int, str]] = {}  # pid and container
     within = any(_fails(member) for member in members if inside(member))
+    needed = {name for member in members if _fails(member) for name in member.depends_on}
     for member in members:
         living = actors[member.name].incarnation
-        failing = (
-            member.name in known.frozen or _fails(member) or (within and member.kind == "proxy")
-        )  # what runs inside the proxy is of its tree
+        failing = member.name in known.frozen or member.name in needed or _fails(member)
+        failing = failing or (within and member.kind == "proxy")  # what runs inside the proxy is of its tree
         if failing and living is not None and living.pid is not None:
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))

@@ -261,14 +261,18 @@ def test_a_killed_watchdog_is_followed_by_one_that_adopts_every_member(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_port_held_by_a_stranger_is_named_and_the_stranger_is_left_alone(tmp_path: Path) -> None:
+def test_a_port_held_by_a_stranger_is_named_and_the_member_is_started_when_the_stranger_is_gone(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         taken = stranger.getsockname()[1]
-        config = fleet(time=hosted(), blocked={"stdio": {"command": "mcp-server-time"}, "bridge": {"listen": f"127.0.0.1:{taken}"}})
+        blocked: dict[str, object] = {"stdio": {"command": "mcp-server-time"}, "bridge": {"listen": f"127.0.0.1:{taken}"}}
+        config = fleet(time=hosted(), blocked={**blocked, "restart": {"intensity": 1, "retry": "1h"}})
         with running(tmp_path, config) as daemon:
             daemon.wait(lambda s: any(d["cause"] == "port_taken" for d in s["diagnoses"]), "the stranger is named")
             assert f"pid {os.getpid()}" in daemon.member("blocked")["last_exit"]
-        assert stranger.fileno() > 0
+            daemon.wait(lambda _: daemon.member("blocked")["phase"] == "failed", "no start is due for an hour")
+            assert stranger.fileno() > 0
+            stranger.close()
+            daemon.healthy()
 
 
 @pytest.mark.slow

@@ -261,3 +261,22 @@ def test_a_rhythm_stops_and_releases_a_member_until_the_drill_is_over(monkeypatc
             until(child, "SR")
         undo()
         assert {state(parent), state(child)} <= {"S", "R"}
+
+
+@pytest.mark.parametrize("streak", [0, 4])
+@pytest.mark.parametrize("phase", ["running", "starting", "stopping", "stopped", "backoff", "failed"])
+@pytest.mark.parametrize("whose", ["fetch", "proxy"])
+def test_why_shows_no_probe_of_before_an_end_or_a_start_as_one_of_now(whose: str, phase: str, streak: int) -> None:
+    last = {"running": "was ready", "starting": "last started", "backoff": "died", "failed": "died"}.get(phase, "was stopped")
+    who = "it" if whose == "fetch" else "the proxy"
+    for seen_at, past in ((89.0, True), (91.0, False)):
+        old = probe(OK, at=seen_at, successes=streak)
+        plain, changed = {"since": 50.0, "probes": [old]}, {"phase": phase, "since": 90.0}
+        members = [member(name, **plain | (changed if name == whose else {})) for name in ("fetch", "proxy")]
+        route = {"name": "fetch", "member": "fetch", "verdict": "healthy", "url": "http://h/fetch/sse", "probes": [old]}
+        lines = explain("fetch", document(members=members, routes=[route], diagnoses=[]), [])
+        (direct,) = (line for line in lines if line.startswith("  direct: "))
+        (through,) = (line for line in lines if line.startswith("  through the proxy: "))
+        proved = (whose, phase) == ("fetch", "running") and streak > 0
+        assert through.endswith(f"s ago, before {who} {last})") is (past and not proved)
+        assert direct.endswith(f"s ago, before {who} {last})") is (past and not proved and whose == "fetch")

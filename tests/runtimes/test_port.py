@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from mcpwatch.model.probe import Target
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.ports import CHILD_MARK
 from mcpwatch.runtimes import port as port_module
 from mcpwatch.runtimes.port import PortWatch, child_of, free
@@ -259,6 +261,19 @@ def test_a_port_is_free_until_somebody_listens_on_it_at_any_address_and_again_af
             with taken:
                 assert client.fileno() >= 0
     assert free(port), "what lingers of a closed connection holds nothing"
+
+
+def _spec(url: str) -> MemberSpec:
+    return MemberSpec("m", "server", "process", object(), direct=Target(url))
+
+
+def test_the_port_of_a_member_is_free_only_where_it_is_one_of_this_machine() -> None:
+    watch = PortWatch(INSTANCE)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not watch.free(_spec(f"http://127.0.0.1:{port}/mcp"))
+    assert watch.free(_spec(f"http://127.0.0.1:{port}/mcp"))
+    assert not watch.free(_spec(f"http://elsewhere.example:{port}/mcp"))
 
 
 @pytest.mark.parametrize(("error", "says"), [(PermissionError(13, "not allowed"), False), (OSError(97, "no such family"), True)])

@@ -94,6 +94,7 @@ def events(current: int, at: Instant) -> tuple[StateEvent, ...]:
         CarrierParked(at),
         Unwatched(at),
         DeadlinePassed(at),
+        DeadlinePassed(at, early=True),
     ]
     for generation in (current, current - 1):
         made += [GenerationEnded(at, generation=generation, code=code) for code in (0, 1, 127)]
@@ -383,3 +384,14 @@ def test_what_its_carrier_takes_along_is_no_failure_and_is_given_time_to_come_ba
     assert (lost.phase, lost.failures, lost.wake_at) == (Phase.BACKOFF, 0, 95.0)
     soon = decide(running, Lost(Instant(5.0), generation=3), replace(RULES["theirs"], start_grace=1.0)).state
     assert soon.wake_at == 5.0 + CARRIER_PATIENCE
+
+
+def test_a_start_that_was_ended_here_goes_on_by_our_own_pauses_whoever_carries_it() -> None:
+    for name in ("ours", "theirs"):
+        for failures in range(SMALL.intensity):
+            state = MemberState(want=Want.UP, phase=Phase.STARTING, generation=3, failures=failures, wake_at=Instant(65.0))
+            ended = decide(state, DeadlinePassed(Instant(65.0)), RULES[name]).state
+            after = decide(ended, Stopped(Instant(66.0), generation=3), RULES[name]).state
+            rest = 0.0 if after.phase is Phase.STARTING or after.wake_at is None else after.wake_at - 66.0
+            assert after.phase in (Phase.STARTING, Phase.BACKOFF)
+            assert rest <= SMALL.backoff.max * (1 + SMALL.backoff.jitter), name

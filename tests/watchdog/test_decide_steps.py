@@ -182,3 +182,15 @@ def test_what_its_carrier_gave_up_is_parked_though_not_every_end_was_told() -> N
     assert (parked.phase, parked.wake_at) == (Phase.FAILED, AT + 50.0)
     for state, theirs in ((RUNNING, True), (STOPPED, True), (parked, True), (waiting, False)):
         assert after(state, CarrierParked(AT), replace(rules, theirs=theirs)) == state
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("due", [None, AT, Instant(AT + 50.0)])
+def test_what_a_start_waited_for_brings_forward_a_start_that_is_due_and_nothing_else(phase: Phase, due: Instant | None) -> None:
+    state = replace(RUNNING, phase=phase, wake_at=due)
+    early, plainly = (decide(state, DeadlinePassed(AT, early=which), RULES) for which in (True, False))
+    if phase in (Phase.BACKOFF, Phase.FAILED) and due is not None:
+        assert early == decide(replace(state, wake_at=AT), DeadlinePassed(AT), RULES)
+        assert Start(4) in early.actions
+    else:
+        assert early == plainly

@@ -199,7 +199,7 @@ def test_a_first_start_is_not_judged_and_a_single_failure_of_one_that_runs_neith
     again = replace(FETCH, phase=Phase.STARTING, failures=1, direct=replace(once, verdict=Verdict.UNKNOWN))
     assert causes(again, PROXY) == [("overloaded", "fetch", None)], "it answers, so its start is not the trouble"
     assert causes(replace(again, phase=Phase.STOPPING), PROXY) == []
-    sick = replace(again, direct=replace(bad(Symptom.RPC_ERROR), verdict=Verdict.UNKNOWN))
+    sick = replace(again, direct=replace(bad(Symptom.RPC_ERROR, Stage.INITIALIZE), verdict=Verdict.UNKNOWN))
     finding = one(sick, PROXY)
     assert (finding.cause, finding.rung, finding.hold) == ("member_failing", None, "waiting for its start")
 
@@ -263,7 +263,7 @@ def test_what_was_never_well_and_greets_as_no_mcp_server_does_is_a_wrong_configu
     assert (finding.cause, finding.rung) == (("member_failing", "restart") if greeted or cause != "config" else (cause, None))
     assert greeted or cause != "config" or "<h1>hello</h1>" in finding.text, "what it said is told"
     was_well = one(replace(FETCH, direct=replace(seen, succeeded=True)), TIME, PROXY)
-    assert was_well.cause == "member_failing"
+    assert was_well.cause == ("busy" if status == 409 and not greeted else "member_failing")
 
 
 @pytest.mark.parametrize(
@@ -301,13 +301,13 @@ def test_no_restart_answers_what_only_a_person_can_correct(symptom: Symptom, cau
     [
         (Stage.CANARY, -32602, ("config", None)),
         (Stage.CANARY, -32601, ("config", None)),
-        (Stage.CANARY, -32603, ("member_failing", "restart")),
+        (Stage.CANARY, -32603, ("unexpected", None)),
         (Stage.TOOLS_LIST, -32602, ("member_failing", "restart")),
     ],
 )
 def test_a_canary_that_the_server_does_not_take_is_wrong_itself(stage: Stage, code: int, expected: tuple[str, str | None]) -> None:
     refused = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, stage, "unknown tool: pnig", rpc_code=code)
-    seen = replace(bad(Symptom.RPC_ERROR), result=refused)
+    seen = replace(bad(Symptom.RPC_ERROR), result=refused, succeeded=True)
     finding = one(replace(FETCH, direct=seen, through=seen), TIME, PROXY)
     assert (finding.cause, finding.rung) == expected
     inside = replace(FETCH, runtime="external", direct=None, through=replace(bad(Symptom.RPC_ERROR), result=refused))
@@ -461,5 +461,8 @@ def test_what_a_member_depends_on_is_looked_at_first_when_it_failed_a_moment_ago
     ill = replace(TIME, direct=replace(bad(Symptom.TIMEOUT), failures=1, verdict=Verdict.HEALTHY))
     told = next(each for each in found(waits, ill, PROXY).found if each.subject == "fetch")
     assert (told.cause, told.rung, told.text) == ("dependency", None, "what it depends on does not work: time")
+    for still in (replace(TIME, direct=None, stopped_processes=True), replace(TIME, paused=True)):
+        both = {each.subject: each for each in found(waits, still, PROXY).found}
+        assert (both["fetch"].cause, both["fetch"].rung, both["time"].rung) == ("dependency", None, "resume")
     (well,) = (each for each in found(waits, TIME, PROXY).found if each.subject == "fetch")
     assert (well.cause, well.rung) == ("child_died", "restart"), "that is well"

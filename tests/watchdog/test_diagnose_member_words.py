@@ -100,7 +100,7 @@ def test_a_canary_that_is_declined_by_an_error_of_the_protocol_restarts_nothing(
     assert (finding.cause, finding.rung) == ("unexpected", None)
     broken = replace(seen, result=replace(declined, said="Internal error", message="answered an error: Internal error"))
     assert one(replace(FETCH, through=None, direct=broken), PROXY).rung == "restart"
-    listing = replace(seen, result=replace(declined, stage=Stage.TOOLS_LIST))
+    listing = replace(seen, result=replace(declined, stage=Stage.TOOLS_LIST), succeeded=True)
     assert one(replace(FETCH, through=None, direct=listing), PROXY).rung == "restart", "nothing of it works"
 
 

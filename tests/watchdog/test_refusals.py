@@ -7,8 +7,8 @@ import pytest
 from mcpwatch.checks.classify import refine, status_failure
 from mcpwatch.checks.expectations import tool_error
 from mcpwatch.checks.failure import ProbeFailure
-from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Vantage
-from mcpwatch.watchdog.refusals import refusal, refused
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
+from mcpwatch.watchdog.refusals import refusal, refused, safe_call_told
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,44 @@ def test_no_restart_pays_what_stands_behind_a_tool(words: str, vantage: Vantage)
 )
 def test_trouble_of_its_own_is_no_refusal(words: str) -> None:
     assert refused(words) is None
+
+
+AWAY = (
+    "could not connect to server: [Errno 111] Connection refused",
+    "connect ECONNREFUSED 10.0.0.1:5432",
+    "redis is not reachable",
+    "getaddrinfo ENOTFOUND api.example",
+    "database is locked",
+    "could not write: No space left on device",
+    "connection to the server timed out",
+)
+FRAMES = ("Error: {}", "MCP error -32603: {}")
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("words", AWAY)
+def test_a_safe_call_that_is_answered_by_words_of_what_the_server_needs_makes_a_good_probe_degraded(words: str, frame: str) -> None:
+    said = frame.format(words)
+    told = safe_call_told(ProbeResult(Outcome.SUCCESS, said=said))
+    assert (told.outcome, told.symptom, told.stage) == (Outcome.DEGRADED, Symptom.TOOL_ERROR, Stage.SAFE_CALL)
+    assert words in told.message
+    failed = ProbeResult(Outcome.FAILURE, symptom=Symptom.TIMEOUT, said=said)
+    assert safe_call_told(failed) == failed
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "the parameter database is required",
+        "Input validation error: 'host' is a required property (could not connect to None)",
+        "Missing required argument: url, fetch failed",
+        "access token missing",
+        "permission denied",
+        "your plan does not include this",
+        "query must be a string",
+    ],
+)
+def test_a_safe_call_that_is_told_what_argument_it_lacks_or_what_it_may_not_do_says_nothing_of_the_server(said: str) -> None:
+    good = ProbeResult(Outcome.SUCCESS, said=said)
+    assert safe_call_told(good) == good

@@ -12,12 +12,12 @@ from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.spec import Traits
 from mcpwatch.watchdog.fleet import Fleet
-from mcpwatch.watchdog.single_client import ENOUGH, LIMITED, REFUSED, ProbeDeaths, second_refused, unserved
+from mcpwatch.watchdog.single_client import ENOUGH, LIMITED, REFUSED, ProbeDeaths, held, second_refused, unserved
 from tests.watchdog.scenes import FETCH, TIME, bad, one
 from tests.watchdog.scenes import PROXY as FRONT
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route
 from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
-from tests.watchdog.world import GATEWAY, TBXARK, Fault, Server, World
+from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
 
 
 def deaths(*ends: tuple[str, bool]) -> ProbeDeaths:
@@ -180,3 +180,59 @@ def test_its_route_tells_whether_it_may_serve_nobody(symptom: Symptom, stage: St
     assert unserved(bad(symptom, stage)) is asked
     assert not unserved(replace(bad(symptom, stage), verdict=Verdict.HEALTHY))
     assert not unserved(None)
+
+
+HELD = (
+    INITIALIZED, "already connected", "a client is already connected", "Only one connection allowed", "only one session at a time",
+    "another client is connected", "a session is already active", "already has a client", "the device is in use by 10.0.0.7",
+    "multiple clients are not supported", "locked by someone else", "at most one client", "Concurrent sessions are not allowed",
+    "Client 7 already attached", "currently in use",
+)  # fmt: skip
+FREE = (
+    "index broken", "table users already exists", "conflicting types", "no client library", "session store is corrupt",
+    "not connected",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize(("symptom", "status"), [(Symptom.RPC_ERROR, None), (Symptom.HTTP_STATUS, 500), (Symptom.HTTP_STATUS, 409)])
+def test_one_whose_only_session_others_have_is_busy_and_is_not_restarted_whoever_they_are(
+    symptom: Symptom, status: int | None, stage: Stage
+) -> None:
+    greets = stage in (Stage.OPEN, Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE)
+    for words in (*HELD, *FREE):
+        result = ProbeResult(Outcome.FAILURE, symptom, stage, f"answered: {words}", words, http_status=status)
+        busy = greets and (words in HELD or status == 409)
+        assert held(result) is busy, words
+        if not busy:
+            continue
+        for succeeded in (False, True):
+            seen = replace(bad(symptom, stage), result=result, failures=9, succeeded=succeeded)
+            for through in (None, bad(Symptom.UPSTREAM_DOWN, Stage.OPEN)):
+                found = one(replace(FETCH, direct=seen, through=through), TIME, FRONT)
+                never = words in FREE and not succeeded  # then it may be no MCP server at all
+                assert (found.cause, found.rung, found.subject) == ("config" if never else "busy", None, "fetch"), words
+                assert words in found.text
+            lost = replace(bad(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL), succeeded=True)
+            for through in (bad(Symptom.BAD_REPLY), lost):
+                ours = one(replace(FETCH, direct=replace(seen, succeeded=True), through=through), TIME, FRONT)
+                assert (ours.cause, ours.rung) == ("member_failing", "restart"), "the proxy has that session, and it fails"
+    assert not held(None)
+
+
+@pytest.mark.parametrize("kind", ["process", "url", "hosted"])
+@pytest.mark.parametrize("from_its_start", [False, True])
+def test_a_fleet_leaves_a_stranger_the_only_session_for_as_long_as_that_is_there(kind: Kind, *, from_its_start: bool) -> None:
+    async def play(world: World, fleet: Fleet) -> None:
+        await asyncio.sleep(0.0 if from_its_start else 30.0)
+        world.servers["lone"].fault = "held"
+        world.sessions["lone"].incarnation = 0
+        await asyncio.sleep(300.0)
+        assert causes(fleet) == ["busy"]
+        assert {rung for rung, _ in tried(world)} <= {"reconnect"}
+        world.servers["lone"].fault = "none"
+        await asyncio.sleep(90.0)
+        assert (causes(fleet), world.harm) == ([], [])
+        assert world.starts["lone"] == 1
+
+    staged(GATEWAY, [Server("lone", kind), Server("other", "url")], play)

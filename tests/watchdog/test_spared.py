@@ -27,10 +27,11 @@ CACHES = {"holds_sessions": True, "lists_from_cache": True, "reconnects": False}
 
 @pytest.mark.parametrize("symptom", [Symptom.BAD_REPLY, Symptom.RPC_ERROR, Symptom.TIMEOUT, Symptom.REFUSED, Symptom.NO_REPLY])
 def test_one_whose_route_was_found_well_since_is_told_as_it_is_and_left_alone(symptom: Symptom) -> None:
-    told = one(replace(FETCH, direct=bad(symptom), through=SINCE), TIME, PROXY)
+    seen = replace(bad(symptom), succeeded=symptom is Symptom.RPC_ERROR)
+    told = one(replace(FETCH, direct=seen, through=SINCE), TIME, PROXY)
     assert (told.rung, told.hold) == (None, SERVED)
     assert told.cause in ("member_failing", "member_hung")
-    assert one(replace(FETCH, direct=bad(symptom), through=bad(symptom)), TIME, PROXY).rung == "restart"
+    assert one(replace(FETCH, direct=seen, through=bad(symptom)), TIME, PROXY).rung == "restart"
 
 
 def test_a_route_that_nobody_looked_at_since_is_looked_at_first_and_one_that_fails_saves_nobody() -> None:

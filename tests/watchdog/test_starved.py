@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS
 from mcpwatch.watchdog.starved import ASKED_SYMPTOMS, STARVED_SYMPTOMS
 from tests.watchdog.scenes import FETCH, PROXY, bad, one
 
@@ -56,3 +59,28 @@ def test_its_own_answer_and_its_log_say_it_too() -> None:
     tool = replace(FETCH, through=None, direct=bad(Symptom.TOOL_ERROR), lines=WROTE)
     assert one(tool, PROXY).cause == "unexpected", "a line of its log is no answer of this tool"
     assert Symptom.TOOL_ERROR not in STARVED_SYMPTOMS
+
+
+SPINNING = sorted(HUNG_SYMPTOMS & STARVED_SYMPTOMS)
+
+
+@pytest.mark.parametrize("symptom", SPINNING)
+def test_a_busy_processor_is_no_sign_of_work_where_the_kernel_counts_no_descriptor_left(symptom: Symptom) -> None:
+    """Who cannot accept a connection is woken for it again and again, and takes a whole core."""
+    silent = replace(FETCH, through=None, direct=replace(bad(symptom), succeeded=True, onset=Instant(90.0)), works=True)
+    held = one(silent, PROXY)
+    assert held.hold
+    found = one(replace(silent, descriptors=FULL), PROXY)
+    assert (found.cause, found.rung, found.hold) == ("member_exhausted", "restart", "")
+    asked = one(replace(silent, descriptors=FULL, call_since=Instant(60.0)), PROXY)
+    assert asked.hold, "a client's request that began before is left to it all the same"
+
+
+@pytest.mark.parametrize("symptom", SPINNING)
+def test_an_answer_now_and_then_makes_no_flapping_of_one_without_descriptors(symptom: Symptom) -> None:
+    seen = replace(bad(symptom), verdict=Verdict.DEGRADED, failures=1, rate=0.85)
+    found = one(replace(FETCH, through=None, direct=seen, descriptors=FULL), PROXY)
+    assert (found.cause, found.rung) == ("member_exhausted", "restart")
+    assert one(replace(FETCH, through=None, direct=seen), PROXY).cause == "flapping"
+    well = replace(FETCH.direct or seen, rate=0.4)
+    assert one(replace(FETCH, through=None, direct=well, descriptors=FULL), PROXY).cause == "flapping"

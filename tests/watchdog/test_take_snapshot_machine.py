@@ -85,6 +85,16 @@ def test_what_fails_inside_a_proxy_is_looked_for_among_the_proxys_processes(
     assert [one for one in machine.asked if one.startswith("stopped")] == asked
 
 
+def test_what_a_failing_member_depends_on_is_looked_at_though_nothing_checks_it() -> None:
+    db = MemberSpec("time", "server", "process", None)
+    for through in (failed(Symptom.TIMEOUT), WELL):
+        machine = Machine()
+        histories = seen(route_mcp=through)
+        histories[CheckKey("fetch", "mcp", "direct")] = WELL
+        found = looked((replace(SPEC, depends_on=("time",)), db, PROXY), histories, machine.senses)
+        assert found["time"].stopped_processes is (through is not WELL)
+
+
 def test_one_that_is_known_to_be_stopped_is_looked_at_though_it_answers_and_one_that_is_gone_inside_the_proxy_is_told() -> None:
     machine = Machine()
     known = Known(frozen=frozenset({"time"}), gone=frozenset({"fetch"}))

@@ -22,16 +22,21 @@ from mcpwatch.model.view import Usage
 Kind = Literal["process", "url", "hosted", "inside"]
 Fault = Literal[
     "none", "hang", "refuse", "auth", "overloaded", "licence", "empty", "dependency", "broken", "child", "wrong_port", "stopped",
-    "odd", "half", "moved", "declined", "garbled", "deaf", "status", "erring", "nameless", "forgets",
+    "odd", "half", "moved", "declined", "offline", "held", "garbled", "deaf", "status", "erring", "nameless", "forgets",
 ]  # fmt: skip
 """What is wrong with a server that runs. `child`: it lists from its memory, but what it bridges is dead. `odd`: clients take what
 it answers, checks do not. `half`: half of its answers are errors. `moved`: it answers at another path (404 at its own). `erring`:
 it greets, and answers each request by the same error. `forgets`: it ends each session after a few seconds. `declined`: the tool of
-its canary refuses each call, all else is well. Of a proxy `garbled`: what stands before it spoils each answer; `deaf`: it says
-nothing to whoever comes without a token; `status`: it answers HTTP 500 to everything."""
+its canary refuses each call, all else is well. `offline`: each tool answers with an error of JSON-RPC. `held`: a stranger has its
+only session. Of a proxy `garbled`: what stands before it spoils each answer; `deaf`: it says nothing to whoever comes without a
+token; `status`: it answers HTTP 500 to everything."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child", "erring"})
 """Faults that a restart of the server heals."""
+OPENS: frozenset[Fault] = frozenset(
+    {"none", "forgets", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined", "offline"}
+)
+"""Faults with which a session can be opened."""
 HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "auth": (Symptom.AUTH, Stage.OPEN, "answered 401 unauthorized"),
     "overloaded": (Symptom.OVERLOADED, Stage.OPEN, "answered 429, too many requests"),
@@ -42,6 +47,8 @@ HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "nameless": (Symptom.UNRESOLVED, Stage.RESOLVE, "the name nowhere.invalid does not resolve"),
     "erring": (Symptom.RPC_ERROR, Stage.TOOLS_LIST, "tools/list was answered with error -32603: vendor API: log in again"),
     "declined": (Symptom.TOOL_ERROR, Stage.CANARY, "feature not enabled for this workspace"),
+    "held": (Symptom.RPC_ERROR, Stage.INITIALIZE, "a client is already connected"),
+    "offline": (Symptom.RPC_ERROR, Stage.SAFE_CALL, "backend gone fishing"),
     "moved": (Symptom.NOT_MOUNTED, Stage.OPEN, "GET /m/sse is not served (HTTP 404)"),
 }
 TBXARK = Traits(
@@ -307,7 +314,7 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {"none", "forgets", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined"}
+        opens = server.fault in OPENS
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:

@@ -109,7 +109,7 @@ class WorldProber:
             return replace(_failed(Symptom.HTTP_STATUS, stage), http_status=500)
         if server.fault == "child":
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL) if deep else _listed(server, deep=False)
-        if server.fault == "dependency" and not deep:
+        if server.fault in {"dependency", "offline"} and not deep:
             return _listed(server, deep=False)
         if server.fault == "declined" and check.canary is None:
             return _listed(server, deep=deep)
@@ -148,7 +148,7 @@ class WorldProber:
             return replace(_failed(Symptom.RPC_ERROR, Stage.SAFE_CALL), message=HONEST[server.fault][2])
         if server.fault in {"child", "broken", "moved"} or (server.fault == "half" and world.chance.random() < 0.5):
             return _failed(Symptom.UPSTREAM_DOWN, Stage.SAFE_CALL)
-        if server.fault == "declined":
+        if server.fault in {"declined", "offline"}:
             return await self._answer(check, server, deep)
         if server.fault == "dependency":
             return replace(_failed(Symptom.TOOL_ERROR, Stage.CANARY), message=HONEST["dependency"][2])

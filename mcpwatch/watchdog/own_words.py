@@ -1,0 +1,53 @@
+"""Whether an error that a living server answers with is all that there is to know of it: then no restart is known to help. Pure.
+
+A server that greets and answers has spoken for itself, in whatever words: "vector store offline", "backend gone fishing". What a
+restart can heal shows otherwise: in words of sessions, transports and processes, in an error that says nothing at all, or in lists
+that it gave before and refuses now. Must not know who saw the words, and where.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.symptom import CALLS
+from mcpwatch.watchdog.canary_words import unasked
+
+_LISTS = frozenset({Stage.TOOLS_LIST})
+_BESIDE = CALLS | {Stage.PROMPTS_LIST, Stage.RESOURCES_LIST}
+"""What is asked of a server that has listed its tools."""
+
+_HEALED = re.compile(
+    r"\b(?:sessions?|transports?|deadlock\w*|wedged|stuck|corrupt\w*|EPIPE|EOF|EMFILE|ENOMEM|MemoryError)\b|too many open files"
+    r"|\bconnection (?:\w+ )?(?:closed|lost|reset|broken|dead)|\b(?:not|never|already) (?:initiali[sz]ed|closed)\b"
+    r"|\bnot connected\b(?! to\b)|\bdisconnected\b|\bbroken (?:pipe|stream|channel|socket)"
+    r"|\b(?:pipe|stream|channel|socket|stdin|stdout)\b.{0,20}\b(?:closed|broken|ended)"
+    r"|\b(?:process|child|subprocess|worker|thread|event loop|executor|pool)\b.{0,30}"
+    r"\b(?:exit|end|die|dead|gone|kill|terminat|crash|clos|shut|stop|hang|hung|exhaust|no longer|not respond)"
+    r"|\bout of (?:memory|heap)|cannot allocate|\bheap\b|\bserver is shutting down|\brestart (?:the |this )?(?:mcp )?server"
+    r"|\breconnect|\brequest timed? ?out|\binvalid request\b",
+    re.IGNORECASE,
+)
+"""Words of what a new process, session or connection would have anew."""
+_EMPTY = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and answered at calling code error errors exception executing execution failed failure generic handling in internal"
+        " is list mcp occurred of oops problem processing request response server something sorry the there this to tool tools try"
+        " unexpected unhandled unknown unspecified was went while with wrong call",
+    )
+)
+"""Words of an error that says nothing but that it is one."""
+
+
+def spoken(result: ProbeResult | None, *, succeeded: bool) -> bool:
+    """Whether a server that runs said in an error of JSON-RPC what is wrong, and not that it is itself or a way to it.
+
+    `succeeded`: it was well since its start; one that listed its tools then and refuses it now may do so again when it is started.
+    """
+    if result is None or result.symptom is not Symptom.RPC_ERROR or unasked(result):
+        return False
+    if result.stage not in (_BESIDE if succeeded else _BESIDE | _LISTS):
+        return False
+    words = result.said or result.message
+    return _HEALED.search(words) is None and bool(set(re.findall(r"[^\W\d_]+", words.lower())) - _EMPTY)
