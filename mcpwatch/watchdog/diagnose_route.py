@@ -29,7 +29,7 @@ from mcpwatch.watchdog.snapshot import (
 from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
 from mcpwatch.watchdog.told_before import told_before
 from mcpwatch.watchdog.unfit import unusable
-from mcpwatch.watchdog.vantages import last_change, newer, since_change, steady_since
+from mcpwatch.watchdog.vantages import last_change, newer, since_change
 from mcpwatch.watchdog.ways import no_way
 
 RECONNECT_GRACE = 45.0
@@ -219,7 +219,6 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
         found = replace(found, evidence=(*found.evidence, "the member started after the proxy"))
     if not (member.direct_call is not None and member.direct_call.proved):
         found = replace(found, suspect=member.name if not member.carried.watched else "")
-    found = replace(found, steady_since=steady_since(member))
     changed = last_change(snapshot, member)
     until = Instant(changed + RECONNECT_GRACE) if changed is not None else snapshot.at
     if snapshot.reconnects and until > snapshot.at:

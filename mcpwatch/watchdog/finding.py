@@ -59,9 +59,6 @@ class Finding:
     unserved_since: Instant | None = None
     """When the present run of the proxy began, which never served what this is about: a restart that began it was a try for it."""
 
-    steady_since: Instant | None = None
-    """Since when the member behind a lost session is well and has not changed, as far as anybody looked."""
-
     @property
     def key(self) -> tuple[str, str]:
         """What attempts are counted by."""

@@ -25,9 +25,8 @@ NUDGE_PAUSE = 2.0
 LASTING: dict[Rung, int] = {"reconnect": 20, "resume": 3, "restart": 3, "restart_proxy": 5}
 """How often a proved repair may be needed again within `FORGET` before it counts as no repair."""
 
-SOON, SOON_LASTING = 60.0, 2
-"""Seconds after a proved restart of the proxy within which a session is lost again that its member had no part in, as it did not
-change; and how often that may be before it counts as no repair: whoever forgets sessions by itself forgets the next one too."""
+FLEETING, FLEETING_TIMES = 60.0, 2
+"""A repair that is needed again so soon, so many times, though nothing changed, mends nothing and only cuts others."""
 
 FRESH = 2.0
 """Seconds after the end of a probe within which a repair may rest on it."""
@@ -161,25 +160,22 @@ def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
     """The first step that was not yet proved useless, nor helped for moments only; `None`: there is no other."""
     for step in steps(finding):
         tried = [one for one in same if one.step == step]
-        if step.rung == "restart_proxy" and _forgotten(finding, same) >= SOON_LASTING:
-            return None  # what else could be restarted for that is well
         useless = sum(one.outcome == "useless" for one in tried)
         if useless < (1 if step.rung == "resume" else finding.tries) and len(tried) - useless < LASTING[step.rung]:
             return step
     return None
 
 
-def _forgotten(finding: Finding, same: tuple[Attempt, ...]) -> int:
-    """How many restarts of the proxy held for moments only while the member behind it did not change."""
-    since, ends = finding.steady_since, (*(one.at for one in same[1:]), finding.seen_at)
-    if since is None:
-        return 0
-    held = [
-        end - one.ended
-        for one, end in zip(same, ends, strict=False)
-        if one.step.rung == "restart_proxy" and one.outcome == "proved" and one.at >= since and one.ended and end
-    ]
-    return sum(seconds < SOON for seconds in held)
+def _fleeting(same: tuple[Attempt, ...], finding: Finding) -> int:
+    """How many restarts of the proxy were proved and needed again at once, the last one included."""
+    needed = [*(one.at for one in same[1:]), finding.seen_at]
+    pairs = zip(same, needed, strict=False)
+    held = [at - one.ended for one, at in pairs if _healed(one) and one.ended is not None and at is not None]
+    return sum(seconds < FLEETING for seconds in held)
+
+
+def _healed(one: Attempt) -> bool:
+    return one.outcome == "proved" and one.step.rung == "restart_proxy"
 
 
 def again(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> str:
@@ -193,8 +189,8 @@ def again(finding: Finding, attempts: tuple[Attempt, ...], now: Instant) -> str:
 def _vain(finding: Finding, same: tuple[Attempt, ...]) -> str:
     """Why no more is tried: what was, changed nothing, or the same trouble was there again soon after each."""
     tried = [one for one in same if one.step.rung != "quarantine"]
-    if (times := _forgotten(finding, same)) >= SOON_LASTING:
-        return f"restarts help for moments only ({times} times): what is behind, or the way there, ends sessions by itself"
+    if finding.unprovoked and (times := _fleeting(same, finding)) >= FLEETING_TIMES:
+        return f"restarts help for moments only ({times} times)"
     lasted = [later.at - one.ended for one, later in pairwise(same) if one.outcome == "proved" and one.ended is not None]
     if 2 * len(lasted) <= len(tried):
         return "repairs did not help"

@@ -34,14 +34,6 @@ def last_change(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | No
     return max((time for time in times if time is not None), default=None)
 
 
-def steady_since(member: MemberSnapshot) -> Instant | None:
-    """Since when the member itself is well and has not changed; `None` where nobody can tell."""
-    direct = member.direct
-    if direct is None or direct.failures or direct.since is None:
-        return None
-    return max(time for time in (member.started_at, member.changed_at, direct.since) if time is not None)
-
-
 def newer(member: MemberSnapshot, proxy: MemberSnapshot) -> bool:
     """Whether the member started after the proxy, which may then hold a session to its former life."""
     return member.started_at is not None and proxy.started_at is not None and member.started_at > proxy.started_at

@@ -16,7 +16,7 @@ from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.proxy import LogHint
 from mcpwatch.model.spec import MemberSpec, Traits
 from mcpwatch.watchdog.fleet import Fleet
-from mcpwatch.watchdog.ladder import FORGET, SOON_LASTING
+from mcpwatch.watchdog.ladder import FLEETING_TIMES, FORGET
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World, WorldRuntime
 from tests.watchdog.world_prober import watched
@@ -335,11 +335,12 @@ def test_a_proxy_is_not_restarted_again_and_again_for_a_server_that_ends_its_ses
         await asyncio.sleep(60.0)
         world.servers["a"].fault = "forgets"
         await asyncio.sleep(min(seconds, 800.0))
-        assert tried(world) == [("restart_proxy", "proxy")] * SOON_LASTING + [("quarantine", "proxy")]
+        assert tried(world) == [("restart_proxy", "proxy")] * FLEETING_TIMES + [("quarantine", "proxy")]
         (found,) = fleet.view().diagnoses
-        assert "ends sessions by itself" in found.next
+        assert f"restarts help for moments only ({FLEETING_TIMES} times)" in found.next
+        assert "end sessions?" in found.next
         await asyncio.sleep(seconds - min(seconds, 800.0))
-        assert world.starts["proxy"] <= 1 + SOON_LASTING * (1 + int(seconds > FORGET))
+        assert world.starts["proxy"] <= 1 + FLEETING_TIMES * (1 + int(seconds > FORGET))
         assert (world.starts["a"], world.starts["b"]) == (1, 1)
         assert not world.harm
 

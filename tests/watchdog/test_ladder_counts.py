@@ -163,20 +163,16 @@ def test_a_repair_that_is_needed_again_is_told_with_how_often_it_was_and_how_lon
     assert again(STALE, (attempt(900.0, "proved", cause="not_mounted"),), NOW) == ""
 
 
-@pytest.mark.parametrize(
-    ("steady", "pause", "restarted"),
-    [(None, 15.0, True), (899.0, 15.0, False), (900.0, 15.0, False), (901.0, 15.0, True), (899.0, 61.0, True)],
-)
-def test_two_restarts_that_held_for_moments_end_it_where_the_member_did_not_change_meanwhile(
-    steady: float | None, pause: float, restarted: bool
+@pytest.mark.parametrize("held", [20.0, FLEETING - 3.0, FLEETING + 3.0, 200.0])
+@pytest.mark.parametrize("repairs", range(1, LASTING["restart_proxy"]))
+def test_a_session_that_is_lost_again_at_once_though_no_server_changed_costs_no_third_cut_of_the_others(
+    repairs: int, held: float
 ) -> None:
-    proved = (attempt(900.0, "proved"), attempt(903.0 + pause, "proved"))
-    ended = proved[-1].ended
-    assert ended is not None
-    lost = Instant(ended + pause)
-    since = None if steady is None else Instant(steady)
-    found = replace(STALE, suspect="b", steady_since=since, seen_at=lost, seen_until=lost)
-    chosen = choose(found, proved, Instant(lost + 60.0))
-    assert (chosen.next is not None) is restarted
-    told = "restarts help for moments only (2 times): what is behind, or the way there, ends sessions by itself"
-    assert (chosen.why == told) is not restarted
+    """One that outlives a minute, or that a restart of the server explains, is mended as before."""
+    ends = [1000.0 - held * (repairs - number) - 2.0 * (repairs - 1 - number) for number in range(repairs)]
+    made = [attempt(end - 2.0, "proved") for end in ends]
+    seen = replace(STALE, unprovoked=True)
+    cut = held < FLEETING and repairs >= FLEETING_TIMES
+    assert step(seen, *made) == ("quarantine" if cut else "restart_proxy")
+    assert step(STALE, *made) == "restart_proxy"
+    assert step(seen, *(replace(one, outcome="void") for one in made)) == "restart_proxy"

@@ -33,6 +33,10 @@ token; `status`: it answers HTTP 500 to everything."""
 
 RESTARTABLE: frozenset[Fault] = frozenset({"hang", "broken", "child", "erring"})
 """Faults that a restart of the server heals."""
+OPENS: frozenset[Fault] = frozenset(
+    {"none", "forgets", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined", "offline"}
+)
+"""Faults with which a session can be opened."""
 HONEST: dict[Fault, tuple[Symptom, Stage, str]] = {
     "auth": (Symptom.AUTH, Stage.OPEN, "answered 401 unauthorized"),
     "overloaded": (Symptom.OVERLOADED, Stage.OPEN, "answered 429, too many requests"),
@@ -310,9 +314,7 @@ class World:
 
     def serves_wire(self, server: Server) -> bool:
         """Whether a session can be opened with it, whatever its calls then do."""
-        opens = server.fault in {
-            "none", "forgets", "erring", "empty", "dependency", "child", "broken", "odd", "half", "declined", "offline",
-        }  # fmt: skip
+        opens = server.fault in OPENS
         return server.alive and self.now >= server.ready_at and opens and not server.no_way
 
     async def nudge(self, routes: Sequence[str]) -> None:
