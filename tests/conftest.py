@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,28 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def thin_out(items: Sequence[pytest.Item]) -> None:
+    """Mark as slow what `sample` leaves out of the quick suite."""
+    cases: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sample"):
+            cases.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    for found in cases.values():
+        marker = found[0].get_closest_marker("sample")
+        wanted = int(marker.args[0]) if marker and marker.args else 2
+        kept = {round(place * (len(found) - 1) / max(1, wanted - 1)) for place in range(wanted)}
+        for place, item in enumerate(found):
+            if place not in kept:
+                item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A part that is absent skips its tests, unless MCPWATCH_REQUIRE says it must be there.
 
     Comma-separated part names, or `all` but those that are only built when asked for, with `-part` for one that cannot be had here.
     """
+    thin_out(items)
     required = {part.strip() for part in os.environ.get("MCPWATCH_REQUIRE", "").split(",") if part.strip()}
     for item in items:
         for marker in item.iter_markers("needs"):

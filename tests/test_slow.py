@@ -51,6 +51,7 @@ async def test_a_callback_that_sleeps_is_not_taken_for_work(told: list[str]) -> 
     assert told == []
 
 
+@pytest.mark.slow
 async def test_a_garbage_collection_is_told_as_one_and_not_as_its_callback(told: list[str]) -> None:
     heap = [[number] for number in range(1_000_000)]
 

@@ -53,6 +53,7 @@ async def test_a_beginning_and_its_end_both_arrive_and_differ(kind: str):
         assert b"fetch" in ended.body
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_what_may_pass_is_tried_again(kind: str, status: int):
@@ -62,6 +63,7 @@ async def test_what_may_pass_is_tried_again(kind: str, status: int):
         assert failure.retryable, str(failure)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [400, 401, 404])
 async def test_what_will_never_pass_is_not_tried_again(kind: str, status: int):
@@ -71,6 +73,7 @@ async def test_what_will_never_pass_is_not_tried_again(kind: str, status: int):
         assert not failure.retryable, str(failure)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_receiver_that_hangs_costs_only_its_timeout_and_is_tried_again(kind: str):
     async with receiving(hang=True) as receiver:
@@ -94,6 +97,7 @@ async def test_a_receiver_that_is_away_or_hangs_up_is_tried_again(kind: str):
     assert failure.retryable
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", [{}, {"status": 401}, {"status": 500}, {"deaf": True}, {"hang": True}])
 async def test_no_secret_shows_in_logs_errors_or_facts(kind: str, how: dict[str, Any], caplog: pytest.LogCaptureFixture):
@@ -244,6 +248,7 @@ async def test_a_program_that_is_not_there_is_told_in_one_line():
     assert str(failure) == "cannot run /nowhere/at-all: No such file or directory"
 
 
+@pytest.mark.slow
 async def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path):
     started = {"command": ["/bin/sh", "-c", 'sleep 600 & echo $! > "$0"; wait', str(tmp_path / "pid")]}
     async with asyncio.timeout(40):  # it sleeps ten minutes

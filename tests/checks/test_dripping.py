@@ -54,6 +54,7 @@ async def dripping(at_once: bytes, dropped: bytes) -> AsyncGenerator[str]:
         yield f"http://127.0.0.1:{server.port}"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("wire", "at_once", "dropped", "stage"),
     [
@@ -76,6 +77,7 @@ async def test_what_comes_too_slowly_is_named_with_how_much_came(
     assert result.message.endswith("and more is coming")
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("wire", "at_once", "dropped", "symptom"),
     [

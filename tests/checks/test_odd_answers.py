@@ -117,6 +117,7 @@ async def test_each_odd_stream_is_named_the_same_each_time(name: str) -> None:
     assert (result.outcome, result.symptom_text) == (Outcome.FAILURE, symptom), result
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("statuses", [tuple(range(at, at + 25)) for at in range(400, 600, 25)])
 @pytest.mark.parametrize("path", ["/mcp", "/sse"])
 async def test_every_status_is_a_named_cause(path: str, statuses: tuple[int, ...]) -> None:

@@ -148,6 +148,7 @@ async def test_a_probe_leaves_no_generator_for_the_loop_to_end(path: str) -> Non
     assert [coro for coro in made if not isinstance(coro, CoroutineType)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_hung_server_costs_one_deadline_and_leaves_no_socket() -> None:
     async with faulty("silent") as server:
@@ -177,6 +178,7 @@ async def test_closing_the_prober_ends_running_probes_as_unknown() -> None:
         assert late.outcome is Outcome.UNKNOWN
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_session_whose_deletion_hangs_costs_no_more_than_the_timeout() -> None:
     async with faulty("delete_hangs") as server:

@@ -38,6 +38,7 @@ MODERN = (
 )
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("transport", ["auto", "sse"])
 async def test_sse_that_became_streamable_http_under_its_url_is_named(refusal: str, transport: Transport) -> None:

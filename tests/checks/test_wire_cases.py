@@ -70,6 +70,7 @@ async def test_an_id_that_comes_back_as_text_is_taken_as_official_clients_take_i
     assert result.outcome is Outcome.SUCCESS, result
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("number", ["true", "0", "[1]"])
 @pytest.mark.parametrize("wire", ["sse", "http"])
 async def test_an_answer_with_another_id_is_told_as_such(wire: Transport, number: str) -> None:

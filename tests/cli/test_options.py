@@ -28,6 +28,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(("words", "said"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
 def test_an_unknown_word_is_refused_with_the_words_that_are_known(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     done = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), "COLUMNS": "200"}).invoke(app, list(words))
@@ -56,6 +57,7 @@ def test_a_shell_completes_the_values_of_an_option(tmp_path: Path) -> None:
     assert done.output.split() == ["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("command", ["up", "down", "status", "test", "clean"])
 def test_names_beside_all_are_refused_and_all_alone_is_the_whole_fleet(command: str, tmp_path: Path) -> None:
     runner = CliRunner(env={"MCPWATCH_STATE_DIR": str(tmp_path), "COLUMNS": "200"})

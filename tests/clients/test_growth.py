@@ -102,6 +102,7 @@ def cost(syntax: Syntax, path: Path, text: str) -> float:
     return time.thread_time() - started
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", TEXTS)
 def test_eight_times_the_text_takes_about_eight_times_the_time(name: str) -> None:
     syntax, path, text = TEXTS[name]

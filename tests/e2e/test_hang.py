@@ -46,6 +46,7 @@ def test_alarms_are_counted_from_the_last_turn_of_the_loop_and_act_once(capfd: p
     assert "test_alarms_are_counted" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hung_in", ["sys.stderr.write('x' * 1_000_000)", "while True: signal.pause()"])
 def test_a_reader_of_the_output_that_is_stuck_keeps_no_hung_watchdog_from_starting_anew(hung_in: str) -> None:
     program = f"""

@@ -54,6 +54,7 @@ HOSTILE: dict[str, tuple[Callable[[str], object], Callable[[int], str]]] = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_eight_times_the_text_takes_about_eight_times_the_time(name: str) -> None:
     must_be_linear(*HOSTILE[name])

@@ -42,6 +42,7 @@ def name_of(client: dict[str, Any]) -> str:
     return f"{client['client']} {client['version']} ({client['source']})"
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("client", CLIENTS, ids=name_of)
 async def test_a_real_client_gets_in(url: str, client: dict[str, Any]) -> None:
     session: str | None = None

@@ -262,6 +262,7 @@ async def test_a_failure_of_ours_is_answered_500_and_logged(caplog: pytest.LogCa
         assert "a request failed" in caplog.text
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("bound", "sent"),
     [
@@ -279,6 +280,7 @@ async def test_a_request_that_does_not_end_is_told_so(monkeypatch: pytest.Monkey
         assert await client.rest() == b""
 
 
+@pytest.mark.slow
 async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(Mirror()) as (_, connect):
         client = await connect()
@@ -290,6 +292,7 @@ async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest
         assert await silent.rest() == b""
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_of_its_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STALL_LIMIT", 0.0)
     async with streaming() as (app, _):
@@ -325,6 +328,7 @@ async def empty(listener: Listener) -> None:
             await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.slow
 async def test_an_answer_to_a_client_that_left_amid_its_next_request_touches_no_dead_socket(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

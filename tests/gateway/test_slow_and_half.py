@@ -168,6 +168,7 @@ async def test_one_long_message_and_what_follows_it_do_not_make_its_reader_slow(
             await client.reader.readexactly(20_000_000)
 
 
+@pytest.mark.slow
 async def test_the_reader_that_holds_most_is_cut_when_all_hold_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "UNSENT_TOTAL", 8_000_000)
     app = Mirror()
@@ -210,6 +211,7 @@ async def test_a_client_that_closes_its_sending_side_gets_what_it_asked_for_whol
         assert re.findall(rb"HTTP/1\.1 (\d{3}) ", said) == answers
 
 
+@pytest.mark.slow
 async def test_a_client_that_closed_its_sending_side_counts_as_gone_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HALF_CLOSED", 0.0)
     app = Mirror()

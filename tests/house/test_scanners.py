@@ -260,6 +260,7 @@ def ran(work: Work, text: str) -> set[str]:
     return found
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", MORE)
 def test_eight_times_the_text_takes_about_eight_times_the_time(name: str) -> None:
     must_be_linear(*MORE[name])

@@ -128,6 +128,7 @@ HANDSHAKES: dict[str, WORDS] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["late", "early"])
 async def test_a_handshake_that_fails_is_told_in_the_same_words(files: Files, how: str) -> None:
     async with AsyncExitStack() as stack:
@@ -158,6 +159,7 @@ async def test_a_certificate_of_a_client_is_shown_where_a_server_wants_one(files
         assert word in one["failed"].lower().replace("_", " "), one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["late", "early"])
 async def test_who_gives_up_in_the_middle_leaves_no_connection_and_the_next_request_is_served(files: Files, how: str) -> None:
     gone = [asyncio.Event(), asyncio.Event()]

@@ -87,6 +87,7 @@ async def test_output_is_appended_to_raw_files_only_the_owner_can_read(tmp_path:
     assert (tmp_path / "logs/time/stdout.raw").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.sample
 @EACH_WAY
 async def test_a_stop_leaves_nobody_of_a_tree_that_ignores_sigterm_and_runs_away(tmp_path: Path, off: tuple[str, ...]) -> None:
     async with running(tmp_path, *off) as runtime:
@@ -99,6 +100,7 @@ async def test_a_stop_leaves_nobody_of_a_tree_that_ignores_sigterm_and_runs_away
         assert marked() == set()
 
 
+@pytest.mark.sample
 @EACH_WAY
 async def test_a_sudden_death_takes_its_leftovers_along_before_the_next_start(tmp_path: Path, off: tuple[str, ...]) -> None:
     async with running(tmp_path, *off) as runtime:
@@ -239,6 +241,7 @@ async def test_a_marked_process_of_another_generation_than_the_record_is_ended(t
         assert not alive(living.pid)
 
 
+@pytest.mark.sample
 @EACH_WAY
 async def test_a_reused_process_number_is_never_touched(tmp_path: Path, off: tuple[str, ...]) -> None:
     stranger = start("sleep", "600")
@@ -335,6 +338,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("sessions", [(1,), (1, 0), (0,)], ids=["setsid", "twice", "fork"])
 @pytest.mark.parametrize("before", [0.0, 0.3])
 async def test_a_server_that_puts_itself_into_the_background_is_told_as_such_and_for_good(

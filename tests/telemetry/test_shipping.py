@@ -242,6 +242,7 @@ def test_a_batch_too_large_for_the_way_is_halved_until_it_passes(house: House, l
     assert house.shipper.shipping.rejected == 0
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("mode", ["500", "429", "hang", "lost", "260", "redirect"])
 def test_whatever_fails_is_tried_again_until_loki_has_it_once(tmp_path: Path, loki: FakeLoki, mode: Any) -> None:
     house = House(tmp_path, loki)

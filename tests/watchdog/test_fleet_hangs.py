@@ -55,6 +55,7 @@ def hung(monkeypatch: pytest.MonkeyPatch, interval: float, timeout: float, secon
 LENGTHS = tuple(enumerate((1.0, 4.0, 7.0, 9.0, 13.0, 18.0, 24.0, 30.0)))
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     "lengths", [LENGTHS[1::2], pytest.param(LENGTHS[::2], marks=pytest.mark.slow)], ids=["4 to 30 s", "1 to 24 s"]
 )

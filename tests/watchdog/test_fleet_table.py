@@ -61,6 +61,7 @@ def verdict(fleet: Fleet, route: str) -> Verdict:
     return found.verdict
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("fault", ["hang", "refuse", "auth", "broken"])
 def test_a_url_member_that_recovers_by_itself_five_times_restarts_nothing_and_its_route_is_back_at_once(fault: Fault) -> None:
     async def play(world: World, fleet: Fleet) -> None:
@@ -172,6 +173,7 @@ def test_a_member_whose_only_check_is_a_canary_has_its_start_grace_too() -> None
     staged(GATEWAY, [Server("slow", "process", cold=8.0)], play, only_canary=frozenset({"slow"}), start_grace=40.0)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("kind", "fault", "cause"),
     [
@@ -271,6 +273,7 @@ def test_a_bridge_that_dies_of_a_second_client_is_found_told_and_checked_through
 WORDS = ("dial tcp 10.9.9.9:80: connect: connection refused", "dial tcp: lookup nowhere on 127.0.0.11:53: no such host")
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(("words", "kind", "when"), halved(WORDS, ("process", "url"), ("from the start", "later")))
 def test_a_proxy_whose_own_url_for_a_member_leads_nowhere_is_never_restarted_for_that(kind: Kind, words: str, when: str) -> None:
     async def play(world: World, fleet: Fleet) -> None:

@@ -75,6 +75,7 @@ def test_where_a_slot_has_a_crowd_its_jobs_begin_in_equal_parts_of_it_and_none_l
         assert places == [offset(name, 60.0) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_jobs_that_were_there_before_it_began_are_not_late_in_a_place_that_is_theirs_since_then() -> None:
     schedule, lags, done = Schedule(), dict[str, float](), asyncio.Event()

@@ -66,6 +66,7 @@ def test_a_member_that_leaves_the_plan_is_forgotten() -> None:
 INITIALIZED = "Invalid Request: Server already initialized"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("traits", [GATEWAY, TBXARK])
 @pytest.mark.parametrize("words", [INITIALIZED, "only one session at a time", "session limit of 1 reached", "busy"])
 def test_one_that_refuses_a_second_session_keeps_its_clients_and_is_checked_through_the_proxy_only(
@@ -146,6 +147,7 @@ def test_the_route_of_one_that_is_checked_through_it_only_is_blamed_when_it_fail
     assert one(failing, TIME, FRONT, nudges=True).rung == "reconnect"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("traits", [GATEWAY, TBXARK])
 @pytest.mark.parametrize("fault", ["hang", *(pytest.param(name, marks=pytest.mark.slow) for name in ("broken", "refuse"))])
 @pytest.mark.parametrize("lone", [{"one_session": "only one session at a time"}, {"one_client": True}])

@@ -66,6 +66,7 @@ def test_nobody_else_is_spared() -> None:
     assert one(replace(FETCH, direct=bad(Symptom.AUTH), through=SINCE), PROXY).hold == "", "that is repaired by nobody anyway"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(("rounds", "seconds"), [(1, 120), pytest.param(2, 300, marks=pytest.mark.slow)], ids=["once", "twice"])
 @pytest.mark.parametrize(
     ("fault", "gateway"),
@@ -185,6 +186,7 @@ def test_no_other_silence_is_waited_for(seen: Observation, traits: dict[str, boo
     assert (alone.rung, alone.hold) == ("restart", ""), "no client reaches it through the proxy"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", ["process", "inside"])
 @pytest.mark.parametrize("ends", [True, False])
 def test_a_server_behind_tbxark_that_a_client_keeps_busy_costs_no_restart_and_one_that_hangs_costs_one(

@@ -150,6 +150,7 @@ async def test_whatever_answers_is_unknown_with_a_reason_unless_it_is_a_summary(
         assert found["good"]["summary"] == GOOD
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_watchdog_that_never_ends_its_answer_is_unknown_and_delays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

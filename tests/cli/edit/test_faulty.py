@@ -77,6 +77,7 @@ def test_a_file_is_right_on_a_machine_that_has_nothing_of_what_it_names(form: An
     assert faults(file, form) == ()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("path", list(places(GOOD)), ids=lambda path: ".".join(map(str, path)))
 def test_whatever_stands_in_a_place_it_is_taken_or_told_with_file_and_line(
     path: tuple[Any, ...], file: Path, capsys: pytest.CaptureFixture[str]
