@@ -154,7 +154,11 @@ def _without_repair(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: Memb
     if symptom in (Symptom.AUTH, Symptom.UNGUARDED):
         unsent = f"the proxy asks for a token at '{route}', and none is sent"
         text = unsent if NO_TOKEN in message else f"the proxy's tokens are wrong for '{route}' ({symptom})"
-        return route_finding(snapshot, member, proxy.name, "auth", text)
+        hold = ""
+        if symptom is Symptom.UNGUARDED:
+            text = f"the proxy lets in at '{route}' who has no valid token: {message}".rstrip(": ")
+            hold = f"left to a person: configure tokens on '{proxy.name}', and take it off the network until then"
+        return replace(route_finding(snapshot, member, proxy.name, "auth", text), hold=hold)
     if seen.misconfigured:
         return route_finding(snapshot, member, proxy.name, "config", f"the proxy's configuration spoils '{route}' ({symptom})")
     if symptom in _LOADED:
