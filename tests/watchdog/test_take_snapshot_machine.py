@@ -295,3 +295,5 @@ def test_whoever_is_kept_from_running_is_no_stopped_process_that_a_signal_lets_r
     assert (ill.hindered, ill.hindrance, ill.stopped_processes) == (*kept, not kept[0])
     well = looked((SPEC, PROXY), seen(direct_mcp=WELL), senses)["fetch"]
     assert (well.hindered, well.stopped_processes) == ("", False)
+    unasked = looked((SPEC, PROXY), seen(direct_mcp=WELL), senses, Known(frozen=frozenset({"fetch"})))["fetch"]
+    assert (unasked.hindered, unasked.stopped_processes) == (kept[0], not kept[0]), "stopped, and nobody has asked it since"
