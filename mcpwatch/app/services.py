@@ -134,7 +134,7 @@ class Services:
         self._beat = heartbeat()
         return (
             ("log collector", self.collector.run),
-            ("telemetry", self.telemetry.run),
+            ("telemetry", self.telemetry.begin),
             ("alerts", self.alerts.run),
             ("clients", self.clients.run),
             ("token rotation", self.rotator.run),
