@@ -222,6 +222,8 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
     found = route_finding(snapshot, member, proxy.name, "stale_session", text, "restart_proxy")
     if newer(member, proxy):
         found = replace(found, evidence=(*found.evidence, "the member started after the proxy"))
+    else:  # it did not lose its sessions by a restart: it, or what is between, may end them again and again
+        found = replace(found, unprovoked=True, look_at=f"{found.look_at}; does it, or what is between, end sessions?")
     if not (member.direct_call is not None and member.direct_call.proved):
         found = replace(found, suspect=member.name if not member.carried.watched else "")
     changed = last_change(snapshot, member)

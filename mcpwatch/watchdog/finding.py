@@ -56,6 +56,8 @@ class Finding:
     tries: int = USELESS
     unsure: Doubt = ""
     """Why what it rests on is no reason for a restart yet."""
+    unprovoked: bool = False
+    """Nothing changed that would bring the trouble: when it is soon back after a repair, that mends nothing."""
     unserved_since: Instant | None = None
     """When the present run of the proxy began, which never served what this is about: a restart that began it was a try for it."""
 

@@ -158,6 +158,8 @@ def steps(finding: Finding) -> tuple[Step, ...]:
 
 def _step(finding: Finding, same: tuple[Attempt, ...]) -> Step | None:
     """The first step that was not yet proved useless, nor helped for moments only; `None`: there is no other."""
+    if finding.unprovoked and _fleeting(same, finding) >= FLEETING_TIMES:
+        return None
     for step in steps(finding):
         tried = [one for one in same if one.step == step]
         useless = sum(one.outcome == "useless" for one in tried)

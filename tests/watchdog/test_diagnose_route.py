@@ -140,7 +140,7 @@ def test_a_finding_of_a_route_tells_what_it_rests_on_and_where_a_person_should_l
         Instant(99.0),
         Instant(99.5),
     )
-    assert finding.look_at == "the log of 'proxy' and how it reaches 'fetch'"
+    assert finding.look_at == "the log of 'proxy' and how it reaches 'fetch'; does it, or what is between, end sessions?"
 
 
 def test_two_vantages_are_compared_only_when_both_were_seen_after_the_last_change_of_either_side() -> None:

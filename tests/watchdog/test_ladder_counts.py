@@ -9,7 +9,7 @@ import pytest
 
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding, Findings, Rung
-from mcpwatch.watchdog.ladder import FORGET, LASTING, Attempt, Outcome, Step, again, choose, steps
+from mcpwatch.watchdog.ladder import FLEETING, FLEETING_TIMES, FORGET, LASTING, Attempt, Outcome, Step, again, choose, steps
 from mcpwatch.watchdog.repair import decide_repairs
 
 NOW = Instant(1000.0)
