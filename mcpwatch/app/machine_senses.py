@@ -13,6 +13,7 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.admin import AdminSocket
 from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.hosted_calls import OldestCalls
+from mcpwatch.runtimes.kept_still import StillWatch
 from mcpwatch.runtimes.open_files import exhausted
 from mcpwatch.runtimes.port import PortWatch, child_of
 from mcpwatch.runtimes.processor import ProcessorWatch
@@ -71,6 +72,7 @@ def machine_senses(
         stopped=StopWatch().stopped,
         port_holder=ports.held_by,
         port_free=ports.free,
+        still=StillWatch().still,
         listening=ports.listening,
         places=ports.places,
         rival=ports.rival,

@@ -214,7 +214,11 @@ class ProxyConfig(Common):
     kind: str = Field("gateway", description="`gateway` (embedded), another kind, or `none` for a fleet without a proxy.")
     name: Name = Field("proxy", description="Its name in the fleet.")
     listen: Listen = Field("127.0.0.1:9090", description="Where it serves.")
-    base_url: Url | None = Field(None, description="The URL clients reach it by. Default: `http://` and `listen`.")
+    base_url: Url | None = Field(
+        None,
+        description="The URL clients reach it by. Default: `http://` and `listen`. A proxy that mcpwatch runs is probed at "
+        "`listen`: what stands before it is seen only by a member of its own with a `url` there.",
+    )
     auth: AuthConfig = Field(AuthConfig(), description="Tokens that every route asks for.")  # pyright: ignore[reportCallIssue]
     expose_mcpwatch: bool = Field(
         False,

@@ -32,6 +32,8 @@ ADVICE: dict[str, str] = {
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
     "network_left": "left to a person: put its container on that network again ('docker network connect')",
     "unreachable": "left to a person: look at the network between, and at the one it is in; a restart of it does not help",
+    "traced": "left to a person: let the debugger go on, or end it; no signal reaches what it has stopped",
+    "frozen": "left to a person: thaw its cgroup; no signal reaches what is frozen",
     "port_shared": "left to a person: end the other program, or give one of them another port",
     "port_taken": "left to a person: end the program that holds the port (it is started once that is free), or choose another",
     "polluted": "left to a person: have it write messages alone to its stdout, and its log to stderr",

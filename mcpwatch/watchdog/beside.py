@@ -21,6 +21,7 @@ T = TypeVar("T")
 ASKED = (
     "words",
     "stopped",
+    "still",
     "listening",
     "places",
     "rival",

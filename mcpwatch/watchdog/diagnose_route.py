@@ -26,7 +26,7 @@ from mcpwatch.watchdog.snapshot import (
     Observation,
     ProxyLogHint,
 )
-from mcpwatch.watchdog.starts import inside, mounting_until, starting_until
+from mcpwatch.watchdog.starts import cold, inside, mounting_until, starting_until
 from mcpwatch.watchdog.told_before import told_before
 from mcpwatch.watchdog.unfit import unusable
 from mcpwatch.watchdog.vantages import last_change, newer, since_change
@@ -88,7 +88,8 @@ def _starting(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation
     hint = snapshot.hint(member.route)
     if until is None or (hint is not None and hint.meaning == "failed"):
         return None
-    text = f"'{member.name}' is still starting; it is given {until - snapshot.at:.0f}s more (start_grace {member.start_grace:g}s)"
+    why = "as its process lives" if cold(member) > member.start_grace else f"start_grace {member.start_grace:g}s"
+    text = f"'{member.name}' is still starting; it is given {until - snapshot.at:.0f}s more ({why})"
     found = route_finding(snapshot, member, member.name, "starting", text)
     return replace(found, hold="waiting for its start", until=until)
 
@@ -154,7 +155,11 @@ def _without_repair(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: Memb
     if symptom in (Symptom.AUTH, Symptom.UNGUARDED):
         unsent = f"the proxy asks for a token at '{route}', and none is sent"
         text = unsent if NO_TOKEN in message else f"the proxy's tokens are wrong for '{route}' ({symptom})"
-        return route_finding(snapshot, member, proxy.name, "auth", text)
+        hold = ""
+        if symptom is Symptom.UNGUARDED:
+            text = f"the proxy lets in at '{route}' who has no valid token: {message}".rstrip(": ")
+            hold = f"left to a person: configure tokens on '{proxy.name}', and take it off the network until then"
+        return replace(route_finding(snapshot, member, proxy.name, "auth", text), hold=hold)
     if seen.misconfigured:
         return route_finding(snapshot, member, proxy.name, "config", f"the proxy's configuration spoils '{route}' ({symptom})")
     if symptom in _LOADED:

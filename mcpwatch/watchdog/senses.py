@@ -35,19 +35,20 @@ class Senses:
     `prepare`: has what a member reads at its start as the plan says. `inside`: where what runs in a container listens, when all of
     that is its own loopback.
 
-    `tail`: the last lines that a member wrote to stderr; `words`: the same, perhaps of some seconds ago. `stopped`: which of
-    these main processes are stopped (state T). `port_holder`: who else holds the port of a member, or the empty string;
-    `port_free`: whether nobody does at this moment, false where it has none on this machine. `listening`: the ports that the
-    processes below a main process listen on; `places`: where exactly; `rival`: who else listens on a port that they listen on;
-    `holds`: who but this member listens on a port; `listener`: which member does; `works`: whether they took the processor
-    since that silence began; `idle`: whether they listen on a port and no connection waits there to be taken. `descriptors`:
-    how many files one of them has open, when that is all it may. `child`: the process below a proxy that serves a route, or the
-    one known before while that lives; else 0. `runs`: whether what a main process (of a container, or "") runs lives; `below`:
-    its numbers, or `None`. `notice`: tells `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy
-    try these upstreams at once; raises `RuntimeFailed`. `call_since`: since when a client's request has been waiting for the
-    answer of a route, where the proxy tells that. `schedule`: makes what runs checks when they are due. `hold`: facts may wait
-    for the next turn of the loop, because a start that goes before them is due. `open`: what to wait for before what was just
-    asked is known, `None` when it is (`beside`: the machine is not read on the loop).
+    `tail`: the last lines that a member wrote to stderr; `words`: the same, perhaps of some seconds ago. `stopped`: which of these
+    main processes are stopped (state T); `still`: who keeps one from running, so that no signal changes it, as a cause and a
+    sentence. `port_holder`: who else holds the port of a member, or the empty string; `port_free`: whether nobody does at this
+    moment, false where it has none on this machine. `listening`: the ports that the processes below a main process listen on;
+    `places`: where exactly; `rival`: who else listens on a port that they listen on; `holds`: who but this member listens on a
+    port; `listener`: which member does; `works`: whether they took the processor since that silence began; `idle`: whether they
+    listen on a port and no connection waits there to be taken. `descriptors`: how many files one of them has open, when that is
+    all it may. `child`: the process below a proxy that serves a route, or the one known before while that lives; else 0. `runs`:
+    whether what a main process (of a container, or "") runs lives; `below`: its numbers, or `None`. `notice`: tells
+    `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try these upstreams at once; raises
+    `RuntimeFailed`. `call_since`: since when a client's request has been waiting for the answer of a route, where the proxy tells
+    that. `schedule`: makes what runs checks when they are due. `hold`: facts may wait for the next turn of the loop, because a
+    start that goes before them is due. `open`: what to wait for before what was just asked is known, `None` when it is (`beside`:
+    the machine is not read on the loop).
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
@@ -55,6 +56,7 @@ class Senses:
     stopped: Callable[[frozenset[int]], frozenset[int]] = lambda _: frozenset()
     port_holder: Callable[[MemberSpec], Awaitable[str]] = _nobody
     port_free: Callable[[MemberSpec], bool] = lambda _: False
+    still: Callable[[int], tuple[str, str]] = lambda _: ("", "")
     listening: Callable[[int], tuple[int, ...]] = lambda _: ()
     places: Callable[[int], tuple[str, ...]] = lambda _: ()
     descriptors: Callable[[int], str] = lambda _: ""

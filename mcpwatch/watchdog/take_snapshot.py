@@ -206,9 +206,12 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     silence = silent_since(member.own)
     full = senses.descriptors(pid) if member.own is not None and member.own.symptom in ASKED_SYMPTOMS else ""
     walled = senses.inside(pid, container) if container and symptom in GONE_SYMPTOMS else ()
+    kept, why = senses.still(pid) if (stopped or _fails(member)) and not member.hindered else (member.hindered, member.hindrance)
     return replace(
         member,
-        stopped_processes=stopped,
+        stopped_processes=stopped and not kept,
+        hindered=kept,
+        hindrance=why,
         listens_on=ports,
         listens_at=places,
         rival=rival,

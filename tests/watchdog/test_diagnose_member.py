@@ -9,6 +9,7 @@ import pytest
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import NO_TOKEN, Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.advice import advice
 from mcpwatch.watchdog.diagnose import diagnose
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
@@ -466,3 +467,12 @@ def test_what_a_member_depends_on_is_looked_at_first_when_it_failed_a_moment_ago
         assert (both["fetch"].cause, both["fetch"].rung, both["time"].rung) == ("dependency", None, "resume")
     (well,) = (each for each in found(waits, TIME, PROXY).found if each.subject == "fetch")
     assert (well.cause, well.rung) == ("child_died", "restart"), "that is well"
+
+
+@pytest.mark.parametrize(("kept", "advised"), [("traced", "let the debugger go on"), ("frozen", "thaw its cgroup")])
+def test_whoever_is_kept_from_running_is_left_to_the_one_who_keeps_him(kept: str, advised: str) -> None:
+    silent = replace(FETCH, direct=bad(Symptom.TIMEOUT, Stage.OPEN), hindered=kept, hindrance="kept by another")
+    told = one(silent, TIME, PROXY)
+    assert (told.cause, told.rung, told.text, advised in advice(told)) == (kept, None, "kept by another", True)
+    answers = replace(silent, direct=OK)
+    assert found(answers, TIME, PROXY).found == ()

@@ -319,6 +319,8 @@ def test_a_route_that_is_still_being_connected_or_whose_server_still_starts_is_w
     (finding,) = diagnose(scene(replace(INSIDE, through=once), SERVED, young)).found
     assert (finding.cause, finding.subject, finding.until, finding.rung) == ("starting", "in", Instant(155.0), None)
     assert finding.text == "'in' is still starting; it is given 55s more (start_grace 60s)"
+    (cold,) = diagnose(scene(replace(INSIDE, through=once, child_runs=True), SERVED, young)).found
+    assert cold.text == "'in' is still starting; it is given 595s more (as its process lives)"
     assert told(replace(INSIDE, through=replace(once, succeeded=True)), SERVED, young) == []
     assert told(replace(INSIDE, through=replace(once, failures=0)), SERVED, young) == []
     called = replace(once, result=bad(Symptom.TIMEOUT, Stage.SAFE_CALL).result)

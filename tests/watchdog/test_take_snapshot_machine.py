@@ -286,3 +286,14 @@ def test_who_holds_the_port_of_one_that_could_not_have_it_is_looked_up(last_exit
     one = actor(TIME, replace(RUNNING, phase=phase), last_exit=last_exit)
     taken = take_snapshot(Plan((TIME,), None), {"time": one}, Histories(), Senses(holds=holds), Known(), NOW)
     assert (taken.members[0].foreign_port, asked) == (holder, [(8001, "time")] if holder else [])
+
+
+@pytest.mark.parametrize("kept", [("traced", "by pid 4 (gdb)"), ("", "")])
+def test_whoever_is_kept_from_running_is_no_stopped_process_that_a_signal_lets_run_again(kept: tuple[str, str]) -> None:
+    senses = Senses(stopped=lambda pids: pids, still=lambda _: kept)
+    ill = looked((SPEC, PROXY), seen(direct_mcp=failed(Symptom.TIMEOUT)), senses)["fetch"]
+    assert (ill.hindered, ill.hindrance, ill.stopped_processes) == (*kept, not kept[0])
+    well = looked((SPEC, PROXY), seen(direct_mcp=WELL), senses)["fetch"]
+    assert (well.hindered, well.stopped_processes) == ("", False)
+    unasked = looked((SPEC, PROXY), seen(direct_mcp=WELL), senses, Known(frozen=frozenset({"fetch"})))["fetch"]
+    assert (unasked.hindered, unasked.stopped_processes) == (kept[0], not kept[0]), "stopped, and nobody has asked it since"
