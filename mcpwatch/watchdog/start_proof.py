@@ -20,8 +20,11 @@ from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, GREETED_STAGES, MUTE_SYMPT
 class StartProofs:
     """Of all members. `deaths` tells who is not probed past the proxy, `behind` who runs no other."""
 
-    def __init__(self, probing: Probing, senses: Senses, deaths: ProbeDeaths, behind: Behind) -> None:
+    def __init__(
+        self, probing: Probing, proxy: Callable[[], MemberActor | None], senses: Senses, deaths: ProbeDeaths, behind: Behind
+    ) -> None:
         self._probing = probing
+        self._proxy = proxy
         self._senses = senses
         self._deaths = deaths
         self._behind = behind
@@ -45,6 +48,15 @@ class StartProofs:
         if living.container:
             return bool(self._senses.inside(living.pid, living.container))
         return actor.spec.carried.own and bool(self._senses.listening(living.pid))
+
+    def unmade(self, actor: MemberActor) -> str:
+        """Why the watchdog itself could not look whether a member has started; empty where it could."""
+        proof, proxy = self.check(actor), self._proxy()
+        if proof is None:
+            return ""
+        unmade = self._probing.faults.unmade(proof.name)
+        behind = proof.key.vantage == "route" and proxy not in (None, actor)  # and nobody is asked through one not proven
+        return unmade or (self.unmade(proxy) if behind and proxy is not None else "")
 
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
