@@ -18,7 +18,8 @@ the word, what it usually means and what to do; `--json` has `symptom`, `stage`,
 (what the server answered: one line, bounded, without secrets). `timeout` and `cut` are shown with their stage, as in
 `timeout@tools_list`.
 
-The list is closed: there is no unknown error. An outcome `unknown` means that mcpwatch's own prober broke.
+The list is closed: there is no unknown error. An outcome `unknown` means that mcpwatch's own prober broke:
+the status says so as a trouble (`checks`), no start is ended and nothing is repaired for it.
 
 """
 

@@ -93,7 +93,7 @@ class _AlertsApi:
         shown.sort(key=lambda one: (not one.open, -one.severity.rank, one.since, one.id))
         return {
             "version": 1,
-            "alerts": [_alert(one, now) for one in shown],
+            "alerts": [_alert(one, now, room.ledger.outbox) for one in shown],
             "outbox": _outbox(room.ledger.outbox),
             "receivers": sorted(room.workers),
         }
@@ -205,9 +205,15 @@ def _flag(body: Mapping[str, Any], name: str) -> bool:
     return str(body.get(name, "")).lower() in {"1", "true", "yes"}
 
 
-def _alert(alert: Alert, now: WallTime) -> dict[str, Any]:
+def _alert(alert: Alert, now: WallTime, outbox: Outbox) -> dict[str, Any]:
     end = alert.resolved_at if alert.resolved_at is not None else now
     body = {key: value for key, value in plain(alert).items() if key not in ("flips", "released_at", "unmuted_at", "expires_at")}
+    waits = {
+        one.notification.receiver
+        for one in outbox.entries
+        if one.notification.reason is not Reason.REPEAT and any(item.id == alert.id for item in one.notification.items)
+    }
+    body["told"] = [{**plain(one), "arrived": not one.failed and one.receiver not in waits} for one in alert.told]
     return {"id": alert.id, **body, "seconds": round(max(0.0, end - alert.since), 3)}
 
 

@@ -60,6 +60,8 @@ class ReceiverState:
     last_at: WallTime
     state: AlertState = AlertState.FIRING
     times: int = 1
+    failed: str = ""
+    """Why that never reached it; empty where it did, or still may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ class Worker:
             spread = random.random()  # noqa: S311 - spreads retries, guards nothing
             self._ledger.set_outbox(outbox.failed(notification.id, at, str(failure), spread, failure.retry_after))
         else:
-            self._ledger.set_outbox(outbox.without(notification.id))
+            self._ledger.lose(notification, str(failure))
         words = "will be tried again" if failure.retryable else "cannot be delivered"
         self._publish(
             NotificationFailed(

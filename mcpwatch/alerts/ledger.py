@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from mcpwatch.alerts.book import AlertBook, Notification, dump, load
 from mcpwatch.alerts.observe import restarted
 from mcpwatch.alerts.outbox import Outbox
+from mcpwatch.alerts.policy import lost
 from mcpwatch.clock import Clock
 from mcpwatch.ports import Store
 
@@ -52,6 +53,11 @@ class AlertLedger:
     def set_outbox(self, outbox: Outbox) -> None:
         """A new outbox, kept."""
         self.outbox = outbox
+        self._save()
+
+    def lose(self, gone: Notification, why: str) -> None:
+        """A notification never reaches its receiver: it leaves the outbox, and the book says so in the same write."""
+        self.book, self.outbox = lost(self.book, gone, why), self.outbox.without(gone.id)
         self._save()
 
     async def flush(self) -> None:

@@ -231,8 +231,17 @@ def _mark(book: AlertBook, dues: Iterable[DueNotification], now: WallTime) -> Al
             told = (*alert.told, ReceiverState(due.receiver, due.group, now, now))
         else:
             state = AlertState.RESOLVED if due.reason is Reason.RESOLVED else AlertState.FIRING
-            again = replace(earlier, state=state, last_at=now, times=earlier.times + (due.reason is Reason.REPEAT))
+            again = replace(earlier, state=state, last_at=now, times=earlier.times + (due.reason is Reason.REPEAT), failed="")
             told = tuple(again if one is earlier else one for one in alert.told)
+        book = book.with_alert(replace(alert, told=told))
+    return book
+
+
+def lost(book: AlertBook, gone: Notification, why: str) -> AlertBook:
+    """The book when a notification never reaches its receiver, and why: it was not told of these alerts (but for a reminder)."""
+    known = [book.alerts[item.id] for item in gone.items if item.id in book.alerts and gone.reason is not Reason.REPEAT]
+    for alert in known:
+        told = tuple(replace(one, failed=why) if one.receiver == gone.receiver else one for one in alert.told)
         book = book.with_alert(replace(alert, told=told))
     return book
 

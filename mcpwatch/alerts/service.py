@@ -211,6 +211,7 @@ class Alerts:
 
     def _tell_dropped(self, dropped: Sequence[Notification], why: str) -> None:
         for one in dropped:
+            self.ledger.lose(one, why)
             self._bus.publish(
                 NotificationFailed(
                     at=self.clock.wall(),
@@ -260,8 +261,6 @@ class Alerts:
 
     def _drop_orphans(self) -> None:
         orphans = [one.notification for one in self.ledger.outbox.entries if one.notification.receiver not in self.spec.receivers]
-        for one in orphans:
-            self.ledger.set_outbox(self.ledger.outbox.without(one.id))
         self._tell_dropped(orphans, "this receiver is no longer configured")
 
     # secrets

@@ -15,7 +15,7 @@ from mcpwatch.model.view import ServiceDown
 from mcpwatch.ports import Publish
 
 LASTING = frozenset(
-    {"backup", "leader", "logs", "loki", "metrics", "open files", "otel", "proxy file", "state directory", "store", "web"}
+    {"backup", "checks", "leader", "logs", "loki", "metrics", "open files", "otel", "proxy file", "state directory", "store", "web"}
 )
 """Subjects of the watchdog itself whose end is told."""
 MOMENTS = frozenset({("state directory", "warning"), ("store", "warning")})

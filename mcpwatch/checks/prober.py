@@ -25,7 +25,7 @@ from mcpwatch.checks.transport import NameCache, ProbeTransport, failed
 from mcpwatch.checks.wire import Wire
 from mcpwatch.http_client.names import unresolved
 from mcpwatch.http_client.url import parse
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Target, Vantage
+from mcpwatch.model.probe import BROKE, Outcome, ProbeResult, Stage, Symptom, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.registry import find
 
@@ -125,7 +125,7 @@ class Prober:
             timeline.finish()
             await self._close(probe.wire, transport, timeline)
         if broken is not None:
-            text = one_line(f"the prober broke at {at or 'start'}: {type(broken).__name__}: {broken}", MESSAGE_LIMIT)
+            text = one_line(f"{BROKE} at {at or 'start'}: {type(broken).__name__}: {broken}", MESSAGE_LIMIT)
             return _result(probe, Outcome.UNKNOWN, None, redact(text, _secrets(target)))
         if timeline.aborted:
             return _result(probe, Outcome.UNKNOWN, None, "the prober was closed")

@@ -179,7 +179,7 @@ def _alert_lines(found: dict[str, Any]) -> list[str]:
             paint(one["state"], shades[one["state"]], on=colour),
             one["severity"],
             ago(one["seconds"]),
-            _told(one),
+            told_words(one),
             one["why"] if one["state"] != "resolved" else one["ended"],
         )
         for one in found["alerts"]
@@ -193,9 +193,16 @@ def _alert_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _told(one: dict[str, Any]) -> str:
-    told = [each["receiver"] for each in one["told"] if each["state"] == "firing" or one["state"] == "resolved"]
+def told_words(one: dict[str, Any]) -> str:
+    """Who has been told of an alert, and in brackets who has not, and what else keeps it quiet."""
+    meant = [each for each in one["told"] if each["state"] == "firing" or one["state"] == "resolved"]
+    told = [each["receiver"] for each in meant if each["arrived"]]
     notes = [one["muted"]] if one["muted"] else []
+    notes += [
+        f"{each['receiver']} " + (f"was not told: {each['failed']}" if each["failed"] else "not yet")
+        for each in meant
+        if not each["arrived"]
+    ]
     if one["ack"]:
         notes.append(f"acknowledged by {one['ack']['by']}")
     if one["flapping"]:

@@ -80,7 +80,9 @@ class StdioConfig(KindSpec):
     command: Filled = Field(description="The program, found on PATH or given as a path.")
     args: tuple[Text, ...] = Field((), description="Its arguments.")
     env: dict[str, Text] = Field({}, description="Environment variables it gets, beside a small clean set.")
-    env_file: Texts = Field((), description="Files of `NAME=value` lines added to `env`; `env` wins.")
+    env_file: Texts = Field(
+        (), description="Files of `NAME=value` lines added to `env`; `env` wins. The embedded gateway reads them at each start."
+    )
     cwd: str | None = Field(None, description="Working directory. Default: that of mcpwatch.")
     sessions: Literal["auto", "shared", "isolated"] = Field(
         "auto",

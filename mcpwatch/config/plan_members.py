@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from mcpwatch.config.merge import check_spec, effective_restart, restart_policy
-from mcpwatch.config.models import CheckConfig, Common, StdioConfig
+from mcpwatch.config.models import CheckConfig, Common, MemberConfig, StdioConfig
 from mcpwatch.config.parse import Check, Config, WrittenMember
 from mcpwatch.config.port_conflicts import bridge_url
 from mcpwatch.config.rules import World, hosted
@@ -84,8 +84,10 @@ class MemberBuilder:
             "description": written.description,
         }
 
-    def hosted_start(self, written: Common) -> dict[str, Any]:
-        """Restart policy and start grace of a server that the gateway itself starts, where they are not the defaults of both."""
+    def hosted_start(self, written: MemberConfig) -> dict[str, Any]:
+        """What the gateway itself needs to start a server: restart policy and start grace, where they are not the defaults of
+        both, and the files that it reads each time, with the names that these do not set.
+        """
         policy, plain = restart_policy(effective_restart(self.defaults.restart, written.restart)), RestartPolicy()
         named: dict[str, tuple[object, object]] = {
             "first": (policy.backoff.first, plain.backoff.first),
@@ -100,6 +102,8 @@ class MemberBuilder:
         differing = {name: own for name, (own, default) in named.items() if own != default}
         made: dict[str, Any] = {"restart": differing} if differing else {}
         grace = self.defaults.start_grace if written.start_grace is None else written.start_grace
+        if written.stdio is not None and written.stdio.env_file and written.bridge is None:
+            made |= {"env_files": [self.world.place(name) for name in written.stdio.env_file], "env_own": sorted(written.stdio.env)}
         return made | ({"start_grace": grace} if grace != MemberSpec.__dataclass_fields__["start_grace"].default else {})
 
     def carrier(self, member: WrittenMember) -> tuple[str, KindSpec]:

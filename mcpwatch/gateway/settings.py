@@ -31,6 +31,10 @@ class ServerSettings:
     command: str | None = None
     args: tuple[str, ...] = field(default=(), repr=False)
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    env_files: tuple[str, ...] = ()
+    """Files of `NAME=value` lines that are read at each start; `env` has what they held when the configuration was read."""
+    env_own: tuple[str, ...] = ()
+    """Names in `env` that no such file sets."""
     cwd: str | None = None
     url: str | None = field(default=None, repr=False)
     transport: Transport = "auto"

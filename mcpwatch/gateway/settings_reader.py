@@ -96,6 +96,8 @@ class SettingsReader:
             command=command,
             args=self._texts(spec.get("args"), f"{path}.args"),
             env=self._pairs(spec.get("env"), f"{path}.env"),
+            env_files=self._texts(spec.get("env_files"), f"{path}.env_files"),
+            env_own=self._texts(spec.get("env_own"), f"{path}.env_own"),
             cwd=self._text(spec.get("cwd"), f"{path}.cwd"),
             url=url,
             transport=self._transport(spec, path),

@@ -105,6 +105,10 @@ class ServerInfo:
     capabilities: tuple[str, ...] = ()
 
 
+BROKE = "the prober broke"
+"""How the message of a probe begins in which our own code failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """One execution of a check.
@@ -151,3 +155,9 @@ class ProbeResult:
         if self.symptom in (Symptom.TIMEOUT, Symptom.CUT) and self.stage is not None:
             return f"{self.symptom}@{self.stage}"
         return str(self.symptom)
+
+    @property
+    def own_fault(self) -> str:
+        """What failed in mcpwatch's own code, as ` at open: KeyError: 'x'`, of a probe that saw nothing for it; else empty."""
+        ours = self.outcome is Outcome.UNKNOWN and self.message.startswith(BROKE)
+        return self.message.removeprefix(BROKE) if ours else ""

@@ -29,7 +29,9 @@ class RenderedFile:
     kept: KeptFile | None = None
 
 
-LogMeaning = Literal["connecting", "mounting", "connected", "failed", "lost", "ready", "bad_config", "exhausted", "polluted"]
+LogMeaning = Literal[
+    "connecting", "mounting", "connected", "failed", "lost", "ready", "bad_config", "exhausted", "polluted", "unasked"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class LogHint:
 
     `mounting`: it starts one server after the other, and is at this one.
     `exhausted`: the proxy has no file descriptor left. `polluted`: a server wrote a line to its stdout that is no message.
+    `unasked`: it answered what the proxy had not asked.
     """
 
     member: str

@@ -20,6 +20,9 @@ from mcpwatch.units import Size, Span
 EXHAUSTED = re.compile(r"too many open files|out of system resource|EMFILE", re.IGNORECASE)
 """By these words a proxy says that it has no file descriptor left."""
 _POLLUTED = re.compile(r" WARNING (?P<member>[^ :]+): (?P<text>stdout holds a line that is no JSON-RPC message: .*)")
+_UNASKED = re.compile(
+    r" WARNING (?P<member>[^ :]+): (?P<text>answers (?:a request that was|\d+ more requests that were) not sent, .*)"
+)
 
 
 class GatewayLimits(KindSpec):
@@ -121,6 +124,8 @@ class Gateway:
         """What it tells by its admin socket is not read here; only what it says of itself and of a server's stdout."""
         if match := _POLLUTED.search(line):
             return LogHint(match["member"], "polluted", match["text"][:300])
+        if match := _UNASKED.search(line):
+            return LogHint(match["member"], "unasked", match["text"][:300])
         return LogHint("", "exhausted", line[:300]) if EXHAUSTED.search(line) else None
 
 

@@ -36,6 +36,7 @@ class ActorListener:
     `sick` is asked at the end of a start that was never proven: whether the member runs and says itself what is wrong with it, so
     that another start cannot help. `said`: what a member that answers was last seen to say, empty for one that is silent.
     `asked`: what ends when the probe does that was under way when a start was due to be proven, `None` without one.
+    `unmade`: why the watchdog itself could make no proof.
     """
 
     on_start: Callable[[MemberActor], None]
@@ -43,6 +44,7 @@ class ActorListener:
     sick: Callable[[MemberActor], bool]
     said: Callable[[MemberActor], str]
     asked: Callable[[MemberActor, Instant], Callable[[], Awaitable[None]] | None] = lambda _actor, _due: None
+    unmade: Callable[[MemberActor], str] = lambda _: ""
 
 
 class MemberActor(KnownMember):
@@ -272,9 +274,11 @@ class MemberActor(KnownMember):
             if (answers := asked or self._senses.open()) is not None:
                 self._spawn(self._tick_after(answers, self.state.generation), f"look at {self.spec.name}")
                 return
-            if sick:
-                words = f"not well within {self.spec.start_grace:g}s of its start, but it runs and says why"
-                self.tell(d.Judged(self.now(), words, self.state.generation, Verdict.UNHEALTHY, proven=True))
+            unmade, grace = self._listener.unmade(self), f"{self.spec.start_grace:g}s of its start"
+            if unmade or sick:
+                words = f"not proven within {grace}: {unmade}" if unmade else f"not well within {grace}, but it runs and says why"
+                verdict = Verdict.UNKNOWN if unmade else Verdict.UNHEALTHY
+                self.tell(d.Judged(self.now(), words, self.state.generation, verdict, proven=True))
                 return
         early = self.lacks_port and self._port_came_free()
         words = "its port is free again" if early else self._due_words(self._listener.said(self) if self.lives else "")

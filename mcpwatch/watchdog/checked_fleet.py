@@ -69,7 +69,7 @@ class CheckedFleet(ABC):
         self._closed = False
         listener = ProbeListener(self._aim, self._proving, self._on_try, self._refine, self._on_result, context.senses.notice)
         self.probing = Probing(prober, context, listener)
-        self.starts = StartProofs(self.probing, context.senses, self._deaths, self._behind)
+        self.starts = StartProofs(self.probing, self.proxy, context.senses, self._deaths, self._behind, self._hints)
         self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)
 
     def _refine(self, scheduled: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:

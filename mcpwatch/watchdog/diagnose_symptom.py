@@ -77,7 +77,7 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     message, told = seen.message, refusal(seen.result) or told_before(seen, snapshot.at)
     if full := starved(member, seen):
         return exhausted(snapshot, member, full)
-    if told is None and _polluted(snapshot, member, seen):
+    if told is None and _wrote(snapshot, member, seen, "polluted"):
         return member_finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
@@ -105,8 +105,10 @@ def _by_its_silence(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Obser
     result, message = seen.result, seen.message
     if result is None:
         return None
-    if seen.misdirected:
-        text = f"it answers, but not what it was asked: {message}"
+    waits = seen.mute or (seen.bad and seen.symptom is Symptom.UPSTREAM_DOWN and seen is member.through)
+    unasked_for = _wrote(snapshot, member, seen, "unasked") if waits else ""
+    if seen.misdirected or unasked_for:
+        text = f"it answers, but not what it was asked: {unasked_for or message}"
         broken = seen.succeeded
         return member_finding(snapshot, member, "member_failing" if broken else "config", text, "restart" if broken else None)
     if not seen.mute:
@@ -160,14 +162,14 @@ def _by_its_answer(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observ
     return member_finding(snapshot, member, "member_failing", text, "restart")
 
 
-def _polluted(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> bool:
-    """Whether lines on its stdout that are no messages explain what was seen: written since it began to fail, or since its start
-    where it was never well; and no answer of its own says something else."""
+def _wrote(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, meaning: str) -> str:
+    """What the proxy says that it wrote (`polluted`: no messages, `unasked`: answers to nothing), where that explains what was
+    seen: since it began to fail, or since its start where it was never well; and no answer of its own says something else."""
     hint = snapshot.hint(member.route)
-    if hint is None or hint.meaning != "polluted" or seen.answered:
-        return False
+    if hint is None or hint.meaning != meaning or seen.answered:
+        return ""
     since = seen.since if seen.succeeded and seen.since is not None else member.started_at
-    return hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0)
+    return hint.text if hint.at >= (since or 0.0) - (LATE_LINE if seen.succeeded else 0.0) else ""
 
 
 def moved(member: MemberSnapshot, seen: Observation) -> bool:

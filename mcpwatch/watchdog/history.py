@@ -261,6 +261,11 @@ def glance(history: CheckHistory, result: ProbeResult, sight: Sight) -> CheckHis
     )
 
 
+def unseen(history: CheckHistory) -> CheckHistory:
+    """The history of a check that could not be made for so long that what was good is not known any more."""
+    return history if history.verdict is Verdict.UNHEALTHY else replace(history, verdict=Verdict.UNKNOWN)
+
+
 def renew(history: CheckHistory, generation: int) -> CheckHistory:
     """The history of a new generation: verdict and streaks begin again, what was last seen stays for people to read."""
     last, at = history.last_success, history.success_at

@@ -82,8 +82,8 @@ class PlannedFleet:
         self.mender = Mender(context, self.monitor.snapshot, FleetHands(self.actors, self.monitor, context))
         self._events = RuntimeEventRouter(self.actors, self.monitor, context)
         self._recycler = Recycler(self.actors, clock, publish)
-        starts = self.monitor.starts
-        self._listener = ActorListener(self._on_start, lambda _: self._soon(), starts.sick, starts.said, starts.asked)
+        seen = self.monitor.starts
+        self._listener = ActorListener(self._on_start, lambda _: self._soon(), seen.sick, seen.said, seen.asked, seen.unmade)
 
     def _soon(self) -> None:
         """Something happened: consider the fleet."""

@@ -7,17 +7,19 @@ generation said, or what was asked before the machine slept, changes nothing. It
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
 
 from mcpwatch.model.fact import Level, ProbeFinished
-from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
-from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.probe import Outcome, ProbeResult, Vantage
 from mcpwatch.model.time import Instant
 from mcpwatch.ports import Prober
 from mcpwatch.watchdog import doubt
-from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories, Sight, confirm_after, fold, glance, renew
+from mcpwatch.watchdog.history import CheckHistory, Histories, Sight, confirm_after, fold, glance, renew, unseen
+from mcpwatch.watchdog.own_faults import OwnFaults, broken
 from mcpwatch.watchdog.pending_proofs import PendingProofs
+from mcpwatch.watchdog.scheduled import Aim, ProbeListener, ScheduledCheck
 from mcpwatch.watchdog.senses import Context
 
 CONCURRENCY = 64
@@ -26,64 +28,13 @@ CONCURRENCY = 64
 LAG_WINDOW = 60.0
 """Seconds over which the worst lag is told."""
 
+PROVEN = (Outcome.SUCCESS, Outcome.DEGRADED)
+"""What proves a start."""
+
 PROOF_FIRST = 0.02
 PROOF_GROWTH = 1.6
 PROOF_MAX = 1.0
 """Seconds between readiness probes of a start: the first, the growth, the longest."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledCheck:
-    """One check from one vantage on one subject: what the schedule runs. `member` owns the generation."""
-
-    key: CheckKey
-    check: CheckSpec
-    member: str
-
-    @property
-    def name(self) -> str:
-        """The job's name."""
-        return f"{self.key.vantage}:{self.key.subject}:{self.key.check}"
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What a check is run against now: where, how, and which incarnations it will see (no proxy from the direct vantage: 0)."""
-
-    target: Target
-    check: CheckSpec
-    generation: int
-    proxy_generation: int = 0
-    resumes: int = 0
-    """How often either side was let run again."""
-
-    @property
-    def deep(self) -> bool:
-        """Whether it calls a tool of the member, where there is one that may be called."""
-        return self.check.canary is not None or self.check.safe_call
-
-    def same(self, other: Aim | None) -> bool:
-        """Whether neither side was replaced, or let run again, meanwhile."""
-        mine = (self.generation, self.proxy_generation, self.resumes)
-        return other is not None and mine == (other.generation, other.proxy_generation, other.resumes)
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeListener:
-    """Whom the probing asks and tells.
-
-    `aim`: what to run a check against (`None`: not now). `proving`: whether this generation of a member is still starting.
-    `on_try` hears of every probe of a start that has not succeeded yet. `refine` sees every result before it is judged.
-    `on_result` hears every judged result, with the history before and after. `notice` is called before a failure is judged: it
-    tells `gap` now if time went by unwatched, and not only at the next tick.
-    """
-
-    aim: Callable[[ScheduledCheck], Aim | None]
-    proving: Callable[[str, int], bool]
-    on_try: Callable[[ScheduledCheck], None]
-    refine: Callable[[ScheduledCheck, ProbeResult, int], ProbeResult]
-    on_result: Callable[[ScheduledCheck, CheckHistory, CheckHistory], None]
-    notice: Callable[[], None]
 
 
 class Probing:
@@ -92,6 +43,7 @@ class Probing:
     def __init__(self, prober: Prober, context: Context, listener: ProbeListener) -> None:
         self.histories = Histories()
         self.proofs = PendingProofs()
+        self.faults = OwnFaults(context)
         self.schedule = context.senses.schedule()
         self._listener = listener
         self._lags: tuple[tuple[Instant, float], ...] = ()
@@ -118,6 +70,7 @@ class Probing:
             if self._scheduled.get(name) != scheduled:
                 self._put(scheduled)
         self._scheduled = fresh
+        self.faults.keep(fresh)
         self._by_subject, self._by_member = {}, {}
         for scheduled in fresh.values():
             self._by_subject.setdefault(scheduled.key.subject, []).append(scheduled)
@@ -203,8 +156,31 @@ class Probing:
         await asyncio.gather(*(one(scheduled) for scheduled in checks))
 
     async def run(self, scheduled: ScheduledCheck, lag: float = 0.0, *, brief: bool = False) -> ProbeResult | None:
-        """Run one check now and judge it. `None` when it cannot be run, is already running, or its result is void."""
-        if scheduled.name in self._running or self._listener.aim(scheduled) is None:
+        """Run one check now and judge it. `None` when it cannot be run, is already running, or its result is void.
+
+        Whatever breaks in our own code on the way is an unknown result: it says nothing of whom the check is about.
+        """
+        if scheduled.name in self._running:
+            return None
+        try:
+            result = await self._run(scheduled, lag, brief=brief)
+        except Exception as error:  # noqa: BLE001 - as above
+            result = broken(error)
+        if self.faults.took(scheduled.name, result) >= scheduled.check.failure_threshold:
+            self._unsee(scheduled)
+        return result
+
+    def _unsee(self, scheduled: ScheduledCheck) -> None:
+        """Nobody could look for so long that what was good is no longer known to be."""
+        before = self.history(scheduled)
+        self.histories[scheduled.key] = after = unseen(before)
+        if after.verdict is not before.verdict:
+            with contextlib.suppress(Exception):  # it may be this that is broken, and is told already
+                self._listener.on_result(scheduled, before, after)
+
+    async def _run(self, scheduled: ScheduledCheck, lag: float, *, brief: bool) -> ProbeResult | None:
+        if self._listener.aim(scheduled) is None:
+            self.faults.drop(scheduled.name)
             return None
         done = self._running[scheduled.name] = asyncio.Event()
         try:
@@ -274,23 +250,28 @@ class Probing:
         """Probe a fresh start, quickly at first, until the check succeeds or the start is over."""
         pause = PROOF_FIRST
         while self._listener.proving(scheduled.member, generation):
-            aim = self._listener.aim(scheduled)
-            if aim is not None and aim.generation == generation and await self._tried(scheduled, aim):
+            try:
+                aim = self._listener.aim(scheduled)
+                result = await self._tried(scheduled, aim) if aim is not None and aim.generation == generation else None
+            except Exception as error:  # noqa: BLE001 - our own fault is no failure of the start
+                result = broken(error)
+            self.faults.took(scheduled.name, result)
+            if result is not None and result.outcome in PROVEN:
                 return
             await asyncio.sleep(pause)
             pause = min(PROOF_MAX, pause * PROOF_GROWTH)
 
-    async def _tried(self, scheduled: ScheduledCheck, aim: Aim) -> bool:
-        """One probe of a start; whether that is proven."""
+    async def _tried(self, scheduled: ScheduledCheck, aim: Aim) -> ProbeResult | None:
+        """One probe of a start; `None` when its result is void."""
         begun = self._clock.now()
         with self.proofs.under_way(scheduled.name, begun):
             result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
             if not self._listener.proving(scheduled.member, aim.generation) or not aim.same(self._listener.aim(scheduled)):
-                return False
+                return None
             sight = self._sight(aim, begun)
-            if result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED):
+            if result.outcome in PROVEN:
                 self._take(scheduled, self._listener.refine(scheduled, result, aim.generation), sight, 0.0)
-                return True
+                return result
             self.histories[scheduled.key] = glance(self.history(scheduled), result, sight)
             self._listener.on_try(scheduled)
-            return False
+            return result

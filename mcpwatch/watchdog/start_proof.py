@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
@@ -14,24 +14,35 @@ from mcpwatch.watchdog.probing import Probing, ScheduledCheck
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.single_client import ProbeDeaths, held
-from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, GREETED_STAGES, MUTE_SYMPTOMS, UNSAID_SYMPTOMS
+from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, GREETED_STAGES, MUTE_SYMPTOMS, UNSAID_SYMPTOMS, ProxyLogHint
 
 
 class StartProofs:
-    """Of all members. `deaths` tells who is not probed past the proxy, `behind` who runs no other."""
+    """Of all members. `deaths` tells who is not probed past the proxy, `behind` who runs no other, `hints` what its log
+    said of routes."""
 
-    def __init__(self, probing: Probing, senses: Senses, deaths: ProbeDeaths, behind: Behind) -> None:
+    def __init__(
+        self,
+        probing: Probing,
+        proxy: Callable[[], MemberActor | None],
+        senses: Senses,
+        deaths: ProbeDeaths,
+        behind: Behind,
+        hints: Mapping[str, ProxyLogHint],
+    ) -> None:
         self._probing = probing
+        self._proxy = proxy
         self._senses = senses
         self._deaths = deaths
         self._behind = behind
+        self._hints = hints
 
     def sick(self, actor: MemberActor) -> bool:
         """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
         latest = self._latest(actor)
         if latest is None:
             return False
-        if actor.hindered[0] in CUT_OFF:
+        if actor.hindered[0] in CUT_OFF or self._unasked(actor):
             return True
         told = refusal(latest) is not None or held(latest)
         if told or latest.stage in GREETED_STAGES or latest.symptom not in UNSAID_SYMPTOMS:
@@ -46,9 +57,20 @@ class StartProofs:
             return bool(self._senses.inside(living.pid, living.container))
         return actor.spec.carried.own and bool(self._senses.listening(living.pid))
 
+    def unmade(self, actor: MemberActor) -> str:
+        """Why the watchdog itself could not look whether a member has started; empty where it could."""
+        proof, proxy = self.check(actor), self._proxy()
+        if proof is None:
+            return ""
+        unmade = self._probing.faults.unmade(proof.name)
+        behind = proof.key.vantage == "route" and proxy not in (None, actor)  # and nobody is asked through one not proven
+        return unmade or (self.unmade(proxy) if behind and proxy is not None else "")
+
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
         latest = self._latest(actor)
+        if unasked := self._unasked(actor):
+            return f"not what it was asked: {unasked}"
         if latest is None or latest.symptom is None or (latest.symptom in MUTE_SYMPTOMS and latest.stage not in GREETED_STAGES):
             return ""
         return f"{latest.symptom_text}: {latest.message}".removesuffix(": ")
@@ -69,6 +91,12 @@ class StartProofs:
         direct = [one for one in usable if one.key.vantage == "direct" and not alone]
         routed = [one for one in usable if one.key.vantage == "route"]
         return next(iter(direct), None) or (next(iter(routed), None) if alone or actor.spec.carried.hosted else None)
+
+    def _unasked(self, actor: MemberActor) -> str:
+        """What the proxy says of answers to nothing that a member gave in its present run; empty without them."""
+        hint = self._hints.get(actor.spec.route or "")
+        since = actor.started_at or 0.0
+        return hint.text if hint is not None and hint.meaning == "unasked" and hint.at >= since else ""
 
     def _latest(self, actor: MemberActor) -> ProbeResult | None:
         """What the check that proves a start saw last."""

@@ -13,6 +13,7 @@ import pytest
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.alerts.spec import AlertsSpec
 from mcpwatch.bus import Bus
+from mcpwatch.cli.alerts import told_words
 from mcpwatch.clock import SystemClock
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import AlertChanged, DaemonStopped, Fact, MemberChanged, MemberExited, NotificationFailed, NotificationSent
@@ -180,6 +181,29 @@ async def test_a_reload_keeps_alerts_silences_and_what_waits():
         (got,) = await receiver.received(1)
         assert got.json["reason"] == "first"
         assert len((await room.call("GET", "/silences"))["silences"]) == 1
+
+
+@pytest.mark.parametrize("status", [200, 202, 204, 400, 401, 404, 410, 429, 500, 502, 503])
+async def test_nobody_is_said_to_be_told_who_is_not(status: int):
+    """Whether it has the message, may still get it, or never will: also after a restart, and on the command line."""
+    store, took, kind = MemoryStore(), status < 300, NotificationSent if status < 300 else NotificationFailed
+    async with receiving(status=status) as receiver:
+        async with running(spec(receiver), store) as room:
+            room.up("fetch")
+            room.member("fetch", "unhealthy")
+            await room.until(kind)
+            told = (await room.call("GET", "/alerts"))["alerts"][0]
+            lost = any(fact.permanent for fact in room.said if isinstance(fact, NotificationFailed))
+            waits = bool(room.alerts.ledger.outbox.entries)
+            assert [one["arrived"] for one in told["told"]] == [took]
+            assert (took, lost, waits).count(True) == 1
+            assert bool(told["told"][0]["failed"]) is lost
+            words = told_words(told)
+            assert words == "ops" if took else words.startswith("- (ops was not told: " if lost else "- (ops not yet"), words
+        store.write()
+        async with running(spec(receiver), MemoryStore(store.disk)) as room:
+            again = (await room.call("GET", "/alerts"))["alerts"][0]
+            assert again["told"] == told["told"]
 
 
 async def test_what_waits_for_a_receiver_that_was_removed_is_told_as_failed():

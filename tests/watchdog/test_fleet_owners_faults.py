@@ -108,6 +108,29 @@ def test_lines_on_stdout_are_the_cause_only_of_what_they_can_explain(
     assert found.cause == cause
 
 
+@pytest.mark.parametrize(
+    ("symptom", "said_at", "succeeded", "cause", "rung"),
+    [
+        (Symptom.TIMEOUT, 95.0, True, "member_failing", "restart"),
+        (Symptom.UPSTREAM_DOWN, 95.0, True, "member_failing", "restart"),
+        (Symptom.TIMEOUT, 20.0, False, "config", None),
+        (Symptom.NO_REPLY, 20.0, False, "config", None),
+        (Symptom.UPSTREAM_DOWN, 20.0, False, "config", None),
+        (Symptom.TIMEOUT, 20.0, True, "member_hung", "restart"),
+        (Symptom.AUTH, 150.0, False, "auth", None),
+        (Symptom.TOOL_ERROR, 150.0, True, "unexpected", None),
+    ],
+)
+def test_answers_to_nothing_are_named_where_they_explain_the_silence(
+    symptom: Symptom, said_at: float, succeeded: bool, cause: str, rung: str | None
+) -> None:
+    seen = _failing(symptom, succeeded=succeeded)
+    member = MemberSnapshot("git", "server", "hosted", Want.UP, Phase.RUNNING, Instant(10.0), route="git", through=seen)
+    hint = ProxyLogHint("git", "unasked", "answers a request that was not sent, by its id: '99999'", Instant(said_at))
+    (found,) = diagnose(FleetSnapshot(Instant(200.0), (member, PROXY), "proxy", proxy_log=(hint,))).found
+    assert (found.cause, found.rung, "'99999'" in found.text) == (cause, rung, cause in {"member_failing", "config"})
+
+
 def test_a_member_to_which_no_way_leads_is_not_restarted_and_one_that_refuses_is() -> None:
     for symptom, expected in (
         (Symptom.UNREACHABLE, ("unreachable", None)),

@@ -336,6 +336,24 @@ def test_a_start_that_runs_and_says_what_is_wrong_is_not_started_again(
     fleet_story(play)
 
 
+@pytest.mark.parametrize("symptom", [Symptom.TIMEOUT, Symptom.NO_REPLY, Symptom.UPSTREAM_DOWN])
+def test_a_start_that_answers_with_ids_of_nobody_is_told_so_and_is_not_started_again(symptom: Symptom) -> None:
+    async def play(small: SmallFleet) -> None:
+        inside = replace(A, runtime="hosted", direct=None, checks=(), route="a", start_grace=20.0)
+        small.answers["http://p/a"] = ProbeResult(Outcome.FAILURE, symptom, Stage.OPEN)
+        await small.fleet.begin(plan(inside, PROXY, routes=(route("a"),)))
+        await asyncio.sleep(3.0)
+        starts, actor = small.fleet.monitor.starts, small.fleet.actors["a"]
+        assert (starts.sick(actor), "ids" in starts.said(actor)) == (symptom is Symptom.NO_REPLY, False)
+        small.fleet.monitor.hear(LogHint("a", "unasked", "answers a request that was not sent, by its ids: '7'"))
+        assert starts.sick(actor)
+        assert starts.said(actor) == "not what it was asked: answers a request that was not sent, by its ids: '7'"
+        await asyncio.sleep(60.0)
+        assert (actor.state.generation, actor.state.phase) == (1, Phase.RUNNING)
+
+    fleet_story(play)
+
+
 # What results mean.
 
 

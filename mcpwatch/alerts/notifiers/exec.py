@@ -1,6 +1,7 @@
 """A program of the user's: the notification as JSON on its standard input, the short of it in its environment. No shell.
 
-Its exit code says what became of it: 0 delivered, 75 (EX_TEMPFAIL) try again, anything else cannot be delivered.
+Its exit code says what became of it: 0 delivered, 65 (EX_DATAERR) it never can be, anything else try again: a program that fails
+says by that nothing of the next time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from mcpwatch.alerts.receiver import Notifier, Plain, ReceiverSpec
 from mcpwatch.model.errors import NotifyFailed
 from mcpwatch.registry import Kind
 
-TEMPFAIL = 75
+NEVER = 65
+"""The exit code by which a program refuses a notification for good."""
 END_WAIT = 2.0
 """Seconds to wait for a killed program."""
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
@@ -54,9 +56,8 @@ class Exec(Plain):
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise NotifyFailed(
-                f"cannot run {self._spec.command[0]}: {getattr(error, 'strerror', None) or error}", retryable=False
-            ) from error
+            words = f"cannot run {self._spec.command[0]}: {getattr(error, 'strerror', None) or error}"
+            raise NotifyFailed(words, retryable=isinstance(error, OSError)) from error  # it may be in the middle of an upgrade
         try:
             async with asyncio.timeout(self._spec.timeout):
                 await process.communicate(json.dumps(told).encode())
@@ -66,7 +67,7 @@ class Exec(Plain):
             await _end(process)
         if process.returncode:
             words = f"{self._spec.command[0]} ended with code {process.returncode}"
-            raise NotifyFailed(words, retryable=process.returncode == TEMPFAIL)
+            raise NotifyFailed(words, retryable=process.returncode != NEVER)
 
     def _environment(self, told: dict[str, Any]) -> dict[str, str]:
         short = {f"MCPWATCH_{word.upper()}": str(told[word]) for word in ("id", "reason", "state", "severity", "title")}

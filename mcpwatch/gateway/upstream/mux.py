@@ -21,6 +21,7 @@ from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Call, Peer, PeerSta
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.notifications import Notifications, call_of
+from mcpwatch.gateway.upstream.pollution import UNASKED, Pollution
 from mcpwatch.gateway.upstream.questions import Questions
 from mcpwatch.gateway.upstream.request_ids import RequestIds, number_of
 from mcpwatch.gateway.upstream.subscriptions import METHODS, Subscriptions
@@ -39,6 +40,7 @@ class Mux:
         self.call_limit = call_limit
         """Seconds for which a call may be silent; read at each call."""
         self._ids = RequestIds()
+        self._unasked = Pollution(name, UNASKED)
         self._calls: dict[int, Call] = {}
         self._unread: list[Call] = []
         self._places: dict[Peer, PeerState] = {}
@@ -187,7 +189,7 @@ class Mux:
         for call in self._calls.values():
             unread = read is not None and call.out and call.position - len(call.out) > read
             (self._unread if unread else calls).append(call)
-        self._calls = {}
+        self._calls, self._unasked = {}, Pollution(self._name, UNASKED)
         self.questions.lost()
         for place in self._places.values():
             place.calls.clear()
@@ -268,6 +270,8 @@ class Mux:
         number = number_of(raw)
         call = self._finish(number) if number is not None else None
         if call is None:
+            if not self._ids.gave(number):
+                self._unasked.tell(raw)
             return
         call.sink.deliver(message.with_id(data, raw, call.raw_id), FINAL)
 

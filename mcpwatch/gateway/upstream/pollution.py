@@ -1,4 +1,4 @@
-"""What a member writes that is no message: told in the log, each line at first, then as a number with an example.
+"""What a member writes that helps nobody (no message, no answer to anything): told in the log, one by one, then as a number.
 
 Owns the rate of the telling. Must not know links or processes.
 """
@@ -18,11 +18,16 @@ LENGTH = 200
 log = logging.getLogger("mcpwatch.gateway")
 
 
-class Pollution:
-    """The lines of one member that were no JSON-RPC message."""
+NO_MESSAGE = "stdout holds a line that is no JSON-RPC message", "stdout holds %d more lines that are no JSON-RPC message, the last"
+UNASKED = "answers a request that was not sent, by its id", "answers %d more requests that were not sent, the last by its id"
+"""The words for one, and for more."""
 
-    def __init__(self, member: str) -> None:
-        self._member = member
+
+class Pollution:
+    """What one member wrote of one kind."""
+
+    def __init__(self, member: str, words: tuple[str, str] = NO_MESSAGE) -> None:
+        self._member, (self._one, self._many) = member, words
         self._told = 0
         self._more = 0
         self._last = b""
@@ -33,7 +38,7 @@ class Pollution:
         self._last = line[:LENGTH]
         if self._told < SHOWN:
             self._told += 1
-            log.warning("%s: stdout holds a line that is no JSON-RPC message: %r", self._member, self._shown())
+            log.warning(f"%s: {self._one}: %r", self._member, self._shown())
             return
         self._more += 1
         if not self._due:
@@ -43,7 +48,7 @@ class Pollution:
     def _tell_more(self) -> None:
         self._due = False
         more, self._more = self._more, 0
-        log.warning("%s: stdout holds %d more lines that are no JSON-RPC message, the last: %r", self._member, more, self._shown())
+        log.warning(f"%s: {self._many}: %r", self._member, more, self._shown())
 
     def _shown(self) -> str:
         return self._last.decode(errors="replace")

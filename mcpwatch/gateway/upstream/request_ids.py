@@ -13,6 +13,8 @@ BITS = 46
 """14 decimal digits: what a reader with doubles of that precision (Lua) still writes back unchanged."""
 _AHEAD = 256
 """Ids made at once: asking the system for randomness costs more than the id."""
+LATELY = 4096
+"""Ids that are known again after their calls are over."""
 
 
 class RequestIds:
@@ -20,6 +22,7 @@ class RequestIds:
 
     def __init__(self) -> None:
         self._ahead: list[int] = []
+        self._given: dict[int, None] = {}
 
     def new(self, taken: Container[int]) -> int:
         """One that is not in `taken`, and above 0."""
@@ -28,7 +31,14 @@ class RequestIds:
                 self._ahead = [number >> (64 - BITS) for number in struct.unpack(f"{_AHEAD}Q", os.urandom(8 * _AHEAD))]
             number = self._ahead.pop()
             if number and number not in taken:
+                self._given[number] = None
+                if len(self._given) > LATELY:
+                    del self._given[next(iter(self._given))]
                 return number
+
+    def gave(self, number: int | None) -> bool:
+        """Whether it was one of these lately."""
+        return number in self._given
 
 
 def number_of(raw: bytes) -> int | None:

@@ -28,13 +28,18 @@ _KEPT_PREFIXES = ("LC_", "XDG_", "UV_", "NPM_CONFIG_", "npm_config_", "PIP_")
 
 
 class Command(NamedTuple):
-    """What to run. `env` is added to a clean environment; `stderr` is a file to append to, or `None` for the log."""
+    """What to run. `env` is added to a clean environment; `stderr` is a file to append to, or `None` for the log.
+
+    `env_files` are read now and stand for what `env` has beside the names of `env_own`.
+    """
 
     name: str
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     cwd: str | None = None
     stderr: Path | None = None
+    env_files: tuple[str, ...] = ()
+    env_own: tuple[str, ...] = ()
 
 
 class SpawnFailed(Exception):
@@ -55,7 +60,7 @@ def command(server: ServerSettings, logs: Path | None) -> Command:
     """What a member with a command runs. `logs` is the directory for its stderr, if it goes to a file."""
     assert server.command is not None
     stderr = logs / server.name / "stderr.raw" if logs is not None else None
-    return Command(server.name, (server.command, *server.args), server.env, server.cwd, stderr)
+    return Command(server.name, (server.command, *server.args), server.env, server.cwd, stderr, server.env_files, server.env_own)
 
 
 def begin(servers: tuple[ServerSettings, ...], logs: Path | None) -> None:
@@ -93,7 +98,21 @@ def container_file(process: subprocess.Popen[bytes]) -> Path | None:
 def environment(asked: Command) -> dict[str, str]:
     """A clean environment: what programs need to find themselves, then what the configuration says, then our mark."""
     kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith(_KEPT_PREFIXES)}
-    return kept | dict(asked.env) | {"MCPWATCH_HOSTED": asked.name}
+    return kept | _written(asked) | {"MCPWATCH_HOSTED": asked.name}
+
+
+def _written(asked: Command) -> dict[str, str]:
+    """What the configuration says, by its files as they are now; where one cannot be read, by what all of them held before."""
+    if not asked.env_files:
+        return dict(asked.env)
+    from mcpwatch.foreign.variables import read_env  # only who has such files waits for it
+
+    try:
+        texts = [Path(name).read_text(encoding="utf-8") for name in asked.env_files]
+    except (OSError, UnicodeDecodeError):
+        return dict(asked.env)
+    found = {name: value for text in texts for name, value in read_env(text)[0].items()}
+    return found | {name: value for name, value in asked.env if name in asked.env_own}
 
 
 def _spawn(asked: Command) -> SpawnedProcess:
