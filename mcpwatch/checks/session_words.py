@@ -6,18 +6,11 @@ import re
 
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.model.probe import Vantage
+from mcpwatch.model.session_words import ALONE, INVALID_PARAMS, WORDS
 
-_WORDS = (
-    r"(?:could not find session|session (?:not found|terminated|expired|id (?:is )?(?:invalid|unknown|not found))"
-    r"|(?:invalid|unknown|no valid|unrecognized|expired) (?:mcp-)?session|no active session|re-?initialize)"
-)
-SESSION = re.compile(_WORDS, re.IGNORECASE)
-_ALONE = re.compile(rf"(?:mcp error -?\d+: |error: |bad request: )*{_WORDS}(?: id)?\W*", re.IGNORECASE)
-"""All that a proxy passes on of a session that it lost; a tool that has sessions of its own says more of them."""
+SESSION = re.compile(WORDS, re.IGNORECASE)
 _TRANSPORT = re.compile(r"^(?:mcp error -?\d+: )?transport error\b", re.IGNORECASE)
 _TRANSPORT_STATUS = re.compile(r"\(40[04]\)|\bstatus(?: code)?:? 40[04]\b|mcp-session", re.IGNORECASE)
-INVALID_PARAMS = -32602
-"""JSON-RPC: the parameters are invalid."""
 
 
 def lost_session(failure: ProbeFailure, vantage: Vantage, *, listed: bool = False) -> bool:
@@ -31,7 +24,7 @@ def lost_session(failure: ProbeFailure, vantage: Vantage, *, listed: bool = Fals
         return False  # an argument of the call
     if _TRANSPORT.search(failure.said) or _TRANSPORT_STATUS.search(failure.said):
         return True
-    return vantage == "route" and not listed and _ALONE.fullmatch(failure.said) is not None
+    return vantage == "route" and not listed and ALONE.fullmatch(failure.said) is not None
 
 
 def passed_on(said: str, vantage: Vantage, *, listed: bool = False) -> bool:
@@ -39,5 +32,5 @@ def passed_on(said: str, vantage: Vantage, *, listed: bool = False) -> bool:
 
     `listed`: as above, or it is a proxy that tells of troubles of its own by errors, never by results.
     """
-    alone = vantage == "route" and not listed and _ALONE.fullmatch(said.strip()) is not None
+    alone = vantage == "route" and not listed and ALONE.fullmatch(said.strip()) is not None
     return _TRANSPORT.search(said) is not None or alone

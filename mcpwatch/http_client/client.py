@@ -39,6 +39,7 @@ class Response:
         self._body = body
         self._keep = keep
         self._over = False
+        self._whole: bytes | None = None
         self.status = body.status
         self.headers = body.headers
 
@@ -81,7 +82,12 @@ class Response:
         return "" if plain else self.oddity
 
     async def read(self, limit: int = ANSWER_LIMIT) -> bytes:
-        """The whole body, unpacked where it came compressed in a usual way, of at most `limit` bytes. Raises `HttpFailed`."""
+        """The whole body, unpacked where it came compressed in a usual way, of at most `limit` bytes. Raises `HttpFailed`.
+
+        It may be read again.
+        """
+        if self._whole is not None:
+            return self._whole
         parts: list[bytes] = []
         size = 0
         unpacker = Unpacker(self.coding if self.coding in UNPACKED else "")
@@ -95,7 +101,8 @@ class Response:
             raise HttpFailed(str(error), Symptom.BAD_REPLY, connected=True, sent=True) from None
         finally:
             self.close()
-        return b"".join(parts)
+        self._whole = b"".join(parts)
+        return self._whole
 
     async def part(self) -> bytes | None:
         """More of the body as it comes, `None` at its end. Raises `HttpFailed` when it is cut."""

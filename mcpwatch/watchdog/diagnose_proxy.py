@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mcpwatch.model.member import Phase, Want
-from mcpwatch.model.probe import Stage
+from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.symptom import DOOR_STAGES
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose_member import port_holder
@@ -121,14 +121,22 @@ def _failing(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> list[Observation
 
 
 def _exhausted(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding | None:
-    """The proxy's own log says that it has no file descriptor left, and something fails of it that this explains."""
+    """The kernel, or the proxy's own log, says that it has no file descriptor left, and something fails of it that this explains.
+
+    A gateway that closes a new connection at once is at work, and goes on with those that it has: clients took the descriptors.
+    """
     hint = next((hint for hint in snapshot.proxy_log if not hint.route and hint.meaning == "exhausted"), None)
+    logged = hint is not None and snapshot.at - hint.at < HEARD
     well = [one.through for one in _routed(snapshot) if one.direct is None or not one.direct.failures]
-    starved = any(one is not None and one.failures and one.symptom in STARVED_SYMPTOMS for one in (proxy.direct, *well))
-    if hint is None or snapshot.at - hint.at >= HEARD or not starved:
+    failing = [one for one in (proxy.direct, *well) if one is not None and one.failures]
+    if not (logged or proxy.descriptors) or not any(one.symptom in STARVED_SYMPTOMS for one in failing):
         return None
-    text = "the proxy is out of file descriptors"
-    return _whole(snapshot, proxy, "proxy_exhausted", text, "restart", (f"proxy log: {hint.text}",))
+    text = f"the proxy is out of file descriptors: {proxy.descriptors}".rstrip(": ")
+    why = (f"proxy log: {hint.text}",) if hint is not None and logged else ()
+    if not snapshot.nudges or not any(one.symptom is Symptom.CUT for one in failing):
+        return _whole(snapshot, proxy, "proxy_exhausted", text, "restart", why)
+    found = _whole(snapshot, proxy, "proxy_exhausted", f"{text}; it goes on with the connections that it has", None, why)
+    return replace(found, look_at=f"who holds connections of '{proxy.name}' open, and its limit of open files (ulimit -n)")
 
 
 def _silent(snapshot: FleetSnapshot, proxy: MemberSnapshot) -> Finding | tuple[LookAgain, ...] | None:

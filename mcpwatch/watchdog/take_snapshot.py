@@ -219,7 +219,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         cut_off=knocked and senses.idle(pid, member.port or 0),
         child_runs=child,
         child_ended=silent and not child and parent,
-        descriptors=full,
+        descriptors=full if member.kind != "proxy" or full.endswith(f"(pid {pid})") else "",
         walled=walled,
     )
 

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from mcpwatch.gateway.http import limits, listener
+from mcpwatch.gateway.http import limits
 from mcpwatch.gateway.settings import ServingLimits
 from mcpwatch.gateway.upstream import questions
 from mcpwatch.http_client import connection, framing, keepalive, sse
@@ -38,7 +38,8 @@ BOUNDS = {
         f"{limits.HALF_CLOSED:g} s; then the client counts as gone; a stream ends at once"
     ),
     "open connections": (
-        f"`limits.connections_per_address` and `limits.connections`, at most the file limit less {listener.FILES_SPARED}"
+        f"`limits.connections_per_address` and `limits.connections`, while {limits.FILES_SPARED} file descriptors,"
+        " or a quarter of the limit, are left"
     ),
     "bytes of requests in memory": (
         f"{limits.HELD_PER_ADDRESS // MIB} MiB, or four of `limits.body`, for an address; four times that in all"

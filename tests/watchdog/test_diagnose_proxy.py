@@ -101,6 +101,27 @@ def test_a_proxy_whose_log_says_it_has_no_file_descriptor_left_is_named_by_that_
     assert named(cut, TIME, TBXARK, proxy_log=(replace(hint, at=Instant(1.0)),))[0][0] != "proxy_exhausted"
 
 
+@pytest.mark.parametrize("full", ["", "60 of 60 are open (pid 7)"])
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_gateway_out_of_descriptors_that_closes_at_once_serves_those_it_has_and_is_left_to_a_person(
+    full: str, logged: bool
+) -> None:
+    log = (ProxyLogHint("", "exhausted", "too many open files", Instant(90.0)),) if logged else ()
+    for symptom in (Symptom.CUT, Symptom.TIMEOUT):
+        for nudges in (False, True):
+            proxy = replace(TBXARK, direct=bad(symptom, Stage.OPEN), descriptors=full)
+            (found, *_) = diagnose(
+                scene(replace(FETCH, through=bad(symptom)), TIME, proxy, proxy_log=log, nudges=nudges)
+            ).found or (None,)
+            if found is None or not (full or logged):
+                assert found is None or found.cause != "proxy_exhausted"
+                continue
+            left = nudges and symptom is Symptom.CUT
+            assert (found.cause, found.subject, found.rung) == ("proxy_exhausted", "proxy", None if left else "restart")
+            assert full in found.text
+            assert ("goes on with the connections that it has" in found.text) == left
+
+
 def seen(symptom: Symptom, stage: Stage, since: float | None = 90.0, began: float = 92.0) -> Observation:
     """A vantage that fails since then; its latest probe began then."""
     times = {"since": None if since is None else Instant(since), "began_at": Instant(began), "at": Instant(began + 1.0)}

@@ -19,6 +19,7 @@ from mcpwatch.gateway.http.intake import Intake
 from mcpwatch.gateway.http.output import NO_TRANSPORT, Output
 from mcpwatch.gateway.http.request_reader import RequestReader
 from mcpwatch.gateway.http.shared import Shared, broken
+from mcpwatch.gateway.http.spare import SHORT, scarce
 
 
 class ServerConnection(asyncio.Protocol):
@@ -38,8 +39,7 @@ class ServerConnection(asyncio.Protocol):
         self._queue: list[HttpExchange] = []
         self._queued = 0
         """Bytes of the bodies in the queue."""
-        self._advancing = self._half = False
-        self.deaf = self.closing = False
+        self._advancing = self._half = self.deaf = self.closing = False
         self.due = math.inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -48,9 +48,10 @@ class ServerConnection(asyncio.Protocol):
         self._share, welcome = self._shared.budget.enter(address_of(transport.get_extra_info("peername")))
         self._shared.connections.add(self)
         self.due = self._loop.time() + limits.HEAD_LIMIT
-        if not welcome:
+        short = bool(self.peer) and scarce(transport)
+        if short or not welcome:
             self._reader.give_up()
-            self.refuse(503, "too many connections", [(b"retry-after", b"5")])
+            self.refuse(503, SHORT if short else "too many connections", [(b"retry-after", b"5")])
 
     def data_received(self, data: bytes) -> None:
         """Parse; requests that become whole are begun or queued."""
@@ -288,7 +289,7 @@ class ServerConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self.closing = self.deaf = True
-        if not self._reader.reading or self._half:
+        if not self._reader.reading or self._half or (self.peer and scarce(self._transport, 0.5)):
             self._transport.close()
             return
         self.due = self._loop.time() + limits.LINGER

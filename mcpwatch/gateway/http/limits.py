@@ -34,6 +34,8 @@ SLOW_LIMIT = 8 * 1024 * 1024
 CONNECTIONS = 8192
 CONNECTIONS_PER_ADDRESS = 2048
 """Open connections in all and of one address (an IPv6 network of 64 bits is one); those beyond are answered 503."""
+FILES_SPARED = 64
+"""File descriptors, or a quarter of all where that is less, kept for servers, logs and our own sockets: 503 to clients beyond."""
 HELD_PER_ADDRESS = 64 * 1024 * 1024
 """Bytes of requests that one address may have in memory; at least four bodies of the largest size."""
 HELD_FACTOR = 4

@@ -6,7 +6,6 @@ Owns listening sockets and the set of connections. Must not know HTTP.
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 from contextlib import suppress
 
@@ -21,8 +20,6 @@ from mcpwatch.http_client.url import address_family
 TICK = 1.0
 """Seconds between looks for connections that are due."""
 BACKLOG = 2048
-FILES_SPARED = 64
-"""File descriptors that connections leave to members, logs and sockets of our own."""
 
 
 class Listener:
@@ -38,9 +35,7 @@ class Listener:
         connections: int = limits.CONNECTIONS,
         per_address: int = limits.CONNECTIONS_PER_ADDRESS,
     ) -> None:
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        most = connections if files == resource.RLIM_INFINITY else min(connections, max(1, files - FILES_SPARED))
-        self.shared = Shared(app, head_bytes, Budget(most, min(per_address, most)))
+        self.shared = Shared(app, head_bytes, Budget(connections, min(per_address, connections)))
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.get_running_loop()
         self._look = self._loop.call_later(TICK, self._sweep)

@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw
 
 from mcpwatch.gateway.protocol import batch, json_edit, message, reading
 from mcpwatch.gateway.upstream.link import Ends
+from mcpwatch.gateway.upstream.lost_session import BY_WORDS, forgets
 from mcpwatch.gateway.upstream.remote import JSON, POST_LIMIT, STREAM, Remote, log
 from mcpwatch.gateway.upstream.request_ids import number_of
 from mcpwatch.http_client.client import Response
@@ -131,7 +132,7 @@ class HttpLink(Remote):
                 await prior.wait()
             session = self._session
             response = await self._client.request("POST", self._url, self._headers_for(data, session), data)
-            if response.status == 404 and session is not None:
+            if session is not None and await _forgets(response, session):
                 response.close()
                 await self._greet_again(session)
                 response = await self._client.request("POST", self._url, self._headers(self._session), data)
@@ -280,3 +281,9 @@ class HttpLink(Remote):
                     self._lose(str(error))
                     return
             await asyncio.sleep(REOPEN)
+
+
+async def _forgets(response: Response, session: str) -> bool:
+    """Whether a request was refused for the session that the upstream does not know any more."""
+    worded = response.status in BY_WORDS and response.media != STREAM and not response.unreadable
+    return forgets(response.status, await response.read() if worded else b"", session)
