@@ -248,7 +248,11 @@ def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberS
     if snapshot.nudges:  # it serves what its file names, and reads that again
         found = route_finding(snapshot, member, proxy.name, "not_mounted", text, "reconnect")
         return replace(found, suspect=proxy.name)
-    return route_finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
+    found = route_finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
+    if meaning != "connecting" or member.direct is None or member.direct.bad:
+        return found
+    doubt = f"; if '{member.name}' serves one client at a time, our checks take it away: give them `vantages: [route]`"
+    return replace(found, tries=1, look_at=found.look_at + doubt)  # a second restart would cut the others for the same
 
 
 def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHint) -> Finding | None:

@@ -280,6 +280,7 @@ def test_a_route_that_is_not_there_is_told_with_what_the_proxys_log_said_of_it()
         log = (ProxyLogHint("web", meaning, "x"),) if meaning else ()
         (finding,) = diagnose(scene(lost, SERVED, TBXARK, proxy_log=log, mounts_late=late)).found
         assert (finding.cause, finding.text) == ("not_mounted", text)
+        assert (finding.tries, "vantages: [route]" in finding.look_at) == ((1, True) if meaning == "connecting" else (2, False))
 
 
 def test_no_restart_answers_a_server_that_refused_the_proxy_when_it_started() -> None:
