@@ -9,7 +9,7 @@ WORDS = (
     r"|(?:invalid|unknown|no valid|unrecognized|expired) (?:mcp-)?session|no active session|re-?initialize)"
 )
 ALONE = re.compile(
-    rf"(?:mcp error -?\d+: |error: |bad request: |unauthorized: )*{WORDS}(?:[ -]id)?(?: provided)?\W*", re.IGNORECASE
+    rf"\A(?:mcp error -?\d+: |error: |bad request: |unauthorized: )*+{WORDS}(?:[ -]id)?(?: provided)?\W*", re.IGNORECASE
 )
 """All that is said of a lost session; a tool that has sessions of its own says more of them."""
 INVALID_PARAMS = -32602

@@ -26,7 +26,7 @@ from mcpwatch.watchdog.snapshot import (
     Observation,
     ProxyLogHint,
 )
-from mcpwatch.watchdog.starts import cold, inside, mounting_until, starting_until
+from mcpwatch.watchdog.starts import cold, inside, mounting_until, starting_until, steady_at
 from mcpwatch.watchdog.told_before import told_before
 from mcpwatch.watchdog.unfit import unusable
 from mcpwatch.watchdog.vantages import last_change, newer, since_change
@@ -34,10 +34,8 @@ from mcpwatch.watchdog.ways import no_way
 
 RECONNECT_GRACE = 45.0
 """Seconds after a member's last change in which a proxy that reconnects by itself is left to do so."""
-
 SETTLE_LIMIT = 30.0
 """Longest time that a restart of the proxy waits for members that are just coming up."""
-
 PATIENCE = 300.0
 """Seconds after which a server inside the proxy that had too much to do when that started may have it started again."""
 
@@ -211,10 +209,8 @@ def _hidden(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsh
 
 
 def _flapping(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding | None:
-    if not seen.rate:
-        return None
     text = f"route '{member.route}' fails and recovers again and again: {seen.rate:.0%} of its latest probes failed"
-    return route_finding(snapshot, member, member.name, "flapping", text)
+    return route_finding(snapshot, member, member.name, "flapping", text) if seen.rate else None
 
 
 def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot) -> Finding:
@@ -231,6 +227,9 @@ def _stale(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
     if snapshot.reconnects and until > snapshot.at:
         hold = f"this proxy reconnects by itself; it is given {until - snapshot.at:.0f}s more"
         return replace(found, hold=hold, until=until)
+    if (steady := steady_at(member)) > snapshot.at:
+        hold = f"'{member.name}' ended {member.failures} times in a row: it has to live {steady - snapshot.at:.0f}s more"
+        return replace(found, hold=hold, until=steady)
     return found
 
 
@@ -248,7 +247,11 @@ def _not_mounted(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberS
     if snapshot.nudges:  # it serves what its file names, and reads that again
         found = route_finding(snapshot, member, proxy.name, "not_mounted", text, "reconnect")
         return replace(found, suspect=proxy.name)
-    return route_finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
+    found = route_finding(snapshot, member, proxy.name, "not_mounted", text, "restart_proxy")
+    if meaning != "connecting" or member.direct is None or member.direct.bad:
+        return found
+    doubt = f"; if '{member.name}' serves one client at a time, our checks take it away: give them `vantages: [route]`"
+    return replace(found, tries=1, look_at=found.look_at + doubt)  # a second restart would cut the others for the same
 
 
 def _refusing(snapshot: FleetSnapshot, member: MemberSnapshot, hint: ProxyLogHint) -> Finding | None:

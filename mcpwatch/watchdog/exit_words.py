@@ -13,7 +13,7 @@ _REFUSED = re.compile(
     r"flag provided but not defined|unrecogni[sz]ed (argument|option)|unknown (flag|option|argument)|no such option|invalid option",
     re.IGNORECASE,
 )
-_HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|information)", re.IGNORECASE)
+_HINT = re.compile(r"(Run|See|Try) ['\"`].*(help|-h)\b|For more (help|information)|note: run with `RUST_BACKTRACE", re.IGNORECASE)
 """Lines that only say where help is: docker's last words."""
 _GAVE_UP = re.compile(r" ERROR (?P<name>[^ :]+): exited with code \d+(?: \([\w ]+\))?; giving up$")
 """The last line of our own bridge when what it runs ended; what that said stands above it."""
@@ -29,6 +29,12 @@ _CUT = re.compile(r"^\.\.\. \(max_group_(depth|width) is \d+\)$|^\(\d+ sub-excep
 _LETTER = re.compile(r"[^\W\d_]")
 _NODE = re.compile(r"Node\.js v\d+\.\d+\.\d+$")
 """The last line that Node.js writes of each error, below the stack."""
+_FRAME = re.compile(
+    r"#?\d++: ++0x[\da-f]|#\d++ ++0x[\da-f]|at [^\s(]++ ?\(.*\)$|at \S+:\d++:\d++$"
+    r"|[^\s:]+\.go:\d|goroutine \d++ \[|-{3,}+ .{1,60} -{3,}+$|(?:Aborted|Segmentation fault)\b.{0,30}$|exit status \d++$",
+    re.IGNORECASE,
+)
+"""A line of a stack as Node.js, V8, Go, Java and the C library write it, or the words around one: what led to it stands above."""
 
 _PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|port is already allocated|port is taken|Errno 98", re.IGNORECASE)
 
@@ -55,14 +61,16 @@ def telling(tail: tuple[str, ...]) -> str:
     lines = [line for line in lines if not _CUT.match(line)]
     told = [line for line in lines if line and not _HINT.match(line)] or lines
     told = _behind_a_bridge(told)
-    if told and (not _LETTER.search(told[-1]) or _NODE.match(told[-1])):  # the end of a dump: "}"
-        told = (
-            [line for line in told if (word := _TROUBLE.search(line)) and ": " in line[word.end() :]]
-            or [line for line in told if _LETTER.search(line) and not _NODE.match(line)]
-            or told
-        )
+    if told and _dumped(told[-1]):
+        plainer = [line for line in told if not _dumped(line)]
+        told = [line for line in plainer if (word := _TROUBLE.search(line)) and ": " in line[word.end() :]] or plainer or told
     refused = next((line for line in told if _REFUSED.search(line)), "")
     return f"{refused} (is the program too old for it?)" if refused else told[-1] if told else ""
+
+
+def _dumped(line: str) -> bool:
+    """Whether it is of a dump: a stack, the end of an object ("}"), the version of the interpreter."""
+    return not _LETTER.search(line) or _NODE.match(line) is not None or _FRAME.match(line.strip()) is not None
 
 
 def _behind_a_bridge(told: list[str]) -> list[str]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
-from mcpwatch.model.time import Instant
+from mcpwatch.model.time import Instant, later
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot
 
 COLD_START = 600.0
 """Seconds that a bridge, or a proxy, whose child lives may need before it serves it, however short its `start_grace` is."""
+
+TOO_OFTEN, STEADY = 2, 30.0
+"""Unplanned ends in a row after which a member has to live so many seconds before others are cut for it."""
 
 
 def starting_until(snapshot: FleetSnapshot, member: MemberSnapshot) -> Instant | None:
@@ -71,3 +74,8 @@ def _served(member: MemberSnapshot) -> bool:
 
 def _ahead(until: Instant, now: Instant) -> Instant | None:
     return until if until > now else None
+
+
+def steady_at(member: MemberSnapshot) -> Instant:
+    """When one that ended again and again has lived long enough for others to be cut for it; 0 for one that did not."""
+    return later(member.started_at, STEADY) if member.failures >= TOO_OFTEN and member.started_at is not None else Instant(0.0)

@@ -280,6 +280,7 @@ def test_a_route_that_is_not_there_is_told_with_what_the_proxys_log_said_of_it()
         log = (ProxyLogHint("web", meaning, "x"),) if meaning else ()
         (finding,) = diagnose(scene(lost, SERVED, TBXARK, proxy_log=log, mounts_late=late)).found
         assert (finding.cause, finding.text) == ("not_mounted", text)
+        assert (finding.tries, "vantages: [route]" in finding.look_at) == ((1, True) if meaning == "connecting" else (2, False))
 
 
 def test_no_restart_answers_a_server_that_refused_the_proxy_when_it_started() -> None:
@@ -533,3 +534,15 @@ def test_a_gateway_that_lost_one_route_reads_its_file_again_before_it_is_restart
     assert found.text == "the proxy that hosts it has no route to it: said so"
     foreign = one(lost, PROXY, at=Instant(1000.0))
     assert foreign.rung == "restart_proxy", "one that cannot be asked to"
+
+
+@pytest.mark.parametrize("lived", [2.0, 29.0, 31.0])
+@pytest.mark.parametrize("ends", [0, 1, 2, 5])
+def test_nobody_else_is_cut_for_a_member_that_ended_again_and_again_before_it_has_lived_for_a_while(
+    ends: int, lived: float
+) -> None:
+    reborn = replace(FETCH, started_at=Instant(100.0 - lived), failures=ends, through=bad(Symptom.STALE_SESSION))
+    (found,) = diagnose(scene(reborn, TIME, PROXY)).found
+    waits = ends >= 2 and lived < 30.0
+    assert (found.cause, found.rung, bool(found.hold)) == ("stale_session", "restart_proxy", waits)
+    assert found.until == (Instant(130.0 - lived) if waits else None)
