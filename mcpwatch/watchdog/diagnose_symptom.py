@@ -15,7 +15,7 @@ from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
 from mcpwatch.watchdog.own_words import spoken
-from mcpwatch.watchdog.refusals import declines, fails_behind, forgets, refusal
+from mcpwatch.watchdog.refusals import changed_under, declines, fails_behind, forgets, refusal
 from mcpwatch.watchdog.single_client import held, holds
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import starved, wrote_so
@@ -83,6 +83,9 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
     if held(seen.result, speaks=not foreign(seen)) and (seen is member.through or not holds(member.through)):
         return member_finding(snapshot, member, "busy", f"it serves one client at a time, and another has its session: {message}")
+    if seen.succeeded and seen.bad and changed_under(seen.result):
+        text = f"it worked, and lacks a part of its program since that was changed on disk: {message}"
+        return replace(member_finding(snapshot, member, "member_failing", text, "restart"), tries=1)
     if unasked(seen.result):
         return member_finding(snapshot, member, "config", WRONG_CANARY.format(message))
     if (forgets(seen.result) and seen.symptom is Symptom.RPC_ERROR) or declines(seen.result):

@@ -113,6 +113,9 @@ _NAMES = re.compile(
 """What only names a server or a host: one that is called `billing` refuses nothing by that."""
 
 
+_CALLED = re.compile(r"^calling \S+ failed(?:, and not in the tool)?: ")
+
+
 def refused(words: str, *names: str) -> tuple[str, str] | None:
     """Cause and text when these words of a server, which `names` it, say that a restart cannot help, else `None`."""
     for name in names:
@@ -121,11 +124,16 @@ def refused(words: str, *names: str) -> tuple[str, str] | None:
     return next(((cause, text) for cause, pattern, text in _REFUSALS if pattern.search(said)), None)
 
 
+def _its_words(result: ProbeResult) -> str:
+    """What the server said, and what is told of it, without the name of the tool in ours: one that is called `fetch` "failed"."""
+    return f"{_CALLED.sub('', result.message)} {result.said}"
+
+
 def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
     """Cause and text when a server says itself that a restart cannot help, else `None`."""
     if result is None or result.symptom not in (Symptom.RPC_ERROR, Symptom.TOOL_ERROR, Symptom.HTTP_STATUS, Symptom.UPSTREAM_DOWN):
         return None
-    found = refused(f"{result.message} {result.said}")
+    found = refused(_its_words(result))
     if found is None or (result.symptom is Symptom.UPSTREAM_DOWN and found[0] == "dependency"):
         return None  # by a proxy that says so, the upstream is the member itself
     return found[0], f"{found[1]}: {result.message}"
@@ -133,7 +141,21 @@ def refusal(result: ProbeResult | None) -> tuple[str, str] | None:
 
 def fails_behind(result: ProbeResult | None) -> bool:
     """Whether a tool, asked directly, says that what it needs does not answer."""
-    return result is not None and _ANOTHER.search(f"{result.message} {result.said}") is not None
+    return result is not None and _ANOTHER.search(_its_words(result)) is not None
+
+
+_UNDER_IT = re.compile(
+    r"\bno module named\b|\bcannot import name\b|\bImportError\b|\bModuleNotFoundError\b|\bERR_MODULE_NOT_FOUND\b"
+    r"|\bcannot find module\b|\bundefined symbol\b|\bNoClassDefFoundError\b|\bClassNotFoundException\b|\bstale (?:NFS )?file handle\b",
+    re.IGNORECASE,
+)
+"""Words of a program whose files are others than those that it was started from."""
+
+
+def changed_under(seen: ProbeResult | None) -> bool:
+    """Whether a tool failed because the program lacks a part of itself: of one that worked, an upgrade in place took it away."""
+    failed = seen is not None and seen.symptom in (Symptom.TOOL_ERROR, Symptom.RPC_ERROR)
+    return failed and seen is not None and _UNDER_IT.search(_its_words(seen)) is not None
 
 
 def safe_call_told(result: ProbeResult) -> ProbeResult:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mcpwatch.checks.classify import refine, status_failure
 from mcpwatch.checks.expectations import tool_error
 from mcpwatch.checks.failure import ProbeFailure
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
-from mcpwatch.watchdog.refusals import refusal, refused, safe_call_told
+from mcpwatch.watchdog.refusals import fails_behind, refusal, refused, safe_call_told
+from tests.watchdog.scenes import FETCH, PROXY, bad, one
 
 
 @pytest.mark.parametrize(
@@ -166,3 +169,35 @@ def test_a_safe_call_that_is_answered_by_words_of_what_the_server_needs_makes_a_
 def test_a_safe_call_that_is_told_what_argument_it_lacks_or_what_it_may_not_do_says_nothing_of_the_server(said: str) -> None:
     good = ProbeResult(Outcome.SUCCESS, said=said)
     assert safe_call_told(good) == good
+
+
+@pytest.mark.parametrize("tool", ["fetch", "redis", "query_database", "check_licence_quota", "login_required"])
+def test_the_name_of_a_tool_that_failed_is_no_word_of_the_server(tool: str) -> None:
+    said = "Refused to open 127.0.0.1: not a public address"
+    wrong = tool_error({"isError": True, "content": [{"type": "text", "text": said}]}, tool, "direct")
+    assert wrong is not None
+    result = ProbeResult(Outcome.FAILURE, wrong.symptom, Stage.CANARY, str(wrong), said=wrong.said)
+    assert refusal(result) is None
+    assert not fails_behind(result)
+
+
+CHANGED = (
+    "No module named 'pydantic.deprecated'",
+    "cannot import name 'Field' from 'pydantic'",
+    "Cannot find module './lib/x.js'",
+    "undefined symbol: PyThing",
+    "[Errno 116] Stale file handle",
+)
+
+
+@pytest.mark.parametrize("words", CHANGED)
+def test_a_tool_that_worked_and_lacks_a_part_of_its_program_is_restarted_once_and_one_that_never_worked_is_not(words: str) -> None:
+    wrong = tool_error(
+        {"isError": True, "content": [{"type": "text", "text": f"Error executing tool echo: {words}"}]}, "echo", "direct"
+    )
+    assert wrong is not None
+    result = ProbeResult(Outcome.FAILURE, wrong.symptom, Stage.CANARY, str(wrong), said=wrong.said)
+    seen = replace(bad(wrong.symptom, Stage.CANARY), result=result)
+    told = one(replace(FETCH, direct=replace(seen, succeeded=True), through=None), PROXY)
+    assert (told.cause, told.rung, told.tries) == ("member_failing", "restart", 1)
+    assert one(replace(FETCH, direct=seen, through=None), PROXY).rung is None
