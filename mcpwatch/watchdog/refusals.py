@@ -146,7 +146,8 @@ def fails_behind(result: ProbeResult | None) -> bool:
 
 _UNDER_IT = re.compile(
     r"\bno module named\b|\bcannot import name\b|\bImportError\b|\bModuleNotFoundError\b|\bERR_MODULE_NOT_FOUND\b"
-    r"|\bcannot find module\b|\bundefined symbol\b|\bNoClassDefFoundError\b|\bClassNotFoundException\b|\bstale (?:NFS )?file handle\b",
+    r"|\bcannot find module\b|\bundefined symbol\b|\bNoClassDefFoundError\b|\bClassNotFoundException\b"
+    r"|\bstale (?:NFS )?file handle\b",
     re.IGNORECASE,
 )
 """Words of a program whose files are others than those that it was started from."""
