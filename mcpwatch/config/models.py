@@ -170,7 +170,9 @@ class CheckConfig(KindSpec):
     failure_threshold: int | None = Field(None, ge=1, le=1000, description="Default: `defaults.check.failure_threshold`.")
     success_threshold: int | None = Field(None, ge=1, le=1000, description="Default: `defaults.check.success_threshold`.")
     expect: ExpectConfig = Field(ExpectConfig(), description="What it asserts.")  # pyright: ignore[reportCallIssue]
-    tool: Filled | None = Field(None, description="Makes it a canary: the tool that is really called.")
+    tool: Filled | None = Field(
+        None, description="Makes it a canary: the tool that is really called, by the member's own name of it."
+    )
     arguments: dict[str, Any] = Field({}, description="Arguments of that call.")
     contract: Literal["ignore", "warn", "degrade", "quarantine"] | None = Field(
         None, description="Default: `defaults.check.contract`."

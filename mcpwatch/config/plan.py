@@ -12,6 +12,7 @@ from mcpwatch.config.parse import Config, Proxy, WrittenMember, runtime_keys
 from mcpwatch.config.plan_members import MemberBuilder, public_name, seen_from, unmasked
 from mcpwatch.config.port_conflicts import local, public
 from mcpwatch.config.rules import World, hosted, problems
+from mcpwatch.config.shown_tools import through_route
 from mcpwatch.config.specs import named_secrets, unwrapped
 from mcpwatch.foreign.document import spell
 from mcpwatch.model.errors import ConfigError, Fault
@@ -80,7 +81,7 @@ class _Builder(MemberBuilder):
         urls = {way: public(proxy.base_url, path) for way, path in paths.items()}
         url = root + paths["sse" if wire == "sse" else "http"]
         probe = Target(url, wire, tokens[0] if tokens else None, public_url=urls[wire] if urls[wire] != url else "")
-        checks = list(seen_from(self.checks(member), "route"))
+        checks = [through_route(check, member.written.tools) for check in seen_from(self.checks(member), "route")]
         if self.kind.traits.lists_from_cache:
             checks = [_behind_the_cache(check) for check in checks]
         guarded = bool(tokens)

@@ -14,6 +14,7 @@ from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, WrittenMember
 from mcpwatch.config.port_conflicts import port_clashes
+from mcpwatch.config.shown_tools import shown_as
 from mcpwatch.foreign.document import Path, spell
 from mcpwatch.foreign.server import RESERVED, servable
 from mcpwatch.foreign.variables import Read
@@ -52,6 +53,7 @@ def problems(config: Config, world: World, runtimes: frozenset[str]) -> list[Pro
         found += _restarts(member.path, member.written.restart, config)
         for check in member.checks:
             found += _check(check, member, config)
+            found += _hidden(check, member, config)
     found += _proxy(config, world)
     found += _names(config)
     found += _dependencies(config)
@@ -171,6 +173,20 @@ def _check(check: Check, member: WrittenMember | None, config: Config) -> Iterat
         yield (*check.path, "vantages"), "it is hosted in the proxy and has no direct vantage; add a bridge, or look from route"
     if set(written.vantages) == {"route"} and (member.written.route == "" or config.bare):
         yield (*check.path, "vantages"), "it has no route to look through"
+
+
+def _hidden(check: Check, member: WrittenMember, config: Config) -> Iterator[Problem]:
+    """What a check asks a route for, and the proxy does not show there."""
+    written, tools = check.written, member.written.tools
+    looks = written.enabled and "route" in written.vantages and member.written.route != ""
+    if not looks or config.proxy is None or not config.proxy.traits.runs:
+        return
+    asked = [(("tool",), written.tool)] if written.tool else []
+    asked += [(("expect", "tools", index), name) for index, name in enumerate(written.expect.tools)]
+    rest = "" if hosted(member) else ", or write vantages: direct"
+    for where, name in asked:
+        if shown_as(tools, name) is None:
+            yield (*check.path, *where), f"'tools' hides '{name}' from clients and from this check; name a tool that it shows{rest}"
 
 
 def _asserted(written: CheckConfig, path: Path) -> Iterator[Problem]:

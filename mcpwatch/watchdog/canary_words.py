@@ -21,6 +21,11 @@ _WRONG_ARGUMENTS = re.compile(
 """What they say, as a tool's error, of arguments that its schema does not take."""
 
 
+def untold(result: ProbeResult | None) -> bool:
+    """Whether a canary is answered by words that there is no tool of that name."""
+    return result is not None and result.stage is Stage.CANARY and bool(_NO_SUCH_TOOL.search(result.message))
+
+
 def unasked(result: ProbeResult | None) -> bool:
     """Whether a canary asks for what the server does not offer, or in a way that it does not take."""
     if result is None or result.stage is not Stage.CANARY:

@@ -420,3 +420,35 @@ def test_build_alone_refuses_what_does_not_fit_together(tmp_path: Path, environ:
     with pytest.raises(ConfigError) as caught:
         build(loaded.config, KINDS, state_dir=STATE, world=loaded.world)
     assert [fault.path for fault in caught.value.faults] == ["members.c.stdio.command", "members.a.depends_on[0]"]
+
+
+RULES = (
+    ("", {"echo": "echo", "add": "add"}),
+    ("rename: {echo: say}", {"echo": "say", "say": "say", "add": "add"}),
+    ("rename: {echo: add, add: echo}", {"echo": "add", "add": "echo"}),
+    ("allow: [echo], rename: {echo: say}", {"echo": "say", "say": "say", "add": None}),
+    ("block: [echo]", {"echo": None, "add": "add"}),
+    ("allow: [add]", {"echo": None, "add": "add"}),
+    ("block: [echo], rename: {add: echo}", {"add": "echo", "echo": "echo"}),
+    ("block: [echo], rename: {echo: say}", {"echo": None, "add": "add"}),
+)
+
+
+@pytest.mark.parametrize(("rules", "shown"), RULES)
+@pytest.mark.parametrize("asked", ["tool: {}", "expect: {{tools: [{}]}}"])
+@pytest.mark.parametrize("vantages", ["", "vantages: direct", "vantages: [direct, route]"])
+def test_a_route_is_asked_for_a_tool_by_the_name_that_clients_see_and_a_hidden_one_is_a_fault(
+    rules: str, shown: dict[str, str | None], asked: str, vantages: str, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    for own, name in shown.items():
+        check = ", ".join(filter(None, [asked.format(own), vantages]))
+        text = f"members: {{a: {{url: http://h:1/sse, tools: {{{rules}}}, checks: {{c: {{{check}}}}}}}}}"
+        if name is None and vantages != "vantages: direct":
+            with pytest.raises(ConfigError, match=f"'tools' hides '{own}' from clients.* or write vantages: direct") as told:
+                plan(text, tmp_path, environ)
+            assert len(told.value.faults) == 1
+            continue
+        found = plan(text, tmp_path, environ)
+        asked_of = {spec.vantages: spec for spec in (*member(found, "a").checks, *route(found, "a").checks) if spec.name == "c"}
+        named = {way: spec.canary.tool if spec.canary else spec.expect.tools[0] for (way,), spec in asked_of.items()}
+        assert named == {"direct": own} | ({} if vantages == "vantages: direct" else {"route": name})

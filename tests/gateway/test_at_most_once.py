@@ -153,6 +153,7 @@ class Caller:
 
     id = "caller"
     capabilities: frozenset[str] = frozenset()
+    attended = True
 
     def push(self, data: bytes) -> None:
         """Nothing here belongs to no request."""

@@ -24,6 +24,7 @@ class Session:
 
     id = "s"
     capabilities = frozenset({"sampling"})
+    attended = True
 
     def __init__(self) -> None:
         self.pushed = 0

@@ -546,3 +546,19 @@ def test_nobody_else_is_cut_for_a_member_that_ended_again_and_again_before_it_ha
     waits = ends >= 2 and lived < 30.0
     assert (found.cause, found.rung, bool(found.hold)) == ("stale_session", "restart_proxy", waits)
     assert found.until == (Instant(130.0 - lived) if waits else None)
+
+
+@pytest.mark.parametrize("code", [-32602, -32601])
+@pytest.mark.parametrize("symptom", [Symptom.RPC_ERROR, Symptom.TOOL_ERROR])
+@pytest.mark.parametrize("nudges", [False, True])
+@pytest.mark.parametrize("succeeded", [False, True])
+def test_a_canary_that_the_route_does_not_show_is_configuration_and_no_trouble_of_the_proxy(
+    code: int, symptom: Symptom, nudges: bool, succeeded: bool
+) -> None:
+    message = "tools/call was answered with an error: Unknown tool: echo"
+    hidden = ProbeResult(Outcome.FAILURE, symptom, Stage.CANARY, message, rpc_code=code)
+    seen = replace(bad(symptom, Stage.CANARY), result=hidden, succeeded=succeeded)
+    for direct in (OK, PROVED):
+        found = one(replace(FETCH, direct=direct, direct_call=PROVED, through=seen), TIME, PROXY, nudges=nudges)
+        assert (found.cause, found.subject, found.rung) == ("config", "fetch", None)
+        assert "Unknown tool: echo" in found.text

@@ -30,6 +30,11 @@ class Peer(Protocol):
     id: str
     capabilities: frozenset[str]
 
+    @property
+    def attended(self) -> bool:
+        """Whether its client is there to take an answer."""
+        ...
+
     def push(self, data: bytes) -> None:
         """A message that belongs to no request of the session."""
         ...

@@ -54,8 +54,9 @@ async def rpc(request: McpRequest, target: RouteTarget) -> None:
         request.respond(400, message.error(None, message.INVALID_REQUEST, "the body must be one JSON-RPC request with an id"))
         return
     session = target.begin(request.owner)
-    session.checking = request.checking
+    session.checking, session.open = request.checking, 1
     exchange = Exchange()
+    request.turn.when_lost(exchange.abandon)
     try:
         await session.take(body, envelope, exchange)
         answer = await _last(exchange, envelope)
@@ -63,6 +64,7 @@ async def rpc(request: McpRequest, target: RouteTarget) -> None:
     except UpstreamUnavailable as down:
         request.unavailable(down, bytes(envelope.id))
     finally:
+        request.turn.on_lost = None
         await session.close()
 
 

@@ -58,7 +58,7 @@ async def _post(request: McpRequest, body: bytes, envelope: Envelope, visits: Vi
             _refuse(request, refusal, envelope)
             return
         session, native = await request.target.once(request.owner)
-        session.checking = request.checking
+        session.checking, session.open = request.checking, 1
     exchange = Exchange()
     try:
         if request.turn.when_lost(exchange.abandon):

@@ -39,6 +39,7 @@ class WaitingAnswer:
             self.request.turn.promised = True
             self.response_stream.told = self._settle
             self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE, self._settle)
+            self.request.turn.when_lost(self._settle)  # as a stream, it can be taken up again
 
     def close(self) -> None:
         """It waits no more."""
@@ -54,7 +55,7 @@ class WaitingAnswer:
 
     def _settle(self) -> None:
         stream = self.response_stream
-        stream.told = None
+        stream.told = self.request.turn.on_lost = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -51,8 +51,6 @@ class GroupSession(SessionOutput):
         super().__init__()
         self.id = new_id()
         self.owner = owner
-        self.seen = time.monotonic()
-        self.open = 0
         self._members = {member.name: member for member in members}
         self.served_by = self._parts = dict[str, Session]()
         self._opening: dict[str, asyncio.Lock] = {}
@@ -178,7 +176,7 @@ class GroupSession(SessionOutput):
             part = self._parts.get(name)
             if part is None:
                 part = Session(self._members[name], self.owner)
-                part.checking = self.checking
+                part.checking, part.whole = self.checking, self
                 part.connect(self.push)
                 hello = self._hello if self._hello is not None else PLAIN
                 raw = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}).encode()

@@ -39,7 +39,7 @@ class Session(SessionOutput):
 
     __slots__ = (
         "_legacy", "_native", "_own", "_ruled", "_serving", "_upstream", "capabilities", "closed", "id", "identity", "member",
-        "open", "owner", "seen",
+        "owner",
     )  # fmt: skip
 
     def __init__(self, member: ServedMember, owner: str) -> None:
@@ -48,8 +48,6 @@ class Session(SessionOutput):
         self.member = member
         self.owner = owner
         self.capabilities: frozenset[str] = frozenset()
-        self.seen = time.monotonic()
-        self.open = 0
         self.closed = False
         self._upstream: Upstream | None = None
         self._own: UpstreamTask | None = None

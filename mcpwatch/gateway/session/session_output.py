@@ -18,6 +18,8 @@ from mcpwatch.gateway.session.replay import STANDALONE, EventGone, Replay, frame
 
 NO_STREAM = -1
 """The number of an answer that is no stream (yet)."""
+AWAY = 10.0
+"""Seconds without a stream or a request after which the client of a session is not there: one that polls comes back sooner."""
 UNSENT_MESSAGES, UNSENT_BYTES = 256, 1024 * 1024
 """What is kept for a client that has no stream open; the oldest goes first and is counted."""
 
@@ -26,13 +28,19 @@ class SessionOutput:
     """What a client session is made of, seen from its client. `resumable`: events carry ids and are kept, for Streamable HTTP."""
 
     __slots__ = (
-        "__weakref__", "_replay", "_streams", "_unsent", "_unsent_bytes", "_writes", "checking", "dropped", "pipes", "resumable",
-        "version",
+        "__weakref__", "_replay", "_streams", "_unsent", "_unsent_bytes", "_writes", "checking", "dropped", "open", "pipes",
+        "resumable", "seen", "version", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.resumable = False
         self.checking = False
+        self.open = 0
+        """How many requests and streams of it are open."""
+        self.seen = time.monotonic()
+        """When it was last used (monotonic seconds)."""
+        self.whole: SessionOutput | None = None
+        """The session on several members that it is a part of."""
         self.version = ""
         """The protocol version that was agreed, empty before."""
         self.dropped = 0
@@ -44,6 +52,12 @@ class SessionOutput:
         self._writes: list[Callable[[bytes], None]] = []
         self._unsent: deque[bytes] | None = None
         self._unsent_bytes = 0
+
+    @property
+    def attended(self) -> bool:
+        """Whether its client is there: a stream or a request of it is open, or was a moment ago; of a part, of the whole."""
+        whole = self.whole or self
+        return whole.open > 0 or time.monotonic() - whole.seen < AWAY
 
     @property
     def replay(self) -> Replay:

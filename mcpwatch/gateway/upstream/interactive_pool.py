@@ -148,6 +148,7 @@ class PooledUpstream:
     """An upstream for one request at a time: a peer that can be asked what its client can."""
 
     id = "seat"
+    attended = True
 
     def __init__(self, who: ClientIdentity, running: RunningUpstream) -> None:
         self.who = who

@@ -105,9 +105,9 @@ class Mux:
 
     @property
     def serving_since(self) -> float | None:
-        """Since when the oldest of these calls has been under way (monotonic seconds); `None` when there is none."""
+        """Since when the oldest of these calls has been under way (monotonic seconds); `None` when none has a client that waits."""
         ending = (call for call in self._calls.values() if call.method not in {"", "subscriptions/listen"})
-        return min((call.began for call in ending if call.peer in self._places), default=None)
+        return min((call.began for call in ending if call.peer in self._places and call.peer.attended), default=None)
 
     # --- from a client ---
 

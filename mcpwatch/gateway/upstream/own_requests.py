@@ -51,6 +51,7 @@ class GatewayPeer:
 
     id = "gateway"
     capabilities: frozenset[str] = frozenset()
+    attended = True
 
     def push(self, data: bytes) -> None:
         """Nothing to pass on to."""
