@@ -233,6 +233,7 @@ class MemberActor(KnownMember):
                     self.tell(d.StopRefused(self.now(), f"repair not begun: {error}", generation))
                 else:
                     self._stop_failed(str(error))
+                    self._listener.on_change(self)
                 return
             self._stop_is_over()
             self.incarnation = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpwatch.watchdog.finding import Finding
+from mcpwatch.watchdog.finding import UNKILLABLE, Finding
 
 _POLICY = "left to its restart policy; look at {look_at}"
 _OTHERS = "left to a person: mcpwatch did not start it and does not restart it; look where it runs"
@@ -28,6 +28,7 @@ ADVICE: dict[str, str] = {
     "wrong_base_url": "left to a person: have it announce the base URL, or prefix, that clients use",
     "upstream_unreachable": "left to a person: mend the way, then restart '{subject}'; look at {look_at}",
     "daemonised": "left to a person: have it stay in the foreground, without an option that forks or daemonises",
+    UNKILLABLE: "left to a person: look what its processes wait for (a mount that is away, a frozen cgroup); it is tried again",
     "wrong_server": "left to a person: make the address lead to the server that was meant",
     "wrong_port": "left to a person: make its url and the port that it listens on the same",
     "network_left": "left to a person: put its container on that network again ('docker network connect')",

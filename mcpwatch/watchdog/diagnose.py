@@ -15,7 +15,7 @@ from mcpwatch.watchdog.diagnose_member import diagnose_member
 from mcpwatch.watchdog.diagnose_proxy import diagnose_proxy, own_trouble
 from mcpwatch.watchdog.diagnose_route import diagnose_route
 from mcpwatch.watchdog.evidence import said
-from mcpwatch.watchdog.finding import Finding, Findings, LookAgain
+from mcpwatch.watchdog.finding import UNKILLABLE, Finding, Findings, LookAgain
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot
 
 CROWD = 3
@@ -33,7 +33,8 @@ def diagnose(snapshot: FleetSnapshot) -> Findings:
     down = {member.name for member in snapshot.members if member.want is Want.UP and member.down}
     spoken_for = set(host.members) if host else set[str]()
     for member in snapshot.members:
-        if member.want is Want.DOWN or member.name == snapshot.proxy or member.name in spoken_for:
+        unwanted = member.want is Want.DOWN and member.hindered != UNKILLABLE
+        if unwanted or member.name == snapshot.proxy or member.name in spoken_for:
             continue
         if (engine and member.runtime in snapshot.engines_gone) or (unserved and member.carried.hosted):
             continue

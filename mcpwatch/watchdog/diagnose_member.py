@@ -14,7 +14,7 @@ from mcpwatch.model.symptom import DOOR_STAGES
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, exhausted, member_finding
 from mcpwatch.watchdog.door import turned_away
 from mcpwatch.watchdog.exit_words import port_refused
-from mcpwatch.watchdog.finding import Finding, LookAgain, undoing
+from mcpwatch.watchdog.finding import UNKILLABLE, Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
 from mcpwatch.watchdog.served_by import by_its_server
 from mcpwatch.watchdog.single_client import REFUSED
@@ -109,6 +109,8 @@ def _out_of_reach(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
 
 def _by_phase(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
     """What its lifecycle and the machine say, whatever probes do."""
+    if member.hindered == UNKILLABLE:
+        return hindered(snapshot, member)
     if member.planned:
         return member_finding(snapshot, member, "planned_restart", f"it is being restarted {member.planned_why}")
     if member.paused:

@@ -17,7 +17,7 @@ from mcpwatch.watchdog.diagnose_member import port_holder
 from mcpwatch.watchdog.diagnose_symptom import by_symptom
 from mcpwatch.watchdog.doubt import silent_long
 from mcpwatch.watchdog.evidence import evidence, said
-from mcpwatch.watchdog.finding import Finding, LookAgain, Rung, undoing
+from mcpwatch.watchdog.finding import UNKILLABLE, Finding, LookAgain, Rung, undoing
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import STARVED_SYMPTOMS
 from mcpwatch.watchdog.unfit import unusable
@@ -36,6 +36,8 @@ KERNEL_STAGES = frozenset({Stage.RESOLVE, Stage.CONNECT})
 def diagnose_proxy(snapshot: FleetSnapshot) -> Finding | tuple[LookAgain, ...] | None:
     """The proxy itself is down or hung, which speaks for all of its routes; or where to look before that can be said."""
     proxy = snapshot.front
+    if proxy is not None and proxy.hindered == UNKILLABLE:
+        return _whole(snapshot, proxy, UNKILLABLE, proxy.hindrance)
     if proxy is None or proxy.want is Want.DOWN:
         return None
     if proxy.planned:

@@ -24,6 +24,10 @@ Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
 `quarantine`: stop repairing and tell a person."""
 
 
+UNKILLABLE = "unkillable"
+"""The cause of one that is to stop and cannot be stopped."""
+
+
 def undoing(cause: str) -> Rung | None:
     """The rung by which a runtime undoes what its engine told, where it can."""
     return "resume" if cause in REJOINED else None

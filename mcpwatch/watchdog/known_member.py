@@ -38,7 +38,8 @@ class KnownMember:
         self._verdict_at: Instant | None = None
         self.reason = ""
         self.last_exit = ""
-        self._cannot_stop = False
+        self.cannot_stop = ""
+        """Why it could not be stopped, as long as it is not."""
         self._repaired = False
         """Whether the latest stop began as a repair, on evidence that grows old, and nobody asked for anything since."""
         self.oom = False
@@ -194,11 +195,11 @@ class KnownMember:
 
     def _stop_failed(self, text: str) -> None:
         """It could not be stopped: told, and tried again when the deadline is over."""
-        self._cannot_stop = True
+        self.cannot_stop = text.removeprefix(f"{self.spec.name}: ")
         self._tell_stop(text)
 
     def _stop_is_over(self) -> None:
         """What could not be stopped is stopped, or lives again: that is no trouble any more."""
-        if self._cannot_stop:
-            self._cannot_stop = False
+        if self.cannot_stop:
+            self.cannot_stop = ""
             self._tell_stop(f"{self.spec.name}: could be stopped, or ended by itself", cleared=True)

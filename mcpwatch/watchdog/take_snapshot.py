@@ -17,6 +17,7 @@ from mcpwatch.watchdog.bridge_words import all_served, unserved
 from mcpwatch.watchdog.door import beside_the_point, broken_bytes
 from mcpwatch.watchdog.doubt import silent_since
 from mcpwatch.watchdog.exit_words import port_refused, telling
+from mcpwatch.watchdog.finding import UNKILLABLE
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
@@ -121,6 +122,7 @@ def _observation(history: CheckHistory) -> Observation:
 
 def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant, way: UpstreamSpec | None) -> MemberSnapshot:
     spec, state = actor.spec, actor.state
+    kept = (UNKILLABLE, f"it is to stop, but {actor.cannot_stop}") if actor.cannot_stop else actor.hindered
     reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
     return MemberSnapshot(
         name=spec.name,
@@ -141,8 +143,8 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         planned=actor.planned,
         planned_why=actor.planned_why,
         paused=actor.paused,
-        hindered=actor.hindered[0],
-        hindrance=actor.hindered[1],
+        hindered=kept[0],
+        hindrance=kept[1],
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if not spec.carried.watched else None,
         port=_port(spec),
