@@ -19,7 +19,7 @@ from mcpwatch.gateway.upstream import spawn
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.detect import detect
 from mcpwatch.gateway.upstream.interactive_pool import InteractivePool
-from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamUnavailable
+from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.link import Ends, Link, StdioLink
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, Handshake
 from mcpwatch.gateway.upstream.remote import SseLink
@@ -27,6 +27,7 @@ from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
 from mcpwatch.http_client.trust import Trust
+from mcpwatch.model.one_session import KEPT, ONE_SESSION
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
@@ -81,7 +82,7 @@ class ServedMember:
         self._own: set[UpstreamTask] = set()
         self.seats = InteractivePool(self.open_own)
         self._modern: UpstreamTask | None = None
-        self._era_of = 0
+        self._era_of = self._single_of = 0
         hello = EVERYTHING if settings.sessions == "shared" else PLAIN
         self._main = self._run(Handshake(json.dumps(hello).encode()), tell)
 
@@ -114,6 +115,8 @@ class ServedMember:
                 return False
             case "isolated":
                 return True
+            case "auto" if self._single_of == self.main.generation:
+                return False
             case "auto":
                 return (self.settings.url is not None and not self.main.modern) or bool(
                     capabilities & ASKABLE and not self.main.modern
@@ -131,6 +134,18 @@ class ServedMember:
         self._own.add(running)
         running.task.add_done_callback(lambda _: self._own.discard(running))
         return running
+
+    def one_for_all(self, refused: Upstream) -> bool:
+        """Whether it refused this second session as it bears one, which the main upstream has: then all share that, while it lasts.
+
+        Raises `UpstreamUnavailable` where they may not.
+        """
+        if self.main.phase is not UpstreamPhase.RUNNING or not refused.refused or not ONE_SESSION.search(refused.error or ""):
+            return False
+        if self.settings.sessions == "isolated":
+            raise UpstreamUnavailable(self.name, f"{refused.error} ({KEPT}; sessions: shared would let its clients share that)", 60)
+        self._single_of = self.main.generation
+        return True
 
     async def stateless(self) -> Upstream | None:
         """The upstream that speaks the stateless wire, opened when first asked for; `None` when this member knows none.

@@ -196,7 +196,7 @@ class Upstream(Availability):
             self._tell(LifecycleEvent("connected", self.name, link.pid, generation))
             reason = await lost
         except LinkFailed as error:
-            reason = str(error)
+            self.error = reason = str(error)
             self._permanent, self.refused = error.permanent, isinstance(error, greeting.GreetingRefused)
         except TimeoutError:
             reason = f"did not answer initialize within {self.start_limit:g} s"
