@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from mcpwatch.model.login_words import waits_for_login
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
@@ -29,6 +30,8 @@ class StartProofs:
     def sick(self, actor: MemberActor) -> bool:
         """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
         latest = self._latest(actor)
+        if (latest is None or latest.symptom in UNSAID_SYMPTOMS | MUTE_SYMPTOMS) and self.login(actor):
+            return True
         if latest is None:
             return False
         if actor.hindered[0] in CUT_OFF:
@@ -45,6 +48,11 @@ class StartProofs:
         if living.container:
             return bool(self._senses.inside(living.pid, living.container))
         return actor.spec.carried.own and bool(self._senses.listening(living.pid))
+
+    def login(self, actor: MemberActor) -> str:
+        """The words by which a start that lives waits for a person to log in; to end it would take that page away. Else empty."""
+        alive = actor.incarnation is not None and actor.lives
+        return waits_for_login(self._senses.words(actor.spec.name)) if alive and actor.spec.kind != "proxy" else ""
 
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""
