@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__
+from mcpwatch import __version__, journal
 from mcpwatch.gateway.protocol.message import HANDSHAKE
 from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import spawn
@@ -27,11 +27,14 @@ from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
 from mcpwatch.http_client.trust import Trust
+from mcpwatch.model.login_words import LATEST, waits_for_login
 from mcpwatch.model.one_session import KEPT, ONE_SESSION
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
 
+BEGUN_AHEAD = 2.0
+"""Seconds by which a process may be older than the upstream that takes it."""
 OWN_LIMIT = 256
 """Sessions of one member that may have an upstream of their own at once."""
 SPARED_LIMIT = 32
@@ -193,7 +196,15 @@ class ServedMember:
             restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         upstream.life.share(self._serving)
+        upstream.waits = lambda: self._waits_for_login((upstream.started_at or 0.0) - BEGUN_AHEAD)
         return UpstreamTask(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
+
+    def _waits_for_login(self, since: float) -> bool:
+        """Whether its process wrote since then (epoch seconds) that it waits for a person: to end it takes the login away."""
+        if self.settings.command is None or self._logs is None:
+            return False
+        lines = journal.read(self._logs.parent, self.name, ("stderr",), LATEST, since)
+        return bool(waits_for_login([line.text for line in lines]))
 
     def _serving(self) -> bool:
         """Whether a call is under way, on whatever upstream: a server of one thread answers no ping on any until it is done."""
