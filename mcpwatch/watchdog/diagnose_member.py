@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mcpwatch.model.login_words import waits_for_login
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.symptom import DOOR_STAGES
@@ -20,6 +21,7 @@ from mcpwatch.watchdog.served_by import by_its_server
 from mcpwatch.watchdog.single_client import REFUSED
 from mcpwatch.watchdog.snapshot import (
     GONE_SYMPTOMS,
+    MUTE_SYMPTOMS,
     FleetSnapshot,
     MemberSnapshot,
     Observation,
@@ -30,6 +32,8 @@ from mcpwatch.watchdog.starved import starved
 
 _BACKGROUND = "it put itself into the background"
 """What the process runtime says of one."""
+_STARTS = MUTE_SYMPTOMS | {Symptom.UPSTREAM_DOWN, Symptom.NOT_MOUNTED}
+"""Symptoms of one that may not have come to its end of its start."""
 LATE = 0.5
 """Seconds after which a refused connection says nothing of a port that is listened on now."""
 
@@ -41,7 +45,7 @@ def diagnose_member(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[s
     if member.phase is not Phase.RUNNING and not (member.phase is Phase.STARTING and member.restarting):
         return None
     seen = member.own
-    if (served := _serves_others(snapshot, member)) is not None:
+    if (served := _serves_others(snapshot, member) or _asks_for_login(snapshot, member)) is not None:
         return served
     if (until := cold_until(snapshot, member)) is not None:
         text = f"'{member.name}' answers, and what it runs is still starting; it is given {until - snapshot.at:.0f}s more"
@@ -72,6 +76,17 @@ def _broken(snapshot: FleetSnapshot, member: MemberSnapshot, down: set[str]) -> 
     if ill := [one.name for one in others if one.stopped_processes or one.paused or (one.own is not None and one.own.failures)]:
         return member_finding(snapshot, member, "dependency", f"what it depends on does not work: {', '.join(ill)}")
     return None
+
+
+def _asks_for_login(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
+    """One that was never well, and says nothing else, asks a person to log in."""
+    seen = member.own
+    if seen is None or not seen.bad or seen.succeeded or seen.symptom not in _STARTS:
+        return None
+    if not (asks := waits_for_login(member.lines)):
+        return None
+    found = member_finding(snapshot, member, "auth", f"it waits for a person to log in; it wrote: {asks}")
+    return replace(found, hold="waiting for that login")
 
 
 def _serves_others(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mcpwatch.model.one_session import KEPT
 from mcpwatch.model.probe import NO_TOKEN, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
 from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
@@ -82,7 +83,7 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
     if held(seen.result, speaks=not foreign(seen)) and (seen is member.through or not holds(member.through)):
-        return member_finding(snapshot, member, "busy", f"it serves one client at a time, and another has its session: {message}")
+        return _taken(snapshot, member, seen)
     if seen.succeeded and seen.bad and changed_under(seen.result):
         text = f"it worked, and lacks a part of its program since that was changed on disk: {message}"
         return replace(member_finding(snapshot, member, "member_failing", text, "restart"), tries=1)
@@ -96,6 +97,19 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     behind = fails_behind(seen.result)
     text = "what it depends on fails the call" if behind else "it says itself what fails"
     return member_finding(snapshot, member, "dependency" if behind else "unexpected", f"it answers, and {text}: {message}")
+
+
+def _taken(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> Finding:
+    """It refuses a second session, and who has the first, as far as that is known."""
+    through = member.through
+    if through is not None and KEPT in through.message:
+        text = f"it serves one client at a time, and the gateway has its session: write 'sessions: shared' for it: {seen.message}"
+        return member_finding(snapshot, member, "config", text)
+    since = through is not None and through.symptom is None and (through.began_at or 0.0) >= (seen.since or 0.0)
+    if since and through is not None and (through.proved or not snapshot.lists_from_cache):
+        text = f"it takes no second session; the proxy has the first: {seen.message}"
+        return member_finding(snapshot, member, "single_client", text)
+    return member_finding(snapshot, member, "busy", f"it serves one client at a time, and another has its session: {seen.message}")
 
 
 def exhausted(snapshot: FleetSnapshot, member: MemberSnapshot, why: str) -> Finding:

@@ -9,7 +9,7 @@ from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant, WallTime, placed
 from mcpwatch.ports import Runtime, shares
 from mcpwatch.watchdog import decide as d
-from mcpwatch.watchdog.exit_words import port_refused
+from mcpwatch.watchdog.exit_words import port_refused, telling
 from mcpwatch.watchdog.senses import Context
 
 PORT_LOOK = 1.0
@@ -119,7 +119,11 @@ class KnownMember:
         """What to do about a start that took too long, where it was on its way to the end. `said`: what it answered last."""
         if not self.lives:
             return ""
-        return f"; it answers, but {said}" if said else "; it was still starting: raise start_grace if it needs longer"
+        if said:
+            return f"; it answers, but {said}"
+        wrote = telling(self._senses.words(self.spec.name))
+        last = f"; it last wrote: {wrote}" if wrote else ""
+        return f"; it was still starting: raise start_grace if it needs longer{last}"
 
     @property
     def pid(self) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from mcpwatch.model.one_session import ONE_SESSION
 from mcpwatch.model.probe import ProbeResult, Symptom
 from mcpwatch.model.symptom import CALLS, DOOR_STAGES, GREETING_STAGES
 from mcpwatch.watchdog.refusals import refusal
@@ -20,17 +21,6 @@ LIMITED = 5
 """Refusals in a row by words of a limit, which may be one of more than one session."""
 REFUSED = "it says: "
 """How the words begin of one that lives on and refuses a second session."""
-_ONE = re.compile(
-    r"already (?:initiali[sz]ed|connected|attached|in use|in session)"
-    r"|already (?:has|have|an?|one) (?:\w+ )?(?:session|client|connection)"
-    r"|\b(?:session|client|connection)(?: \w+){0,2} already (?:\w+ )?(?:active|open|exists|taken|established|running)\b"
-    r"|\b(?:only|just|at most) (?:one|a single|1) (?:\w+ )?(?:session|client|connection|user)"
-    r"|\b(?:single|another|other|different|second|one)[- ](?:\w+ )?(?:session|client|connection|user|agent)\b"
-    r"|\b(?:multiple|concurrent|parallel|simultaneous|more than one) (?:\w+ )?(?:session|client|connection)s?\b"
-    r"|\b(?:held|locked|occupied|taken|in use|being used) by\b|\b(?:somebody|someone) else\b"
-    r"|\b(?:is|currently) (?:occupied|in use)\b",
-    re.IGNORECASE,
-)
 _LIMIT = re.compile(
     r"\b(?:session|connection|client)s?\b.{0,20}\blimit|max(?:imum)?\b.{0,20}\b(?:session|connection|client)|\bbusy\b",
     re.IGNORECASE,
@@ -54,7 +44,7 @@ def held(result: ProbeResult | None, *, speaks: bool = True) -> bool:
     """
     if result is None or result.stage not in GREETING_STAGES or result.symptom not in _ANSWERS | {Symptom.UPSTREAM_DOWN}:
         return False
-    return (speaks and result.http_status == _CONFLICT) or _ONE.search(result.said or result.message) is not None
+    return (speaks and result.http_status == _CONFLICT) or ONE_SESSION.search(result.said or result.message) is not None
 
 
 def unserved(through: Observation | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from mcpwatch.model.login_words import waits_for_login
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
@@ -40,6 +41,8 @@ class StartProofs:
     def sick(self, actor: MemberActor) -> bool:
         """Whether a start that was never proven runs and answers, so that what it says is the trouble and not the start."""
         latest = self._latest(actor)
+        if (latest is None or latest.symptom in UNSAID_SYMPTOMS | MUTE_SYMPTOMS) and self.login(actor):
+            return True
         if latest is None:
             return False
         if actor.hindered[0] in CUT_OFF or self._unasked(actor):
@@ -65,6 +68,11 @@ class StartProofs:
         unmade = self._probing.faults.unmade(proof.name)
         behind = proof.key.vantage == "route" and proxy not in (None, actor)  # and nobody is asked through one not proven
         return unmade or (self.unmade(proxy) if behind and proxy is not None else "")
+
+    def login(self, actor: MemberActor) -> str:
+        """The words by which a start that lives waits for a person to log in; to end it would take that page away. Else empty."""
+        alive = actor.incarnation is not None and actor.lives
+        return waits_for_login(self._senses.words(actor.spec.name)) if alive and actor.spec.kind != "proxy" else ""
 
     def said(self, actor: MemberActor) -> str:
         """What the latest probe that could have proved a start was answered by one that is not silent; empty without one."""

@@ -96,7 +96,10 @@ class SmallFleet:
         """The number of that; 0: it is another one each time."""
         self.children: dict[tuple[int, str], int] = {}
         """The process that serves a route inside the proxy with that main process."""
+        self.said: dict[str, tuple[str, ...]] = {}
+        """The lines that a member wrote to its stderr."""
         senses = Senses(
+            words=lambda name: self.said.get(name, ()),
             schedule=VirtualSchedule,
             nudge=self.nudge,
             listening=lambda pid: self.listening if pid > 100 else (1,),

@@ -263,7 +263,7 @@ def test_what_was_never_well_and_greets_as_no_mcp_server_does_is_a_wrong_configu
     finding = one(replace(FETCH, direct=seen, through=seen), TIME, PROXY)
     assert (finding.cause, finding.rung) == (("member_failing", "restart") if greeted or cause != "config" else (cause, None))
     assert greeted or cause != "config" or "<h1>hello</h1>" in finding.text, "what it said is told"
-    was_well = one(replace(FETCH, direct=replace(seen, succeeded=True)), TIME, PROXY)
+    was_well = one(replace(FETCH, direct=replace(seen, succeeded=True), through=None), TIME, PROXY)
     assert was_well.cause == ("busy" if status == 409 and not greeted else "member_failing")
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.member import Verdict
-from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.one_session import KEPT
+from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.spec import Traits
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.single_client import ENOUGH, LIMITED, REFUSED, ProbeDeaths, held, second_refused, unserved
 from tests.watchdog.scenes import FETCH, TIME, bad, one
@@ -220,6 +222,27 @@ def test_one_whose_only_session_others_have_is_busy_and_is_not_restarted_whoever
                 ours = one(replace(FETCH, direct=replace(seen, succeeded=True), through=through), TIME, FRONT)
                 assert (ours.cause, ours.rung) == ("member_failing", "restart"), "the proxy has that session, and it fails"
     assert not held(None)
+
+
+@pytest.mark.parametrize("words", HELD)
+def test_who_has_the_only_session_is_told_as_far_as_that_is_known(words: str) -> None:
+    result = ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, Stage.INITIALIZE, words, words)
+    direct = replace(bad(Symptom.RPC_ERROR, Stage.INITIALIZE), result=result)
+    served = ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.SAFE_CALL, 0.1),))
+    well = replace(bad(Symptom.RPC_ERROR), result=served, verdict=Verdict.HEALTHY, failures=0)
+    refused = ProbeResult(Outcome.FAILURE, Symptom.UPSTREAM_DOWN, Stage.INITIALIZE, f"member 'fetch' is down: {words} ({KEPT})")
+    kept = replace(bad(Symptom.UPSTREAM_DOWN, Stage.INITIALIZE), result=refused)
+    old = replace(well, began_at=Instant(1.0), at=Instant(1.0))
+    for through, cause, told in (
+        (old, "busy", "another"),
+        (well, "single_client", "the proxy"),
+        (kept, "config", "the gateway"),
+        (None, "busy", "another"),
+    ):
+        found = one(replace(FETCH, direct=direct, through=through), TIME, FRONT)
+        assert (found.cause, found.rung) == (cause, None)
+        assert f"{told} has " in found.text
+        assert words in found.text
 
 
 @pytest.mark.parametrize("kind", ["process", "url", "hosted"])

@@ -171,8 +171,7 @@ class Session(SessionOutput):
                 self._upstream = self._own.upstream
             else:
                 self._upstream = self.member.main
-        upstream = self._upstream
-        await upstream.ready()
+        upstream = await self._opened(self._upstream)
         if self._own is None:
             await self._prove(upstream, FRESH)
         if self.closed:
@@ -188,6 +187,18 @@ class Session(SessionOutput):
         else:
             result, self.version = upstream.agreed(asked.get("protocolVersion"))
         sink.deliver(message.result(raw_id, result), FINAL)
+
+    async def _opened(self, upstream: Upstream) -> Upstream:
+        """The upstream once it can be used; the shared one where the member bears no other. Raises `UpstreamUnavailable`."""
+        try:
+            await upstream.ready()
+        except UpstreamUnavailable:
+            if self._own is None or not self.member.one_for_all(upstream):
+                raise
+            own, self._own, self._upstream = self._own, None, self.member.main
+            await own.stop()
+            return self.member.main
+        return upstream
 
     async def _prove(self, upstream: Upstream, fresh: float) -> None:
         """Return when the upstream has proved that it lives, if it did not within the last `fresh` seconds.

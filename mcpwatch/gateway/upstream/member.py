@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcpwatch import __version__
+from mcpwatch import __version__, journal
 from mcpwatch.gateway.protocol.message import HANDSHAKE
 from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import spawn
 from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.detect import detect
 from mcpwatch.gateway.upstream.interactive_pool import InteractivePool
-from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamUnavailable
+from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase, UpstreamUnavailable
 from mcpwatch.gateway.upstream.link import Ends, Link, StdioLink
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, Handshake
 from mcpwatch.gateway.upstream.remote import SseLink
@@ -27,10 +27,14 @@ from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
 from mcpwatch.http_client.trust import Trust
+from mcpwatch.model.login_words import LATEST, waits_for_login
+from mcpwatch.model.one_session import KEPT, ONE_SESSION
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
 
+BEGUN_AHEAD = 2.0
+"""Seconds by which a process may be older than the upstream that takes it."""
 OWN_LIMIT = 256
 """Sessions of one member that may have an upstream of their own at once."""
 SPARED_LIMIT = 32
@@ -81,7 +85,7 @@ class ServedMember:
         self._own: set[UpstreamTask] = set()
         self.seats = InteractivePool(self.open_own)
         self._modern: UpstreamTask | None = None
-        self._era_of = 0
+        self._era_of = self._single_of = 0
         hello = EVERYTHING if settings.sessions == "shared" else PLAIN
         self._main = self._run(Handshake(json.dumps(hello).encode()), tell)
 
@@ -114,6 +118,8 @@ class ServedMember:
                 return False
             case "isolated":
                 return True
+            case "auto" if self._single_of == self.main.generation:
+                return False
             case "auto":
                 return (self.settings.url is not None and not self.main.modern) or bool(
                     capabilities & ASKABLE and not self.main.modern
@@ -131,6 +137,18 @@ class ServedMember:
         self._own.add(running)
         running.task.add_done_callback(lambda _: self._own.discard(running))
         return running
+
+    def one_for_all(self, refused: Upstream) -> bool:
+        """Whether it refused this second session as it bears one, which the main upstream has: then all share that, while it lasts.
+
+        Raises `UpstreamUnavailable` where they may not.
+        """
+        if self.main.phase is not UpstreamPhase.RUNNING or not refused.refused or not ONE_SESSION.search(refused.error or ""):
+            return False
+        if self.settings.sessions == "isolated":
+            raise UpstreamUnavailable(self.name, f"{refused.error} ({KEPT}; sessions: shared would let its clients share that)", 60)
+        self._single_of = self.main.generation
+        return True
 
     async def stateless(self) -> Upstream | None:
         """The upstream that speaks the stateless wire, opened when first asked for; `None` when this member knows none.
@@ -178,7 +196,15 @@ class ServedMember:
             restart=self.settings.restart, counts=self.counts,
         )  # fmt: skip
         upstream.life.share(self._serving)
+        upstream.waits = lambda: self._waits_for_login((upstream.started_at or 0.0) - BEGUN_AHEAD)
         return UpstreamTask(upstream, asyncio.get_running_loop().create_task(upstream.run(), name=f"member {self.name}"))
+
+    def _waits_for_login(self, since: float) -> bool:
+        """Whether its process wrote since then (epoch seconds) that it waits for a person: to end it takes the login away."""
+        if self.settings.command is None or self._logs is None:
+            return False
+        lines = journal.read(self._logs.parent, self.name, ("stderr",), LATEST, since)
+        return bool(waits_for_login([line.text for line in lines]))
 
     def _serving(self) -> bool:
         """Whether a call is under way, on whatever upstream: a server of one thread answers no ping on any until it is done."""

@@ -23,6 +23,7 @@ from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase
 from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed, before
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
+from mcpwatch.gateway.upstream.patience import never, patient
 from mcpwatch.gateway.upstream.pollution import Pollution
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.sign_of_life import SignOfLife
@@ -53,7 +54,7 @@ class Upstream(Availability):
     ) -> None:
         super().__init__(name)
         self._make_link, self._hello, self._tell, self.start_limit = make_link, hello, tell, start_limit
-        self.counts = counts or Counts()
+        self.counts, self.waits = counts or Counts(), never
         self.mux = Mux(name, self._send, call_limit, self.counts)
         self._gateway = GatewayPeer()
         self.life = SignOfLife(self, self.mux, self._gateway, self._drop)
@@ -186,7 +187,7 @@ class Upstream(Availability):
         self._enter(UpstreamPhase.STARTING)
         watch = loop.create_task(self.life.watch(), name=f"watch of {self.name}")
         try:
-            async with asyncio.timeout(self.start_limit):
+            async with patient(self.start_limit, self.waits):
                 await before(lost, link.open())
                 self._tell(LifecycleEvent("started", self.name, link.pid, generation))
                 await self._greet(link, lost)
@@ -196,7 +197,7 @@ class Upstream(Availability):
             self._tell(LifecycleEvent("connected", self.name, link.pid, generation))
             reason = await lost
         except LinkFailed as error:
-            reason = str(error)
+            self.error = reason = str(error)
             self._permanent, self.refused = error.permanent, isinstance(error, greeting.GreetingRefused)
         except TimeoutError:
             reason = f"did not answer initialize within {self.start_limit:g} s"

@@ -1,0 +1,20 @@
+"""The words by which a server refuses a second session: the watchdog and the gateway read them alike. Pure."""
+
+from __future__ import annotations
+
+import re
+
+ONE_SESSION = re.compile(
+    r"already (?:initiali[sz]ed|connected|attached|in use|in session)"
+    r"|already (?:has|have|an?|one) (?:\w+ )?(?:session|client|connection)"
+    r"|\b(?:session|client|connection)(?: \w+){0,2} already (?:\w+ )?(?:active|open|exists|taken|established|running)\b"
+    r"|\b(?:only|just|at most) (?:one|a single|1) (?:\w+ )?(?:session|client|connection|user)"
+    r"|\b(?:single|another|other|different|second|one)[- ](?:\w+ )?(?:session|client|connection|user|agent)\b"
+    r"|\b(?:multiple|concurrent|parallel|simultaneous|more than one) (?:\w+ )?(?:session|client|connection)s?\b"
+    r"|\b(?:held|locked|occupied|taken|in use|being used) by\b|\b(?:somebody|someone) else\b"
+    r"|\b(?:is|currently) (?:occupied|in use)\b",
+    re.IGNORECASE,
+)
+"""It serves one client at a time."""
+KEPT = "the gateway keeps the only session that it has"
+"""How the gateway says that it has that session itself, and may not share it."""
