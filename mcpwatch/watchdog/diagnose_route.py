@@ -12,7 +12,6 @@ from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import NO_TOKEN, Symptom
 from mcpwatch.model.symptom import CALLS, DOOR_STAGES
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.canary_words import untold
 from mcpwatch.watchdog.diagnose_inside import by_a_tool, diagnose_inside, of_the_tool, route_finding
 from mcpwatch.watchdog.diagnose_member import hindered
 from mcpwatch.watchdog.door import broken_bytes
@@ -29,7 +28,7 @@ from mcpwatch.watchdog.snapshot import (
 )
 from mcpwatch.watchdog.starts import cold, inside, mounting_until, starting_until, steady_at
 from mcpwatch.watchdog.told_before import told_before
-from mcpwatch.watchdog.unfit import unusable
+from mcpwatch.watchdog.unfit import unfit
 from mcpwatch.watchdog.vantages import last_change, newer, since_change
 from mcpwatch.watchdog.ways import no_way
 
@@ -143,8 +142,8 @@ def _fewer(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapsho
 def _without_repair(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: MemberSnapshot, seen: Observation) -> Finding | None:
     """Causes that no repair answers."""
     symptom, route, message = seen.symptom, member.route or member.name, seen.message
-    if unfit := _unfit(snapshot, member, seen):
-        return route_finding(snapshot, member, member.name, "config", unfit)
+    if why := unfit(snapshot, member, seen):
+        return route_finding(snapshot, member, member.name, "config", why)
     if of_the_tool(member, seen):
         return route_finding(snapshot, member, member.name, "unexpected", f"a tool of '{member.name}' says itself: {message}")
     if symptom is Symptom.BAD_ENDPOINT:
@@ -171,15 +170,6 @@ def _without_repair(snapshot: FleetSnapshot, member: MemberSnapshot, proxy: Memb
         text = f"'{member.name}' changed what it lists, and the proxy shows it as it is: {message}"
         return route_finding(snapshot, member, member.name, "drift", text)
     return None
-
-
-def _unfit(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> str:
-    """Why the proxy cannot use the member, or that it does not show what the canary calls; else empty."""
-    if why := unusable(member):
-        return f"the proxy cannot use '{member.name}', whatever is restarted: {why}"
-    if not untold(seen.result) or member.direct is None or snapshot.lists_from_cache:  # a memory may not know the tool yet
-        return ""
-    return f"its canary is no tool that clients see at '{member.route}' ('tools', or the proxy's filter): {seen.message}"
 
 
 def _lists_the_same(member: MemberSnapshot, seen: Observation) -> bool:

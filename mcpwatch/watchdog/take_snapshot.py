@@ -201,7 +201,6 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
     symptom = member.direct.symptom if member.direct is not None else None
     lost = symptom in GONE_SYMPTOMS and member.port is not None
     ports, places = (senses.listening(pid), senses.places(pid)) if lost else ((), ())
-    knocked = _unanswered(member.direct) and member.port is not None
     rival = senses.rival(pid, member.port) if member.port is not None else ""
     silent = member.direct is not None and bare(member.direct.result)
     child = (symptom is Symptom.NOT_MOUNTED or silent) and senses.runs(pid, container)
@@ -218,7 +217,7 @@ def _with_machine(member: MemberSnapshot, stopped: bool, main: tuple[int, str], 
         listens_at=places,
         rival=rival,
         works=silence is not None and senses.works(pid, silence),
-        cut_off=knocked and senses.idle(pid, member.port or 0),
+        cut_off=_unanswered(member.direct) and member.port is not None and senses.idle(pid, member.port),
         child_runs=child,
         child_ended=silent and not child and parent,
         descriptors=full if member.kind != "proxy" or full.endswith(f"(pid {pid})") else "",

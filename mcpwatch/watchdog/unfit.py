@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mcpwatch.model.symptom import GREETING_STAGES, Symptom
 from mcpwatch.model.wire import WIRE_NAMES
-from mcpwatch.watchdog.snapshot import MemberSnapshot, Observation
+from mcpwatch.watchdog.canary_words import untold
+from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 
 
 def foreign(seen: Observation) -> bool:
@@ -29,3 +30,12 @@ def unusable(member: MemberSnapshot) -> str:
     if member.proxy_wire and spoken in WIRE_NAMES and (member.proxy_wire == "sse") != (spoken == "sse"):
         return f"it speaks {WIRE_NAMES[spoken]}, and the proxy asks it over {WIRE_NAMES[member.proxy_wire]}: write its `transport`"
     return result.message if result.symptom is Symptom.INCOMPATIBLE else ""
+
+
+def unfit(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation) -> str:
+    """Why the proxy cannot use the member, or that it does not show what the canary calls; else empty."""
+    if why := unusable(member):
+        return f"the proxy cannot use '{member.name}', whatever is restarted: {why}"
+    if not untold(seen.result) or member.direct is None or snapshot.lists_from_cache:  # a memory may not know the tool yet
+        return ""
+    return f"its canary is no tool that clients see at '{member.route}' ('tools', or the proxy's filter): {seen.message}"
