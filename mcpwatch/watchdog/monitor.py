@@ -229,6 +229,8 @@ class FleetMonitor(CheckedFleet):
             for one in self.probing.of_member(scheduled.member):  # what failed before it was ready says nothing of it now
                 if self.probing.history(one).failing:
                     self.probing.renew_check(one)
+            if actor.spec.kind == "proxy" and proven:
+                self._mounting.served()
             self._recovered(actor)
             self._first_looks(actor)
 

@@ -217,13 +217,14 @@ def test_what_a_route_becomes_is_told() -> None:
 def test_a_proxy_that_gave_up_over_a_server_is_started_when_that_is_well_again() -> None:
     async def play(small: SmallFleet) -> None:
         await begun(small, A, member("b", route="b"), traits=Traits(dies_on_bad_command=True))
-        small.answers["http://h/a"] = small.answers["http://h/b"] = BAD
+        small.answers["http://h/a"] = small.answers["http://h/b"] = small.answers["http://h/proxy"] = BAD
         while small.phases()["proxy"] is not Phase.FAILED:
             await asyncio.sleep(1.0)
             if small.phases()["proxy"] in (Phase.RUNNING, Phase.STARTING):
                 small.fleet.monitor.hear(LogHint("b", "mounting", "Setting up 'b'"))
                 actor = small.fleet.actors["proxy"]
                 actor.exited(Exited("proxy", actor.state.generation, code=1), ())
+        del small.answers["http://h/proxy"]
         (other,), (check,) = (small.fleet.monitor.probing.of(name, "direct") for name in ("a", "b"))
         for one in (other, check):
             await small.fleet.monitor.probing.run(one)

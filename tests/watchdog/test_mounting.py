@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import pytest
+
 from mcpwatch.model.time import WallTime
 from mcpwatch.watchdog.mounting import Mounting
 
@@ -49,3 +53,25 @@ def test_a_run_that_ended_before_it_started_any_keeps_what_was_known() -> None:
     mounting.begin()
     mounting.begin()
     assert (mounting.culprit(runs=True), mounting.culprit(runs=False)) == ("files", "files")
+
+
+@pytest.mark.parametrize("read", list(product(["at once", "after it served", "after it ended", "in the next run"], repeat=2)))
+def test_a_run_that_served_ends_with_none_whenever_its_log_is_read(read: tuple[str, str]) -> None:
+    mounting = Mounting()
+    lines = list(zip(("time", "files"), read, strict=True))
+
+    def said(when: str, began: float) -> None:
+        for route, moment in lines:
+            if moment == when:
+                mounting.heard(route, T(1.0), T(began))
+
+    said("at once", 0.5)
+    mounting.served()
+    said("after it served", 0.5)
+    said("after it ended", 0.5)
+    assert mounting.culprit(runs=False) == ""
+    mounting.begin()
+    said("in the next run", 3.0)
+    assert mounting.culprit(runs=True) == ""
+    mounting.heard("other", T(4.0), T(3.0))
+    assert mounting.culprit(runs=False) == "other", "the next start did not come to its end"

@@ -23,13 +23,15 @@ from mcpwatch.runtimes.docker.container import Container, EngineSample, sample, 
 from mcpwatch.runtimes.docker.engine import Engine
 from mcpwatch.runtimes.docker.events import Away, Back, ContainerEnded, Events, Frozen, Heard, Rewired, by_memory
 from mcpwatch.runtimes.docker.launch import placed, reach
-from mcpwatch.runtimes.docker.logs import ContainerLogFollower, LogFile
+from mcpwatch.runtimes.docker.logs import ContainerLogFollower, LogFile, read_out
 from mcpwatch.runtimes.docker.refusal import EngineAway
 from mcpwatch.runtimes.docker.spec import ContainerSpec, DockerSpec
 from mcpwatch.runtimes.record import Record, Records
 
 RECONCILE_SECONDS = 15.0
 """How often the engine is asked whether what it told by events is still so, and what containers use."""
+LAST_WORDS = 0.5
+"""Seconds for which the end of a container may wait for its last lines: a start that failed is told with them."""
 _SIGNALLED = 128
 
 
@@ -88,6 +90,7 @@ class FollowedContainers:
         """By member, the networks that its container was told to have left; another container of it may be on them again."""
         self._connecting = asyncio.Lock()
         self._due = 0.0
+        self._endings: set[asyncio.Task[None]] = set()
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()  # at most one end per start: as bounded as the fleet
 
     def foreign(self, spec: MemberSpec) -> bool:  # noqa: ARG002
@@ -183,7 +186,15 @@ class FollowedContainers:
             for starting in (one for one in self._live.values() if one.starting):
                 starting.early.append(ended)
         elif ended.at >= live.started:
-            self._finish(live, exited(live.member, live.generation, ended.code, oom=ended.oom))
+            end = exited(live.member, live.generation, ended.code, oom=ended.oom)
+            task = asyncio.get_running_loop().create_task(self._after_its_words(live, end), name=f"end of {live.member}")
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _after_its_words(self, live: FollowedContainer, end: Exited) -> None:
+        """Tell an end once the engine's log was read, or soon."""
+        await asyncio.to_thread(read_out, live.followers, LAST_WORDS)
+        self._finish(live, end)
 
     def _finish(self, live: FollowedContainer, exited: Exited) -> None:
         """Tell an end, once."""

@@ -11,6 +11,8 @@ import json
 import os
 import re
 import threading
+import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,8 +150,12 @@ class ContainerLogFollower:
 
     def drain(self, seconds: float) -> None:
         """Wait until the ended container's last line is on disk, at most so long; then let go."""
-        self._thread.join(seconds)
+        self.ended(seconds)
         self.close()
+
+    def ended(self, seconds: float) -> None:
+        """Wait until the ended container's last line is on disk, at most so long."""
+        self._thread.join(max(0.0, seconds))
 
     def close(self) -> None:
         """Let go of the stream. What was not copied yet is copied by the next follower."""
@@ -197,6 +203,13 @@ class ContainerLogFollower:
             self._file.add([split(line) for line in lines])
         if rest and not self._closed.is_set():
             self._file.add([split(rest)])
+
+
+def read_out(followers: Iterable[ContainerLogFollower], seconds: float) -> None:
+    """Wait until all of an ended container was copied, at most so long. Blocking."""
+    until = time.monotonic() + seconds
+    for follower in followers:
+        follower.ended(until - time.monotonic())
 
 
 def split(line: bytes) -> Entry:
