@@ -38,7 +38,7 @@ def test_a_watchdog_with_sixty_four_descriptors_serves_its_commands_and_leaves_n
         daemon.start()
         status = daemon.wait(lambda s: all(m["phase"] == "running" for m in s["members"]), "all run", WAIT)
         assert status["daemon"]["carries"] == 16
-        assert "the limit of open files carries about 16" in daemon.said()
+        daemon.wait(lambda _: "the limit of open files carries about 16" in daemon.said(), "it says what that carries", WAIT)
         before = lives(daemon)
         for name in ("m0", "m5", "m11"):
             os.kill(before[name][0], signal.SIGKILL)
