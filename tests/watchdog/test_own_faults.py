@@ -11,14 +11,41 @@ import pytest
 
 from mcpwatch.model.fact import RepairTried, Troubled
 from mcpwatch.model.member import Phase, Verdict
+from mcpwatch.model.probe import Outcome, ProbeResult
 from mcpwatch.watchdog import probing as probing_module
 from mcpwatch.watchdog.fleet import Fleet
+from mcpwatch.watchdog.own_faults import OwnFaults, broken
 from mcpwatch.watchdog.probing import Probing
+from mcpwatch.watchdog.senses import Context
 from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.watchdog.scenes import Still
 from tests.watchdog.world import GATEWAY, Server
 from tests.watchdog.world_prober import watched
 
 GRACE = 8.0
+GOOD, UNKNOWN = ProbeResult(Outcome.SUCCESS), ProbeResult(Outcome.UNKNOWN, message="the machine was away")
+BAD = broken(KeyError("x"))
+
+
+def test_own_faults_are_counted_by_check_and_told_once_until_none_is_left() -> None:
+    told: list[Troubled] = []
+    faults = OwnFaults(Context(Still(), told.append, lambda _work, _name: None))  # pyright: ignore[reportArgumentType]
+    assert [faults.took("a", None), faults.took("a", GOOD), faults.took("a", UNKNOWN)] == [0, 0, 0]
+    assert (faults.unmade("a"), faults.unmade("b"), told) == ("the machine was away", "", [])
+    assert [faults.took("a", BAD), faults.took("a", BAD), faults.took("b", BAD)] == [1, 2, 1]
+    assert faults.unmade("a") == BAD.message
+    assert [(one.level, one.cleared, one.text) for one in told] == [("error", False, f"mcpwatch's own check failed{BAD.own_fault}")]
+    assert (faults.took("a", GOOD), faults.unmade("a"), len(told)) == (0, "", 1)
+    faults.drop("b")
+    assert [(one.level, one.cleared, one.text) for one in told[1:]] == [("info", True, "mcpwatch's own checks work again")]
+    assert faults.took("a", BAD) == 1
+    faults.keep({"a"})
+    assert (faults.unmade("a"), len(told)) == (BAD.message, 3)
+    faults.keep(())
+    assert (faults.unmade("a"), told[-1].cleared) == ("", True)
+    assert faults.took("a", BAD) == 1, "counted from the beginning"
+    faults.drop("a")
+    assert (faults.unmade("a"), told[-1].cleared) == ("", True)
 
 
 def raising(*_: object, **__: object) -> NoReturn:

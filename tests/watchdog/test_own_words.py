@@ -97,3 +97,14 @@ def test_a_fleet_tells_it_for_as_long_as_it_lasts_and_restarts_nothing(traits: T
         assert (world.harm, set(world.starts.values())) == ([], {1})
 
     staged(traits, [Server("m", kind), Server("other", "url")], play, canary=frozenset({"m"}))
+
+
+@pytest.mark.parametrize("succeeded", [True, False])
+def test_only_an_error_of_json_rpc_whose_words_are_no_answer_to_a_wrong_call_is_a_word_of_the_server(*, succeeded: bool) -> None:
+    assert spoken(error("vector store offline"), succeeded=succeeded)
+    assert not spoken(None, succeeded=succeeded)
+    assert not spoken(replace(error("vector store offline"), symptom=Symptom.TOOL_ERROR), succeeded=succeeded)
+    unknown = ProbeResult(
+        Outcome.FAILURE, Symptom.RPC_ERROR, Stage.CANARY, "Unknown tool: x", said="Unknown tool: x", rpc_code=-32602
+    )
+    assert not spoken(unknown, succeeded=succeeded)
