@@ -20,7 +20,7 @@ OUTAGES, OUTAGES_WITHIN = 4, 150.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class FailureSpell:
     """Failures in a row that reached the threshold: when they did, the last one, and how many successes came after them."""
 
     at: Instant
@@ -29,17 +29,17 @@ class Outage:
     well: int = 0
 
 
-def noted(outages: tuple[Outage, ...], failures: int, threshold: int, at: Instant) -> tuple[Outage, ...]:
+def noted(outages: tuple[FailureSpell, ...], failures: int, threshold: int, at: Instant) -> tuple[FailureSpell, ...]:
     """The latest outages after one more result; `failures`: how many are in a row now, 0 after a success."""
     if failures == threshold:
-        return (*outages, Outage(at, at, failures))[-OUTAGES:]
+        return (*outages, FailureSpell(at, at, failures))[-OUTAGES:]
     if not outages or 0 < failures < threshold:
         return outages
     last = outages[-1]
     return (*outages[:-1], replace(last, last=at, failures=failures) if failures else replace(last, well=last.well + 1))
 
 
-def flaps_slowly(outages: tuple[Outage, ...], failures: int, at: Instant) -> bool:
+def flaps_slowly(outages: tuple[FailureSpell, ...], failures: int, at: Instant) -> bool:
     """Whether outages come and go; `failures`: how many are in a row `at` this moment.
 
     It is calm when it was well for two turns, and down when it fails twice as often in a row as before.
@@ -51,7 +51,7 @@ def flaps_slowly(outages: tuple[Outage, ...], failures: int, at: Instant) -> boo
     return failures <= 2 * worst if failures else at - outages[-1].last <= 2.0 * turn
 
 
-def share(outages: tuple[Outage, ...]) -> float:
+def share(outages: tuple[FailureSpell, ...]) -> float:
     """Which share of the results since the first of these outages were failures."""
     failures = sum(one.failures for one in outages)
     return failures / (failures + sum(one.well for one in outages))

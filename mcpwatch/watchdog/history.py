@@ -15,7 +15,7 @@ from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import Instant, WallTime, placed
 from mcpwatch.watchdog.bare_answer import bare
-from mcpwatch.watchdog.flapping import FLAP_WINDOW, OUTAGES, Outage, flaps_slowly, noted, refused_in, share, weigh
+from mcpwatch.watchdog.flapping import FLAP_WINDOW, OUTAGES, FailureSpell, flaps_slowly, noted, refused_in, share, weigh
 from mcpwatch.watchdog.refusals import refusal
 
 STRIKE_SPACING = 0.25
@@ -62,7 +62,7 @@ class CheckHistory:
     recent: tuple[bool, ...] = ()
     refused_at: tuple[Stage | None, ...] = ()
     """Beside `recent`: the stage in which it was refused by an error of the server, which may not come again."""
-    outages: tuple[Outage, ...] = ()
+    outages: tuple[FailureSpell, ...] = ()
     """The latest that this incarnation had, through the same proxy."""
     flapping: bool = False
     succeeded: bool = False
@@ -212,7 +212,7 @@ def _lately(history: CheckHistory, result: ProbeResult) -> tuple[tuple[bool, ...
     return recent[-FLAP_WINDOW:], refused_at[-FLAP_WINDOW:]
 
 
-def _outages(history: CheckHistory, failures: int, check: CheckSpec, sight: Sight) -> tuple[Outage, ...]:
+def _outages(history: CheckHistory, failures: int, check: CheckSpec, sight: Sight) -> tuple[FailureSpell, ...]:
     """Those of the incarnations that this probe saw."""
     same = (history.generation, history.proxy_generation) == (sight.generation, sight.proxy_generation)
     return noted(history.outages if same else (), failures, check.failure_threshold, sight.at)

@@ -6,29 +6,29 @@ import pytest
 
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.time import Instant
-from mcpwatch.watchdog.flapping import FLAP_WINDOW, OUTAGES, Outage, flaps_slowly, noted, refused_in, share, weigh
+from mcpwatch.watchdog.flapping import FLAP_WINDOW, OUTAGES, FailureSpell, flaps_slowly, noted, refused_in, share, weigh
 
 
 def at(seconds: float) -> Instant:
     return Instant(seconds)
 
 
-def outages(*begun: float, failures: int = 3, lasted: float = 5.0) -> tuple[Outage, ...]:
-    return tuple(Outage(at(one), at(one + lasted), failures) for one in begun)
+def outages(*begun: float, failures: int = 3, lasted: float = 5.0) -> tuple[FailureSpell, ...]:
+    return tuple(FailureSpell(at(one), at(one + lasted), failures) for one in begun)
 
 
 def test_an_outage_begins_at_the_threshold_grows_by_failures_and_is_followed_by_successes() -> None:
     assert noted((), 2, 3, at(1.0)) == ()
     begun = noted((), 3, 3, at(2.0))
-    assert begun == (Outage(at(2.0), at(2.0), 3, 0),)
+    assert begun == (FailureSpell(at(2.0), at(2.0), 3, 0),)
     assert noted(begun, 1, 3, at(3.0)) == begun, "one failure that is none yet"
     longer = noted(begun, 4, 3, at(4.0))
-    assert longer == (Outage(at(2.0), at(4.0), 4, 0),)
+    assert longer == (FailureSpell(at(2.0), at(4.0), 4, 0),)
     well = noted(noted(longer, 0, 3, at(5.0)), 0, 3, at(6.0))
-    assert well == (Outage(at(2.0), at(4.0), 4, 2),)
+    assert well == (FailureSpell(at(2.0), at(4.0), 4, 2),)
     assert noted((), 0, 3, at(7.0)) == ()
     many = outages(*range(OUTAGES))
-    assert noted(many, 3, 3, at(9.0)) == (*many[1:], Outage(at(9.0), at(9.0), 3))
+    assert noted(many, 3, 3, at(9.0)) == (*many[1:], FailureSpell(at(9.0), at(9.0), 3))
     assert share(well) == pytest.approx(4 / 6)
     assert share(outages(1.0, 2.0)) == 1.0
 
