@@ -14,7 +14,7 @@ from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot
 COLD_START = 600.0
 """Seconds that a bridge, or a proxy, whose child lives may need before it serves it, however short its `start_grace` is."""
 
-TOO_OFTEN, STEADY = 2, 30.0
+TOO_OFTEN, STEADY = 3, 30.0
 """Unplanned ends in a row after which a member has to live so many seconds before others are cut for it."""
 
 
