@@ -65,14 +65,14 @@ def machine_senses(
     hold: Callable[[], None],
 ) -> Senses:
     """The senses of a fleet on this machine. `services` are built from the fleet, so they are asked for when they are needed."""
-    ports = PortWatch(paths.instance)
+    ports, processes = PortWatch(paths.instance), StopWatch()
     return Senses(
         tail=tail.of,
         words=tail.recent,
-        stopped=StopWatch().stopped,
+        stopped=processes.stopped,
         port_holder=ports.held_by,
         port_free=ports.free,
-        still=StillWatch().still,
+        still=StillWatch(processes).still,
         listening=ports.listening,
         places=ports.places,
         rival=ports.rival,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mcpwatch.runtimes.kernel import detect
-from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
+from mcpwatch.runtimes.process_table import ProcUnreadable
+from mcpwatch.runtimes.stopped import StopWatch
 
 _TRACED = re.compile(r"^State:\tt\b.*^TracerPid:\t(\d+)$", re.MULTILINE | re.DOTALL)
 CGROUPS = Path("/sys/fs/cgroup")
@@ -17,15 +17,15 @@ PROC = Path("/proc")
 
 
 class StillWatch:
-    """Looks when asked, and not otherwise."""
+    """Looks when asked, and not otherwise; `processes` sees whom to look at, once for all members that fail together."""
 
-    def __init__(self) -> None:
-        self._table = ProcessTable(detect())
+    def __init__(self, processes: StopWatch) -> None:
+        self._processes = processes
 
     def still(self, pid: int) -> tuple[str, str]:
         """The cause (`traced`, `frozen`) and a sentence, of a main process or one below it; two empty texts when nobody does."""
         try:
-            own = sorted(self._table.scan().of_member(pid))
+            own = self._processes.of_member(pid)
         except ProcUnreadable:
             return "", ""
         for one in own:

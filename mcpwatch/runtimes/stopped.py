@@ -38,11 +38,24 @@ class StopWatch:
             return frozenset()
         if self._now() >= self._until or not pids <= self._seen_of:
             try:
-                self._seen, self._seen_of, self._until = self._table.scan(), pids, self._now() + KEPT
+                self._look()
             except ProcUnreadable:
                 return frozenset()
+            self._seen_of = pids
         seen = self._seen
         return frozenset(pid for pid in pids if any(seen.procs[one].state in ("T", "t") for one in seen.of_member(pid)))
+
+    def of_member(self, pid: int) -> list[int]:
+        """A living main process and what is below it that serves no other member, seen within `KEPT` seconds, in order.
+
+        Raises `ProcUnreadable`.
+        """
+        if self._now() >= self._until or pid not in self._seen.procs:
+            self._look()
+        return sorted(self._seen.of_member(pid))
+
+    def _look(self) -> None:
+        self._seen, self._until = self._table.scan(), self._now() + KEPT
 
 
 def resume_tree(table: ProcessTable, main: int) -> None:

@@ -10,6 +10,9 @@ import pytest
 
 from mcpwatch.runtimes import kept_still
 from mcpwatch.runtimes.kept_still import StillWatch
+from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
+from mcpwatch.runtimes.process_table import ProcessTable
+from mcpwatch.runtimes.stopped import StopWatch
 
 
 def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> tuple[str, str]:
@@ -27,7 +30,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str])
             path = tmp_path / name.replace("PID", child).replace("TRACER", str(os.getpid()))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace("TRACER", str(os.getpid())), encoding="utf-8")
-        cause, text = StillWatch().still(main.pid)
+        cause, text = StillWatch(StopWatch()).still(main.pid)
         return cause, text.replace(child, "PID").replace(str(os.getpid()), "TRACER")
 
 
@@ -59,3 +62,19 @@ def test_a_debugger_or_a_frozen_cgroup_is_told_of_a_process_or_of_one_below_it(
     found, text = seen(tmp_path, monkeypatch, files)
     assert found == cause
     assert text.endswith(words) or f"pid {words}" in text
+
+
+def test_the_machine_is_looked_through_once_for_all_who_fail_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[ProcessTable] = []
+    scan = ProcessTable.scan
+
+    def counted(table: ProcessTable) -> ProcessSnapshot:
+        looks.append(table)
+        return scan(table)
+
+    monkeypatch.setattr(ProcessTable, "scan", counted)
+    processes = StopWatch(now=lambda: 0.0)
+    still, pids = StillWatch(processes).still, frozenset({os.getpid(), os.getppid()})
+    assert processes.stopped(pids) == frozenset()
+    assert [still(pid) for pid in pids] == [("", ""), ("", "")]
+    assert len(looks) == 1
