@@ -11,6 +11,7 @@ from typing import Any
 
 from mcpwatch.checks.symptoms import MEANINGS, anchor
 from mcpwatch.model.errors import UsageError, suggest
+from mcpwatch.model.member import GONE_BY, Phase
 from mcpwatch.model.probe import Symptom
 from mcpwatch.web.words import ago, next_step
 
@@ -108,17 +109,14 @@ def _member(member: Document, at: float) -> str:
     return text + (f"; last exit: {member['last_exit']}" if member["last_exit"] else "")
 
 
-_CHANGED = {"stopped": "was stopped", "stopping": "was stopped", "backoff": "died", "failed": "died", "starting": "last started"}
-"""What a member in such a phase did last."""
-
-
 def _before(probe: Document, *seen: tuple[str, Document | None]) -> str:
     """That a probe says nothing of one of those that it saw as they are now. By one with a streak a member was proved itself."""
     for who, member in seen:
         if member is None or probe["at"] >= (member["since"] or 0.0):
             continue
         if (who, member["phase"]) != ("it", "running") or not (probe["failures"] or probe["successes"]):
-            return f", before {who} {_CHANGED.get(member['phase'], 'was ready')}"
+            began = "last started" if member["phase"] == Phase.STARTING else "was ready"
+            return f", before {who} {GONE_BY.get(member['phase'], began)}"
     return ""
 
 

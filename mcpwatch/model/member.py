@@ -27,6 +27,12 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
+GONE_BY: dict[str, str] = {
+    Phase.STOPPED: "was stopped", Phase.STOPPING: "was stopped", Phase.BACKOFF: "died", Phase.FAILED: "died",
+}  # fmt: skip
+"""What came of one that does not run, by its phase."""
+
+
 class Verdict(StrEnum):
     """How healthy a member or route is proven to be."""
 

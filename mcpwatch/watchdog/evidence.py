@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpwatch.model.member import Phase
+from mcpwatch.model.member import GONE_BY, Phase
 from mcpwatch.model.probe import ProbeResult, Symptom
 from mcpwatch.model.secret_shapes import masked
 from mcpwatch.model.text import plain
@@ -48,8 +48,7 @@ def _before(seen: Observation, of: MemberSnapshot, who: str = "it") -> str:
     changes = (of.started_at, None if runs else of.changed_at)
     if seen.began_at is not None and all(at is None or seen.began_at >= at for at in changes):
         return ""
-    did = {Phase.STOPPED: "was stopped", Phase.STOPPING: "was stopped", Phase.BACKOFF: "died", Phase.FAILED: "died"}
-    return f" (before {who} {did.get(of.phase, 'last started')})"
+    return f" (before {who} {GONE_BY.get(of.phase, 'last started')})"
 
 
 def said(vantage: str, seen: Observation | None) -> str:
