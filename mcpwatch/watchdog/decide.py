@@ -2,10 +2,12 @@
 
 Everything that affects a member's want, phase and verdict happens here and nowhere else. `decide` never awaits, reads no clock
 and never raises; a test walks every reachable (state, event) and asserts the invariants (`docs/explanation/state-machine.md`):
+
 - a start is issued only where nothing lives, and every start raises the generation;
 - whatever an older generation says changes nothing;
 - every passing phase (STARTING, STOPPING, BACKOFF) has a deadline;
 - FAILED is reachable from a crash loop under every policy that the configuration accepts.
+
 It must not know what carries the member, what a probe looks like, or why someone asked.
 """
 
@@ -179,10 +181,8 @@ def _stopped(state: MemberState, event: StateEvent, rules: LifecycleRules, unit:
             return _rest(state, Phase.STOPPED), ()
         case "start":
             return _starting(state, event.at, rules)
-        case "again":
-            return _again(
-                replace(state, phase=Phase.STOPPED), event.at, replace(rules, theirs=False), unit
-            )  # nobody else begins it
+        case "again":  # its carrier begins nothing that it was told to stop
+            return _again(replace(state, phase=Phase.STOPPED), event.at, replace(rules, theirs=False), unit)
         case "park":
             return _parked(state, event.at, rules), ()
 

@@ -112,8 +112,16 @@ _NAMES = re.compile(
 )
 """What only names a server or a host: one that is called `billing` refuses nothing by that."""
 
+_UNDER_IT = re.compile(
+    r"\bno module named\b|\bcannot import name\b|\bImportError\b|\bModuleNotFoundError\b|\bERR_MODULE_NOT_FOUND\b"
+    r"|\bcannot find module\b|\bundefined symbol\b|\bNoClassDefFoundError\b|\bClassNotFoundException\b"
+    r"|\bstale (?:NFS )?file handle\b",
+    re.IGNORECASE,
+)
+"""Words of a program whose files are others than those that it was started from."""
 
 _CALLED = re.compile(r"^calling \S+ failed(?:, and not in the tool)?: ")
+"""How we begin what is told of a call that failed."""
 
 
 def refused(words: str, *names: str) -> tuple[str, str] | None:
@@ -144,19 +152,11 @@ def fails_behind(result: ProbeResult | None) -> bool:
     return result is not None and _ANOTHER.search(_its_words(result)) is not None
 
 
-_UNDER_IT = re.compile(
-    r"\bno module named\b|\bcannot import name\b|\bImportError\b|\bModuleNotFoundError\b|\bERR_MODULE_NOT_FOUND\b"
-    r"|\bcannot find module\b|\bundefined symbol\b|\bNoClassDefFoundError\b|\bClassNotFoundException\b"
-    r"|\bstale (?:NFS )?file handle\b",
-    re.IGNORECASE,
-)
-"""Words of a program whose files are others than those that it was started from."""
-
-
 def changed_under(seen: ProbeResult | None) -> bool:
     """Whether a tool failed because the program lacks a part of itself: of one that worked, an upgrade in place took it away."""
-    failed = seen is not None and seen.symptom in (Symptom.TOOL_ERROR, Symptom.RPC_ERROR)
-    return failed and seen is not None and _UNDER_IT.search(_its_words(seen)) is not None
+    if seen is None or seen.symptom not in (Symptom.TOOL_ERROR, Symptom.RPC_ERROR):
+        return False
+    return _UNDER_IT.search(_its_words(seen)) is not None
 
 
 def safe_call_told(result: ProbeResult) -> ProbeResult:
