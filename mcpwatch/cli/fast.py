@@ -1,4 +1,4 @@
-"""`status` and `--help` without the command line's libraries: for the few shapes of arguments that are understood here whole.
+"""`status`, `version`, `--help` without the command line's libraries: for the shapes of arguments that are understood here whole.
 
 `answer` prints exactly what the full program prints, or does nothing and returns `None`: then the full program does it all, and has
 the last word on every error. Imports typer, rich and pydantic never, and nothing else that it can do without: it is asked a hundred
@@ -38,6 +38,10 @@ def answer(arguments: Sequence[str]) -> int | None:
     try:
         if list(arguments) in (["--help"], ["-h"]):
             return _help()
+        if list(arguments) in (["version"], ["--version"]) and not os.path.exists(f"{state_root(os.environ)}/edits/journal.json"):
+            from mcpwatch import __version__
+
+            return _say(f"mcpwatch {__version__}\n", 0)
         if arguments[:1] == ["status"] and all(word == "--json" or word[:1] not in ("-", "") for word in arguments[1:]):
             names = [word for word in arguments[1:] if word != "--json"]
             return _status(names, as_json="--json" in arguments)

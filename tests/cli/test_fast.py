@@ -194,8 +194,8 @@ def test_an_answer_that_is_no_status_is_left_to_the_full_program(daemon: FakeDae
 
 @pytest.mark.parametrize("arguments", [
     [], ["status", "--watch"], ["status", "-w"], ["status", "--pid"], ["status", "--", "time"], ["status", "--jso"],
-    ["status", "-h"], ["status", "--help"], ["status", ""], ["--state-dir", "x", "status"], ["statu"], ["up"], ["--version"],
-    ["--help", "status"],
+    ["status", "-h"], ["status", "--help"], ["status", ""], ["--state-dir", "x", "status"], ["statu"], ["up"],
+    ["version", "--json"], ["--help", "status"],
 ])  # fmt: skip
 def test_other_arguments_are_left_to_the_full_program(daemon: FakeDaemon, arguments: list[str]) -> None:
     del daemon
@@ -232,6 +232,13 @@ def test_the_help_is_the_same_by_both_ways(monkeypatch: pytest.MonkeyPatch, wide
     assert in_short([option], terminal=False) == (None, "")
 
 
+@pytest.mark.parametrize("option", ["version", "--version"])
+def test_the_version_is_the_same_by_both_ways(option: str) -> None:
+    short = in_short([option], terminal=False)
+    assert short == in_full([option], terminal=False)
+    assert short[1].startswith("mcpwatch ")
+
+
 def loaded(arguments: Sequence[str], state: Path) -> set[str]:
     """What a command had loaded at its end."""
     code = (
@@ -243,7 +250,7 @@ def loaded(arguments: Sequence[str], state: Path) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["--help"], ["version"]])
 def test_no_library_of_the_command_line_is_loaded(daemon: FakeDaemon, arguments: list[str]) -> None:
     daemon.body = json.dumps(
         {"version": 1, "at": NOW, "healthy": True, "daemon": {"version": "1", "pid": 7, "started_at": 0.0}}
