@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from mcpwatch.cli import exits
+from mcpwatch.cli.control import call
 from mcpwatch.cli.options import JsonOption
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 
 alerts_app = typer.Typer(no_args_is_help=True, help="List alerts, test receivers, acknowledge an alert.", rich_markup_mode=None)
 silence_app = typer.Typer(no_args_is_help=True, help="Add, list and expire silences.", rich_markup_mode=None)
@@ -21,12 +22,6 @@ TargetsArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Names of members or routes (* and ? allowed), or label=pattern, e.g. severity=warning."),
 ]
-
-
-def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    from mcpwatch.cli.control import call
-
-    return call(method, path, body)
 
 
 def _who(by: str) -> str:
@@ -44,12 +39,8 @@ def list_alerts(
     json_: JsonOption = False,
 ) -> None:
     """List pending and firing alerts with their start and the receivers notified. Exits 1 when an alert fires."""
-    found = _call("GET", "/alerts?all=1" if everything else "/alerts")
-    if json_:
-        say_json(found)
-    else:
-        for line in ([found["unknown"]] if found.get("unknown") else []) + _alert_lines(found):
-            say(line)
+    found = call("GET", "/alerts?all=1" if everything else "/alerts")
+    say_answer(found, ([found["unknown"]] if found.get("unknown") else []) + _alert_lines(found), as_json=json_)
     firing = any(alert["state"] == "firing" for alert in found["alerts"])
     raise typer.Exit(exits.UNHEALTHY if firing else exits.OK)
 
@@ -60,12 +51,9 @@ def send_test(
     json_: JsonOption = False,
 ) -> None:
     """Send a test notification now, bypassing grouping and silences. Exits 1 when a receiver refuses it."""
-    found = _call("POST", "/alerts/test", {"receiver": receiver or ""})
-    if json_:
-        say_json(found)
-    else:
-        for one in found["results"]:
-            say(f"{one['receiver']}: {'delivered' if one['ok'] else one['error']}")
+    found = call("POST", "/alerts/test", {"receiver": receiver or ""})
+    lines = [f"{one['receiver']}: {'delivered' if one['ok'] else one['error']}" for one in found["results"]]
+    say_answer(found, lines, as_json=json_)
     raise typer.Exit(exits.OK if all(one["ok"] for one in found["results"]) else exits.UNHEALTHY)
 
 
@@ -77,8 +65,8 @@ def ack(
     json_: JsonOption = False,
 ) -> None:
     """Acknowledge an alert: stop its reminders and its escalation. The resolution is still sent."""
-    found = _call("POST", "/alerts/ack", {"alert": alert, "comment": comment, "by": _who(by)})
-    _print(found, f"acknowledged: {', '.join(found['acknowledged'])}", as_json=json_)
+    found = call("POST", "/alerts/ack", {"alert": alert, "comment": comment, "by": _who(by)})
+    say_answer(found, [f"acknowledged: {', '.join(found['acknowledged'])}"], as_json=json_)
 
 
 @silence_app.command("add", epilog="Examples:  mcpwatch silence add fetch --for 2h    mcpwatch silence add severity=warning 'pg*'")
@@ -90,23 +78,22 @@ def add_silence(
     json_: JsonOption = False,
 ) -> None:
     """Add a silence for alerts that match all labels. Checks continue; the resolution of notified alerts is still sent."""
-    body = {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)}
-    found = _call("POST", "/silences", body)
-    _print(found, f"{found['id']}: {_match(found)} is silent until {found['until']}", as_json=json_)
+    found = call("POST", "/silences", {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)})
+    say_answer(found, [f"{found['id']}: {_match(found)} is silent until {found['until']}"], as_json=json_)
 
 
 @silence_app.command("list")
 def list_silences(json_: JsonOption = False) -> None:
     """List active silences."""
-    found = _call("GET", "/silences")
-    _print(found, _silence_lines(found["silences"]) or "nothing is silenced", as_json=json_)
+    found = call("GET", "/silences")
+    say_answer(found, _silence_lines(found["silences"]) or ["nothing is silenced"], as_json=json_)
 
 
 @silence_app.command(epilog="Example:  mcpwatch silence expire s1a2b3c")
 def expire(id_: Annotated[str, typer.Argument(metavar="ID", help="Id of a silence.")], json_: JsonOption = False) -> None:
     """Expire a silence now; alerts that still fire are sent."""
-    found = _call("POST", "/silences/expire", {"id": id_})
-    _print(found, f"ended: {', '.join(found['ended'])}", as_json=json_)
+    found = call("POST", "/silences/expire", {"id": id_})
+    say_answer(found, [f"ended: {', '.join(found['ended'])}"], as_json=json_)
 
 
 @maintenance_app.command(epilog="Examples:  mcpwatch maintenance start --for 30m    mcpwatch maintenance start 'pg*' --for 2h")
@@ -118,8 +105,8 @@ def start(
     json_: JsonOption = False,
 ) -> None:
     """Start maintenance of members or of the whole fleet. Its alerts are suppressed until it ends."""
-    found = _call("POST", "/maintenance", {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)})
-    _print(found, f"{found['id']}: maintenance of {_match(found)} until {found['until']}", as_json=json_)
+    found = call("POST", "/maintenance", {"targets": targets or [], "for": for_, "comment": comment, "by": _who(by)})
+    say_answer(found, [f"{found['id']}: maintenance of {_match(found)} until {found['until']}"], as_json=json_)
 
 
 @maintenance_app.command(epilog="Examples:  mcpwatch maintenance stop    mcpwatch maintenance stop m1a2b3c")
@@ -128,23 +115,16 @@ def stop(
     json_: JsonOption = False,
 ) -> None:
     """Stop maintenance now."""
-    found = _call("POST", "/maintenance/stop", {"id": id_ or ""})
-    _print(found, f"ended: {', '.join(found['ended']) or 'none was running'}", as_json=json_)
+    found = call("POST", "/maintenance/stop", {"id": id_ or ""})
+    say_answer(found, [f"ended: {', '.join(found['ended']) or 'none was running'}"], as_json=json_)
 
 
 @maintenance_app.command("list")
 def list_maintenance(json_: JsonOption = False) -> None:
     """List maintenance in progress and the configured windows."""
-    found = _call("GET", "/maintenance")
-    lines = [line for line in (_silence_lines(found["maintenance"]), *map(_window_line, found["windows"])) if line]
-    _print(found, "\n".join(lines) or "no maintenance", as_json=json_)
-
-
-def _print(found: Any, text: str, *, as_json: bool) -> None:
-    if as_json:
-        say_json(found)
-    else:
-        say(text)
+    found = call("GET", "/maintenance")
+    lines = [*_silence_lines(found["maintenance"]), *map(_window_line, found["windows"])]
+    say_answer(found, lines or ["no maintenance"], as_json=json_)
 
 
 def _match(one: dict[str, Any]) -> str:
@@ -152,13 +132,11 @@ def _match(one: dict[str, Any]) -> str:
     return " ".join(words) or "everything"
 
 
-def _silence_lines(found: list[dict[str, Any]]) -> str:
+def _silence_lines(found: list[dict[str, Any]]) -> list[str]:
     from mcpwatch.cli.table import coloured, table
 
-    if not found:
-        return ""
     rows = [(one["id"], _match(one), one["until"][:19] + "Z", one["by"], one["comment"]) for one in found]
-    return "\n".join(table(("ID", "MATCH", "UNTIL", "BY", "COMMENT"), rows, colour=coloured()))
+    return table(("ID", "MATCH", "UNTIL", "BY", "COMMENT"), rows, colour=coloured()) if rows else []
 
 
 def _window_line(one: dict[str, Any]) -> str:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.app.backup.create import known
-from mcpwatch.app.paths import StatePaths, state_paths
+from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli import exits
-from mcpwatch.cli.control import ControlSettings, call
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.control import ControlSettings, refuse_while_running
+from mcpwatch.cli.out import say, say_answer, say_json
 from mcpwatch.config.models import NAME_PATTERN
-from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError
+from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.runtimes.adoption import marks_of
 from mcpwatch.runtimes.kernel import detect
 from mcpwatch.runtimes.process_table import ProcessTable
@@ -40,10 +40,8 @@ def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool)
 
     Raises `UsageError` while a watchdog or what it started runs, when nobody can be asked, or for what cannot be removed.
     """
-    paths = state_paths(ControlSettings.state_dir)
-    with contextlib.suppress(NoDaemon):
-        pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
-        raise UsageError(f"a watchdog (pid {pid}) runs on {paths.root}; stop it first with 'mcpwatch down'")
+    paths = ControlSettings.paths()
+    refuse_while_running()
     if living := _living(paths.instance, names):
         raise UsageError(f"still running: {living}; take them over with 'mcpwatch up' and stop them with 'mcpwatch down' first")
     containers, networks, trouble = _on_engine(paths, names)
@@ -70,10 +68,7 @@ def clean(names: Sequence[str] = (), *, yes: bool, dry_run: bool, as_json: bool)
     for directory in directories:
         _remove(directory, kept=foreign)
         removed.append(f"directory {directory}")
-    if as_json:
-        say_json({"removed": removed, **_left(foreign)})
-    else:
-        say(f"removed: {', '.join(removed)}")
+    say_answer({"removed": removed, **_left(foreign)}, [f"removed: {', '.join(removed)}"], as_json=as_json)
     return exits.OK
 
 

@@ -5,10 +5,11 @@ Mounted without a name, so that its commands stand beside the others.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from mcpwatch.cli.control import call
 from mcpwatch.cli.options import JsonOption
 
 app = typer.Typer(rich_markup_mode=None)
@@ -18,12 +19,6 @@ app.add_typer(clients_app, name="clients")
 app.add_typer(token_app, name="token")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Clients, by kind or by file; all by default.", show_default=False)]
-
-
-def _call(method: str, path: str, body: Any = None) -> Any:
-    from mcpwatch.cli.control import call
-
-    return call(method, path, body)
 
 
 @app.command(epilog="Examples:  mcpwatch sync    mcpwatch sync claude-code --diff    mcpwatch sync vscode --force")
@@ -40,7 +35,7 @@ def sync(
     """Sync the files of AI clients with the fleet now."""
     from mcpwatch.cli.clientview import print_sync
 
-    answers = _call("POST", "/clients/sync", {"clients": clients or [], "dry_run": dry_run, "diff": diff, "force": force})
+    answers = call("POST", "/clients/sync", {"clients": clients or [], "dry_run": dry_run, "diff": diff, "force": force})
     raise typer.Exit(print_sync(answers, dry_run=dry_run or diff, as_json=json_))
 
 
@@ -49,7 +44,7 @@ def print_(client: Annotated[str, typer.Argument(help="Kind of client.")], json_
     """Print the entries for a client's file, to paste where mcpwatch may not write."""
     from mcpwatch.cli.clientview import print_snippet
 
-    raise typer.Exit(print_snippet(_call("POST", "/clients/print", {"client": client}), as_json=json_))
+    raise typer.Exit(print_snippet(call("POST", "/clients/print", {"client": client}), as_json=json_))
 
 
 @clients_app.callback(invoke_without_command=True)
@@ -64,7 +59,7 @@ def list_(json_: JsonOption = False) -> None:
     """List clients: file, sync state, drift, last write, and whether the client must be restarted."""
     from mcpwatch.cli.clientview import print_table
 
-    raise typer.Exit(print_table(_call("GET", "/clients"), as_json=json_))
+    raise typer.Exit(print_table(call("GET", "/clients"), as_json=json_))
 
 
 @clients_app.command(epilog="Example:  mcpwatch clients undo claude-code")
@@ -72,7 +67,7 @@ def undo(client: Annotated[str, typer.Argument(help="Client, by kind or by file.
     """Undo the last write of a client's file and stop syncing it until the next `mcpwatch sync`."""
     from mcpwatch.cli.clientview import print_undo
 
-    raise typer.Exit(print_undo(_call("POST", "/clients/undo", {"client": client}), as_json=json_))
+    raise typer.Exit(print_undo(call("POST", "/clients/undo", {"client": client}), as_json=json_))
 
 
 @clients_app.command()
@@ -92,7 +87,7 @@ def purge(
     """List hand-written entries that point at routes of this fleet under an old name or address. Remove them with --apply."""
     from mcpwatch.cli.clientview import print_purge
 
-    raise typer.Exit(print_purge(_call("POST", "/clients/purge", {"clients": clients or [], "apply": apply}), as_json=json_))
+    raise typer.Exit(print_purge(call("POST", "/clients/purge", {"clients": clients or [], "apply": apply}), as_json=json_))
 
 
 @token_app.command(epilog="Examples:  mcpwatch token rotate --wait 1h    mcpwatch token rotate --env-file .env")
@@ -108,7 +103,7 @@ def rotate(
     from mcpwatch.cli.clientview import print_rotation
 
     body = {"wait": wait, "env_file": env_file, "variable": variable}
-    raise typer.Exit(print_rotation(_call("POST", "/token/rotate", body), as_json=json_))
+    raise typer.Exit(print_rotation(call("POST", "/token/rotate", body), as_json=json_))
 
 
 @token_app.command(name="status")
@@ -116,4 +111,4 @@ def token_status(json_: JsonOption = False) -> None:
     """Show the token rotation in progress and the last use of the old token."""
     from mcpwatch.cli.clientview import print_rotation
 
-    raise typer.Exit(print_rotation(_call("GET", "/token/rotate"), as_json=json_))
+    raise typer.Exit(print_rotation(call("GET", "/token/rotate"), as_json=json_))

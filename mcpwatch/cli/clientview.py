@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from mcpwatch.cli import exits
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say, say_answer, say_json
 from mcpwatch.cli.table import coloured, paint, table
 
 Answer = dict[str, Any]
@@ -13,38 +14,30 @@ Answer = dict[str, Any]
 
 def print_sync(answers: list[Answer], *, dry_run: bool, as_json: bool) -> int:
     """One line per client, its diff on request, and what kept a route or a file from being as it should."""
-    if as_json:
-        say_json(answers)
-    else:
-        for answer in answers:
-            _one_sync(answer, dry_run=dry_run)
+    say_answer(answers, (line for answer in answers for line in _one_sync(answer, dry_run=dry_run)), as_json=as_json)
     return exits.UNHEALTHY if any(answer.get("error") for answer in answers) else exits.OK
 
 
-def _one_sync(answer: Answer, *, dry_run: bool) -> None:
+def _one_sync(answer: Answer, *, dry_run: bool) -> Iterator[str]:
     colour = coloured()
     head = f"{answer['title']}  {answer['path']}"
     if answer.get("error"):
-        say(f"{head}: {paint('left alone', 'red', on=colour)}: {answer['error']}")
+        yield f"{head}: {paint('left alone', 'red', on=colour)}: {answer['error']}"
         return
     would = "would be: " if dry_run and answer["changed"] else ""
-    say(f"{head}: {would}{answer['summary']}")
+    yield f"{head}: {would}{answer['summary']}"
     for line in str(answer.get("diff", "")).splitlines():
-        say(paint(line, "green" if line.startswith("+") else "red" if line.startswith("-") else "grey", on=colour))
-    for drift in answer["drift"]:
-        say(f"  {drift['entry']}: {drift['text']}")
-    for skipped in answer["skipped"]:
-        say(f"  {skipped['route']}: not given: {skipped['reason']}")
+        yield paint(line, "green" if line.startswith("+") else "red" if line.startswith("-") else "grey", on=colour)
+    yield from (f"  {note}" for note in _left_alone(answer))
+
+
+def _left_alone(answer: Answer) -> list[str]:
+    notes = [f"{drift['entry']}: {drift['text']}" for drift in answer["drift"]]
+    return notes + [f"{skipped['route']}: not given: {skipped['reason']}" for skipped in answer["skipped"]]
 
 
 def print_table(rows: list[Answer], *, as_json: bool) -> int:
     """The table of clients."""
-    if as_json:
-        say_json(rows)
-        return exits.OK
-    if not rows:
-        say("no clients in the configuration; find some with 'mcpwatch clients detect'")
-        return exits.OK
     colour = coloured()
     head = ("CLIENT", "FILE", "IN SYNC", "ROUTES", "LAST WRITE", "TAKES EFFECT")
     lines = [
@@ -58,10 +51,10 @@ def print_table(rows: list[Answer], *, as_json: bool) -> int:
         )
         for row in rows
     ]
-    for line in table(head, lines, colour=colour, right=(3,)):
-        say(line)
-    for row in rows:
-        _remarks(row)
+    told = [*table(head, lines, colour=colour, right=(3,)), *(note for row in rows for note in _remarks(row))]
+    say_answer(
+        rows, told if rows else ["no clients in the configuration; find some with 'mcpwatch clients detect'"], as_json=as_json
+    )
     return exits.OK
 
 
@@ -71,21 +64,15 @@ def _sync_word(row: Answer, *, colour: bool) -> str:
     return paint(word, {"yes": "green", "error": "red"}.get(word, "yellow"), on=colour)
 
 
-def _remarks(row: Answer) -> None:
+def _remarks(row: Answer) -> list[str]:
     notes = [row.get("unknown", ""), row["error"], row["note"], f"the last good list stays: {row['kept']}" if row["kept"] else ""]
-    notes += [f"{drift['entry']}: {drift['text']}" for drift in row["drift"]]
-    notes += [f"{skipped['route']}: not given: {skipped['reason']}" for skipped in row["skipped"]]
-    notes += [f"{route}: {why}" for route, why in row["waiting"].items()]
-    for note in filter(None, notes):
-        say(f"  {row['client']}: {note}")
+    notes += [*_left_alone(row), *(f"{route}: {why}" for route, why in row["waiting"].items())]
+    return [f"  {row['client']}: {note}" for note in notes if note]
 
 
 def print_undo(answer: Answer, *, as_json: bool) -> int:
     """What undo did."""
-    if as_json:
-        say_json(answer)
-    else:
-        say(f"{answer['title']}  {answer['path']}: {answer['text']}")
+    say_answer(answer, [f"{answer['title']}  {answer['path']}: {answer['text']}"], as_json=as_json)
     return exits.OK
 
 
@@ -96,36 +83,26 @@ def print_detected(*, as_json: bool) -> int:
     from mcpwatch.model.json import plain
 
     found = detect(Machine())
-    if as_json:
-        say_json(plain(found))
-        return exits.OK
-    if not found:
-        say("no AI client found for this user; name one yourself: clients: [{kind: claude-code}]")
-        return exits.OK
-    say("# put what you want of this into your mcpwatch.yaml")
-    say("clients:")
+    lines = ["# put what you want of this into your mcpwatch.yaml", "clients:"]
     for item in found:
-        say(f"  {item.yaml}  # {item.title}: {item.path}{'' if item.exists else ' (not there yet)'}")
-        if item.note:
-            say(f"  #   {item.note}")
+        lines.append(f"  {item.yaml}  # {item.title}: {item.path}{'' if item.exists else ' (not there yet)'}")
+        lines += [f"  #   {item.note}"] if item.note else []
+    none = "no AI client found for this user; name one yourself: clients: [{kind: claude-code}]"
+    say_answer(plain(found), lines if found else [none], as_json=as_json)
     return exits.OK
 
 
 def print_purge(answers: list[Answer], *, as_json: bool) -> int:
     """The entries offered for removal, or removed."""
-    if as_json:
-        say_json(answers)
-    else:
-        for answer in answers:
-            if answer.get("error"):
-                say(f"{answer['path']}: {answer['error']}")
-            else:
-                verb = "removed: it " if answer["removed"] else ""
-                say(f"{answer['path']}: '{answer['entry']}' {verb}{answer['reason']} ({answer['url']})")
-        if not answers:
-            say("nothing to purge")
-        elif any(not answer.get("error") and not answer["removed"] for answer in answers):
-            say("take them out with 'mcpwatch clients purge --apply'")
+    lines: list[str] = [] if answers else ["nothing to purge"]
+    for answer in answers:
+        verb = "removed: it " if answer.get("removed") else ""
+        lines.append(
+            f"{answer['path']}: " + (answer.get("error") or f"'{answer['entry']}' {verb}{answer['reason']} ({answer['url']})")
+        )
+    if any(not answer.get("error") and not answer["removed"] for answer in answers):
+        lines.append("take them out with 'mcpwatch clients purge --apply'")
+    say_answer(answers, lines, as_json=as_json)
     return exits.UNHEALTHY if any(answer.get("error") for answer in answers) else exits.OK
 
 
@@ -146,10 +123,5 @@ def print_snippet(answer: Answer, *, as_json: bool) -> int:
 
 def print_rotation(answer: Answer, *, as_json: bool) -> int:
     """Where a rotation stands."""
-    if as_json:
-        say_json(answer)
-    else:
-        say(answer["text"])
-        for step in answer.get("steps", ()):
-            say(f"  {step}")
+    say_answer(answer, [answer["text"], *(f"  {step}" for step in answer.get("steps", ()))], as_json=as_json)
     return exits.OK

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mcpwatch.app.files import write_atomically
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.paths import config_file
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say, say_answer, say_json
 from mcpwatch.config import yaml
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, UsageError
@@ -26,16 +26,13 @@ def validate(config: Path | None, *, as_json: bool) -> int:
     from mcpwatch.config.load import load_plan
 
     try:
-        plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root)
+        plan = load_plan(config_file(config), all_kinds(), dict(os.environ), ControlSettings.paths().root)
     except ConfigError as error:
         if not as_json:
             raise
         say_json({"valid": False, "faults": plain(error.faults)})
         return exits.BAD_CONFIG
-    if as_json:
-        say_json({"valid": True, "faults": [], "summary": summary(plan)})
-    else:
-        say(summary(plan))
+    say_answer({"valid": True, "faults": [], "summary": summary(plan)}, [summary(plan)], as_json=as_json)
     return exits.OK
 
 
@@ -43,7 +40,7 @@ def show(config: Path | None) -> int:
     """Print it with every default filled in and every secret masked."""
     from mcpwatch.config.show import show as shown
 
-    say(shown(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root).rstrip("\n"))
+    say(shown(config_file(config), all_kinds(), dict(os.environ), ControlSettings.paths().root).rstrip("\n"))
     return exits.OK
 
 
@@ -78,12 +75,9 @@ def show_rights(config: Path | None, account: str, namespace: str, *, as_json: b
     """Print a Role and a RoleBinding for each namespace. Raises `UsageError` where the fleet asks nothing of a cluster."""
     if account.count("/") != 1 or not all(account.split("/")):
         raise UsageError(f"'{account}' is no service account; write NAMESPACE/NAME, e.g. mcpwatch/mcpwatch")
-    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root)
+    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), ControlSettings.paths().root)
     found = roles(plan, account, namespace)
     if not found:
         raise UsageError(f"{plan.source}: no member is in Kubernetes, and there is no leader: section; no rights are needed")
-    if as_json:
-        say_json(found)
-    else:
-        say("---\n".join(yaml.dump(one) for one in found).rstrip("\n"))
+    say_answer(found, ["---\n".join(yaml.dump(one) for one in found).rstrip("\n")], as_json=as_json)
     return exits.OK

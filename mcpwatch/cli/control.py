@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -25,6 +26,11 @@ class ControlSettings:
     """Address of a watchdog's page, e.g. `http://linuxserver.lan:9465`; empty: the control socket of this machine."""
     token: str = ""
 
+    @classmethod
+    def paths(cls) -> StatePaths:
+        """Where the watchdog of this machine keeps its state."""
+        return state_paths(cls.state_dir)
+
 
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
@@ -46,7 +52,7 @@ def _request(
     """Send one request. Raises `NoDaemon`, or what the daemon answered as the error it is."""
     if ControlSettings.url:
         return _remote(method, path, body, timeout, accept)
-    return _local(state_paths(ControlSettings.state_dir), method, path, body, timeout, accept, by)
+    return _local(ControlSettings.paths(), method, path, body, timeout, accept, by)
 
 
 def _local(
@@ -124,6 +130,13 @@ def call(method: str, path: str, body: Any = None, timeout: float = TIMEOUT, by:
     response = _request(method, path, body, timeout, by=by)
     raw = response.read()
     return json.loads(raw) if raw.strip() else None
+
+
+def refuse_while_running() -> None:
+    """Raise `UsageError` while a watchdog runs: for what needs its state directory to itself."""
+    with contextlib.suppress(NoDaemon):
+        pid = call("GET", "/status", timeout=5.0)["daemon"]["pid"]
+        raise UsageError(f"a watchdog (pid {pid}) runs on {ControlSettings.paths().root}; stop it first with 'mcpwatch down'")
 
 
 def ask(path: str, *, timeout: float, url: str = "", token: str = "", state_dir: Path | None = None) -> Any:

@@ -18,7 +18,7 @@ from mcpwatch.app.reasoning import speaks_for
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call, stream
 from mcpwatch.cli.faults import HARMLESS, RHYTHMS, Fault, inject
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say, say_answer
 from mcpwatch.model.errors import McpwatchError, UsageError, suggest
 
 POLL = 0.25
@@ -130,11 +130,8 @@ def drill(name: str, fault: Fault, *, timeout: float, as_json: bool) -> int:
     if fault in HARMLESS:
         timeline.harmed += restarted(status, call("GET", "/status"))
         done = done and not timeline.harmed
-    if as_json:
-        say_json(_document(timeline, fault, recovered=done))
-    else:
-        for line in summary(timeline, fault, timeout, recovered=done):
-            say(line)
+    lines = summary(timeline, fault, timeout, recovered=done)
+    say_answer(_document(timeline, fault, recovered=done), lines, as_json=as_json)
     return exits.OK if done else exits.UNHEALTHY
 
 

@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import TIMEOUT, ControlSettings, call
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.table import coloured, table
 from mcpwatch.model.errors import McpwatchError, UsageError
@@ -26,16 +25,16 @@ def show_history(name: str | None, *, since: str, as_json: bool) -> int:
     """Print one line per check and vantage."""
     begin = since_epoch(since, time.time()) or 0.0
     found = _asked(name, begin, TIMEOUT) if ControlSettings.url else _here(name, begin)
-    if as_json:
-        say_json([{**dataclasses.asdict(one), "worst_hour": iso(one.worst_hour) if one.worst_hour else None} for one in found])
-    else:
-        _print(found, name)
+    shown = [{**dataclasses.asdict(one), "worst_hour": iso(one.worst_hour) if one.worst_hour else None} for one in found]
+    head = ("NAME", "VANTAGE", "CHECK", "PROBES", "FAILED", "GOOD", "MEAN", "LONGEST", "WORST HOUR")
+    lines = table(head, [_row(one) for one in found], colour=coloured(), right=(3, 4, 5, 6, 7))
+    say_answer(shown, lines if found else [f"no probe of {name or 'anything'} since then"], as_json=as_json)
     return exits.OK
 
 
 def _here(name: str | None, begin: float) -> list[StoredHistory]:
     """Of this machine: a watchdog that runs counts what it has not written yet; else, or where it is late, the store tells."""
-    paths = state_paths(ControlSettings.state_dir)
+    paths = ControlSettings.paths()
     try:
         return _asked(name, begin, ANSWER_WAIT)
     except McpwatchError:
@@ -51,15 +50,6 @@ def _asked(name: str | None, begin: float, wait: float) -> list[StoredHistory]:
     for one in found:
         one["worst_hour"] = WallTime(datetime.fromisoformat(one["worst_hour"]).timestamp()) if one["worst_hour"] else None
     return [StoredHistory(**one) for one in found]
-
-
-def _print(found: list[StoredHistory], name: str | None) -> None:
-    if not found:
-        say(f"no probe of {name or 'anything'} since then")
-        return
-    head = ("NAME", "VANTAGE", "CHECK", "PROBES", "FAILED", "GOOD", "MEAN", "LONGEST", "WORST HOUR")
-    for line in table(head, [_row(one) for one in found], colour=coloured(), right=(3, 4, 5, 6, 7)):
-        say(line)
 
 
 def _row(one: StoredHistory) -> tuple[str, ...]:

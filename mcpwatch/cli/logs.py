@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from mcpwatch import journal
-from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say
@@ -29,7 +28,7 @@ def show_logs(names: Sequence[str], *, follow: bool, lines: int, stream: str | N
     """
     if ControlSettings.url:
         return _remote(names, follow=follow, lines=lines, stream=stream, since=since, as_json=as_json)
-    state = state_paths(ControlSettings.state_dir).root
+    state = ControlSettings.paths().root
     known = journal.members(state)
     wanted = list(dict.fromkeys(names)) or sorted(known)
     unknown = next((name for name in wanted if name not in known), None)

@@ -23,7 +23,7 @@ from mcpwatch.cli.edit import catalog_commands
 from mcpwatch.cli.edit import commands as edit_commands
 from mcpwatch.cli.exits import told
 from mcpwatch.cli.options import JsonOption
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say, say_answer
 from mcpwatch.cli.telemetry import dashboards_app, rules_app
 
 FIRST = (
@@ -112,7 +112,4 @@ def root(
 @app.command()
 def version(json_: JsonOption = False) -> None:
     """Print the version."""
-    if json_:
-        say_json({"version": __version__, "python": sys.version.split()[0]})
-    else:
-        say(f"mcpwatch {__version__}")
+    say_answer({"version": __version__, "python": sys.version.split()[0]}, [f"mcpwatch {__version__}"], as_json=json_)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say, say_answer
 from mcpwatch.model.errors import McpwatchError, NoDaemon, UsageError, suggest
 from mcpwatch.model.runtime import traits_of
 
@@ -41,14 +41,14 @@ def command(verb: str, names: Sequence[str], *, every: bool, as_json: bool, wait
     shown += [_one("start", name, wait=wait) for name in down]
     back = [member for name, member in inside.items() if name not in down]
     shown += [_follow(verb, member["name"], member, wait=wait, after=member["generation"]) for member in back]
-    if as_json:
-        say_json(shown[0] if len(names) == 1 else shown)
-    else:
-        for member in shown:
-            why = f" ({member['last_exit']})" if member["phase"] in ("failed", "backoff") and member["last_exit"] else ""
-            say(f"{member['name']}: {member['phase']}, generation {member['generation']}{why}")
+    say_answer(shown[0] if len(names) == 1 else shown, map(_line, shown), as_json=as_json)
     reached = all(member["phase"] == ("stopped" if verb == "stop" else "running") for member in shown)
     return exits.OK if reached or not wait else exits.UNHEALTHY
+
+
+def _line(member: dict[str, Any]) -> str:
+    why = f" ({member['last_exit']})" if member["phase"] in ("failed", "backoff") and member["last_exit"] else ""
+    return f"{member['name']}: {member['phase']}, generation {member['generation']}{why}"
 
 
 def _hosted(status: dict[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -82,10 +82,8 @@ def take_down(*, leave: bool, timeout: float, as_json: bool) -> int:
     pid = int(call("POST", "/down", {"leave": leave})["pid"])
     if not (_silent(timeout) if ControlSettings.url else _gone(pid, timeout)):
         raise McpwatchError(f"the watchdog (pid {pid}) has not ended after {timeout:g}s; look at 'mcpwatch status'")
-    if as_json:
-        say_json({"pid": pid, "left_members": leave})
-    else:
-        say("mcpwatch: stopped" + (", members left running" if leave else ""))
+    line = "mcpwatch: stopped" + (", members left running" if leave else "")
+    say_answer({"pid": pid, "left_members": leave}, [line], as_json=as_json)
     return exits.OK
 
 
@@ -136,11 +134,8 @@ def _zombie(pid: int) -> bool:
 def reload(*, as_json: bool) -> int:
     """Ask the daemon to load its configuration again."""
     changes: dict[str, list[str]] = call("POST", "/reload")
-    if as_json:
-        say_json(changes)
-        return exits.OK
     told = [f"{kind}: {', '.join(names)}" for kind, names in changes.items() if names]
-    say("; ".join(told) if told else "nothing changed")
+    say_answer(changes, ["; ".join(told) or "nothing changed"], as_json=as_json)
     return exits.OK
 
 

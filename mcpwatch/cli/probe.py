@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import call
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 from mcpwatch.cli.since import span
 from mcpwatch.model.errors import UsageError
+from mcpwatch.model.json import plain
 from mcpwatch.model.probe import Canary, Outcome, ProbeResult, Target, Transport
 from mcpwatch.model.runtime import traits_of
 from mcpwatch.model.spec import CheckSpec
@@ -35,13 +37,8 @@ def check_target(asked: ProbeRequest, *, as_json: bool) -> int:
     """Probe a URL or a stdio command from here, without a daemon."""
     target, check = _target(asked), _check(asked)
     result = asyncio.run(_probe(check, target))
-    title = asked.url or " ".join(asked.argv)
-    if as_json:
-        from mcpwatch.model.json import plain
-
-        say_json([{"url": asked.url, "vantage": "direct", "check": "mcp", **plain(result)}])
-    else:
-        _print(result, title)
+    shown = [{"url": asked.url, "vantage": "direct", "check": "mcp", **plain(result)}]
+    say_answer(shown, _lines(result, asked.url or " ".join(asked.argv)), as_json=as_json)
     return exits.OK if result.outcome in (Outcome.SUCCESS, Outcome.DEGRADED) else exits.UNHEALTHY
 
 
@@ -91,15 +88,15 @@ def check_fleet(name: str | None, vantage: str | None, *, as_json: bool) -> int:
     found: list[dict[str, Any]] = []
     for one in names:
         found += call("POST", "/probe", {"name": one, "vantage": vantage})
-    if as_json:
-        say_json(found)
-    for result in () if as_json else found:
-        _print_plain(result)
-    if not found and not as_json:
-        for line in _nothing(names, vantage):
-            say(line)
+    say_answer(found, _told(found, names, vantage), as_json=as_json)
     bad = [result for result in found if result["outcome"] == "failure"]
     return exits.UNHEALTHY if bad or not found else exits.OK
+
+
+def _told(found: list[dict[str, Any]], names: list[str], vantage: str | None) -> Iterator[str]:
+    for result in found:
+        yield from _lines(result_from(result), f"{result['name']} {result['check']} {result['vantage']}")
+    yield from () if found else _nothing(names, vantage)
 
 
 def _nothing(names: list[str], vantage: str | None) -> list[str]:
@@ -119,16 +116,10 @@ def _nothing(names: list[str], vantage: str | None) -> list[str]:
     return lines or ["nothing to check"]
 
 
-def _print(result: ProbeResult, title: str) -> None:
+def _lines(result: ProbeResult, title: str) -> Iterable[str]:
     from mcpwatch.checks.render import lines
 
-    for line in lines(result, title):
-        say(line)
-
-
-def _print_plain(found: dict[str, Any]) -> None:
-    """Print a result that came as JSON."""
-    _print(result_from(found), f"{found['name']} {found['check']} {found['vantage']}")
+    return lines(result, title)
 
 
 def result_from(found: dict[str, Any]) -> ProbeResult:

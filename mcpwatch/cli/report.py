@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from mcpwatch.app.paths import StatePaths, state_paths
+from mcpwatch.app.paths import StatePaths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.out import say, say_json
@@ -45,7 +45,7 @@ def _report(since: float) -> dict[str, Any]:
     from mcpwatch.app.answers import reported
     from mcpwatch.web.objectives.report import to_json
 
-    paths = state_paths(ControlSettings.state_dir)
+    paths = ControlSettings.paths()
     if not paths.store.exists():
         raise UsageError(f"nothing has been recorded in {paths.root} yet; start a fleet with 'mcpwatch up'")
     return to_json(reported(paths, _promised(paths), since=since, now=time.time()))

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mcpwatch.app.paths import state_paths
 from mcpwatch.app.reasoning import FACTS, Document, causes, explain, gathered
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings, call, stream
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say, say_answer, say_json
 from mcpwatch.cli.since import since_epoch
 from mcpwatch.cli.status import event_line, named, only, render
 from mcpwatch.cli.table import coloured, fit, paint, terminal_width
@@ -25,25 +24,17 @@ HEALTH_WAIT = 8.0
 
 def show_status(names: Sequence[str] = (), *, as_json: bool, watch: bool, interval: float) -> int:
     """Print the status, once or until Ctrl-C; the exit code says whether all is healthy."""
-    while watch and not as_json:
+    while True:
         try:
-            document = call("GET", "/status")
+            document = _chosen(call("GET", "/status"), names)
         except NoDaemon:
-            return _no_daemon(as_json=False)
-        document = _chosen(document, names)
-        _redraw(render(document, colour=coloured(), now=time.time(), width=terminal_width()))
+            return _no_daemon(as_json=as_json)
+        lines = [] if as_json else render(document, colour=coloured(), now=time.time(), width=terminal_width())
+        if as_json or not watch:
+            say_answer(document, lines, as_json=as_json)
+            return exits.OK if document["healthy"] else exits.UNHEALTHY
+        _redraw(lines)
         time.sleep(interval)
-    try:
-        document = call("GET", "/status")
-    except NoDaemon:
-        return _no_daemon(as_json=as_json)
-    document = _chosen(document, names)
-    if as_json:
-        say_json(document)
-    else:
-        for line in render(document, colour=coloured(), now=time.time(), width=terminal_width()):
-            say(line)
-    return exits.OK if document["healthy"] else exits.UNHEALTHY
 
 
 def _chosen(document: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -69,12 +60,10 @@ def show_health(*, daemon: bool, as_json: bool) -> int:
     except McpwatchError as error:
         found["reason"] = str(error)
     well = bool(found["healthy"] if daemon else found["healthy"] and found["fleet"])
-    if as_json:
-        say_json(found)
-        return exits.OK if well else exits.UNHEALTHY
     down = ", ".join(service["name"] for service in found["down"])
     reason: str = found["reason"] or (f"services that are down and are started again: {down}" if down else "")
-    say(f"{'watchdog' if daemon else 'fleet'}: {'healthy' if well else 'unhealthy'}" + (f" ({reason})" if reason else ""))
+    line = f"{'watchdog' if daemon else 'fleet'}: {'healthy' if well else 'unhealthy'}" + (f" ({reason})" if reason else "")
+    say_answer(found, [line], as_json=as_json)
     return exits.OK if well else exits.UNHEALTHY
 
 
@@ -96,7 +85,7 @@ def _no_daemon(*, as_json: bool) -> int:
     if ControlSettings.url:
         print(f"mcpwatch: no mcpwatch answers on {ControlSettings.url}", file=sys.stderr)  # noqa: T201
         return exits.NO_DAEMON
-    paths = state_paths(ControlSettings.state_dir)
+    paths = ControlSettings.paths()
     known = _last_known()
     if as_json:
         say_json({"version": 1, "daemon": None, "members": [], "routes": [], "last_known": known})
@@ -112,7 +101,7 @@ def _no_daemon(*, as_json: bool) -> int:
 
 def _last_known() -> dict[str, Any] | None:
     try:
-        return json.loads(state_paths(ControlSettings.state_dir).status.read_text(encoding="utf-8"))
+        return json.loads(ControlSettings.paths().status.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -134,7 +123,7 @@ def show_events(name: str | None, *, follow: bool, since: str | None, lines: int
     except NoDaemon:
         from mcpwatch.store.history import read_facts
 
-        path = state_paths(ControlSettings.state_dir).store
+        path = ControlSettings.paths().store
         if follow or ControlSettings.url or not path.exists():
             raise
         for fact in read_facts(path, since=begin, limit=lines, member=name):
@@ -152,9 +141,6 @@ def show_why(name: str, *, as_json: bool) -> int:
     """Print the reasoning about one member or route. Exit 0 when nothing is wrong with it, 1 otherwise."""
     status: Document = call("GET", "/status")
     facts = list(stream("/events", limit=str(FACTS), since=str(time.time() - 24 * 3600)))
-    if as_json:
-        say_json(gathered(name, status, facts))
-    else:
-        for line in explain(name, status, facts, mark=lambda text: paint(text, "red", on=coloured())):
-            say(line)
+    lines = [] if as_json else explain(name, status, facts, mark=lambda text: paint(text, "red", on=coloured()))
+    say_answer(gathered(name, status, facts), lines, as_json=as_json)
     return exits.UNHEALTHY if causes(name, status) else exits.OK

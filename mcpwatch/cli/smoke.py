@@ -15,7 +15,6 @@ from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.paths import state_paths
 from mcpwatch.checks import Prober
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
@@ -45,7 +44,7 @@ class Case:
 def smoke(names: Sequence[str], config: Path | None, *, clients: int, timeout: float, junit: Path | None, as_json: bool) -> int:
     """Test routes (all, or those named by route or member), print a table. Exits 1 when anything failed."""
     path = file_in_use(config)
-    plan = load_plan(path, all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root)
+    plan = load_plan(path, all_kinds(), dict(os.environ), ControlSettings.paths().root)
     routes = [route for route in plan.routes if not names or route.name in names or route.member in names]
     known = {name for route in plan.routes for name in (route.name, route.member)}
     unknown = next((name for name in names if name not in known), None)

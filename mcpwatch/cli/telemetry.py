@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mcpwatch.cli import exits
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.options import JsonOption
+from mcpwatch.cli.out import say, say_answer
 
 if TYPE_CHECKING:
     from mcpwatch.telemetry.spec import TelemetrySpec
@@ -26,7 +28,7 @@ def _group() -> None:
 @dashboards_app.command("export", epilog="Example:  mcpwatch dashboards export /etc/grafana/dashboards")
 def export_dashboards(
     directory: Annotated[Path, typer.Argument(help="Output directory; created when absent.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    json_: JsonOption = False,
 ) -> None:
     """Write the Grafana dashboards: fleet, member, mcpwatch itself. Grafana asks for the data sources on import."""
     from importlib.resources import files
@@ -36,11 +38,7 @@ def export_dashboards(
         if source.name.endswith(".json"):
             _write(directory / f"mcpwatch-{source.name}", source.read_text(encoding="utf-8"))
             written.append(str(directory / f"mcpwatch-{source.name}"))
-    if json_:
-        say_json({"written": written})
-    else:
-        for path in written:
-            say(path)
+    say_answer({"written": written}, written, as_json=json_)
     raise typer.Exit(exits.OK)
 
 
@@ -67,26 +65,24 @@ def export_rules(
 
 def show_spool(*, as_json: bool) -> int:
     """`logs --spool`: how much waits for Loki, since when, and what Loki refused. Needs no daemon."""
-    from mcpwatch.app.paths import state_paths
     from mcpwatch.cli.control import ControlSettings
     from mcpwatch.telemetry.backlog import spool_status
 
-    state = state_paths(ControlSettings.state_dir).root
+    state = ControlSettings.paths().root
     status: dict[str, Any] = spool_status(state)
-    if as_json:
-        say_json(status)
-        return exits.OK
-    if not status["shipped"]:
-        say(f"nothing was ever shipped from {state}; set telemetry.loki.url to ship logs to Loki")
-        return exits.OK
-    waiting = [source for source in status["sources"] if source["bytes"]]
-    for source in waiting:
-        say(f"{source['member']:<24} {source['stream']:<8} {_size(source['bytes']):>10}  since {source['oldest']}")
-    say(f"{_size(status['bytes'])} wait for Loki" + (f", the oldest since {status['oldest']}" if status["oldest"] else ""))
+    none = f"nothing was ever shipped from {state}; set telemetry.loki.url to ship logs to Loki"
+    say_answer(status, _spooled(status) if status["shipped"] else [none], as_json=as_json)
+    return exits.OK
+
+
+def _spooled(status: dict[str, Any]) -> Iterator[str]:
+    for source in status["sources"]:
+        if source["bytes"]:
+            yield f"{source['member']:<24} {source['stream']:<8} {_size(source['bytes']):>10}  since {source['oldest']}"
+    yield f"{_size(status['bytes'])} wait for Loki" + (f", the oldest since {status['oldest']}" if status["oldest"] else "")
     dead = status["dead_letters"]
     if dead["files"]:
-        say(f"{dead['files']} dead letters ({_size(dead['bytes'])}) that Loki refused for good; the newest: {dead['newest']}")
-    return exits.OK
+        yield f"{dead['files']} dead letters ({_size(dead['bytes'])}) that Loki refused for good; the newest: {dead['newest']}"
 
 
 def _spec(config: Path | None) -> TelemetrySpec:
@@ -94,12 +90,12 @@ def _spec(config: Path | None) -> TelemetrySpec:
     import os
 
     from mcpwatch.app.kinds import all_kinds
-    from mcpwatch.app.paths import config_file, state_paths
+    from mcpwatch.app.paths import config_file
     from mcpwatch.cli.control import ControlSettings
     from mcpwatch.config.load import load_plan
     from mcpwatch.telemetry.spec import TelemetrySpec
 
-    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), state_paths(ControlSettings.state_dir).root)
+    plan = load_plan(config_file(config), all_kinds(), dict(os.environ), ControlSettings.paths().root)
     spec = plan.section("telemetry")
     return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mcpwatch.app.assembly import Options
 from mcpwatch.app.daemon import Daemon
-from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.paths import config_file
 from mcpwatch.app.plan_reader import apart, read_file
 from mcpwatch.cli import exits
 from mcpwatch.cli.begin import Handover, hand_over, run
@@ -30,7 +30,7 @@ START_WAIT = 120.0
 def run_here(config: Path | None, *, plain: bool, log_format: str, watch: bool) -> int:
     """Run the daemon until it is told to stop."""
     live = sys.stdout.isatty() and not plain and log_format in ("auto", "human") and os.environ.get("TERM") != "dumb"
-    file, paths = config_file(config), state_paths(ControlSettings.state_dir)
+    file, paths = config_file(config), ControlSettings.paths()
     read = partial(_read, file, paths.root)
     plan, warned = read() if Handover.target is not None else apart(file, read)  # before there are threads
     for words in warned:
@@ -50,7 +50,7 @@ def _read(file: Path, state: Path) -> tuple[Plan, list[str]]:
 
 def rehearse_here(config: Path | None) -> int:
     """Load what a daemon needs and go: what is asked of new code before it takes over from old."""
-    Daemon(Options(config_file(config), state_paths(ControlSettings.state_dir))).rehearse()
+    Daemon(Options(config_file(config), ControlSettings.paths())).rehearse()
     return exits.OK
 
 
@@ -61,7 +61,7 @@ def _format(word: str) -> LogFormat | None:
 
 def run_detached(config: Path | None, *, watch: bool, wait: bool = False) -> int:
     """Start the daemon in the background and return once it answers or, with `wait`, once the fleet has started."""
-    file, paths = config_file(config), state_paths(ControlSettings.state_dir)
+    file, paths = config_file(config), ControlSettings.paths()
     paths.make()
     log = paths.root / "mcpwatch.log"
     argv = [sys.executable, "-m", "mcpwatch", "--state-dir", str(paths.root), "up", "--plain", "-c", str(file.absolute())]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.app.kinds import all_kinds
-from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.doctor import configuration, machine, programs
@@ -65,7 +64,7 @@ def examine(config: Path | None) -> list[DoctorFinding]:
 
 
 def _examined(config: Path | None, *, measure: bool = False) -> tuple[list[DoctorFinding], list[ColdStart]]:
-    paths = state_paths(ControlSettings.state_dir)
+    paths = ControlSettings.paths()
     try:
         file = file_in_use(config)
     except ConfigError as error:

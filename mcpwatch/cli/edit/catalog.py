@@ -10,8 +10,8 @@ from typing import Any
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.edit.definition import Definition, as_member
-from mcpwatch.cli.out import say, say_json
-from mcpwatch.cli.table import coloured, fit, table, terminal_width
+from mcpwatch.cli.out import say_answer
+from mcpwatch.cli.table import coloured, table, terminal_width
 from mcpwatch.config.catalog import Entry, catalog, fill, missing
 from mcpwatch.model.errors import UsageError, suggest
 
@@ -24,15 +24,11 @@ def show_catalog(word: str | None, *, as_json: bool) -> int:
         for name, entry in catalog().items()
         if wanted in name or wanted in entry.description.lower() or wanted in entry.package.lower()
     }
-    if as_json:
-        say_json({name: entry.model_dump(mode="json") for name, entry in found.items()})
-    elif found:
-        rows = [(name, entry.runtime, _needs(entry), entry.writes, entry.description) for name, entry in found.items()]
-        width = terminal_width()
-        for line in table(("NAME", "RUNTIME", "NEEDS", "WRITES", "DESCRIPTION"), rows, colour=coloured()):
-            say(fit(line, width) if width else line)
-    else:
-        say(f"no server with '{word}'; 'mcpwatch catalog' lists all, 'mcpwatch add NAME -- COMMAND' takes any other")
+    rows = [(name, entry.runtime, _needs(entry), entry.writes, entry.description) for name, entry in found.items()]
+    lines = table(("NAME", "RUNTIME", "NEEDS", "WRITES", "DESCRIPTION"), rows, colour=coloured(), width=terminal_width())
+    none = f"no server with '{word}'; 'mcpwatch catalog' lists all, 'mcpwatch add NAME -- COMMAND' takes any other"
+    shown = {name: entry.model_dump(mode="json") for name, entry in found.items()}
+    say_answer(shown, lines if found else [none], as_json=as_json)
     return exits.OK if found else exits.UNHEALTHY
 
 
@@ -56,9 +52,6 @@ def find_entry(name: str) -> Entry:
 def show_entry(name: str, *, as_json: bool) -> int:
     """Print one server: what is run, what it needs, its canary, and how it is added."""
     entry = find_entry(name)
-    if as_json:
-        say_json({"name": name, **entry.model_dump(mode="json")})
-        return exits.OK
     answers = {need: f"<{need}>" for need in entry.needs if not entry.needs[need].optional}
     filled = fill(entry, answers, read_write=False)
     runs = " ".join(filled.command) or entry.url
@@ -75,12 +68,12 @@ def show_entry(name: str, *, as_json: bool) -> int:
         ("homepage", entry.homepage),
         ("licence", entry.licence),
     ]
-    for key, value in rows:
-        say(f"{key:12} {value}")
     for need, asked in entry.needs.items():
-        say(f"{'needs':12} {need}{' (optional)' if asked.optional else ''}{', secret' if asked.secret else ''}: {asked.hint}")
+        rows.append(("needs", f"{need}{' (optional)' if asked.optional else ''}{', secret' if asked.secret else ''}: {asked.hint}"))
     options = "".join(f" -e {need}=…" for need in answers) + (" --read-only" if entry.writes == "choice" else "")
-    say(f"{'add it':12} mcpwatch add {name}{options}")
+    rows.append(("add it", f"mcpwatch add {name}{options}"))
+    lines = (f"{key:12} {value}" for key, value in rows)
+    say_answer({"name": name, **entry.model_dump(mode="json")}, lines, as_json=as_json)
     return exits.OK
 
 

@@ -12,7 +12,7 @@ from mcpwatch.cli.edit.fleet_file import FleetFile, read_fleet_file
 from mcpwatch.cli.edit.proof import daemon_on, one_of
 from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.out import say, say_json
-from mcpwatch.cli.table import coloured, fit, table, terminal_width
+from mcpwatch.cli.table import coloured, table, terminal_width
 from mcpwatch.config import yaml
 from mcpwatch.model.errors import ConfigError, Fault, McpwatchError
 
@@ -46,9 +46,8 @@ def list_members(config: Path | None, form: Format) -> int:
         say(yaml.dump({"members": members}).rstrip("\n"))
     else:
         cells = [(one["name"], one["how"], one["runs"][:_SHOWN], one["state"], one["description"]) for one in rows]
-        width = terminal_width()
-        for line in table(("NAME", "HOW", "RUNS", "STATE", "DESCRIPTION"), cells, colour=coloured()):
-            say(fit(line, width) if width else line)
+        for line in table(("NAME", "HOW", "RUNS", "STATE", "DESCRIPTION"), cells, colour=coloured(), width=terminal_width()):
+            say(line)
     if faults:
         raise ConfigError(*faults)
     return exits.OK

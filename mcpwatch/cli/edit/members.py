@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from mcpwatch.app.paths import state_paths
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.definition import Definition, anchored, as_member, as_server, secrets_of, with_references
@@ -207,7 +206,7 @@ def _run(work: Work, name: str, how: How) -> int:
         before = read_fleet_file(work.path, begin=work.begin)
         after = work.change(before)
         values = work.hidden(before).values
-        after.plan(state_paths(ControlSettings.state_dir).root, values)
+        after.plan(ControlSettings.paths().root, values)
         if after.text == before.text:
             steps.tell("validate", "nothing to change", "skipped")
             steps.end(ok=True, proved=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mcpwatch.app.paths import config_file, state_paths
+from mcpwatch.app.paths import config_file
 from mcpwatch.cli.control import ControlSettings, call
 from mcpwatch.cli.edit import transaction
 from mcpwatch.cli.edit.fleet_file import FleetFile, read_fleet_file
@@ -66,7 +66,7 @@ def file_in_use(given: Path | None, *, begin: bool = False) -> Path:
 
 def undo_interrupted() -> None:
     """Take back the edit of a command that was killed, and say so. Costs one look at a file when there is none."""
-    state = state_paths(ControlSettings.state_dir).root
+    state = ControlSettings.paths().root
     file = transaction.interrupted(state)
     if file is None:
         return
@@ -88,7 +88,7 @@ def _undo(state: Path, file: Path) -> None:
 
 def carry_out(work: Work, steps: Steps) -> bool:
     """Do it. Returns whether a running watchdog proved it. Raises `McpwatchError` with everything as it was before."""
-    state = state_paths(ControlSettings.state_dir).root
+    state = ControlSettings.paths().root
     with transaction.locked(state):
         if transaction.journal(state).exists():
             _undo(state, work.path)
@@ -144,7 +144,7 @@ def show_diff(work: Work, steps: Steps) -> None:
     """Print what would change, values of secrets masked; write nothing. Raises what the edit would raise."""
     before = read_fleet_file(work.path, begin=work.begin)
     after, hidden = work.change(before), work.hidden(before)
-    after.plan(state_paths(ControlSettings.state_dir).root, hidden.values)
+    after.plan(ControlSettings.paths().root, hidden.values)
     edits = [*([hidden.edit] if hidden.edit else []), _edit(before, after)]
     file = _diff(edits[-1], {**_literal(before), **_literal(after), **hidden.values})
     text = (_ENV_VALUE.sub(r"\1********", _diff(hidden.edit, {})) if hidden.edit else "") + file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from mcpwatch.cli.edit.run import file_in_use
 from mcpwatch.cli.export import compose, kubernetes, quadlet, systemd
 from mcpwatch.cli.export.parts import HEADING
 from mcpwatch.cli.export.service import ExportedFleet, fleet
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 from mcpwatch.cli.versions import old_for_export
 from mcpwatch.model.errors import ConfigError, UsageError
 
@@ -39,18 +39,16 @@ def export(form: Format, directory: Path, config: Path | None, *, force: bool, a
         _replace(directory.absolute(), texts, force=force)
     except OSError as error:
         raise UsageError(f"{error.filename or directory}: cannot be written: {error.strerror or error}") from error
-    if as_json:
-        say_json({"directory": str(directory), "files": sorted(texts), "left": [{"member": n, "why": w} for n, w in found.left]})
-        return exits.OK
-    say(f"wrote {len(texts)} files into {directory}; begin with {directory / 'README.md'}")
-    for service in (*found.services, found.proxy):
-        for note in service.notes:
-            say(f"! {service.name}: {note}")
-    for old in old_for_export(form, os.environ):
-        say(f"! {old.what}: {old.program.lacks}")
-    for name, why in found.left:
-        say(f"! {name}: not taken along: {why}")
+    written = {"directory": str(directory), "files": sorted(texts), "left": [{"member": n, "why": w} for n, w in found.left]}
+    say_answer(written, _told(form, directory, found, len(texts)), as_json=as_json)
     return exits.OK
+
+
+def _told(form: Format, directory: Path, found: ExportedFleet, files: int) -> Iterator[str]:
+    yield f"wrote {files} files into {directory}; begin with {directory / 'README.md'}"
+    yield from (f"! {service.name}: {note}" for service in (*found.services, found.proxy) for note in service.notes)
+    yield from (f"! {old.what}: {old.program.lacks}" for old in old_for_export(form, os.environ))
+    yield from (f"! {name}: not taken along: {why}" for name, why in found.left)
 
 
 def rendered(form: Format, path: Path) -> tuple[ExportedFleet, dict[str, str]]:
