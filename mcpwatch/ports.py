@@ -147,7 +147,7 @@ def shares(runtime: object) -> TypeGuard[Sharing]:
     return hasattr(runtime, "supervises")
 
 
-class Prober(Protocol):
+class ProbeRunner(Protocol):
     """Runs checks. One instance serves the whole daemon."""
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
@@ -229,7 +229,7 @@ class Store(Protocol):
         ...
 
 
-class Fleet(Protocol):
+class SupervisedFleet(Protocol):
     """What the other rooms may see and ask of the supervised fleet."""
 
     def view(self) -> FleetView:

@@ -28,7 +28,7 @@ from mcpwatch.clock import Clock
 from mcpwatch.model import fact as facts
 from mcpwatch.model.fact import AlertChanged, Fact, NotificationFailed, Troubled
 from mcpwatch.model.view import FleetView
-from mcpwatch.ports import Fleet, Store
+from mcpwatch.ports import Store, SupervisedFleet
 from mcpwatch.registry import find
 
 VIEW_EVERY = 10.0
@@ -46,7 +46,7 @@ HEARD: tuple[type[Fact], ...] = (
 class Alerts:
     """The room. `run` until cancelled; `handlers` is what the control socket serves."""
 
-    def __init__(self, fleet: Fleet, store: Store, bus: Bus, clock: Clock, spec: object = None) -> None:
+    def __init__(self, fleet: SupervisedFleet, store: Store, bus: Bus, clock: Clock, spec: object = None) -> None:
         self._fleet = fleet
         self._bus = bus
         self.clock = clock

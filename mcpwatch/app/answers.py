@@ -20,7 +20,7 @@ from mcpwatch.model.errors import UsageError, suggest
 from mcpwatch.model.json import status_json
 from mcpwatch.model.time import WallTime, iso
 from mcpwatch.model.view import FleetView
-from mcpwatch.ports import Fleet, Store
+from mcpwatch.ports import Store, SupervisedFleet
 from mcpwatch.store.history import read_history
 from mcpwatch.store.measured import each_measured, read_latest, read_measured, read_page, read_seconds, read_sums
 from mcpwatch.web.api.catalog import Handler
@@ -55,7 +55,7 @@ class Answers:
     """Answers for one daemon."""
 
     def __init__(
-        self, fleet: Fleet, store: Store, clock: Clock, paths: StatePaths, meter: ObjectiveMeter, logs: LogStreams
+        self, fleet: SupervisedFleet, store: Store, clock: Clock, paths: StatePaths, meter: ObjectiveMeter, logs: LogStreams
     ) -> None:
         self._fleet = fleet
         self._store = store

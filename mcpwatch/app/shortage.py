@@ -20,7 +20,7 @@ from mcpwatch.model.fact import Troubled
 from mcpwatch.model.probe import Outcome, ProbeResult, Target, Vantage
 from mcpwatch.model.spec import CheckSpec
 from mcpwatch.model.time import WallTime
-from mcpwatch.ports import Prober, Publish
+from mcpwatch.ports import ProbeRunner, Publish
 from mcpwatch.runtimes import descriptors
 
 SPARE = 8
@@ -108,7 +108,7 @@ class Descriptors:
 class SheddingProber:
     """Runs probes as long as there are descriptors for them: others wait, at most their own timeout, and are then unknown."""
 
-    def __init__(self, prober: Prober, most: Callable[[], int]) -> None:
+    def __init__(self, prober: ProbeRunner, most: Callable[[], int]) -> None:
         """`most` tells how many probes may run at once now."""
         self._prober = prober
         self._most = most
@@ -119,7 +119,7 @@ class SheddingProber:
         """Probes that were not run, for want of descriptors."""
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
-        """As `ports.Prober`."""
+        """As `ports.ProbeRunner`."""
         if not await self._admitted(check.timeout):
             self.shed += 1
             return ProbeResult(Outcome.UNKNOWN, message="not probed: the watchdog is short of open files")
@@ -131,11 +131,11 @@ class SheddingProber:
             self.admit()
 
     def forget(self, target: Target) -> None:
-        """As `ports.Prober`."""
+        """As `ports.ProbeRunner`."""
         self._prober.forget(target)
 
     async def close(self) -> None:
-        """As `ports.Prober`."""
+        """As `ports.ProbeRunner`."""
         await self._prober.close()
 
     async def _admitted(self, timeout: float) -> bool:

@@ -15,7 +15,7 @@ from mcpwatch.clients.service import clients_of
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.spec import Plan
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.telemetry.readings import AlertsNow, CallsNow, ObjectiveNow, PromisesNow, Readings
 from mcpwatch.web.objectives.meter import ObjectiveMeter
 from mcpwatch.web.objectives.report import ObjectiveResult, Report
@@ -29,7 +29,9 @@ MADE_EVERY = 300.0
 class Standing:
     """Asked in the event loop at each scrape; never waits. `report` makes a report from a moment on."""
 
-    def __init__(self, fleet: Fleet, meter: ObjectiveMeter, clock: Clock, report: Callable[[float], Awaitable[Report]]) -> None:
+    def __init__(
+        self, fleet: SupervisedFleet, meter: ObjectiveMeter, clock: Clock, report: Callable[[float], Awaitable[Report]]
+    ) -> None:
         self._fleet = fleet
         self._meter = meter
         self._clock = clock
@@ -71,13 +73,13 @@ def objective_now(member: str, route: str, one: ObjectiveResult) -> ObjectiveNow
     return ObjectiveNow(member, route, one.name, one.target / scale, measured, budget)
 
 
-def readings(alerts: Alerts, fleet: Fleet, plan: Plan, promises: Callable[[], PromisesNow] = PromisesNow) -> Readings:
+def readings(alerts: Alerts, fleet: SupervisedFleet, plan: Plan, promises: Callable[[], PromisesNow] = PromisesNow) -> Readings:
     """The readings of one daemon; names are those of the plan it began with."""
     kinds = {client.spec.kind for client in clients_of(plan)}
     return Readings(lambda: _now(alerts, fleet), promises, tuple(alerts.spec.receivers), tuple(sorted(kinds)))
 
 
-def _now(alerts: Alerts, fleet: Fleet) -> AlertsNow:
+def _now(alerts: Alerts, fleet: SupervisedFleet) -> AlertsNow:
     summary, book, now = alerts.summary(), alerts.ledger.book, alerts.clock.wall()
     maintained: frozenset[str] = frozenset()
     if book.silences or alerts.rules.windows:

@@ -11,7 +11,7 @@ from mcpwatch.app.files import write_atomically
 from mcpwatch.bus import Bus
 from mcpwatch.model.fact import Fact, MemberChanged, RouteChanged
 from mcpwatch.model.json import status_json
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 
 STATUS_EVERY = 5.0
 """Seconds between writes, at most, and only after a change."""
@@ -24,7 +24,7 @@ LONGEST = 60.0
 class StatusFile:
     """Keeps `path` up to date with the view of the fleet."""
 
-    def __init__(self, fleet: Fleet, path: Path, bus: Bus) -> None:
+    def __init__(self, fleet: SupervisedFleet, path: Path, bus: Bus) -> None:
         self._fleet = fleet
         self._path = path
         self._changed = asyncio.Event()  # no queue: many changes are one, and none of them is lost

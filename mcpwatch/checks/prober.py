@@ -1,4 +1,4 @@
-"""The prober: runs checks for the whole daemon, bounded in time, number and memory. Implements `mcpwatch.ports.Prober`.
+"""The prober: runs checks for the whole daemon, bounded in time, number and memory. Implements `mcpwatch.ports.ProbeRunner`.
 
 One probe never raises: whatever happens becomes a `ProbeResult`. Knows nothing of members, schedules or verdicts.
 """

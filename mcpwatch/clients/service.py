@@ -57,7 +57,7 @@ def client_key(client: Client) -> str:
 
 
 class WatchedFleet(Protocol):
-    """The part of `ports.Fleet` that this room needs."""
+    """The part of `ports.SupervisedFleet` that this room needs."""
 
     def view(self) -> FleetView:
         """The fleet as shown, now."""

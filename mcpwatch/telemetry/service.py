@@ -17,7 +17,7 @@ from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.fact import Fact, Troubled
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.fleet_collector import FleetCollector, LoopReader, ScrapeSnapshot
 from mcpwatch.telemetry.logs import Logging, log_fact
@@ -45,7 +45,7 @@ FACT_BATCH = 500
 class TelemetryContext:
     """What the daemon gives the room."""
 
-    fleet: Fleet
+    fleet: SupervisedFleet
     bus: Bus
     clock: Clock
     state_dir: Path

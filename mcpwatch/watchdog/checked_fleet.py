@@ -13,7 +13,7 @@ from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
 from mcpwatch.model.view import Diagnosis
-from mcpwatch.ports import Prober
+from mcpwatch.ports import ProbeRunner
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.contracts import Contracts
@@ -48,7 +48,7 @@ class CheckedFleet(ABC):
     """The checks of all members and routes. `actors` is the fleet's own table."""
 
     def __init__(
-        self, actors: Mapping[str, MemberActor], prober: Prober, context: Context, contracts: Contracts, ears: MonitorListener
+        self, actors: Mapping[str, MemberActor], prober: ProbeRunner, context: Context, contracts: Contracts, ears: MonitorListener
     ) -> None:
         self.traits = Traits()
         self._actors = actors

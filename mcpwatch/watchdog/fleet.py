@@ -1,4 +1,4 @@
-"""The fleet: every member's actor, the probing, the repair, and the plan they serve. Implements `ports.Fleet`.
+"""The fleet: every member's actor, the probing, the repair, and the plan they serve. Implements `ports.SupervisedFleet`.
 
 Owns the order of things: members before the proxy, the proxy before what it hosts, stop in reverse. It must not know file formats,
 wires, or who listens to its facts.

@@ -18,7 +18,7 @@ from mcpwatch.model.incarnation import Incarnation
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.spec import MemberSpec, Plan, PlanDiff
 from mcpwatch.model.view import Diagnosis, SelfView
-from mcpwatch.ports import Holding, Prober, Publish, Reminded, Runtime, Store
+from mcpwatch.ports import Holding, ProbeRunner, Publish, Reminded, Runtime, Store
 from mcpwatch.watchdog import decide as d
 from mcpwatch.watchdog.actor import ActorListener, MemberActor
 from mcpwatch.watchdog.checked_fleet import MonitorListener
@@ -55,7 +55,7 @@ class PlannedFleet:
     def __init__(
         self,
         carry: Carriers,
-        prober: Prober,
+        prober: ProbeRunner,
         clock: Clock,
         publish: Publish,
         guard: Guard,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from mcpwatch.model.fact import Level, ProbeFinished
 from mcpwatch.model.probe import Outcome, ProbeResult, Vantage
 from mcpwatch.model.time import Instant
-from mcpwatch.ports import Prober
+from mcpwatch.ports import ProbeRunner
 from mcpwatch.watchdog import doubt
 from mcpwatch.watchdog.history import CheckHistory, Histories, Sight, confirm_after, fold, glance, renew, unseen
 from mcpwatch.watchdog.own_faults import OwnFaults, broken
@@ -40,7 +40,7 @@ PROOF_MAX = 1.0
 class Probing:
     """All checks of the fleet."""
 
-    def __init__(self, prober: Prober, context: Context, listener: ProbeListener) -> None:
+    def __init__(self, prober: ProbeRunner, context: Context, listener: ProbeListener) -> None:
         self.histories = Histories()
         self.proofs = PendingProofs()
         self.faults = OwnFaults(context)

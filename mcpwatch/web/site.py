@@ -18,7 +18,7 @@ from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError, UsageError
 from mcpwatch.model.fact import OperatorActed
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.web.api.app import ERRORS, Api
 from mcpwatch.web.guard import GuardMiddleware
 from mcpwatch.web.page.forms import Forms
@@ -39,7 +39,7 @@ STATIC = Path(__file__).with_name("page") / "static"
 class Site:
     """Makes the application for a spec; sessions and open pages outlive a reload. `run` beside it until cancelled."""
 
-    def __init__(self, api: Api, fleet: Fleet, bus: Bus, clock: Clock, viewers: Viewers, mcp_socket: Path) -> None:
+    def __init__(self, api: Api, fleet: SupervisedFleet, bus: Bus, clock: Clock, viewers: Viewers, mcp_socket: Path) -> None:
         self._api = api
         self._fleet = fleet
         self._bus = bus

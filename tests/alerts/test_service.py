@@ -29,7 +29,7 @@ SOON = 30.0
 
 @dataclass
 class StillFleet:
-    """`ports.Fleet` that shows nothing of its own: facts alone speak."""
+    """`ports.SupervisedFleet` that shows nothing of its own: facts alone speak."""
 
     secrets: tuple[str, ...] = ()
     started_at: Any = 0.0

@@ -136,7 +136,7 @@ class SmallFleet:
             raise self.nudge_fails
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
-        """As `ports.Prober.probe`, in ten milliseconds where nothing else was said."""
+        """As `ports.ProbeRunner.probe`, in ten milliseconds where nothing else was said."""
         self.probed.append((target.url, vantage))
         self.checks.append(check)
         await asyncio.sleep(self.takes.get(target.url, 0.01))
@@ -147,7 +147,7 @@ class SmallFleet:
         """Nothing is learned here."""
 
     async def close(self) -> None:
-        """As `ports.Prober.close`; ends what still runs."""
+        """As `ports.ProbeRunner.close`; ends what still runs."""
         self.fleet.close()
         ends = await ended(self.tasks)
         self.broken += [end for end in ends if isinstance(end, Exception)]

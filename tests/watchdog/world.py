@@ -1,6 +1,6 @@
 """A fleet in virtual time: servers, a proxy and a machine that behave as real ones do, and know the truth about themselves.
 
-Fakes of `ports.Runtime` and `ports.Prober`. Whatever mcpwatch stops is held against the truth at that moment.
+Fakes of `ports.Runtime` and `ports.ProbeRunner`. Whatever mcpwatch stops is held against the truth at that moment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What probes of a world find: `ports.Prober`, the schedule of a virtual loop, and the fleet put together around both."""
+"""What probes of a world find: `ports.ProbeRunner`, the schedule of a virtual loop, and the fleet put together around both."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class WorldProber:
         self._world = world
 
     async def probe(self, check: CheckSpec, target: Target, vantage: Vantage) -> ProbeResult:
-        """As `ports.Prober.probe`."""
+        """As `ports.ProbeRunner.probe`."""
         world = self._world
         await asyncio.sleep(LATENCY)
         if world.broken_prober and world.chance.random() < world.broken_prober:

@@ -53,7 +53,7 @@ class HandClock:
 
 
 class FakeFleet:
-    """`ports.Fleet` as data; remembers what it was asked to do."""
+    """`ports.SupervisedFleet` as data; remembers what it was asked to do."""
 
     def __init__(self, *members: str) -> None:
         self.shown: FleetView = data.view(*members)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from mcpwatch.model.errors import StoreError, UsageError
 from mcpwatch.model.json import plain, status_json
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.web.api.catalog import Handler
 
 PROBES_AT_ONCE = 4
@@ -41,7 +41,7 @@ class Operations(Protocol):
 class FleetCommands:
     """The fixed operations."""
 
-    def __init__(self, fleet: Fleet, operations: Operations) -> None:
+    def __init__(self, fleet: SupervisedFleet, operations: Operations) -> None:
         self._fleet = fleet
         self._operations = operations
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)

@@ -19,7 +19,7 @@ from mcpwatch.model.errors import McpwatchError
 from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, MemberStarted, ProbeFinished, RouteChanged, WatchGap
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, StageTiming
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, WholeHours, from_json, to_json
 from mcpwatch.web.objectives.watch import EXIT, CheckObservation, RouteWatch, State
 
@@ -76,7 +76,7 @@ class ObjectiveMeter:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: SupervisedFleet,
         store: HourStore,
         bus: Bus,
         clock: Clock,

@@ -16,7 +16,7 @@ from mcpwatch.clock import Clock
 from mcpwatch.model.errors import UsageError
 from mcpwatch.model.json import status_json
 from mcpwatch.model.member import Verdict
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.web.api.app import Api
 from mcpwatch.web.page import details, views
 from mcpwatch.web.page.render import loaded, macro, page
@@ -39,7 +39,7 @@ LOOKED = 300
 class Pages:
     """All pages of one site. `mark` tells the present place in the stream of changes."""
 
-    def __init__(self, api: Api, fleet: Fleet, clock: Clock, spec: WebSpec, mark: Callable[[], str]) -> None:
+    def __init__(self, api: Api, fleet: SupervisedFleet, clock: Clock, spec: WebSpec, mark: Callable[[], str]) -> None:
         self._api = api
         self._fleet = fleet
         self._clock = clock

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from mcpwatch.clock import Clock
 from mcpwatch.model.json import status_json
 from mcpwatch.model.time import WallTime, iso
-from mcpwatch.ports import Fleet
+from mcpwatch.ports import SupervisedFleet
 from mcpwatch.web.page import details, views
 from mcpwatch.web.page.pages import Pages
 from mcpwatch.web.page.render import loaded, page
@@ -67,7 +67,7 @@ INCIDENTS = 100
 class Public:
     """The public pages of one site."""
 
-    def __init__(self, pages: Pages, fleet: Fleet, clock: Clock, spec: WebSpec) -> None:
+    def __init__(self, pages: Pages, fleet: SupervisedFleet, clock: Clock, spec: WebSpec) -> None:
         self._pages = pages
         self._fleet = fleet
         self._clock = clock
